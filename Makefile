@@ -1,0 +1,55 @@
+# Every target makes .venv by itself, with nothing but python3 (3.11 or newer, with venv) and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: demo test test-slow bench lint docs help clean
+
+demo: $(VENV)/.stamp-demo ## fit a flow to real data, print the leaderboard, write a report
+	$(BIN)/pushforward demo
+
+test: $(VENV)/.stamp-dev ## lint, types and every quick test, with the time of each part
+	$(BIN)/python tests/run.py
+
+test-slow: $(VENV)/.stamp-dev ## the tests marked slow: large grids, statistics, fuzzing
+	$(BIN)/python tests/run.py --slow
+
+bench: $(VENV)/.stamp-dev ## speed beside other libraries, each in an environment of its own
+	$(BIN)/python benchmarks/run.py
+
+lint: $(VENV)/.stamp-dev ## ruff (rules and layout) and the type checker
+	$(BIN)/python tests/run.py lint
+
+docs: $(VENV)/.stamp-docs ## the documentation as HTML, in site/
+	$(BIN)/mkdocs build --strict --quiet
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-10s %s\n' "$$t" "$$d"; done
+
+clean: ## remove .venv, caches and built files
+	rm -rf $(VENV) site build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip grew --group in 25.1, so it is renewed inside .venv before anything else is installed.
+$(VENV)/.stamp-pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pushforward needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1): run make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.stamp-demo: $(VENV)/.stamp-pip pyproject.toml
+	$(PIP) --editable ".[cli]"
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-pip pyproject.toml
+	$(PIP) --editable ".[cli]" --group dev
+	@touch $@ $(VENV)/.stamp-demo
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-pip pyproject.toml
+	$(PIP) --group docs
+	@touch $@

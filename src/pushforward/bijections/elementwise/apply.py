@@ -1,0 +1,71 @@
+"""A scalar bijection as the transformer of a layer: parameters in, one coordinate-wise map out.
+
+A layer holds one scalar bijection whose emitted leaves, of shapes (K,) or (), are start values; it supplies an array
+of shape (P, D), P numbers for each of D coordinates, which is added leaf by leaf. This is one of the two places where
+a batch is kept last (`numerics.trailing_batch`).
+"""
+
+import math
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from pushforward.bijection import AbstractBijection, elementwise
+from pushforward.errors import ShapeError
+from pushforward.fields import emitted_leaves, is_array
+from pushforward.numerics import trailing_batch
+
+
+def check_transformer(transformer: AbstractBijection) -> None:
+    """Refuse what cannot serve as a transformer, in a sentence."""
+    if not isinstance(transformer, AbstractBijection):
+        raise TypeError(
+            f"transformer: expected the name of a scalar bijection or a bijection of shape (), got {transformer!r}."
+        )
+    if transformer.shape != ():
+        raise ShapeError(
+            f"transformer: expected a scalar bijection (shape ()), got {type(transformer).__name__} of shape "
+            f"{transformer.shape}."
+        )
+    if transformer.context_shape is not None:
+        raise ShapeError(
+            f"transformer: expected an unconditional scalar bijection, got {type(transformer).__name__} with a context "
+            f"of shape {transformer.context_shape}: give the context to the layer's network."
+        )
+
+
+def n_parameters(transformer: AbstractBijection) -> int:
+    """P: how many numbers a conditioner emits for each coordinate."""
+    starts = eqx.filter(transformer, emitted_leaves(transformer))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(starts))
+
+
+def apply_transformer(
+    transformer: AbstractBijection, parameters: Float[Array, "P D"], value: Float[Array, " D"], inverse: bool
+) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+    """Map D coordinates by D copies of a scalar bijection: the values, and each coordinate's log-derivative.
+
+    Args:
+        transformer: the scalar bijection; its leaves are the start values.
+        parameters: (P, D), added to the emitted leaves.
+        value: (D,).
+        inverse: which direction.
+    """
+    starts, rest = eqx.partition(transformer, emitted_leaves(transformer))
+    shared, static = eqx.partition(rest, is_array)
+
+    def act(data: tuple[Array, Array], weights: tuple[AbstractBijection, AbstractBijection]) -> tuple[Array, Array]:
+        (parameters, value), (starts, shared) = data, weights
+        tail, position = parameters.shape[1:], 0
+        leaves, structure = jax.tree.flatten(starts)
+        for index, start in enumerate(leaves):
+            size = math.prod(start.shape)
+            raw = parameters[position : position + size].reshape(start.shape + tail)
+            leaves[index] = raw + start.reshape(start.shape + (1,) * len(tail))
+            position += size
+        mapped = eqx.combine(jax.tree.unflatten(structure, leaves), shared, static)
+        with elementwise():
+            return mapped.inverse_and_log_det(value) if inverse else mapped.forward_and_log_det(value)
+
+    return trailing_batch(act)((parameters, value), (starts, shared))

@@ -1,0 +1,84 @@
+"""A dense linear layer kept invertible by its triangular factors."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from pushforward.bijection import AbstractBijection
+from pushforward.errors import ShapeError
+from pushforward.numerics import inverse_softplus
+
+
+class PLU(AbstractBijection):
+    """Linear layer in LU form with a fixed permutation: x = P L U z + bias.
+
+    L is unit lower triangular, U upper triangular with diagonal softplus(d + offset) + min_diagonal, so the matrix can
+    never become singular; log|det| = sum_i log U_ii. Starts as the permutation.
+
+    Args:
+        dim: number of coordinates D.
+        key: draws the permutation; None leaves the identity.
+        min_diagonal: floor of the diagonal of U, in (0, 1).
+
+    Leaves (unconstrained): `factors` (D, D): L below, U above the diagonal; `diagonal` (D,); `bias` (D,).
+
+    Cost: O(D^2) in both directions (two triangular products, or two triangular solves); log-determinant O(D).
+
+    Raises:
+        ValueError: if dim or min_diagonal is out of range.
+
+    Reference: Kingma & Dhariwal 2018 (Glow), section 3.2; Oliva et al. 2018. Softplus with a floor is ours.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import PLU
+        >>> x, log_det = PLU(3).forward_and_log_det(jnp.ones(3))
+        >>> print(x, f"{abs(log_det):.2f}")
+        [1. 1. 1.] 0.00
+    """
+
+    factors: Float[Array, "..."]
+    diagonal: Float[Array, "..."]
+    bias: Float[Array, "..."]
+    order: Int[Array, "..."]
+    inverse_order: Int[Array, "..."]
+    min_diagonal: float = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, dim: int, *, key: PRNGKeyArray | None = None, min_diagonal: float = 1e-3) -> None:
+        if dim < 1:
+            raise ShapeError(f"dim: expected at least 1, got {dim}.")
+        order = jnp.arange(dim) if key is None else jax.random.permutation(key, dim)
+        self.order, self.inverse_order = order.astype(jnp.int32), jnp.argsort(order).astype(jnp.int32)
+        self.factors, self.diagonal, self.bias = jnp.zeros((dim, dim)), jnp.zeros(dim), jnp.zeros(dim)
+        self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
+
+    def __check_init__(self) -> None:
+        if not 0 < self.min_diagonal < 1:
+            raise ValueError(
+                f"min_diagonal: expected a floor in (0, 1), got {self.min_diagonal}: without it the matrix could become "
+                "singular."
+            )
+
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        diagonal = self._diagonal()
+        upper = diagonal * z + jnp.triu(self.factors, 1) @ z
+        lower = upper + jnp.tril(self.factors, -1) @ upper
+        return lower[self.order] + self.bias, jnp.sum(jnp.log(diagonal))
+
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        diagonal = self._diagonal()
+        lower = (x - self.bias)[self.inverse_order]
+        upper = solve_triangular(self.factors, lower, lower=True, unit_diagonal=True)
+        matrix = jnp.triu(self.factors, 1) + jnp.diag(diagonal)
+        return solve_triangular(matrix, upper), -jnp.sum(jnp.log(diagonal))
+
+    def _diagonal(self) -> Array:
+        return jax.nn.softplus(self.diagonal + inverse_softplus(1.0 - self.min_diagonal)) + self.min_diagonal

@@ -1,0 +1,303 @@
+"""Distributions, and the one place where samples become batches.
+
+Inside, everything acts on one sample. The public methods of a distribution check trailing shapes, broadcast leading
+axes, map and compile. With concrete arrays the rows are padded to one of a few sizes and cut into chunks, so another
+row count compiles nothing new and memory stays flat; a NaN that arises from finite input is raised here. Under a
+caller's own trace (jit, grad, vmap) the methods only map, and such a row is NaN.
+"""
+
+import abc
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, PRNGKeyArray
+
+from pushforward.errors import DataError, NumericError, ShapeError
+from pushforward.fields import is_array, is_inexact
+
+_ROWS = (1, 16, 64, 256, 512, 1024)
+_ROWS_ACCELERATOR = (*_ROWS, 4096, 16384)
+_MAX_ELEMENTS = 1 << 20
+
+
+class AbstractDistribution(eqx.Module):
+    """A distribution of one event of shape `shape`, given a context of shape `context_shape` (or None).
+
+    Concrete classes say how one sample is scored and drawn; the public methods below batch them.
+    """
+
+    shape: eqx.AbstractVar[tuple[int, ...]]
+    context_shape: eqx.AbstractVar[tuple[int, ...] | None]
+
+    @abc.abstractmethod
+    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        """log p(x | context) of one sample, in nats; a key means training."""
+
+    @abc.abstractmethod
+    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        """One sample and its log-density, without a second pass."""
+
+    def log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Array:
+        """Log-density in nats, row by row.
+
+        Args:
+            x: (..., *shape). One-dimensional data are (n, 1).
+            context: (..., *context_shape); leading axes broadcast against those of x.
+
+        Returns:
+            Array of the broadcast leading axes. -inf outside the support.
+
+        Raises:
+            ShapeError: if trailing shapes do not fit.
+            DataError: if x or the context holds NaN or infinite values.
+            NumericError: if a log-density is NaN although its input is finite.
+
+        Example:
+            >>> import jax.numpy as jnp, pushforward as pf
+            >>> print(pf.bases.Normal((2,)).log_prob(jnp.zeros((3, 2))).shape)
+            (3,)
+        """
+        x = self._check_event(x)
+        context = self._check_context(context)
+        lead = np.broadcast_shapes(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
+        if _is_traced(self, x, context):
+            return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), self._events())
+        rows = [_rows(x, lead, self.shape), _rows(context, lead, self.context_shape)]
+        _check_finite("x", rows[0])
+        _check_finite("context", rows[1])
+        (scores,) = _run(self, "score", rows, math.prod(lead))
+        if (bad := np.flatnonzero(np.isnan(scores))).size:
+            raise NumericError(
+                f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may lie "
+                "outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
+            )
+        return jnp.asarray(scores.reshape(lead))
+
+    def sample(
+        self, n: int | tuple[int, ...] = (), *, key: PRNGKeyArray | int, context: ArrayLike | None = None
+    ) -> Array:
+        """Independent samples.
+
+        Args:
+            n: number of samples, or a shape; () for one sample.
+            key: a JAX key or an int. `sample(n, key=k)[:m]` equals `sample(m, key=k)` (up to rounding of the last bits
+                where another batch size is compiled).
+            context: (..., *context_shape); `sample(5, context=(m, c))` has shape (5, m, *shape).
+
+        Returns:
+            Array (*n, *leading axes of context, *shape).
+
+        Raises:
+            ShapeError: if the context does not fit.
+            NumericError: if a sample is NaN.
+        """
+        return self.sample_and_log_prob(n, key=key, context=context)[0]
+
+    def sample_and_log_prob(
+        self, n: int | tuple[int, ...] = (), *, key: PRNGKeyArray | int, context: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Samples with their log-densities, from one pass. Arguments as for `sample`."""
+        shape = _as_shape(n)
+        key = as_key(key)
+        context = self._check_context(context)
+        lead = (*shape, *_lead(context, self.context_shape))
+        size = math.prod(lead)
+        if _is_traced(self, key, context):
+            keys = _row_keys(key, jnp.arange(size)).reshape(lead)
+            return _map_leading(self.draw_one, lead, (keys, context), ((), self.context_shape))
+        rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape)]
+        _check_finite("context", rows[1])
+        samples, scores = _run(self, "draw", rows, size, key)
+        if (bad := np.flatnonzero(np.isnan(samples.reshape(size, -1)).any(1))).size:
+            raise NumericError(
+                f"{bad.size} of {size} samples hold NaN, first at row {bad[0]}: a layer overflows there. "
+                "pushforward.check(flow) says more."
+            )
+        return jnp.asarray(samples.reshape(*lead, *self.shape)), jnp.asarray(scores.reshape(lead))
+
+    def _events(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        return self.shape, self.context_shape
+
+    def _check_event(self, x: Any) -> Any:
+        x = _as_array(x, "x")
+        n_event = len(self.shape)
+        if x.ndim < n_event or x.shape[x.ndim - n_event :] != self.shape:
+            hint = ""
+            if self.shape == (1,) and x.ndim == 1:
+                hint = " One-dimensional data have shape (n, 1): pass x[:, None]."
+            raise ShapeError(f"x: expected shape (..., {_comma(self.shape)}), got {x.shape}.{hint}")
+        return x
+
+    def _check_context(self, context: Any) -> Any:
+        if self.context_shape is None:
+            if context is not None:
+                raise ShapeError(
+                    f"context: this distribution is unconditional, got a context of shape {np.shape(context)}. Leave it "
+                    "out, or build the flow with context_dim=."
+                )
+            return None
+        if context is None:
+            raise ShapeError(
+                f"context: this distribution is conditional and needs a context of shape "
+                f"(..., {_comma(self.context_shape)}). Pass context=."
+            )
+        context = _as_array(context, "context")
+        n_event = len(self.context_shape)
+        if context.ndim < n_event or context.shape[context.ndim - n_event :] != self.context_shape:
+            raise ShapeError(
+                f"context: expected shape (..., {_comma(self.context_shape)}), got {context.shape}."
+            )
+        return context
+
+
+class _Static:
+    """The hashable half of a module: structure and whatever is not an array."""
+
+    def __init__(self, structure: Any, leaves: tuple[Any, ...]) -> None:
+        self.structure, self.leaves = structure, leaves
+        self._hash = hash((structure, leaves))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and (self.structure, self.leaves) == (other.structure, other.leaves)
+
+
+def flatten(module: Any) -> tuple[list[Any], _Static]:
+    """A module as its list of arrays and a hashable rest: cheaper at each call than a filtered jit."""
+    leaves, structure = jax.tree.flatten(module)
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
+    return arrays, _Static(structure, tuple(None if is_array(leaf) else leaf for leaf in leaves))
+
+
+def unflatten(arrays: list[Any], static: _Static) -> Any:
+    """The module of `flatten`."""
+    parts = iter(arrays)
+    return jax.tree.unflatten(static.structure, [next(parts) if leaf is None else leaf for leaf in static.leaves])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _program(static: _Static, verb: str, arrays: list[Any], rows: list[Any], key: Any) -> tuple[Array, ...]:
+    distribution = unflatten(arrays, static)
+    axes = [None if row is None else 0 for row in rows]
+    if verb == "score":
+        return (jax.vmap(lambda x, c: distribution.score_one(x, c, None), axes)(*rows),)
+    return jax.vmap(lambda i, c: distribution.draw_one(jax.random.fold_in(key, i), c), axes)(*rows)
+
+
+def _run(
+    distribution: AbstractDistribution, verb: str, rows: list[Any], size: int, key: Any = None
+) -> tuple[np.ndarray, ...]:
+    """Run a compiled program over all rows, in chunks padded to one of a few sizes."""
+    arrays, static = flatten(distribution)
+    dtype = float_type(arrays)
+    rows = [row.astype(dtype) if row is not None and row.dtype.kind == "f" else row for row in rows]
+    sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
+    limit = max(_MAX_ELEMENTS // max(math.prod(distribution.shape), 1), 1)
+    sizes = [s for s in sizes if s <= limit] or [1]
+    pieces = []
+    for start in range(0, max(size, 1), sizes[-1]):
+        here = min(sizes[-1], size - start)
+        padded = next(s for s in sizes if s >= here)
+        chunk = [None if row is None else _pad(row[start : start + here], padded) for row in rows]
+        pieces.append((here, _program(static, verb, arrays, chunk, key)))
+    columns = zip(*(out for _, out in pieces), strict=True)
+    counts = [here for here, _ in pieces]
+    return tuple(
+        np.concatenate([np.asarray(part)[:here] for part, here in zip(column, counts, strict=True)])
+        for column in columns
+    )
+
+
+def _pad(rows: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the last row up to `size` (an empty chunk is filled with zeros)."""
+    if len(rows) == size:
+        return rows
+    if len(rows) == 0:
+        return np.zeros((size, *rows.shape[1:]), rows.dtype)
+    return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
+
+
+def float_type(arrays: list[Any]) -> np.dtype:
+    """The floating-point type in which a module computes: that of its JAX arrays, else JAX's default."""
+    types = [leaf.dtype for leaf in arrays if isinstance(leaf, jax.Array) and is_inexact(leaf)]
+    return np.dtype(jnp.result_type(*types)) if types else np.dtype(jnp.result_type(float))
+
+
+def as_key(key: PRNGKeyArray | int) -> PRNGKeyArray:
+    """A JAX key: ints are seeds, old-style raw keys are wrapped."""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array):
+        return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    raise TypeError(f"key: expected an int or a JAX key (jax.random.key(0)), got {key!r}.")
+
+
+def _row_keys(key: PRNGKeyArray, indices: Array) -> PRNGKeyArray:
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices.astype(jnp.uint32))
+
+
+def _as_shape(n: int | tuple[int, ...]) -> tuple[int, ...]:
+    shape = (n,) if isinstance(n, int | np.integer) and not isinstance(n, bool) else n
+    if not isinstance(shape, tuple) or any(not isinstance(s, int | np.integer) or s < 0 for s in shape):
+        raise ValueError(f"n: expected a number of samples (0 or more) or a tuple of such, got {n!r}.")
+    return tuple(int(s) for s in shape)
+
+
+def _as_array(value: Any, name: str) -> Any:
+    """Concrete input as a NumPy array of floats, tracers as they are; tables and tensors by their own protocols."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    elif not isinstance(value, jax.Array | np.ndarray) and hasattr(value, "__dlpack__"):
+        value = np.from_dlpack(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _is_traced(*trees: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
+    return () if value is None else value.shape[: value.ndim - len(event)]
+
+
+def _rows(value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None) -> np.ndarray | None:
+    return None if value is None else np.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
+
+
+def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[Any, ...], events: tuple) -> Any:
+    """One vmap over all leading axes at once, so that a batch stays one axis."""
+    rows = [
+        None if value is None else jnp.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
+        for value, event in zip(values, events, strict=True)
+    ]
+    out = jax.vmap(fn, [None if row is None else 0 for row in rows])(*rows)
+    return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
+
+
+def _check_finite(name: str, rows: np.ndarray | None) -> None:
+    if rows is None or np.isfinite(rows).all():
+        return
+    flat = rows.reshape(len(rows), -1)
+    bad = ~np.isfinite(flat)
+    row, column = np.argwhere(bad)[0]
+    raise DataError(
+        f"{name}: expected finite numbers, got {flat[row, column]} at row {row}, column {column} "
+        f"({int(bad.any(1).sum())} of {len(rows)} rows hold NaN or infinite values). Remove or fill them first."
+    )
+
+
+def _comma(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape)) or "()"

@@ -1,0 +1,98 @@
+"""What a field of a module holds: trained, fixed, emitted by a conditioner, or shared by all coordinates.
+
+A declaration sits at the field, as dataclass metadata, and is read along the path from the root to each leaf. Modules
+are never wrapped or rebuilt for it, so users' code sees plain arrays.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+_ROLE = "pushforward_role"
+
+
+def fixed(**options: Any) -> Any:
+    """Declare a field whose arrays are never trained: permutations, standardisation, the scale of a base."""
+    return eqx.field(metadata={_ROLE: "fixed"}, **options)
+
+
+def emitted(**options: Any) -> Any:
+    """Declare a scalar bijection whose leaves are start values to which a conditioner's output is added.
+
+    They are fixed, except those under a field of the scalar bijection that is declared `shared`.
+    """
+    return eqx.field(metadata={_ROLE: "emitted"}, **options)
+
+
+def shared(**options: Any) -> Any:
+    """Declare a field of a scalar bijection that is trained once for all coordinates and not emitted."""
+    return eqx.field(metadata={_ROLE: "shared"}, **options)
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array of JAX or of NumPy (standardisation is kept in NumPy float64)."""
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is an array of floating-point numbers."""
+    return is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _roles(tree: Any, path: tuple[Any, ...]) -> list[str]:
+    roles, node = [], tree
+    for step in path:
+        if isinstance(step, jax.tree_util.GetAttrKey):
+            declared = getattr(type(node), "__dataclass_fields__", {}).get(step.name)
+            if declared is not None and _ROLE in declared.metadata:
+                roles.append(declared.metadata[_ROLE])
+            node = getattr(node, step.name)
+        else:
+            node = node[step.idx if isinstance(step, jax.tree_util.SequenceKey) else step.key]
+    return roles
+
+
+def _filter(tree: Any, keep: Callable[[list[str]], bool]) -> PyTree[bool]:
+    with_paths, structure = jax.tree_util.tree_flatten_with_path(tree)
+    flags = [is_inexact(leaf) and keep(_roles(tree, path)) for path, leaf in with_paths]
+    return jax.tree.unflatten(structure, flags)
+
+
+def _trained(roles: list[str]) -> bool:
+    if "fixed" in roles:
+        return False
+    return "emitted" not in roles or "shared" in roles[roles.index("emitted") :]
+
+
+def trainable(tree: Any) -> PyTree[bool]:
+    """The filter that training, counting and freezing use: True at every leaf that learns.
+
+    Args:
+        tree: a flow, a bijection, a network, or any tree of them.
+
+    Returns:
+        A tree of the same structure with a bool at each leaf; hand it to `equinox.partition` or, edited, to
+        `fit(..., trainable=...)`.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.nice(dim=2, key=0)
+        >>> trained, rest = eqx.partition(flow, pf.trainable(flow))
+    """
+    return _filter(tree, _trained)
+
+
+def emitted_leaves(tree: Any) -> PyTree[bool]:
+    """The filter of the leaves of a scalar bijection that a conditioner emits per coordinate."""
+    return _filter(tree, lambda roles: "fixed" not in roles and "shared" not in roles)
+
+
+def count_parameters(tree: Any) -> int:
+    """The number of trained numbers in a tree."""
+    trained = eqx.filter(tree, trainable(tree))
+    return sum(leaf.size for leaf in jax.tree.leaves(trained))

@@ -1,0 +1,89 @@
+"""Numerical primitives that several rooms share: batches kept last, stable elementary functions."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
+
+
+class _Flat:
+    """A function of (data, weights) as a function of flat leaves; compared by identity."""
+
+    def __init__(self, fn: Callable[[Any, Any], Any], structure: Any, n_data: int, leaves: list[Any]) -> None:
+        self.fn, self.structure, self.n_data = fn, structure, n_data
+        out = jax.eval_shape(lambda *flat: fn(*jax.tree.unflatten(structure, flat)), *leaves)
+        shapes, self.out_structure = jax.tree.flatten(out)
+        self.avals = [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes]
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        return jax.tree.leaves(self.fn(*jax.tree.unflatten(self.structure, leaves)))
+
+
+_primitive = Primitive("trailing_batch")
+_primitive.multiple_results = True
+
+
+def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Make `fn(data, weights)` meet a batch as one call with the batch axis *last* in every array.
+
+    JAX's own batching rules carry a mapped axis to the front at the first bias, reshape or index. Code that works
+    element by element on arrays of shape (K, D) is fastest when the batch stays contiguous behind D. So `fn` must be
+    written for arrays with or without one extra trailing axis: leaves of `data` arrive with it as soon as one of them
+    is mapped (unmapped ones with a trailing axis of one), leaves of `weights` never have it. Where weights are mapped,
+    the function is mapped in the ordinary way. All leaves must be floating-point; every output must depend on `data`.
+    """
+
+    def call(data: Any, weights: Any = ()) -> Any:
+        leaves, structure = jax.tree.flatten((data, weights))
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        flat = _Flat(fn, structure, len(jax.tree.leaves(data)), leaves)
+        return jax.tree.unflatten(flat.out_structure, _primitive.bind(*leaves, flat=flat))
+
+    return call
+
+
+def _batch(args: Any, axes: Any, *, flat: _Flat) -> tuple[list[Any], list[int]]:
+    mapped = [axis is not None for axis in axes]
+    if any(mapped[flat.n_data :]):
+        in_axes = [axis if is_mapped else None for axis, is_mapped in zip(axes, mapped, strict=True)]
+        return jax.vmap(flat, in_axes)(*args), [0] * len(flat.avals)
+    size = next(arg.shape[axis] for arg, axis, is_mapped in zip(args, axes, mapped, strict=True) if is_mapped)
+    data = [
+        jnp.moveaxis(arg, axis, -1) if is_mapped else jnp.expand_dims(arg, -1)
+        for arg, axis, is_mapped in zip(args[: flat.n_data], axes, mapped, strict=False)
+    ]
+    outs = [jnp.broadcast_to(out, (*out.shape[:-1], size)) for out in flat(*data, *args[flat.n_data :])]
+    return outs, [out.ndim - 1 for out in outs]
+
+
+def _jvp(primals: Any, tangents: Any, *, flat: _Flat) -> Any:
+    tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
+    return jax.jvp(flat, tuple(primals), tuple(tangents))
+
+
+_primitive.def_impl(lambda *args, flat: flat(*args))
+_primitive.def_abstract_eval(lambda *args, flat: flat.avals)
+batching.primitive_batchers[_primitive] = _batch
+ad.primitive_jvps[_primitive] = _jvp
+mlir.register_lowering(_primitive, mlir.lower_fun(lambda *args, flat: flat(*args), multiple_results=True))
+
+
+def inverse_softplus(value: float) -> float:
+    """log(exp(value) - 1) for a positive Python number, without overflow: the start value that softplus undoes."""
+    return value + math.log(-math.expm1(-value))
+
+
+def log_derivative_tanh(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2|u|))), exact to rounding for every u."""
+    size = jnp.abs(u)
+    return 2.0 * (jnp.log(2.0).astype(u.dtype) - size - jnp.log1p(jnp.exp(-2.0 * size)))
+
+
+def soft_clamp(u: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
+    """bound * tanh(u / bound): the identity near zero, never beyond +-bound."""
+    return bound * jnp.tanh(u / bound)

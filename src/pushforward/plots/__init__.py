@@ -1,0 +1,10 @@
+"""Pictures of densities, samples and training; each function returns a matplotlib `Figure` and changes no global state.
+
+In every picture blue is data, orange is the model (colour-blind readers can tell them apart), grey is everything else.
+"""
+
+from pushforward.plots.curves import calibration, training_curve
+from pushforward.plots.maps import density, warp
+from pushforward.plots.marginals import corner
+
+__all__ = ["calibration", "corner", "density", "training_curve", "warp"]

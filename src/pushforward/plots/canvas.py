@@ -1,0 +1,152 @@
+"""What all pictures share: the palette, a blank figure in our style, and the checks of what is to be drawn."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.errors import DataError, MissingExtra, ShapeError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+# Blue and vermillion of the palette of Okabe and Ito (2008), which stay apart under every common colour blindness.
+DATA, MODEL = "#0072b2", "#d55e00"
+INK, MUTED, GRID, PAPER = "#24292f", "#6a737d", "#d8dee4", "#ffffff"
+
+LONGEST_LABEL = 20
+
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": PAPER,
+    "axes.grid": False,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.0,
+    "axes.linewidth": 0.7,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 160.0,
+    "figure.facecolor": PAPER,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "savefig.dpi": "figure",
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 8.0,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 8.0,
+}
+
+# The families of settings that a picture depends on; the rest (back end, windows, animation) is none of our business.
+_FAMILIES = frozenset(
+    "axes contour figure font grid hist image legend lines markers mathtext patch path pcolor pcolormesh savefig text "
+    "xaxis xtick yaxis ytick".split()
+)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in our style whatever the caller's settings are, and leave the caller's settings as they were."""
+    try:
+        import matplotlib
+    except ImportError as fault:
+        raise MissingExtra("matplotlib", "cli", "drawing a picture") from fault
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.split(".")[0] in _FAMILIES}
+    with matplotlib.rc_context({**defaults, **_STYLE}):
+        yield
+
+
+def blank(width: float, height: float, *, layout: str | None = "constrained") -> "Figure":
+    """An empty figure, in inches, on its own canvas: pyplot never hears of it, so nothing has to be closed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(text: "Text") -> "Text":
+    """The text drawn letter by letter: a column name such as `a_$b` is no formula."""
+    text.set_parse_math(False)
+    return text
+
+
+def short(name: object) -> str:
+    """A column's name on one line, without control characters, cut to what fits beside an axis."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(name)).split())
+    return line if len(line) <= LONGEST_LABEL else line[: LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a fixed count of decimals and a true minus sign, as on the axes."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def legend(axes: "Axes", **options: Any) -> None:
+    """The legend of the axes, its words drawn letter by letter."""
+    for text in axes.legend(**options).get_texts():
+        plain(text)
+
+
+def ramp() -> Any:
+    """The colour map of model densities: paper to deep orange, of steadily falling lightness."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("pushforward", [PAPER, "#fbd9b5", "#f2a25c", MODEL, "#8a3300", "#431600"])
+
+
+def table(name: str, values: Any, width: int | None = None) -> np.ndarray:
+    """The values as a finite float64 matrix (n, d).
+
+    Raises:
+        ShapeError: not two axes, no row, or another number of columns than `width`.
+        DataError: a number is missing or infinite.
+    """
+    matrix = np.asarray(values, dtype=np.float64)
+    expected = "(n, d)" if width is None else f"(n, {width})"
+    if matrix.ndim != 2 or not len(matrix) or not matrix.shape[1] or matrix.shape[1] != (width or matrix.shape[1]):
+        remedy = " A single column is written x[:, None]." if matrix.ndim == 1 else ""
+        raise ShapeError(f"{name}: expected an array of shape {expected} with n >= 1, got {matrix.shape}.{remedy}")
+    broken = ~np.isfinite(matrix).all(axis=1)
+    if broken.any():
+        raise DataError(
+            f"{name}: {int(broken.sum())} of {len(matrix)} rows hold a missing or infinite number, the first is row "
+            f"{int(np.argmax(broken))}; expected finite numbers. Drop those rows, or find out where they come from."
+        )
+    return matrix
+
+
+def rectangle(name: str, values: Sequence[float]) -> tuple[float, float, float, float]:
+    """The four sides (left, right, bottom, top) of a rectangle that has an area."""
+    sides = np.asarray(values, dtype=np.float64)
+    if sides.shape != (4,) or not np.isfinite(sides).all() or sides[0] >= sides[1] or sides[2] >= sides[3]:
+        raise ValueError(
+            f"{name}: expected four finite numbers (left, right, bottom, top) with left < right and bottom < top, "
+            f"got {values!r}."
+        )
+    left, right, bottom, top = (float(side) for side in sides)
+    return left, right, bottom, top
+
+
+def limits(values: np.ndarray, tail: float = 1e-3, margin: float = 0.04) -> tuple[float, float]:
+    """Axis limits that hold all but a share `tail` of the values at either end, with a margin; never an empty axis."""
+    low, high = (float(q) for q in np.quantile(values, [tail, 1.0 - tail]))
+    room = margin * (high - low)
+    # A constant column (or one whose spread is lost in rounding) still needs an axis to stand on.
+    room = room if high - low > 1e-12 * max(abs(low), abs(high)) else max(0.5, 1e-6 * abs(high))
+    return low - room, high + room

@@ -1,0 +1,127 @@
+"""The general coupling flow, on which the named coupling recipes rest."""
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bases import Normal
+from pushforward.bijections import (
+    PLU,
+    Chain,
+    Conditional,
+    Coupling,
+    Elementwise,
+    Repeat,
+    Standardise,
+    n_parameters,
+    random_half,
+)
+from pushforward.bijections.elementwise import Affine, Translation, transformer_named
+from pushforward.bijection import AbstractBijection
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.flow import Flow
+from pushforward.networks import MLP, ResidualMLP
+from pushforward.recipes.options import check_choice, check_count
+
+
+def coupling_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    transformer: str | AbstractBijection = "rational_quadratic",
+    context_dim: int | None = None,
+    n_layers: int = 6,
+    width: int = 128,
+    depth: int = 2,
+    activation: str = "relu",
+    residual: bool = False,
+    dropout: float = 0.0,
+    mixing: str = "permutation",
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Coupling flow on vectors: n_layers couplings with changing partitions, standardised outside.
+
+        x = mean + scale * (T_n o ... o T_1)(z),   T_l: x^A = h(z^A; theta_l(z^B, context)), x^B = z^B
+
+    Consecutive layers transform complementary halves; each pair of layers draws a fresh random half. In one dimension
+    there is nothing to couple: the layers are element-wise, with the context (if any) in a network of their own.
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int, for partitions and start weights.
+        transformer: name in `pushforward.bijections.TRANSFORMERS`, or a scalar bijection.
+        context_dim: length of the context, or None.
+        n_layers: number of coupling layers.
+        width: units in each hidden layer of the conditioners.
+        depth: hidden layers of a conditioner (residual: blocks of two).
+        activation: name in `pushforward.networks.ACTIVATIONS`.
+        residual: residual conditioners instead of plain ones.
+        dropout: in the residual conditioners, during training.
+        mixing: "permutation", or "lu" for a trained `PLU` layer before each coupling.
+        base: distribution of shape (dim,); standard normal by default.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: one pass of every conditioner in both directions.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3; Durkan et al. 2019, section 4.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.coupling_flow(dim=3, transformer="affine", key=0)
+        >>> print(flow.sample(5, key=1).shape)
+        (5, 3)
+    """
+    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
+    if context_dim is not None:
+        check_count(context_dim=context_dim)
+    check_choice("mixing", mixing, ("permutation", "lu"))
+    law = transformer_named(transformer)
+    n_transformed = (dim + 1) // 2
+    seed, *keys = jax.random.split(as_key(key), n_layers + 1)
+    seeds = np.asarray(jax.random.bits(seed, (n_layers,)))
+    layers: list[AbstractBijection] = []
+    for index, part in enumerate(keys):
+        first, second = jax.random.split(part)
+        if dim == 1:
+            layers.append(_elementwise_layer(law, context_dim, width, depth, activation, first))
+            continue
+        sizes = {"width": width, "depth": depth, "context_size": context_dim or 0, "activation": activation}
+        out_shape = (n_parameters(law), n_transformed)
+        if residual:
+            network = ResidualMLP(dim - n_transformed, out_shape, dropout=dropout, key=first, **sizes)
+        else:
+            network = MLP(dim - n_transformed, out_shape, key=first, **sizes)
+        mask = _mask(dim, index, seeds)
+        context_shape = None if context_dim is None else (context_dim,)
+        layer: AbstractBijection = Coupling(law, mask, network, context_shape=context_shape)
+        layers.append(Chain([PLU(dim, key=second), layer]) if mixing == "lu" else layer)
+    cheap = isinstance(law, Affine | Translation)
+    stack = Repeat(layers, unroll=n_layers if cheap else 1)
+    return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
+
+
+def _mask(dim: int, index: int, seeds: np.ndarray) -> np.ndarray:
+    """The half transformed by layer `index`: the odd layers take the complement of the even ones, one kept in common
+    when D is odd, so that every layer transforms as many."""
+    half = random_half(dim, seed=int(seeds[index - index % 2]))
+    if index % 2 == 0:
+        return half
+    other = ~half
+    if dim % 2 == 1:
+        other[np.flatnonzero(half)[0]] = True
+    return other
+
+
+def _elementwise_layer(
+    law: AbstractBijection, context_dim: int | None, width: int, depth: int, activation: str, key: PRNGKeyArray
+) -> AbstractBijection:
+    layer = Elementwise(law, (1,))
+    if context_dim is None:
+        return layer
+    network = MLP(context_dim, (n_parameters(law),), width=width, depth=depth, activation=activation, key=key)
+    return Conditional(layer, network, (context_dim,))

@@ -1,0 +1,179 @@
+"""Run every part of the tests, two at a time, and print what each took beside its budget.
+
+    python tests/run.py                  all parts: what `make test` runs
+    python tests/run.py lint rest        only the named parts
+    python tests/run.py --slow           the tests marked slow, without a budget
+
+Times are printed, never judged: a busy machine must not turn a right program red. The exit code is 1 if a part fails.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_TESTS_COLLECTED = 5
+
+BUDGET_MINUTES = {"battery": 6, "command line": 2, "lint and types": 1, "rest": 3}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of the table: commands run one after another in a process of their own, under one budget."""
+
+    name: str
+    budget: str
+    commands: tuple[tuple[str, ...], ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a part took, and what its test runner counted."""
+
+    part: Part
+    ok: bool
+    start: float
+    end: float
+    passed: int
+    failed: int
+
+
+def pytest(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "pytest", "--quiet", "--durations=3", *arguments)
+
+
+def tool(name: str, *arguments: str) -> tuple[str, ...]:
+    return (str(Path(sys.executable).parent / name), *arguments)
+
+
+# The order is the order of starting: the two longest first, one per core, then whatever core is free takes the next.
+# Float32 runs as users run it; float64 compiles without most optimisations, about three times faster.
+PARTS = (
+    Part("battery-float32", "battery", (pytest("tests/test_battery.py"),), {"PUSHFORWARD_TEST_DTYPE": "float32"}),
+    Part(
+        "battery-float64",
+        "battery",
+        (pytest("tests/test_battery.py"),),
+        {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    ),
+    Part(
+        "lint",
+        "lint and types",
+        (
+            tool("ruff", "check", "."),
+            tool("ruff", "format", "--check", "."),
+            tool("ty", "check", "--python", sys.prefix),
+        ),
+    ),
+    Part("command-line", "command line", (pytest("tests/cli"),)),
+    Part("rest", "rest", (pytest("tests", "--ignore=tests/test_battery.py", "--ignore=tests/cli"),)),
+    Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
+)
+
+
+def slow_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The same parts with `-m slow` in place of `-m "not slow"`; docstrings and lint have no slow half."""
+    return tuple(
+        Part(part.name, part.budget, tuple((*command, "-m", "slow") for command in part.commands), part.environment)
+        for part in parts
+        if part.name not in ("lint", "docstrings")
+    )
+
+
+def counted(output: str, word: str) -> int:
+    """The number that pytest's closing lines give for a word such as 'passed'."""
+    closing = [line for line in output.splitlines() if re.search(r"\bin \d+\.\d+s\b", line)]
+    return sum(int(number) for line in closing for number in re.findall(rf"\b(\d+) {word}\b", line))
+
+
+def run(part: Part, clock: float, slow: bool, printing: threading.Lock) -> Outcome:
+    """Run one part to its end, then print all it said in one piece."""
+    start = time.monotonic() - clock
+    with printing:
+        print(f"[{start:5.0f} s] {part.name} ...", flush=True)
+    said, codes = [], []
+    for command in part.commands:
+        finished = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **part.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        said.append(finished.stdout)
+        codes.append(0 if slow and finished.returncode == NO_TESTS_COLLECTED else finished.returncode)
+    output, end = "".join(said), time.monotonic() - clock
+    ok = not any(codes)
+    with printing:
+        print(f"\n===== {part.name}: {'passed' if ok else 'FAILED'} =====\n{output.rstrip()}\n", flush=True)
+    errors = counted(output, "errors?")
+    return Outcome(part, ok, start, end, counted(output, "passed"), counted(output, "failed") + errors)
+
+
+def table(outcomes: list[Outcome], slow: bool) -> str:
+    """Parts with their time; budgets with the wall time from their first start to their last end."""
+    lines = [f"{'part':<18}{'result':<8}{'passed':>7}{'failed':>7}{'seconds':>9}"]
+    for done in outcomes:
+        result = "ok" if done.ok else "FAILED"
+        lines.append(
+            f"{done.part.name:<18}{result:<8}{done.passed:>7}{done.failed:>7}{done.end - done.start:>9.1f}",
+        )
+    if slow:
+        return "\n".join(lines)
+    lines += ["", f"{'budget':<33}{'minutes':>9}{'allowed':>9}"]
+    for name, allowed in BUDGET_MINUTES.items():
+        group = [done for done in outcomes if done.part.budget == name]
+        if not group:
+            continue
+        if name == "battery":  # both halves run at the same time, one per core
+            seconds = max(done.end - done.start for done in group)
+        else:
+            seconds = sum(done.end - done.start for done in group)
+        lines.append(f"{name:<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
+    seconds, allowed = max(done.end for done in outcomes), sum(BUDGET_MINUTES.values())
+    lines.append(f"{'whole':<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    names = [part.name for part in PARTS]
+    parser = argparse.ArgumentParser(description="Run the tests part by part and print their times.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"some of: {' '.join(names)} (default: all)")
+    parser.add_argument("--slow", action="store_true", help="run the tests marked slow instead")
+    options = parser.parse_args()
+    unknown = sorted(set(options.parts) - set(names))
+    if unknown:
+        parser.error(f"unknown part {', '.join(unknown)}: expected some of {', '.join(names)}")
+
+    parts = tuple(part for part in PARTS if not options.parts or part.name in options.parts)
+    parts = slow_parts(parts) if options.slow else parts
+    if not parts:
+        parser.error(f"{', '.join(options.parts)} has no tests marked slow")
+    clock, printing = time.monotonic(), threading.Lock()
+    with ThreadPoolExecutor(max_workers=2) as cores:
+        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, printing), parts))
+
+    print(table(outcomes, options.slow))
+    passed, failed = sum(done.passed for done in outcomes), sum(done.failed for done in outcomes)
+    broken = [done.part.name for done in outcomes if not done.ok]
+    if broken:
+        print(f"\nfailed: {', '.join(broken)}")
+    if passed or failed:
+        print(f"\n{passed} passed, {failed} failed")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The embedded table and the toy shapes."""
+
+import numpy as np
+import pytest
+
+from pushforward import datasets
+from pushforward.datasets import power
+from pushforward.errors import DataError, ShapeError
+
+BOX = {"moons": 4.0, "rings": 4.0, "spirals": 4.5, "checkerboard": 4.5, "pinwheel": 5.5, "eight_gaussians": 5.0}
+
+
+def test_household_power_is_deterministic_and_in_physical_units() -> None:
+    data, again = datasets.household_power(), datasets.household_power()
+    for part, rows in (("train", 40_000), ("validation", 5_000), ("test", 5_000)):
+        values = getattr(data, part)
+        assert values.shape == (rows, 6)
+        assert values.dtype == np.float64
+        assert np.isfinite(values).all()
+        np.testing.assert_array_equal(values, getattr(again, part))
+    low, high = data.train.min(axis=0), data.train.max(axis=0)
+    assert (low >= [0.07, 223, 0, 0, 0, 0]).all()
+    assert (high <= [11.2, 255, 90, 82, 33, 1439]).all()
+    assert len(data.columns) == len(data.units) == 6
+    assert "CC BY 4.0" in data.attribution
+
+
+def test_household_power_noise_fills_the_meters_steps() -> None:
+    values = datasets.household_power().train
+    for column, step in ((0, 0.001), (1, 0.01), (2, 1.0), (3, 1.0), (4, 1.0)):
+        fraction = np.mod(values[:, column] / step, 1.0)
+        # Kolmogorov-Smirnov distance from uniform; P(D > 0.0135) < 1e-6 at 40,000 rows
+        distance = np.abs(np.sort(fraction) - (np.arange(40_000) + 0.5) / 40_000).max()
+        assert distance < 0.0135, column
+    np.testing.assert_array_equal(values[:, 5], np.rint(values[:, 5]))
+
+
+def test_household_power_gaussian_is_near_the_papers() -> None:
+    data = datasets.household_power()
+    centre, spread = data.train.mean(axis=0), data.train.std(axis=0)
+    train, test = (data.train - centre) / spread, (data.test - centre) / spread
+    covariance = np.cov(train, rowvar=False, ddof=0)
+    energy = np.einsum("ni,ij,nj->n", test, np.linalg.inv(covariance), test)
+    nats = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    # all rows give -7.742; five standard errors of 5,000 rows, which is about 0.4 nats
+    assert abs(nats.mean() + 7.742) < 5 * nats.std() / np.sqrt(5_000)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip"])
+def test_damaged_embedded_file_is_one_sentence(content: bytes, tmp_path, monkeypatch) -> None:
+    damaged = tmp_path / "power.npz"
+    damaged.write_bytes(content)
+    monkeypatch.setattr(power, "_FILE", damaged)
+    with pytest.raises(DataError, match="reinstall pushforward"):
+        datasets.household_power()
+
+
+def test_embedded_file_of_other_size_is_refused_before_reading(tmp_path, monkeypatch) -> None:
+    other = tmp_path / "power.npz"
+    np.savez_compressed(other, **{name: np.zeros(60_000, np.int64) for name in power._STORED})
+    monkeypatch.setattr(power, "_FILE", other)
+    with pytest.raises(DataError, match="not our six columns"):
+        datasets.household_power()
+    np.savez_compressed(other, **{name: np.zeros(40_000, np.uint8) for name in power._STORED})
+    with pytest.raises(DataError, match=r"shape \(40000,\)"):
+        datasets.household_power()
+
+
+@pytest.mark.parametrize("name", datasets.TOY_NAMES)
+def test_toy_is_deterministic_with_its_shape(name: str) -> None:
+    points = datasets.toy(name, 500, seed=3)
+    assert points.shape == (500, 2)
+    assert points.dtype == np.float64
+    np.testing.assert_array_equal(points, datasets.toy(name, 500, seed=3))
+    assert not np.array_equal(points, datasets.toy(name, 500, seed=4))
+    assert datasets.toy(name, 0).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", datasets.TOY_NAMES)
+def test_toy_density_integrates_to_one_and_belongs_to_the_sampler(name: str) -> None:
+    """The grid's mass is 1, and the mean log-density of samples equals the grid's integral of p log p."""
+    half = BOX.get(name, 11.0)
+    cells = 160 if name in ("moons", "spirals") else 900  # these two sum over hundreds of curve points, and are smooth
+    step = 2 * half / cells
+    middle = (np.arange(cells) + 0.5) * step - half
+    grid = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+    log_density = datasets.toy_log_density(name, grid)
+    density = np.exp(log_density) * step**2
+    assert abs(density.sum() - 1) < 0.005
+    minus_entropy = (density * np.where(density > 0, log_density, 0.0)).sum()
+    scores = datasets.toy_log_density(name, datasets.toy(name, 4_000, seed=5))
+    error = scores.std() / np.sqrt(len(scores))
+    assert abs(scores.mean() - minus_entropy) < 5 * error + 0.03
+
+
+def test_toy_faults_are_sentences() -> None:
+    with pytest.raises(DataError, match="two_bananas, got 'moon'"):
+        datasets.toy("moon", 3)
+    with pytest.raises(DataError, match="at least 0, got -1"):
+        datasets.toy("moons", -1)
+    with pytest.raises(ShapeError, match=r"\(n, 2\), got \(2,\)"):
+        datasets.toy_log_density("moons", np.zeros(2))
