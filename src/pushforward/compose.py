@@ -230,6 +230,14 @@ class Standardise(AbstractBijection):
             raise ValueError("mean, scale: expected finite means and positive finite scales.")
         return eqx.tree_at(lambda s: (s.mean, s.scale, s.is_filled), self, (mean, scale, np.ones((), bool)))
 
+    def initialised(self, x: np.ndarray, context: np.ndarray | None = None) -> "Standardise":
+        """The same layer with the moments of the rows x (n, *shape), taken in float64; once filled, unchanged."""
+        if bool(self.is_filled):
+            return self
+        x = np.asarray(x, np.float64)
+        spread = x.std(0)
+        return self.filled(x.mean(0), np.where(spread > 0, spread, 1.0))
+
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:

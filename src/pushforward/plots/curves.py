@@ -161,8 +161,6 @@ def calibration(
     >>> figure.axes[0].get_xlabel()
     'probability under the model, u'
     """
-    from scipy.stats import kstwo
-
     values = np.asarray(pit, dtype=np.float64)
     values = table("pit", values[:, None] if values.ndim == 1 else values)
     if values.min() < 0.0 or values.max() > 1.0:
@@ -173,7 +171,7 @@ def calibration(
     names = [f"u{i + 1}" for i in range(width)] if columns is None else [short(name) for name in columns]
     if len(names) != width:
         raise ValueError(f"columns: expected {width} names, one for each column of pit, got {len(names)}.")
-    band = float(kstwo.ppf(1.0 - (1.0 - level) / width, count))
+    band = kolmogorov_band(count, width, level)
     with style():
         figure = blank(6.2, 3.7)
         axes = figure.add_subplot()
@@ -189,6 +187,17 @@ def calibration(
         if title:
             plain(axes.set_title(title))
         return figure
+
+
+def kolmogorov_band(count: int, width: int, level: float) -> float:
+    """The k with P(sup |F_n(u) - u| <= k in all of `width` columns) >= `level`, for `count` uniform values in each.
+
+    >>> round(kolmogorov_band(10_000, 1, 0.95) * 100, 2)  # 1.36 / sqrt(n) in the limit
+    1.36
+    """
+    from scipy.stats import kstwo
+
+    return float(kstwo.ppf(1.0 - (1.0 - level) / width, count))
 
 
 def _deviation(axes: "Axes", name: str, ordered: np.ndarray, band: float) -> float:

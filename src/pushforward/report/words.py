@@ -1,0 +1,112 @@
+"""The sentences and numbers of a report: what a reader would say aloud, as plain text."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def decimals(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """A number with a true minus sign; a dash where nothing was measured."""
+    if value is None:
+        return NONE
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit in which it is easily read.
+
+    >>> duration(0.00316), duration(12.3), duration(200)
+    ('3.2 ms', '12 s', '3 min 20 s')
+    """
+    if seconds is None:
+        return NONE
+    if seconds < 5e-5:
+        return "under 0.1 ms"
+    if seconds < 0.9995:
+        return f"{1e3 * seconds:.{1 if seconds < 0.00995 else 0}f} ms"
+    if seconds < 99.5:
+        return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def find(leaderboard: Sequence[Any], name: str) -> Any | None:
+    """The row of that name, or None."""
+    return next((row for row in leaderboard if row.name == name), None)
+
+
+def gain(row: Any, baseline: Any | None) -> float | None:
+    """Nats per row that a model gains over the baseline; None for the baseline itself or where a score is missing."""
+    if baseline is None or row is baseline or row.test_nats is None or baseline.test_nats is None:
+        return None
+    return row.test_nats - baseline.test_nats
+
+
+def summary(leaderboard: Sequence[Any], model: Any, baseline: Any | None) -> list[str]:
+    """What the model's score means: against the baseline, and against the best of the others."""
+    if model.test_nats is None:
+        return [f"{model.name} was not scored on held-out rows."]
+    error = f" \N{PLUS-MINUS SIGN} {decimals(model.standard_error)}" if model.standard_error is not None else ""
+    sentences = [f"On held-out rows {model.name} reaches {decimals(model.test_nats)}{error} nats per row."]
+    gained = gain(model, baseline)
+    if baseline is not None and gained is not None:
+        sentences.insert(0, _against_baseline(model.name, baseline.name, gained))
+    scored = [row for row in leaderboard if row is not model and row.test_nats is not None]
+    others = [row for row in scored if row is not baseline]
+    if others:
+        best = max(others, key=lambda row: row.test_nats)
+        sentences.append(_against_best(model, best))
+    return sentences
+
+
+def _against_baseline(name: str, baseline: str, gained: float) -> str:
+    if not math.isfinite(gained):
+        return f"{name} and the {baseline} cannot be compared: a held-out score is not finite."
+    if gained <= 0.0:
+        return (
+            f"{name} loses {decimals(-gained, 2)} nats per row against the {baseline}: "
+            "something went wrong, or the data hold nothing more to learn."
+        )
+    # A factor says more than a logarithm while it can still be imagined.
+    factor = _two_digits(math.exp(gained)) if gained < math.log(1e6) else "more than a million"
+    return (
+        f"{name} gains {decimals(gained, 2)} nats per row over the {baseline}: "
+        f"a held-out row is, in the geometric mean, {factor} times as likely under it."
+    )
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10.0 else f"{round(value, 1 - int(math.log10(value))):,.0f}"
+
+
+def _against_best(model: Any, best: Any) -> str:
+    ahead = model.test_nats - best.test_nats
+    if not math.isfinite(ahead):
+        return f"The other scores cannot be compared with it: {best.name} has a score that is not finite."
+    errors = [row.standard_error for row in (model, best) if row.standard_error is not None]
+    if len(errors) == 2 and abs(ahead) <= 2.0 * math.hypot(*errors):
+        return f"It is level with {best.name}, the best of the others: they differ by less than two standard errors."
+    place = "ahead of" if ahead > 0 else "behind"
+    return f"It is {decimals(abs(ahead), 2)} nats {place} {best.name}, the best of the others."
+
+
+def training(history: Any) -> str:
+    """How training went: epochs, time, why it stopped, what was skipped."""
+    epochs, total = len(history.train), history.seconds[-1] if len(history.seconds) else None
+    words = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    if total is not None:
+        words += f" in {duration(total)}"
+        if history.compile_seconds is not None:
+            words += f", {duration(history.compile_seconds)} of them compiling"
+    if history.best_epoch is not None:
+        words += f"; the weights of epoch {history.best_epoch + 1} were kept"
+    words += "."
+    if history.stop_reason:
+        words += f" Training stopped: {history.stop_reason.rstrip('.')}."
+    if history.skipped_steps:
+        one = history.skipped_steps == 1
+        words += f" {history.skipped_steps} step{' was' if one else 's were'} skipped for a loss that was not finite."
+    return words

@@ -1,0 +1,97 @@
+"""What layers remember, changed only by three pure functions of a tree.
+
+`initialise` once before training (standardisation, activation normalisation), `refresh` after each step inside the
+compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds). A module takes part by
+having a method `initialised(x, context)`, `refreshed()` or `finalised()` that returns its successor.
+"""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.bijection import AbstractBijection
+from pushforward.compose import Chain
+from pushforward.errors import ShapeError
+from pushforward.fields import is_array
+from pushforward.repeat import Repeat
+
+Tree = TypeVar("Tree")
+
+
+def refresh(tree: Tree) -> Tree:
+    """Every module that has `refreshed()` replaced by its result; pure, so it runs inside compiled loops."""
+    return _replace(tree, "refreshed")
+
+
+def finalise(tree: Tree) -> Tree:
+    """Every module that has `finalised()` replaced by its result."""
+    return _replace(tree, "finalised")
+
+
+def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None = None) -> AbstractBijection:
+    """Data-dependent start values, layer by layer from the data inwards, through `Chain` and `Repeat`.
+
+    Args:
+        bijection: what to initialise.
+        x: rows (n, *shape) in the data's units, kept in float64 on the host where no layer must be applied to them.
+        context: rows (n, *context_shape), or None.
+
+    Returns:
+        The bijection with every `initialised(x, context)` applied to the data as that layer sees them.
+
+    Raises:
+        ShapeError: if such a layer sits inside a wrapper through which data cannot be passed.
+    """
+    if not _has(bijection, "initialised"):
+        return bijection
+    if hasattr(type(bijection), "initialised"):
+        return bijection.initialised(x, context)
+    if isinstance(bijection, Chain):
+        layers = list(bijection.bijections)
+        for index in reversed(range(len(layers))):
+            layers[index] = initialise(layers[index], x, context)
+            if any(_has(layer, "initialised") for layer in layers[:index]):
+                x = _inverse_rows(layers[index], x, context)
+        return eqx.tree_at(lambda chain: chain.bijections, bijection, tuple(layers))
+    if isinstance(bijection, Repeat):
+        layers = [bijection.layer(index) for index in range(bijection.n_layers)]
+        for index in reversed(range(len(layers))):
+            layers[index] = initialise(layers[index], x, context)
+            x = _inverse_rows(layers[index], x, context)
+        return Repeat(layers, unroll=bijection.unroll)
+    raise ShapeError(
+        f"initialise: {type(bijection).__name__} holds a layer that starts from data, but data cannot be passed through "
+        "it. Put that layer into a Chain or a Repeat."
+    )
+
+
+def _inverse_rows(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+    given = None if bijection.context_shape is None else context
+    verb = jax.vmap(lambda x, c: bijection.inverse_and_log_det(x, c)[0], (0, None if given is None else 0))
+    return np.asarray(verb(jnp.asarray(x), None if given is None else jnp.asarray(given)))
+
+
+def _has(tree: Any, name: str) -> bool:
+    found = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(type(node), name))
+    return any(hasattr(type(node), name) for node in found)
+
+
+def _replace(tree: Tree, name: str) -> Tree:
+    """Stacked layers of a Repeat are mapped over, so that a module only ever sees itself."""
+
+    def stop(node: Any) -> bool:
+        return hasattr(type(node), name) or isinstance(node, Repeat)
+
+    def step(node: Any) -> Any:
+        if hasattr(type(node), name):
+            return getattr(node, name)()
+        if isinstance(node, Repeat) and _has(node.layers, name):
+            arrays, static = eqx.partition(node.layers, is_array)
+            mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name), is_array))(arrays)
+            return eqx.tree_at(lambda repeat: repeat.layers, node, eqx.combine(mapped, static))
+        return node
+
+    return jax.tree.map(step, tree, is_leaf=stop)

@@ -1,0 +1,149 @@
+"""From what a caller has to what training needs: checked, split, standardised on the host in float64."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+
+from pushforward.bijections import RationalQuadraticSpline
+from pushforward.errors import DataError, ShapeError
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of one split: events, contexts or None, weights or None; float64 on the host."""
+
+    x: np.ndarray
+    context: np.ndarray | None
+    weights: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: np.ndarray) -> "Rows":
+        """The rows of an index array."""
+        return Rows(*(None if part is None else part[index] for part in (self.x, self.context, self.weights)))
+
+
+def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Checked float64 rows (n, *shape) from NumPy, JAX, a pandas or polars frame, or anything with DLPack."""
+    columns = column_names(value)
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    elif hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards"):
+        value = np.from_dlpack(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first.")
+    array = array.astype(np.float64)
+    if array.ndim == 1 and shape == (1,):
+        raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
+        wanted = ", ".join(map(str, ("n", *shape)))
+        raise ShapeError(f"{name}: expected shape ({wanted}), got {array.shape}. Build the flow with dim={array.shape[-1:]}.")
+    flat = array.reshape(len(array), -1)
+    bad = ~np.isfinite(flat)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+            f"{name}: expected finite numbers, got {flat[row, column]} in column {_column(columns, column)} at row {row} "
+            f"({int(bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill these rows."
+        )
+    return array
+
+
+def column_names(value: Any) -> list[str] | None:
+    """The column names of a frame; None for anything else."""
+    return [str(name) for name in value.columns] if hasattr(value, "columns") else None
+
+
+def share_outside(flow: Any, z: np.ndarray) -> None:
+    """Warn when more than 1 % of the standardised values lie outside the box of the flow's splines."""
+    splines = jax.tree.leaves(flow, is_leaf=lambda node: isinstance(node, RationalQuadraticSpline))
+    bounds = [node.bound for node in splines if isinstance(node, RationalQuadraticSpline)]
+    if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
+        warnings.warn(
+            f"x: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where layers "
+            "are the identity and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
+            stacklevel=3,
+        )
+
+
+def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single_precision: bool) -> None:
+    """Refuse constant columns and linear dependence; warn where float32 cannot hold the data."""
+    flat = array.reshape(len(array), -1)
+    spread, centre = flat.std(0), np.abs(flat.mean(0))
+    constant = np.flatnonzero(np.ptp(flat, 0) == 0)
+    if constant.size:
+        column = _column(columns, constant[0])
+        raise DataError(
+            f"{name}: column {column} is constant ({flat[0, constant[0]]:g} in all {len(flat)} rows), so it has no "
+            "density. Drop it, or add the noise it was rounded from."
+        )
+    if single_precision and (centre > 1e4 * spread).any():
+        column = _column(columns, np.flatnonzero(centre > 1e4 * spread)[0])
+        warnings.warn(
+            f"{name}: column {column} has a mean more than 10,000 times its spread; in float32 its rows are hardly "
+            "told apart when scored. Subtract an offset first, or score under jax.enable_x64(True).",
+            stacklevel=4,
+        )
+    n, dim = flat.shape
+    if dim > 1 and n > dim and dim <= 512:
+        correlation = np.corrcoef(flat, rowvar=False)
+        values, vectors = np.linalg.eigh(correlation)
+        if values[0] < 1e-12 * dim:
+            parts = [_column(columns, c) for c in np.flatnonzero(np.abs(vectors[:, 0]) > 0.05)]
+            raise DataError(
+                f"{name}: columns {', '.join(parts[:6])} are linearly dependent: the data lie in a lower-dimensional "
+                "subspace, where a density is infinite. Drop one of them, or reduce the dimension (PCA) first."
+            )
+    elif dim > 1 and n <= dim:
+        warnings.warn(
+            f"{name}: {n} rows in {dim} dimensions lie in a lower-dimensional subspace; expect a poor fit. Use more rows "
+            "or fewer columns.",
+            stacklevel=4,
+        )
+
+
+def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, Rows | None]:
+    """Shuffle and hold out a share for validation; below 20 rows nothing can be held out, and a warning says so."""
+    if not 0 <= share < 1:
+        raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
+    order = random.permutation(len(rows))
+    n_held = round(share * len(rows))
+    if share > 0 and len(rows) < 20:
+        warnings.warn(
+            f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
+            "over-fit. Pass validation=0 to silence this.",
+            stacklevel=3,
+        )
+        n_held = 0
+    return rows.take(order[n_held:]), rows.take(order[:n_held]) if n_held else None
+
+
+def gaussian_nats(train: Rows, held: Rows) -> float:
+    """Mean log-density of held-out rows under a full Gaussian, linear in the context, fitted to the training rows."""
+    x, y = train.x.reshape(len(train), -1), held.x.reshape(len(held), -1)
+    design, design_held = _design(train), _design(held)
+    weights = np.ones(len(x)) if train.weights is None else train.weights / train.weights.mean()
+    root = np.sqrt(weights)[:, None]
+    coefficients = np.linalg.lstsq(design * root, x * root, rcond=None)[0]
+    rest, rest_held = (x - design @ coefficients) * root, y - design_held @ coefficients
+    scale = np.maximum(rest.std(0), 1e-300)
+    covariance = np.atleast_2d((rest / scale).T @ (rest / scale) / len(x)) + 1e-10 * np.eye(x.shape[1])
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, (rest_held / scale).T)
+    log_norm = np.log(np.diag(factor)).sum() + np.log(scale).sum() + 0.5 * x.shape[1] * np.log(2 * np.pi)
+    held_weights = None if held.weights is None else held.weights
+    return float(np.average(-0.5 * (white**2).sum(0) - log_norm, weights=held_weights))
+
+
+def _design(rows: Rows) -> np.ndarray:
+    ones = np.ones((len(rows), 1))
+    return ones if rows.context is None else np.hstack([ones, rows.context.reshape(len(rows), -1)])
+
+
+def _column(columns: list[str] | None, index: int) -> str:
+    return repr(columns[index]) if columns else str(int(index))

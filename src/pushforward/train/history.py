@@ -1,0 +1,45 @@
+"""What a training run leaves behind."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class History:
+    """The course of a fit. Log-likelihoods are mean nats per row in the data's own units, one entry an epoch.
+
+    Attributes:
+        train: mean over the epoch's batches, as the weights moved.
+        validation: on the held-out rows after the epoch; empty when nothing was held out.
+        seconds: wall time since the start of `fit`, compilation included.
+        learning_rate: at the end of the epoch (nan under an optimiser of the caller's).
+        best_epoch: index of the epoch whose weights were returned.
+        stop_reason: "finished", "early stopping" or "interrupted".
+        gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
+        skipped_steps: steps left out because loss or gradient was not finite.
+        compile_seconds: time spent compiling the training program.
+        n_train, n_validation: row counts.
+        batch_size: rows a step.
+    """
+
+    train: list[float] = dataclasses.field(default_factory=list)
+    validation: list[float] = dataclasses.field(default_factory=list)
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    learning_rate: list[float] = dataclasses.field(default_factory=list)
+    best_epoch: int = -1
+    stop_reason: str = "finished"
+    gaussian: float = float("nan")
+    skipped_steps: int = 0
+    compile_seconds: float = 0.0
+    n_train: int = 0
+    n_validation: int = 0
+    batch_size: int = 0
+
+    @property
+    def best_validation(self) -> float:
+        """Held-out nats of the weights that were returned; training nats when nothing was held out."""
+        course = self.validation or self.train
+        return course[self.best_epoch] if course else float("nan")
+
+    def to_dict(self) -> dict:
+        """Plain JSON-able values."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,162 @@
+"""The compiled inner loop of training: many steps in one call, whose program depends on the flow and the batch only."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.distribution import flatten, unflatten
+from pushforward.state import refresh
+
+
+class Course(NamedTuple):
+    """What changes from step to step.
+
+    Attributes:
+        weights: trained arrays.
+        rest: the other arrays of the flow, among them what `refresh` renews after each step.
+        memory: state of the optimiser.
+        average: exponential moving average of the weights (the weights themselves without one).
+        caution: factor on the learning rate: halved at a skipped step, then growing back to one.
+        skipped: steps skipped so far.
+        streak: steps skipped in a row.
+    """
+
+    weights: list[Array]
+    rest: list[Array]
+    memory: Any
+    average: list[Array]
+    caution: Array
+    skipped: Array
+    streak: Array
+
+
+class Plan(NamedTuple):
+    """The numbers of a run that may change without a new compilation."""
+
+    first_step: Any
+    total_steps: Any
+    learning_rate: Any
+    ema: Any
+
+
+@functools.cache
+def default_optimizer(clip: float | None) -> optax.GradientTransformation:
+    """Clipping by global norm, then Adam; the learning rate is applied by the loop."""
+    parts = [] if clip is None else [optax.clip_by_global_norm(clip)]
+    return optax.chain(*parts, optax.scale_by_adam())
+
+
+@functools.cache
+def clipped(optimizer: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformation:
+    """A caller's optimiser behind clipping."""
+    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
+
+
+def cosine(plan: Plan, step: Array) -> Array:
+    """Learning rate: a linear rise over the first 2 % of the run, then half a cosine down to zero."""
+    done = step / plan.total_steps
+    rise = jnp.minimum(1.0, (step + 1.0) / jnp.maximum(0.02 * plan.total_steps, 1.0))
+    return plan.learning_rate * rise * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(done, 0.0, 1.0)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
+def run_steps(
+    merge: "Merge",
+    optimizer: optax.GradientTransformation,
+    scheduled: bool,
+    averaged: bool,
+    course: Course,
+    batches: tuple[Array | None, ...],
+    n_steps: Array,
+    plan: Plan,
+    key: PRNGKeyArray,
+) -> tuple[Course, Array]:
+    """Run `n_steps` steps over the first batches of a buffer.
+
+    Args:
+        merge: puts trained and fixed arrays together into a flow.
+        optimizer: a gradient transformation.
+        scheduled: whether the loop scales the update by `cosine` (the default optimiser) or leaves it as it is.
+        averaged: whether to keep an exponential moving average.
+        course: what changes; its memory is reused.
+        batches: events (S, B, *shape), contexts (S, B, *context_shape) or None, weights (S, B) or None.
+        n_steps: how many of the S batches to use.
+        plan: the schedule.
+        key: randomness of the training pass (dropout).
+
+    Returns:
+        The course, and the sum over the finite steps of the mean log-likelihood.
+    """
+
+    def loss(weights: list[Array], rest: list[Array], rows: tuple[Array | None, ...], key: PRNGKeyArray) -> Array:
+        x, context, row_weights = rows
+        flow = merge(weights, rest)
+        keys = jax.random.split(key, x.shape[0])
+        axes = (0, None if context is None else 0, 0)
+        scores = jax.vmap(flow.score_one, axes)(x, context, keys)
+        if row_weights is None:
+            return -jnp.mean(scores)
+        return -jnp.sum(row_weights * scores) / jnp.sum(row_weights)
+
+    def step(index: Array, state: tuple[Course, Array]) -> tuple[Course, Array]:
+        course, total = state
+        rows = tuple(None if part is None else part[index] for part in batches)
+        value, gradient = jax.value_and_grad(loss)(course.weights, course.rest, rows, jax.random.fold_in(key, index))
+        finite = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
+
+        def move(course: Course) -> Course:
+            update, memory = optimizer.update(gradient, course.memory, course.weights)
+            if scheduled:
+                rate = cosine(plan, plan.first_step + index) * course.caution
+                update = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, update)
+            weights = optax.apply_updates(course.weights, update)
+            weights, rest = merge.split(refresh(merge(weights, course.rest)))
+            if averaged:
+                average = jax.tree.map(lambda a, w: plan.ema * a + (1.0 - plan.ema) * w, course.average, weights)
+            else:
+                average = course.average
+            caution = jnp.minimum(1.0, course.caution * 1.02)
+            return Course(weights, rest, memory, average, caution, course.skipped, jnp.zeros_like(course.streak))
+
+        def stay(course: Course) -> Course:
+            return course._replace(
+                caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1
+            )
+
+        course = jax.lax.cond(finite, move, stay, course)
+        return course, total + jnp.where(finite, -value, 0.0)
+
+    start = (course, jnp.zeros((), course.caution.dtype))
+    return jax.lax.fori_loop(0, n_steps, step, start)
+
+
+class Merge:
+    """Trained and fixed arrays back into a flow; hashable, so that equal flows share one compiled program.
+
+    Args:
+        static: the hashable half of the flow.
+        trained: for each array of the flow, whether it is trained.
+    """
+
+    def __init__(self, static: Any, trained: tuple[bool, ...]) -> None:
+        self.static, self.trained = static, trained
+
+    def __hash__(self) -> int:
+        return hash((self.static, self.trained))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Merge) and (self.static, self.trained) == (other.static, other.trained)
+
+    def __call__(self, weights: list[Array], rest: list[Array]) -> Any:
+        moving, fixed = iter(weights), iter(rest)
+        return unflatten([next(moving) if flag else next(fixed) for flag in self.trained], self.static)
+
+    def split(self, flow: Any) -> tuple[list[Array], list[Array]]:
+        """A flow of this structure as its trained and its other arrays."""
+        arrays, _ = flatten(flow)
+        trained = [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if flag]
+        return trained, [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if not flag]

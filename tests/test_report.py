@@ -1,0 +1,233 @@
+"""The report: one file that needs nothing else, says the truth in words, escapes names, and is never half written."""
+
+import math
+import os
+import re
+import stat
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pushforward.report import write_report
+from pushforward.report.words import duration, summary, training
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def row(name, nats, error=0.01, **changes):
+    fields = {"setting": "s", "fit_seconds": 1.0, "score_seconds": 0.002, "sample_seconds": None}
+    return SimpleNamespace(name=name, test_nats=nats, standard_error=error, **{**fields, **changes})
+
+
+BOARD = [row("Flow", 3.0), row("Gaussian", -0.4), row("Kernel density", 1.0, None), row("Broken", None, None)]
+
+
+def history():
+    return SimpleNamespace(
+        train=[0.0, 1.0, 2.0], validation=[0.0, 0.9, 0.8], seconds=[3.0, 4.0, 5.0], best_epoch=1, gaussian=-0.4,
+        stop_reason="patience ran out", skipped_steps=0, compile_seconds=1.5,
+    )  # fmt: skip
+
+
+def written(path, **changes):
+    random = np.random.default_rng(0)
+    arguments = {
+        "title": "A title", "leaderboard": BOARD, "history": history(), "data": random.normal(size=(200, 2)),
+        "samples": random.normal(size=(100, 2)), "columns": ["a", "b"], "facts": {"Seed": 0},
+    }  # fmt: skip
+    return write_report(path, **{**arguments, **changes}).read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Collects the tags and their attributes, and checks that every tag that opens also closes."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.words = [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_file_needs_nothing_else(tmp_path):
+    page = Page(written(tmp_path / "report.html", attribution="Data: see https://example.org/data"))
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "img")
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "xlink:href"):
+                assert value.startswith(("#", "data:"))
+            elif not name.startswith("xmlns"):
+                assert "//" not in (value or "")
+    assert "@import" not in page.words
+    assert not re.search(r"url\((?!#)", page.words)
+    assert "Data: see https://example.org/data" in page.words
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert "script-src" not in policy
+
+
+def test_the_file_is_small_and_inner_names_are_unique(tmp_path):
+    random = np.random.default_rng(0)
+    wide = random.normal(size=(20_000, 8)) ** 3
+    text = written(tmp_path / "report.html", data=wide, samples=wide[::-1], columns=list("abcdefgh"))
+    assert len(text) < 1_500_000
+    identities = re.findall(r'<[^<>]* id="([^"]+)"', text)
+    assert len(identities) == len(set(identities))
+    for target in re.findall(r'(?:href="#|url\(#)([^")]+)', text):
+        assert target in identities
+
+
+def test_pictures_follow_the_pages_colours(tmp_path):
+    text = written(tmp_path / "report.html", columns=["#0072b2", "b"])
+    pictures = text[text.index("<svg") :]
+    assert "prefers-color-scheme: dark" in text
+    assert pictures.count("var(--data)") > 5
+    assert not re.search(r"<[^<>]*#(0072b2|d55e00|24292f)", pictures)
+    assert ">#0072b2</text>" in pictures  # a name stays a name
+
+
+def test_hostile_text_is_escaped_everywhere(tmp_path):
+    text = written(
+        tmp_path / "report.html", title=HOSTILE, columns=[HOSTILE, "$title ${lead} $"], facts={HOSTILE: HOSTILE},
+        leaderboard=[row(HOSTILE, 1.0, setting=HOSTILE), row("Gaussian", 0.5)], attribution=HOSTILE,
+    )  # fmt: skip
+    assert "<script" not in text.lower()
+    assert text.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;") >= 7
+    assert "&lt;script&gt;alert" in text[text.index('id="corner-') :]  # cut to length in the picture
+    assert "$title ${lead} $" in text
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\x00\x1b[31m", "\N{CJK UNIFIED IDEOGRAPH-6570}", "", "]]>-->"])
+def test_any_name_can_be_written(tmp_path, name):
+    Page(written(tmp_path / "report.html", columns=[name, "b"], facts={name: name}))
+
+
+def test_the_table_shows_the_best_first_and_gains(tmp_path):
+    text = written(tmp_path / "report.html", leaderboard=BOARD[::-1], model="Flow")
+    table = text[text.index("<h2>Leaderboard") : text.index("<h2>Training")]
+    names = re.findall(r'<th scope="row">([^<]*)</th>', table)
+    assert names == ["Flow", "Kernel density", "Gaussian", "Broken"]
+    assert "+3.40" in table
+    assert "2.0 ms" in table
+    assert "Sample" not in table  # nothing was measured there
+    assert len(re.findall(r"<tr class=subject>", table)) == 1
+
+
+def test_the_summary_is_the_truth_in_words():
+    flow, gaussian, kernel, _ = BOARD
+    assert summary(BOARD, flow, gaussian) == [
+        "Flow gains 3.40 nats per row over the Gaussian: a held-out row is, in the geometric mean, 30 times as likely "
+        "under it.",
+        "On held-out rows Flow reaches 3.000 \N{PLUS-MINUS SIGN} 0.010 nats per row.",
+        "It is 2.00 nats ahead of Kernel density, the best of the others.",
+    ]
+    assert "loses 0.60 nats per row against the Gaussian" in summary(BOARD, row("Flow", -1.0), gaussian)[0]
+    assert "2.00 nats behind Flow" in summary(BOARD, kernel, gaussian)[-1]
+    level = summary([flow, row("Other", 2.98)], flow, None)
+    assert level[-1].startswith("It is level with Other")
+    assert summary(BOARD, BOARD[3], gaussian) == ["Broken was not scored on held-out rows."]
+    assert "cannot be compared" in summary(BOARD, row("Flow", -math.inf), gaussian)[0]
+    assert "cannot be compared" in summary(BOARD, row("Flow", math.nan), gaussian)[0]
+
+
+@pytest.mark.parametrize(
+    ("nats", "words"),
+    [
+        (0.05, " 1.1 times"),
+        (2.25, " 9.5 times"),
+        (2.3, " 10 times"),
+        (7.36, " 1,600 times"),
+        (99, " more than a million"),
+    ],
+)
+def test_a_gain_as_a_factor(nats, words):
+    assert words in summary([], row("Flow", nats), row("Gaussian", 0.0))[0]
+
+
+def test_training_in_words():
+    past = history()
+    assert training(past) == (
+        "3 epochs in 5.0 s, 1.5 s of them compiling; the weights of epoch 2 were kept. "
+        "Training stopped: patience ran out."
+    )
+    past.skipped_steps = 2
+    assert training(past).endswith("2 steps were skipped for a loss that was not finite.")
+
+
+def test_durations():
+    texts = ["\N{EN DASH}", "under 0.1 ms", "0.1 ms", "10 ms", "1.0 s", "10 s", "1 min 40 s", "1 h 2 min"]
+    times = (None, 2e-5, 6e-5, 0.00999, 0.9999, 9.96, 99.6, 3725)
+    assert [duration(t) for t in times] == texts
+
+
+def test_an_existing_file_is_kept_unless_told(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(ValueError, match=r"report\.html exists already.*overwrite=True"):
+        written(path)
+    assert path.read_text() == "old"
+    assert "<h1>A title</h1>" in written(path, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, step):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", interrupt)
+    else:
+        monkeypatch.setattr(type(path), "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        written(path, overwrite=True)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_equal_input_gives_equal_bytes_and_a_usual_mode(tmp_path):
+    assert written(tmp_path / "a.html") == written(tmp_path / "b.html")
+    (tmp_path / "plain").write_text("")
+    assert stat.S_IMODE((tmp_path / "a.html").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_no_training_no_section(tmp_path):
+    assert "<h2>Training" not in written(tmp_path / "report.html", history=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("absent/report.html", {}, "the folder .* does not exist"),
+        (".", {}, "is a folder"),
+        ("r.html", {"leaderboard": []}, "leaderboard: expected at least one row"),
+        ("r.html", {"model": "Flaw"}, "model: expected one of .*'Flow'.* got 'Flaw'"),
+        ("r.html", {"samples": [[np.inf, 0.0]]}, "samples: 1 of 1 rows"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_writes_nothing(tmp_path, name, changes, words):
+    with pytest.raises(ValueError, match=words):
+        written(tmp_path / name, **changes)
+    assert list(tmp_path.iterdir()) == []
