@@ -42,12 +42,13 @@ PICTURES = {
     "corner of two rows": lambda: corner(normal(2, 2), normal(1, 2)),
     "corner with heavy tails": lambda: corner(normal(400, 2), np.random.default_rng(0).standard_cauchy((400, 2))),
     "corner of other scales": lambda: corner(normal(400, 2) * [1e-30, 1.0] + [0.0, 1e9], normal(400, 2) * [1e-30, 1.0]),
-    "corner with hostile names": lambda: corner(normal(90, 3), normal(90, 3), ["$x_{", "a\n\x00b", "w" * 999]),
-    "density": lambda: density(standard, (-3, 3, -2, 2), resolution=24, data=normal(500, 2), title="a $ b"),
+    "corner with hostile names": lambda: corner(normal(90, 3), normal(90, 3), ["$x_{$", "a\n\x00b", "w" * 999]),
+    "density": lambda: density(standard, (-3, 3, -2, 2), resolution=24, data=normal(500, 2), title="$a_{$"),
     "log density": lambda: density(SimpleNamespace(log_prob=standard), (-9, 9, -9, 9), resolution=24, log=True),
     "density of nothing": lambda: density(lambda x: np.full(len(x), -np.inf), (0, 1, 0, 1), resolution=8),
-    "training": lambda: training_curve(history(), title="all"),
+    "training": lambda: training_curve(history(), title="$a_{$"),
     "one epoch": lambda: training_curve(history(1)),
+    "no best epoch": lambda: training_curve(history(best_epoch=-1)),
     "hours, no validation": lambda: training_curve(history(validation=[], seconds=list(range(0, 30_000, 1000)))),
     "a first plunge, no floor": lambda: training_curve(history(train=[-1e9, np.nan, *[1.0] * 28], gaussian=None)),
     "warp": lambda: warp(lambda z: z**3 / 9.0),
@@ -128,8 +129,10 @@ def test_the_floor_is_a_line_near_the_curves_and_a_sentence_far_below():
 
 
 def test_the_best_epoch_is_counted_from_one():
-    labels = [line.get_label() for line in training_curve(history(best_epoch=4)).axes[0].lines]
-    assert any(str(label).startswith("best: epoch 5,") for label in labels)
+    lines = training_curve(history(best_epoch=4)).axes[0].lines
+    (dot,) = [line for line in lines if str(line.get_label()).startswith("best: epoch 5,")]
+    assert list(dot.get_xdata()) == [5]
+    assert list(dot.get_ydata()) == [history().validation[4]]
 
 
 def test_wall_time_stands_where_it_was_reached():

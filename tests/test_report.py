@@ -169,7 +169,8 @@ def test_training_in_words():
         "3 epochs in 5.0 s, 1.5 s of them compiling; the weights of epoch 2 were kept. "
         "Training stopped: patience ran out."
     )
-    past.skipped_steps = 2
+    past.skipped_steps, past.stop_reason, past.best_epoch = 2, "early stopping", -1
+    assert "compiling. Training stopped early, when" in training(past)
     assert training(past).endswith("2 steps were skipped for a loss that was not finite.")
 
 
@@ -213,8 +214,9 @@ def test_equal_input_gives_equal_bytes_and_a_usual_mode(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.html").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-def test_no_training_no_section(tmp_path):
-    assert "<h2>Training" not in written(tmp_path / "report.html", history=None)
+@pytest.mark.parametrize("course", [None, SimpleNamespace(train=[])])
+def test_no_training_no_section(tmp_path, course):
+    assert "<h2>Training" not in written(tmp_path / "report.html", history=course)
 
 
 @pytest.mark.parametrize(

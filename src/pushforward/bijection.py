@@ -43,7 +43,7 @@ class AbstractBijection(eqx.Module):
     context_shape: eqx.AbstractVar[tuple[int, ...] | None]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        super(AbstractBijection, cls).__init_subclass__(**options)
+        super().__init_subclass__(**options)
         for verb, argument in (("forward_and_log_det", "z"), ("inverse_and_log_det", "x")):
             if verb in cls.__dict__:
                 setattr(cls, verb, _checked(cls.__dict__[verb], argument))

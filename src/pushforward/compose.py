@@ -143,9 +143,7 @@ class Conditional(AbstractBijection):
     network: Callable[..., Array]
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
-    def __init__(
-        self, layer: AbstractBijection, network: Callable[..., Array], context_shape: tuple[int, ...]
-    ) -> None:
+    def __init__(self, layer: AbstractBijection, network: Callable[..., Array], context_shape: tuple[int, ...]) -> None:
         self.layer, self.network, self.context_shape = layer, network, tuple(context_shape)
 
     def __check_init__(self) -> None:
@@ -184,9 +182,7 @@ def shift_leaves(tree: Any, shifts: Array) -> Any:
     trained, rest = eqx.partition(tree, trainable(tree))
     leaves, structure = jax.tree.flatten(trained)
     ends = np.cumsum([leaf.size for leaf in leaves])
-    leaves = [
-        leaf + shifts[end - leaf.size : end].reshape(leaf.shape) for leaf, end in zip(leaves, ends, strict=True)
-    ]
+    leaves = [leaf + shifts[end - leaf.size : end].reshape(leaf.shape) for leaf, end in zip(leaves, ends, strict=True)]
     return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
 
 

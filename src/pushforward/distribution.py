@@ -150,9 +150,7 @@ class AbstractDistribution(eqx.Module):
         context = _as_array(context, "context")
         n_event = len(self.context_shape)
         if context.ndim < n_event or context.shape[context.ndim - n_event :] != self.context_shape:
-            raise ShapeError(
-                f"context: expected shape (..., {_comma(self.context_shape)}), got {context.shape}."
-            )
+            raise ShapeError(f"context: expected shape (..., {_comma(self.context_shape)}), got {context.shape}.")
         return context
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -71,6 +72,11 @@ _primitive.def_abstract_eval(lambda *args, flat: flat.avals)
 batching.primitive_batchers[_primitive] = _batch
 ad.primitive_jvps[_primitive] = _jvp
 mlir.register_lowering(_primitive, mlir.lower_fun(lambda *args, flat: flat(*args), multiple_results=True))
+
+
+def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
+    """Zeros in JAX's default float type, made on the host: eager JAX would compile a program for every shape."""
+    return jnp.asarray(np.zeros(shape), jnp.result_type(float))
 
 
 def inverse_softplus(value: float) -> float:

@@ -61,7 +61,7 @@ class Repeat(AbstractBijection):
                     f"({type(layers[index]).__name__}) differs from layer 0 ({type(layers[0]).__name__}). Use Chain "
                     "for unlike layers."
                 )
-        stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *arrays)
+        stacked = jax.tree.map(lambda *leaves: _stack(leaves), *arrays)
         self.layers = eqx.combine(stacked, statics[0])
         self.n_layers, self.unroll = len(layers), int(unroll)
 
@@ -121,6 +121,13 @@ class Repeat(AbstractBijection):
         inputs = (jnp.arange(self.n_layers), large, rows, keys)
         end, _ = jax.lax.scan(step, start, inputs, reverse=inverse, unroll=self.unroll)
         return end
+
+
+def _stack(leaves: tuple[Any, ...]) -> Array:
+    """Stacked on the host where the leaves are concrete: eager JAX would compile a program for every shape."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return jnp.stack(leaves)
+    return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
 def _pack(leaves: list[Array], n_layers: int) -> Array | None:

@@ -1,6 +1,9 @@
 """Data to start with: a real table that ships with the package, and seven two-dimensional shapes of known density."""
 
-from pushforward.datasets.power import HouseholdPower as HouseholdPower, household_power as household_power
-from pushforward.datasets.toy import TOY_NAMES as TOY_NAMES, toy as toy, toy_log_density as toy_log_density
+from pushforward.datasets.power import HouseholdPower as HouseholdPower
+from pushforward.datasets.power import household_power as household_power
+from pushforward.datasets.toy import TOY_NAMES as TOY_NAMES
+from pushforward.datasets.toy import toy as toy
+from pushforward.datasets.toy import toy_log_density as toy_log_density
 
 __all__ = ["TOY_NAMES", "HouseholdPower", "household_power", "toy", "toy_log_density"]

@@ -1,5 +1,6 @@
 """Multi-layer perceptrons, plain and residual: the conditioners of coupling layers and the networks of contexts."""
 
+import itertools
 import math
 
 import equinox as eqx
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes, join
+from pushforward.networks.start import normal
+from pushforward.numerics import zeros
 
 
 class MLP(AbstractNetwork):
@@ -61,12 +64,12 @@ class MLP(AbstractNetwork):
     ) -> None:
         check_sizes(in_size=in_size + context_size, width=width, depth=depth)
         sizes = [in_size + context_size, *[width] * depth]
-        keys = jax.random.split(key, depth)
         self.weights = tuple(
-            jax.random.normal(k, (a, b)) * math.sqrt(2.0 / a) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)
+            normal(jax.random.fold_in(key, i), (a, b), math.sqrt(2.0 / a))
+            for i, (a, b) in enumerate(itertools.pairwise(sizes))
         )
-        self.biases = tuple(jnp.zeros(width) for _ in range(depth))
-        self.out_weight, self.out_bias = jnp.zeros((*out_shape, width)), jnp.zeros(out_shape)
+        self.biases = tuple(zeros(width) for _ in range(depth))
+        self.out_weight, self.out_bias = zeros((*out_shape, width)), zeros(out_shape)
         self.context_size, self.activation = context_size, activation
 
     def __check_init__(self) -> None:
@@ -135,20 +138,19 @@ class ResidualMLP(AbstractNetwork):
         key: PRNGKeyArray,
     ) -> None:
         check_sizes(in_size=in_size + context_size, width=width, depth=depth)
-        first, *rest = jax.random.split(key, depth + 1)
         size = in_size + context_size
-        self.in_weight = jax.random.normal(first, (size, width)) * math.sqrt(1.0 / size)
-        self.in_bias = jnp.zeros(width)
+        self.in_weight = normal(jax.random.fold_in(key, 0), (size, width), math.sqrt(1.0 / size))
+        self.in_bias = zeros(width)
         self.blocks = tuple(
             (
-                jax.random.normal(k, (width, width)) * math.sqrt(2.0 / width),
-                jnp.zeros(width),
-                jnp.zeros((width, width)),
-                jnp.zeros(width),
+                normal(jax.random.fold_in(key, i + 1), (width, width), math.sqrt(2.0 / width)),
+                zeros(width),
+                zeros((width, width)),
+                zeros(width),
             )
-            for k in rest
+            for i in range(depth)
         )
-        self.out_weight, self.out_bias = jnp.zeros((*out_shape, width)), jnp.zeros(out_shape)
+        self.out_weight, self.out_bias = zeros((*out_shape, width)), zeros(out_shape)
         self.context_size, self.activation, self.dropout = context_size, activation, float(dropout)
 
     def __check_init__(self) -> None:

@@ -31,8 +31,8 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
 
     Args:
         history: has `train` and `validation` (nats per row, one number an epoch; `validation` may be empty), `seconds`
-            (wall time at the end of each epoch), `best_epoch` (index into those lists, or None) and `gaussian` (nats
-            of a full Gaussian on held-out rows, the dashed line, or None).
+            (wall time at the end of each epoch), `best_epoch` (index into those lists; None or -1: no epoch) and
+            `gaussian` (nats of a full Gaussian on held-out rows, the dashed line, or None).
         title: a heading, none by default.
 
     Returns:
@@ -56,7 +56,7 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
     for name, values in (("validation", validation), ("seconds", seconds)):
         if len(values) not in (0, len(train)):
             raise ValueError(f"history.{name}: expected {len(train)} numbers, one an epoch, got {len(values)}.")
-    best = history.best_epoch
+    best = None if history.best_epoch == -1 else history.best_epoch
     if best is not None and not 0 <= best < len(train):
         raise ValueError(f"history.best_epoch: expected an index from 0 to {len(train) - 1}, got {best}.")
     with style():

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
+from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
     Chain,
@@ -17,7 +18,6 @@ from pushforward.bijections import (
     random_half,
 )
 from pushforward.bijections.elementwise import Affine, Translation, transformer_named
-from pushforward.bijection import AbstractBijection
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
@@ -43,12 +43,13 @@ def coupling_flow(
 
         x = mean + scale * (T_n o ... o T_1)(z),   T_l: x^A = h(z^A; theta_l(z^B, context)), x^B = z^B
 
-    Consecutive layers transform complementary halves; each pair of layers draws a fresh random half. In one dimension
+    Consecutive layers transform complementary halves, each pair of layers another random half, the same ones for every
+    key: a partition is part of the architecture, the key decides the start weights. In one dimension
     there is nothing to couple: the layers are element-wise, with the context (if any) in a network of their own.
 
     Args:
         dim: number of coordinates D.
-        key: a JAX key or an int, for partitions and start weights.
+        key: a JAX key or an int, for the start weights.
         transformer: name in `pushforward.bijections.TRANSFORMERS`, or a scalar bijection.
         context_dim: length of the context, or None.
         n_layers: number of coupling layers.
@@ -82,11 +83,9 @@ def coupling_flow(
     check_choice("mixing", mixing, ("permutation", "lu"))
     law = transformer_named(transformer)
     n_transformed = (dim + 1) // 2
-    seed, *keys = jax.random.split(as_key(key), n_layers + 1)
-    seeds = np.asarray(jax.random.bits(seed, (n_layers,)))
     layers: list[AbstractBijection] = []
-    for index, part in enumerate(keys):
-        first, second = jax.random.split(part)
+    for index in range(n_layers):
+        first, second = (jax.random.fold_in(as_key(key), 2 * index + side) for side in range(2))
         if dim == 1:
             layers.append(_elementwise_layer(law, context_dim, width, depth, activation, first))
             continue
@@ -96,7 +95,7 @@ def coupling_flow(
             network = ResidualMLP(dim - n_transformed, out_shape, dropout=dropout, key=first, **sizes)
         else:
             network = MLP(dim - n_transformed, out_shape, key=first, **sizes)
-        mask = _mask(dim, index, seeds)
+        mask = _mask(dim, index)
         context_shape = None if context_dim is None else (context_dim,)
         layer: AbstractBijection = Coupling(law, mask, network, context_shape=context_shape)
         layers.append(Chain([PLU(dim, key=second), layer]) if mixing == "lu" else layer)
@@ -105,10 +104,10 @@ def coupling_flow(
     return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
 
 
-def _mask(dim: int, index: int, seeds: np.ndarray) -> np.ndarray:
-    """The half transformed by layer `index`: the odd layers take the complement of the even ones, one kept in common
-    when D is odd, so that every layer transforms as many."""
-    half = random_half(dim, seed=int(seeds[index - index % 2]))
+def _mask(dim: int, index: int) -> np.ndarray:
+    """The half transformed by layer `index`: the odd layers take the complement of the even ones, with one coordinate
+    in common when D is odd, so that every layer transforms as many."""
+    half = random_half(dim, seed=index // 2)
     if index % 2 == 0:
         return half
     other = ~half

@@ -55,12 +55,12 @@ def elementwise_flow(
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
     law = transformer_named(transformer)
     layers: list[AbstractBijection] = []
-    for part in jax.random.split(as_key(key), n_layers):
+    for index in range(n_layers):
         layer: AbstractBijection = Elementwise(law, (dim,))
         if context_dim is not None:
             check_count(context_dim=context_dim)
-            out = (count_parameters(layer),)
-            network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=part)
+            out, first = (count_parameters(layer),), jax.random.fold_in(as_key(key), index)
+            network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=first)
             layer = Conditional(layer, network, (context_dim,))
         layers.append(layer)
     return Flow(base or Normal((dim,)), Chain([Repeat(layers), Standardise((dim,))]))

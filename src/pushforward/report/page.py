@@ -40,7 +40,7 @@ def write_report(
         leaderboard: rows with `name`, `setting`, `test_nats`, `standard_error` (nats), `fit_seconds`, `score_seconds`,
             `sample_seconds`; numbers may be None. They are shown best first.
         history: of the training, see `pushforward.plots.training_curve`; also `stop_reason`, `skipped_steps`,
-            `compile_seconds`. None leaves the section out.
+            `compile_seconds`. None, or a history without an epoch, leaves the section out.
         data: (n, d) rows of the corner plot, held out from training.
         samples: (m, d) rows drawn from the model.
         columns: d names.
@@ -68,11 +68,11 @@ def write_report(
     reference = find(leaderboard, baseline)
     sentences = [escape(sentence) for sentence in summary(leaderboard, subject, reference)]
     page = PAGE.substitute(
-        title=title,
+        title=escape(title),
         lead=sentences[0],
         rest=f"<p>{' '.join(sentences[1:])}</p>" if sentences[1:] else "",
         leaderboard=_leaderboard(leaderboard, subject, reference),
-        training="" if history is None else _training(history),
+        training=_training(history) if history is not None and len(history.train) else "",
         corner=_figure(
             inline_svg(corner(data, samples, columns), "corner", "Corner plot: data against samples of the model"),
             "Every column alone, and every pair of columns. Where orange follows blue, the model has learned the data.",

@@ -4,6 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+_STOPPED = {
+    "finished": "Training ran for all the epochs it was given",
+    "early stopping": "Training stopped early, when the validation rows had gained nothing for some time",
+    "interrupted": "Training was interrupted",
+}
+
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -101,11 +107,11 @@ def training(history: Any) -> str:
         words += f" in {duration(total)}"
         if history.compile_seconds is not None:
             words += f", {duration(history.compile_seconds)} of them compiling"
-    if history.best_epoch is not None:
+    if history.best_epoch is not None and history.best_epoch >= 0:
         words += f"; the weights of epoch {history.best_epoch + 1} were kept"
     words += "."
     if history.stop_reason:
-        words += f" Training stopped: {history.stop_reason.rstrip('.')}."
+        words += f" {_STOPPED.get(history.stop_reason, f'Training stopped: {history.stop_reason}')}."
     if history.skipped_steps:
         one = history.skipped_steps == 1
         words += f" {history.skipped_steps} step{' was' if one else 's were'} skipped for a loss that was not finite."

@@ -32,17 +32,23 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     columns = column_names(value)
     if hasattr(value, "to_numpy"):
         value = value.to_numpy()
-    elif hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards"):
+    elif (
+        hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards")
+    ):
         value = np.from_dlpack(value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first.")
+        raise DataError(
+            f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first."
+        )
     array = array.astype(np.float64)
     if array.ndim == 1 and shape == (1,):
         raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
         wanted = ", ".join(map(str, ("n", *shape)))
-        raise ShapeError(f"{name}: expected shape ({wanted}), got {array.shape}. Build the flow with dim={array.shape[-1:]}.")
+        raise ShapeError(
+            f"{name}: expected shape ({wanted}), got {array.shape}. Build the flow with dim={array.shape[-1:]}."
+        )
     flat = array.reshape(len(array), -1)
     bad = ~np.isfinite(flat)
     if bad.any():

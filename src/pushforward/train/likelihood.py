@@ -12,7 +12,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.compose import Chain, Standardise
-from pushforward.distribution import AbstractDistribution, as_key, flatten, float_type, unflatten
+from pushforward.distribution import AbstractDistribution, as_key, flatten, float_type
 from pushforward.errors import DataError, TrainingDiverged
 from pushforward.fields import is_array
 from pushforward.fields import trainable as trainable_filter
@@ -276,7 +276,7 @@ class _Buffer:
             for part in self.parts
         )
 
-    def epoch(self, random: np.random.Generator, passes: int):  # noqa: ANN201
+    def epoch(self, random: np.random.Generator, passes: int):
         steps = self.n_rows // self.batch
         order = np.concatenate([random.permutation(self.n_rows)[: steps * self.batch] for _ in range(passes)])
         order = order.reshape(-1, self.batch)

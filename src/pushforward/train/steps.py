@@ -123,9 +123,7 @@ def run_steps(
             return Course(weights, rest, memory, average, caution, course.skipped, jnp.zeros_like(course.streak))
 
         def stay(course: Course) -> Course:
-            return course._replace(
-                caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1
-            )
+            return course._replace(caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1)
 
         course = jax.lax.cond(finite, move, stay, course)
         return course, total + jnp.where(finite, -value, 0.0)

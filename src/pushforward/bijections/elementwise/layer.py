@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.apply import apply_transformer, check_transformer, n_parameters
 from pushforward.fields import emitted
+from pushforward.numerics import zeros
 
 
 class Elementwise(AbstractBijection):
@@ -44,7 +45,7 @@ class Elementwise(AbstractBijection):
     def __init__(self, transformer: AbstractBijection, shape: tuple[int, ...]) -> None:
         check_transformer(transformer)
         self.transformer, self.shape, self.context_shape = transformer, tuple(shape), None
-        self.parameters = jnp.zeros((n_parameters(transformer), math.prod(shape)))
+        self.parameters = zeros((n_parameters(transformer), math.prod(shape)))
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

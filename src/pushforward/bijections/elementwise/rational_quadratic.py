@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.spline_kernel import Box, spline
+from pushforward.numerics import zeros
 
 
 class RationalQuadraticSpline(AbstractBijection):
@@ -68,7 +69,7 @@ class RationalQuadraticSpline(AbstractBijection):
         max_ratio: float = 40.0,
     ) -> None:
         check_spline(n_bins, bound, min_bin, min_slope, max_ratio)
-        self.widths, self.heights, self.slopes = jnp.zeros(n_bins), jnp.zeros(n_bins), jnp.zeros(n_bins - 1)
+        self.widths, self.heights, self.slopes = zeros(n_bins), zeros(n_bins), zeros(n_bins - 1)
         self.bound, self.min_bin, self.min_slope, self.max_ratio = (
             float(bound), float(min_bin), float(min_slope), float(max_ratio)
         )  # fmt: skip
@@ -137,8 +138,8 @@ class CircularSpline(AbstractBijection):
         self, n_bins: int = 8, *, min_bin: float = 1e-3, min_slope: float = 1e-3, max_ratio: float = 40.0
     ) -> None:
         check_spline(n_bins, np.pi, min_bin, min_slope, max_ratio)
-        self.widths, self.heights, self.slopes = jnp.zeros(n_bins), jnp.zeros(n_bins), jnp.zeros(n_bins)
-        self.phase = jnp.zeros(())
+        self.widths, self.heights, self.slopes = zeros(n_bins), zeros(n_bins), zeros(n_bins)
+        self.phase = zeros(())
         self.min_bin, self.min_slope, self.max_ratio = float(min_bin), float(min_slope), float(max_ratio)
 
     def __check_init__(self) -> None:

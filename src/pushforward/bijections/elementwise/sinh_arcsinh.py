@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.affine import check_log_bound
-from pushforward.numerics import soft_clamp
+from pushforward.numerics import soft_clamp, zeros
 
 
 class SinhArcsinh(AbstractBijection):
@@ -46,7 +46,7 @@ class SinhArcsinh(AbstractBijection):
     context_shape: ClassVar[None] = None
 
     def __init__(self, *, log_bound: float = 1.0) -> None:
-        self.skew, self.log_tail = jnp.zeros(()), jnp.zeros(())
+        self.skew, self.log_tail = zeros(()), zeros(())
         self.log_bound = float(log_bound)
 
     def __check_init__(self) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.errors import ShapeError
-from pushforward.numerics import inverse_softplus
+from pushforward.numerics import inverse_softplus, zeros
 
 
 class PLU(AbstractBijection):
@@ -53,7 +53,7 @@ class PLU(AbstractBijection):
             raise ShapeError(f"dim: expected at least 1, got {dim}.")
         order = jnp.arange(dim) if key is None else jax.random.permutation(key, dim)
         self.order, self.inverse_order = order.astype(jnp.int32), jnp.argsort(order).astype(jnp.int32)
-        self.factors, self.diagonal, self.bias = jnp.zeros((dim, dim)), jnp.zeros(dim), jnp.zeros(dim)
+        self.factors, self.diagonal, self.bias = zeros((dim, dim)), zeros(dim), zeros(dim)
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:

@@ -1,0 +1,107 @@
+"""Virtual environments of the benchmarks: one for this library, one for FlowJAX, one for the PyTorch peers.
+
+Each lives in `benchmarks/.envs/<name>` and is made once, with venv and pip, by package name. What failed to install is
+kept in `installed.json` beside it, so that the tables can say so.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+ENVS = HERE / ".envs"
+
+TORCH = "torch==2.13.0"
+# Name of the environment -> steps of pip, (what the step brings, its requirements). A step that fails is reported under
+# the names it brings; the others stand. The pin of torch is repeated in every step that could move it.
+PLANS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "ours": (("ours", ("--editable", str(ROOT))),),
+    "flowjax": (("flowjax", ("flowjax==19.1.2", "jax==0.10.2")),),
+    "torch": (
+        ("torch", (TORCH, "numpy")),
+        ("zuko", (TORCH, "zuko==1.6.0")),
+        # Their other requirements (tensorboard, matplotlib, ...) serve examples only; these two import torch and numpy.
+        ("nflows", ("--no-deps", "nflows==0.14")),
+        ("normflows", ("--no-deps", "normflows==1.7.3")),
+        ("torchflows", (TORCH, "torchflows==1.2.1")),
+    ),
+}
+GPU_PACKAGES = re.compile(r"^(nvidia|cuda|triton|pytorch-triton)", re.IGNORECASE)
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of environment `name`."""
+    return ENVS / name / "bin" / "python"
+
+
+def anonymous(text: str) -> str:
+    """`text` without paths of this machine: what goes into a committed table must not tell where it was made."""
+    text = text.replace(str(ROOT), "<repository>").replace(str(Path.home()), "<home>")
+    text = re.sub(r"https?://[^\s'\"]+", "<address>", text)
+    return re.sub(r"(?<![\w<>.])/(?:[\w.+-]+/)+[\w.+-]*", "<path>", text)
+
+
+def build(name: str) -> dict[str, str]:
+    """Make environment `name` unless it stands; return {what: reason} of the steps that failed."""
+    record = ENVS / name / "installed.json"
+    plan = [list(step) for step in PLANS[name]]
+    wanted = json.dumps([anonymous(str(step)) for step in plan])
+    if record.exists():
+        saved = json.loads(record.read_text())
+        if saved["plan"] == wanted and not saved["failed"]:
+            return {}
+    print(f"environment {name}: installing (once; minutes the first time)", file=sys.stderr, flush=True)
+    venv.create(ENVS / name, with_pip=True, clear=True)
+    failed: dict[str, str] = {}
+    for what, requirements in PLANS[name]:
+        reason = _gpu_packages(name, requirements) or _pip(name, "install", "--quiet", *requirements)
+        if reason:
+            failed[what] = reason
+            print(f"environment {name}: {what} did not install: {reason}", file=sys.stderr, flush=True)
+    record.write_text(json.dumps({"plan": wanted, "failed": failed}, indent=1))
+    return failed
+
+
+def _pip(name: str, *arguments: str) -> str:
+    """Run pip in the environment; the last line of its complaint, or an empty string."""
+    command = [str(python_of(name)), "-m", "pip", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+    return anonymous(lines[0] if lines else f"pip ended with code {done.returncode}")[:300]
+
+
+def _gpu_packages(name: str, requirements: tuple[str, ...]) -> str:
+    """A sentence if the requirements would bring gigabytes of GPU libraries, which a CPU comparison has no use for."""
+    if TORCH not in requirements:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        reason = _pip(name, "install", "--quiet", "--dry-run", "--report", str(report), *requirements)
+        if reason:
+            return reason
+        wanted = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    large = [entry["name"] for entry in wanted if GPU_PACKAGES.match(entry["name"])]
+    if not large:
+        return ""
+    return (
+        f"pip would install {', '.join(large[:3])}, ...: its torch is a GPU build. Point pip at an index that has the CPU "
+        "build of torch 2.13.0 (for instance through PIP_EXTRA_INDEX_URL) and run again."
+    )
+
+
+def versions(name: str) -> dict[str, str]:
+    """Versions of the packages that matter for a figure, in environment `name`."""
+    listing = [str(python_of(name)), "-m", "pip", "--disable-pip-version-check", "list", "--format=json"]
+    done = subprocess.run(listing, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return {}
+    shown = {"pushforward", "jax", "jaxlib", "equinox", "optax", "numpy", "flowjax", "torch"}
+    shown |= {"zuko", "nflows", "normflows", "torchflows"}
+    return {entry["name"]: entry["version"] for entry in json.loads(done.stdout) if entry["name"].lower() in shown}
