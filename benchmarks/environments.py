@@ -25,9 +25,8 @@ PLANS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "torch": (
         ("torch", (TORCH, "numpy")),
         ("zuko", (TORCH, "zuko==1.6.0")),
-        # Their other requirements (tensorboard, matplotlib, ...) serve examples only; these two import torch and numpy.
-        ("nflows", ("--no-deps", "nflows==0.14")),
-        ("normflows", ("--no-deps", "normflows==1.7.3")),
+        ("nflows", (TORCH, "nflows==0.14")),
+        ("normflows", (TORCH, "normflows==1.7.3")),
         ("torchflows", (TORCH, "torchflows==1.2.1")),
     ),
 }

@@ -63,19 +63,21 @@ class AbstractDistribution(eqx.Module):
             >>> print(pf.bases.Normal((2,)).log_prob(jnp.zeros((3, 2))).shape)
             (3,)
         """
-        x = self._check_event(x)
-        context = self._check_context(context)
+        x = _check_event(x, self.shape)
+        context = _check_context(context, self.context_shape)
         lead = np.broadcast_shapes(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
-        if _is_traced(self, x, context):
-            return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), self._events())
+        arrays, static = flatten(self)
+        if _is_traced(*arrays, x, context):
+            events = (self.shape, self.context_shape)
+            return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
         rows = [_rows(x, lead, self.shape), _rows(context, lead, self.context_shape)]
         _check_finite("x", rows[0])
         _check_finite("context", rows[1])
-        (scores,) = _run(self, "score", rows, math.prod(lead))
+        (scores,) = _run(arrays, static, "score", rows, math.prod(lead), math.prod(self.shape))
         if (bad := np.flatnonzero(np.isnan(scores))).size:
             raise NumericError(
-                f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may lie "
-                "outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
+                f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may "
+                "lie outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
             )
         return jnp.asarray(scores.reshape(lead))
 
@@ -105,53 +107,22 @@ class AbstractDistribution(eqx.Module):
         """Samples with their log-densities, from one pass. Arguments as for `sample`."""
         shape = _as_shape(n)
         key = as_key(key)
-        context = self._check_context(context)
+        context = _check_context(context, self.context_shape)
         lead = (*shape, *_lead(context, self.context_shape))
         size = math.prod(lead)
-        if _is_traced(self, key, context):
+        arrays, static = flatten(self)
+        if _is_traced(*arrays, key, context):
             keys = _row_keys(key, jnp.arange(size)).reshape(lead)
             return _map_leading(self.draw_one, lead, (keys, context), ((), self.context_shape))
         rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape)]
         _check_finite("context", rows[1])
-        samples, scores = _run(self, "draw", rows, size, key)
+        samples, scores = _run(arrays, static, "draw", rows, size, math.prod(self.shape), key)
         if (bad := np.flatnonzero(np.isnan(samples.reshape(size, -1)).any(1))).size:
             raise NumericError(
                 f"{bad.size} of {size} samples hold NaN, first at row {bad[0]}: a layer overflows there. "
                 "pushforward.check(flow) says more."
             )
         return jnp.asarray(samples.reshape(*lead, *self.shape)), jnp.asarray(scores.reshape(lead))
-
-    def _events(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        return self.shape, self.context_shape
-
-    def _check_event(self, x: Any) -> Any:
-        x = _as_array(x, "x")
-        n_event = len(self.shape)
-        if x.ndim < n_event or x.shape[x.ndim - n_event :] != self.shape:
-            hint = ""
-            if self.shape == (1,) and x.ndim == 1:
-                hint = " One-dimensional data have shape (n, 1): pass x[:, None]."
-            raise ShapeError(f"x: expected shape (..., {_comma(self.shape)}), got {x.shape}.{hint}")
-        return x
-
-    def _check_context(self, context: Any) -> Any:
-        if self.context_shape is None:
-            if context is not None:
-                raise ShapeError(
-                    f"context: this distribution is unconditional, got a context of shape {np.shape(context)}. Leave it "
-                    "out, or build the flow with context_dim=."
-                )
-            return None
-        if context is None:
-            raise ShapeError(
-                f"context: this distribution is conditional and needs a context of shape "
-                f"(..., {_comma(self.context_shape)}). Pass context=."
-            )
-        context = _as_array(context, "context")
-        n_event = len(self.context_shape)
-        if context.ndim < n_event or context.shape[context.ndim - n_event :] != self.context_shape:
-            raise ShapeError(f"context: expected shape (..., {_comma(self.context_shape)}), got {context.shape}.")
-        return context
 
 
 class _Static:
@@ -191,14 +162,13 @@ def _program(static: _Static, verb: str, arrays: list[Any], rows: list[Any], key
 
 
 def _run(
-    distribution: AbstractDistribution, verb: str, rows: list[Any], size: int, key: Any = None
+    arrays: list[Any], static: _Static, verb: str, rows: list[Any], size: int, event_size: int, key: Any = None
 ) -> tuple[np.ndarray, ...]:
     """Run a compiled program over all rows, in chunks padded to one of a few sizes."""
-    arrays, static = flatten(distribution)
     dtype = float_type(arrays)
     rows = [row.astype(dtype) if row is not None and row.dtype.kind == "f" else row for row in rows]
     sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
-    limit = max(_MAX_ELEMENTS // max(math.prod(distribution.shape), 1), 1)
+    limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
     sizes = [s for s in sizes if s <= limit] or [1]
     pieces = []
     for start in range(0, max(size, 1), sizes[-1]):
@@ -221,6 +191,35 @@ def _pad(rows: np.ndarray, size: int) -> np.ndarray:
     if len(rows) == 0:
         return np.zeros((size, *rows.shape[1:]), rows.dtype)
     return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
+
+
+def _check_event(x: Any, event: tuple[int, ...]) -> Any:
+    x = _as_array(x, "x")
+    if x.ndim < len(event) or x.shape[x.ndim - len(event) :] != event:
+        hint = ""
+        if event == (1,) and x.ndim == 1:
+            hint = " One-dimensional data have shape (n, 1): pass x[:, None]."
+        raise ShapeError(f"x: expected shape (..., {_comma(event)}), got {x.shape}.{hint}")
+    return x
+
+
+def _check_context(context: Any, event: tuple[int, ...] | None) -> Any:
+    if event is None:
+        if context is not None:
+            raise ShapeError(
+                f"context: this distribution is unconditional, got a context of shape {np.shape(context)}. Leave "
+                "it out, or build the flow with context_dim=."
+            )
+        return None
+    if context is None:
+        raise ShapeError(
+            f"context: this distribution is conditional and needs a context of shape (..., {_comma(event)}). Pass "
+            "context=."
+        )
+    context = _as_array(context, "context")
+    if context.ndim < len(event) or context.shape[context.ndim - len(event) :] != event:
+        raise ShapeError(f"context: expected shape (..., {_comma(event)}), got {context.shape}.")
+    return context
 
 
 def float_type(arrays: list[Any]) -> np.dtype:
@@ -263,16 +262,18 @@ def _as_array(value: Any, name: str) -> Any:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
-def _is_traced(*trees: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+def _is_traced(*leaves: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
-    return () if value is None else value.shape[: value.ndim - len(event)]
+    return () if value is None or event is None else value.shape[: value.ndim - len(event)]
 
 
 def _rows(value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None) -> np.ndarray | None:
-    return None if value is None else np.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
+    if value is None or event is None:
+        return None
+    return np.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
 
 
 def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[Any, ...], events: tuple) -> Any:

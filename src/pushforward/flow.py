@@ -116,6 +116,9 @@ class Given(AbstractDistribution):
     distribution: AbstractDistribution
     context: Array
 
+    def __init__(self, distribution: AbstractDistribution, context: Array) -> None:
+        self.distribution, self.context = distribution, context
+
     def __check_init__(self) -> None:
         expected = self.distribution.context_shape
         if expected is None:

@@ -13,7 +13,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.errors import ShapeError
 from pushforward.fields import is_array, is_inexact
 
-_SMALL = 16_384
+_SMALL = 8_192
 
 
 class Repeat(AbstractBijection):
@@ -106,7 +106,7 @@ class Repeat(AbstractBijection):
         def step(carry: tuple[Array, Array], inputs: Any) -> tuple[tuple[Array, Array], None]:
             value, total = carry
             index, large, row, key = inputs
-            if row is not None:
+            if row.size:
                 # Sliced out of the stack inside an element-wise loop, a bias would keep that loop from vectorising.
                 # A branch that is never taken makes XLA write the layer's row out first.
                 row = jax.lax.cond(index >= 0, lambda r: r, jnp.zeros_like, row)
@@ -130,11 +130,12 @@ def _stack(leaves: tuple[Any, ...]) -> Array:
     return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
-def _pack(leaves: list[Array], n_layers: int) -> Array | None:
-    return jnp.concatenate([leaf.reshape(n_layers, -1) for leaf in leaves], 1) if leaves else None
+def _pack(leaves: list[Array], n_layers: int) -> Array:
+    rows = [leaf.reshape(n_layers, -1) for leaf in leaves]
+    return jnp.concatenate(rows, 1) if rows else jnp.zeros((n_layers, 0))
 
 
-def _unpack(row: Array | None, leaves: list[Array], small: list[bool]) -> list[Array]:
+def _unpack(row: Array, leaves: list[Array], small: list[bool]) -> list[Array]:
     parts, position = [], 0
     for leaf, is_small in zip(leaves, small, strict=True):
         if is_small:

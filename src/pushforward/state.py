@@ -45,15 +45,16 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
     Raises:
         ShapeError: if such a layer sits inside a wrapper through which data cannot be passed.
     """
-    if not _has(bijection, "initialised"):
+    if not takes_part(bijection, "initialised"):
         return bijection
-    if hasattr(type(bijection), "initialised"):
-        return bijection.initialised(x, context)
+    start = getattr(bijection, "initialised", None)
+    if start is not None:
+        return start(x, context)
     if isinstance(bijection, Chain):
         layers = list(bijection.bijections)
         for index in reversed(range(len(layers))):
             layers[index] = initialise(layers[index], x, context)
-            if any(_has(layer, "initialised") for layer in layers[:index]):
+            if any(takes_part(layer, "initialised") for layer in layers[:index]):
                 x = _inverse_rows(layers[index], x, context)
         return eqx.tree_at(lambda chain: chain.bijections, bijection, tuple(layers))
     if isinstance(bijection, Repeat):
@@ -63,8 +64,8 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
             x = _inverse_rows(layers[index], x, context)
         return Repeat(layers, unroll=bijection.unroll)
     raise ShapeError(
-        f"initialise: {type(bijection).__name__} holds a layer that starts from data, but data cannot be passed through "
-        "it. Put that layer into a Chain or a Repeat."
+        f"initialise: {type(bijection).__name__} holds a layer that starts from data, but data cannot be passed "
+        "through it. Put that layer into a Chain or a Repeat."
     )
 
 
@@ -74,7 +75,8 @@ def _inverse_rows(bijection: AbstractBijection, x: np.ndarray, context: np.ndarr
     return np.asarray(verb(jnp.asarray(x), None if given is None else jnp.asarray(given)))
 
 
-def _has(tree: Any, name: str) -> bool:
+def takes_part(tree: Any, name: str) -> bool:
+    """Whether any module of a tree has the method of one of the three functions."""
     found = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(type(node), name))
     return any(hasattr(type(node), name) for node in found)
 
@@ -88,7 +90,7 @@ def _replace(tree: Tree, name: str) -> Tree:
     def step(node: Any) -> Any:
         if hasattr(type(node), name):
             return getattr(node, name)()
-        if isinstance(node, Repeat) and _has(node.layers, name):
+        if isinstance(node, Repeat) and takes_part(node.layers, name):
             arrays, static = eqx.partition(node.layers, is_array)
             mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name), is_array))(arrays)
             return eqx.tree_at(lambda repeat: repeat.layers, node, eqx.combine(mapped, static))

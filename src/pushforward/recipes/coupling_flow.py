@@ -77,6 +77,28 @@ def coupling_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
+    stack = coupling_stack(
+        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        activation=activation, residual=residual, dropout=dropout, mixing=mixing,
+    )  # fmt: skip
+    return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
+
+
+def coupling_stack(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    transformer: str | AbstractBijection,
+    context_dim: int | None,
+    n_layers: int,
+    width: int,
+    depth: int,
+    activation: str,
+    residual: bool = False,
+    dropout: float = 0.0,
+    mixing: str = "permutation",
+) -> Repeat:
+    """The layers of `coupling_flow` without base and standardisation; arguments as there."""
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
     if context_dim is not None:
         check_count(context_dim=context_dim)
@@ -100,8 +122,7 @@ def coupling_flow(
         layer: AbstractBijection = Coupling(law, mask, network, context_shape=context_shape)
         layers.append(Chain([PLU(dim, key=second), layer]) if mixing == "lu" else layer)
     cheap = isinstance(law, Affine | Translation)
-    stack = Repeat(layers, unroll=n_layers if cheap else 1)
-    return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
+    return Repeat(layers, unroll=n_layers if cheap else 1)
 
 
 def _mask(dim: int, index: int) -> np.ndarray:

@@ -1,13 +1,13 @@
 """RealNVP and NICE on vectors: affine and additive couplings."""
 
-import jax
 from jaxtyping import PRNGKeyArray
 
+from pushforward.bases import Normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Affine, Chain, Elementwise
-from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.bijections import Affine, Chain, Elementwise, Standardise
+from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
-from pushforward.recipes.coupling_flow import coupling_flow
+from pushforward.recipes.coupling_flow import coupling_flow, coupling_stack
 
 
 def real_nvp(
@@ -89,9 +89,8 @@ def nice(
         >>> print(pf.nice(dim=2, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    flow = coupling_flow(
-        dim, key=jax.random.fold_in(as_key(key), 0), transformer="additive", context_dim=context_dim,
-        n_layers=n_layers, width=width, depth=depth, activation=activation, base=base,
+    stack = coupling_stack(
+        dim, key=key, transformer="additive", context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        activation=activation,
     )  # fmt: skip
-    bijection = Chain([Elementwise(Affine(), (dim,)), *flow.bijection.bijections])
-    return Flow(flow.base, bijection)
+    return Flow(base or Normal((dim,)), Chain([Elementwise(Affine(), (dim,)), stack, Standardise((dim,))]))

@@ -113,7 +113,9 @@ def fit(
 
     chosen = trainable_filter(inner) if trainable is None else trainable
     arrays, static = flatten(inner)
-    merge = Merge(static, _flags(inner, chosen))
+    flags = _flags(inner, chosen)
+    shapes = tuple(leaf.shape for leaf, flag in zip(arrays, flags, strict=True) if flag)
+    merge = Merge(static, flags, shapes if optimizer is None else None)
     steps = default_optimizer(clip) if optimizer is None else clipped(optimizer, clip)
     dtype = float_type(arrays)
     moving, rest = merge.split(jax.tree.map(lambda leaf: jnp.array(leaf) if is_array(leaf) else leaf, inner))

@@ -1,6 +1,8 @@
 """The compiled inner loop of training: many steps in one call, whose program depends on the flow and the batch only."""
 
 import functools
+import itertools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +11,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.distribution import flatten, unflatten
-from pushforward.state import refresh
+from pushforward.state import refresh, takes_part
 
 
 class Course(NamedTuple):
@@ -108,24 +110,24 @@ def run_steps(
         value, gradient = jax.value_and_grad(loss)(course.weights, course.rest, rows, jax.random.fold_in(key, index))
         finite = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
 
-        def move(course: Course) -> Course:
-            update, memory = optimizer.update(gradient, course.memory, course.weights)
-            if scheduled:
-                rate = cosine(plan, plan.first_step + index) * course.caution
-                update = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, update)
-            weights = optax.apply_updates(course.weights, update)
-            weights, rest = merge.split(refresh(merge(weights, course.rest)))
-            if averaged:
-                average = jax.tree.map(lambda a, w: plan.ema * a + (1.0 - plan.ema) * w, course.average, weights)
-            else:
-                average = course.average
-            caution = jnp.minimum(1.0, course.caution * 1.02)
-            return Course(weights, rest, memory, average, caution, course.skipped, jnp.zeros_like(course.streak))
-
-        def stay(course: Course) -> Course:
-            return course._replace(caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1)
-
-        course = jax.lax.cond(finite, move, stay, course)
+        # selected, not branched: a lax.cond around the update compiled 1.5 s longer and saved nothing
+        update, memory = optimizer.update(gradient, course.memory, course.weights)
+        if scheduled:
+            rate = cosine(plan, plan.first_step + index) * course.caution
+            update = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, update)
+        weights = optax.apply_updates(course.weights, update)
+        rest, flow = course.rest, merge(weights, course.rest)
+        if takes_part(flow, "refreshed"):
+            weights, rest = merge.split(refresh(flow))
+        average = course.average
+        if averaged:
+            average = jax.tree.map(lambda a, w: plan.ema * a + (1.0 - plan.ema) * w, average, weights)
+        caution, streak = jnp.minimum(1.0, course.caution * 1.02), jnp.zeros_like(course.streak)
+        moved = Course(weights, rest, memory, average, caution, course.skipped, streak)
+        stayed = course._replace(
+            caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1
+        )
+        course = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, stayed)
         return course, total + jnp.where(finite, -value, 0.0)
 
     start = (course, jnp.zeros((), course.caution.dtype))
@@ -135,21 +137,31 @@ def run_steps(
 class Merge:
     """Trained and fixed arrays back into a flow; hashable, so that equal flows share one compiled program.
 
+    Under the default optimiser the trained arrays are one flat vector: clipping, Adam and the update are then a few
+    loops instead of a few for every array, which compiles about a second faster. A caller's optimiser sees the arrays.
+
     Args:
         static: the hashable half of the flow.
         trained: for each array of the flow, whether it is trained.
+        shapes: shapes of the trained arrays where they are kept flat, else None.
     """
 
-    def __init__(self, static: Any, trained: tuple[bool, ...]) -> None:
-        self.static, self.trained = static, trained
+    def __init__(self, static: Any, trained: tuple[bool, ...], shapes: tuple[tuple[int, ...], ...] | None) -> None:
+        self.static, self.trained, self.shapes = static, trained, shapes
 
     def __hash__(self) -> int:
-        return hash((self.static, self.trained))
+        return hash((self.static, self.trained, self.shapes))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Merge) and (self.static, self.trained) == (other.static, other.trained)
+        return isinstance(other, Merge) and vars(self) == vars(other)
 
     def __call__(self, weights: list[Array], rest: list[Array]) -> Any:
+        if self.shapes is not None:
+            ends = list(itertools.accumulate(math.prod(shape) for shape in self.shapes))
+            weights = [
+                weights[0][end - math.prod(shape) : end].reshape(shape)
+                for shape, end in zip(self.shapes, ends, strict=True)
+            ]
         moving, fixed = iter(weights), iter(rest)
         return unflatten([next(moving) if flag else next(fixed) for flag in self.trained], self.static)
 
@@ -157,4 +169,6 @@ class Merge:
         """A flow of this structure as its trained and its other arrays."""
         arrays, _ = flatten(flow)
         trained = [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if flag]
+        if self.shapes is not None:
+            trained = [jnp.concatenate([leaf.reshape(-1) for leaf in trained])]
         return trained, [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if not flag]

@@ -15,8 +15,8 @@ def check_log_bound(name: str, bound: float) -> float:
     """Refuse a bound on a log-scale that would let the scale vanish or overflow."""
     if not 0 < bound <= 20:
         raise ValueError(
-            f"{name}: expected a number in (0, 20], got {bound}. The scale is exp({name} tanh(. / {name})): positive by "
-            "construction, so that the layer can never become singular; a larger bound overflows float32."
+            f"{name}: expected a number in (0, 20], got {bound}. The scale is exp({name} tanh(. / {name})): positive "
+            "by construction, so that the layer can never become singular; a larger bound overflows float32."
         )
     return float(bound)
 

@@ -67,6 +67,18 @@ class _Bin(NamedTuple):
     above_height: Array
 
 
+class _Kept(NamedTuple):
+    """What the backward rule reads: softmax shares, the bin, its knot slopes, the place in it, whether inside."""
+
+    width_shares: Array
+    height_shares: Array
+    found: _Bin
+    slope0: Array
+    slope1: Array
+    place: Array
+    inside: Array
+
+
 def _shares(logits: Array) -> Array:
     powers = jnp.exp(logits - jnp.max(logits, 0, keepdims=True))
     return powers / jnp.sum(powers, 0, keepdims=True)
@@ -75,26 +87,22 @@ def _shares(logits: Array) -> Array:
 def _find(box: Box, value: Array, widths: Array, heights: Array, slopes: Array, inverse: bool) -> _Bin:
     """Walk over the bins, keeping the last one whose lower knot does not exceed `value`."""
     n = widths.shape[0]
-    lower = jnp.full_like(value, -box.bound)
-    left, bottom = lower, lower
-    found: _Bin | None = None
-    for k in range(n):
-        last = k == n - 1
-        width = box.bound - left if last else widths[k]
-        height = box.bound - bottom if last else heights[k]
+
+    def bin_at(k: int, left: Array, bottom: Array) -> _Bin:
+        # the last knot is the edge of the box exactly, whatever rounding the sums have gathered
+        width, height = (box.bound - left, box.bound - bottom) if k == n - 1 else (widths[k], heights[k])
         below, above = (k - 1) % n, (k + 1) % n
-        logit0 = slopes[k] if box.circular else slopes[max(k - 1, 0)]
-        logit1 = slopes[above] if box.circular else slopes[min(k, n - 2)]
-        here = _Bin(
-            jnp.full_like(value, k), left, width, bottom, height, logit0, logit1,
-            widths[below], heights[below], widths[above], heights[above],
-        )  # fmt: skip
-        if found is None:
-            found = here
-        else:
-            take = value >= (bottom if inverse else left)
-            found = _Bin(*(jnp.where(take, new, old) for new, old in zip(here, found, strict=True)))
-        left, bottom = left + widths[k], bottom + heights[k]
+        logit0, logit1 = slopes[k if box.circular else max(k - 1, 0)], slopes[above if box.circular else min(k, n - 2)]
+        neighbours = widths[below], heights[below], widths[above], heights[above]
+        return _Bin(jnp.full_like(value, k), left, width, bottom, height, logit0, logit1, *neighbours)
+
+    left = bottom = jnp.full_like(value, -box.bound)
+    found = bin_at(0, left, bottom)
+    for k in range(1, n):
+        left, bottom = left + widths[k - 1], bottom + heights[k - 1]
+        take = value >= (bottom if inverse else left)
+        here = bin_at(k, left, bottom)
+        found = _Bin(*(jnp.where(take, new, old) for new, old in zip(here, found, strict=True)))
     return found
 
 
@@ -112,7 +120,8 @@ def _knot_slopes(box: Box, n: int, found: _Bin) -> tuple[Array, Array]:
     return ends[0], ends[1]
 
 
-def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]) -> tuple[Array, ...]:
+def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]) -> tuple[Array, Array, _Kept]:
+    """Value, log-slope of the asked direction, and what the backward rule keeps."""
     width_logits, height_logits, slopes = leaves
     n = width_logits.shape[0]
     room, floor = 2.0 * box.bound * (1.0 - n * box.min_bin), 2.0 * box.bound * box.min_bin
@@ -140,7 +149,8 @@ def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array,
         log_det = log_slope
     inner = jnp.clip(inner, -box.bound, box.bound)
     out = jnp.where(inside, inner, value)
-    return out, jnp.where(inside, log_det, 0.0), width_shares, height_shares, found, slope0, slope1, u, inside
+    kept = _Kept(width_shares, height_shares, found, slope0, slope1, u, inside)
+    return out, jnp.where(inside, log_det, 0.0), kept
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -153,15 +163,20 @@ def spline(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Ar
         value: points, shape S; outside the box the map is the identity.
         leaves: logits of widths (K, *S), of heights (K, *S), of slopes (K - 1, *S), or (K, *S) on a circle.
     """
-    return _evaluate(box, inverse, value, leaves)[:2]
+    out, log_det, _ = _evaluate(box, inverse, value, leaves)
+    return out, log_det
 
 
-def _forward_rule(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]):  # noqa: ANN202
-    out, log_det, *kept = _evaluate(box, inverse, value, leaves)
+def _forward_rule(
+    box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]
+) -> tuple[tuple[Array, Array], _Kept]:
+    out, log_det, kept = _evaluate(box, inverse, value, leaves)
     return (out, log_det), kept
 
 
-def _backward_rule(box: Box, inverse: bool, kept, cotangents):  # noqa: ANN001, ANN202
+def _backward_rule(
+    box: Box, inverse: bool, kept: _Kept, cotangents: tuple[Array, Array]
+) -> tuple[Array, tuple[Array, Array, Array]]:
     width_shares, height_shares, found, d0, d1, u, inside = kept
     n = width_shares.shape[0]
     g_out, g_log = cotangents

@@ -59,8 +59,8 @@ class PLU(AbstractBijection):
     def __check_init__(self) -> None:
         if not 0 < self.min_diagonal < 1:
             raise ValueError(
-                f"min_diagonal: expected a floor in (0, 1), got {self.min_diagonal}: without it the matrix could become "
-                "singular."
+                f"min_diagonal: expected a floor in (0, 1), got {self.min_diagonal}: without it the matrix could "
+                "become singular."
             )
 
     def forward_and_log_det(

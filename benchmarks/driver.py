@@ -1,0 +1,117 @@
+"""The driver's side: worker processes, the order in which they take turns, and what is made of their times."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from environments import HERE, anonymous, python_of
+
+# Worker -> the environment it runs in. The order is that of the tables.
+WORKERS: dict[str, str] = {
+    "ours": "ours",
+    "flowjax_peer": "flowjax",
+    "zuko_peer": "torch",
+    "nflows_peer": "torch",
+    "normflows_peer": "torch",
+    "torchflows_peer": "torch",
+}
+
+
+def library(worker: str) -> str:
+    """The library's name as the tables show it."""
+    return "pushforward" if worker == "ours" else worker.removesuffix("_peer")
+
+
+class WorkerError(RuntimeError):
+    """A worker could not do what it was asked; the message has no paths of this machine."""
+
+
+class Worker:
+    """One process with one library. It computes only while `ask` waits for it, so workers never compete."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self._errors = tempfile.TemporaryFile("w+")
+        environment = {
+            key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+        }
+        # No stored programs: compilation is timed. No accelerator: the peers' builds have none.
+        environment |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
+        self._process = subprocess.Popen(
+            [str(python_of(WORKERS[name])), str(HERE / "workers" / f"{name}.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, do: str, **request: Any) -> Any:
+        """Send one request and wait for its answer."""
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerError(self._last_words())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(anonymous(answer["error"].splitlines()[0])[:300])
+        return answer["ok"]
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().splitlines() if line.strip()]
+        return anonymous(lines[-1])[:300] if lines else f"the process ended with code {code}"
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+def rotated(items: list[str], turn: int) -> list[str]:
+    """The items starting elsewhere each round, so that none always follows the same one."""
+    start = turn % len(items) if items else 0
+    return items[start:] + items[:start]
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratio_by_round(numerator: list[float], denominator: list[float]) -> dict[str, float]:
+    """The spread over rounds of numerator / denominator: both were taken within the same round."""
+    return spread([above / below for above, below in zip(numerator, denominator, strict=True)])
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write readable JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,38 @@
+"""What the two JAX workers share: the compiled training step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from protocol import Operation
+
+LEARNING_RATE = 1e-4
+
+
+def training_step(trained: Any, mean_log_prob: Callable[[Any, jax.Array], jax.Array], x: jax.Array) -> Operation:
+    """Value and gradient of the mean negative log-likelihood, and an Adam update, as one compiled program."""
+    optimizer = optax.adam(LEARNING_RATE)
+
+    @jax.jit
+    def step(trained: Any, state: Any) -> tuple[Any, Any, jax.Array]:
+        loss, gradient = jax.value_and_grad(lambda arrays: -mean_log_prob(arrays, x))(trained)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(trained, updates), state, loss
+
+    course = {"trained": jax.tree.map(jnp.copy, trained), "state": optimizer.init(trained)}
+
+    def run() -> jax.Array:
+        course["trained"], course["state"], loss = jax.block_until_ready(step(course["trained"], course["state"]))
+        return loss
+
+    return run
+
+
+def perturbed(arrays: Any, scale: float = 0.02) -> Any:
+    """Every weight moved a little, so that a flow which starts at the identity is timed as a trained one."""
+    leaves, tree = jax.tree.flatten(arrays)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [leaf + scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, moved)

@@ -1,0 +1,59 @@
+"""What the four PyTorch peers share: timed operations on a flow, given how it scores and draws.
+
+Eager mode, as their documentation uses them. All cores; the gradient tape is off where none is needed.
+"""
+
+import os
+from collections.abc import Callable
+
+import torch
+from protocol import Operation, normal_rows
+
+LEARNING_RATE = 1e-4
+
+torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def operations(
+    module: torch.nn.Module,
+    workload: dict,
+    log_prob: Callable[[torch.Tensor], torch.Tensor],
+    sample: Callable[[int], torch.Tensor],
+) -> dict[str, Operation]:
+    """log_prob, training_step and sample of `module`."""
+    x = torch.from_numpy(normal_rows(workload["batch"], workload["dim"]))
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+
+    def score() -> torch.Tensor:
+        with torch.inference_mode():
+            return log_prob(x)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = -log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def draw() -> torch.Tensor:
+        with torch.inference_mode():
+            return sample(workload["batch"])
+
+    return {"log_prob": score, "training_step": step, "sample": draw}
+
+
+class PlainNetwork(torch.nn.Module):
+    """The conditioner that nflows and normflows are handed: ReLU layers without skips, called with an empty context."""
+
+    def __init__(self, n_in: int, n_out: int, width: int, depth: int):
+        super().__init__()
+        # Both libraries read this attribute to scale the spline's parameters down.
+        self.hidden_features = width
+        sizes = [n_in] + [width] * depth
+        layers: list[torch.nn.Module] = []
+        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
+        self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(width, n_out))
+
+    def forward(self, inputs: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        return self.layers(inputs)

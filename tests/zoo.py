@@ -1,0 +1,296 @@
+"""The registry of every bijection, base and recipe, one row each: what the battery runs over.
+
+A new scalar bijection needs one entry in `SCALARS`; a new recipe one in `RECIPES`. A guard fails where a concrete class
+of the library has no row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+import pushforward as pf
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import (
+    PLU,
+    Affine,
+    Chain,
+    CircularSpline,
+    Conditional,
+    Coupling,
+    Elementwise,
+    Exp,
+    Inverse,
+    LeakyReLU,
+    Permutation,
+    RationalQuadraticSpline,
+    Repeat,
+    Reshape,
+    Sigmoid,
+    SinhArcsinh,
+    Softplus,
+    Split,
+    Squeeze,
+    Standardise,
+    Tanh,
+    Translation,
+    alternating,
+    checkerboard,
+    halves,
+    n_parameters,
+)
+from pushforward.distribution import AbstractDistribution
+from pushforward.fields import count_parameters
+from pushforward.networks import MLP
+
+CONTEXT_DIM = 2
+LINE, POSITIVE, UNIT, OPEN, CIRCLE = "line", "positive", "(0, 1)", "(-1, 1)", "circle"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bijection and what is known of it.
+
+    Attributes:
+        name: unique, and the test's id.
+        build: makes it with its start weights.
+        tolerance: class in `tolerances.TOLERANCES`.
+        z_side, x_side: the sets between which it maps.
+        largest: greatest |z| and |x| at which values and gradients must still be finite in float32.
+        places: further points where formulas change (knots, edges of a box).
+        spread: deviation of the random weights that are added to every trained leaf.
+        depends: bool (D, D) on the flattened event, whether x_i depends on z_j; None where everything may.
+        context_reaches: bool (D,), which outputs the context must move; None for all.
+        is_identity: whether the start weights give the identity.
+        dead: reason why some trained leaf has no influence, or "".
+        flow: makes the whole flow, for recipes.
+    """
+
+    name: str
+    build: Callable[[], AbstractBijection]
+    tolerance: str
+    z_side: str = LINE
+    x_side: str = LINE
+    largest: float = 1e30
+    places: tuple[float, ...] = ()
+    spread: float = 0.3
+    depends: np.ndarray | None = None
+    context_reaches: np.ndarray | None = None
+    is_identity: bool = False
+    dead: str = ""
+    flow: Callable[[], AbstractDistribution] | None = None
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar bijection: alone, element-wise and in a coupling, where its two sides are the line."""
+
+    build: Callable[[], AbstractBijection]
+    tolerance: str
+    z_side: str = LINE
+    x_side: str = LINE
+    largest: float = 1e30
+    places: tuple[float, ...] = ()
+    is_identity: bool = False
+
+
+BOX = (5.0, 5 * (1 - 1e-6), 5 * (1 + 1e-6), 1.25, 2.5, 3.75)
+TURN = (float(np.pi), float(np.pi) * (1 - 1e-6), float(np.pi) / 2)
+
+SCALARS: dict[str, Scalar] = {
+    "Translation": Scalar(Translation, "exact", is_identity=True),
+    "Affine": Scalar(Affine, "elementary", is_identity=True),
+    "LeakyReLU": Scalar(LeakyReLU, "elementary"),
+    "SinhArcsinh": Scalar(SinhArcsinh, "elementary", largest=1e3, is_identity=True),
+    "RationalQuadraticSpline": Scalar(RationalQuadraticSpline, "spline", places=BOX, is_identity=True),
+    "CircularSpline": Scalar(CircularSpline, "spline", CIRCLE, CIRCLE, float(np.pi), TURN, is_identity=True),
+    "Exp": Scalar(Exp, "elementary", LINE, POSITIVE, 80.0),
+    "Softplus": Scalar(Softplus, "elementary", LINE, POSITIVE, 80.0),
+    "Sigmoid": Scalar(Sigmoid, "elementary", LINE, UNIT, 80.0),
+    "Tanh": Scalar(Tanh, "elementary", LINE, OPEN, 80.0),
+}
+
+
+def _network(n_in: int, out: tuple[int, ...], context: int = 0) -> MLP:
+    return MLP(n_in, out, width=8, depth=1, context_size=context, key=jax.random.key(3))
+
+
+def _coupling(transformer: AbstractBijection, mask: np.ndarray, context: int = 0) -> Coupling:
+    kept, moved = int((~mask).sum()), int(mask.sum())
+    network = _network(kept, (n_parameters(transformer), moved), context)
+    return Coupling(transformer, mask, network, context_shape=(context,) if context else None)
+
+
+def _conditional(layer: AbstractBijection) -> Conditional:
+    return Conditional(layer, _network(CONTEXT_DIM, (count_parameters(layer),)), (CONTEXT_DIM,))
+
+
+def _coupled(mask: np.ndarray, diagonal: bool = True) -> np.ndarray:
+    """Who depends on whom in a coupling: the transformed part on itself and on all that is kept."""
+    flat = mask.reshape(-1)
+    matrix = np.outer(flat, ~flat)
+    return matrix | np.eye(flat.size, dtype=bool) if diagonal else matrix
+
+
+def _scalar_rows() -> list[Row]:
+    rows = []
+    for name, s in SCALARS.items():
+        sides = {"largest": s.largest, "places": s.places, "is_identity": s.is_identity}
+        rows.append(Row(name, s.build, s.tolerance, s.z_side, s.x_side, spread=1.0, **sides))
+        if s.z_side == s.x_side and n_parameters(s.build()):
+            rows.append(
+                Row(
+                    f"Elementwise[{name}]", lambda s=s: Elementwise(s.build(), (3,)), s.tolerance, s.z_side, s.x_side,
+                    spread=1.0, depends=np.eye(3, dtype=bool), **sides,
+                )
+            )  # fmt: skip
+            mask = halves(3)
+            rows.append(
+                Row(
+                    f"Coupling[{name}]", lambda s=s, mask=mask: _coupling(s.build(), mask),
+                    "linear" if s.tolerance != "spline" else "spline", s.z_side, s.x_side, depends=_coupled(mask),
+                    **sides,
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _standardise() -> Standardise:
+    return Standardise((3,)).filled(np.array([1.0, -2.0, 1e3]), np.array([0.5, 2.0, 30.0]))
+
+
+def _layer_rows() -> list[Row]:
+    affine, spline = Affine, RationalQuadraticSpline
+    board = checkerboard((2, 2, 1))
+    multiscale = Split(Split(Elementwise(affine(), (1,)), [1], (2,)), [2, 0], (3,))
+    return [
+        Row("Inverse[Exp]", lambda: Inverse(Exp()), "elementary", POSITIVE, LINE, 80.0),
+        Row("Inverse[Sigmoid]", lambda: Inverse(Sigmoid()), "elementary", UNIT, LINE, 80.0),
+        Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", places=BOX, spread=1.0),
+        Row("Inverse[Coupling]", lambda: Inverse(_coupling(affine(), halves(3))), "linear", is_identity=True),
+        Row(
+            "Chain", lambda: Chain([PLU(3, key=jax.random.key(1)), _coupling(affine(), alternating(3))]), "linear",
+        ),
+        Row("Chain[scalars]", lambda: Chain([affine(0.5), spline(4), Exp()]), "spline", LINE, POSITIVE, 15.0),
+        Row(
+            "Coupling with context", lambda: _coupling(affine(), halves(3), CONTEXT_DIM), "linear",
+            depends=_coupled(halves(3)), context_reaches=halves(3), is_identity=True,
+        ),
+        Row(
+            "Coupling[Chain]", lambda: _coupling(Chain([affine(), spline(4)]), halves(3)), "spline", places=BOX,
+            depends=_coupled(halves(3)), is_identity=True,
+        ),
+        Row(
+            "Coupling[Inverse]", lambda: _coupling(Inverse(spline(4)), halves(2)), "spline", places=BOX,
+            depends=_coupled(halves(2)), is_identity=True,
+        ),
+        Row(
+            "Coupling of images", lambda: _coupling(affine(), board), "linear", depends=_coupled(board),
+            is_identity=True,
+        ),
+        Row(
+            "Conditional[Elementwise]", lambda: _conditional(Elementwise(spline(4), (3,))), "spline", places=BOX,
+            depends=np.eye(3, dtype=bool), is_identity=True,
+        ),
+        Row("Conditional[PLU]", lambda: _conditional(PLU(3)), "linear", is_identity=True, spread=0.2),
+        Row(
+            "Repeat", lambda: Repeat([_coupling(spline(4), m) for m in (halves(2), ~halves(2))]), "spline",
+            places=BOX, is_identity=True,
+        ),
+        Row(
+            "Repeat[Chain]",
+            lambda: Repeat([Chain([PLU(2, key=jax.random.key(i)), _coupling(affine(), halves(2))]) for i in range(2)]),
+            "linear",
+        ),
+        Row("Reshape", lambda: Reshape(_coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
+        Row("Squeeze", lambda: Squeeze(_coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
+            is_identity=True),
+        Row(
+            "Split", lambda: Split(_coupling(affine(), halves(2)), [2, 0], (3,)), "linear", is_identity=True,
+            depends=np.array([[1, 0, 0], [0, 1, 0], [1, 0, 1]], bool),
+        ),
+        Row("Split[Split]", lambda: multiscale, "elementary", depends=np.eye(3, dtype=bool), is_identity=True),
+        Row("Standardise", _standardise, "linear", depends=np.eye(3, dtype=bool)),
+        Row("Permutation", lambda: Permutation([2, 0, 1]), "exact", depends=np.eye(3, dtype=bool)[[2, 0, 1]]),
+        Row("PLU", lambda: PLU(4, key=jax.random.key(5)), "linear"),
+        Row("PLU D=1", lambda: PLU(1), "linear", is_identity=True, dead="one coordinate has nothing off the diagonal"),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe and the options with which its rows are built, at two layers of width 8."""
+
+    make: Callable[..., AbstractDistribution]
+    tolerance: str
+    options: dict[str, Any]
+    places: tuple[float, ...] = ()
+    is_identity: bool = True
+    is_elementwise: bool = False
+
+
+RECIPES: dict[str, Recipe] = {
+    "elementwise_flow": Recipe(pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True),
+    "nice": Recipe(pf.nice, "linear", {"n_layers": 2}),
+    "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}),
+    "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2}, BOX),
+    "nsf lu": Recipe(pf.nsf, "spline", {"n_layers": 2, "mixing": "lu"}, BOX, is_identity=False),
+    "nsf residual": Recipe(pf.nsf, "spline", {"n_layers": 2, "residual": True, "dropout": 0.2, "depth": 1}, BOX),
+    "coupling_flow": Recipe(pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}),
+}
+
+# Every dimension without and with context, each recipe in the quick run with every dimension and both kinds.
+QUICK = ((1, None), (1, CONTEXT_DIM), (2, None), (2, CONTEXT_DIM), (3, CONTEXT_DIM), (5, None))
+SLOW = ((3, None), (5, CONTEXT_DIM))
+
+
+def _recipe_rows(cases: tuple[tuple[int, int | None], ...]) -> list[Row]:
+    rows = []
+    for name, r in RECIPES.items():
+        for dim, context in cases:
+
+            def flow(r: Recipe = r, dim: int = dim, context: int | None = context) -> AbstractDistribution:
+                return r.make(dim=dim, context_dim=context, width=8, key=0, **r.options)
+
+            largest = 1e3 if r.options.get("transformer") == "sinh_arcsinh" else 1e30
+            rows.append(
+                Row(
+                    f"{name} D={dim}" + (" context" if context else ""), lambda flow=flow: flow().bijection,
+                    r.tolerance, largest=largest, places=r.places, is_identity=r.is_identity, flow=flow,
+                    depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
+                )
+            )  # fmt: skip
+    return rows
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base distribution: its constructor and, where there is one, the frozen SciPy distribution of one coordinate.
+
+    Attributes:
+        build: makes it.
+        oracle: makes an object with `logpdf` and `cdf`, for coordinate 0 of a base with independent coordinates; None
+            where the base has no counterpart.
+        support: the set where the density lives.
+    """
+
+    build: Callable[[], AbstractDistribution]
+    oracle: Callable[[], Any] | None = None
+    support: tuple[float, float] = (-np.inf, np.inf)
+
+
+def _scipy_normal() -> Any:
+    from scipy import stats
+
+    return stats.norm(1.0, 2.0)
+
+
+BASES: dict[str, Base] = {
+    "Normal": Base(lambda: pf.bases.Normal((2,), loc=1.0, scale=2.0), _scipy_normal),
+    "Normal D=1": Base(lambda: pf.bases.Normal((1,), loc=1.0, scale=2.0), _scipy_normal),
+}
+
+ROWS: list[Row] = [*_scalar_rows(), *_layer_rows(), *_recipe_rows(QUICK)]
+SLOW_ROWS: list[Row] = _recipe_rows(SLOW)
