@@ -90,7 +90,7 @@ def _gpu_packages(name: str, requirements: tuple[str, ...]) -> str:
     if not large:
         return ""
     return (
-        f"pip would install {', '.join(large[:3])}, ...: its torch is a GPU build. Point pip at an index that has the CPU "
+        f"pip would install {', '.join(large[:3])}, ...: its torch is a GPU build. Point pip at an index with the CPU "
         "build of torch 2.13.0 (for instance through PIP_EXTRA_INDEX_URL) and run again."
     )
 

@@ -12,16 +12,16 @@ _VISIT_SECONDS = 0.4  # how long a worker is timed before the next one has its t
 def run(workers: list[str], failed: dict[str, str], rounds: int, visit: float = _VISIT_SECONDS) -> dict:
     """Rows of results, one for each workload and operation, and what failed."""
     rows: list[dict] = []
-    failures = [{"library": name, "where": "installation", "reason": reason} for name, reason in failed.items()]
+    failures = [
+        {"library": library(name), "where": "installation", "reason": reason} for name, reason in failed.items()
+    ]
     for workload in WORKLOADS:
         say(f"speed: {workload.name}")
         rows += _workload_rows(workload, workers, failures, rounds, visit)
     return {"rounds": rounds, "rows": rows, "failures": failures}
 
 
-def _workload_rows(
-    workload: Workload, names: list[str], failures: list[dict], rounds: int, visit: float
-) -> list[dict]:
+def _workload_rows(workload: Workload, names: list[str], failures: list[dict], rounds: int, visit: float) -> list[dict]:
     with contextlib.ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name in names:

@@ -1,13 +1,13 @@
 """FlowJAX 19.1.2.
 
 `coupling_flow` over a standard normal, conditioners plain ReLU networks (nn_width, nn_depth), its random permutations,
-`invert=True` (its default). nsf: `RationalQuadraticSpline(knots=7, interval=5)`; its `knots` counts inner knots, so 7 of
-them are 8 bins. real_nvp: its default affine transformer. log_prob and sample are compiled with `jax.jit` over the
+`invert=True` (its default). nsf: `RationalQuadraticSpline(knots=7, interval=5)`; its `knots` counts inner knots, so 7
+of them are 8 bins. real_nvp: its default affine transformer. log_prob and sample are compiled with `jax.jit` over the
 arrays of the flow: its methods do not compile themselves and would take some ten times as long.
 
 fit: its `fit_to_data` at its defaults (Adam 5e-4, batches of 100, at most 100 epochs, patience 5) on a `coupling_flow`
-at its defaults (8 layers, one hidden layer of 50) with `RationalQuadraticSpline(knots=8, interval=4)`, the spline of its
-examples. `fit_to_data` tells no times and takes no held-out rows of the caller's, so its loop is run here step by step
+at its defaults (8 layers, one hidden layer of 50) with `RationalQuadraticSpline(knots=8, interval=4)`, the spline of
+its examples. `fit_to_data` tells no times and takes no held-out rows of the caller's, so its loop is run here step by step
 over its own `step`, `get_batches` and loss, with one compiled evaluation of the held-out rows an epoch.
 """
 

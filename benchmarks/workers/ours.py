@@ -5,6 +5,7 @@ a user would write around `flow.log_prob` with `pushforward.trainable`. fit: `pf
 defaults, the held-out rows handed over as `validation`.
 """
 
+import itertools
 import time
 
 import equinox as eqx
@@ -50,7 +51,7 @@ def _products(workload: dict) -> Operation:
     n_moved = (dim + 1) // 2
     sizes = [dim - n_moved] + [width] * workload["depth"] + [n_parameters * n_moved]
     keys = jax.random.split(jax.random.key(0), len(sizes) - 1)
-    shapes = [(after, before) for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
+    shapes = [(after, before) for before, after in itertools.pairwise(sizes)]
     network = [jax.random.normal(key, shape) / shape[1] ** 0.5 for key, shape in zip(keys, shapes, strict=True)]
     layers = [[jnp.copy(matrix) for matrix in network] for _ in range(workload["n_layers"])]
     first = jnp.asarray(normal_rows(batch, dim).T[: sizes[0]])

@@ -41,7 +41,7 @@ def serve(build: Build, **offers: Callable[..., Any]) -> None:
             else:
                 answer = offers[task](**request)
             reply = {"ok": answer}
-        except Exception as error:  # noqa: BLE001: whatever a library throws is reported under its name
+        except Exception as error:  # noqa: BLE001  whatever a library throws is reported under its name
             reply = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(reply) + "\n")
         answers.flush()

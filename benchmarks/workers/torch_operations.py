@@ -3,6 +3,7 @@
 Eager mode, as their documentation uses them. All cores; the gradient tape is off where none is needed.
 """
 
+import itertools
 import os
 from collections.abc import Callable
 
@@ -51,7 +52,7 @@ class PlainNetwork(torch.nn.Module):
         self.hidden_features = width
         sizes = [n_in] + [width] * depth
         layers: list[torch.nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in itertools.pairwise(sizes):
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
         self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(width, n_out))
 

@@ -8,8 +8,8 @@ n_layers = depth + 1 (it counts linear maps), n_hidden = width.
 import torch
 from protocol import Operation, serve
 from torch_operations import operations
-from torchflows import Flow
 from torchflows.bijections.finite.autoregressive.architectures import CouplingRQNSF, RealNVP
+from torchflows.flows import Flow
 
 
 def build(workload: dict) -> dict[str, Operation]:

@@ -8,7 +8,7 @@ Notation: n, n' standard normal, u uniform on [0, 1), k a uniformly drawn index;
 - `checkerboard`: uniform on the eight dark unit-two squares of [-4, 4]^2.
 - `pinwheel`: R(2 pi k / 5 + log(1 + |v|)) v with v = (2 + 0.6 n, 0.2 n'); the turn depends on |v| alone, so it keeps area.
 - `eight_gaussians`: 3 (cos k pi/4, sin k pi/4) + 0.25 (n, n').
-- `two_bananas`: (n, 0.3 n' + n^2 / 2 - 2.5) or its point reflection (-n, -(0.3 n' + n^2 / 2 - 2.5)).
+- `two_bananas`: v = (n + 1, 0.3 n' + n^2 / 2 - 1) or its point reflection -v.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _SPIRAL_END = 3 * np.pi
 _BLADES, _BLADE_CENTRE, _BLADE_SPREAD = 5, np.array([2.0, 0.0]), np.array([0.6, 0.2])
 _CENTRES = 3 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1)
 _LOG_TWO_PI = np.log(2 * np.pi)
-_CHUNK = 4096  # the quadrature holds up to 640 numbers per row
+_CHUNK = 2048  # the quadrature holds up to 960 numbers per row
 
 
 def _moons(random: np.random.Generator, n: int) -> np.ndarray:
@@ -77,7 +77,7 @@ def _eight_gaussians(random: np.random.Generator, n: int) -> np.ndarray:
 def _two_bananas(random: np.random.Generator, n: int) -> np.ndarray:
     sign = np.where(random.random(n) < 0.5, 1.0, -1.0)[:, None]
     along, across = random.standard_normal((2, n))
-    return sign * np.stack([along, _BANANA_NOISE * across + along**2 / 2 - 2.5], axis=1)
+    return sign * np.stack([along + 1, _BANANA_NOISE * across + along**2 / 2 - 1], axis=1)
 
 
 def _log_normal(residual: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
@@ -111,7 +111,7 @@ def _rings_density(x: np.ndarray) -> np.ndarray:
 
 
 def _spirals_density(x: np.ndarray) -> np.ndarray:
-    node, weight = np.polynomial.legendre.leggauss(320)
+    node, weight = np.polynomial.legendre.leggauss(480)
     root = (node + 1) / 2
     curve = _spiral(root)
     parts = [_log_normal(x - sign * point, _SPIRAL_NOISE) for sign in (1, -1) for point in curve]
@@ -136,7 +136,8 @@ def _eight_gaussians_density(x: np.ndarray) -> np.ndarray:
 
 def _two_bananas_density(x: np.ndarray) -> np.ndarray:
     spread = np.array([1.0, _BANANA_NOISE])
-    straight = [np.stack([s * x[:, 0], s * x[:, 1] - x[:, 0] ** 2 / 2 + 2.5], axis=1) for s in (1, -1)]
+    bananas = [sign * x - np.array([1.0, -1.0]) for sign in (1, -1)]
+    straight = [np.stack([point[:, 0], point[:, 1] - point[:, 0] ** 2 / 2], axis=1) for point in bananas]
     return _log_mean([_log_normal(point, spread) for point in straight])
 
 

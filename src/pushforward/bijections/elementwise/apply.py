@@ -57,13 +57,14 @@ def apply_transformer(
 
     def act(data: tuple[Array, Array], weights: tuple[AbstractBijection, AbstractBijection]) -> tuple[Array, Array]:
         (parameters, value), (starts, shared) = data, weights
-        tail, position = parameters.shape[1:], 0
+        tail = parameters.shape[1:]
         leaves, structure = jax.tree.flatten(starts)
-        for index, start in enumerate(leaves):
-            size = math.prod(start.shape)
-            raw = parameters[position : position + size].reshape(start.shape + tail)
-            leaves[index] = raw + start.reshape(start.shape + (1,) * len(tail))
-            position += size
+        # split, not sliced: its transpose is one concatenation, that of slices a sum of padded arrays
+        parts = jax.lax.split(parameters, [math.prod(start.shape) for start in leaves]) if leaves else []
+        leaves = [
+            part.reshape(start.shape + tail) + start.reshape(start.shape + (1,) * len(tail))
+            for part, start in zip(parts, leaves, strict=True)
+        ]
         mapped = eqx.combine(jax.tree.unflatten(structure, leaves), shared, static)
         with elementwise():
             return mapped.inverse_and_log_det(value) if inverse else mapped.forward_and_log_det(value)

@@ -80,8 +80,13 @@ class _Kept(NamedTuple):
 
 
 def _shares(logits: Array) -> Array:
-    powers = jnp.exp(logits - jnp.max(logits, 0, keepdims=True))
-    return powers / jnp.sum(powers, 0, keepdims=True)
+    # reductions over the few bins are unrolled: XLA's CPU kernels for them run several times slower than the loop
+    powers = jnp.exp(logits - functools.reduce(jnp.maximum, list(logits))[None])
+    return powers * (1.0 / _sum(powers))[None]
+
+
+def _sum(rows: Array) -> Array:
+    return functools.reduce(jnp.add, list(rows))
 
 
 def _find(box: Box, value: Array, widths: Array, heights: Array, slopes: Array, inverse: bool) -> _Bin:

@@ -1,0 +1,164 @@
+"""Whole fits on 2-D data: wall time from the first fit call of a fresh process to a held-out likelihood.
+
+Every run is a process of its own, so compilation counts. The clock starts at the call that trains (imports do not
+count, the making of the flow is told apart) and runs on, for everyone, while the same held-out rows are scored after
+each epoch.
+
+Every library trains its own default flow its own way (the workers' docstrings say how), on the same standardised rows.
+
+The target of a data set: the best median over seeds that a peer reaches at its default learning rate, less 0.02 nat.
+A run that never gets there has no time; a median over seeds is given when more than half of the runs got there.
+"""
+
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from driver import Worker, WorkerError, library, say
+
+SLACK = 0.02
+N_TRAIN, N_HELD_OUT = 10_000, 2_000
+# Peer -> learning rates; None is the library's default. FlowJAX: 5e-4, zuko's documentation: 1e-3.
+LEARNING_RATES: dict[str, tuple[float | None, ...]] = {
+    "ours": (None,),
+    "flowjax_peer": (None, 2e-3, 5e-3),
+    "zuko_peer": (None, 2e-3, 5e-3),
+}
+
+
+def moons(random: np.random.Generator, n: int) -> np.ndarray:
+    """Two interleaved half circles of radius 1, noise 0.1."""
+    angle, lower = np.pi * random.random(n), random.random(n) < 0.5
+    upper_arc = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    curve = np.where(lower[:, None], np.array([1.0, 0.5]) - upper_arc, upper_arc)
+    return curve + 0.1 * random.standard_normal((n, 2))
+
+
+def rings(random: np.random.Generator, n: int) -> np.ndarray:
+    """Three circles of radius 1, 2, 3, each as likely, noise 0.08 on the radius."""
+    radius = random.integers(1, 4, size=n) + 0.08 * random.standard_normal(n)
+    angle = 2 * np.pi * random.random(n)
+    return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+DATA = {"moons": moons, "rings": rings}
+
+
+def run(workers: list[str], failed: dict[str, str], seeds: int, budget: float, default_only: bool = False) -> dict:
+    """All curves, the targets, and the times to them."""
+    failures = [
+        {"library": library(name), "where": "installation", "reason": reason} for name, reason in failed.items()
+    ]
+    runs: list[dict] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, shape in DATA.items():
+            path = Path(folder) / f"{name}.npz"
+            _write(path, shape)
+            for seed in range(seeds):
+                runs += _one_seed(name, path, seed, workers, budget, default_only, failures)
+    rows = [_summary(name, [run for run in runs if run["data"] == name]) for name in DATA]
+    rules = {"n_train": N_TRAIN, "n_held_out": N_HELD_OUT, "seeds": seeds, "budget_seconds": budget, "slack": SLACK}
+    return {"rules": rules, "rows": [row for row in rows if row], "runs": runs, "failures": failures}
+
+
+def _write(path: Path, shape) -> None:
+    """Rows of one data set, standardised by the training rows, float32."""
+    rows = shape(np.random.default_rng(0), N_TRAIN + N_HELD_OUT)
+    train = rows[:N_TRAIN]
+    scaled = ((rows - train.mean(axis=0)) / train.std(axis=0)).astype(np.float32)
+    np.savez(path, train=scaled[:N_TRAIN], held_out=scaled[N_TRAIN:])
+
+
+def _one_seed(
+    data: str, path: Path, seed: int, workers: list[str], budget: float, default_only: bool, failures: list[dict]
+) -> list[dict]:
+    """One run of every library and learning rate, one after the other."""
+    runs = []
+    for worker in (name for name in LEARNING_RATES if name in workers):
+        for rate in LEARNING_RATES[worker][:1] if default_only else LEARNING_RATES[worker]:
+            label = "default" if rate is None else f"{rate:g}"
+            say(f"fit: {data}, seed {seed}, {library(worker)}, learning rate {label}")
+            try:
+                with Worker(worker) as process:
+                    course = process.ask("fit", data=str(path), seed=seed, learning_rate=rate, budget=budget)
+            except WorkerError as error:
+                reason = str(error)
+                failures.append({"library": library(worker), "where": f"fit, {data}, seed {seed}", "reason": reason})
+                say(f"  {library(worker)} failed: {reason}")
+                continue
+            head = {"data": data, "seed": seed, "library": library(worker), "learning_rate": label}
+            runs.append(head | _rounded(course))
+    return runs
+
+
+def _rounded(course: dict) -> dict:
+    """The course with four digits: curves are kept, not noise. A likelihood that is not finite becomes None."""
+    digits = {
+        name: [round(value, 4) if np.isfinite(value) else None for value in values]
+        for name, values in course.items()
+        if isinstance(values, list)
+    }
+    return {name: digits.get(name, value) for name, value in course.items()}
+
+
+def time_to(course: dict, target: float) -> float | None:
+    """Seconds until the held-out likelihood first reaches the target."""
+    pairs = zip(course["seconds"], course["validation"], strict=True)
+    return next((seconds for seconds, nats in pairs if nats is not None and nats >= target), None)
+
+
+def _best(course: dict) -> float:
+    return max((nats for nats in course["validation"] if nats is not None), default=-np.inf)
+
+
+def _summary(data: str, runs: list[dict]) -> dict:
+    """Target, entries by library and learning rate, and the ratios to ours by seed."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for one in runs:
+        groups.setdefault((one["library"], one["learning_rate"]), []).append(one)
+    defaults = {
+        name: statistics.median(_best(one) for one in group)
+        for (name, rate), group in groups.items()
+        if rate == "default" and name != "pushforward"
+    }
+    if not defaults:
+        return {}
+    target = max(defaults.values()) - SLACK
+    ours = {one["seed"]: time_to(one, target) for one in groups.get(("pushforward", "default"), [])}
+    entries = []
+    for (name, rate), group in groups.items():
+        times = {one["seed"]: time_to(one, target) for one in group}
+        ratios = [times[seed] / ours[seed] for seed in times if ours.get(seed) is not None and times[seed] is not None]
+        entries.append(
+            {
+                "library": name,
+                "learning_rate": rate,
+                "best_held_out": round(statistics.median(_best(one) for one in group), 4),
+                "seconds_to_target": [times[seed] for seed in sorted(times)],
+                "median_seconds": _median(list(times.values())),
+                "ratios_to_ours": [] if name == "pushforward" else [round(ratio, 3) for ratio in ratios],
+            }
+        )
+    mine = next((entry["median_seconds"] for entry in entries if entry["library"] == "pushforward"), None)
+    peers = [entry for entry in entries if entry["library"] != "pushforward"]
+    row: dict = {"data": data, "target": round(target, 4), "entries": entries}
+    for kind, some in (("default", [p for p in peers if p["learning_rate"] == "default"]), ("best_of_three", peers)):
+        row[kind] = _against(some, mine)
+    return row
+
+
+def _against(peers: list[dict], mine: float | None) -> dict | None:
+    """The fastest of these peers to the target, and its median time over ours."""
+    there = [entry for entry in peers if entry["median_seconds"] is not None]
+    if not there:
+        return None
+    fastest = min(there, key=lambda entry: entry["median_seconds"])
+    picked = {key: fastest[key] for key in ("library", "learning_rate", "median_seconds", "ratios_to_ours")}
+    return picked | {"ratio": None if mine is None else round(fastest["median_seconds"] / mine, 3)}
+
+
+def _median(times: list[float | None]) -> float | None:
+    """Median with runs that never arrived counted as later than any; None if that is the median."""
+    middle = statistics.median(np.inf if taken is None else taken for taken in times)
+    return round(float(middle), 4) if np.isfinite(middle) else None

@@ -1,0 +1,106 @@
+"""All benchmarks by one command: `python benchmarks/run.py [--only speed|fit|compile] [--quick]`.
+
+Makes the environments if they are not there, measures, and writes `benchmarks/results/<name>.json` and `.md`. With
+`--quick` everything runs once and briefly, into `benchmarks/results/quick/`: a check that it works, not a measurement.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+
+import compile_times
+import environments
+import fit
+import speed
+import tables
+from driver import WORKERS, library, say, write_json
+from workloads import FIT_BAR, RECIPES
+
+RESULTS = environments.HERE / "results"
+QUIET_LOAD = 0.25  # of one core, averaged over a minute: above it, the figures are not to be trusted
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Speed, whole fits and compilation beside other libraries.")
+    parser.add_argument("--only", choices=("speed", "fit", "compile"), action="append", help="run just this part")
+    parser.add_argument("--quick", action="store_true", help="once and briefly: does it work?")
+    parser.add_argument("--peers", help="comma-separated libraries beside ours (default: all)")
+    parser.add_argument("--rounds", type=int, help="rounds of speed and compile (default 9 and 3; quick 2 and 1)")
+    options = parser.parse_args()
+    parts = options.only or ["speed", "fit", "compile"]
+
+    workers, failed, versions = _prepare(options.peers, with_peers=parts != ["compile"])
+    load = os.getloadavg()[0]
+    head = {
+        "command": " ".join(["python benchmarks/run.py", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {
+            "cores": len(os.sched_getaffinity(0)),
+            "architecture": platform.machine(),
+            "python": platform.python_version(),
+            "load_before": round(load, 2),
+        },
+        "versions": versions,
+    }
+    notes = []
+    if options.quick:
+        notes.append("A quick run: it shows that everything works, the figures mean little.")
+    if load > QUIET_LOAD:
+        notes.append(f"The machine was busy (load {load:.2f}): the figures mean little. Run again when it is quiet.")
+    if notes:
+        head["note"] = " ".join(notes)
+        say(head["note"])
+
+    ok = True
+    for part in parts:
+        title, result, body = _part(part, workers, failed, options)
+        result = head | {"name": part} | result
+        folder = RESULTS / "quick" if options.quick else RESULTS
+        write_json(folder / f"{part}.json", result)
+        text = tables.page(title, result, body(result))
+        (folder / f"{part}.md").write_text(text)
+        print(text)
+        ok &= not any(one["library"] == "pushforward" for one in result["failures"])
+    return 0 if ok else 1
+
+
+def _part(part: str, workers: list[str], failed: dict[str, str], options: argparse.Namespace) -> tuple:
+    quick = options.quick
+    if part == "speed":
+        rounds = options.rounds or (2 if quick else 9)
+        return "Speed", speed.run(workers, failed, rounds, visit=0.05 if quick else 0.4), tables.speed
+    if part == "fit":
+        result = fit.run(workers, failed, seeds=1 if quick else 3, budget=8.0 if quick else 60.0, default_only=quick)
+        return "Whole fits on 2-D data", result | {"bar": FIT_BAR}, tables.fit
+    ours = {name: reason for name, reason in failed.items() if name == "ours"}
+    rounds = options.rounds or (1 if quick else 3)
+    return "Compilation", compile_times.run(ours, rounds, RECIPES[:2] if quick else RECIPES), tables.compile_times
+
+
+def _prepare(peers: str | None, with_peers: bool) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """Environments made, workers that can be started, what failed to install, versions."""
+    wanted = list(WORKERS) if with_peers else ["ours"]
+    if peers is not None:
+        known = {library(name): name for name in WORKERS}
+        asked = [name for name in peers.split(",") if name]
+        if unknown := [name for name in asked if name not in known]:
+            raise SystemExit(f"--peers: unknown {', '.join(unknown)}; expected some of {', '.join(known)}.")
+        wanted = ["ours", *(known[name] for name in asked if known[name] != "ours")]
+    failed: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    for name in dict.fromkeys(WORKERS[worker] for worker in wanted):
+        failed |= environments.build(name)
+        for package, version in environments.versions(name).items():
+            # The two JAX environments are asked for the same releases; a difference is shown.
+            label = package if versions.get(package, version) == version else f"{package} ({name})"
+            versions[label] = version
+    if "torch" in failed:
+        failed |= {library(worker): failed["torch"] for worker in wanted if WORKERS[worker] == "torch"}
+    running = [name for name in wanted if library(name) not in failed and name not in failed]
+    return running, failed, versions
+
+
+if __name__ == "__main__":
+    sys.exit(main())

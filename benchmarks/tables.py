@@ -1,0 +1,148 @@
+"""Results as Markdown. Every figure comes from the JSON beside it; nothing is computed here but its rounding."""
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g}"
+
+
+def _range(value: dict, digits: int = 2) -> str:
+    return f"{value['median']:.{digits}f} ({value['min']:.{digits}f} to {value['max']:.{digits}f})"
+
+
+def _verdict(value: float | None, bar: float | None, reach: float | None, at_most: bool = False) -> str:
+    if bar is None or reach is None:
+        return ""
+    sign = "<=" if at_most else ">="
+    if value is None:
+        return f"{sign} {bar:g}: no figure"
+    met = [value <= limit if at_most else value >= limit for limit in (bar, reach)]
+    word = "reached" if met[1] else "met" if met[0] else "MISSED"
+    return f"{sign} {bar:g} (reach {reach:g}): {word}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def page(title: str, result: dict, body: list[str]) -> str:
+    """One page: title, how it was made, body, what failed."""
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
+    lines = [
+        f"# {title}",
+        "",
+        f"Made by `{result['command']}` on {result['date']}: {machine['cores']} cores, Python {machine['python']}; "
+        f"load before the run {machine['load_before']:.2f}.",
+        f"Versions: {versions}.",
+        "",
+        *([f"**{result['note']}**", ""] if result.get("note") else []),
+        *body,
+    ]
+    failures = result["failures"]
+    lines += ["## What failed", ""]
+    lines += [f"- {one['library']}, {one['where']}: {one['reason']}" for one in failures] or ["Nothing."]
+    return "\n".join(lines) + "\n"
+
+
+def speed(result: dict) -> list[str]:
+    """Ratios first, then the times of everyone."""
+    ratios, times, products = [], [], []
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row["libraries"]))
+    for row in result["rows"]:
+        what = [row["workload"], row["operation"]]
+        ratio = row.get("ratio")
+        middle = ratio["median"] if ratio else None
+        if "products_seconds" in row:
+            cells = [_milliseconds(row["products_seconds"]["median"]), _range(ratio)]
+            products.append([row["workload"], *cells, _verdict(middle, row["bar"], row["reach"], at_most=True)])
+            continue
+        shown = _range(ratio) if ratio else "no figure"
+        ratios.append([*what, row.get("best_peer", ""), shown, _verdict(middle, row["bar"], row["reach"])])
+        cells = []
+        for name in names:
+            entry = row["libraries"].get(name)
+            cells.append("" if entry is None else _milliseconds(entry["seconds"]["median"]))
+        times.append([*what, *cells])
+    first = [
+        [row["workload"], row["operation"]]
+        + [f"{row['libraries'][name]['first_call_seconds']:.2f}" if name in row["libraries"] else "" for name in names]
+        for row in result["rows"]
+        if "products_seconds" not in row
+    ]
+    return [
+        f"Median over {result['rounds']} rounds; every library had its turn in each round. "
+        "A ratio is formed within a round; in brackets the smallest and the largest.",
+        "",
+        "## Best peer / pushforward",
+        "",
+        *_table(["workload", "operation", "best peer", "ratio", "bar"], ratios),
+        "## Times, ms",
+        "",
+        *_table(["workload", "operation", *names], times),
+        "## log_prob / its bare matrix products",
+        "",
+        *_table(["workload", "products, ms", "ratio", "bar"], products),
+        "## First call (compilation included), s",
+        "",
+        *_table(["workload", "operation", *names], first),
+    ]
+
+
+def fit(result: dict) -> list[str]:
+    """Times to the target by data set."""
+    rules = result["rules"]
+    lines = [
+        f"{rules['n_train']:,} rows to train on, {rules['n_held_out']:,} held out, {rules['seeds']} seeds, at most "
+        f"{rules['budget_seconds']:g} s of training a peer's run. Seconds from the first fit call of a fresh process "
+        f"to the target; target = best peer at its default, less {rules['slack']} nat. Held-out nats are of the "
+        "standardised data.",
+        "",
+    ]
+    for row in result["rows"]:
+        table = []
+        for entry in row["entries"]:
+            by_seed = ["never" if taken is None else f"{taken:.1f}" for taken in entry["seconds_to_target"]]
+            middle = entry["median_seconds"]
+            shown = "not reached" if middle is None else f"{middle:.2f}"
+            ratios = entry["ratios_to_ours"]
+            span = f"{min(ratios):.1f} to {max(ratios):.1f}" if ratios else ""
+            nats = f"{entry['best_held_out']:.3f}"
+            table.append([entry["library"], entry["learning_rate"], nats, ", ".join(by_seed), shown, span])
+        header = ["library", "learning rate", "best held-out nats", "s by seed", "median s", "ratio to ours, by seed"]
+        lines += [f"## {row['data']}: target {row['target']:.3f} nats", "", *_table(header, table)]
+        for kind, words in (("default", "at its default"), ("best_of_three", "at its best of three learning rates")):
+            best = row[kind]
+            if best is None:
+                lines += [f"No peer reached the target {words} in the median.", ""]
+                continue
+            rate = "" if best["learning_rate"] == "default" else f" (learning rate {best['learning_rate']})"
+            verdict = _verdict(best["ratio"], result["bar"][0], result["bar"][1])
+            figure = "no figure" if best["ratio"] is None else f"{best['ratio']:.2f}"
+            lines += [f"Best peer {words}: {best['library']}{rate}; its time / ours = {figure}; {verdict}.", ""]
+    return lines
+
+
+def compile_times(result: dict) -> list[str]:
+    """First calls of the recipes."""
+    rows = []
+    for row in result["rows"]:
+        cells = [f"{row['construct']['median']:.2f}"]
+        cells += [_range(row[operation]["first"]) for operation in ("log_prob", "training_step", "sample")]
+        verdict = _verdict(row["slowest_first"], row["bar"], row["reach"], at_most=True)
+        rows.append([row["recipe"], str(row["dim"]), *cells, verdict])
+    header = ["recipe", "D", "make the flow", "log_prob", "training_step", "sample", "slowest first call"]
+    counts = result["row_counts"]
+    if counts is None:
+        sentence = "Row counts: no figure."
+    else:
+        parts = ", then ".join(f"{n} rows compiled {count} programs" for n, count in counts["programs"].items())
+        sentence = f"Scoring {parts}: {'as it should be' if counts['ok'] else 'MISSED'}."
+    return [
+        f"Compilation and first call in seconds, batch {result['batch']}, each in a fresh process, median of "
+        f"{result['rounds']} rounds (smallest to largest), no stored programs.",
+        "",
+        *_table(header, rows),
+        sentence,
+        "",
+    ]

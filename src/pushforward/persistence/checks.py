@@ -1,0 +1,115 @@
+"""What must hold of a flow that was rebuilt from a file: the invariants its constructors would have enforced."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.distribution import AbstractDistribution, flatten, float_type
+from pushforward.errors import ModelFileError
+from pushforward.fields import is_array
+from pushforward.persistence.container import damaged
+from pushforward.repeat import Repeat
+
+# What a module, built from numbers that nobody has checked, may raise when it is tried; anything else is our mistake.
+_WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+
+
+def check_flow(flow: Any) -> None:
+    """Refuse a flow whose parts do not fit together, in a sentence.
+
+    Raises:
+        ModelFileError: naming the module.
+    """
+    if not isinstance(flow, AbstractDistribution):
+        raise ModelFileError(f"holds a {type(flow).__name__}, expected a flow or another distribution.")
+    _check_values(flow, "")
+    _check_init(flow, "")
+    dtype = float_type(flatten(flow)[0])
+    try:
+        x = jax.ShapeDtypeStruct(flow.shape, dtype)
+        context = None if flow.context_shape is None else jax.ShapeDtypeStruct(flow.context_shape, dtype)
+        score = jax.eval_shape(lambda x, context: flow.score_one(x, context, None), x, context)
+        key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+        sample, _ = jax.eval_shape(flow.draw_one, key, context)
+    except _WRONG as error:
+        raise damaged(f"its parts do not fit together ({_first_line(error)})") from error
+    if score.shape != () or sample.shape != flow.shape:
+        got, expected = (score.shape, sample.shape), ((), flow.shape)
+        raise damaged(f"its log-density and its samples have the shapes {got}, expected {expected}")
+
+
+def _check_init(node: Any, path: str) -> None:
+    """Run every `__check_init__`, inner modules first; of stacked layers the first, as all have the same shapes."""
+    if isinstance(node, list | tuple):
+        for index, item in enumerate(node):
+            _check_init(item, f"{path}.{index}")
+        return
+    if not isinstance(node, eqx.Module):
+        return
+    for field in dataclasses.fields(node):
+        child = getattr(node, field.name)
+        here = f"{path}.{field.name}".lstrip(".")
+        if isinstance(node, Repeat) and field.name == "layers":
+            child = _first_layer(node, here)
+        _check_init(child, here)
+    for cls in reversed(type(node).__mro__):
+        if "__check_init__" in cls.__dict__:
+            try:
+                cls.__dict__["__check_init__"](node)
+            except _WRONG as error:
+                name = type(node).__name__
+                raise damaged(f"{name} at {path or 'its root'} is impossible ({_first_line(error)})") from error
+
+
+def _first_layer(repeat: Repeat, path: str) -> Any:
+    arrays, static = eqx.partition(repeat.layers, is_array)
+    if any(leaf.shape[:1] != (repeat.n_layers,) for leaf in jax.tree.leaves(arrays)) or repeat.n_layers < 1:
+        raise damaged(f"{path} does not hold {repeat.n_layers} layers")
+
+    def first(leaf: Any) -> Any:  # sliced on the host: eager JAX would compile a program for every shape
+        part = np.asarray(leaf)[0]
+        return jnp.asarray(part) if isinstance(leaf, jax.Array) else part
+
+    return eqx.combine(jax.tree.map(first, arrays), static)
+
+
+def _check_values(node: Any, path: str) -> None:
+    """The numbers that no training changes and that constructors check: orders are permutations, scales positive.
+
+    By the names of fields, which mean the same all over the library; layers may be stacked along leading axes.
+    """
+    if isinstance(node, list | tuple):
+        for index, item in enumerate(node):
+            _check_values(item, f"{path}.{index}")
+    if not isinstance(node, eqx.Module):
+        return
+    values = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+    start = f"{path}." if path else ""
+    for name, child in values.items():
+        _check_values(child, f"{start}{name}")
+    if not type(node).__module__.startswith("pushforward."):
+        return
+    if is_array(values.get("order")) and is_array(values.get("inverse_order")):
+        order, inverse = np.asarray(values["order"]), np.asarray(values["inverse_order"])
+        in_place = np.arange(order.shape[-1] if order.ndim else 0)
+        if (
+            order.ndim == 0
+            or order.shape != inverse.shape
+            or order.dtype.kind not in "iu"
+            or inverse.dtype.kind not in "iu"
+            or (np.sort(order, -1) != in_place).any()
+            or (np.sort(inverse, -1) != in_place).any()
+            or (np.take_along_axis(order, inverse, -1) != in_place).any()
+        ):
+            raise damaged(f"{start}order and {start}inverse_order are no permutation and its inverse")
+    if is_array(values.get("scale")) and not (np.asarray(values["scale"]) > 0).all():
+        raise damaged(f"{start}scale holds numbers that are not positive")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__

@@ -1,0 +1,249 @@
+"""A tree of modules as plain data, and back.
+
+A module is {"class": name, "fields": {field: value}}; a value is null, a truth value, a number, text, a list (a tuple
+here), {"list": [...]} (a list here), {"array": name, "dtype", "shape", "kind"}, or another module. An array's name is
+its path. Classes are looked up in a closed registry; nothing is ever imported by a name from a file.
+"""
+
+import dataclasses
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import AbstractArray
+
+from pushforward import bases, bijections, compose, distribution, flow, networks, repeat, reshape
+from pushforward.errors import ModelFileError
+from pushforward.fields import is_array
+from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
+
+Registry: TypeAlias = dict[str, type[eqx.Module]]
+MAX_DEPTH = 100
+MAX_MODULES = 20_000
+_ROOMS = (bases, bijections, compose, distribution, flow, networks, repeat, reshape)
+
+
+def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:
+    """Every concrete module class of the library by its name, and the caller's own by their qualified names."""
+    known: Registry = {}
+    for room in _ROOMS:
+        for value in vars(room).values():
+            if not _is_concrete(value) or not value.__module__.startswith("pushforward."):
+                continue
+            if known.setdefault(value.__name__, value) is not value:
+                raise TypeError(f"two classes of the library are called {value.__name__}: a model file names one.")
+    for cls in extra:
+        if not _is_concrete(cls):
+            raise TypeError(f"extra: expected concrete subclasses of equinox.Module, got {cls!r}.")
+        if known.get(cls.__name__) is not cls:
+            known[_qualified(cls)] = cls
+    return known
+
+
+def _is_concrete(value: Any) -> bool:
+    if not (inspect.isclass(value) and issubclass(value, eqx.Module)) or value is eqx.Module:
+        return False
+    return not (inspect.isabstract(value) or getattr(value, "__abstractvars__", None))
+
+
+def _qualified(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def classes_of(module: eqx.Module) -> list[type[eqx.Module]]:
+    """The classes of a module and of all modules below it."""
+    found, waiting = {}, [module]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, eqx.Module):
+            found[type(node)] = None
+            waiting += [getattr(node, field.name, None) for field in dataclasses.fields(node)]
+        elif isinstance(node, list | tuple):
+            waiting += node
+    return list(found)
+
+
+def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A module as plain data and its arrays by name.
+
+    Raises:
+        ModelFileError: if it holds something that a model file cannot hold.
+    """
+    known, tensors = registry(), {}
+
+    def refuse(path: str, what: str, remedy: str) -> ModelFileError:
+        return ModelFileError(f"{path or 'the flow'} is {what}, which a model file does not hold: {remedy}.")
+
+    def plain(value: Any, path: str, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise refuse(path, f"nested more than {MAX_DEPTH} levels deep", "build the flow flatter")
+        if value is None or isinstance(value, bool | str):
+            return value
+        if isinstance(value, int):
+            if abs(value) >= 1 << 63:
+                raise refuse(path, "a whole number beyond 64 bits", "store it as text")
+            return int(value)
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise refuse(path, f"the number {value}", "use None, or a finite number")
+            return float(value)
+        if is_array(value):
+            return array(value, path)
+        if isinstance(value, tuple) and type(value) is tuple:
+            return [plain(item, f"{path}.{index}", depth + 1) for index, item in enumerate(value)]
+        if type(value) is list:
+            return {"list": [plain(item, f"{path}.{index}", depth + 1) for index, item in enumerate(value)]}
+        if isinstance(value, eqx.Module):
+            cls = type(value)
+            name = cls.__name__ if known.get(cls.__name__) is cls else _qualified(cls)
+            names = [field.name for field in dataclasses.fields(value)]
+            start = f"{path}." if path else ""
+            return {
+                "class": name,
+                "fields": {name: plain(getattr(value, name), f"{start}{name}", depth + 1) for name in names},
+            }
+        what = f"a {type(value).__name__}" + (" (a function)" if callable(value) else "")
+        raise refuse(path, what, "keep arrays, numbers, text, tuples and modules in fields; name a function by a text")
+
+    def array(value: Any, path: str) -> dict[str, Any]:
+        if isinstance(value, jax.core.Tracer):
+            raise refuse(path, "a value under a trace", "save outside jit, grad and vmap")
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            raise refuse(path, "a random key", "pass keys to the calls that draw")
+        host, kind = np.asarray(value), "jax" if isinstance(value, jax.Array) else "numpy"
+        if str(host.dtype) not in DTYPES.values():
+            raise refuse(path, f"an array of type {host.dtype}", "use real numbers")
+        if jnp.issubdtype(host.dtype, jnp.inexact) and not np.isfinite(host).all():
+            n_bad = int((~np.isfinite(host)).sum())
+            raise ModelFileError(
+                f"{path} holds {n_bad} of {host.size} numbers that are NaN or infinite, so the flow is not saved: "
+                "train again with a smaller learning rate, or save the flow from before."
+            )
+        tensors[path] = np.ascontiguousarray(host).reshape(host.shape)
+        return {"array": path, "dtype": str(host.dtype), "shape": list(host.shape), "kind": kind}
+
+    return plain(module, "", 0), tensors
+
+
+def announced(config: Any, known: Registry) -> dict[str, Spec]:
+    """The tensors that a configuration asks for, by their names; every class and field of it is checked on the way."""
+    specs: dict[str, Spec] = {}
+
+    def note(name: str, spec: Spec, kind: str) -> jax.ShapeDtypeStruct:
+        if kind == "jax" and jax.dtypes.canonicalize_dtype(numpy_dtype(spec.dtype)) != numpy_dtype(spec.dtype):
+            raise ModelFileError(
+                f"{name} was saved in {spec.dtype}, which JAX holds only in 64-bit mode: call "
+                'jax.config.update("jax_enable_x64", True) first, or set JAX_ENABLE_X64=1.'
+            )
+        specs[name] = spec
+        return jax.ShapeDtypeStruct(spec.shape, numpy_dtype(spec.dtype))
+
+    _decode(config, known, note)
+    return specs
+
+
+def decode(config: Any, known: Registry, tensors: dict[str, np.ndarray]) -> Any:
+    """The module of a configuration whose tensors have been read; its invariants are not checked here."""
+
+    def take(name: str, spec: Spec, kind: str) -> Any:
+        tensor = tensors[name]
+        if jnp.issubdtype(tensor.dtype, jnp.inexact) and not np.isfinite(tensor).all():
+            raise damaged(f"tensor {name!r} holds NaN or infinite values")
+        return jnp.asarray(tensor) if kind == "jax" else tensor
+
+    return _decode(config, known, take)
+
+
+def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any]) -> Any:
+    n_modules = 0
+
+    def value_of(node: Any, path: str, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise damaged(f"its configuration is nested more than {MAX_DEPTH} levels deep")
+        if node is None or isinstance(node, bool | float | str):
+            return node
+        if isinstance(node, int):
+            if abs(node) >= 1 << 63:
+                raise damaged(f"{path} is a whole number beyond 64 bits")
+            return node
+        if isinstance(node, list):
+            return tuple(value_of(item, f"{path}.{index}", depth + 1) for index, item in enumerate(node))
+        keys = set(node)
+        if keys == {"list"} and isinstance(node["list"], list):
+            return [value_of(item, f"{path}.{index}", depth + 1) for index, item in enumerate(node["list"])]
+        if keys == {"array", "dtype", "shape", "kind"}:
+            if node["array"] != path or node["kind"] not in ("jax", "numpy"):
+                raise damaged(f"the array at {path} is not described as one")
+            return take(path, checked_spec(path, node["dtype"], node["shape"]), node["kind"])
+        if keys == {"class", "fields"}:
+            return module_of(node["class"], node["fields"], path, depth)
+        raise damaged(f"its configuration has the unknown keys {sorted(keys)} at {path or 'its root'}")
+
+    def module_of(name: Any, fields: Any, path: str, depth: int) -> eqx.Module:
+        nonlocal n_modules
+        n_modules += 1
+        if n_modules > MAX_MODULES:
+            raise damaged(f"its configuration holds more than {MAX_MODULES:,} modules")
+        if not isinstance(name, str) or name not in known:
+            raise ModelFileError(
+                f"asks for the class {name!r}, which this pushforward does not know: hand your own classes over as "
+                "load(..., extra=(MyLayer,)), or install the pushforward that wrote the file."
+            )
+        cls = known[name]
+        declared = {field.name: field for field in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or set(fields) != set(declared):
+            raise ModelFileError(
+                f"stores the fields {sorted(fields) if isinstance(fields, dict) else fields!r} for {name} at "
+                f"{path or 'its root'}, this version has {sorted(declared)}: install the version that wrote the file."
+            )
+        module = object.__new__(cls)
+        start = f"{path}." if path else ""
+        for field in declared:  # in the order of the class, whatever that of the file
+            value = value_of(fields[field], f"{start}{field}", depth + 1)
+            ours = cls.__module__.startswith("pushforward.")
+            is_static = declared[field].metadata.get("static", False)
+            if (is_static and not _is_plain(value)) or (ours and not _fits(value, declared[field].type)):
+                raise damaged(f"{start}{field} holds a {type(value).__name__}, which {name} cannot hold there")
+            object.__setattr__(module, field, value)
+        return module
+
+    return value_of(config, "", 0)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value may stand in a field annotated so; annotations of other kinds than ours fit everything."""
+    if annotation is None or annotation is type(None):
+        return value is None
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return all(_fits(item, parts[0]) for item in value)
+        return len(parts) == len(value) and all(_fits(item, part) for item, part in zip(value, parts, strict=True))
+    if annotation in (bool, str):
+        return isinstance(value, annotation)
+    if annotation in (int, float):
+        return isinstance(value, int | annotation) and not isinstance(value, bool)
+    if origin is Callable or annotation is Callable:
+        return callable(value)
+    if not inspect.isclass(annotation):
+        return True
+    if annotation in (jax.Array, np.ndarray) or issubclass(annotation, AbstractArray):
+        return isinstance(value, jax.ShapeDtypeStruct) or is_array(value)
+    return isinstance(value, annotation) if issubclass(annotation, eqx.Module) else True

@@ -1,0 +1,129 @@
+"""NPY and NPZ files: no pickles, and the declared size is compared with the file before memory is taken."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from pushforward.errors import TableError
+from pushforward.tables.table import Cells, Wanted
+
+_KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "V": "records", "c": "complex numbers", "b": "true/false"}
+_KINDS |= {"M": "dates", "m": "durations"}
+_BOMB_RATIO, _BOMB_BYTES = 200, 64 * 2**20
+_NAMES = "columns"
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What the header of an NPY stream promises, and where the numbers start."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+    start: int
+
+    @property
+    def bytes(self) -> int:
+        return self.start + math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
+    """The array of an NPY file, (n, d) or (n,), as columns x0, x1, ..."""
+    size = wanted.path.stat().st_size
+    with wanted.path.open("rb") as file:
+        values = _numbers(f"{wanted.path}", file, size)
+    return _columns(wanted, _matrix(f"{wanted.path}", values), None)
+
+
+def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
+    """The one table of an NPZ file: a single array, `values` with `columns` as we write it, or 1-D arrays by name."""
+    path = wanted.path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            numeric = {name: member for name, member in members.items() if name != _NAMES}
+            arrays = {name: _member(path, archive, member) for name, member in numeric.items()}
+            names = _stored_names(path, archive, members[_NAMES]) if _NAMES in members else None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:
+        raise TableError(f"{path}: the file is no readable NPZ archive ({fault}): write it again.") from fault
+    if len(arrays) == 1:
+        (name, values), *_ = arrays.items()
+        return _columns(wanted, _matrix(f"{path}: array {name!r}", values), names)
+    if arrays and len({values.shape for values in arrays.values()}) == 1 and next(iter(arrays.values())).ndim == 1:
+        return _columns(wanted, np.stack(list(arrays.values()), axis=1), tuple(arrays))
+    shapes = ", ".join(f"{name!r} {values.shape}" for name, values in arrays.items()) or "none"
+    raise TableError(
+        f"{path}: the arrays are {shapes}, expected one (n, d) array or 1-D arrays of one length: save one table only."
+    )
+
+
+def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    where = f"{path}: array {member.filename.removesuffix('.npy')!r}"
+    if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * max(member.compress_size, 1):
+        raise TableError(f"{where} would grow from {member.compress_size} to {member.file_size} bytes: save it as NPY.")
+    with archive.open(member) as file:
+        return _numbers(where, file, member.file_size)
+
+
+def _stored_names(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, ...]:
+    where = f"{path}: array {_NAMES!r}"
+    with archive.open(member) as file:
+        declared = _declared(where, file, member.file_size)
+        if declared.dtype.kind != "U" or len(declared.shape) != 1 or member.file_size > _BOMB_BYTES:
+            raise TableError(f"{where} holds no list of names: store it as a 1-D array of text.")
+        content = file.read(declared.bytes - declared.start)
+    return tuple(str(name) for name in np.frombuffer(content, declared.dtype))
+
+
+def _numbers(where: str, file: IO[bytes], size: int) -> np.ndarray:
+    declared = _declared(where, file, size)
+    if declared.dtype.kind not in "fiu":
+        kind = _KINDS.get(declared.dtype.kind, f"{declared.dtype}")
+        raise TableError(f"{where} holds {kind}, expected real numbers: convert it to float64 before saving.")
+    values = np.frombuffer(file.read(declared.bytes - declared.start), declared.dtype)
+    if values.size != math.prod(declared.shape):
+        raise TableError(f"{where} ends early: write it again.")
+    return values.reshape(declared.shape, order="F" if declared.fortran else "C")
+
+
+def _declared(where: str, file: IO[bytes], size: int) -> _Declared:
+    """Parse the header (a literal, never code), and hold its promise against the bytes that are there."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read:
+            raise TableError(f"{where} has NPY version {version}, expected 1.0 or 2.0: save plain numbers.")
+        shape, fortran, dtype = read[version](file)
+    except TableError:
+        raise
+    except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError, RecursionError) as fault:
+        raise TableError(f"{where} is no readable NPY array: write it again with numpy.save.") from fault
+    declared = _Declared(dtype, tuple(int(length) for length in shape), fortran, file.tell())
+    if dtype.kind != "O" and (min(declared.shape, default=0) < 0 or declared.bytes != size):
+        raise TableError(
+            f"{where} declares {dtype} of shape {declared.shape}, {declared.bytes} bytes with its header, but has {size}: "
+            "the file is damaged, write it again."
+        )
+    return declared
+
+
+def _matrix(where: str, values: np.ndarray) -> np.ndarray:
+    if values.ndim not in (1, 2):
+        raise TableError(f"{where} has shape {values.shape}, expected (n, d), or (n,) for one column: reshape it.")
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _columns(wanted: Wanted, values: np.ndarray, names: Sequence[str] | None) -> tuple[tuple[str, ...], Cells]:
+    names = tuple(f"x{position}" for position in range(values.shape[1])) if names is None else tuple(names)
+    if len(names) != values.shape[1]:
+        raise TableError(
+            f"{wanted.path}: {len(names)} names are stored for {values.shape[1]} columns: store one for each column."
+        )
+    picked = wanted.pick(names)
+    return tuple(names[position] for position in picked), Cells(values[:, picked].astype(np.float64))

@@ -1,0 +1,450 @@
+"""Model files: what is loaded equals what was saved, and no damaged or hostile file gets through."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import time
+import zipfile
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import pushforward as pf
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Chain, Elementwise, Standardise
+from pushforward.distribution import _program, flatten
+from pushforward.errors import ModelFileError
+from pushforward.persistence import files as files_room
+from pushforward.persistence import load, read_notes, save
+from pushforward.persistence.container import Spec, pack, read
+from pushforward.persistence.tree import registry
+
+CONTEXT = 2
+SIZES = {"width": 8, "depth": 1, "n_layers": 2}
+NOTES = {"columns": ["height", "weight"], "seed": 3, "held_out": -1.25, "context_columns": []}
+FLOWS = {
+    "elementwise_flow": lambda: pf.elementwise_flow(2, key=0, **SIZES),
+    "elementwise_flow context": lambda: pf.elementwise_flow(1, key=0, context_dim=CONTEXT, **SIZES),
+    "nice": lambda: pf.nice(3, key=0, **SIZES),
+    "real_nvp context": lambda: pf.real_nvp(3, key=0, context_dim=CONTEXT, **SIZES),
+    "real_nvp lu": lambda: pf.real_nvp(2, key=0, mixing="lu", **SIZES),
+    "nsf": lambda: pf.nsf(2, key=0, **SIZES),
+    "nsf residual": lambda: pf.nsf(3, key=0, context_dim=CONTEXT, residual=True, dropout=0.1, **SIZES),
+    "coupling_flow": lambda: pf.coupling_flow(3, key=0, transformer="sinh_arcsinh", **SIZES),
+    "given": lambda: pf.real_nvp(2, key=0, context_dim=CONTEXT, **SIZES).given(jnp.ones(CONTEXT)),
+    "base alone": lambda: pf.bases.Normal((2,), loc=1.0, scale=2.0),
+}
+
+
+class Stretch(AbstractBijection):
+    """A caller's layer: x = exp(rate) z, with odd kinds of fields."""
+
+    rate: jax.Array
+    offset: np.ndarray
+    options: list
+    label: str = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, rate):
+        self.rate, self.offset, self.options = jnp.asarray(rate, jnp.float32), np.array([1 / 3, 2 / 3]), [1, None, "a"]
+        self.label, self.shape, self.context_shape = 'ünïcode " \\ \n', (2,), None
+
+    def __check_init__(self):
+        if self.rate.shape != ():
+            raise ValueError(f"rate: expected one number, got shape {self.rate.shape}.")
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        return z * jnp.exp(self.rate), 2 * self.rate
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return x * jnp.exp(-self.rate), -2 * self.rate
+
+
+class WithFunction(Stretch):
+    act: object
+
+    def __init__(self):
+        super().__init__(0.0)
+        self.act = jnp.tanh
+
+
+def randomised(flow, seed=0):
+    """Every trained leaf moved, so that two parts of a flow cannot be exchanged unseen."""
+    random = np.random.default_rng(seed)
+    trained, rest = eqx.partition(flow, pf.trainable(flow))
+    moved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.3 * random.normal(size=a.shape), a.dtype), trained)
+    return eqx.combine(moved, rest)
+
+
+def leaves(flow):
+    return [(type(a), a.dtype, a.shape, np.asarray(a).tobytes()) for a in flatten(flow)[0]]
+
+
+def same(a, b):
+    return jax.tree.structure(a) == jax.tree.structure(b) and flatten(a)[1] == flatten(b)[1] and leaves(a) == leaves(b)
+
+
+def scores(flow):
+    random = np.random.default_rng(1)
+    x = random.normal(size=(5, *flow.shape))
+    context = None if flow.context_shape is None else random.normal(size=flow.context_shape)
+    samples, log_prob = flow.sample_and_log_prob(4, key=2, context=context)
+    return [np.asarray(v).tobytes() for v in (flow.log_prob(x, context), samples, log_prob)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The bytes of a small file that has every kind of part: stacked layers, orders, NumPy float64, notes."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    flow = randomised(pf.real_nvp(2, key=0, width=2, depth=1, n_layers=2))
+    filled = Standardise((2,)).filled(np.array([0.1, -1e9]), np.array([1 / 3, 1e-9]))
+    flow = pf.Flow(flow.base, Chain([flow.bijection.bijections[0], filled]))
+    save(path, flow, notes={"a": 1})
+    return flow, path.read_bytes()
+
+
+def parts(content):
+    """The outer header, the inner one and the tensors' bytes of a file."""
+    length = int.from_bytes(content[:8], "little")
+    outer = json.loads(content[8 : 8 + length])
+    return outer, json.loads(outer["__metadata__"]["pushforward"]), content[8 + length :]
+
+
+def joined(outer, body, inner=None):
+    if inner is not None:
+        outer = {**outer, "__metadata__": {"pushforward": inner if isinstance(inner, str) else json.dumps(inner)}}
+    text = json.dumps(outer).encode() if isinstance(outer, dict) else outer
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def refused(path, content=None, **options):
+    """The sentence with which a file is refused."""
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelFileError) as caught:
+        load(path, **options)
+    sentence = str(caught.value)
+    assert sentence.startswith(str(path))
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_what_is_loaded_equals_what_was_saved(name, tmp_path):
+    flow = randomised(FLOWS[name]())
+    save(tmp_path / "flow", flow, notes=NOTES)
+    loaded = load(tmp_path / "flow")
+    assert same(flow, loaded)
+    assert read_notes(tmp_path / "flow") == NOTES
+    save(tmp_path / "again", loaded, notes=NOTES)
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "flow").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["nsf", "real_nvp context"])
+def test_a_loaded_flow_answers_bit_for_bit_and_compiles_nothing(name, tmp_path):
+    flow = randomised(FLOWS[name]())
+    before = scores(flow)
+    save(tmp_path / "flow", flow)
+    compiled = _program._cache_size()
+    assert scores(load(tmp_path / "flow")) == before
+    assert _program._cache_size() == compiled
+
+
+def test_standardisation_stays_in_double_precision(tmp_path):
+    layer = Standardise((2,)).filled(np.array([1 / 3, 1e12 + 1 / 3]), np.array([1e-7, 2 / 3]))
+    save(tmp_path / "flow", pf.Flow(pf.bases.Normal((2,)), layer))
+    loaded = load(tmp_path / "flow").bijection
+    assert isinstance(loaded.mean, np.ndarray)
+    assert loaded.mean.dtype == np.float64
+    assert loaded.mean.tobytes() == layer.mean.tobytes()
+    assert loaded.mean.flags.writeable
+
+
+def test_an_own_layer_is_loaded_when_it_is_handed_over(tmp_path):
+    flow = pf.Flow(pf.bases.Normal((2,)), Chain([Stretch(0.5), Elementwise("affine", (2,))]))
+    save(tmp_path / "flow", flow)
+    assert same(flow, load(tmp_path / "flow", extra=(Stretch,)))
+    assert "Stretch" in refused(tmp_path / "flow")
+    assert "extra=" in refused(tmp_path / "flow")
+    with pytest.raises(TypeError, match="extra"):
+        load(tmp_path / "flow", extra=(AbstractBijection,))
+
+
+def test_bfloat16_and_empty_arrays_survive(tmp_path):
+    flow = pf.bases.Normal((2,))
+    flow = eqx.tree_at(lambda f: (f.loc, f.scale), flow, (jnp.zeros(2, jnp.bfloat16), jnp.ones(2, jnp.bfloat16)))
+    save(tmp_path / "flow", flow)
+    assert same(flow, load(tmp_path / "flow"))
+    assert read(tmp_path / "flow", lambda header: {n: Spec("bfloat16", (2,)) for n in ("loc", "scale")})[1].keys()
+    empty = eqx.tree_at(lambda s: s.offset, Stretch(0.0), np.zeros((0, 3)))
+    save(tmp_path / "empty", pf.Flow(pf.bases.Normal((2,)), empty))
+    assert load(tmp_path / "empty", extra=(Stretch,)).bijection.offset.shape == (0, 3)
+
+
+def test_every_concrete_module_of_the_library_is_known():
+    def below(cls):
+        return {cls}.union(*(below(sub) for sub in cls.__subclasses__()))
+
+    ours = {cls for cls in below(eqx.Module) if cls.__module__.startswith("pushforward.")}
+    known = set(registry().values())
+    missing = {cls.__name__ for cls in ours - known if not cls.__name__.startswith("Abstract")}
+    assert missing == set()
+    assert all(not cls.__name__.startswith("Abstract") for cls in known)
+
+
+def test_what_a_file_cannot_hold_is_refused_when_saving(tmp_path):
+    path = tmp_path / "flow"
+    normal = pf.bases.Normal((2,))
+    bad = eqx.tree_at(lambda f: f.bijection.rate, pf.Flow(normal, Stretch(0.0)), jnp.asarray(jnp.nan))
+    with pytest.raises(ModelFileError, match=r"bijection.rate holds 1 of 1 numbers that are NaN or infinite"):
+        save(path, bad)
+    with pytest.raises(ModelFileError, match=r"bijection.act is a .*function.*text"):
+        save(path, pf.Flow(normal, WithFunction()))
+    with pytest.raises(ModelFileError, match="a random key"):
+        save(path, pf.Flow(normal, eqx.tree_at(lambda s: s.rate, Stretch(0.0), jax.random.key(0))))
+    with pytest.raises(ModelFileError, match=r"Stretch at bijection is impossible \(rate: expected one number"):
+        save(path, pf.Flow(normal, eqx.tree_at(lambda s: s.rate, Stretch(0.0), jnp.zeros(3))))
+    for notes in ({"a": np.ones(2)}, {"a": float("nan")}, {"a": {1: 2}}, {"a": (1, 2)}):
+        with pytest.raises(ModelFileError, match="notes: expected"):
+            save(path, normal, notes=notes)
+    with pytest.raises(TypeError, match="flow"):
+        save(path, {"weights": 1})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    normal = pf.bases.Normal((2,))
+    with pytest.raises(ModelFileError, match="is a folder"):
+        save(tmp_path, normal)
+    with pytest.raises(ModelFileError, match="does not exist"):
+        save(tmp_path / "nowhere" / "flow", normal)
+    save(tmp_path / "flow", normal)
+    with pytest.raises(ModelFileError, match="exists already"):
+        save(tmp_path / "flow", normal, overwrite=False)
+    assert (tmp_path / "flow").stat().st_mode & 0o400
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interrupted_write_leaves_the_old_file(stop, tmp_path, monkeypatch):
+    path = tmp_path / "flow"
+    save(path, pf.bases.Normal((2,)))
+    old = path.read_bytes()
+
+    def interrupted(_):
+        raise stop
+
+    monkeypatch.setattr(files_room.os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt if stop is KeyboardInterrupt else ModelFileError):
+        save(path, pf.bases.Normal((3,)))
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_truncated_files_are_refused(tiny, tmp_path):
+    _, content = tiny
+    path = tmp_path / "cut"
+    for end in [*range(0, len(content), 64), len(content) - 1]:
+        refused(path, content[:end])
+    refused(path, content + b"\0")
+
+
+def test_single_flipped_bits_are_refused_or_change_nothing(tiny, tmp_path):
+    flow, content = tiny
+    path, random = tmp_path / "flipped", np.random.default_rng(0)
+    length = 8 + int.from_bytes(content[:8], "little")
+    places = [*range(16), *random.integers(8, length, 400), *random.integers(length, len(content), 100)]
+    n_refused = 0
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        try:
+            loaded = load(path)
+        except ModelFileError:
+            n_refused += 1
+        else:
+            assert same(loaded, flow)
+    assert n_refused > 0.9 * len(places)
+
+
+def test_files_of_other_kinds(tmp_path):
+    path = tmp_path / "model.safetensors"
+    assert "does not exist" in refused(path)
+    assert "folder" in refused(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "no ordinary file" in refused(tmp_path / "pipe")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights", b"\0" * 10_000_000)
+    for content in (b"", b"1234567", pickle.dumps({"weights": [1.0] * 100}), packed.getvalue(), b"a,b\n1,2\n" * 99):
+        refused(path, content)
+    assert "is no pushforward model" in refused(path, safetensors.numpy.save({"a": np.ones(3)}))
+    with pytest.raises(ModelFileError, match="does not exist"):
+        read_notes(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 100 << 20, 0])
+def test_lying_header_lengths(length, tiny, tmp_path):
+    _, content = tiny
+    start = time.monotonic()
+    refused(tmp_path / "lie", length.to_bytes(8, "little") + content[8:])
+    assert time.monotonic() - start < 5.0
+
+
+def test_strict_json(tiny, tmp_path):
+    _, content = tiny
+    outer, inner, body = parts(content)
+    text, path = json.dumps(inner), tmp_path / "flow"
+    assert json.loads(text) == inner
+    assert same(load_bytes(path, joined(outer, body, inner)), tiny[0])  # only quoted in another way
+    assert "a key twice" in refused(path, joined(outer, body, '{"format": "x", ' + text[1:]))
+    assert "a key twice" in refused(path, joined(json.dumps(outer).encode()[:-1] + b', "__metadata__": {}}', body))
+    assert "NaN" in refused(path, joined(outer, body, text.replace('"notes": {"a": 1}', '"notes": {"a": NaN}')))
+    assert "1e999" in refused(path, joined(outer, body, text.replace('"notes": {"a": 1}', '"notes": {"a": 1e999}')))
+    assert "deeply" in refused(path, joined(b"[" * 100_000, body))
+    deep = json.loads("[" * 150 + "]" * 150)
+    assert "levels deep" in refused(path, joined(outer, body, {**inner, "flow": deep}))
+    refused(path, joined(outer, body, '{"a": ' + "9" * 10_000 + "}"))
+    refused(path, joined(outer, body, text + "x"))
+    refused(path, joined(b"\xff\xfe", body))
+
+
+def load_bytes(path, content):
+    path.write_bytes(content)
+    return load(path)
+
+
+def forged(content, change):
+    """A file whose header was changed and whose hash is right again: what a hostile author would write."""
+    _, inner, _ = parts(content)
+    tensors = safetensors.numpy.load(content)
+    del inner["sha256"]
+    change(inner, tensors)
+    return pack(inner, tensors)
+
+
+def layers(inner):
+    return inner["flow"]["fields"]["bijection"]["fields"]["bijections"][0]["fields"]
+
+
+def coupling(inner):
+    return layers(inner)["layers"]["fields"]
+
+
+def _set(where, name, value):
+    def change(inner, tensors):
+        where(inner)[name] = value
+
+    return change
+
+
+def _whole(inner):
+    return inner
+
+
+def _tensor(name, function):
+    def change(inner, tensors):
+        tensors[name] = function(tensors[name].copy())
+
+    return change
+
+
+ORDER = "bijection.bijections.0.layers.order"
+WEIGHT = "bijection.bijections.0.layers.network.out_weight"
+SCALE = "bijection.bijections.1.scale"
+FORGERIES = {
+    "unknown class": (_set(lambda i: i["flow"], "class", "os.system"), "os.system"),
+    "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "does not know"),
+    "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "does not know"),
+    "another part as a flow": (lambda i, t: (i.update(flow=7), t.clear()), "expected a flow"),
+    "unknown version": (_set(_whole, "format_version", 2), "format version 2"),
+    "version as a truth value": (_set(_whole, "format_version", True), "format version True"),
+    "unknown key": (_set(_whole, "code", "x"), "keys"),
+    "unknown field": (_set(coupling, "code", None), "fields"),
+    "field missing": (lambda i, t: coupling(i).pop("network"), "fields"),
+    "unknown node": (_set(coupling, "network", {"import": "os"}), "unknown keys"),
+    "other precision": (_set(_whole, "dtype", "float16"), "float16"),
+    "notes of another kind": (_set(_whole, "notes", [1]), "notes"),
+    "text for a network": (_set(coupling, "network", "os.system"), "cannot hold"),
+    "text for a number": (_set(coupling, "n_transformed", "1"), "cannot hold"),
+    "truth value for a number": (_set(coupling, "n_transformed", True), "cannot hold"),
+    "array among static fields": (
+        lambda i, t: coupling(i).update(shape=i["flow"]["fields"]["base"]["fields"]["loc"]), "is not described",
+    ),
+    "other sizes": (_set(coupling, "n_transformed", 2), "impossible"),
+    "a billion layers": (_set(layers, "n_layers", 10**9), "does not hold"),
+    "no layers": (_set(layers, "n_layers", 0), "does not hold"),
+    "a billion units": (
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2, 10**9, 10]), "asks for",
+    ),
+    "endless shape": (
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2**47, 2**47]), "impossible shape",
+    ),
+    "negative shape": (
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[-1, -16]), "impossible shape",
+    ),
+    "another name of a tensor": (
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(array=ORDER), "is not described",
+    ),
+    "tensor missing": (lambda i, t: t.pop(WEIGHT), "asks for"),
+    "one tensor more": (lambda i, t: t.update(more=np.ones(3)), "asks for"),
+    "transposed tensor": (_tensor(WEIGHT, lambda a: a.transpose(0, 2, 1, 3).copy()), "asks for"),
+    "NaN weights": (_tensor(WEIGHT, lambda a: a * np.float32(np.nan)), "NaN"),
+    "infinite scale": (_tensor(SCALE, lambda a: a * np.inf), "NaN or infinite"),
+    "negative scale": (_tensor(SCALE, lambda a: -a), "not positive"),
+    "no permutation": (_tensor(ORDER, lambda a: a * 0), "no permutation"),
+    "out of range": (_tensor(ORDER, lambda a: a + 1000), "no permutation"),
+    "unknown activation": (
+        lambda i, t: coupling(i)["network"]["fields"].update(activation="__import__('os')"), "activation",
+    ),
+    "singular transformer": (_set(lambda i: coupling(i)["transformer"]["fields"], "log_bound", -5.0), "log_bound"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged_files_are_refused(name, tiny, tmp_path):
+    change, words = FORGERIES[name]
+    assert words in refused(tmp_path / "forged", forged(tiny[1], change))
+
+
+def test_a_forgery_that_changes_nothing_is_read(tiny, tmp_path):
+    assert same(load_bytes(tmp_path / "copy", forged(tiny[1], lambda inner, tensors: None)), tiny[0])
+
+
+def test_tensors_that_overlap_or_leave_holes(tiny, tmp_path):
+    outer, _, body = parts(tiny[1])
+    names = [name for name in outer if name != "__metadata__" and outer[name]["data_offsets"][0] > 8]
+    for shift in (-8, 8):
+        moved = {**outer, names[0]: {**outer[names[0]]}}
+        moved[names[0]]["data_offsets"] = [offset + shift for offset in outer[names[0]]["data_offsets"]]
+        assert "overlap or leave holes" in refused(tmp_path / "moved", joined(moved, body))
+    huge = {**outer, "huge": {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}}
+    refused(tmp_path / "huge", joined(huge, body))
+
+
+def test_the_hash_covers_header_and_tensors(tiny, tmp_path):
+    outer, inner, body = parts(tiny[1])
+    changed = json.loads(json.dumps(inner))
+    coupling(changed)["transformer"]["fields"]["log_bound"] += 1.0
+    assert "hash" in refused(tmp_path / "bound", joined(outer, body, changed))
+    weight = outer[WEIGHT]["data_offsets"][0]
+    altered = body[:weight] + struct.pack("<f", 0.5) + body[weight + 4 :]
+    assert "hash" in refused(tmp_path / "weight", joined(outer, altered))
+    assert "hash" in refused(tmp_path / "notes", joined(outer, body, {**inner, "notes": {"a": 2}}))
+
+
+def test_double_precision_weights_need_double_precision_jax(tmp_path):
+    flow = pf.bases.Normal((2,))
+    with jax.enable_x64(True):
+        wide = eqx.tree_at(lambda f: (f.loc, f.scale), flow, (jnp.full(2, 1 / 3), jnp.ones(2)))
+        save(tmp_path / "wide", wide)
+        assert same(load(tmp_path / "wide"), wide)
+    assert "jax_enable_x64" in refused(tmp_path / "wide")
