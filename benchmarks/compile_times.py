@@ -1,6 +1,6 @@
 """Compilation: the first call of every recipe at its default size, in fresh processes; and that none comes later."""
 
-from driver import Worker, WorkerError, library, rotated, say, spread
+from driver import Worker, WorkerError, not_installed, rotated, say, spread
 from workloads import COMPILE_BAR, RECIPE_DIMS, RECIPES
 
 BATCH = 512
@@ -9,9 +9,7 @@ ROW_COUNTS = (1_000, 1_001)
 
 def run(failed: dict[str, str], rounds: int, recipes: tuple[str, ...] = RECIPES) -> dict:
     """Seconds of construction, first and later calls of each recipe; programs compiled for another row count."""
-    failures = [
-        {"library": library(name), "where": "installation", "reason": reason} for name, reason in failed.items()
-    ]
+    failures = not_installed(failed)
     jobs = [f"{name}:{dim}" for dim in RECIPE_DIMS for name in recipes]
     answers: dict[str, list[dict]] = {job: [] for job in jobs}
     for turn in range(rounds):

@@ -27,6 +27,11 @@ def library(worker: str) -> str:
     return "pushforward" if worker == "ours" else worker.removesuffix("_peer")
 
 
+def not_installed(failed: dict[str, str]) -> list[dict]:
+    """The failures of `environments.build`, as the results list them."""
+    return [{"library": library(name), "where": "installation", "reason": reason} for name, reason in failed.items()]
+
+
 class WorkerError(RuntimeError):
     """A worker could not do what it was asked; the message has no paths of this machine."""
 

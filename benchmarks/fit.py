@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from driver import Worker, WorkerError, library, say
+from driver import Worker, WorkerError, library, not_installed, say
 
 SLACK = 0.02
 N_TRAIN, N_HELD_OUT = 10_000, 2_000
@@ -47,9 +47,7 @@ DATA = {"moons": moons, "rings": rings}
 
 def run(workers: list[str], failed: dict[str, str], seeds: int, budget: float, default_only: bool = False) -> dict:
     """All curves, the targets, and the times to them."""
-    failures = [
-        {"library": library(name), "where": "installation", "reason": reason} for name, reason in failed.items()
-    ]
+    failures = not_installed(failed)
     runs: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, shape in DATA.items():

@@ -3,19 +3,23 @@
 import contextlib
 import statistics
 
-from driver import Worker, WorkerError, library, ratio_by_round, rotated, say, spread
+from driver import Worker, WorkerError, library, not_installed, ratio_by_round, rotated, say, spread
 from workloads import LOG_PROB, PRODUCTS, PRODUCTS_BAR, WORKLOADS, Workload
 
 _VISIT_SECONDS = 0.4  # how long a worker is timed before the next one has its turn
 
 
-def run(workers: list[str], failed: dict[str, str], rounds: int, visit: float = _VISIT_SECONDS) -> dict:
+def run(
+    workers: list[str],
+    failed: dict[str, str],
+    rounds: int,
+    visit: float = _VISIT_SECONDS,
+    workloads: tuple[Workload, ...] = WORKLOADS,
+) -> dict:
     """Rows of results, one for each workload and operation, and what failed."""
     rows: list[dict] = []
-    failures = [
-        {"library": library(name), "where": "installation", "reason": reason} for name, reason in failed.items()
-    ]
-    for workload in WORKLOADS:
+    failures = not_installed(failed)
+    for workload in workloads:
         say(f"speed: {workload.name}")
         rows += _workload_rows(workload, workers, failures, rounds, visit)
     return {"rounds": rounds, "rows": rows, "failures": failures}

@@ -17,6 +17,7 @@ FLOORS = (
     ("fields", "numerics"),
     ("bijection",),
     ("compose", "repeat", "reshape", "networks"),
+    ("state",),
     ("bijections",),
     ("bases", "distribution"),
     ("flow",),

@@ -17,7 +17,7 @@ import safetensors.numpy
 
 import pushforward as pf
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Chain, Elementwise, Standardise
+from pushforward.bijections import Affine, Chain, Elementwise, Standardise
 from pushforward.distribution import _program, flatten
 from pushforward.errors import ModelFileError
 from pushforward.persistence import files as files_room
@@ -169,7 +169,7 @@ def test_standardisation_stays_in_double_precision(tmp_path):
 
 
 def test_an_own_layer_is_loaded_when_it_is_handed_over(tmp_path):
-    flow = pf.Flow(pf.bases.Normal((2,)), Chain([Stretch(0.5), Elementwise("affine", (2,))]))
+    flow = pf.Flow(pf.bases.Normal((2,)), Chain([Stretch(0.5), Elementwise(Affine(), (2,))]))
     save(tmp_path / "flow", flow)
     assert same(flow, load(tmp_path / "flow", extra=(Stretch,)))
     assert "Stretch" in refused(tmp_path / "flow")

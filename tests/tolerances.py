@@ -17,22 +17,20 @@ class Tolerance:
         factor: C in C * eps * kappa, for round trips and log-determinants.
         ceiling: greatest absolute error of a float64 round trip at ordinary points.
         log_det_ceiling: greatest absolute error of a float64 log-determinant there, against autodiff.
-        density: greatest |log_prob(sample) - reported log_prob| in float32, for moderate weights.
         reason: why these numbers.
     """
 
     factor: float
     ceiling: float
     log_det_ceiling: float
-    density: float
     reason: str
 
 
 TOLERANCES = {
-    "exact": Tolerance(4, 1e-15, 1e-15, 1e-6, "moves numbers about, or adds one: a rounding or two"),
-    "elementary": Tolerance(20, 1e-12, 1e-12, 1e-5, "a few elementary functions, each within some ulp"),
-    "linear": Tolerance(50, 1e-10, 1e-10, 1e-4, "D products summed, then the scales of a few layers"),
-    "spline": Tolerance(50, 1e-9, 1e-8, 1e-3, "bins down to 1e-3 of the box: a secant is known to 1e3 eps"),
+    "exact": Tolerance(4, 1e-15, 1e-15, "moves numbers about, or adds one: a rounding or two"),
+    "elementary": Tolerance(20, 1e-12, 1e-12, "a few elementary functions, each within some ulp"),
+    "linear": Tolerance(50, 1e-10, 1e-10, "D products summed, then the scales of a few layers"),
+    "spline": Tolerance(50, 1e-9, 1e-8, "bins down to 1e-3 of the box: a secant is known to 1e3 eps"),
 }
 
 # The integral of a density on a midpoint grid. The rule errs by the second derivative, and by the jumps that knots of a

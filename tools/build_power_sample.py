@@ -86,7 +86,7 @@ def filled_minutes(measurements: np.ndarray) -> np.ndarray:
 
 
 def prepare(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Shuffle the (N, 8) float64 array in place and cut it in the paper's three splits, columns and noise still whole."""
+    """Shuffle the (N, 8) float64 array in place and cut it in the paper's three splits."""
     np.random.RandomState(42).shuffle(rows)
     test = len(rows) // 10
     validation = (len(rows) - test) // 10

@@ -7,8 +7,8 @@ arrays of the flow: its methods do not compile themselves and would take some te
 
 fit: its `fit_to_data` at its defaults (Adam 5e-4, batches of 100, at most 100 epochs, patience 5) on a `coupling_flow`
 at its defaults (8 layers, one hidden layer of 50) with `RationalQuadraticSpline(knots=8, interval=4)`, the spline of
-its examples. `fit_to_data` tells no times and takes no held-out rows of the caller's, so its loop is run here step by step
-over its own `step`, `get_batches` and loss, with one compiled evaluation of the held-out rows an epoch.
+its examples. `fit_to_data` tells no times and takes no held-out rows of the caller's, so its loop is run here over its
+own `step`, `get_batches` and loss, with one compiled evaluation of the held-out rows an epoch.
 """
 
 import time

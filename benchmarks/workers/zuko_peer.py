@@ -1,7 +1,7 @@
 """zuko 1.6.0.
 
 nsf: `NICE` (its coupling flow) with `MonotonicRQSTransform`, 8 bins (shapes 8, 8, 7), alternating masks; its `NSF`
-class with `passes=2` computes the parameters of all coordinates where a coupling needs half of them, so this is the faster.
+with `passes=2` computes the parameters of all coordinates where a coupling needs half of them, so this is the faster.
 real_nvp: `RealNVP`. Conditioners: plain ReLU networks, hidden_features=(width,) * depth.
 
 fit: the settings of its tutorial on training from data: `NSF(2, transforms=3, hidden_features=(64, 64))`, Adam 1e-3,

@@ -96,3 +96,17 @@ def count_parameters(tree: Any) -> int:
     """The number of trained numbers in a tree."""
     trained = eqx.filter(tree, trainable(tree))
     return sum(leaf.size for leaf in jax.tree.leaves(trained))
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Every JAX array of floats in a tree in another floating-point type; NumPy arrays (standardisation) stay float64.
+
+    Args:
+        tree: a flow, a bijection, or any tree of them.
+        dtype: float32 or float64; the latter needs `jax.enable_x64(True)` around this call and the use of its result.
+    """
+
+    def convert(leaf: Any) -> Any:
+        return leaf.astype(dtype) if isinstance(leaf, jax.Array) and is_inexact(leaf) else leaf
+
+    return jax.tree.map(convert, tree)

@@ -44,8 +44,8 @@ def household_power() -> HouseholdPower:
     1 Wh, none on the minute, so a continuous density is meaningful (but for the minute, whose 1440 ticks stay as in the
     paper). The noise comes from a fixed seed: every call returns the same numbers.
 
-    The three parts are the first rows of the shuffled train, validation and test splits of the paper, so no test row was
-    ever a training row there. `tools/build_power_sample.py` builds the file again from the public data.
+    The three parts are the first rows of the shuffled train, validation and test splits of the paper, so no test row
+    was ever a training row there. `tools/build_power_sample.py` builds the file again from the public data.
 
     Attribution: data of G. Hebrail and A. Berard (2012), UCI Machine Learning Repository, doi:10.24432/C58K54,
     licence CC BY 4.0.
@@ -56,7 +56,7 @@ def household_power() -> HouseholdPower:
     Raises:
         DataError: the embedded file is missing or damaged.
 
-    Reference: Papamakarios, Pavlakou and Murray (2017), "Masked autoregressive flow for density estimation", section 4.2.
+    Reference: Papamakarios, Pavlakou and Murray (2017), "Masked autoregressive flow for density estimation", sec. 4.2.
 
     >>> data = household_power()
     >>> data.train.shape, data.test.shape

@@ -6,7 +6,7 @@ Notation: n, n' standard normal, u uniform on [0, 1), k a uniformly drawn index;
 - `rings`: radius |r|, with r = k + 0.08 n, k in 1, 2, 3; the angle uniform.
 - `spirals`: +- (t cos t, t sin t) / 3 + 0.1 (n, n'), t = 3 pi sqrt(u).
 - `checkerboard`: uniform on the eight dark unit-two squares of [-4, 4]^2.
-- `pinwheel`: R(2 pi k / 5 + log(1 + |v|)) v with v = (2 + 0.6 n, 0.2 n'); the turn depends on |v| alone, so it keeps area.
+- `pinwheel`: R(2 pi k / 5 + log(1 + |v|)) v with v = (2 + 0.6 n, 0.2 n'); turning by |v| keeps areas.
 - `eight_gaussians`: 3 (cos k pi/4, sin k pi/4) + 0.25 (n, n').
 - `two_bananas`: v = (n + 1, 0.3 n' + n^2 / 2 - 1) or its point reflection -v.
 """
@@ -86,20 +86,26 @@ def _log_normal(residual: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
     return -0.5 * ((residual / width) ** 2).sum(axis=-1) - np.log(width).sum() - _LOG_TWO_PI
 
 
-def _log_mean(parts: list[np.ndarray] | np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """log of the (weighted) mean of exp(parts) over the first axis, without overflow or a logarithm of zero inside."""
+def _log_mean(parts: list[np.ndarray]) -> np.ndarray:
+    """log of the mean of exp(parts) over the list, without overflow or a logarithm of zero inside."""
     stacked = np.asarray(parts)
-    weights = np.full(len(stacked), 1 / len(stacked)) if weights is None else weights
     top = stacked.max(axis=0)
-    return top + np.log(np.tensordot(weights, np.exp(stacked - top), axes=1))
+    return top + np.log(np.exp(stacked - top).mean(axis=0))
+
+
+def _curve_density(x: np.ndarray, curve: np.ndarray, weights: np.ndarray, noise: float) -> np.ndarray:
+    """log sum_i weights_i N(x; curve_i, noise^2 I): a curve blurred by a normal, by quadrature."""
+    square = (x[:, :1] - curve[:, 0]) ** 2 + (x[:, 1:] - curve[:, 1]) ** 2
+    nearest = square.min(axis=1)
+    total = np.exp((nearest[:, None] - square) / (2 * noise**2)) @ weights
+    return np.log(total) - nearest / (2 * noise**2) - 2 * np.log(noise) - _LOG_TWO_PI
 
 
 def _moons_density(x: np.ndarray) -> np.ndarray:
     node, weight = np.polynomial.legendre.leggauss(160)
     angle = np.pi * (node + 1) / 2
-    curves = [_moon(angle, lower) for lower in (False, True)]
-    parts = [_log_normal(x - point, _MOON_NOISE) for curve in curves for point in curve]
-    return _log_mean(parts, np.tile(weight, 2) / 4)
+    curve = np.concatenate([_moon(angle, False), _moon(angle, True)])
+    return _curve_density(x, curve, np.tile(weight, 2) / 4, _MOON_NOISE)
 
 
 def _rings_density(x: np.ndarray) -> np.ndarray:
@@ -113,9 +119,8 @@ def _rings_density(x: np.ndarray) -> np.ndarray:
 def _spirals_density(x: np.ndarray) -> np.ndarray:
     node, weight = np.polynomial.legendre.leggauss(480)
     root = (node + 1) / 2
-    curve = _spiral(root)
-    parts = [_log_normal(x - sign * point, _SPIRAL_NOISE) for sign in (1, -1) for point in curve]
-    return _log_mean(parts, np.tile(weight * root, 2) / 2)  # sqrt(u) has the density 2 root
+    curve = np.concatenate([_spiral(root), -_spiral(root)])
+    return _curve_density(x, curve, np.tile(weight * root, 2) / 2, _SPIRAL_NOISE)  # sqrt(u) has the density 2 root
 
 
 def _checkerboard_density(x: np.ndarray) -> np.ndarray:

@@ -59,7 +59,8 @@ def _qualified(cls: type) -> str:
 
 def classes_of(module: eqx.Module) -> list[type[eqx.Module]]:
     """The classes of a module and of all modules below it."""
-    found, waiting = {}, [module]
+    found: dict[type[eqx.Module], None] = {}
+    waiting: list[Any] = [module]
     while waiting:
         node = waiting.pop()
         if isinstance(node, eqx.Module):

@@ -1,7 +1,8 @@
-"""Tables of numbers in files: read with every fault named by file, line, column and value; written whole or not at all."""
+"""Tables of numbers in files: read with faults named by line, column and value; written whole or not at all."""
 
 from pushforward.tables.read import read_table as read_table
-from pushforward.tables.table import Table as Table, check_columns as check_columns
+from pushforward.tables.table import Table as Table
+from pushforward.tables.table import check_columns as check_columns
 from pushforward.tables.write import write_table as write_table
 
 __all__ = ["Table", "check_columns", "read_table", "write_table"]

@@ -1,11 +1,14 @@
 """NPY and NPZ files: no pickles, and the declared size is compared with the file before memory is taken."""
 
+import io
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -17,6 +20,7 @@ _KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "V": "records", "c":
 _KINDS |= {"M": "dates", "m": "durations"}
 _BOMB_RATIO, _BOMB_BYTES = 200, 64 * 2**20
 _NAMES = "columns"
+_UNREADABLE = (ValueError, TypeError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def _stored_names(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
     return tuple(str(name) for name in np.frombuffer(content, declared.dtype))
 
 
-def _numbers(where: str, file: IO[bytes], size: int) -> np.ndarray:
+def _numbers(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> np.ndarray:
     declared = _declared(where, file, size)
     if declared.dtype.kind not in "fiu":
         kind = _KINDS.get(declared.dtype.kind, f"{declared.dtype}")
@@ -92,23 +96,25 @@ def _numbers(where: str, file: IO[bytes], size: int) -> np.ndarray:
     return values.reshape(declared.shape, order="F" if declared.fortran else "C")
 
 
-def _declared(where: str, file: IO[bytes], size: int) -> _Declared:
+def _declared(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> _Declared:
     """Parse the header (a literal, never code), and hold its promise against the bytes that are there."""
     try:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in read:
             raise TableError(f"{where} has NPY version {version}, expected 1.0 or 2.0: save plain numbers.")
-        shape, fortran, dtype = read[version](file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a header of Python 2 is a valid one
+            shape, fortran, dtype = read[version](file)
     except TableError:
         raise
-    except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError, RecursionError) as fault:
+    except _UNREADABLE as fault:
         raise TableError(f"{where} is no readable NPY array: write it again with numpy.save.") from fault
     declared = _Declared(dtype, tuple(int(length) for length in shape), fortran, file.tell())
     if dtype.kind != "O" and (min(declared.shape, default=0) < 0 or declared.bytes != size):
         raise TableError(
-            f"{where} declares {dtype} of shape {declared.shape}, {declared.bytes} bytes with its header, but has {size}: "
-            "the file is damaged, write it again."
+            f"{where} declares {dtype} of shape {declared.shape}, {declared.bytes} bytes with its header, but has "
+            f"{size}: the file is damaged, write it again."
         )
     return declared
 

@@ -1,5 +1,6 @@
 """Parquet and Arrow IPC (Feather) files, through polars."""
 
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +31,10 @@ def _parquet(pl: ModuleType, path: Path) -> Any:
 def _arrow(pl: ModuleType, path: Path) -> Any:
     with path.open("rb") as file:
         is_file_format = file.read(6) == b"ARROW1"
-    return pl.read_ipc(path.resolve(), memory_map=False) if is_file_format else pl.read_ipc_stream(path.resolve())
+        file.seek(-6, os.SEEK_END)
+        if is_file_format and file.read(6) != b"ARROW1":
+            raise ValueError("the end of the file is missing")  # polars would panic on some of these
+    return pl.read_ipc(path.resolve()) if is_file_format else pl.read_ipc_stream(path.resolve())
 
 
 def _check_type(pl: ModuleType, path: Path, column: Any) -> None:

@@ -32,9 +32,10 @@ def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Cel
     _check_header(path, names, separator)
     picked = wanted.pick(names)
     chosen = tuple(names[position] for position in picked)
-    values = _fast(path, separator, len(names), picked) if first == 1 else None
-    if values is not None:
-        return chosen, Cells(values, np.arange(2, len(values) + 2))
+    if first == 1 and not any("\n" in name or "\r" in name for name in header):
+        values = _fast(path, separator, len(names), picked)
+        if values is not None:
+            return chosen, Cells(values)
     return chosen, _careful(path, rows, names, picked)
 
 
@@ -46,27 +47,29 @@ def _refuse_other_encodings(path: Path) -> None:
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which the row starts, its cells), blank lines before the last row included as []."""
+    """(line on which the row starts, its cells); blank lines between the header and the last row come as []."""
     blank: list[int] = []
+    started = False
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         line = 1
         try:
             for row in reader:
                 if row:
-                    if line > len(blank) + 1:  # blank lines ahead of the header are nobody's rows
+                    if started:
                         yield from ((number, []) for number in blank)
                     blank.clear()
+                    started = True
                     yield line, row
                 else:
                     blank.append(line)
                 line = reader.line_num + 1
         except UnicodeDecodeError as fault:
             raise TableError(
-                f"{path}: after line {line - 1}, the byte {fault.object[fault.start]:#04x} is not UTF-8: save it as UTF-8."
+                f"{path}: after line {line - 1}, byte {fault.object[fault.start]:#04x} is not UTF-8: save it as UTF-8."
             ) from fault
         except csv.Error as fault:
-            raise TableError(f"{path}: line {line} cannot be split into cells ({fault}): correct its quotes.") from fault
+            raise TableError(f"{path}: line {line} cannot be cut into cells ({fault}): correct its quotes.") from fault
 
 
 def _unescaped(name: str) -> str:
@@ -78,15 +81,15 @@ def _check_header(path: Path, names: list[str], separator: str) -> None:
     other = next((mark for mark in _SEPARATORS if mark != separator and mark in names[0]), None)
     if len(names) == 1 and other is not None:
         raise TableError(
-            f"{path}: the header {names[0]!r} is one column, it seems separated by {_SEPARATORS[other]}: write the file "
-            f"with {_SEPARATORS[separator]}{' or name it .tsv' if other == chr(9) else ''}."
+            f"{path}: the header {names[0]!r} is one column, it seems separated by {_SEPARATORS[other]}: write the "
+            f"file with {_SEPARATORS[separator]}{' or name it .tsv' if other == chr(9) else ''}."
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
         quoted = file.readline().startswith('"')
     if not quoted and all(_NUMBER.fullmatch(name) for name in names):
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise TableError(
-            f"{path}: the first line holds numbers ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) where the "
-            "column names should be: write a header line above it."
+            f"{path}: line 1 holds numbers ({shown}) where the column names should be: write a header line above it."
         )
 
 
@@ -116,7 +119,7 @@ def _careful(path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str]
         cells = row or [""]  # in a file of one column a blank line between others is a missing cell
         if len(cells) != len(names):
             raise TableError(
-                f"{path}: line {line} has {len(cells)} cells, the header has {len(names)}: give each line the same number."
+                f"{path}: line {line} has {len(cells)} cells, the header has {len(names)}: give each line the same."
             )
         numbers.append([_number(path, line, names[position], cells[position]) for position in picked])
         lines.append(line)

@@ -33,8 +33,8 @@ def read_table(
 ) -> Table:
     """Read a table of numbers from CSV, TSV, Parquet, Arrow/Feather, NPY or NPZ.
 
-    Nothing is guessed: text files are UTF-8 with a header line, a decimal point and the separator their suffix says; cells
-    that are empty or NA, NaN, null, none, "-", "?" are missing. Arrays (n, d) or (n,) have the columns x0, x1, ...
+    Nothing is guessed: text files are UTF-8 with a header line, a decimal point and the separator their suffix says;
+    cells that are empty or NA, NaN, null, none, "-", "?" are missing. Arrays (n, d) or (n,) have columns x0, x1, ...
 
     Args:
         path: of the file; the suffix names the format.
@@ -56,7 +56,7 @@ def read_table(
     [[2.0], [4.0]]
     """
     if isinstance(columns, str) or isinstance(context, str):
-        raise TypeError(f"columns and context are lists of names, got the text {columns or context!r}: write it in brackets.")
+        raise TypeError(f"columns and context are lists of names, got {columns or context!r}: write it in brackets.")
     source = Path(path)
     suffix = source.suffix.lower()
     try:

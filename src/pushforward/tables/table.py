@@ -91,15 +91,15 @@ def finish(wanted: Wanted, names: Sequence[str], cells: Cells, drop_na: bool) ->
         raise TableError(f"{path}: the table has 0 rows: at least one is needed.")
     infinite = np.argwhere(np.isinf(values))
     if len(infinite):
-        row, column = infinite[0]
+        row, column = infinite[0].tolist()
         raise TableError(
-            f"{path}: {cells.place(row)}, column {names[column]!r} is {values[row, column]}, the first of {len(infinite)} "
-            "infinite cells: correct or remove these rows."
+            f"{path}: {cells.place(row)}, column {names[column]!r} is {values[row, column]}, the first of "
+            f"{len(infinite)} infinite cells: correct or remove these rows."
         )
     missing = np.isnan(values)
     if missing.any():
         if not drop_na:
-            places = np.argwhere(missing)
+            places = np.argwhere(missing).tolist()
             shown = "; ".join(f"{cells.place(row)}, column {names[column]!r}" for row, column in places[:_SHOWN])
             more = ", ..." if len(places) > _SHOWN else ""
             count = "1 cell is missing" if len(places) == 1 else f"{len(places)} cells are missing"
@@ -138,9 +138,8 @@ def check_columns(table: Table) -> None:
     for values, columns in ((table.values, table.columns), (table.context, table.context_columns)):
         for name, column in zip(columns, values.T, strict=True):
             if (column == column[0]).all():
-                raise DataError(
-                    f"{table.path}: column {name!r} is {column[0]} in all {len(column)} rows: leave it out with --columns."
-                )
+                where = f"{table.path}: column {name!r}"
+                raise DataError(f"{where} is {column[0]} in all {len(column)} rows: leave it out with --columns.")
 
 
 def load_polars() -> ModuleType:

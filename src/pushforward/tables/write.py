@@ -22,9 +22,9 @@ def write_table(
 ) -> None:
     """Write numbers with named columns; the suffix names the format, `read_table` gives the same numbers back.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk, and takes its name by one rename: an
-    interruption leaves the old file, or none. In CSV and TSV, names are quoted where needed, and a name that a spreadsheet
-    would run as a formula gets a leading apostrophe, which `read_table` removes. NPY keeps no names.
+    The content goes to a temporary file in the same folder, is flushed to the disk, and takes its name by one rename:
+    an interruption leaves the old file, or none. In CSV and TSV, names are quoted where needed, and a name that a
+    spreadsheet would run as a formula gets a leading apostrophe, which `read_table` removes. NPY keeps no names.
 
     Args:
         path: of the file.
@@ -67,8 +67,8 @@ def _checked(target: Path, values: np.ndarray, columns: Sequence[str]) -> tuple[
         raise TableError(f"{target}: row {row + 1}, column {names[column]!r} is NaN: a table is written without NaN.")
     if not names or len(set(names)) != len(names) or any(not name.strip() or name != name.strip() for name in names):
         raise TableError(
-            f"{target}: the column names {names} must be different, at least one, not empty, and without spaces at their "
-            "ends: rename them."
+            f"{target}: the column names {names} must be different, at least one, not empty, and without spaces at "
+            "their ends: rename them."
         )
     return numbers, names
 

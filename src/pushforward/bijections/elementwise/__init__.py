@@ -49,7 +49,6 @@ __all__ = [
     "Tanh",
     "Translation",
     "apply_transformer",
-    "check_transformer",
     "n_parameters",
     "transformer_named",
 ]

@@ -1,0 +1,91 @@
+"""Mixtures: several modes, or light and heavy parts, in one base."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from pushforward.bases.parameters import spread_positive
+from pushforward.bases.parts import common_context_shape, context_for
+from pushforward.distribution import AbstractDistribution, flatten, unflatten
+from pushforward.errors import ShapeError
+
+
+class Mixture(AbstractDistribution):
+    """Mixture of distributions with trained weights: log p(x) = log sum_k w_k p_k(x), w = softmax(logits).
+
+    The components train what they train by themselves: `MultivariateNormal`s their moments, `Normal`s nothing.
+    Components of equal structure are evaluated as one stack, unlike ones in turn. Equal components with equal start
+    values would stay equal: start them apart.
+
+    Args:
+        components: at least one distribution, all of one shape (and one context shape, unconditional ones aside).
+        weights: start values of the K weights, positive, scaled to sum to one; None for equal ones.
+
+    Leaves (unconstrained): `logits` (K,), beside those of the components.
+
+    Cost: K evaluations to score. Sampling draws from all K, keeps one, and scores it under all K. Through the choice
+    no gradient reaches the logits.
+
+    Raises:
+        ShapeError: if there is no component, or their shapes differ.
+        ValueError: if a weight is not positive.
+
+    Reference: Bishop 2006, section 2.3.9.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> base = pf.bases.Mixture([pf.bases.MultivariateNormal(1, loc=m) for m in (-2.0, 2.0)])
+        >>> print(f"{base.log_prob(jnp.zeros(1)):.4f}")
+        -2.9189
+    """
+
+    components: tuple[AbstractDistribution, ...]
+    logits: Float[Array, "..."]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, components: Sequence[AbstractDistribution], weights: ArrayLike | None = None) -> None:
+        self.components = tuple(components)
+        self.shape = self.components[0].shape if self.components else ()
+        self.context_shape = common_context_shape(self.components)
+        start = spread_positive("weights", 1.0 if weights is None else weights, (len(self.components),))
+        self.logits = jnp.asarray(np.log(start / start.sum()))
+
+    def __check_init__(self) -> None:
+        shapes = [component.shape for component in self.components]
+        if len(set(shapes)) != 1:
+            raise ShapeError(f"components: expected at least one, all of one shape, got shapes {shapes}.")
+        if self.logits.shape != (len(shapes),):
+            raise ShapeError(f"logits: expected shape ({len(shapes)},), got {self.logits.shape}.")
+
+    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        scores = self._each(lambda part, key: part.score_one(x, context_for(part, context), key), key)
+        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + scores)
+
+    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        choice_key, draw_key = jax.random.split(key)
+        samples = self._each(lambda part, key: part.draw_one(key, context_for(part, context))[0], draw_key)
+        x = samples[jax.random.categorical(choice_key, self.logits)]
+        return x, self.score_one(x, context, None)
+
+    def _each(self, verb: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
+        """One result for each component, stacked."""
+        keys = None if key is None else jax.random.split(key, len(self.components))
+        arrays, statics = zip(*map(flatten, self.components), strict=True)
+        shapes = [tuple((leaf.shape, leaf.dtype) for leaf in leaves) for leaves in arrays]
+        kinds = set(zip(statics, shapes, strict=True))
+        if len(kinds) > 1:
+            parts = [verb(c, None if keys is None else keys[k]) for k, c in enumerate(self.components)]
+            return jnp.stack(parts)
+        stack = [jnp.stack(leaves) for leaves in zip(*arrays, strict=True)]
+        numbers = jnp.arange(len(self.components))  # so that there is something to map over, whatever the components
+
+        def one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
+            return verb(unflatten(leaves, statics[0]), key)
+
+        return jax.vmap(one, (0, None if keys is None else 0, 0))(stack, keys, numbers)

@@ -1,0 +1,121 @@
+"""The normal distribution cut to an interval."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from pushforward.bases.normal import log_standard_normal
+from pushforward.bases.parameters import event_shape, spread, spread_positive
+from pushforward.distribution import AbstractDistribution
+from pushforward.fields import fixed
+
+_NEWTON_STEPS = 8
+
+
+class TruncatedNormal(AbstractDistribution):
+    """Independent normals conditioned on low <= x <= high, all numbers fixed; -inf outside.
+
+        log p(x) = sum_i log N(x_i; loc_i, scale_i^2) - log(F(b_i) - F(a_i)),  a = (low - loc) / scale, b likewise
+
+    F is the standard normal's distribution function. The constant is computed once, in float64 on the host; sampling
+    works with log F, so that far tails keep their digits.
+
+    Args:
+        shape: event shape.
+        low: lower ends, a number or an array of the event shape; -inf for none.
+        high: upper ends, likewise, above `low`; inf for none.
+        loc: mean before the cut.
+        scale: standard deviation before the cut, positive.
+
+    Cost: O(D) to score; O(D) to sample, by inverting log F with eight Newton steps.
+
+    Raises:
+        ValueError: if an interval is empty, a scale is not positive, or the mass of the interval underflows float64
+            (it begins beyond 37 scales from loc).
+
+    Reference: Robert 1995, section 1. Deviation: samples by inversion in logarithms, without rejection.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> print(f"{pf.bases.TruncatedNormal((1,), low=0.0).log_prob(jnp.zeros(1)):.4f}")
+        -0.2258
+    """
+
+    low: Float[Array, "..."] = fixed()
+    high: Float[Array, "..."] = fixed()
+    loc: Float[Array, "..."] = fixed()
+    scale: Float[Array, "..."] = fixed()
+    log_mass: Float[Array, "..."] = fixed()
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        low: ArrayLike = -math.inf,
+        high: ArrayLike = math.inf,
+        *,
+        loc: ArrayLike = 0.0,
+        scale: ArrayLike = 1.0,
+    ) -> None:
+        self.shape, self.context_shape = event_shape(shape), None
+        mean, deviation = spread("loc", loc, self.shape), spread_positive("scale", scale, self.shape)
+        lower = spread("low", low, self.shape, may_be_infinite=True)
+        upper = spread("high", high, self.shape, may_be_infinite=True)
+        if not (lower < upper).all():
+            raise ValueError(f"low, high: expected low < high in {lower.dtype}, got {low} and {high}.")
+        mass = _mass(*((ends.astype(np.float64) - mean) / deviation for ends in (lower, upper)))
+        if not (mass > 0.0).all():
+            raise ValueError(
+                f"low, high: the normal with loc {loc} and scale {scale} has no mass between {low} and {high}. Move loc "
+                "towards the interval, or widen scale."
+            )
+        # No bound is the largest float: every finite number lies within, and model files hold finite numbers only.
+        largest = np.finfo(lower.dtype).max
+        self.low = jnp.asarray(np.clip(lower, -largest, largest))
+        self.high = jnp.asarray(np.clip(upper, -largest, largest))
+        self.loc, self.scale = jnp.asarray(mean), jnp.asarray(deviation)
+        self.log_mass = jnp.asarray(np.log(mass), lower.dtype)
+
+    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        is_inside = jnp.all((x >= self.low) & (x <= self.high))
+        log_probs = log_standard_normal((x - self.loc) / self.scale) - jnp.log(self.scale) - self.log_mass
+        return jnp.where(is_inside, jnp.sum(log_probs), -jnp.inf)
+
+    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        start, end = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
+        level = jax.random.uniform(key, self.shape, start.dtype, minval=jnp.finfo(start.dtype).eps / 2)
+        log_level, log_rest = jnp.log(level), jnp.log1p(-level)
+        below = jnp.logaddexp(log_ndtr(start) + log_rest, log_ndtr(end) + log_level)
+        above = jnp.logaddexp(log_ndtr(-start) + log_rest, log_ndtr(-end) + log_level)
+        tail = _inverse_log_ndtr(jnp.minimum(below, above))  # the lighter side, whose logarithm has the digits
+        x = jnp.clip(self.loc + self.scale * jnp.where(below < above, tail, -tail), self.low, self.high)
+        return x, self.score_one(x, None, None)
+
+
+def _mass(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """F(end) - F(start), mirrored so that the interval leans to the left, where F has its digits."""
+    is_right = start + end > 0.0
+    start, end = np.where(is_right, -end, start), np.where(is_right, -start, end)
+    below = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2.0)), otypes=[np.float64])
+    return below(end) - below(start)
+
+
+def _inverse_log_ndtr(log_level: Array) -> Array:
+    """z <= 0 with log F(z) = log_level <= log(1/2).
+
+    log F is increasing and concave, and F(z) <= exp(-z^2 / 2) / 2 for z <= 0: the start lies left of the root, and
+    Newton's steps climb to it without passing it.
+    """
+    start = -jnp.sqrt(jnp.maximum(-2.0 * (log_level + math.log(2.0)), 0.0))
+
+    def step(_: int, z: Array) -> Array:
+        log_value = log_ndtr(z)
+        return z + (log_level - log_value) * jnp.exp(log_value - log_standard_normal(z))
+
+    return jax.lax.fori_loop(0, _NEWTON_STEPS, step, start)

@@ -1,0 +1,14 @@
+"""The command line: one file per command; nothing heavy is imported before a command runs."""
+
+import sys
+
+
+def main() -> None:
+    """Entry point of `pushforward` and of `python -m pushforward`."""
+    try:
+        from pushforward.cli.app import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich", "click"):
+            raise
+        sys.exit(f'pushforward: the command line needs {error.name}: pip install "pushforward[cli]".')
+    sys.exit(run(sys.argv[1:]))

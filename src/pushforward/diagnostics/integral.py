@@ -1,0 +1,65 @@
+"""Whether a density integrates to one, on a grid in one or two dimensions."""
+
+import functools
+import math
+
+import jax
+import numpy as np
+
+from pushforward.diagnostics.batches import draw, score
+from pushforward.diagnostics.certificate import Row
+from pushforward.distribution import AbstractDistribution
+
+_NAME = "integral of the density"
+_N_DRAWS = 1024
+# The grid reaches so many robust standard deviations from the median that even of a Cauchy law less than a thousandth
+# lies outside; its nodes are dense in the middle.
+_REACH = 1000.0
+_NODES = {1: 8193, 2: 401}
+# What tails beyond the grid may miss. A wrong log-determinant or a part of the base that is not reached is larger.
+_MISSING = 5e-3
+_TOO_FINE = 5e-2
+
+
+def integral_row(distribution: AbstractDistribution, context: np.ndarray | None) -> Row:
+    """|integral of p - 1| by the trapezoid rule, x = median + L sinh(t) with L L^T the covariance of samples.
+
+    Args:
+        distribution: what to integrate.
+        context: one context (1, *context_shape), or None.
+    """
+    dim = math.prod(distribution.shape)
+    if dim not in _NODES:
+        return Row(_NAME, None, None, None, f"A grid is affordable in one or two dimensions, here are {dim}.")
+    draws = draw(distribution, _N_DRAWS, context, jax.random.key(0))[0].reshape(_N_DRAWS, dim).astype(np.float64)
+    draws = draws[np.isfinite(draws).all(1)]
+    if len(draws) < _N_DRAWS // 2 or (draws.std(0) == 0).any():
+        return Row(_NAME, None, None, None, "The samples are no guide to where a grid should lie.")
+    low, centre, high = np.quantile(draws, [0.02, 0.5, 0.98], axis=0)
+    clipped = np.clip(draws, low, high)  # so that heavy tails do not make the grid coarse
+    covariance = np.cov(clipped, rowvar=False).reshape(dim, dim)
+    axes = np.linalg.cholesky(covariance + 1e-10 * np.diag(np.diag(covariance)))
+
+    t, step = np.linspace(-math.asinh(_REACH), math.asinh(_REACH), _NODES[dim], retstep=True)
+    nodes = np.stack(np.meshgrid(*[np.sinh(t)] * dim, indexing="ij"), -1).reshape(-1, dim)
+    weights = functools.reduce(np.multiply.outer, [np.cosh(t) * step] * dim) * abs(np.linalg.det(axes))
+    scores = score(distribution, (centre + nodes @ axes.T).reshape(-1, *distribution.shape), context)
+    outside = np.isnan(scores)  # outside the image of the map there is no latent point, hence no density
+    with np.errstate(over="ignore", invalid="ignore"):  # a total that is not finite is told below
+        parts = weights * np.exp(np.where(outside, -np.inf, scores).astype(np.float64)).reshape(weights.shape)
+        total = float(parts.sum())
+        # Half as many nodes along each axis: the difference is what the grid does not resolve.
+        unresolved = abs(total - float(parts[(slice(None, None, 2),) * dim].sum()) * 2**dim)
+
+    where = ("" if context is None else " at one context") + (
+        f" ({outside.mean():.0%} of the grid lies outside the image)" if outside.any() else ""
+    )
+    if not math.isfinite(total):
+        return Row(_NAME, None, None, False, f"The density is infinite somewhere{where}: a log-det is wrong.")
+    value, bound = abs(total - 1.0), _MISSING + unresolved
+    if bound > _TOO_FINE and value < 10 * _TOO_FINE:
+        return Row(_NAME, value, bound, None, f"{total:.4f}{where}: the density is too fine for the grid.")
+    if value <= bound:
+        return Row(_NAME, value, bound, True, f"{total:.4f}{where}, expected 1.")
+    remedy = "part of the base is never reached, or a log-det or the base's density is wrong"
+    return Row(_NAME, value, bound, False, f"{total:.4f}{where}, expected 1: {remedy}.")

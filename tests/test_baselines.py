@@ -1,0 +1,130 @@
+"""The baselines against closed forms and direct sums."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+from sklearn.mixture import GaussianMixture
+
+from pushforward import baselines
+from pushforward.baselines import gaussian, gaussian_mixture, kernel_density
+from pushforward.errors import DataError, ShapeError
+
+ALL = (gaussian, gaussian_mixture, kernel_density)
+MIX = np.array([[2.0, 0.3, 0.0], [0.0, 0.5, 0.1], [0.0, 0.0, 30.0]])
+
+
+def normal_parts(seed: int, rows: int = 600, shift: float = 7.0) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [random.standard_normal((rows, 3)) @ MIX + shift for _ in range(3)]
+
+
+def test_gaussian_equals_the_maximum_likelihood_density() -> None:
+    train, validation, test = normal_parts(0)
+    result = gaussian(train, validation, test)
+    covariance = np.cov(train, rowvar=False, ddof=0)
+    residual = test - train.mean(axis=0)
+    energy = np.einsum("ni,ij,nj->n", residual, np.linalg.inv(covariance), residual)
+    nats = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    assert result.test_nats == pytest.approx(nats.mean(), abs=1e-10)
+    assert result.standard_error == pytest.approx(nats.std(ddof=1) / np.sqrt(600), abs=1e-12)
+    # the train rows' own mean is the entropy formula, exactly
+    own = gaussian(train, train, train).test_nats
+    assert own == pytest.approx(-0.5 * (3 + np.linalg.slogdet(2 * np.pi * covariance)[1]), abs=1e-10)
+
+
+def test_mixture_of_one_component_is_the_gaussian() -> None:
+    parts = normal_parts(1)
+    assert gaussian_mixture(*parts, components=(1,)).test_nats == pytest.approx(gaussian(*parts).test_nats, abs=1e-4)
+
+
+def test_mixture_finds_two_clusters_and_says_so() -> None:
+    random = np.random.default_rng(2)
+    parts = [
+        np.where(random.random((1_000, 1)) < 0.5, -50.0, 50.0) + random.standard_normal((1_000, 2)) for _ in range(3)
+    ]
+    result = gaussian_mixture(*parts, components=(1, 2))
+    assert result.setting == "2 components, of 1, 2 tried"
+    entropy = np.log(2) + 1 + np.log(2 * np.pi)
+    assert abs(result.test_nats + entropy) < 5 * result.standard_error + 0.02  # 11 fitted numbers cost 11/2000 nats
+    assert result.test_nats > gaussian(*parts).test_nats + 2
+    stopped = gaussian_mixture(*normal_parts(3), components=(9,), max_iter=1)
+    assert "stopped after 1 steps" in stopped.setting
+
+
+def test_mixture_score_is_scikit_learns() -> None:
+    train, validation, test = normal_parts(4)
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    peer = GaussianMixture(3, random_state=0, max_iter=300).fit((train - centre) / spread)
+    expected = peer.score((test - centre) / spread) - np.log(spread).sum()
+    result = gaussian_mixture(train, validation, test, components=(3,), max_iter=300)
+    assert result.test_nats == pytest.approx(expected, abs=1e-9)
+
+
+def test_kernel_scores_are_the_log_of_the_sum_by_squaring_too() -> None:
+    random = np.random.default_rng(5)
+    centres, x = random.standard_normal((700, 4)), 3 * random.standard_normal((90, 4))
+    widths = 2.0 ** np.arange(1.0, -4.5, -0.5)
+    direct = baselines._kernel_scores(centres, x, widths)
+    np.testing.assert_allclose(baselines._kernel_scores(centres, x, widths, halving=True), direct, rtol=1e-9)
+    for width, scores in zip(widths, direct, strict=True):
+        constant = np.log(700) + 4 * (np.log(width) + 0.5 * np.log(2 * np.pi))
+        expected = logsumexp(-0.5 * cdist(x, centres, "sqeuclidean") / width**2, axis=1) - constant
+        np.testing.assert_allclose(scores, expected, rtol=1e-9)
+
+
+def test_kernel_blocks_change_nothing(monkeypatch) -> None:
+    random = np.random.default_rng(6)
+    centres, x = random.standard_normal((50, 2)), random.standard_normal((33, 2))
+    whole = baselines._kernel_scores(centres, x, np.array([0.3]))
+    monkeypatch.setattr(baselines, "_BLOCK_ELEMENTS", 150)
+    np.testing.assert_allclose(baselines._kernel_scores(centres, x, np.array([0.3])), whole, rtol=1e-12)
+
+
+def test_kernel_bandwidth_is_near_the_best_for_a_normal() -> None:
+    """For a normal in one dimension h = 1.06 n^(-1/5) has the least squared error; the likelihood's choice is near."""
+    random = np.random.default_rng(7)
+    parts = [random.standard_normal((2_000, 1)) for _ in range(3)]
+    result = kernel_density(*parts)
+    width = float(result.setting.split()[1])
+    assert 0.5 < width / (1.06 * 2_000**-0.2) < 2
+    assert abs(result.test_nats + 0.5 * (1 + np.log(2 * np.pi))) < 5 * result.standard_error + 0.01
+
+
+@pytest.mark.parametrize("baseline", [gaussian, partial(gaussian_mixture, components=(1, 2)), kernel_density])
+def test_units_shift_the_nats_by_the_jacobian_only(baseline) -> None:
+    parts = normal_parts(8, rows=300)
+    scale = np.array([1e-6, 4.0, 1e9])
+    moved = [part * scale + 5.0 * scale for part in parts]
+    first, second = baseline(*parts), baseline(*moved)
+    assert second.test_nats == pytest.approx(first.test_nats - np.log(scale).sum(), abs=1e-6)
+    assert second.standard_error == pytest.approx(first.standard_error, abs=1e-6)
+    assert second.setting == first.setting
+    assert first.fit_seconds > 0
+    assert first.score_seconds > 0
+
+
+@pytest.mark.parametrize("baseline", ALL)
+def test_faults_are_sentences(baseline) -> None:
+    train, validation, test = normal_parts(9, rows=20)
+    with pytest.raises(ShapeError, match=r"test must have shape \(n, d\), one d for all parts, got \(20, 2\)"):
+        baseline(train, validation, test[:, :2])
+    with pytest.raises(ShapeError, match="train must have shape"):
+        baseline(train[0], validation, test)
+    with pytest.raises(DataError, match="validation has shape"):
+        baseline(train, validation[:0], test)
+    with pytest.raises(DataError, match="test holds NaN"):
+        baseline(train, validation, test * np.nan)
+    train[:, 1] = 0.1
+    with pytest.raises(DataError, match=r"column 1 is 0\.1 in every row"):
+        baseline(train, validation, test)
+
+
+def test_singular_covariance_and_too_many_components_are_sentences() -> None:
+    train = np.arange(8.0)[:, None] * np.ones((1, 2))
+    with pytest.raises(DataError, match="linear combination"):
+        gaussian(train, train, train)
+    with pytest.raises(DataError, match="between 1 and the 8 train rows"):
+        gaussian_mixture(train, train, train, components=(9, 0))

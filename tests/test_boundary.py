@@ -1,0 +1,252 @@
+"""The one place where samples become batches: shapes, chunks, compilation, types, traces, errors."""
+
+import contextlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from battery import randomised
+from zoo import _conditional
+
+import pushforward as pf
+from pushforward.bijections import Affine, Elementwise, Exp
+from pushforward.errors import DataError, NumericError, ShapeError
+
+
+def random_flow(**options):
+    flow = pf.real_nvp(dim=2, n_layers=2, width=8, key=0, **options)
+    trained, rest = eqx.partition(flow, pf.trainable(flow))
+    return eqx.combine(randomised(trained, 0.2), rest)
+
+
+FLOW, GIVEN = random_flow(), random_flow(context_dim=3)
+X = np.random.default_rng(0).normal(size=(2500, 2)).astype(np.float32)
+C = np.random.default_rng(1).normal(size=(7, 3)).astype(np.float32)
+
+
+@contextlib.contextmanager
+def compilations():
+    """How many programs are compiled inside."""
+    seen, active = [], [True]
+
+    def listen(event, duration, **_):
+        if active and event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        active.clear()
+
+
+def test_compilations_are_counted():
+    with compilations() as seen:
+        jax.jit(lambda x: x * 17.25 + 3)(np.ones(3, np.float32))
+    assert seen
+
+
+def test_another_row_count_compiles_nothing():
+    FLOW.log_prob(X[:1000])
+    FLOW.sample_and_log_prob(1000, key=1)
+    flow = eqx.tree_at(lambda f: f.bijection.bijections[0].layers.network.out_bias, FLOW, replace_fn=lambda b: b + 0.1)
+    with compilations() as seen:
+        FLOW.log_prob(X[:1001])
+        FLOW.log_prob(X[:900])
+        FLOW.sample_and_log_prob(1001, key=2)
+        flow.log_prob(X[:1001])
+    assert seen == []
+
+
+def test_results_do_not_depend_on_chunks():
+    whole = np.asarray(FLOW.log_prob(X))
+    np.testing.assert_array_equal(whole[1024:2048], FLOW.log_prob(X[1024:2048]))
+    np.testing.assert_allclose(whole, np.concatenate([FLOW.log_prob(part) for part in np.split(X, 10)]), atol=1e-5)
+    np.testing.assert_allclose(FLOW.log_prob(X[7]), whole[7], atol=1e-5)
+
+
+def test_scores_are_those_of_single_samples():
+    single = [float(FLOW.score_one(jnp.asarray(x), None, None)) for x in X[:5]]
+    np.testing.assert_allclose(FLOW.log_prob(X[:5]), single, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "context", "lead"),
+    [((2,), (3,), ()), ((6, 2), (3,), (6,)), ((7, 2), (7, 3), (7,)), ((6, 1, 2), (7, 3), (6, 7)),
+     ((2,), (7, 3), (7,)), ((0, 2), (3,), (0,)), ((0, 2), (0, 3), (0,)), ((1, 2), (7, 3), (7,))],
+)  # fmt: skip
+def test_leading_axes_broadcast(x, context, lead):
+    x, context = X[: max(int(np.prod(x[:-1])), 1)].reshape(-1)[: int(np.prod(x))].reshape(x), np.resize(C, context)
+    scores = GIVEN.log_prob(x, context)
+    assert scores.shape == lead
+    for index in np.ndindex(*lead):
+        one = np.broadcast_to(x, (*lead, 2))[index], np.broadcast_to(context, (*lead, 3))[index]
+        np.testing.assert_allclose(scores[index], GIVEN.log_prob(*one), atol=1e-5)
+
+
+def test_axes_that_do_not_broadcast_are_an_error():
+    with pytest.raises(ValueError, match=r"context"):
+        GIVEN.log_prob(X[:5], C[:4])
+
+
+@pytest.mark.parametrize("n", [(), 0, 1, 5, (2, 3), (0, 4), np.int64(4)])
+def test_shapes_of_samples(n):
+    shape = n if isinstance(n, tuple) else (int(n),)
+    x, scores = FLOW.sample_and_log_prob(n, key=0)
+    assert (x.shape, scores.shape) == ((*shape, 2), shape)
+    assert FLOW.sample(n, key=0).shape == (*shape, 2)
+    assert GIVEN.sample(n, key=0, context=C[:4]).shape == (*shape, 4, 2)
+    assert GIVEN.given(C[0]).sample(n, key=0).shape == (*shape, 2)
+
+
+def test_fewer_samples_are_the_first_of_more():
+    many = np.asarray(FLOW.sample(1500, key=3))
+    for count in (1, 10, 1024, 1100):
+        np.testing.assert_allclose(FLOW.sample(count, key=3), many[:count], atol=1e-6)
+    both = GIVEN.sample(40, key=3, context=C)
+    np.testing.assert_allclose(GIVEN.sample(4, key=3, context=C), both[:4], atol=1e-6)
+    assert len(np.unique(many[:, 0])) == 1500
+
+
+def test_keys():
+    same = [FLOW.sample(3, key=key) for key in (5, np.int32(5), jax.random.key(5), jax.random.PRNGKey(5))]
+    for other in same[1:]:
+        np.testing.assert_array_equal(same[0], other)
+    assert not np.array_equal(same[0], FLOW.sample(3, key=6))
+
+
+def test_samples_differ_between_contexts_and_rows():
+    x = np.asarray(GIVEN.sample(2, key=0, context=np.repeat(C[:1], 3, 0))).reshape(6, 2)
+    assert len(np.unique(x[:, 0])) == 6
+
+
+def test_given_is_the_flow_at_a_context():
+    np.testing.assert_allclose(GIVEN.given(C[0]).log_prob(X[:9]), GIVEN.log_prob(X[:9], C[0]), atol=1e-5)
+    np.testing.assert_allclose(GIVEN.given(C[0]).sample(9, key=2), GIVEN.sample(9, key=2, context=C[0]), atol=1e-5)
+
+
+def test_under_a_trace():
+    """jit, grad and vmap around the public methods give what the concrete call gives."""
+    expected = np.asarray(FLOW.log_prob(X[:20]))
+    np.testing.assert_allclose(jax.jit(FLOW.log_prob)(X[:20]), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.vmap(FLOW.log_prob)(X[:20]), expected, atol=1e-5)
+    np.testing.assert_allclose(eqx.filter_jit(lambda f, x: f.log_prob(x))(FLOW, X[:20]), expected, atol=1e-5)
+    slope = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
+    single = jax.vmap(jax.grad(lambda x: FLOW.score_one(x, None, None)))(jnp.asarray(X[:20]))
+    np.testing.assert_allclose(slope, single, atol=1e-4)
+    drawn = jax.jit(lambda key: FLOW.sample(20, key=key))(jax.random.key(4))
+    np.testing.assert_allclose(drawn, FLOW.sample(20, key=4), atol=1e-5)
+    paths = jax.grad(lambda b: b.sample(5, key=0).sum(), allow_int=True)(FLOW)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(paths, eqx.is_inexact_array)))
+    outer = jax.jit(lambda x, c: GIVEN.log_prob(x, c))(X[:6, None], C)
+    np.testing.assert_allclose(outer, GIVEN.log_prob(X[:6, None], C), atol=1e-5)
+
+
+def test_constants_inside_a_jit():
+    """A jit around a call none of whose arguments is traced: the flow is a constant of a larger program."""
+    expected = np.asarray(FLOW.log_prob(X[:4]))
+    np.testing.assert_allclose(jax.jit(lambda s: s * FLOW.log_prob(X[:4]))(1.0), expected, atol=1e-5)
+    key = jax.random.key(0)
+    drawn = jax.jit(lambda s: s * FLOW.sample(4, key=key))(1.0)
+    np.testing.assert_allclose(drawn, FLOW.sample(4, key=0), atol=1e-5)
+
+
+def test_a_nan_is_raised_here_and_a_row_under_a_trace():
+    flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Exp(), (1,)))
+    x = np.array([[1.0], [-1.0], [2.0]], np.float32)
+    with pytest.raises(NumericError, match=r"log_prob is NaN for 1 of 3 finite rows, first at row 1"):
+        flow.log_prob(x)
+    np.testing.assert_array_equal(np.isnan(jax.jit(flow.log_prob)(x)), [False, True, False])
+
+
+def test_a_sample_that_is_nan_is_raised():
+    broken = Elementwise(Affine(), (2,))
+    broken = eqx.tree_at(lambda b: b.parameters, broken, jnp.full((2, 2), jnp.nan))
+    flow = pf.Flow(pf.bases.Normal((2,)), broken)
+    with pytest.raises(NumericError, match=r"3 of 3 samples hold NaN, first at row 0"):
+        flow.sample(3, key=0)
+
+
+def test_the_edge_of_a_support_has_density_zero():
+    flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Exp(), (1,)))
+    assert float(flow.log_prob([[0.0]])[0]) == -np.inf
+
+
+def test_far_points():
+    assert float(FLOW.log_prob([[1e30, 0.0]])[0]) == -np.inf
+    with pytest.raises(DataError, match=r"x: .*1e\+39"):
+        FLOW.log_prob([[1e39, 0.0]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("entry", ["x", "context"])
+def test_missing_numbers_are_named(value, entry):
+    x, context = X[:5].copy(), np.resize(C, (5, 3)).copy()
+    (x if entry == "x" else context)[3, 1] = value
+    with pytest.raises(DataError, match=rf"{entry}: expected finite numbers, got {value} at row 3, column 1 \(1 of 5"):
+        GIVEN.log_prob(x, context)
+
+
+def test_a_context_that_is_missing_a_number():
+    with pytest.raises(DataError, match=r"context: expected finite numbers, got nan at row 0, column 0"):
+        GIVEN.sample(2, key=0, context=[np.nan, 0.0, 0.0])
+    with pytest.raises(DataError, match=r"context: expected finite numbers, got nan"):
+        GIVEN.given([np.nan, 0.0, 0.0])
+
+
+def test_one_dimension_means_a_column():
+    flow = pf.elementwise_flow(dim=1, key=0)
+    assert flow.log_prob(np.zeros((4, 1))).shape == (4,)
+    with pytest.raises(ShapeError, match=r"x: expected shape \(\.\.\., 1\), got \(4,\)\. .*pass x\[:, None\]"):
+        flow.log_prob(np.zeros(4))
+
+
+@pytest.mark.parametrize("kind", ["list", "float64", "float16", "int", "bool", "jax", "fortran", "read-only", "strided"])
+def test_kinds_of_arrays(kind):
+    whole = np.arange(6).reshape(3, 2) % 2
+    read_only = whole.astype(float)
+    read_only.setflags(write=False)
+    x = {
+        "list": whole.tolist(), "float64": whole.astype(np.float64), "float16": whole.astype(np.float16), "int": whole,
+        "bool": whole.astype(bool), "jax": jnp.asarray(whole), "fortran": np.asfortranarray(whole, float),
+        "read-only": read_only, "strided": np.repeat(whole, 2, 0)[::2],
+    }[kind]  # fmt: skip
+    scores = FLOW.log_prob(x)
+    assert scores.dtype == jnp.float32
+    np.testing.assert_array_equal(scores, FLOW.log_prob(whole.astype(np.float32)))
+
+
+def test_tables():
+    polars = pytest.importorskip("polars")
+    np.testing.assert_array_equal(FLOW.log_prob(polars.DataFrame({"a": X[:9, 0], "b": X[:9, 1]})), FLOW.log_prob(X[:9]))
+
+    class Frame:  # what pandas offers, without pandas
+        def to_numpy(self):
+            return X[:9]
+
+    class Tensor:  # what other libraries offer
+        def __dlpack__(self, **options):
+            return X[:9].__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return X.__dlpack_device__()
+
+    np.testing.assert_array_equal(FLOW.log_prob(Frame()), FLOW.log_prob(X[:9]))
+    np.testing.assert_array_equal(FLOW.log_prob(Tensor()), FLOW.log_prob(X[:9]))
+
+
+def test_the_type_of_numbers_follows_the_flow():
+    """A float32 flow scores in float32, under x64 too; Standardise, kept in float64, does not widen it."""
+    with jax.enable_x64(True):
+        assert FLOW.log_prob(X[:3].astype(np.float64)).dtype == jnp.float32
+        assert FLOW.sample(3, key=0).dtype == jnp.float32
+
+
+def test_a_wrapped_context_reaches_the_boundary():
+    flow = pf.Flow(pf.bases.Normal((3,)), _conditional(Elementwise(Affine(), (3,))))
+    trained, rest = eqx.partition(flow, pf.trainable(flow))
+    flow = eqx.combine(randomised(trained, 0.5), rest)
+    scores = flow.log_prob(np.zeros((1, 3)), C[:4, :2])
+    assert len(np.unique(scores)) == 4

@@ -1,0 +1,297 @@
+"""The core: batches kept last, roles of leaves, loops of layers, bounds that hold whatever the weights."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from battery import randomised
+
+import pushforward as pf
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import (
+    PLU,
+    Affine,
+    Chain,
+    Conditional,
+    Coupling,
+    Elementwise,
+    LeakyReLU,
+    RationalQuadraticSpline,
+    Repeat,
+    SinhArcsinh,
+    halves,
+    n_parameters,
+)
+from pushforward.fields import count_parameters, emitted, fixed, shared, trainable
+from pushforward.networks import MLP, ResidualMLP
+from pushforward.numerics import trailing_batch
+
+
+def coupling(transformer, mask=None, seed=0, context=0, network=MLP):
+    mask = halves(3) if mask is None else mask
+    out = (n_parameters(transformer), int(mask.sum()))
+    made = network(int((~mask).sum()), out, width=8, depth=1, context_size=context, key=jax.random.key(seed))
+    return Coupling(transformer, mask, made, context_shape=(context,) if context else None)
+
+
+def random_weights(tree, spread=0.3, seed=0):
+    trained, rest = eqx.partition(tree, trainable(tree))
+    return eqx.combine(randomised(trained, spread, seed), rest)
+
+
+# ------------------------------------------------------------------------------------------------ trailing batch
+
+
+def law(data, weights):
+    """Element by element over arrays (D,) or (D, n); a weight of shape (D,) or a scalar."""
+    (a, b), (scale,) = data, weights
+    return jnp.sin(a) * scale + b**2, a * b
+
+
+def loop(fn, count):
+    parts = [fn(i) for i in range(count)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+
+
+@pytest.mark.parametrize("axes", [(0, 0, None), (0, None, None), (None, 0, None), (0, 0, 0), (None, None, 0)])
+def test_trailing_batch_equals_a_loop(axes):
+    """Every mix of mapped and unmapped data and weights; values and gradients."""
+    random = np.random.default_rng(0)
+    values = [jnp.asarray(random.normal(size=(5, 3) if axis == 0 else 3), jnp.float32) for axis in axes[:2]]
+    scale = jnp.asarray(random.normal(size=5 if axes[2] == 0 else ()), jnp.float32)
+    kept_last = trailing_batch(law)
+
+    def total(a, b, scale):
+        x, y = jax.vmap(lambda a, b, s: kept_last((a, b), (s,)), axes)(a, b, scale)
+        return jnp.sum(x**2) + jnp.sum(jnp.cos(y))
+
+    def looped(a, b, scale):
+        def at(i):
+            pick = [v[i] if axis == 0 else v for v, axis in zip((a, b, scale), axes, strict=True)]
+            return law((pick[0], pick[1]), (pick[2],))
+
+        x, y = loop(at, 5)
+        return jnp.sum(x**2) + jnp.sum(jnp.cos(y))
+
+    got = jax.value_and_grad(total, (0, 1, 2))(*values, scale)
+    expected = jax.value_and_grad(looped, (0, 1, 2))(*values, scale)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+def test_trailing_batch_nests():
+    """Two vmaps, vmap of grad, and jit around them."""
+    random = np.random.default_rng(1)
+    a, b = (jnp.asarray(random.normal(size=(4, 5, 3)), jnp.float32) for _ in range(2))
+    kept_last, scale = trailing_batch(law), jnp.asarray(0.7)
+
+    def act(fn):
+        return lambda a, b: fn((a, b), (scale,))
+
+    twice = jax.jit(jax.vmap(jax.vmap(act(kept_last))))(a, b)
+    plain = law((a, b), (scale,))
+    for got, expected in zip(twice, plain, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+
+    def slope(fn):
+        return jax.vmap(jax.vmap(jax.grad(lambda a, b: jnp.sum(act(fn)(a, b)[0]))))(a, b)
+
+    np.testing.assert_allclose(slope(kept_last), jnp.cos(a) * scale, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("transformer", [Affine(), RationalQuadraticSpline(4)])
+def test_one_point_under_many_contexts(transformer):
+    """Gradient with respect to a point that is not mapped while its parameters are."""
+    layer = random_weights(coupling(transformer, context=2))
+    z, contexts = jnp.asarray([0.3, -1.0, 0.5]), jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)), jnp.float32)
+    mapped = jax.grad(lambda z: jnp.sum(jax.vmap(lambda c: layer.forward(z, c))(contexts) ** 2))(z)
+    looped = sum(jax.grad(lambda z, c=c: jnp.sum(layer.forward(z, c) ** 2))(z) for c in contexts)
+    assert mapped.shape == z.shape
+    np.testing.assert_allclose(mapped, looped, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("transformer", [Affine(), RationalQuadraticSpline(4)])
+def test_an_ensemble_of_weights(transformer):
+    """Weights mapped too: as many layers at once, with gradients."""
+    layers = [random_weights(coupling(transformer), seed=seed) for seed in range(3)]
+    arrays, static = zip(*(eqx.partition(layer, eqx.is_array) for layer in layers), strict=True)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
+    points = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+
+    def loss(arrays):
+        layer = eqx.combine(arrays, static[0])
+        return jnp.sum(jax.vmap(layer.forward)(points) ** 2)
+
+    def gradient(arrays):
+        trained, rest = eqx.partition(arrays, eqx.is_inexact_array)
+        return jax.value_and_grad(lambda t: loss(eqx.combine(t, rest)))(trained)
+
+    got = jax.vmap(gradient)(stacked)
+    expected = loop(lambda i: gradient(arrays[i]), 3)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * max(1.0, float(jnp.abs(b).max())))
+
+
+# -------------------------------------------------------------------------------------------------------- roles
+
+
+class Parts(eqx.Module):
+    plain: jax.Array
+    still: jax.Array = fixed()
+    law: eqx.Module = emitted()
+    count: jax.Array
+
+    def __init__(self):
+        self.plain, self.still, self.count = jnp.zeros(2), jnp.zeros(3), jnp.arange(2)
+        self.law = Law()
+
+
+class Law(eqx.Module):
+    start: jax.Array
+    common: jax.Array = shared()
+
+    def __init__(self):
+        self.start, self.common = jnp.zeros(()), jnp.zeros(4)
+
+
+def test_roles_are_read_at_the_field():
+    parts = Parts()
+    flags = trainable(parts)
+    assert (flags.plain, flags.still, flags.count) == (True, False, False)
+    assert (flags.law.start, flags.law.common) == (False, True)
+    assert count_parameters(parts) == 2 + 4
+    assert trainable({"a": [parts.plain, 1.0]}) == {"a": [True, False]}
+
+
+def test_what_a_flow_trains():
+    flow = pf.nsf(dim=3, key=0, n_layers=2, width=4, depth=1)
+    trained = eqx.filter(flow, trainable(flow))
+    assert jax.tree.leaves(trained.base) == []
+    assert jax.tree.leaves(trained.bijection.bijections[1]) == []
+    assert jax.tree.leaves(trained.bijection.bijections[0].layers.transformer) == []
+    network = 2 * (1 * 4 + 4 + 4 * 23 * 2 + 23 * 2)
+    assert count_parameters(flow) == network
+
+
+# ------------------------------------------------------------------------------------------------ composition
+
+
+@pytest.mark.parametrize("unroll", [1, 3])
+def test_repeat_is_chain(unroll):
+    """Values, log-determinants and gradients of weights, in both directions, with the same key."""
+    masks = [halves(4), ~halves(4), halves(4)]
+    layers = [random_weights(coupling(RationalQuadraticSpline(4), m), seed=i) for i, m in enumerate(masks)]
+    point = jnp.asarray([0.3, -1.0, 2.0, 0.1])
+    for verb in ("forward_and_log_det", "inverse_and_log_det"):
+
+        def total(layers, build, verb=verb):
+            value, log_det = getattr(build(layers), verb)(point)
+            return jnp.sum(jnp.sin(value)) + log_det
+
+        got = eqx.filter_value_and_grad(total)(layers, lambda ls: Repeat(ls, unroll=unroll))
+        expected = eqx.filter_value_and_grad(total)(layers, Chain)
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    repeat = Repeat(layers)
+    for index, layer in enumerate(layers):
+        np.testing.assert_array_equal(repeat.layer(index).forward(point), layer.forward(point))
+
+
+def test_forward_is_base_to_data():
+    """`Chain([a, b])` applies a first in `forward`, and the sample is the forward image of the base's draw."""
+    chain = Chain([Affine(shift=1.0), Affine(scale=2.0)])
+    assert float(chain.forward(jnp.asarray(1.0))) == pytest.approx(4.0)
+    flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(shift=100.0), (1,)))
+    assert abs(float(flow.sample(100, key=0).mean()) - 100.0) < 1.0
+
+
+def test_a_conditional_layer_with_a_silent_network_is_the_layer():
+    layer = Elementwise(RationalQuadraticSpline(4), (2,))
+    conditional = Conditional(layer, MLP(2, (count_parameters(layer),), width=4, depth=1, key=jax.random.key(0)), (2,))
+    point = jnp.asarray([0.3, -1.0])
+    np.testing.assert_array_equal(conditional.forward(point, jnp.ones(2)), layer.forward(point))
+
+
+def test_dropout_only_with_a_key():
+    """`key=None` is evaluation: the same bits each time; a key drops units, another key others."""
+    layer = random_weights(coupling(Affine(), network=lambda *a, **k: ResidualMLP(*a, dropout=0.5, **k)))
+    stack = Chain([layer, Repeat([layer, layer])])
+    point = jnp.asarray([0.3, -1.0, 2.0])
+    still = [stack.forward_and_log_det(point)[0] for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+    drawn = [np.asarray(stack.forward_and_log_det(point, key=jax.random.key(seed))[0]) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert not np.array_equal(drawn[0], still[0])
+
+
+# ------------------------------------------------------------------------------- bounds, whatever the weights
+
+
+@pytest.mark.parametrize(
+    ("law", "bound"), [(Affine(), 5.0), (Affine(log_bound=2.0), 2.0), (LeakyReLU(), 5.0)], ids=lambda v: repr(v)[:12]
+)
+@pytest.mark.parametrize("leaf", [-1e30, -200.0, 200.0, 1e30])
+def test_a_log_scale_stays_bounded(law, bound, leaf):
+    """On both sides alike, so that a scale can neither vanish nor run away."""
+    wild = jax.tree.map(lambda a: jnp.full_like(a, leaf), law)
+    for verb in (wild.forward_and_log_det, wild.inverse_and_log_det):
+        assert abs(float(verb(jnp.asarray(-1.0))[1])) == pytest.approx(bound, rel=1e-6)
+
+
+@pytest.mark.parametrize("leaf", [-1e4, -200.0, -50.0])
+def test_a_linear_layer_never_becomes_singular(leaf):
+    layer = eqx.tree_at(lambda p: p.diagonal, PLU(3), jnp.full(3, leaf))
+    x, log_det = layer.forward_and_log_det(jnp.ones(3))
+    assert float(log_det) == pytest.approx(3 * np.log(layer.min_diagonal), rel=1e-5)
+    np.testing.assert_allclose(layer.inverse(x), jnp.ones(3), rtol=1e-4)
+
+
+class FreeScale(AbstractBijection):
+    """x = theta z with theta free: singular where theta crosses zero."""
+
+    theta: jax.Array
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self):
+        self.theta, self.shape, self.context_shape = jnp.ones(()), (), None
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        return z * self.theta, jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(z)
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return x / self.theta, -jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(x)
+
+
+def test_a_law_that_can_become_singular_is_refused_in_a_coupling():
+    with pytest.raises(ValueError, match=r"transformer: FreeScale is not strictly increasing .*positive by construc"):
+        coupling(FreeScale())
+    with pytest.raises(ValueError, match=r"transformer: Chain is not strictly increasing"):
+        coupling(Chain([FreeScale(), Affine()]))
+
+
+class Shrink(FreeScale.__bases__[0]):
+    """A user's own law that is sound: x = exp(tanh a) z."""
+
+    a: jax.Array
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self):
+        self.a, self.shape, self.context_shape = jnp.zeros(()), (), None
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        return z * jnp.exp(jnp.tanh(self.a)), jnp.tanh(self.a) + jnp.zeros_like(z)
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return x * jnp.exp(-jnp.tanh(self.a)), -jnp.tanh(self.a) + jnp.zeros_like(x)
+
+
+@pytest.mark.parametrize("law", [Shrink(), Chain([Affine(), SinhArcsinh()])], ids=["own", "chain"])
+def test_a_sound_law_is_let_through(law):
+    layer = random_weights(coupling(law))
+    x, log_det = layer.forward_and_log_det(jnp.asarray([0.3, -1.0, 2.0]))
+    np.testing.assert_allclose(layer.inverse(x), [0.3, -1.0, 2.0], atol=1e-5)
+    assert np.isfinite(log_det)
