@@ -41,6 +41,7 @@ class Worker:
 
     def __init__(self, name: str):
         self.name = name
+        self.operations: list[str] = []
         self._errors = tempfile.TemporaryFile("w+")
         environment = {
             key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")

@@ -4,7 +4,7 @@ import contextlib
 import statistics
 
 from driver import Worker, WorkerError, library, not_installed, ratio_by_round, rotated, say, spread
-from workloads import LOG_PROB, PRODUCTS, PRODUCTS_BAR, WORKLOADS, Workload
+from workloads import LOG_PROB, LOG_PROB_IN_JIT, PRODUCTS, PRODUCTS_BAR, WORKLOADS, Workload
 
 _VISIT_SECONDS = 0.4  # how long a worker is timed before the next one has its turn
 
@@ -31,7 +31,7 @@ def _workload_rows(workload: Workload, names: list[str], failures: list[dict], r
         for name in names:
             try:
                 worker = stack.enter_context(Worker(name))
-                worker.ask("build", workload=workload.to_dict())
+                worker.operations = worker.ask("build", workload=workload.to_dict())["operations"]
                 workers[name] = worker
             except WorkerError as error:
                 _note(failures, name, f"{workload.name}: build", error)
@@ -47,6 +47,8 @@ def _row(
     """One operation of one workload: times of all libraries, and the ratios to ours."""
     first, repeats = {}, {}
     for name, worker in workers.items():
+        if operation == LOG_PROB_IN_JIT and operation not in worker.operations:
+            continue  # an operation that only JAX libraries have
         try:
             first[name] = worker.ask("first", operation=operation)
             repeats[name] = _repeats(worker, operation, visit)

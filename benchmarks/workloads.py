@@ -7,7 +7,9 @@ best peer / ours: (what we hold ourselves to, what we reach for).
 import dataclasses
 
 LOG_PROB, TRAINING_STEP, SAMPLE, PRODUCTS = "log_prob", "training_step", "sample", "products"
-OPERATIONS = (LOG_PROB, TRAINING_STEP, SAMPLE)
+# Only the JAX libraries have it: scoring inside a program that the caller compiles, on rows that lie on the device.
+LOG_PROB_IN_JIT = "log_prob_in_jit"
+OPERATIONS = (LOG_PROB, LOG_PROB_IN_JIT, TRAINING_STEP, SAMPLE)
 
 # log_prob time / time of its bare matrix products: (at most, reach for).
 PRODUCTS_BAR = (2.0, 1.3)

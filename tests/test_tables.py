@@ -44,6 +44,12 @@ def parquet(**columns: list) -> bytes:
     return buffer.getvalue()
 
 
+def arrow_stream() -> bytes:
+    buffer = io.BytesIO()
+    pl.DataFrame({"a": [1.0, 2.0]}).write_ipc_stream(buffer)
+    return buffer.getvalue()
+
+
 def lying_npy() -> bytes:
     """An 80-byte file that declares 32 GiB."""
     return npy(np.zeros((2, 1))).replace(b"(2, 1)", b"(4294967296, 1)")[:-9] + b"\n"
@@ -81,6 +87,7 @@ FAULTS: dict[str, tuple[str, bytes, list[str]]] = {
     "parquet flags": ("t.parquet", parquet(a=[True]), ["column 'a'", "true/false", "1 and 0"]),
     "parquet null": ("t.parquet", parquet(a=[1.0, None, float("nan")]), ["2 cells", "row 2, column 'a'", "row 3"]),
     "arrow damaged": ("t.arrow", b"ARROW1 and then nothing", ["not readable as .arrow"]),
+    "arrow stream cut": ("t.arrow", arrow_stream()[:-30], ["end of the file is missing"]),
     "feather old": ("t.feather", b"FEA1" + bytes(40), ["not readable as .feather"]),
     "npy objects": ("t.npy", npy(np.array([1, "a"], object), allow_pickle=True), ["Python objects", "float64"]),
     "npy records": ("t.npy", npy(np.zeros(3, [("a", "f8")])), ["records"]),

@@ -52,6 +52,7 @@ def build(workload: dict) -> dict[str, Operation]:
 
     return {
         "log_prob": lambda: score(arrays, x).block_until_ready(),
+        "log_prob_in_jit": lambda: score(arrays, x).block_until_ready(),
         "training_step": training_step(arrays, mean_log_prob, x),
         "sample": lambda: draw(arrays, key).block_until_ready(),
     }

@@ -29,8 +29,10 @@ def build(workload: dict) -> dict[str, Operation]:
     }
     flow, trained, static = _parts(builders[workload["family"]]())
     x = jnp.asarray(normal_rows(batch, dim))
+    score = jax.jit(lambda arrays, x: eqx.combine(arrays, static).log_prob(x))
     return {
         "log_prob": lambda: flow.log_prob(x).block_until_ready(),
+        "log_prob_in_jit": lambda: score(trained, x).block_until_ready(),
         "training_step": training_step(trained, lambda arrays, x: eqx.combine(arrays, static).log_prob(x).mean(), x),
         "sample": lambda: flow.sample(batch, key=0).block_until_ready(),
         "products": _products(workload),

@@ -66,7 +66,9 @@ def _first(name: str, operation: Operation, workload: dict) -> float:
     taken = time.perf_counter() - started
     values = np.asarray(result)
     batch, dim = workload["batch"], workload["dim"]
-    expected = {"log_prob": (batch,), "sample": (batch, dim), "training_step": ()}.get(name, values.shape)
+    expected = {"log_prob": (batch,), "log_prob_in_jit": (batch,), "sample": (batch, dim), "training_step": ()}.get(
+        name, values.shape
+    )
     if values.shape != expected:
         raise ValueError(f"{name}: expected a result of shape {expected}, got {values.shape}.")
     if not np.isfinite(values).all():

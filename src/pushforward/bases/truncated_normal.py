@@ -72,8 +72,8 @@ class TruncatedNormal(AbstractDistribution):
         mass = _mass(*((ends.astype(np.float64) - mean) / deviation for ends in (lower, upper)))
         if not (mass > 0.0).all():
             raise ValueError(
-                f"low, high: the normal with loc {loc} and scale {scale} has no mass between {low} and {high}. Move loc "
-                "towards the interval, or widen scale."
+                f"low, high: the normal with loc {loc} and scale {scale} has no mass between {low} and {high}. "
+                "Move loc towards the interval, or widen scale."
             )
         # No bound is the largest float: every finite number lies within, and model files hold finite numbers only.
         largest = np.finfo(lower.dtype).max
@@ -100,7 +100,7 @@ class TruncatedNormal(AbstractDistribution):
 
 def _mass(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """F(end) - F(start), mirrored so that the interval leans to the left, where F has its digits."""
-    is_right = start + end > 0.0
+    is_right = start > -end
     start, end = np.where(is_right, -end, start), np.where(is_right, -start, end)
     below = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2.0)), otypes=[np.float64])
     return below(end) - below(start)
@@ -114,7 +114,7 @@ def _inverse_log_ndtr(log_level: Array) -> Array:
     """
     start = -jnp.sqrt(jnp.maximum(-2.0 * (log_level + math.log(2.0)), 0.0))
 
-    def step(_: int, z: Array) -> Array:
+    def step(_: ArrayLike, z: Array) -> Array:
         log_value = log_ndtr(z)
         return z + (log_level - log_value) * jnp.exp(log_value - log_standard_normal(z))
 

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-from pushforward.cli.options import Debug, Json, Printer, Quiet, Seed
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed
+from pushforward.cli.printer import Printer
 
 
 def check(
-    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    model: ModelFile,
     data: Annotated[Path | None, typer.Argument(help="Table with the model's columns.", show_default=False)] = None,
+    drop_na: DropNA = False,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -22,7 +24,7 @@ def check(
     from pushforward.diagnostics import check as certify
 
     flow, notes = load_model(model)
-    x, context = matching_table(data, notes, drop_na=False) if data is not None else (None, None)
+    x, context = (None, None) if data is None else matching_table(data, notes, drop_na)
     certificate = certify(flow, x, key=seed, context=context)
     out.say(str(certificate))
     out.result(certificate.to_dict())

@@ -33,7 +33,7 @@ def demo(
     import numpy as np
 
     from pushforward import baselines
-    from pushforward.cli.scoring import leaderboard_row
+    from pushforward.cli.scoring import Row, leaderboard_row
     from pushforward.datasets import household_power
     from pushforward.persistence import save
     from pushforward.recipes import nsf
@@ -45,8 +45,8 @@ def demo(
         f"Data: {len(data.train):,} minutes of one household, {len(data.columns)} columns: {', '.join(data.columns)}"
     )
     out.say("Baselines, tuned on the validation rows: a full Gaussian, a Gaussian mixture, a kernel density ...")
-    rows: list[Any] = [
-        baseline(data.train, data.validation, data.test)
+    rows = [
+        Row(**vars(baseline(data.train, data.validation, data.test)))
         for baseline in (baselines.gaussian, baselines.gaussian_mixture, baselines.kernel_density)
     ]
     out.say(f"Flow: nsf, {_SETTINGS['n_layers']} spline couplings, fitted by maximum likelihood ...")
@@ -75,7 +75,7 @@ def demo(
         ["model", "nats", "fit", "score", f"sample {_SAMPLES:,}"],
         [
             [line.name, nats(line.test_nats, line.standard_error), seconds(line.fit_seconds),
-             seconds(line.score_seconds), seconds(getattr(line, "sample_seconds", None))]
+             seconds(line.score_seconds), seconds(line.sample_seconds)]
             for line in rows
         ],
     )  # fmt: skip

@@ -5,17 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.errors import TableError
+from pushforward.errors import ModelFileError
 
 
 def load_model(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The flow and its notes; columns are named x0, x1, ... where the file says nothing."""
+    """The flow and its notes; columns are named x0, x1, ... and c0, c1, ... where the file says nothing."""
     from pushforward.persistence import load, read_notes
 
     flow, notes = load(path), read_notes(path)
+    if len(flow.shape) != 1 or len(flow.context_shape or (0,)) != 1:
+        raise ModelFileError(
+            f"{path}: models an event of shape {flow.shape} given a context of shape {flow.context_shape}; the command "
+            "line needs rows of a table: use pushforward.load in Python."
+        )
     n_context = flow.context_shape[0] if flow.context_shape else 0
-    notes.setdefault("columns", [f"x{i}" for i in range(flow.shape[0])])
-    notes.setdefault("context_columns", [f"c{i}" for i in range(n_context)])
+    for field, letter, count in (("columns", "x", flow.shape[0]), ("context_columns", "c", n_context)):
+        found = notes.setdefault(field, [f"{letter}{index}" for index in range(count)])
+        if not isinstance(found, list) or len(found) != count or any(not isinstance(name, str) for name in found):
+            raise ModelFileError(
+                f"{path}: its notes have {found!r} as {field}, expected {count} names: save the model again."
+            )
     return flow, notes
 
 
@@ -25,19 +34,3 @@ def matching_table(data: Path, notes: dict[str, Any], drop_na: bool) -> tuple[np
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
     return table.values, table.context if table.context_columns else None
-
-
-def parse_given(given: str | None, notes: dict[str, Any]) -> np.ndarray | None:
-    """`--given a=1.5,b=2` as a context in the model's order."""
-    wanted = notes["context_columns"]
-    parts = [part.partition("=") for part in (given or "").split(",") if part.strip()]
-    values: dict[str, float] = {}
-    for name, _, text in parts:
-        try:
-            values[name.strip()] = float(text)
-        except ValueError:
-            raise TableError(f"--given: expected {name.strip()}=NUMBER, got {text!r}.") from None
-    if set(values) != set(wanted) or len(values) != len(parts):
-        expected = ",".join(f"{name}=VALUE" for name in wanted) or "nothing (the model is unconditional)"
-        raise TableError(f"--given: expected {expected}, got {given!r}.")
-    return np.array([values[name] for name in wanted]) if wanted else None

@@ -5,24 +5,31 @@ from typing import Annotated
 
 import typer
 
-from pushforward.cli.options import Debug, Json, Overwrite, Printer, Quiet, check_outputs
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Overwrite, Quiet, Seed
+from pushforward.cli.outputs import check_outputs, check_table_output
+from pushforward.cli.printer import Printer
 
 
 def score(
-    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    model: ModelFile,
     data: Annotated[Path, typer.Argument(help="Table with the model's columns, in any order.", show_default=False)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table to write: column log_prob.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Table to write: log_prob of each row.")] = Path(
         "scores.csv"
     ),
-    drop_na: Annotated[bool, typer.Option("--drop-na", help="Leave out rows with missing cells.")] = False,
+    drop_na: DropNA = False,
     overwrite: Overwrite = False,
+    seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Log-density in nats of each row, in the data's own units, computed in double precision."""
-    check_outputs(overwrite, output)
+    """Write the log-density of each row, in nats and in the data's own units, computed in double precision.
+
+    With --drop-na the rows that are left are written beside their scores, which no longer line up with the file's.
+    """
     out = Printer(json, quiet)
+    check_table_output(output)
+    check_outputs(overwrite, output, inputs=(model, data))
     import numpy as np
 
     from pushforward.cli.model_file import load_model, matching_table
@@ -32,8 +39,23 @@ def score(
     flow, notes = load_model(model)
     x, context = matching_table(data, notes, drop_na)
     scores = score_rows(flow, x, context)
-    write_table(output, scores[:, None], ["log_prob"], overwrite=overwrite)
-    low, middle = (float(value) for value in np.quantile(scores, [0.01, 0.5]))
-    out.say(f"{len(scores)} rows: mean {scores.mean():.4f} nats, median {middle:.4f}, lowest 1 % below {low:.4f}")
+    table, columns = scores[:, None], ["log_prob"]
+    if drop_na:
+        table = np.hstack([x, *([] if context is None else [context]), table])
+        columns = [*notes["columns"], *notes["context_columns"], *columns]
+    write_table(output, table, columns, overwrite=overwrite)
+    low, middle, high = (float(value) for value in np.quantile(scores, [0.01, 0.5, 0.99]))
+    out.say(f"{len(scores):,} rows scored, in nats per row and in the data's own units (higher: more usual)")
+    out.facts([
+        ("mean", f"{scores.mean():.4f}"),
+        ("median", f"{middle:.4f}"),
+        ("99 % within", f"{low:.4f} and up"),
+        ("lowest", f"{scores.min():.4f}, in row {int(scores.argmin()) + 1}"),
+    ])  # fmt: skip
+    if notes.get("held_out_nats") is not None:
+        out.say(f"The model's mean on the rows held out of its own training was {notes['held_out_nats']:.4f}.")
     out.say(f"wrote {output}")
-    out.result({"rows": len(scores), "mean": float(scores.mean()), "median": middle, "output": str(output)})
+    out.result({
+        "rows": len(scores), "mean": float(scores.mean()), "median": middle, "quantile_01": low, "quantile_99": high,
+        "lowest": float(scores.min()), "output": str(output),
+    })  # fmt: skip

@@ -1,15 +1,14 @@
 """`pushforward show`: what is in a model file."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from pushforward.cli.options import Debug, Json, Printer, Quiet
+from pushforward.cli.options import Debug, Json, ModelFile, Quiet, Seed
+from pushforward.cli.printer import Printer
 
 
 def show(
-    model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
+    model: ModelFile,
+    seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -21,7 +20,16 @@ def show(
     from pushforward.flow import summary
 
     flow, notes = load_model(model)
-    out.say(summary(flow))
-    for name, value in notes.items():
-        out.say(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    out.result({"layers": summary(flow).splitlines(), "parameters": count_parameters(flow), "notes": notes})
+    layers = summary(flow)
+    out.say(layers)
+    out.say()
+    out.facts((name.replace("_", " "), _words(value)) for name, value in notes.items() if value not in ([], {}))
+    out.result({"layers": layers.splitlines(), "parameters": count_parameters(flow), "notes": notes})
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"

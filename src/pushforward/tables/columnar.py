@@ -1,12 +1,13 @@
 """Parquet and Arrow IPC (Feather) files, through polars."""
 
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pushforward.errors import TableError
 from pushforward.tables.table import Cells, Wanted, load_polars
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def read_columnar(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
@@ -29,12 +30,12 @@ def _parquet(pl: ModuleType, path: Path) -> Any:
 
 
 def _arrow(pl: ModuleType, path: Path) -> Any:
-    with path.open("rb") as file:
-        is_file_format = file.read(6) == b"ARROW1"
-        file.seek(-6, os.SEEK_END)
-        if is_file_format and file.read(6) != b"ARROW1":
-            raise ValueError("the end of the file is missing")  # polars would panic on some of these
-    return pl.read_ipc(path.resolve()) if is_file_format else pl.read_ipc_stream(path.resolve())
+    content = path.read_bytes()
+    is_file_format = content.startswith(b"ARROW1")
+    # polars would panic on some files that are cut short, and return cells of a stream that never came
+    if not content.endswith(b"ARROW1" if is_file_format else _END_OF_STREAM):
+        raise ValueError("the end of the file is missing")
+    return pl.read_ipc(content) if is_file_format else pl.read_ipc_stream(content)
 
 
 def _check_type(pl: ModuleType, path: Path, column: Any) -> None:

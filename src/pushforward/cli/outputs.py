@@ -1,0 +1,41 @@
+"""Refusing a file that cannot be written before the long work that would fill it, not after."""
+
+import os
+from pathlib import Path
+
+from pushforward.errors import TableError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".npy", ".npz")
+
+
+def check_outputs(overwrite: bool, *outputs: Path | None, inputs: tuple[Path, ...] = ()) -> None:
+    """Refuse outputs that exist, that have no folder to be in, that are one another, or that are an input.
+
+    Args:
+        overwrite: whether a file that exists may be replaced.
+        outputs: files to be written; None where the user wants none.
+        inputs: files to be read.
+    """
+    taken = [path.resolve() for path in inputs]
+    for path in outputs:
+        if path is None:
+            continue
+        folder = path.resolve().parent
+        if path.resolve() in taken:
+            raise TableError(f"{path}: this file has another part in the same command: choose another name.")
+        if path.is_dir():
+            raise TableError(f"{path}: this is a folder: name a file in it.")
+        if path.exists() and not overwrite:
+            raise TableError(f"{path}: the file exists: choose another name, or replace it with --overwrite.")
+        if not folder.is_dir():
+            raise TableError(f"{path}: the folder {path.parent} does not exist: make it first.")
+        if not os.access(folder, os.W_OK):
+            raise TableError(f"{path}: the folder {path.parent} cannot be written to: choose another place.")
+        taken.append(path.resolve())
+
+
+def check_table_output(path: Path) -> None:
+    """Refuse a table whose suffix names no format that can be written."""
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        known = ", ".join(TABLE_SUFFIXES)
+        raise TableError(f"{path}: the suffix {path.suffix!r} names no known format: use one of {known}.")

@@ -1,0 +1,90 @@
+"""What the commands say: text and tables for people, one JSON object for machines."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def plain(text: str) -> str:
+    """Text that cannot steer a terminal: control characters, which a file may hold, are written as escapes.
+
+    >>> plain("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return "".join(
+        part if part.isprintable() or part == "\n" else part.encode("unicode_escape").decode() for part in text
+    )
+
+
+class Printer:
+    """Results on standard output, as text or as JSON; progress and remarks go to standard error.
+
+    Args:
+        json_only: print one JSON object instead of text.
+        quiet: print no text at all.
+    """
+
+    def __init__(self, json_only: bool, quiet: bool) -> None:
+        self.json_only, self.talks = json_only, not json_only and not quiet
+
+    def say(self, text: str = "") -> None:
+        """A line of text for people."""
+        if self.talks:
+            sys.stdout.write(plain(text) + "\n")
+            sys.stdout.flush()
+
+    def facts(self, pairs: Iterable[tuple[str, object]]) -> None:
+        """Names and values, one pair a line, the values under each other."""
+        lines = [(name, str(value)) for name, value in pairs]
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, value in lines:
+            self.say(f"{name:<{width}}  {value}".rstrip())
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+        """A small table for people; the first `left` columns are text, the others are numbers."""
+        if not self.talks:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for index, name in enumerate(header):
+            table.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(plain(cell)) for cell in row))
+        Console(file=sys.stdout).print(table)
+
+    def result(self, values: dict[str, Any]) -> None:
+        """The result for machines: strict JSON, in which a number that is not finite is null."""
+        if self.json_only:
+            sys.stdout.write(json.dumps(_strict(values), allow_nan=False) + "\n")
+
+
+def nats(value: float | None, error: float | None = None) -> str:
+    """A log-likelihood with its standard error, for a table."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration, for a table.
+
+    >>> seconds(0.1234), seconds(61.7), seconds(None)
+    ('0.12 s', '62 s', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.995 else 2}f} s"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _strict(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
