@@ -74,7 +74,8 @@ def unlike() -> bases.Mixture:
 
 
 def blocks() -> bases.Product:
-    return bases.Product([bases.StudentT((2,), np.array([1.5, 30.0])), bases.Logistic((1,), 1.0, 2.0)])
+    # Two parts of one class: with one key between them they would be the same function of it.
+    return bases.Product([bases.StudentT((1,), 1.5), bases.StudentT((1,), 30.0), bases.Logistic((1,), 1.0, 2.0)])
 
 
 # name: the base, its oracle, and points for the comparison (tails where SciPy's own densities hold)
@@ -197,7 +198,8 @@ def test_samples_are_smooth_in_the_degrees_of_freedom():
 
 @EACH
 def test_gradients_reach_every_trained_leaf_and_no_point_is_nan(name):
-    base = CASES[name][0]()
+    with jax.enable_x64(False):
+        base = CASES[name][0]()
     inside = points_of(name)[:12]
     trained, rest = eqx.partition(base, pf.trainable(base))
 

@@ -63,8 +63,9 @@ def test_another_row_count_compiles_nothing():
 def test_results_do_not_depend_on_chunks():
     whole = np.asarray(FLOW.log_prob(X))
     np.testing.assert_array_equal(whole[1024:2048], FLOW.log_prob(X[1024:2048]))
-    np.testing.assert_allclose(whole, np.concatenate([FLOW.log_prob(part) for part in np.split(X, 10)]), atol=1e-5)
-    np.testing.assert_allclose(FLOW.log_prob(X[7]), whole[7], atol=1e-5)
+    parts = np.concatenate([FLOW.log_prob(part) for part in np.split(X, 10)])
+    np.testing.assert_allclose(whole, parts, rtol=2e-6, atol=1e-5)
+    np.testing.assert_allclose(FLOW.log_prob(X[7]), whole[7], rtol=2e-6, atol=1e-5)
 
 
 def test_scores_are_those_of_single_samples():
@@ -130,7 +131,7 @@ def test_given_is_the_flow_at_a_context():
 def test_under_a_trace():
     """jit, grad and vmap around the public methods give what the concrete call gives."""
     expected = np.asarray(FLOW.log_prob(X[:20]))
-    np.testing.assert_allclose(jax.jit(FLOW.log_prob)(X[:20]), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(lambda x: FLOW.log_prob(x))(X[:20]), expected, atol=1e-5)
     np.testing.assert_allclose(jax.vmap(FLOW.log_prob)(X[:20]), expected, atol=1e-5)
     np.testing.assert_allclose(eqx.filter_jit(lambda f, x: f.log_prob(x))(FLOW, X[:20]), expected, atol=1e-5)
     slope = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
@@ -158,7 +159,7 @@ def test_a_nan_is_raised_here_and_a_row_under_a_trace():
     x = np.array([[1.0], [-1.0], [2.0]], np.float32)
     with pytest.raises(NumericError, match=r"log_prob is NaN for 1 of 3 finite rows, first at row 1"):
         flow.log_prob(x)
-    np.testing.assert_array_equal(np.isnan(jax.jit(flow.log_prob)(x)), [False, True, False])
+    np.testing.assert_array_equal(np.isnan(jax.jit(lambda x: flow.log_prob(x))(x)), [False, True, False])
 
 
 def test_a_sample_that_is_nan_is_raised():

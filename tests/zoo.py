@@ -300,9 +300,25 @@ def _scipy_normal() -> Any:
     return stats.norm(1.0, 2.0)
 
 
+def _normals(*locs: float) -> list[AbstractDistribution]:
+    return [pf.bases.Normal((1,), loc=loc) for loc in locs]
+
+
+def _conditional_base() -> AbstractDistribution:
+    base = pf.bases.MultivariateNormal(2)
+    return pf.bases.ConditionalBase(base, _network(CONTEXT_DIM, (count_parameters(base),)), (CONTEXT_DIM,))
+
+
 BASES: dict[str, Base] = {
     "Normal": Base(lambda: pf.bases.Normal((2,), loc=1.0, scale=2.0), _scipy_normal),
-    "Normal D=1": Base(lambda: pf.bases.Normal((1,), loc=1.0, scale=2.0), _scipy_normal),
+    "Uniform": Base(lambda: pf.bases.Uniform((2,)), support=(0.0, 1.0)),
+    "Logistic": Base(lambda: pf.bases.Logistic((2,))),
+    "StudentT": Base(lambda: pf.bases.StudentT((2,))),
+    "TruncatedNormal": Base(lambda: pf.bases.TruncatedNormal((2,), -1.0, 2.0), support=(-1.0, 2.0)),
+    "MultivariateNormal": Base(lambda: pf.bases.MultivariateNormal(2)),
+    "Mixture": Base(lambda: pf.bases.Mixture(_normals(-2.0, 2.0))),
+    "Product": Base(lambda: pf.bases.Product(_normals(0.0, 1.0))),
+    "ConditionalBase": Base(_conditional_base),
 }
 
 ROWS: list[Row] = [*_scalar_rows(), *_layer_rows(), *_recipe_rows(quick=True)]

@@ -56,23 +56,23 @@ def changes(flow: str, factors: dict[str, tuple]) -> list[Setting]:
 
 
 PLANE_FACTORS = {
-    "learning_rate": (1e-3, 5e-3), "ema": (0.99,), "width": (32, 128), "depth": (1,), "n_layers": (4, 8),
-    "batch_size": (128, 512), "activation": ("silu",), "bound": (3.0, 4.0, 8.0), "steps": (6000,),
+    "learning_rate": (1e-3, 5e-3, 1e-2), "ema": (0.99,), "width": (32, 128), "depth": (1,), "n_layers": (4, 8),
+    "batch_size": (128, 512), "activation": ("silu",), "bound": (3.0, 4.0, 8.0),
 }  # fmt: skip
-POWER_FACTORS = {
-    "learning_rate": (1e-3, 5e-3), "ema": (0.99,), "width": (128,), "depth": (1,), "n_layers": (8,),
-    "batch_size": (512,), "steps": (6000,),
-}  # fmt: skip
-SMALL_FACTORS = {
-    "learning_rate": (5e-4, 1e-3, 5e-3), "ema": (0.99,), "width": (32, 128), "depth": (1,), "n_layers": (4,),
-    "batch_size": (128,), "validation": (0.2,),
-}  # fmt: skip
+FAST = ("learning_rate", 5e-3)
+PLANE_TOGETHER = tuple(
+    Setting("nsf", (FAST, *more))
+    for more in ((("n_layers", 4),), (("batch_size", 512),), (("bound", 4.0),), (("steps", 6000),))
+)
+SMALL_FACTORS = {"learning_rate": (5e-4, 5e-3), "width": (32, 128), "n_layers": (4,), "validation": (0.2,)}
+POWER_FACTORS = {"learning_rate": (5e-3,), "width": (128,), "n_layers": (4,), "steps": (6000,)}
+HARD = ("rings", "checkerboard")  # the two shapes that tell settings apart
 STAGES = {
-    "plane": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in PLANE],
+    "plane": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in HARD],
+    "plane_all": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in PLANE],
+    "plane_together": [(s, d) for s in PLANE_TOGETHER for d in HARD],
     "plane_real_nvp": [
-        (s, d)
-        for s in changes("real_nvp", {"n_layers": (8,), "learning_rate": (5e-3,), "width": (128,), "depth": (1,)})
-        for d in PLANE
+        (s, d) for s in changes("real_nvp", {"n_layers": (8,), "learning_rate": (5e-3,), "width": (128,)}) for d in HARD
     ],
     "power": [(s, "power") for f in ("nsf", "real_nvp") for s in changes(f, POWER_FACTORS)],
     "small": [(s, d) for f in ("nsf", "real_nvp") for s in changes(f, SMALL_FACTORS) for d in SMALL],

@@ -226,13 +226,21 @@ class Standardise(AbstractBijection):
             raise ValueError("mean, scale: expected finite means and positive finite scales.")
         return eqx.tree_at(lambda s: (s.mean, s.scale, s.is_filled), self, (mean, scale, np.ones((), bool)))
 
-    def initialised(self, x: np.ndarray, context: np.ndarray | None = None) -> "Standardise":
-        """The same layer with the moments of the rows x (n, *shape), taken in float64; once filled, unchanged."""
+    def initialised(
+        self, x: np.ndarray, context: np.ndarray | None = None, *, reach: float | None = None
+    ) -> "Standardise":
+        """The same layer with the moments of the rows x (n, *shape), taken in float64; once filled, unchanged.
+
+        With a `reach`, an element's scale is the larger of its standard deviation and what brings 99.9 % of its rows
+        within +-reach: beyond the box of a spline a layer is the identity and could not learn.
+        """
         if bool(self.is_filled):
             return self
         x = np.asarray(x, np.float64)
-        spread = x.std(0)
-        return self.filled(x.mean(0), np.where(spread > 0, spread, 1.0))
+        mean, scale = x.mean(0), x.std(0)
+        if reach is not None:
+            scale = np.maximum(scale, np.quantile(np.abs(x - mean), 0.999, axis=0) / reach)
+        return self.filled(mean, np.where(scale > 0, scale, 1.0))
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -111,5 +111,7 @@ def _log_gamma_step(a: Array) -> Array:
     inverse = 1.0 / (a + _SHIFT)
     square = inverse**2
     series = -1 / 8 + square * (1 / 192 + square * (-1 / 640 + square * (17 / 14336 - square * (31 / 18432))))
-    steps = sum(jnp.log1p(0.5 / (a + k)) for k in range(_SHIFT))
-    return 0.5 * jnp.log1p(_SHIFT / a) + inverse * series - steps
+    steps = jnp.sqrt(1.0 + _SHIFT / a)
+    for k in range(_SHIFT):
+        steps = steps * (1.0 - 0.5 / (a + (k + 0.5)))
+    return jnp.log(steps) + inverse * series

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 
 import typer
 from typer.main import get_command
@@ -27,7 +28,9 @@ for command in (demo, fit, score, sample, show, check, doctor):
 _INTERRUPTED = 130
 
 # Typer has its own copy of click in some versions and shares it in others: the class by its name is right in both.
-_UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_UsageError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException" and issubclass(kind, Exception)
+)
 
 # What a user can cause, and what only a mistake of ours can: one line for each, the second asks for a report.
 _FAULTS = (ValueError, ArithmeticError, OSError, ImportError, MemoryError)
@@ -41,11 +44,11 @@ def run(arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("default", kind)
-        warnings.showwarning = _warn
+        warnings.showwarning = _warn  # ty: ignore[invalid-assignment]
         try:
             outcome = get_command(app).main(arguments, prog_name="pushforward", standalone_mode=False)
         except _UsageError as error:
-            return _wrong_use(error)
+            return _wrong_use(error, arguments)
         except (KeyboardInterrupt, typer.Abort):
             outcome = _INTERRUPTED
         except _FAULTS as error:
@@ -64,15 +67,24 @@ def run(arguments: list[str]) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
-def _wrong_use(error: Exception) -> int:
-    """Click's own sentence and where to read more; help for a command without any argument is no error text."""
-    sentence, context = getattr(error, "message", str(error)), getattr(error, "ctx", None)
-    if hasattr(error, "format_message"):
-        sentence = error.format_message()
+def _wrong_use(error: Exception, arguments: list[str]) -> int:
+    """Click's own sentence, the value, and where to read more; help for lack of any argument is no error text."""
+    sentence, context = getattr(error, "format_message", error.__str__)(), getattr(error, "ctx", None)
     if sentence:
+        value = _value_of(getattr(getattr(error, "param", None), "opts", ()), arguments)
+        got = f", got {value!r}" if value is not None and repr(value) not in sentence else ""
         remedy = f" See {context.command_path} --help." if context is not None else ""
-        _failed(f"{sentence.rstrip('.')}.{remedy}")
+        _failed(f"{sentence.rstrip('.')}{got}.{remedy}")
     return 2
+
+
+def _value_of(options: Sequence[str], arguments: list[str]) -> str | None:
+    """What the user wrote after an option, which some versions of Typer leave out of their sentence."""
+    for index, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if option in options:
+            return value if equals else next(iter(arguments[index + 1 :]), None)
+    return None
 
 
 def _failed(sentence: str) -> int:

@@ -1,16 +1,20 @@
 """`pushforward demo`: a flow fitted to real data, beside the densities one would use otherwise."""
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, Json, Overwrite, Printer, Quiet, Seed, nats, seconds
+from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed
+from pushforward.cli.outputs import check_outputs
+from pushforward.cli.printer import Printer, nats, seconds
 
-_SETTINGS = {"n_layers": 8, "width": 128, "depth": 2, "n_bins": 8}
-_TRAINING = {"batch_size": 512, "max_epochs": 50, "learning_rate": 2e-3}
+_SETTINGS: dict[str, Any] = {"n_layers": 8, "width": 128, "depth": 2, "n_bins": 8}
+_TRAINING: dict[str, Any] = {"batch_size": 512, "max_epochs": 50, "learning_rate": 2e-3}
 _SAMPLES = 10_000
+_FILES = ("model.safetensors", "samples.csv", "report.html")
 
 
 def demo(
@@ -21,57 +25,97 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fit the spline coupling flow to 50,000 minutes of a household's electricity; compare, sample, report."""
+    """Fit a spline flow to 50,000 minutes of a household's electricity; compare, sample, report. About two minutes."""
     out = Printer(json, quiet)
-    from pushforward.cli.options import check_outputs
-
-    output.mkdir(parents=True, exist_ok=True)
-    model_path, samples_path, report_path = (
-        output / name for name in ("model.safetensors", "samples.csv", "report.html")
-    )
-    check_outputs(overwrite, model_path, samples_path, report_path)
+    model_path, samples_path, report_path = paths = tuple(output / name for name in _FILES)
+    check_outputs(overwrite, *(paths if output.is_dir() else (output,)))
     import numpy as np
 
-    from pushforward import baselines
-    from pushforward.cli.scoring import Row, leaderboard_row
+    from pushforward.cli.pages import demo_report
+    from pushforward.cli.scoring import Row, draw_rows, leaderboard_row, versions
     from pushforward.datasets import household_power
+    from pushforward.fields import count_parameters
     from pushforward.persistence import save
     from pushforward.recipes import nsf
     from pushforward.tables import write_table
     from pushforward.train import fit
 
     data = household_power()
-    out.say(
-        f"Data: {len(data.train):,} minutes of one household, {len(data.columns)} columns: {', '.join(data.columns)}"
-    )
-    out.say("Baselines, tuned on the validation rows: a full Gaussian, a Gaussian mixture, a kernel density ...")
-    rows = [
-        Row(**vars(baseline(data.train, data.validation, data.test)))
-        for baseline in (baselines.gaussian, baselines.gaussian_mixture, baselines.kernel_density)
-    ]
-    out.say(f"Flow: nsf, {_SETTINGS['n_layers']} spline couplings, fitted by maximum likelihood ...")
+    out.say(f"Data       {sum(map(len, _parts(data))):,} minutes of one household's electricity, 2006 to 2010")
+    out.say(f"           columns: {', '.join(data.columns)}")
+    out.say("           {:,} rows to learn from, {:,} to choose by, {:,} for the test".format(*map(len, _parts(data))))
+    rows = [Row(**vars(baseline)) for baseline in _baselines(data, out)]
+    flow = nsf(len(data.columns), key=seed, **_SETTINGS)
+    size = f"{_SETTINGS['n_layers']} couplings, {count_parameters(flow):,} parameters"
+    out.say(f"Flow       neural spline flow, {size}, by maximum likelihood")
     flow, history = fit(
-        nsf(len(data.columns), key=seed, **_SETTINGS),
-        data.train,
-        key=seed,
-        validation=data.validation,
-        progress=out.shows_progress,
-        **_TRAINING,
+        flow, data.train, key=seed, validation=data.validation, progress=out.talks, **_TRAINING
+    )  # fmt: skip
+    out.say(
+        f"           {len(history.train)} epochs in {seconds(history.seconds[-1])}, of them "
+        f"{seconds(history.compile_seconds)} compiling"
     )
-    row = leaderboard_row(
-        "Spline coupling flow", f"{_SETTINGS['n_layers']} layers, {_SETTINGS['width']} units", flow, data.test, None
-    )
+    row = leaderboard_row("Neural spline flow", size, flow, data.test)
     row.fit_seconds = history.seconds[-1]
     start = time.perf_counter()
-    samples = np.asarray(flow.sample(_SAMPLES, key=seed), np.float64)
+    samples = draw_rows(flow, _SAMPLES, seed)
     row.sample_seconds = time.perf_counter() - start
-    rows.append(row)
-    rows.sort(key=lambda line: -line.test_nats)
-    save(model_path, flow, notes=_notes(data, row, seed), overwrite=overwrite)
+    rows = sorted([*rows, row], key=lambda line: -line.test_nats)
+    notes = {
+        "columns": list(data.columns),
+        "units": list(data.units),
+        "context_columns": [],
+        "recipe": "nsf",
+        "settings": _SETTINGS,
+        "training": _TRAINING,
+        "seed": seed,
+        "source": "pushforward.datasets.household_power",
+        "rows": len(data.train),
+        "held_out_nats": row.test_nats,
+        "held_out": f"{len(data.test):,} test rows",
+        "versions": versions(),
+        "attribution": data.attribution,
+    }
+    output.mkdir(exist_ok=True)
+    save(model_path, flow, notes=notes, overwrite=overwrite)
     write_table(samples_path, samples, data.columns, overwrite=overwrite)
-    _report(report_path, rows, row, history, data, samples, flow, seed, overwrite)
+    demo_report(report_path, data, flow, history, rows, row, np.asarray(samples), _SETTINGS, _TRAINING, seed, overwrite)
+    out.say()
+    out.say(f"Log-likelihood of the {len(data.test):,} test rows, in nats per row (higher is better)")
+    _leaderboard(out, rows)
+    _in_words(out, row, rows)
+    out.say()
+    out.say(f"wrote {model_path}, {samples_path} and")
+    out.say(f"      {report_path}, which shows data and samples: open it in a browser")
+    out.say("next:")
+    out.say(f"  pushforward show {model_path}")
+    out.say(f"  pushforward sample {model_path} -n 5 -o five.csv")
+    out.say("  pushforward fit YOUR.csv")
+    out.say()
+    out.say(f"Data: {data.attribution}")
+    out.result({
+        "leaderboard": [vars(line) for line in rows], "epochs": len(history.train),
+        "compile_seconds": history.compile_seconds, "files": [str(path) for path in paths],
+    })  # fmt: skip
+
+
+def _parts(data: Any) -> tuple[Any, ...]:
+    return data.train, data.validation, data.test
+
+
+def _baselines(data: Any, out: Printer) -> list[Any]:
+    from pushforward import baselines
+
+    out.say("Baselines  Gaussian, Gaussian mixture and kernel density, chosen on the validation rows ...")
+    start = time.perf_counter()
+    estimators = (baselines.gaussian, baselines.gaussian_mixture, baselines.kernel_density)
+    found = [estimator(*_parts(data)) for estimator in estimators]
+    out.say(f"           done in {seconds(time.perf_counter() - start)}")
+    return found
+
+
+def _leaderboard(out: Printer, rows: list[Any]) -> None:
     out.table(
-        f"Held-out log-likelihood on {len(data.test):,} test rows, in nats and in the data's own units",
         ["model", "nats", "fit", "score", f"sample {_SAMPLES:,}"],
         [
             [line.name, nats(line.test_nats, line.standard_error), seconds(line.fit_seconds),
@@ -79,59 +123,13 @@ def demo(
             for line in rows
         ],
     )  # fmt: skip
-    out.say(f"wrote {model_path}, {samples_path} and {report_path} (open it in a browser)")
+
+
+def _in_words(out: Printer, row: Any, rows: list[Any]) -> None:
+    """What the difference to the best of the others means, as a factor."""
+    best = next(line for line in rows if line is not row)
+    gain = row.test_nats - best.test_nats
     out.say(
-        f"next: pushforward show {model_path}   pushforward sample {model_path} -n 5 -o five.csv   pushforward fit YOUR.csv"
-    )
-    out.say(f"Data: {data.attribution}")
-    out.result({
-        "leaderboard": [
-            {"name": line.name, "test_nats": line.test_nats, "standard_error": line.standard_error,
-             "fit_seconds": line.fit_seconds, "score_seconds": line.score_seconds}
-            for line in rows
-        ],
-        "epochs": len(history.train), "compile_seconds": history.compile_seconds, "folder": str(output),
-    })  # fmt: skip
-
-
-def _notes(data: Any, row: Any, seed: int) -> dict[str, Any]:
-    return {
-        "columns": list(data.columns),
-        "context_columns": [],
-        "recipe": "nsf",
-        "seed": seed,
-        "rows": len(data.train),
-        "held_out_nats": row.test_nats,
-        "held_out": f"{len(data.test)} test rows",
-        "attribution": data.attribution,
-    }
-
-
-def _report(
-    path: Path, rows: Any, row: Any, history: Any, data: Any, samples: Any, flow: Any, seed: int, overwrite: bool
-) -> None:
-    from pushforward._version import __version__
-    from pushforward.fields import count_parameters
-    from pushforward.report import write_report
-
-    write_report(
-        path,
-        title="A spline flow of household electricity",
-        leaderboard=rows,
-        history=history,
-        data=data.test,
-        samples=samples,
-        columns=data.columns,
-        facts={
-            "flow": "nsf: " + ", ".join(f"{name} {value}" for name, value in _SETTINGS.items()),
-            "training": ", ".join(f"{name} {value}" for name, value in _TRAINING.items()),
-            "trained parameters": f"{count_parameters(flow):,}",
-            "train / validation / test rows": f"{len(data.train):,} / {len(data.validation):,} / {len(data.test):,}",
-            "seed": seed,
-            "pushforward": __version__,
-        },
-        model=row.name,
-        baseline=rows[-1].name,
-        attribution=data.attribution,
-        overwrite=overwrite,
+        f"A test row is, in the geometric mean, {math.exp(gain):.2g} times as likely under the flow as under the "
+        f"{best.name}."
     )

@@ -5,133 +5,119 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, Json, Overwrite, Printer, Quiet, Seed, check_outputs, names, nats, seconds
-
-_FEWEST_TEST_ROWS = 20
+from pushforward.cli.options import Debug, DropNA, Json, Overwrite, Quiet, Seed, names
+from pushforward.cli.outputs import check_outputs
+from pushforward.cli.printer import Printer, nats, seconds
 
 
 def fit(
     data: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, Arrow, NPY or NPZ.", show_default=False)],
     columns: Annotated[str | None, typer.Option(help="Columns to model, a,b,c; all others by default.")] = None,
     context: Annotated[str | None, typer.Option(help="Columns to condition on, not modelled.")] = None,
-    flow: Annotated[str, typer.Option(help="Recipe: nsf, real_nvp, nice, elementwise_flow, coupling_flow.")] = "nsf",
+    flow: Annotated[str, typer.Option(help="Recipe: nsf, real_nvp, nice and more; a wrong name lists all.")] = "nsf",
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write.")] = Path("model.safetensors"),
     report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows; chosen by default.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the rows; from their number by default.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows in a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Layers of the flow.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Hidden units of its networks.")] = None,
-    drop_na: Annotated[bool, typer.Option("--drop-na", help="Leave out rows with missing cells.")] = False,
+    drop_na: DropNA = False,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fit a flow to a table: hold out a tenth for testing, train on the rest, write the model."""
-    check_outputs(overwrite, output, report)
+    """Fit a flow to a table: hold out a tenth of the rows for a test, train on the rest, write the model."""
     out = Printer(json, quiet)
-    from pushforward.tables import check_columns, read_table
-
-    table = read_table(data, columns=names(columns), context=names(context), drop_na=drop_na)
-    check_columns(table)
-    import numpy as np
-
-    from pushforward.cli.options import check_recipe
-    from pushforward.cli.scoring import Row, leaderboard_row
-    from pushforward.errors import DataError
+    check_outputs(overwrite, output, report, inputs=(data,))
+    if learning_rate is not None and not 0 < learning_rate < float("inf"):
+        raise typer.BadParameter(f"expected a number above 0, got {learning_rate}.", param_hint="--learning-rate")
+    from pushforward.cli.held_out import leaderboard, read_split
+    from pushforward.cli.scoring import versions
+    from pushforward.errors import DataError, ShapeError
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
     from pushforward.train import fit as fit_flow
 
-    check_recipe(flow, RECIPES)
-    x, given = table.values, table.context if table.context_columns else None
-    if len(x) < 2:
-        raise DataError(f"{data}: expected at least 2 rows to fit, got {len(x)}.")
-    order = np.random.default_rng(seed).permutation(len(x))
-    n_test = len(x) // 10 if len(x) >= 10 * _FEWEST_TEST_ROWS else 0
-    train, test = order[n_test:], order[:n_test]
-    settings: dict[str, Any] = {"n_layers": layers, "width": width}
-    model = RECIPES[flow](
-        x.shape[1],
-        key=seed,
-        context_dim=given.shape[1] if given is not None else None,
-        **{name: value for name, value in settings.items() if value is not None},
-    )
-    options = {"batch_size": batch_size, "max_epochs": epochs, "learning_rate": learning_rate}
-    out.say(f"{data}: {len(x)} rows, columns {', '.join(table.columns)}; fitting {flow} on {len(train)} rows.")
-    model, history = fit_flow(
-        model,
-        x[train],
-        key=seed,
-        context=None if given is None else given[train],
-        progress=out.shows_progress,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-    rows = [Row("Gaussian", "validation rows", history.gaussian), Row(flow, "validation rows", history.best_validation)]
-    if n_test:
-        rows[1] = leaderboard_row(flow, f"{n_test} test rows", model, x[test], None if given is None else given[test])
-        rows[0] = _gaussian_row(x, given, train, test)
-    rows[1].fit_seconds = history.seconds[-1] if history.seconds else None
+    if flow not in RECIPES:
+        raise typer.BadParameter(f"expected one of {', '.join(RECIPES)}, got {flow!r}.", param_hint="--flow")
+    split = read_split(data, names(columns), names(context), drop_na, seed)
+    settings = _chosen(n_layers=layers, width=width)
+    training = _chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
+    out.say(f"{data}: {split.n_rows:,} rows of {', '.join(split.columns)}" + _given(split.context_columns))
+    out.say(f"fitting {flow} to {len(split.train):,} rows" + _tested(split))
+    try:
+        start = RECIPES[flow](len(split.columns), key=seed, context_dim=len(split.context_columns) or None, **settings)
+        model, history = fit_flow(
+            start, split.train_frame(), key=seed, context=split.train_context, progress=out.talks, **training
+        )
+    except (DataError, ShapeError) as error:
+        raise DataError(f"{data}: {error}") from error
+    if history.stop_reason == "interrupted":
+        out.say(f"interrupted after {len(history.train)} epochs: going on with the best weights so far")
+    rows = leaderboard(flow, split, model, history)
+    row = rows[0]
     notes = {
-        "columns": list(table.columns),
-        "context_columns": list(table.context_columns),
+        "columns": list(split.columns),
+        "context_columns": list(split.context_columns),
         "recipe": flow,
+        "settings": settings,
+        "training": training,
         "seed": seed,
-        "rows": len(x),
-        "held_out_nats": rows[1].test_nats,
-        "held_out": rows[1].setting,
-        "gaussian_nats": rows[0].test_nats,
+        "source": data.name,
+        "rows": split.n_rows,
+        "held_out_nats": row.test_nats,
+        "held_out": row.setting,
+        "gaussian_nats": rows[1].test_nats,
         "stop_reason": history.stop_reason,
+        "versions": versions(),
     }
     save(output, model, notes=notes, overwrite=overwrite)
     if report is not None:
-        _write_report(report, data, model, history, rows, table, test if n_test else train, seed, overwrite)
+        from pushforward.cli.pages import fit_report
+
+        fit_report(report, data, model, history, rows, split, seed, overwrite)
     out.table(
-        "Held-out log-likelihood",
-        ["model", "nats", "rows", "fit"],
-        [[row.name, nats(row.test_nats, row.standard_error), row.setting, seconds(row.fit_seconds)] for row in rows],
+        ["model", "log-likelihood (nats/row)", "on", "fit"],
+        [
+            [line.name, nats(line.test_nats, line.standard_error), line.setting, seconds(line.fit_seconds)]
+            for line in rows
+        ],
     )
+    _remark(out, row.test_nats - rows[1].test_nats)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
-    out.say(f"next: pushforward score {output} NEW.csv -o scores.csv | pushforward sample {output} -n 1000 -o new.csv")
-    out.result({**notes, "model": str(output), "epochs": len(history.train), "fit_seconds": rows[1].fit_seconds})
+    out.say("next:")
+    given = " --given " + ",".join(f"{name}=..." for name in split.context_columns) if split.context_columns else ""
+    out.say(f"  pushforward score {output} NEW.csv -o scores.csv")
+    out.say(f"  pushforward sample {output} -n 1000 -o samples.csv{given}")
+    out.result({
+        **notes, "model": str(output), "report": None if report is None else str(report),
+        "epochs": len(history.train), "fit_seconds": row.fit_seconds, "score_seconds": row.score_seconds,
+    })  # fmt: skip
 
 
-def _gaussian_row(x: Any, given: Any, train: Any, test: Any) -> Any:
-    from pushforward.cli.scoring import Row
-    from pushforward.train.data import Rows, gaussian_nats
-
-    parts = [Rows(x[index], None if given is None else given[index], None) for index in (train, test)]
-    return Row("Gaussian", f"{len(test)} test rows", gaussian_nats(*parts))
+def _chosen(**options: Any) -> dict[str, Any]:
+    """What the user has set; the rest keeps the library's defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _write_report(
-    report: Path, data: Path, model: Any, history: Any, rows: Any, table: Any, shown: Any, seed: int, overwrite: bool
-) -> None:
-    import numpy as np
+def _given(context_columns: tuple[str, ...]) -> str:
+    return f" given {', '.join(context_columns)}" if context_columns else ""
 
-    from pushforward._version import __version__
-    from pushforward.fields import count_parameters
-    from pushforward.report import write_report
 
-    given = table.context[shown] if table.context_columns else None
-    samples = model.sample(len(shown) if given is None else (), key=seed, context=given)
-    facts = {
-        "rows": len(table.values),
-        "trained parameters": f"{count_parameters(model):,}",
-        "seed": seed,
-        "pushforward": __version__,
-    }
-    write_report(
-        report,
-        title=f"{rows[1].name} fitted to {data.name}",
-        leaderboard=rows,
-        history=history,
-        data=table.values[shown],
-        samples=np.asarray(samples, np.float64),
-        columns=table.columns,
-        facts=facts,
-        model=rows[1].name,
-        overwrite=overwrite,
-    )
+def _tested(split: Any) -> str:
+    if split.is_held_out:
+        return f"; {len(split.test):,} rows are kept back for the test"
+    return "; too few to keep a test apart"
+
+
+def _remark(out: Printer, gain: float) -> None:
+    if gain > 0:
+        out.say(f"The flow gains {gain:.2f} nats per row over a Gaussian.")
+    else:
+        remedy = "try more --epochs, a smaller --width, or more rows"
+        out.say(f"The flow is {-gain:.2f} nats per row behind a Gaussian: {remedy}.")

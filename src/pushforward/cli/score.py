@@ -49,7 +49,7 @@ def score(
     out.facts([
         ("mean", f"{scores.mean():.4f}"),
         ("median", f"{middle:.4f}"),
-        ("99 % within", f"{low:.4f} and up"),
+        ("99 % above", f"{low:.4f}"),
         ("lowest", f"{scores.min():.4f}, in row {int(scores.argmin()) + 1}"),
     ])  # fmt: skip
     if notes.get("held_out_nats") is not None:

@@ -1,6 +1,7 @@
 """From what a caller has to what training needs: checked, split, standardised on the host in float64."""
 
 import dataclasses
+import math
 import warnings
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from pushforward.bijections import RationalQuadraticSpline
 from pushforward.errors import DataError, ShapeError
+
+_COPIES = 0.05  # share of rows that are copies of others from which a warning is given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +48,11 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     if array.ndim == 1 and shape == (1,):
         raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-        wanted = ", ".join(map(str, ("n", *shape)))
+        wanted = ", ".join(map(str, ("n", *shape))) if shape else "n,"
         raise ShapeError(
-            f"{name}: expected shape ({wanted}), got {array.shape}. Build the flow with dim={array.shape[-1:]}."
+            f"{name}: expected shape ({wanted}), got {array.shape}. Select these columns, or build the flow for others."
         )
-    flat = array.reshape(len(array), -1)
+    flat = array.reshape(len(array), math.prod(shape))
     bad = ~np.isfinite(flat)
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -65,10 +68,15 @@ def column_names(value: Any) -> list[str] | None:
     return [str(name) for name in value.columns] if hasattr(value, "columns") else None
 
 
+def spline_bounds(flow: Any) -> list[float]:
+    """The half-widths of the boxes of a flow's splines."""
+    nodes = jax.tree.leaves(flow, is_leaf=lambda node: isinstance(node, RationalQuadraticSpline))
+    return [node.bound for node in nodes if isinstance(node, RationalQuadraticSpline)]
+
+
 def share_outside(flow: Any, z: np.ndarray) -> None:
     """Warn when more than 1 % of the standardised values lie outside the box of the flow's splines."""
-    splines = jax.tree.leaves(flow, is_leaf=lambda node: isinstance(node, RationalQuadraticSpline))
-    bounds = [node.bound for node in splines if isinstance(node, RationalQuadraticSpline)]
+    bounds = spline_bounds(flow)
     if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
         warnings.warn(
             f"x: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where layers "
@@ -114,7 +122,10 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
 
 
 def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, Rows | None]:
-    """Shuffle and hold out a share for validation; below 20 rows nothing can be held out, and a warning says so."""
+    """Shuffle and hold out a share for validation; below 20 rows nothing can be held out, and a warning says so.
+
+    Equal rows stay together, on one side of the split: held-out copies of training rows would hide over-fitting.
+    """
     if not 0 <= share < 1:
         raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
     order = random.permutation(len(rows))
@@ -123,10 +134,42 @@ def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, 
         warnings.warn(
             f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
             "over-fit. Pass validation=0 to silence this.",
-            stacklevel=3,
+            stacklevel=4,
         )
         n_held = 0
-    return rows.take(order[n_held:]), rows.take(order[:n_held]) if n_held else None
+    if n_held == 0:
+        return rows.take(order), None
+    kind = _equal_rows(rows)
+    n_copies = len(rows) - int(kind.max()) - 1
+    if n_copies > _COPIES * len(rows):
+        warnings.warn(
+            f"x: {n_copies} of {len(rows)} rows are copies of others. They are held out together, but a density has no "
+            "bound at repeated values: drop the copies and count them by weights=, or add the noise they were rounded "
+            "from.",
+            stacklevel=4,
+        )
+    place = np.empty(len(rows), int)
+    place[order] = np.arange(len(rows))
+    first = np.full(int(kind.max()) + 1, len(rows))
+    np.minimum.at(first, kind, place)
+    is_held = first[kind[order]] < n_held
+    if is_held.all():
+        raise DataError(
+            f"validation: nothing is left to train on after {n_held} of {len(rows)} rows (and their copies) are held "
+            "out. Hold out fewer, or drop the copies."
+        )
+    return rows.take(order[~is_held]), rows.take(order[is_held])
+
+
+def _equal_rows(rows: Rows) -> np.ndarray:
+    """(n,) numbers from 0 up, the same for equal rows: a 64-bit hash of each row, then its rank."""
+    parts = [part.reshape(len(part), -1) for part in (rows.x, rows.context) if part is not None]
+    hashed = np.zeros(len(rows), np.uint64)
+    for column in np.hstack(parts).T:
+        bits = (column + 0.0).view(np.uint64)  # + 0.0: -0 equals 0
+        hashed = (hashed ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        hashed ^= hashed >> np.uint64(32)
+    return np.unique(hashed, return_inverse=True)[1]
 
 
 def gaussian_nats(train: Rows, held: Rows) -> float:
@@ -142,8 +185,7 @@ def gaussian_nats(train: Rows, held: Rows) -> float:
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, (rest_held / scale).T)
     log_norm = np.log(np.diag(factor)).sum() + np.log(scale).sum() + 0.5 * x.shape[1] * np.log(2 * np.pi)
-    held_weights = None if held.weights is None else held.weights
-    return float(np.average(-0.5 * (white**2).sum(0) - log_norm, weights=held_weights))
+    return float(np.average(-0.5 * (white**2).sum(0) - log_norm, weights=held.weights))
 
 
 def _design(rows: Rows) -> np.ndarray:

@@ -4,28 +4,26 @@ import math
 import time
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.compose import Chain, Standardise
 from pushforward.distribution import AbstractDistribution, as_key, flatten, float_type
-from pushforward.errors import DataError, TrainingDiverged
+from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.fields import is_array
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
-from pushforward.state import finalise, initialise
+from pushforward.state import finalise
+from pushforward.train.batches import Batches
 from pushforward.train.data import Rows, as_rows, check_spread, column_names, gaussian_nats, share_outside, split
 from pushforward.train.history import History
 from pushforward.train.progress import progress_bar
-from pushforward.train.steps import Course, Merge, Plan, clipped, cosine, default_optimizer, run_steps
+from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, run_steps, taken
+from pushforward.train.units import initialised, restandardised, standardised
 
 AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
-_BUFFER_STEPS = 64
 _EPOCH_STEPS = 50
 _TOTAL_STEPS = 6000
 _PATIENCE_STEPS = 1500
@@ -93,14 +91,15 @@ def fit(
         1
     """
     started = time.perf_counter()
+    _check_options(batch_size, max_epochs, patience, learning_rate, clip, ema)
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
     train, held = _prepare(flow, x, context, weights, validation, random)
-    history = History(n_train=len(train), n_validation=len(held) if held else 0)
-    history.gaussian = gaussian_nats(train, held or train)
+    history = History(n_train=len(train), n_validation=0 if held is None else len(held))
+    history.gaussian = gaussian_nats(train, train if held is None else held)
 
-    flow = _initialised(flow, train)
-    inner, train, held, offset = _standardised(flow, train, held)
+    flow = initialised(flow, train)
+    inner, train, held, offset = standardised(flow, train, held)
     share_outside(inner, train.x)
     batch = min(int(batch_size), len(train))
     history.batch_size = batch
@@ -109,38 +108,29 @@ def fit(
     epoch_steps = pass_steps * passes
     max_epochs = max_epochs or max(math.ceil(_TOTAL_STEPS / epoch_steps), 3)
     patience = patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
-    total_steps = max_epochs * epoch_steps
 
-    chosen = trainable_filter(inner) if trainable is None else trainable
-    arrays, static = flatten(inner)
-    flags = _flags(inner, chosen)
-    shapes = tuple(leaf.shape for leaf, flag in zip(arrays, flags, strict=True) if flag)
-    merge = Merge(static, flags, shapes if optimizer is None else None)
+    flags = _flags(inner, trainable_filter(inner) if trainable is None else trainable)
     steps = default_optimizer(clip) if optimizer is None else clipped(optimizer, clip)
-    dtype = float_type(arrays)
-    moving, rest = merge.split(jax.tree.map(lambda leaf: jnp.array(leaf) if is_array(leaf) else leaf, inner))
-    zero = jnp.zeros((), jnp.int32)
-    course = Course(moving, rest, steps.init(moving), [jnp.array(leaf) for leaf in moving] if ema else [],
-                    jnp.ones((), dtype), zero, jnp.zeros((), jnp.int32))  # fmt: skip
-    plan = Plan(0, float(total_steps), float(learning_rate), float(ema or 0.0))
+    merge, course = begin(inner, flags, steps, flat=optimizer is None, averaged=bool(ema))
+    plan = Plan(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
 
-    def run(course: Course, batches: tuple, n_steps: int, first: int) -> tuple[Course, Any]:
+    def run(course: Course, buffer: tuple, n_steps: int, first: int) -> tuple[Course, Any]:
         key = jax.random.fold_in(key_steps, first)
         now = plan._replace(first_step=first)
-        return run_steps(merge, steps, optimizer is None, bool(ema), course, batches, n_steps, now, key)
+        return run_steps(merge, steps, optimizer is None, bool(ema), course, buffer, n_steps, now, key)
 
-    buffer = _Buffer(train, batch, dtype)
+    batches = Batches(train, batch, passes, float_type(flatten(inner)[0]))
     before = time.perf_counter()
-    course, _ = run(course, buffer.empty(), 0, 0)
+    course, _ = run(course, batches.empty(), 0, 0)
     jax.block_until_ready(course.streak)
     history.compile_seconds = time.perf_counter() - before
-    best, best_value = _copy(merge, course, ema), -math.inf
+    best, best_value = taken(merge, course, inner, bool(ema)), -math.inf
     with progress_bar(progress, max_epochs, history) as report:
         try:
             for epoch in range(max_epochs):
                 done, total = epoch * epoch_steps, 0.0
-                for batches, n_steps in buffer.epoch(random, passes):
-                    course, part = run(course, batches, n_steps, done)
+                for buffer, n_steps in batches.epoch(random):
+                    course, part = run(course, buffer, n_steps, done)
                     done, total = done + n_steps, total + float(part)
                     if int(course.streak) >= _GIVE_UP:
                         raise TrainingDiverged(
@@ -150,24 +140,42 @@ def fit(
                         )
                 skipped = int(course.skipped) - history.skipped_steps
                 history.skipped_steps += skipped
-                history.train.append(total / max(epoch_steps - skipped, 1) + offset)
-                history.learning_rate.append(
-                    float(cosine(plan, jnp.asarray(float(done)))) if optimizer is None else math.nan
-                )
-                value = history.train[-1]
+                history.train.append(total / (epoch_steps - skipped) + offset if skipped < epoch_steps else math.nan)
+                history.learning_rate.append(float(cosine(plan, done, np)) if optimizer is None else math.nan)
+                now, value = taken(merge, course, inner, bool(ema)), history.train[-1]
                 if held is not None:
-                    value = _held_nats(merge, course, held, ema) + offset
+                    value = _held_nats(now, held) + offset
                     history.validation.append(value)
                 history.seconds.append(time.perf_counter() - started)
-                if value > best_value or held is None:
-                    best, best_value, history.best_epoch = _copy(merge, course, ema), value, epoch
+                if value > best_value or (held is None and math.isfinite(value)):
+                    best, best_value, history.best_epoch = now, value, epoch
                 report(epoch)
                 if held is not None and epoch - history.best_epoch >= patience:
                     history.stop_reason = "early stopping"
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    return _restandardised(finalise(best), flow), history
+    if history.best_epoch < 0 and history.stop_reason != "interrupted":
+        raise TrainingDiverged(
+            f"training diverged at learning rate {learning_rate:g}: no epoch of {len(history.train)} had a finite "
+            "likelihood. Use a smaller learning_rate, or look at the data with pushforward.check."
+        )
+    return restandardised(finalise(best), flow), history
+
+
+def _check_options(
+    batch_size: int, max_epochs: int | None, patience: int | None, learning_rate: float, clip: float | None,
+    ema: float | None,
+) -> None:  # fmt: skip
+    counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
+    for name, count in counts.items():
+        if count is not None and (isinstance(count, bool) or count != int(count) or count < 1):
+            raise ValueError(f"{name}: expected a whole number of at least 1, got {count}.")
+    for name, size in {"learning_rate": learning_rate, "clip": clip}.items():
+        if size is not None and not 0 < size < math.inf:
+            raise ValueError(f"{name}: expected a positive number, got {size}.")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema}.")
 
 
 def _prepare(
@@ -179,10 +187,13 @@ def _prepare(
         raise DataError(f"x: expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).")
     single = float_type(flatten(flow)[0]) == np.float32
     check_spread("x", rows.x, column_names(x), single)
-    if isinstance(validation, int | float):
+    if isinstance(validation, int | float | np.number):
         return split(rows, float(validation), random)
     pair = validation if isinstance(validation, tuple) else (validation, None)
-    return rows, _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
+    held = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
+    if len(held) == 0:
+        raise DataError("validation: expected at least one row, got none. Pass 0 to hold out nothing.")
+    return rows, held
 
 
 def _rows_of(flow: Flow, name: str, x: Any, context_name: str, context: Any, weights: Any) -> Rows:
@@ -195,60 +206,12 @@ def _rows_of(flow: Flow, name: str, x: Any, context_name: str, context: Any, wei
         if values is not None and len(values) != len(events):
             raise DataError(f"{part}: expected {len(events)} rows as {name} has, got {len(values)}.")
     if weights is not None:
-        weights = as_rows("weights", np.asarray(weights)[:, None], (1,))[:, 0]
+        weights = as_rows("weights", weights, ())
         if (weights < 0).any() or weights.sum() <= 0:
             raise DataError("weights: expected non-negative numbers with a positive sum.")
-    return Rows(events, contexts, weights)
-
-
-def _initialised(flow: Flow, train: Rows) -> Flow:
-    scaling = flow.context_scaling
-    if scaling is not None:
-        scaling = scaling.initialised(train.context)
-    bijection = initialise(flow.bijection, train.x, train.context)
-    return eqx.tree_at(
-        lambda f: (f.bijection, f.context_scaling), flow, (bijection, scaling), is_leaf=lambda leaf: leaf is None
-    )
-
-
-def _outer(flow: Flow) -> Standardise | None:
-    chain = flow.bijection
-    last = chain.bijections[-1] if isinstance(chain, Chain) else chain
-    return last if isinstance(last, Standardise) else None
-
-
-def _standardised(flow: Flow, train: Rows, held: Rows | None) -> tuple[Flow, Rows, Rows | None, float]:
-    """The flow and the rows in standardised units, and the nats to add for the data's own.
-
-    The layers stay in the tree with the identity's moments, so the programs compiled here serve the fitted flow too.
-    """
-    offset = 0.0
-    for layer, field in ((_outer(flow), "x"), (flow.context_scaling, "context")):
-        if layer is None:
-            continue
-        mean, scale = np.asarray(layer.mean), np.asarray(layer.scale)
-        train, held = (
-            rows and Rows(**{**vars(rows), field: (getattr(rows, field) - mean) / scale}) for rows in (train, held)
-        )
-        offset -= float(np.log(scale).sum()) if field == "x" else 0.0
-    return _with_moments(flow, None), train, held, offset
-
-
-def _restandardised(flow: Flow, like: Flow) -> Flow:
-    return _with_moments(flow, like)
-
-
-def _with_moments(flow: Flow, like: Flow | None) -> Flow:
-    """The flow with the outer standardisations of `like`, or with the identity's."""
-    for where in (_outer, lambda f: f.context_scaling):
-        layer = where(flow)
-        if layer is None:
-            continue
-        new = eqx.tree_at(
-            lambda s: (s.mean, s.scale), layer, (np.zeros(layer.shape), np.ones(layer.shape))
-        ) if like is None else where(like)  # fmt: skip
-        flow = eqx.tree_at(where, flow, new)
-    return flow
+        rows = Rows(events, contexts, weights / weights[weights > 0].mean())
+        return rows.take(np.flatnonzero(weights > 0))
+    return Rows(events, contexts, None)
 
 
 def _flags(flow: Flow, chosen: PyTree[bool]) -> tuple[bool, ...]:
@@ -264,38 +227,10 @@ def _flags(flow: Flow, chosen: PyTree[bool]) -> tuple[bool, ...]:
     return tuple(bool(flag) for leaf, flag in zip(leaves, flags, strict=True) if is_array(leaf))
 
 
-class _Buffer:
-    """Shuffled batches of an epoch, gathered on the host into buffers of one size."""
-
-    def __init__(self, rows: Rows, batch: int, dtype: np.dtype) -> None:
-        parts = (rows.x, rows.context, None if rows.weights is None else rows.weights)
-        self.parts = tuple(None if part is None else part.astype(dtype) for part in parts)
-        self.batch, self.n_rows = batch, len(rows)
-
-    def empty(self) -> tuple[np.ndarray | None, ...]:
-        return tuple(
-            None if part is None else np.zeros((_BUFFER_STEPS, self.batch, *part.shape[1:]), part.dtype)
-            for part in self.parts
-        )
-
-    def epoch(self, random: np.random.Generator, passes: int):
-        steps = self.n_rows // self.batch
-        order = np.concatenate([random.permutation(self.n_rows)[: steps * self.batch] for _ in range(passes)])
-        order = order.reshape(-1, self.batch)
-        for start in range(0, len(order), _BUFFER_STEPS):
-            index = order[start : start + _BUFFER_STEPS]
-            batches = self.empty()
-            for target, part in zip(batches, self.parts, strict=True):
-                if part is not None:
-                    target[: len(index)] = part[index]
-            yield batches, len(index)
-
-
-def _copy(merge: Merge, course: Course, ema: float | None) -> Flow:
-    moving = course.average if ema else course.weights
-    return merge([jnp.array(leaf) for leaf in moving], [jnp.array(leaf) for leaf in course.rest])
-
-
-def _held_nats(merge: Merge, course: Course, held: Rows, ema: float | None) -> float:
-    scores = merge(course.average if ema else course.weights, course.rest).log_prob(held.x, held.context)
+def _held_nats(flow: Flow, held: Rows) -> float:
+    """Mean log-density of held-out rows; NaN where the weights have become so wild that a finite row has none."""
+    try:
+        scores = flow.log_prob(held.x, held.context)
+    except NumericError:
+        return math.nan
     return float(np.average(np.asarray(scores, np.float64), weights=held.weights))

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distribution import flatten, unflatten
+from pushforward.distribution import flatten, float_type, unflatten
+from pushforward.fields import is_array
 from pushforward.state import refresh, takes_part
 
 
@@ -58,11 +60,14 @@ def clipped(optimizer: optax.GradientTransformation, clip: float | None) -> opta
     return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
 
 
-def cosine(plan: Plan, step: Array) -> Array:
-    """Learning rate: a linear rise over the first 2 % of the run, then half a cosine down to zero."""
+def cosine(plan: Plan, step: Any, numbers: Any = jnp) -> Any:
+    """Learning rate: a linear rise over the first 2 % of the run, then half a cosine down to zero.
+
+    Computed by JAX inside the program and by NumPy (`numbers`) outside, where JAX would compile every operation.
+    """
     done = step / plan.total_steps
-    rise = jnp.minimum(1.0, (step + 1.0) / jnp.maximum(0.02 * plan.total_steps, 1.0))
-    return plan.learning_rate * rise * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(done, 0.0, 1.0)))
+    rise = numbers.minimum(1.0, (step + 1.0) / numbers.maximum(0.02 * plan.total_steps, 1.0))
+    return plan.learning_rate * rise * 0.5 * (1.0 + numbers.cos(numbers.pi * numbers.clip(done, 0.0, 1.0)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
@@ -100,15 +105,13 @@ def run_steps(
         keys = jax.random.split(key, x.shape[0])
         axes = (0, None if context is None else 0, 0)
         scores = jax.vmap(flow.score_one, axes)(x, context, keys)
-        if row_weights is None:
-            return -jnp.mean(scores)
-        return -jnp.sum(row_weights * scores) / jnp.sum(row_weights)
+        return -jnp.mean(scores if row_weights is None else row_weights * scores)
 
     def step(index: Array, state: tuple[Course, Array]) -> tuple[Course, Array]:
         course, total = state
         rows = tuple(None if part is None else part[index] for part in batches)
         value, gradient = jax.value_and_grad(loss)(course.weights, course.rest, rows, jax.random.fold_in(key, index))
-        finite = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
+        finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
 
         # selected, not branched: a lax.cond around the update compiled 1.5 s longer and saved nothing
         update, memory = optimizer.update(gradient, course.memory, course.weights)
@@ -118,7 +121,7 @@ def run_steps(
         weights = optax.apply_updates(course.weights, update)
         rest, flow = course.rest, merge(weights, course.rest)
         if takes_part(flow, "refreshed"):
-            weights, rest = merge.split(refresh(flow))
+            weights, rest = merge.split(refresh(flow), jnp)
         average = course.average
         if averaged:
             average = jax.tree.map(lambda a, w: plan.ema * a + (1.0 - plan.ema) * w, average, weights)
@@ -155,7 +158,7 @@ class Merge:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Merge) and vars(self) == vars(other)
 
-    def __call__(self, weights: list[Array], rest: list[Array]) -> Any:
+    def __call__(self, weights: list[Any], rest: list[Any]) -> Any:
         if self.shapes is not None:
             ends = list(itertools.accumulate(math.prod(shape) for shape in self.shapes))
             weights = [
@@ -165,10 +168,39 @@ class Merge:
         moving, fixed = iter(weights), iter(rest)
         return unflatten([next(moving) if flag else next(fixed) for flag in self.trained], self.static)
 
-    def split(self, flow: Any) -> tuple[list[Array], list[Array]]:
-        """A flow of this structure as its trained and its other arrays."""
+    def split(self, flow: Any, numbers: Any) -> tuple[list[Any], list[Any]]:
+        """A flow of this structure as its trained and its other arrays; `numbers` is jax.numpy, or NumPy on the host."""
         arrays, _ = flatten(flow)
         trained = [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if flag]
         if self.shapes is not None:
-            trained = [jnp.concatenate([leaf.reshape(-1) for leaf in trained])]
+            trained = [numbers.concatenate([leaf.reshape(-1) for leaf in trained])]
         return trained, [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if not flag]
+
+
+def begin(
+    flow: Any, trained: tuple[bool, ...], optimizer: optax.GradientTransformation, *, flat: bool, averaged: bool
+) -> tuple[Merge, Course]:
+    """The course at its start. Taken apart on the host: eager JAX would compile a program for every shape."""
+    arrays, static = flatten(flow)
+    shapes = tuple(leaf.shape for leaf, flag in zip(arrays, trained, strict=True) if flag)
+    merge = Merge(static, trained, shapes if flat else None)
+    weights, rest = merge.split(jax.tree.map(lambda leaf: np.array(leaf) if is_array(leaf) else leaf, flow), np)
+    # copies: the loop takes the memory of what it is given
+    weights, rest = ([jnp.asarray(leaf) for leaf in part] for part in (weights, rest))
+    average = [jnp.asarray(np.array(leaf)) for leaf in weights] if averaged else []
+    count = np.zeros((), np.int32)
+    return merge, Course(weights, rest, optimizer.init(weights), average, np.ones((), float_type(arrays)), count, count)
+
+
+def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
+    """The flow that the course has come to, as arrays of its own; host arrays of `like` that stand still are kept."""
+    moving = course.average if averaged else course.weights
+    flow = merge([np.array(leaf) for leaf in moving], [np.array(leaf) for leaf in course.rest])
+    moves = takes_part(like, "refreshed")
+
+    def own(new: Any, old: Any) -> Any:
+        if not is_array(old):
+            return old
+        return old if isinstance(old, np.ndarray) and not moves else jnp.asarray(new)
+
+    return jax.tree.map(own, flow, like)

@@ -1,0 +1,69 @@
+"""Training happens in standardised units: filled from the data, taken out of the flow for training, put back after."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.compose import Chain, Standardise
+from pushforward.flow import Flow
+from pushforward.state import initialise
+from pushforward.train.data import Rows, spline_bounds
+
+
+def initialised(flow: Flow, train: Rows) -> Flow:
+    """The flow with everything that starts from data started, its context's standardisation included."""
+    scaling, context = flow.context_scaling, train.context
+    if scaling is not None:
+        scaling = scaling.initialised(context)
+        context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
+    if flow.embed is not None:
+        context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
+    flow = eqx.tree_at(lambda f: f.context_scaling, flow, scaling, is_leaf=lambda leaf: leaf is None)
+    outer, bounds = _outer(flow), spline_bounds(flow)
+    if outer is not None and bounds:  # into the box of the narrowest spline, with a tenth to spare
+        flow = eqx.tree_at(_outer, flow, outer.initialised(train.x, reach=0.9 * min(bounds)))
+    return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
+
+
+def standardised(flow: Flow, train: Rows, held: Rows | None) -> tuple[Flow, Rows, Rows | None, float]:
+    """The flow and the rows in standardised units, and the nats to add for the data's own.
+
+    The layers stay in the tree with the identity's moments, so the programs compiled here serve the fitted flow too.
+    """
+    offset = 0.0
+    for layer, field in ((_outer(flow), "x"), (flow.context_scaling, "context")):
+        if layer is None:
+            continue
+        mean, scale = np.asarray(layer.mean), np.asarray(layer.scale)
+        train, held = (
+            rows and Rows(**{**vars(rows), field: (getattr(rows, field) - mean) / scale}) for rows in (train, held)
+        )
+        offset -= float(np.log(scale).sum()) if field == "x" else 0.0
+    return _with_moments(flow, None), train, held, offset
+
+
+def restandardised(flow: Flow, like: Flow) -> Flow:
+    """The flow with the outer standardisations of `like`."""
+    return _with_moments(flow, like)
+
+
+def _outer(flow: Any) -> Standardise | None:
+    chain = flow.bijection
+    last = chain.bijections[-1] if isinstance(chain, Chain) else chain
+    return last if isinstance(last, Standardise) else None
+
+
+def _with_moments(flow: Flow, like: Flow | None) -> Flow:
+    for where in (_outer, lambda f: f.context_scaling):
+        layer = where(flow)
+        if layer is None:
+            continue
+        if like is None:
+            new = eqx.tree_at(lambda s: (s.mean, s.scale), layer, (np.zeros(layer.shape), np.ones(layer.shape)))
+        else:
+            new = where(like)
+        flow = eqx.tree_at(where, flow, new)
+    return flow

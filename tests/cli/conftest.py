@@ -1,0 +1,59 @@
+"""One small table and two small models, fitted once by the command line itself, and a way to run a command."""
+
+import dataclasses
+import json
+
+import pytest
+from cli.small import TINY, rows
+
+from pushforward.cli.app import run
+from pushforward.tables import write_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What a command left: its exit code and its two streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch):
+    """Runs a command in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(part) for part in arguments])
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "data.csv"
+    write_table(path, rows(), ("a", "b", "c"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(table):
+    """Of a, b, c."""
+    path = table.with_name("model.safetensors")
+    assert run(["fit", str(table), "-o", str(path), "--quiet", *TINY]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def conditional(table):
+    """Of a, b given c."""
+    path = table.with_name("conditional.safetensors")
+    assert run(["fit", str(table), "--context", "c", "-o", str(path), "--quiet", *TINY]) == 0
+    return path

@@ -1,0 +1,253 @@
+"""Everything a user can get wrong: one sentence that names it, an exit code that is not 0, and no file left behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.small import TINY, rows
+
+import pushforward as pf
+from pushforward.cli.outputs import TABLE_SUFFIXES, check_table_output
+from pushforward.errors import TableError
+from pushforward.tables import write_table
+
+GOOD = "a,b\n" + "".join(f"{i},{i * i % 7}.5\n" for i in range(30))
+
+# file content -> what the sentence must hold: the place, the value, the remedy
+TABLES = {
+    "infinite": (GOOD + "inf,1\n", ("line 32", "'a'", "inf", "remove")),
+    "missing cell": (GOOD + "3,\n", ("line 32", "'b'", "missing", "--drop-na")),
+    "not a number": (GOOD + "3,nan\n", ("line 32", "'b'", "missing", "--drop-na")),
+    "text": (GOOD + "3,blue\n", ("line 32", "'b'", "'blue'", "--columns")),
+    "ragged": (GOOD + "3,4,5\n", ("line 32", "3 cells", "2")),
+    "short": (GOOD + "3\n", ("line 32", "1 cells", "2")),
+    "duplicate header": ("a,a\n1,2\n3,4\n", ("header", "'a'", "twice", "rename")),
+    "constant": ("a,b\n" + "".join(f"{i},7\n" for i in range(30)), ("'b'", "7.0", "--columns")),
+    "dependent": ("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(30)), ("'a'", "'b'", "linearly dependent", "Drop")),
+    "too few rows": ("a,b\n1,2\n", ("1", "at least 2 rows", "add")),
+    "no rows": ("a,b\n", ("0 rows",)),
+    "empty": ("", ("empty", "header")),
+    "only numbers": ("1,2\n3,4\n5,6\n", ("line 1", "numbers", "header")),
+    "semicolons": ("a;b\n1;2\n3;4\n", ("semicolons", "commas")),
+    "decimal comma": ('a,b\n"1,5",2\n', ("line 2", "'1,5'", "decimal point")),
+    "terminal codes": ("a,b\x1b[31m\n1,x\x1b[2J\n", ("line 2", "is not a number")),
+}
+
+
+def refused(said, code, *words):
+    """One sentence on standard error, nothing on the other stream, nothing new in the folder."""
+    assert said.code == code, said
+    assert said.out == ""
+    assert said.err.startswith("pushforward: ")
+    assert said.err.count("\n") == 1
+    assert said.err.endswith("\n")
+    assert "Traceback" not in said.err
+    assert said.err[:-1].isprintable()
+    for word in words:
+        assert str(word) in said.err, (word, said.err)
+
+
+@pytest.mark.parametrize("fault", TABLES)
+def test_a_table_that_cannot_be_fitted(command, fault, tmp_path):
+    content, words = TABLES[fault]
+    Path("bad.csv").write_text(content)
+    refused(command("fit", "bad.csv", "--quiet", "--report", "r.html", *TINY), 1, "bad.csv", *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a,b\n1000,10\n", ("'c'",)),
+        ("a,b,C\n1000,10,3\n", ("'c'", "'C'", "did you mean")),
+        ("a,b,c\n1000,10,x\n", ("line 2", "'c'", "'x'")),
+        ("a,b,c\n1000,10,\n", ("line 2", "'c'", "--drop-na")),
+    ],
+)
+def test_a_table_that_does_not_fit_the_model(command, model, content, words, tmp_path):
+    Path("new.csv").write_text(content)
+    refused(command("score", model, "new.csv"), 1, "new.csv", *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_an_array_of_another_width(command, model):
+    np.save("wide.npy", rows()[:, :2])
+    refused(command("score", model, "wide.npy"), 1, "wide.npy", "'a'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fit",), ("Missing argument", "fit --help")),
+        (("fit", "data.csv", "--colums", "a"), ("--colums", "--columns")),
+        (("fit", "data.csv", "--epochs", "0"), ("--epochs", "0")),
+        (("fit", "data.csv", "--epochs", "many"), ("--epochs", "many")),
+        (("fit", "data.csv", "--learning-rate", "-1"), ("--learning-rate", "-1")),
+        (("fit", "data.csv", "--flow", "nfs"), ("--flow", "'nfs'", "nsf")),
+        (("fit", "data.csv", "--seed", "-1"), ("--seed", "-1")),
+        (("fly",), ("'fly'",)),
+        (("sample", "m.safetensors", "-n", "0"), ("-n", "0")),
+    ],
+)
+def test_wrong_use(command, arguments, words):
+    refused(command(*arguments), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, ("--given", "c=NUMBER")),
+        ("d=1", ("'d=1'", "c")),
+        ("c=high", ("'c=high'", "NUMBER")),
+        ("c=nan", ("'c=nan'", "NUMBER")),
+        ("c=1,c=2", ("twice",)),
+    ],
+)
+def test_a_wrong_context(command, conditional, given, words):
+    refused(command("sample", conditional, *(() if given is None else ("--given", given))), 2, *words)
+    assert not Path("samples.csv").exists()
+
+
+def test_a_context_for_a_model_without_one(command, model):
+    refused(command("sample", model, "--given", "c=1"), 2, "'c=1'", "no context")
+
+
+@pytest.mark.parametrize(("option", "value"), [("--columns", "a,z"), ("--context", "z")])
+def test_an_unknown_column(command, table, option, value):
+    refused(command("fit", table, option, value), 1, "data.csv", "'z'", "'a'")
+
+
+def test_a_column_in_two_roles(command, table):
+    refused(command("fit", table, "--columns", "a,b", "--context", "b"), 1, "'b'", "twice")
+
+
+def test_one_column_needs_another_recipe(command, table):
+    refused(command("fit", table, "--columns", "a", "--quiet", *TINY), 1, "elementwise_flow")
+
+
+def test_an_existing_output_is_refused_before_the_work_and_kept(command, model, table):
+    for name in ("model.safetensors", "report.html", "scores.csv", "samples.csv"):
+        Path(name).write_text("mine")
+    missing = "no-such-file.csv"  # named only if the outputs were let through
+    refused(command("fit", missing), 1, "model.safetensors", "exists", "--overwrite")
+    refused(command("fit", missing, "-o", "m", "--report", "report.html"), 1, "report.html", "--overwrite")
+    refused(command("score", model, missing), 1, "scores.csv", "--overwrite")
+    refused(command("sample", missing), 1, "samples.csv", "--overwrite")
+    assert {Path(name).read_text() for name in ("model.safetensors", "scores.csv", "samples.csv")} == {"mine"}
+    assert command("sample", model, "-n", "2", "--overwrite").code == 0
+    assert Path("samples.csv").read_text().startswith("a,b,c\n")
+
+
+@pytest.mark.parametrize("name", ["nowhere/m.safetensors", "."])
+def test_an_output_without_a_place(command, table, name):
+    refused(command("fit", table, "-o", name), 1, "folder")
+
+
+def test_an_output_that_is_the_input(command, table, model):
+    refused(command("fit", table, "-o", table, "--overwrite"), 1, "data.csv", "another")
+    refused(command("fit", table, "-o", "x", "--report", "x"), 1, "another")
+    refused(command("score", model, table, "-o", model, "--overwrite"), 1, "suffix")
+    refused(command("score", model, table, "-o", table, "--overwrite"), 1, "another")
+
+
+def test_a_table_of_an_unknown_format_is_refused_before_the_work(command, model):
+    refused(command("sample", model, "-o", "new.xlsx"), 1, "new.xlsx", "'.xlsx'", ".csv")
+    refused(command("score", "no-such-model", "no-such-file.csv", "-o", "s.txt"), 1, "s.txt", ".csv")
+
+
+@pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
+def test_every_format_that_is_let_through_can_be_written(suffix, tmp_path):
+    path = tmp_path / f"t{suffix}"
+    check_table_output(path)
+    write_table(path, np.ones((1, 1)), ("a",))
+    assert path.exists()
+
+
+def test_the_table_writer_knows_no_format_that_is_refused(tmp_path):
+    with pytest.raises(TableError) as fault:
+        write_table(tmp_path / "t.xlsx", np.ones((1, 1)), ("a",))
+    assert set(TABLE_SUFFIXES) == {word.strip(" .") and "." + word.strip(" .") for word in
+                                   str(fault.value).split("one of ")[1].split(",")}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["show", "check", "sample", "score"])
+def test_a_model_that_is_missing(command, table, verb):
+    refused(command(verb, "none.safetensors", *((table,) if verb == "score" else ())), 1, "none.safetensors")
+
+
+def test_a_model_that_is_none(command, table):
+    Path("junk.safetensors").write_bytes(b"\x00" * 7 + b"junk")
+    refused(command("show", "junk.safetensors"), 1, "junk.safetensors")
+    refused(command("sample", table), 1, "data.csv")
+
+
+def test_a_damaged_model(command, model):
+    content = bytearray(model.read_bytes())
+    content[-100] ^= 1
+    Path("cut.safetensors").write_bytes(content)
+    refused(command("score", "cut.safetensors", "data.csv"), 1, "cut.safetensors")
+
+
+@pytest.mark.parametrize("notes", [{"columns": ["a"]}, {"columns": [1, 2]}, {"columns": "ab"}])
+def test_a_model_whose_notes_do_not_fit_it(command, notes):
+    pf.save("odd.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8), notes=notes)
+    refused(command("show", "odd.safetensors"), 1, "odd.safetensors", "columns", "2 names")
+
+
+def test_a_model_without_notes_has_numbered_columns(command):
+    pf.save("bare.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8))
+    assert command("sample", "bare.safetensors", "-n", "1", "-o", "s.csv").code == 0
+    assert Path("s.csv").read_text().startswith("x0,x1\n")
+
+
+def test_a_note_cannot_steer_the_terminal(command):
+    notes = {"columns": ["a\x1b[2J", "b"], "remark": "\x1b]0;title\x07"}
+    pf.save("odd.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8), notes=notes)
+    said = command("show", "odd.safetensors")
+    assert said.code == 0
+    assert "\x1b" not in said.out
+    assert "\\x1b" in said.out
+
+
+def test_debug_shows_the_traceback(command):
+    with pytest.raises(TableError, match=r"none\.csv"):
+        command("fit", "none.csv", "--debug")
+
+
+def test_a_mistake_of_ours_asks_for_a_report(command, model, monkeypatch):
+    from pushforward.cli import model_file
+
+    def broken(path):
+        raise KeyError("left out")
+
+    monkeypatch.setattr(model_file, "load_model", broken)
+    refused(command("show", model), 1, "KeyError", "left out", "--debug", "report")
+
+
+def test_an_interruption_is_a_failure(command, model, monkeypatch):
+    from pushforward.cli import model_file
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model_file, "load_model", interrupted)
+    refused(command("show", model), 1, "interrupted")
+
+
+def test_a_fault_while_writing_leaves_no_file(command, model, monkeypatch, tmp_path):
+    import os
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    refused(command("sample", model, "-n", "2"), 1, "samples.csv", "No space left")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_infinite_samples_are_refused(command, model, monkeypatch, tmp_path):
+    from pushforward.distribution import AbstractDistribution
+
+    monkeypatch.setattr(AbstractDistribution, "sample", lambda self, n, **options: np.full((n, 3), np.inf))
+    refused(command("sample", model, "-n", "2"), 1, "2 of 2 samples are infinite")
+    assert list(tmp_path.iterdir()) == []

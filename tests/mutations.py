@@ -1,0 +1,148 @@
+"""Planted faults: each a source patch that the tests must notice. Every one was a real bug of some library.
+
+    python tests/mutations.py            plant each fault in a copy of src, run the tests meant to see it, print a table
+
+Exit code 1 if a fault survives, or if a patch no longer fits the source.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: what it is, (file, old text, new text) for each place, and the tests that must fail."""
+
+    name: str
+    places: tuple[tuple[str, str, str], ...]
+    tests: tuple[str, ...]
+
+
+AFFINE = "bijections/elementwise/affine.py"
+KERNEL = "bijections/elementwise/spline_kernel.py"
+
+FAULTS = (
+    Fault(
+        "sign of a log-determinant",
+        ((AFFINE, "jnp.zeros_like(x) - log_scale", "jnp.zeros_like(x) + log_scale"),),
+        ("tests/test_battery.py", "-k", "row and Affine and not Coupling and not Chain"),
+    ),
+    Fault(
+        "mask dropped: the network sees what it transforms",
+        (
+            (
+                "bijections/coupling.py",
+                "parameters = self.network(kept, context, key=key)",
+                "parameters = self.network(kept + jnp.sum(part), context, key=key)",
+            ),
+        ),
+        ("tests/test_battery.py", "-k", "row and Coupling and Affine and not Inverse"),
+    ),
+    Fault(
+        "spline evaluated outside its box before the choice",
+        (
+            (KERNEL, "clamped = jnp.clip(value, -box.bound, box.bound)", "clamped = value"),
+            (
+                KERNEL,
+                "u = jnp.clip((clamped - found.left) / found.width, 0.0, 1.0)",
+                "u = (clamped - found.left) / found.width",
+            ),
+        ),
+        ("tests/test_spline.py", "-k", "hard_points"),
+    ),
+    Fault(
+        "spline whose end slopes are free",
+        ((KERNEL, "slope if box.circular else jnp.where(found.index == edge, 1.0, slope)", "slope"),),
+        ("tests/test_spline.py", "-k", "continuous_at_the_edge"),
+    ),
+    Fault(
+        "scale without a bound",
+        ((AFFINE, "log_scale = soft_clamp(self.log_scale, self.log_bound)", "log_scale = self.log_scale"),),
+        ("tests/test_core.py", "-k", "log_scale_stays_bounded"),
+    ),
+    Fault(
+        "LU diagonal without a floor",
+        (
+            (
+                "bijections/linear/plu.py",
+                "jax.nn.softplus(self.diagonal + inverse_softplus(1.0 - self.min_diagonal)) + self.min_diagonal",
+                "jax.nn.softplus(self.diagonal + inverse_softplus(1.0 - self.min_diagonal))",
+            ),
+        ),
+        ("tests/test_core.py", "-k", "never_becomes_singular"),
+    ),
+    Fault(
+        "inverse of a permutation is the permutation",
+        (
+            (
+                "bijections/linear/permutation.py",
+                "jnp.asarray(np.argsort(order), jnp.int32)",
+                "jnp.asarray(order, jnp.int32)",
+            ),
+        ),
+        ("tests/test_battery.py", "-k", "row and Permutation"),
+    ),
+    Fault(
+        "context ignored",
+        (
+            (
+                "networks/network.py",
+                "return jnp.concatenate([x, context])",
+                "return jnp.concatenate([x, jnp.zeros_like(context)])",
+            ),
+        ),
+        ("tests/test_battery.py", "-k", "row and Coupling and context and not image"),
+    ),
+)
+
+
+def planted(fault: Fault, folder: Path) -> str:
+    """Copy src and plant the fault; a sentence if a patch does not fit."""
+    shutil.copytree(ROOT / "src", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in fault.places:
+        path = folder / "pushforward" / name
+        source = path.read_text(encoding="utf-8")
+        if old not in source:
+            return f"patch does not fit {name}"
+        path.write_text(source.replace(old, new), encoding="utf-8")
+    return ""
+
+
+def verdict(fault: Fault) -> tuple[str, float]:
+    """"caught", "SURVIVED" or what went wrong, and the seconds it took."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "src"
+        wrong = planted(fault, folder)
+        if wrong:
+            return wrong, 0.0
+        environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "pytest", "--quiet", "-x", "-p", "no:cacheprovider", *fault.tests]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    outcome = {0: "SURVIVED", 1: "caught"}.get(done.returncode, f"pytest ended with {done.returncode}")
+    if outcome == "caught" and str(folder) not in done.stdout + done.stderr and "AssertionError" not in done.stdout:
+        outcome = "failed for another reason"
+    return outcome, time.monotonic() - start
+
+
+def main() -> int:
+    survived = 0
+    print(f"{'planted fault':<55}{'verdict':<28}{'seconds':>8}")
+    for fault in FAULTS:
+        outcome, seconds = verdict(fault)
+        survived += outcome != "caught"
+        print(f"{fault.name:<55}{outcome:<28}{seconds:>8.1f}", flush=True)
+    print(f"{len(FAULTS) - survived} of {len(FAULTS)} caught")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

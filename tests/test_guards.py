@@ -1,0 +1,146 @@
+"""Guards: nothing concrete without a zoo row, no public docstring without its parts, no public name by accident."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+
+import equinox as eqx
+import jax
+import pytest
+from zoo import BASES, RECIPES, ROWS
+
+import pushforward as pf
+from pushforward.bijection import AbstractBijection
+from pushforward.distribution import AbstractDistribution
+from pushforward.flow import Flow, Given
+from pushforward.networks import AbstractNetwork
+
+PUBLIC = {
+    "pushforward": """Flow __version__ bases bijections check coupling_flow datasets elementwise_flow fit load networks
+        nice nsf real_nvp save summary trainable""",
+    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection Affine Chain CircularSpline Conditional Coupling
+        Elementwise Exp Inverse LeakyReLU Permutation RationalQuadraticSpline Repeat Reshape Sigmoid SinhArcsinh
+        Softplus Split Squeeze Standardise Tanh Translation alternating apply_transformer channel_wise checkerboard
+        halves n_parameters random_half transformer_named""",
+    "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product StudentT
+        TruncatedNormal Uniform""",
+    "pushforward.networks": "ACTIVATIONS MLP AbstractNetwork ResidualMLP",
+    "pushforward.recipes": "RECIPES coupling_flow elementwise_flow nice nsf real_nvp",
+}
+
+
+def modules():
+    """Every module of the package except the command line, which loads heavy extras."""
+    names = [m.name for m in pkgutil.walk_packages(pf.__path__, "pushforward.") if ".cli" not in m.name]
+    return [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+
+
+def concrete(base):
+    found = {}
+    for module in modules():
+        for name, value in vars(module).items():
+            if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__:
+                if not inspect.isabstract(value) and not name.startswith(("_", "Abstract")):
+                    found[name] = value
+    return found
+
+
+def classes_within(tree):
+    stop = lambda node: isinstance(node, eqx.Module)  # noqa: E731
+    found = set()
+
+    def visit(node):
+        if isinstance(node, eqx.Module):
+            found.add(type(node))
+            children = [getattr(node, field.name, None) for field in dataclasses.fields(node)]
+        else:
+            children = jax.tree.leaves(node, is_leaf=stop)
+        for child in children:
+            for inner in jax.tree.leaves(child, is_leaf=stop):
+                if isinstance(inner, eqx.Module):
+                    visit(inner)
+
+    visit(tree)
+    return found
+
+
+def public_names():
+    """(where, object) of every public class and function."""
+    found = {}
+    for module in PUBLIC:
+        room = importlib.import_module(module)
+        for name in room.__all__:
+            value = getattr(room, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[f"{value.__module__}.{name}"] = value
+    return sorted(found.items())
+
+
+def test_every_bijection_has_a_row():
+    with_rows = set().union(*(classes_within(row.build()) for row in ROWS))
+    missing = [name for name, kind in concrete(AbstractBijection).items() if kind not in with_rows]
+    assert not missing, f"no row in tests/zoo.py for {missing}"
+
+
+def test_every_base_has_a_row():
+    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given}
+    missing = [name for name, kind in concrete(AbstractDistribution).items() if kind not in with_rows]
+    assert not missing, f"no entry in zoo.BASES for {missing}"
+
+
+def test_every_recipe_has_a_row():
+    made = [recipe.make for recipe in RECIPES.values()]
+    recipes = vars(importlib.import_module("pushforward.recipes"))
+    missing = [name for name in recipes["__all__"] if callable(recipes[name]) and recipes[name] not in made]
+    assert not missing, f"no entry in zoo.RECIPES for {missing}"
+
+
+def test_rows_have_names_of_their_own():
+    names = [row.name for row in ROWS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module):
+    """A name that comes or goes is a decision: change the list above with it."""
+    assert sorted(importlib.import_module(module).__all__) == sorted(PUBLIC[module].split())
+
+
+@pytest.mark.parametrize("name", ["pushforward", "pushforward.bijections"])
+def test_public_names_exist(name):
+    room = importlib.import_module(name)
+    absent = [n for n in room.__all__ if n not in ("check", "load", "save") and not hasattr(room, n)]
+    assert not absent
+
+
+def sections(text):
+    """The docstring's one line, its body before the first section, and its sections by name."""
+    parts = re.split(r"^\s*(Args|Returns|Raises|Cost|Reference|Example|Leaves)\b[^:\n]*:", text, flags=re.MULTILINE)
+    return parts[0].strip(), dict(zip(parts[1::2], (p.strip() for p in parts[2::2]), strict=True))
+
+
+@pytest.mark.parametrize(("name", "value"), public_names(), ids=lambda v: v if isinstance(v, str) else "")
+def test_docstrings(name, value):
+    text = inspect.getdoc(value) or ""
+    summary, found = sections(text)
+    first = summary.split("\n")[0]
+    assert first, "no docstring"
+    assert len(first) <= 120, "the first line is too long"
+    if inspect.isclass(value) and inspect.isabstract(value):
+        return
+    assert ">>>" in found.get("Example", ""), "no tested example"
+    is_map = inspect.isclass(value) and issubclass(value, AbstractBijection)
+    is_recipe = ".recipes." in f"{value.__module__}."
+    takes = [p for p in inspect.signature(value).parameters if p not in ("self", "args", "kwargs")]
+    if inspect.isclass(value) or is_recipe:
+        documented = found.get("Args", "")
+        undocumented = [p for p in takes if not re.search(rf"(^|[\s,]){p}\b", documented)]
+        assert not undocumented, f"Args says nothing of {undocumented}"
+    if is_map or is_recipe or (inspect.isclass(value) and issubclass(value, AbstractDistribution | AbstractNetwork)):
+        if value is not Given:
+            assert re.search(r"=|\+|`.*\(.*`", summary), "no formula"
+            assert "Cost" in found, "no cost"
+            assert "Reference" in found, "no reference"
+            assert re.search(r"\d{4}|elementary", found["Reference"]), "the reference has no year"
