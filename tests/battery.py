@@ -60,7 +60,9 @@ def hostile(side: str, shape: tuple[int, ...], row: Row) -> np.ndarray:
         values = np.clip(values, -np.pi, np.nextafter(np.pi, 0))
     size = int(np.prod(shape))
     # first the same value in every coordinate, then values mixed
-    rows = [np.full(size, v) for v in values] + [np.roll(values, 5 * i)[np.arange(size) % values.size] for i in range(N)]
+    rows = [np.full(size, v) for v in values] + [
+        np.roll(values, 5 * i)[np.arange(size) % values.size] for i in range(N)
+    ]
     return np.stack(rows[:N]).reshape(N, *shape)
 
 
@@ -489,9 +491,9 @@ def dtype_is_kept(case: Case, w: Weighted) -> list[str]:
     wrong = []
     for dtype in types:
         cast = jax.tree.map(
-            lambda leaf, dtype=dtype: leaf.astype(dtype)
-            if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.inexact)
-            else leaf,
+            lambda leaf, dtype=dtype: (
+                leaf.astype(dtype) if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+            ),
             case.bijection,
         )
         point = jax.ShapeDtypeStruct(case.shape, dtype)

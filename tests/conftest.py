@@ -5,10 +5,9 @@ import os
 from jaxtyping import install_import_hook
 
 # Before the first import of the package: every annotated function and module of it is checked from here on.
-install_import_hook("pushforward", "beartype.beartype")
+install_import_hook("pushforward", "strict.typechecked")
 
 import jax  # noqa: E402
-
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

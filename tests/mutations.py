@@ -117,7 +117,7 @@ def planted(fault: Fault, folder: Path) -> str:
 
 
 def verdict(fault: Fault) -> tuple[str, float]:
-    """"caught", "SURVIVED" or what went wrong, and the seconds it took."""
+    """ "caught", "SURVIVED" or what went wrong, and the seconds it took."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "src"

@@ -21,43 +21,75 @@ CORE = ("bijection.py", "compose.py", "repeat.py", "reshape.py", "distribution.p
 # case: (expression, error, pieces of its text). Expressions see the names that `scope` makes.
 CASES = {
     # one sample goes into a bijection
-    "batch into a bijection": ("layer.forward(np.ones((5, 2)))", "ShapeError", ("one sample", "(2,)", "(5, 2)", "vmap")),
+    "batch into a bijection": (
+        "layer.forward(np.ones((5, 2)))",
+        "ShapeError",
+        ("one sample", "(2,)", "(5, 2)", "vmap"),
+    ),
     "wrong event": ("layer.forward(np.ones(3))", "ShapeError", ("z of shape (2,)", "(3,)", "shape=(3,)")),
     "batch into a scalar": ("B.Affine().inverse(np.ones(4))", "ShapeError", ("x of shape ()", "(4,)", "vmap")),
-    "context unasked": ("layer.forward(np.ones(2), np.ones(1))", "ShapeError", ("unconditional", "(1,)", "leave it out")),
-    "context missing": ("given.bijection.forward(np.ones(2))", "ShapeError", ("context", "(3,)", "got none", "context=")),
+    "context unasked": (
+        "layer.forward(np.ones(2), np.ones(1))",
+        "ShapeError",
+        ("unconditional", "(1,)", "leave it out"),
+    ),
+    "context missing": (
+        "given.bijection.forward(np.ones(2))",
+        "ShapeError",
+        ("context", "(3,)", "got none", "context="),
+    ),
     "context of wrong shape": (
-        "given.bijection.forward(np.ones(2), np.ones(4))", "ShapeError", ("context", "(3,)", "(4,)", "Flow"),
+        "given.bijection.forward(np.ones(2), np.ones(4))",
+        "ShapeError",
+        ("context", "(3,)", "(4,)", "Flow"),
     ),
     "contexts that differ": (
-        "B.Chain([conditional(2), conditional(3)])", "ShapeError", ("contexts", "(2,)", "(3,)", "one context_shape"),
+        "B.Chain([conditional(2), conditional(3)])",
+        "ShapeError",
+        ("contexts", "(2,)", "(3,)", "one context_shape"),
     ),
     # compositions
     "empty chain": ("B.Chain([])", "ShapeError", ("bijections", "at least one", "[]", "Reshape")),
     "chain of unlike shapes": ("B.Chain([layer, B.Affine()])", "ShapeError", ("bijections", "(2,)", "()", "Split")),
     "conditional twice": (
-        "B.Conditional(given.bijection, network(3, (4,)), (3,))", "ShapeError", ("layer", "unconditional", "context"),
+        "B.Conditional(given.bijection, network(3, (4,)), (3,))",
+        "ShapeError",
+        ("layer", "unconditional", "context"),
     ),
     "nothing to condition": (
-        "B.Conditional(B.Permutation([1, 0]), network(3, (4,)), (3,))", "ShapeError", ("layer", "Permutation", "trained"),
+        "B.Conditional(B.Permutation([1, 0]), network(3, (4,)), (3,))",
+        "ShapeError",
+        ("layer", "Permutation", "trained"),
     ),
     "conditional network": (
-        "B.Conditional(layer, network(3, (5,)), (3,))", "ShapeError", ("network", "(4,)", "(5,)", "Elementwise"),
+        "B.Conditional(layer, network(3, (5,)), (3,))",
+        "ShapeError",
+        ("network", "(4,)", "(5,)", "Elementwise"),
     ),
     "moments of wrong shape": (
-        "B.Standardise((2,)).filled(np.ones(3), np.ones(2))", "ShapeError", ("mean, scale", "(2,)", "(3,)"),
+        "B.Standardise((2,)).filled(np.ones(3), np.ones(2))",
+        "ShapeError",
+        ("mean, scale", "(2,)", "(3,)"),
     ),
     "scale of zero": (
-        "B.Standardise((2,)).filled(np.ones(2), np.zeros(2))", "ValueError", ("mean, scale", "positive finite"),
+        "B.Standardise((2,)).filled(np.ones(2), np.zeros(2))",
+        "ValueError",
+        ("mean, scale", "positive finite"),
     ),
     "empty repeat": ("B.Repeat([])", "ShapeError", ("layers", "at least one", "empty")),
     "repeat of unlike layers": (
-        "B.Repeat([layer, B.Permutation([1, 0])])", "ShapeError", ("layers", "equal", "Permutation", "Use Chain"),
+        "B.Repeat([layer, B.Permutation([1, 0])])",
+        "ShapeError",
+        ("layers", "equal", "Permutation", "Use Chain"),
     ),
     "unroll": ("B.Repeat([layer], unroll=2)", "ValueError", ("unroll", "1 to the 1", "got 2")),
     "reshape": ("B.Reshape(layer, (3,))", "ShapeError", ("shape", "2 elements", "(3,)")),
     "squeeze": ("B.Squeeze(layer)", "ShapeError", ("inner", "squeezed image", "(2,)")),
-    "split twice the same": ("B.Split(layer, [0, 0], (3,))", "ShapeError", ("part", "distinct indices below 3", "[0, 0]")),
+    "split twice the same": (
+        "B.Split(layer, [0, 0], (3,))",
+        "ShapeError",
+        ("part", "distinct indices below 3", "[0, 0]"),
+    ),
     "split of wrong size": ("B.Split(layer, [0], (3,))", "ShapeError", ("inner", "(1,)", "(2,)")),
     # scalar bijections
     "vanishing scale": ("B.Affine(scale=0.0)", "ValueError", ("scale", "positive", "got 0.0", "singular")),
@@ -67,46 +99,60 @@ CASES = {
     "one bin": ("B.RationalQuadraticSpline(1)", "ValueError", ("n_bins", "at least 2", "got 1", "Affine")),
     "no box": ("B.RationalQuadraticSpline(bound=0)", "ValueError", ("bound", "positive", "got 0")),
     "floors that fill the box": (
-        "B.RationalQuadraticSpline(1000)", "ValueError", ("min_bin", "n_bins * min_bin < 1", "1000", "fewer bins"),
+        "B.RationalQuadraticSpline(1000)",
+        "ValueError",
+        ("min_bin", "n_bins * min_bin < 1", "1000", "fewer bins"),
     ),
     "slope floor": ("B.CircularSpline(min_slope=1.0)", "ValueError", ("min_slope", "(0, 1)", "1.0")),
     "slope ratio": ("B.CircularSpline(max_ratio=3)", "ValueError", ("max_ratio", "above 3", "got 3")),
     "unknown transformer": (
-        "pf.coupling_flow(dim=2, key=0, transformer='rqs')", "ValueError",
+        "pf.coupling_flow(dim=2, key=0, transformer='rqs')",
+        "ValueError",
         ("transformer", "affine", "rational_quadratic", "'rqs'"),
     ),
     "transformer that is none": ("B.Elementwise(3, (2,))", "TypeError", ("transformer", "shape ()", "got 3")),
     "transformer with a shape": ("B.Elementwise(layer, (2,))", "ShapeError", ("transformer", "scalar", "(2,)")),
     "transformer with a context": (
-        "B.Elementwise(B.Conditional(B.Affine(), network(3, (2,)), (3,)), (2,))", "ShapeError",
+        "B.Elementwise(B.Conditional(B.Affine(), network(3, (2,)), (3,)), (2,))",
+        "ShapeError",
         ("transformer", "unconditional", "(3,)", "network"),
     ),
     "singular law": (
-        "pf.coupling_flow(dim=2, key=0, transformer=FreeScale())", "ValueError",
+        "pf.coupling_flow(dim=2, key=0, transformer=FreeScale())",
+        "ValueError",
         ("transformer", "FreeScale", "strictly increasing", "singular", "positive by construction"),
     ),
     # layers
     "mask of one kind": (
-        "B.Coupling('affine', np.ones(2, bool), network(1, (2, 1)))", "ShapeError",
+        "B.Coupling('affine', np.ones(2, bool), network(1, (2, 1)))",
+        "ShapeError",
         ("mask", "both True", "[1, 1]", "Elementwise"),
     ),
     "coupling's network": (
-        "B.Coupling('affine', B.halves(2), network(1, (3, 1)))", "ShapeError",
+        "B.Coupling('affine', B.halves(2), network(1, (3, 1)))",
+        "ShapeError",
         ("network", "(2, 1)", "2 parameters of Affine", "(3, 1)"),
     ),
     "checkerboard of a vector": ("B.checkerboard((4,))", "ShapeError", ("shape", "(H, W)", "(4,)")),
     "no permutation": ("B.Permutation([0, 0])", "ShapeError", ("order", "permutation of 0..D-1", "[0, 0]")),
     "linear layer of no size": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
-    "linear layer without a floor": ("B.PLU(2, min_diagonal=0.0)", "ValueError", ("min_diagonal", "(0, 1)", "singular")),
+    "linear layer without a floor": (
+        "B.PLU(2, min_diagonal=0.0)",
+        "ValueError",
+        ("min_diagonal", "(0, 1)", "singular"),
+    ),
     # networks
     "network of no width": ("network(2, (2,), width=0)", "ValueError", ("width", "at least 1", "got 0")),
     "unknown activation": ("network(2, (2,), activation='swish')", "ValueError", ("activation", "relu", "'swish'")),
     "dropout of all": (
-        "pf.networks.ResidualMLP(2, (2,), width=4, depth=1, dropout=1.0, key=key)", "ValueError",
+        "pf.networks.ResidualMLP(2, (2,), width=4, depth=1, dropout=1.0, key=key)",
+        "ValueError",
         ("dropout", "[0, 1)", "1.0"),
     ),
     "network without its context": (
-        "network(2, (2,), context_size=3)(np.ones(2))", "ShapeError", ("context", "(3,)", "got none", "context="),
+        "network(2, (2,), context_size=3)(np.ones(2))",
+        "ShapeError",
+        ("context", "(3,)", "got none", "context="),
     ),
     # recipes
     "no dimension": ("pf.nsf(dim=0, key=0)", "ValueError", ("dim", "at least 1", "got 0")),
@@ -119,18 +165,24 @@ CASES = {
     "key that is none": ("pf.nsf(dim=2, key='a')", "TypeError", ("key", "int or a JAX key", "'a'")),
     # flows
     "base of another shape": (
-        "pf.nsf(dim=2, key=0, base=pf.bases.Normal((3,)))", "ShapeError", ("base", "(2,)", "(3,)"),
+        "pf.nsf(dim=2, key=0, base=pf.bases.Normal((3,)))",
+        "ShapeError",
+        ("base", "(2,)", "(3,)"),
     ),
     "flow of two contexts": (
-        "pf.Flow(pf.real_nvp(dim=2, key=0, context_dim=1), given.bijection)", "ShapeError",
+        "pf.Flow(pf.real_nvp(dim=2, key=0, context_dim=1), given.bijection)",
+        "ShapeError",
         ("base, bijection", "one context shape", "(1,)", "(3,)"),
     ),
     "embedding without a shape": (
-        "pf.Flow(pf.bases.Normal((2,)), given.bijection, embed=network(5, (3,)))", "ShapeError",
+        "pf.Flow(pf.bases.Normal((2,)), given.bijection, embed=network(5, (3,)))",
+        "ShapeError",
         ("context_shape", "embed", "got none"),
     ),
     "context shape without an embedding": (
-        "pf.Flow(pf.bases.Normal((2,)), layer, context_shape=(3,))", "ShapeError", ("context_shape", "(3,)"),
+        "pf.Flow(pf.bases.Normal((2,)), layer, context_shape=(3,))",
+        "ShapeError",
+        ("context_shape", "(3,)"),
     ),
     "given without a context": ("flow.given(np.ones(1))", "ShapeError", ("given", "unconditional")),
     "given of a batch": ("given.given(np.ones((2, 3)))", "ShapeError", ("context", "(3,)", "(2, 3)")),
@@ -138,20 +190,32 @@ CASES = {
     # the boundary
     "event of wrong shape": ("flow.log_prob(np.ones((4, 3)))", "ShapeError", ("x", "(..., 2)", "(4, 3)")),
     "one dimension": ("line.log_prob(np.ones(4))", "ShapeError", ("x", "(..., 1)", "(4,)", "x[:, None]")),
-    "boundary: context unasked": ("flow.log_prob(np.ones(2), np.ones(3))", "ShapeError", ("context", "(3,)", "context_dim")),
+    "boundary: context unasked": (
+        "flow.log_prob(np.ones(2), np.ones(3))",
+        "ShapeError",
+        ("context", "(3,)", "context_dim"),
+    ),
     "boundary: context missing": ("given.log_prob(np.ones(2))", "ShapeError", ("context", "(..., 3)", "Pass context=")),
     "boundary: context of wrong shape": (
-        "given.log_prob(np.ones(2), np.ones(4))", "ShapeError", ("context", "(..., 3)", "(4,)"),
+        "given.log_prob(np.ones(2), np.ones(4))",
+        "ShapeError",
+        ("context", "(..., 3)", "(4,)"),
     ),
     "rows that do not pair": (
-        "given.log_prob(np.ones((5, 2)), np.ones((4, 3)))", "ShapeError", ("x", "context", "(5,)", "(4,)"),
+        "given.log_prob(np.ones((5, 2)), np.ones((4, 3)))",
+        "ShapeError",
+        ("x", "context", "(5,)", "(4,)"),
     ),
     "hole": ("flow.log_prob([[0.0, np.nan]])", "DataError", ("x", "finite", "nan", "row 0", "column 1", "Remove")),
     "number beyond float32": ("flow.log_prob([[0.0, 1e39]])", "DataError", ("x", "1e+39")),
     "words": ("flow.log_prob([['a', 'b']])", "DataError", ("x", "real numbers", "<U1")),
     "complex numbers": ("flow.log_prob(np.ones((2, 2), complex))", "DataError", ("x", "real numbers", "complex128")),
     "ragged rows": ("flow.log_prob([[1.0, 2.0], [3.0]])", "DataError", ("x",)),
-    "outside the image": ("positive.log_prob([[-1.0]])", "NumericError", ("log_prob is NaN", "1 of 1", "row 0", "check")),
+    "outside the image": (
+        "positive.log_prob([[-1.0]])",
+        "NumericError",
+        ("log_prob is NaN", "1 of 1", "row 0", "check"),
+    ),
     "broken sample": ("broken.sample(3, key=0)", "NumericError", ("3 of 3 samples", "row 0", "check")),
     "number of samples": ("flow.sample(-1, key=0)", "ValueError", ("n", "0 or more", "-1")),
     "samples that are no number": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
@@ -238,7 +302,9 @@ def test_a_sentence(name):
 
 def test_every_raise_has_a_case():
     reached = {(str(Path(file).resolve()), line) for said in outcomes().values() for file, line in said["places"]}
-    files = [path for name in CORE for path in ([SOURCE / name] if name.endswith(".py") else (SOURCE / name).rglob("*.py"))]
+    files = [
+        path for name in CORE for path in ([SOURCE / name] if name.endswith(".py") else (SOURCE / name).rglob("*.py"))
+    ]
     silent = []
     for path in sorted(files):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -204,7 +204,9 @@ def test_one_dimension_means_a_column():
         flow.log_prob(np.zeros(4))
 
 
-@pytest.mark.parametrize("kind", ["list", "float64", "float16", "int", "bool", "jax", "fortran", "read-only", "strided"])
+@pytest.mark.parametrize(
+    "kind", ["list", "float64", "float16", "int", "bool", "jax", "fortran", "read-only", "strided"]
+)
 def test_kinds_of_arrays(kind):
     whole = np.arange(6).reshape(3, 2) % 2
     read_only = whole.astype(float)

@@ -125,7 +125,7 @@ def test_it_increases(seed):
     spline = spline_with(random_leaves(10.0, seed))
     points = jnp.linspace(-1.2 * BOUND, 1.2 * BOUND, 20_001, dtype=jnp.float32)
     for verb in (spline.forward_and_log_det, spline.inverse_and_log_det):
-        values = np.asarray(jax.vmap(verb)(points)[0], np.float64)
+        values = np.asarray(jax.jit(lambda p, verb=verb: jax.vmap(verb)(p))(points)[0], np.float64)
         assert np.diff(values).min() >= -2 * ULP
         assert (np.diff(values[::1000]) > 0).all()
 
@@ -142,7 +142,7 @@ def test_values_and_gradients_at_hard_points():
             out, log_det = (spline.inverse_and_log_det if inverse else spline.forward_and_log_det)(point)
             return out + log_det, (out, log_det)
 
-        gradients, values = jax.vmap(jax.grad(loss, (0, 1), has_aux=True), (None, 0))(spline, points)
+        gradients, values = jax.jit(jax.vmap(jax.grad(loss, (0, 1), has_aux=True), (None, 0)))(spline, points)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((gradients, values)))
         outside = np.abs(points) > BOUND
         np.testing.assert_array_equal(values[0][outside], points[outside])
@@ -218,7 +218,7 @@ def test_the_density_is_continuous_around_the_circle(seed):
     """The points -pi and pi are one point: value, slope and inverse slope there are the limits from both sides."""
     circle = spline_with(random_leaves(1.0, seed, K), CircularSpline(K))
     edge = np.float32(np.pi)
-    for verb in (circle.forward_and_log_det, circle.inverse_and_log_det):
+    for verb in (jax.jit(lambda v: circle.forward_and_log_det(v)), jax.jit(lambda v: circle.inverse_and_log_det(v))):
         inside = float(verb(jnp.asarray(-edge + np.float32(1e-5)))[1])
         for point in (-edge, edge, np.nextafter(-edge, np.float32(0)), np.nextafter(edge, np.float32(0)), 3 * edge):
             out, log_det = verb(jnp.asarray(np.float32(point)))

@@ -4,7 +4,7 @@ import abc
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +17,7 @@ _elementwise = contextvars.ContextVar("elementwise", default=False)
 
 
 @contextlib.contextmanager
-def elementwise() -> Iterator[None]:
+def elementwise() -> Generator[None]:
     """Let scalar bijections act on whole arrays, each leaf carrying the arrays' axes behind its own leading one."""
     token = _elementwise.set(True)
     try:

@@ -79,7 +79,7 @@ class AbstractDistribution(eqx.Module):
                 f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may "
                 "lie outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
             )
-        return jnp.asarray(scores.reshape(lead))
+        return jax.device_put(scores.reshape(lead))  # jnp.asarray would compile a copy for each new row count
 
     def sample(
         self, n: int | tuple[int, ...] = (), *, key: PRNGKeyArray | int, context: ArrayLike | None = None
@@ -122,7 +122,7 @@ class AbstractDistribution(eqx.Module):
                 f"{bad.size} of {size} samples hold NaN, first at row {bad[0]}: a layer overflows there. "
                 "pushforward.check(flow) says more."
             )
-        return jnp.asarray(samples.reshape(*lead, *self.shape)), jnp.asarray(scores.reshape(lead))
+        return jax.device_put(samples.reshape(*lead, *self.shape)), jax.device_put(scores.reshape(lead))
 
 
 class _Static:

@@ -79,6 +79,11 @@ def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
     return jnp.asarray(np.zeros(shape), jnp.result_type(float))
 
 
+def scalar(value: float) -> Float[Array, ""]:
+    """A number in JAX's default float type; not weakly typed, so that a saved and loaded leaf is the same."""
+    return jnp.asarray(np.asarray(value), jnp.result_type(float))
+
+
 def inverse_softplus(value: float) -> float:
     """log(exp(value) - 1) for a positive Python number, without overflow: the start value that softplus undoes."""
     return value + math.log(-math.expm1(-value))

@@ -16,7 +16,7 @@ def small(monkeypatch):
 
     module = sys.modules["pushforward.cli.demo"]
     data = datasets.household_power()
-    part = dataclasses.replace(data, train=data.train[:2000], validation=data.validation[:300], test=data.test[:300])
+    part = dataclasses.replace(data, train=data.train[:600], validation=data.validation[:100], test=data.test[:100])
     monkeypatch.setattr(datasets, "household_power", lambda: part)
     monkeypatch.setattr(module, "_SETTINGS", {"n_layers": 2, "width": 8})
     monkeypatch.setattr(module, "_TRAINING", {"batch_size": 256, "max_epochs": 1})

@@ -57,6 +57,8 @@ def fit(
         )
     except (DataError, ShapeError) as error:
         raise DataError(f"{data}: {error}") from error
+    if history.stop_reason == "interrupted" and not history.train:
+        raise KeyboardInterrupt
     if history.stop_reason == "interrupted":
         out.say(f"interrupted after {len(history.train)} epochs: going on with the best weights so far")
     rows = leaderboard(flow, split, model, history)

@@ -1,8 +1,8 @@
 """What all pictures share: the palette, a blank figure in our style, and the checks of what is to be drawn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -59,18 +59,19 @@ _FAMILIES = frozenset(
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style() -> Generator[None]:
     """Draw in our style whatever the caller's settings are, and leave the caller's settings as they were."""
     try:
         import matplotlib
     except ImportError as fault:
         raise MissingExtra("matplotlib", "cli", "drawing a picture") from fault
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.split(".")[0] in _FAMILIES}
-    with matplotlib.rc_context({**defaults, **_STYLE}):
+    settings: dict[Any, Any] = {**defaults, **_STYLE}
+    with matplotlib.rc_context(settings):
         yield
 
 
-def blank(width: float, height: float, *, layout: str | None = "constrained") -> "Figure":
+def blank(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> "Figure":
     """An empty figure, in inches, on its own canvas: pyplot never hears of it, so nothing has to be closed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -59,6 +59,8 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
     best = None if history.best_epoch == -1 else history.best_epoch
     if best is not None and not 0 <= best < len(train):
         raise ValueError(f"history.best_epoch: expected an index from 0 to {len(train) - 1}, got {best}.")
+    from matplotlib.ticker import MaxNLocator
+
     with style():
         figure = blank(7.2, 3.7)
         axes = figure.add_subplot()
@@ -77,7 +79,7 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
         _floor(axes, history.gaussian, train, curve)
         room = max(0.5, 0.02 * len(train))
         axes.set(xlim=(1 - room, len(train) + room), xlabel="epoch", ylabel="mean log-likelihood (nats per row)")
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y")
         if len(seconds):
             _clock(axes, seconds)
@@ -116,7 +118,7 @@ def _clock(axes: "Axes", seconds: np.ndarray) -> None:
     total = float(seconds[-1])
     unit, name = next((u, n) for u, n in ((3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds")) if total >= 2 * u)
     unit = unit or 1.0
-    times = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0.0, total / unit)
+    times = np.asarray(MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0.0, total / unit))
     places = np.interp(times * unit, np.concatenate([[0.0], seconds]), np.arange(len(seconds) + 1))
     low, high = axes.get_xlim()
     kept: list[tuple[float, str]] = []

@@ -44,7 +44,7 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(
             f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first."
         )
-    array = array.astype(np.float64)
+    array = array.astype(np.float64, order="C")  # sums round alike, however the caller's memory lies
     if array.ndim == 1 and shape == (1,):
         raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
@@ -193,5 +193,5 @@ def _design(rows: Rows) -> np.ndarray:
     return ones if rows.context is None else np.hstack([ones, rows.context.reshape(len(rows), -1)])
 
 
-def _column(columns: list[str] | None, index: int) -> str:
+def _column(columns: list[str] | None, index: int | np.integer) -> str:
     return repr(columns[index]) if columns else str(int(index))

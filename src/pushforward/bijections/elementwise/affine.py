@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.numerics import soft_clamp
+from pushforward.numerics import scalar, soft_clamp
 
 
 def check_log_bound(name: str, bound: float) -> float:
@@ -46,7 +46,7 @@ class Translation(AbstractBijection):
     context_shape: ClassVar[None] = None
 
     def __init__(self, shift: float = 0.0) -> None:
-        self.shift = jnp.asarray(float(shift))
+        self.shift = scalar(shift)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -99,8 +99,8 @@ class Affine(AbstractBijection):
                 f"scale: expected a positive number within exp(+-{log_bound:g}), got {scale}. A scale that can vanish "
                 "makes the map singular; it is positive by construction here."
             )
-        self.shift = jnp.asarray(float(shift))
-        self.log_scale = jnp.asarray(log_bound * math.atanh(math.log(scale) / log_bound))
+        self.shift = scalar(shift)
+        self.log_scale = scalar(log_bound * math.atanh(math.log(scale) / log_bound))
 
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
@@ -156,7 +156,7 @@ class LeakyReLU(AbstractBijection):
                 f"slope: expected a positive number within exp(+-{log_bound:g}), got {slope}: with a slope of zero or "
                 "below the map is no bijection."
             )
-        self.log_slope = jnp.asarray(log_bound * math.atanh(math.log(slope) / log_bound))
+        self.log_slope = scalar(log_bound * math.atanh(math.log(slope) / log_bound))
 
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
