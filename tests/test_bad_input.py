@@ -1,7 +1,7 @@
 """A sentence for every mistake of a user: it names the argument, what was expected, what came, and what to do.
 
-The cases run in an interpreter of their own, without the type checker that conftest.py installs: as users run them. Each
-reports where its error was raised, and a last test demands that every `raise` of the core has a case.
+The cases run in an interpreter of their own, without the type checker that conftest.py installs: as users run them.
+Each reports where its error was raised, and a last test demands that every `raise` of the core has a case.
 """
 
 import ast
@@ -272,7 +272,7 @@ def run_all():
     names, said = scope(), {}
     for name, (expression, _, _) in CASES.items():
         try:
-            eval(expression, dict(names))
+            eval(expression, dict(names))  # noqa: S307
             said[name] = {"kinds": [], "text": "no error", "places": []}
         except Exception as error:  # noqa: BLE001
             frames = traceback.extract_tb(error.__traceback__)

@@ -34,7 +34,7 @@ TOLERANCES = {
 }
 
 # The integral of a density on a midpoint grid. The rule errs by the second derivative, and by the jumps that knots of a
-# spline and kinks of a ReLU put into the density or its slope; measured on the rows here it stays below a fifth of this.
+# spline and kinks of a ReLU put into the density or its slope; on the rows here it stays well below this.
 # Detects a density that is wrong by half a percent.
 INTEGRAL = 5e-3
 

@@ -32,7 +32,7 @@ PLANE = ("moons", "rings", "checkerboard", "eight_gaussians")
 SMALL = ("wine", "diabetes", "breast_cancer", "digits_20", "gaussian_30_5")
 FIT_OPTIONS = ("batch_size", "learning_rate", "ema", "patience", "validation")
 # The point from which one factor at a time was changed.
-CENTRE = {"n_layers": 6, "width": 64, "depth": 2, "batch_size": 256, "learning_rate": 2e-3, "steps": 3000}
+CENTRE = {"n_layers": 6, "width": 64, "depth": 2, "batch_size": 256, "learning_rate": 5e-3, "steps": 3000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +56,19 @@ def changes(flow: str, factors: dict[str, tuple]) -> list[Setting]:
 
 
 PLANE_FACTORS = {
-    "learning_rate": (1e-3, 5e-3, 1e-2), "ema": (0.99,), "width": (32, 128), "depth": (1,), "n_layers": (4, 8),
-    "batch_size": (128, 512), "activation": ("silu",), "bound": (3.0, 4.0, 8.0),
+    "bound": (3.0, 4.0), "learning_rate": (2e-3, 1e-2), "n_layers": (4,), "batch_size": (512,), "width": (128,),
+    "activation": ("silu",), "depth": (1,), "ema": (0.99,), "steps": (6000,),
 }  # fmt: skip
-FAST = ("learning_rate", 5e-3)
-PLANE_TOGETHER = tuple(
-    Setting("nsf", (FAST, *more))
-    for more in ((("n_layers", 4),), (("batch_size", 512),), (("bound", 4.0),), (("steps", 6000),))
-)
-SMALL_FACTORS = {"learning_rate": (5e-4, 5e-3), "width": (32, 128), "n_layers": (4,), "validation": (0.2,)}
-POWER_FACTORS = {"learning_rate": (5e-3,), "width": (128,), "n_layers": (4,), "steps": (6000,)}
+POWER_FACTORS = {"learning_rate": (2e-3,), "width": (128,), "bound": (3.0,), "n_layers": (4,)}
+SMALL_FACTORS = {"learning_rate": (5e-4, 2e-3), "width": (32,), "n_layers": (4,)}
 HARD = ("rings", "checkerboard")  # the two shapes that tell settings apart
 STAGES = {
     "plane": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in HARD],
     "plane_all": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in PLANE],
-    "plane_together": [(s, d) for s in PLANE_TOGETHER for d in HARD],
     "plane_real_nvp": [
-        (s, d) for s in changes("real_nvp", {"n_layers": (8,), "learning_rate": (5e-3,), "width": (128,)}) for d in HARD
+        (s, d) for s in changes("real_nvp", {"n_layers": (8,), "learning_rate": (2e-3,), "width": (128,)}) for d in HARD
     ],
-    "power": [(s, "power") for f in ("nsf", "real_nvp") for s in changes(f, POWER_FACTORS)],
+    "power": [(s, "power") for f in ("nsf", "real_nvp") for s in changes(f, POWER_FACTORS if f == "nsf" else {})],
     "small": [(s, d) for f in ("nsf", "real_nvp") for s in changes(f, SMALL_FACTORS) for d in SMALL],
 }
 

@@ -72,7 +72,7 @@ class Chain(AbstractBijection):
 
 
 class Inverse(AbstractBijection):
-    """A bijection turned round: its forward is the other's inverse, and the log-determinant follows.
+    """A bijection turned round: x = T^-1(z), z = T(x), with their log-determinants exchanged likewise.
 
     Args:
         bijection: the bijection to turn round.

@@ -22,7 +22,8 @@ class Flow(AbstractDistribution):
         base: distribution of the latent z, of the bijection's shape.
         bijection: T, base to data.
         embed: a network applied to the context before the bijection and the base see it, or None.
-        context_scaling: a `Standardise` of the context's shape, applied first; `fit` fills it.
+        context_shape: shape of the context that `embed` takes; without `embed` it is that of the bijection.
+        standardise_context: whether a `Standardise` of the context comes first (`context_scaling`); `fit` fills it.
 
     Cost: `log_prob` takes one inverse pass of the bijection, `sample` one forward pass.
 

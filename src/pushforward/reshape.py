@@ -133,7 +133,7 @@ class Squeeze(AbstractBijection):
 
 
 class Split(AbstractBijection):
-    """An inner bijection applied to a part of the event; the rest passes unchanged.
+    """An inner bijection applied to a part of the event: x_part = T(z_part), x_rest = z_rest.
 
     Nested splits give the multi-scale flow, on vectors too: coordinates leave, or join, one group at a time.
 

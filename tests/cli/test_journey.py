@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from cli.small import TINY, rows
 
 import pushforward as pf
+from pushforward.cli.held_out import leaderboard, read_split
 from pushforward.fields import cast
 from pushforward.persistence import read_notes
 from pushforward.tables import read_table, write_table
+from pushforward.train import History
 
 
 def test_fit_writes_a_model_with_notes(command, table):
@@ -32,8 +35,6 @@ def test_fit_tells_a_person_what_happened_and_what_is_next(command, table):
     for words in ("400 rows of a, b, c", "40 rows are kept back", "Gaussian", "wrote m.safetensors and report.html"):
         assert words in said.out
     assert "pushforward score m.safetensors" in said.out
-    from pathlib import Path
-
     page = Path("report.html").read_text()
     assert "nsf fitted to data.csv" in page
     assert "Gaussian" in page
@@ -142,7 +143,12 @@ def test_json_is_one_line_of_strict_json(command, model):
     assert json.loads(said.out, parse_constant=pytest.fail)["rows"] == 2
 
 
-def test_with_few_rows_the_validation_rows_are_scored(command):
-    write_table("few.csv", rows(60), ("a", "b", "c"))
-    assert command("fit", "few.csv", *TINY, "--quiet").code == 0
-    assert read_notes("model.safetensors")["held_out"] == "6 validation rows"
+def test_with_few_rows_the_validation_rows_are_scored(tmp_path):
+    """Without a test of its own a small table is judged by the rows that `fit` held out, and the words say so."""
+    write_table(tmp_path / "few.csv", rows(60), ("a", "b", "c"))
+    split = read_split(tmp_path / "few.csv", None, None, drop_na=False, seed=0)
+    assert (len(split.train), split.n_rows, split.is_held_out) == (60, 60, False)
+    history = History(validation=[-3.0, -2.0], best_epoch=1, gaussian=-2.5, n_validation=6, seconds=[0.5, 1.5])
+    flow, floor = leaderboard("nsf", split, None, history)
+    assert (flow.setting, flow.test_nats, flow.fit_seconds) == ("6 validation rows", -2.0, 1.5)
+    assert (floor.setting, floor.test_nats) == ("6 validation rows", -2.5)

@@ -1,5 +1,6 @@
 """`pushforward fit`: a table in, a model file out."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,8 +60,15 @@ def fit(
         raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
-    if history.stop_reason == "interrupted":
-        out.say(f"interrupted after {len(history.train)} epochs: going on with the best weights so far")
+    kept = (
+        "the start is kept: no epoch was better"
+        if history.best_epoch < 0
+        else f"epoch {history.best_epoch + 1} is kept"
+    )
+    out.say(
+        f"{len(history.train)} epochs in {seconds(history.seconds[-1])}, {seconds(history.compile_seconds)} of them "
+        f"compiling ({history.stop_reason}); {kept}"
+    )
     rows = leaderboard(flow, split, model, history)
     row = rows[0]
     notes = {
@@ -72,7 +80,7 @@ def fit(
         "seed": seed,
         "source": data.name,
         "rows": split.n_rows,
-        "held_out_nats": row.test_nats,
+        "held_out_nats": row.test_nats if math.isfinite(row.test_nats) else None,
         "held_out": row.setting,
         "gaussian_nats": rows[1].test_nats,
         "stop_reason": history.stop_reason,
@@ -84,13 +92,11 @@ def fit(
 
         fit_report(report, data, model, history, rows, split, seed, overwrite)
     out.table(
-        ["model", "log-likelihood (nats/row)", "on", "fit"],
-        [
-            [line.name, nats(line.test_nats, line.standard_error), line.setting, seconds(line.fit_seconds)]
-            for line in rows
-        ],
+        ["model", "scored on", "log-likelihood (nats/row)"],
+        [[line.name, line.setting, nats(line.test_nats, line.standard_error)] for line in rows],
+        left=2,
     )
-    _remark(out, row.test_nats - rows[1].test_nats)
+    _remark(out, row.test_nats - rows[1].test_nats, row.standard_error or 0.0)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.say("next:")
     given = " --given " + ",".join(f"{name}=..." for name in split.context_columns) if split.context_columns else ""
@@ -117,8 +123,10 @@ def _tested(split: Any) -> str:
     return "; too few to keep a test apart"
 
 
-def _remark(out: Printer, gain: float) -> None:
-    if gain > 0:
+def _remark(out: Printer, gain: float, error: float) -> None:
+    if abs(gain) <= error:
+        out.say("The flow is level with a Gaussian: either the columns are nearly normal, or more rows are needed.")
+    elif gain > 0:
         out.say(f"The flow gains {gain:.2f} nats per row over a Gaussian.")
     else:
         remedy = "try more --epochs, a smaller --width, or more rows"

@@ -74,11 +74,13 @@ def nats(value: float | None, error: float | None = None) -> str:
 def seconds(value: float | None) -> str:
     """A duration, for a table.
 
-    >>> seconds(0.1234), seconds(61.7), seconds(None)
-    ('0.12 s', '62 s', '-')
+    >>> seconds(0.00042), seconds(0.1234), seconds(61.7), seconds(None)
+    ('0.4 ms', '0.12 s', '62 s', '-')
     """
     if value is None:
         return "-"
+    if value < 0.0995:
+        return f"{1e3 * value:.{0 if value >= 0.00995 else 1}f} ms"
     return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.995 else 2}f} s"
 
 

@@ -77,6 +77,13 @@ def load(path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = ()
 
     Raises:
         ModelFileError: if the file is missing, damaged, of another kind or version, or names an unknown class.
+
+    Example:
+        >>> import tempfile, pathlib, pushforward as pf
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "flow.safetensors")
+        >>> pf.save(path, pf.nice(dim=3, key=0))
+        >>> pf.load(path).shape
+        (3,)
     """
     target, known = Path(path), registry(extra)
     try:

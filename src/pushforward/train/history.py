@@ -12,7 +12,8 @@ class History:
         validation: on the held-out rows after the epoch; empty when nothing was held out.
         seconds: wall time since the start of `fit`, compilation included.
         learning_rate: at the end of the epoch (nan under an optimiser of the caller's).
-        best_epoch: index of the epoch whose weights were returned.
+        start: held-out nats before the first step (nan when nothing was held out).
+        best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
         stop_reason: "finished", "early stopping" or "interrupted".
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite.
@@ -25,6 +26,7 @@ class History:
     validation: list[float] = dataclasses.field(default_factory=list)
     seconds: list[float] = dataclasses.field(default_factory=list)
     learning_rate: list[float] = dataclasses.field(default_factory=list)
+    start: float = float("nan")
     best_epoch: int = -1
     stop_reason: str = "finished"
     gaussian: float = float("nan")
@@ -38,7 +40,7 @@ class History:
     def best_validation(self) -> float:
         """Held-out nats of the weights that were returned; training nats when nothing was held out."""
         course = self.validation or self.train
-        return course[self.best_epoch] if course else float("nan")
+        return course[self.best_epoch] if self.best_epoch >= 0 else self.start
 
     def to_dict(self) -> dict:
         """Plain JSON-able values."""

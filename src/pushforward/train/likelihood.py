@@ -52,7 +52,7 @@ def fit(
 
     Rows are standardised on the host in float64 (the flow's `Standardise` is filled; a second fit keeps it), so
     training does not depend on the units of the data. A step whose loss or gradient is not finite is skipped and
-    counted. The weights of the best epoch on held-out rows are returned.
+    counted. The weights of the best epoch on held-out rows are returned; the start weights where none was better.
 
     Args:
         flow: the flow to start from; fitting twice continues.
@@ -124,7 +124,10 @@ def fit(
     course, _ = run(course, batches.empty(), 0, 0)
     jax.block_until_ready(course.streak)
     history.compile_seconds = time.perf_counter() - before
-    best, best_value = taken(merge, course, inner, bool(ema)), -math.inf
+    best = taken(merge, course, inner, bool(ema))
+    if held is not None:
+        history.start = _held_nats(best, held) + offset
+    best_value = history.start if math.isfinite(history.start) else -math.inf
     with progress_bar(progress, max_epochs, history) as report:
         try:
             for epoch in range(max_epochs):
@@ -155,7 +158,7 @@ def fit(
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    if history.best_epoch < 0 and history.stop_reason != "interrupted":
+    if history.stop_reason != "interrupted" and not np.isfinite(history.validation or history.train).any():
         raise TrainingDiverged(
             f"training diverged at learning rate {learning_rate:g}: no epoch of {len(history.train)} had a finite "
             "likelihood. Use a smaller learning_rate, or look at the data with pushforward.check."

@@ -24,7 +24,7 @@ def _sentence(epoch: int, max_epochs: int, history: History) -> str:
     course = history.validation or history.train
     kind = "held-out" if history.validation else "train"
     return (
-        f"epoch {epoch + 1}/{max_epochs}  {kind} {course[-1]:.4f} nats  best {course[history.best_epoch]:.4f}  "
+        f"epoch {epoch + 1}/{max_epochs}  {kind} {course[-1]:.4f} nats  best {history.best_validation:.4f}  "
         f"(Gaussian {history.gaussian:.4f})"
     )
 

@@ -23,7 +23,19 @@ TRANSFORMERS: dict[str, Callable[[], AbstractBijection]] = {
 
 
 def transformer_named(transformer: str | AbstractBijection) -> AbstractBijection:
-    """The scalar bijection of a name in `TRANSFORMERS`, or the object itself, checked."""
+    """The scalar bijection of a name in `TRANSFORMERS`, or the object itself, checked.
+
+    Args:
+        transformer: a name, or an unconditional bijection of shape ().
+
+    Raises:
+        ValueError: if the name is unknown or the object is no scalar bijection.
+
+    Example:
+        >>> from pushforward.bijections import transformer_named
+        >>> type(transformer_named("affine")).__name__
+        'Affine'
+    """
     if isinstance(transformer, str):
         if transformer not in TRANSFORMERS:
             raise ValueError(

@@ -36,7 +36,16 @@ def check_transformer(transformer: AbstractBijection) -> None:
 
 
 def n_parameters(transformer: AbstractBijection) -> int:
-    """P: how many numbers a conditioner emits for each coordinate."""
+    """P: how many numbers a conditioner emits for each coordinate.
+
+    Args:
+        transformer: a scalar bijection.
+
+    Example:
+        >>> from pushforward.bijections import Affine, n_parameters
+        >>> n_parameters(Affine())
+        2
+    """
     starts = eqx.filter(transformer, emitted_leaves(transformer))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(starts))
 
@@ -51,6 +60,13 @@ def apply_transformer(
         parameters: (P, D), added to the emitted leaves.
         value: (D,).
         inverse: which direction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Translation, apply_transformer
+        >>> x, _ = apply_transformer(Translation(), jnp.array([[1.0, 2.0]]), jnp.zeros(2), inverse=False)
+        >>> print(x)
+        [1. 2.]
     """
     starts, rest = eqx.partition(transformer, emitted_leaves(transformer))
     shared, static = eqx.partition(rest, is_array)
