@@ -135,16 +135,16 @@ def test_the_likelihood_rises_and_the_original_is_untouched():
     start = flow_2d()
     before = [leaf.copy() for leaf in numbers(start)]
     _, history = fit(data(), start, max_epochs=4, learning_rate=1e-2)
-    assert history.best_validation > history.start + 0.05
+    assert history.train[-1] > history.train[0] + 0.05
     assert same(numbers(start), before)
 
 
 def test_fitting_twice_continues_and_keeps_the_units():
-    first, history = fit(data(), max_epochs=8, learning_rate=1e-2)
+    first, history = fit(data(), max_epochs=20, learning_rate=1e-2, validation=0)
     second, more = fit(10 + data(seed=1), first, learning_rate=1e-5, validation=data(64, 9))
     assert same([first.bijection.bijections[-1].mean], [second.bijection.bijections[-1].mean])
-    third, more = fit(data(), first, learning_rate=1e-5)
-    assert more.validation[0] > history.best_validation - 0.02
+    third, more = fit(data(), first, learning_rate=1e-3, validation=0)
+    assert more.train[0] > history.train[0] + 0.03
     assert not same(trained_numbers(first), trained_numbers(third))
 
 
@@ -269,7 +269,7 @@ def test_weights_count_rows():
 def test_weights_pull_the_density_over():
     x = np.concatenate([data(200) - 4, data(200, 1) + 4])
     favoured = {side: np.where(np.arange(400) < 200, 1.0 - side, side) for side in (0.1, 0.9)}
-    flows = {side: fit(x, weights=w, max_epochs=8, learning_rate=2e-2)[0] for side, w in favoured.items()}
+    flows = {side: fit(x, weights=w, max_epochs=20, learning_rate=2e-2, validation=0)[0] for side, w in favoured.items()}
     at = np.array([[4.0, 4.5]])
     assert flows[0.9].log_prob(at)[0] > flows[0.1].log_prob(at)[0] + 0.5
 
@@ -285,8 +285,8 @@ def test_frozen_parts_stand_still():
 
 
 def test_an_average_of_the_weights_is_returned():
-    plain, _ = fit(data(), learning_rate=1e-2)
-    averaged, _ = fit(data(), learning_rate=1e-2, ema=0.9)
+    plain, _ = fit(data(), learning_rate=1e-2, validation=0)
+    averaged, _ = fit(data(), learning_rate=1e-2, validation=0, ema=0.9)
     start = trained_numbers(flow_2d())
     moved = [sum(np.abs(a - b).sum() for a, b in zip(trained_numbers(f), start, strict=True)) for f in (plain, averaged)]
     assert 0 < moved[1] < moved[0]
@@ -294,7 +294,7 @@ def test_an_average_of_the_weights_is_returned():
 
 @pytest.mark.parametrize("optimizer", [optax.sgd(1e-2, momentum=0.9), optax.adamw(1e-3)], ids=["sgd", "adamw"])
 def test_any_optax_optimiser(optimizer):
-    _, history = fit(data(), optimizer=optimizer, max_epochs=4)
+    _, history = fit(data(), optimizer=optimizer, max_epochs=8, validation=data())
     assert history.best_validation > history.start
     assert np.isnan(history.learning_rate).all()
 
@@ -313,7 +313,7 @@ def test_a_conditional_flow_with_given_validation():
     x = np.hstack([context / 10, -context / 10]) + 0.1 * random.standard_normal((400, 2))
     flow = pf.nice(dim=2, n_layers=2, width=8, depth=1, context_dim=1, key=0)
     held = (x[:64], context[:64])
-    flow, history = fit(x, flow, context=context, validation=held, max_epochs=30, learning_rate=2e-2)
+    flow, history = fit(x, flow, context=context, validation=held, max_epochs=100, learning_rate=2e-2)
     # the Gaussian floor is linear in the context: it knows this law
     entropy = np.log(2 * np.pi * np.e * 0.01)
     assert abs(history.gaussian + entropy) < 0.15
@@ -352,16 +352,18 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted():
     x = data()
     x[17] = 50.0
     flow, history = fit(x, brittle_flow(8.0), max_epochs=2)
-    # 400 rows are 8 steps, seven passes an epoch: the planted row spoils one step of each pass
-    assert history.skipped_steps == 2 * 7
+    # 400 rows are 8 steps, two passes an epoch: the planted row spoils one step of each pass
+    assert history.skipped_steps == 2 * 2
     assert np.isfinite(history.train).all()
     assert all(np.isfinite(leaf).all() for leaf in numbers(flow))
     assert not same(trained_numbers(flow), trained_numbers(brittle_flow(8.0)))
 
 
 def test_failing_again_and_again_is_told():
-    with pytest.raises(TrainingDiverged, match=r"epoch 0 at learning rate 0\.005"):
-        fit(data(), brittle_flow(0.0), learning_rate=5e-3)
+    with pytest.raises(TrainingDiverged, match=r"epoch 1 at learning rate 0\.005"):  # 25 steps are more than an epoch
+        fit(data(), brittle_flow(0.0), learning_rate=5e-3, max_epochs=3)
+    with pytest.raises(TrainingDiverged, match="no epoch of 1 had a finite likelihood"):
+        fit(data(), brittle_flow(0.0))
 
 
 def test_a_wild_learning_rate_gives_finite_weights_or_a_sentence():
@@ -527,14 +529,14 @@ def test_refresh_and_finalise_reach_every_layer_once():
 
 def test_fit_initialises_refreshes_each_step_and_finalises():
     flow = pf.Flow(pf.bases.Normal((2,)), stateful())
-    fitted, history = fit(data() + 7, flow, validation=data(64, 9) + 7, max_epochs=2)
-    steps = (history.best_epoch + 1) * 56  # 8 steps a pass, seven passes an epoch
+    fitted, history = fit(data() + 7, flow, validation=0, max_epochs=2)
+    steps = (history.best_epoch + 1) * 16  # 8 steps a pass, two passes an epoch
     repeat, _, outer, units = fitted.bijection.bijections
     assert same([repeat.layers.rounds, outer.rounds], [np.full(2, steps), np.asarray(steps)])
     assert same([repeat.layers.sealed, outer.sealed], [np.full(2, steps), np.asarray(steps)])
     assert units.mean.dtype == np.float64
     assert np.allclose(units.mean, (data() + 7).mean(0), rtol=0, atol=1e-12)
-    assert abs(history.best_validation - history.gaussian) < 1
+    assert abs(history.best_validation - history.gaussian) < 1  # of the training rows, here
 
 
 def test_a_skipped_step_refreshes_nothing():
@@ -542,6 +544,6 @@ def test_a_skipped_step_refreshes_nothing():
     flow = pf.Flow(pf.bases.Normal((2,)), Chain([*stack[:-1], Brittle(8.0), stack[-1]]))
     x = data()
     x[17] = 50.0
-    fitted, history = fit(x, flow)
-    assert history.skipped_steps == 7
-    assert float(fitted.bijection.bijections[2].rounds) == 56 - 7
+    fitted, history = fit(x, flow, validation=0)
+    assert history.skipped_steps == 2
+    assert float(fitted.bijection.bijections[2].rounds) == 16 - 2

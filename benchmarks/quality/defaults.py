@@ -59,11 +59,20 @@ PLANE_FACTORS = {
     "bound": (3.0, 4.0), "learning_rate": (2e-3, 1e-2), "n_layers": (4,), "batch_size": (512,), "width": (128,),
     "activation": ("silu",), "depth": (1,), "ema": (0.99,), "steps": (6000,),
 }  # fmt: skip
-POWER_FACTORS = {"learning_rate": (2e-3,), "width": (128,), "bound": (3.0,), "n_layers": (4,)}
+POWER_FACTORS = {"bound": (4.0,), "learning_rate": (2e-3,), "width": (128,)}
 SMALL_FACTORS = {"learning_rate": (5e-4, 2e-3), "width": (32,), "n_layers": (4,)}
+NARROW = ("bound", 4.0)
+NARROW_SETTINGS = tuple(
+    Setting("nsf", (NARROW, *more))
+    for more in (
+        (("learning_rate", 3e-3),), (("learning_rate", 3e-3), ("width", 128)), (("learning_rate", 2e-3),),
+        (("learning_rate", 3e-3), ("n_layers", 4)), (("learning_rate", 3e-3), ("n_layers", 8)),
+    )
+)  # fmt: skip
 HARD = ("rings", "checkerboard")  # the two shapes that tell settings apart
 STAGES = {
     "plane": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in HARD],
+    "narrow": [(s, d) for s in NARROW_SETTINGS for d in HARD],
     "plane_all": [(s, d) for s in changes("nsf", PLANE_FACTORS) for d in PLANE],
     "plane_real_nvp": [
         (s, d) for s in changes("real_nvp", {"n_layers": (8,), "learning_rate": (2e-3,), "width": (128,)}) for d in HARD

@@ -31,7 +31,7 @@ def coupling_flow(
     transformer: str | AbstractBijection = "rational_quadratic",
     context_dim: int | None = None,
     n_layers: int = 6,
-    width: int = 128,
+    width: int = 64,
     depth: int = 2,
     activation: str = "relu",
     residual: bool = False,

@@ -24,9 +24,11 @@ from pushforward.train.units import initialised, restandardised, standardised
 
 AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
-_EPOCH_STEPS = 50
+_EPOCH_STEPS = 10
 _TOTAL_STEPS = 6000
 _PATIENCE_STEPS = 1500
+_LEARNING_RATE = 5e-3
+_FULL_RATE_ROWS = 5000
 _GIVE_UP = 25
 
 
@@ -41,7 +43,7 @@ def fit(
     batch_size: int = 256,
     max_epochs: int | None = None,
     patience: int | None = None,
-    learning_rate: float = 2e-3,
+    learning_rate: float | None = None,
     optimizer: optax.GradientTransformation | None = None,
     clip: float | None = 5.0,
     ema: float | None = None,
@@ -64,9 +66,10 @@ def fit(
             nothing: no early stopping.
         batch_size: rows in a step (fewer when there are fewer rows).
         max_epochs: passes over the data; by default as many as make 6,000 steps. With few rows an epoch holds several
-            passes, at least 50 steps.
+            passes, at least 10 steps.
         patience: epochs without a better held-out likelihood before training stops; by default 1,500 steps' worth.
-        learning_rate: peak of the cosine schedule of the default optimiser (Adam).
+        learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, and below 5,000
+            training rows less in proportion to their number, since few rows are over-fitted within few steps.
         optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is then validated and returned; or None.
@@ -103,6 +106,8 @@ def fit(
     share_outside(inner, train.x)
     batch = min(int(batch_size), len(train))
     history.batch_size = batch
+    if learning_rate is None:
+        learning_rate = _LEARNING_RATE * min(1.0, len(train) / _FULL_RATE_ROWS)
     pass_steps = len(train) // batch
     passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
     epoch_steps = pass_steps * passes
@@ -158,7 +163,8 @@ def fit(
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    if history.stop_reason != "interrupted" and not np.isfinite(history.validation or history.train).any():
+    courses = [course for course in (history.train, history.validation) if course]
+    if history.stop_reason != "interrupted" and not all(np.isfinite(course).any() for course in courses):
         raise TrainingDiverged(
             f"training diverged at learning rate {learning_rate:g}: no epoch of {len(history.train)} had a finite "
             "likelihood. Use a smaller learning_rate, or look at the data with pushforward.check."
@@ -167,7 +173,7 @@ def fit(
 
 
 def _check_options(
-    batch_size: int, max_epochs: int | None, patience: int | None, learning_rate: float, clip: float | None,
+    batch_size: int, max_epochs: int | None, patience: int | None, learning_rate: float | None, clip: float | None,
     ema: float | None,
 ) -> None:  # fmt: skip
     counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
