@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test test-slow bench lint docs help clean
 
 demo: $(VENV)/.stamp-demo ## fit a flow to real data, print the leaderboard, write a report
-	$(BIN)/pushforward demo
+	$(BIN)/pushforward demo --overwrite
 
 test: $(VENV)/.stamp-dev ## lint, types and every quick test, with the time of each part
 	$(BIN)/python tests/run.py

@@ -220,7 +220,7 @@ def test_import_loads_no_extra():
     assert loaded_after("import pushforward", extras) == set()
 
 
-@pytest.mark.parametrize("command", ["", "demo", "fit", "score", "sample", "show", "doctor"])
+@pytest.mark.parametrize("command", ["", "demo", "fit", "score", "sample", "show", "check", "doctor"])
 def test_help_does_not_load_jax(command):
     code = (
         f"sys.argv = ['pushforward', *{command.split()!r}, '--help']\n"

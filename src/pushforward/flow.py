@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
@@ -10,7 +11,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.compose import Standardise
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
-from pushforward.fields import count_parameters
+from pushforward.fields import trainable
 
 
 class Flow(AbstractDistribution):
@@ -151,21 +152,23 @@ def summary(flow: AbstractDistribution) -> str:
         Flow
     """
     lines: list[str] = []
-    _describe(flow, "", lines)
+    _describe(flow, eqx.filter(flow, trainable(flow)), "", lines)
     return "\n".join(lines)
 
 
-def _describe(node: eqx.Module, indent: str, lines: list[str]) -> None:
+def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[str]) -> None:
     shape = getattr(node, "shape", None)
     note = f" shape {shape}" if shape is not None else ""
     times = getattr(node, "n_layers", None)
     note += f" x {times}" if times is not None else ""
-    lines.append(f"{indent}{type(node).__name__}{note}: {count_parameters(node):,} parameters")
+    count = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    lines.append(f"{indent}{type(node).__name__}{note}: {count:,} parameters")
     for name in node.__dataclass_fields__:
-        value = getattr(node, name)
-        for child in value if isinstance(value, tuple) else (value,):
+        value, kept = getattr(node, name), getattr(trained, name)
+        pairs = zip(value, kept, strict=True) if isinstance(value, tuple) else [(value, kept)]
+        for child, part in pairs:
             if isinstance(child, eqx.Module):
-                _describe(child, indent + "  ", lines)
+                _describe(child, part, indent + "  ", lines)
 
 
 def _for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:

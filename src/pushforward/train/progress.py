@@ -3,13 +3,13 @@
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from pushforward.train.history import History
 
 
 @contextlib.contextmanager
-def progress_bar(show: bool, max_epochs: int, history: History) -> Iterator[Callable[[int], None]]:
+def progress_bar(show: bool, max_epochs: int, history: History) -> Generator[Callable[[int], None]]:
     """A context whose value is called after each epoch."""
     if not show:
         yield lambda epoch: None
@@ -23,10 +23,7 @@ def progress_bar(show: bool, max_epochs: int, history: History) -> Iterator[Call
 def _sentence(epoch: int, max_epochs: int, history: History) -> str:
     course = history.validation or history.train
     kind = "held-out" if history.validation else "train"
-    return (
-        f"epoch {epoch + 1}/{max_epochs}  {kind} {course[-1]:.4f} nats  best {history.best_validation:.4f}  "
-        f"(Gaussian {history.gaussian:.4f})"
-    )
+    return f"epoch {epoch + 1}/{max_epochs} {kind} {course[-1]:.3f} (Gaussian {history.gaussian:.3f})"
 
 
 def _plain_line(epoch: int, max_epochs: int, history: History) -> None:
@@ -35,7 +32,7 @@ def _plain_line(epoch: int, max_epochs: int, history: History) -> None:
 
 
 @contextlib.contextmanager
-def _rich_bar(max_epochs: int, history: History) -> Iterator[Callable[[int], None]]:
+def _rich_bar(max_epochs: int, history: History) -> Generator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
