@@ -220,8 +220,8 @@ def test_training_does_not_depend_on_the_units(scale):
 
 def test_columns_of_very_different_scale_and_a_far_offset():
     units = np.array([1.0, 1e-6])
-    plain, history = fit(data())
-    flow, mixed = fit(data() * units, validation=data(64, 9) * units)
+    _, history = fit(data())
+    _, mixed = fit(data() * units, validation=data(64, 9) * units)
     assert abs(mixed.validation[0] - history.validation[0] + np.log(units).sum()) < 1e-4
     with pytest.warns(UserWarning, match=r"column 0 has a mean more than 10,000 times its spread"):
         _, far = fit(data() + 1e9, validation=data(64, 9) + 1e9)
@@ -269,7 +269,9 @@ def test_weights_count_rows():
 def test_weights_pull_the_density_over():
     x = np.concatenate([data(200) - 4, data(200, 1) + 4])
     favoured = {side: np.where(np.arange(400) < 200, 1.0 - side, side) for side in (0.1, 0.9)}
-    flows = {side: fit(x, weights=w, max_epochs=20, learning_rate=2e-2, validation=0)[0] for side, w in favoured.items()}
+    flows = {
+        side: fit(x, weights=w, max_epochs=20, learning_rate=2e-2, validation=0)[0] for side, w in favoured.items()
+    }
     at = np.array([[4.0, 4.5]])
     assert flows[0.9].log_prob(at)[0] > flows[0.1].log_prob(at)[0] + 0.5
 
@@ -277,7 +279,9 @@ def test_weights_pull_the_density_over():
 def test_frozen_parts_stand_still():
     flow = flow_2d()
     chosen = pf.trainable(flow)
-    chosen = eqx.tree_at(lambda f: f.bijection.bijections[1], chosen, replace_fn=lambda n: jax.tree.map(lambda _: False, n))
+    chosen = eqx.tree_at(
+        lambda f: f.bijection.bijections[1], chosen, replace_fn=lambda n: jax.tree.map(lambda _: False, n)
+    )
     fitted, _ = fit(data(), flow, trainable=chosen)
     start, end = flow.bijection.bijections, fitted.bijection.bijections
     assert same(numbers(start[1]), numbers(end[1]))
@@ -288,7 +292,9 @@ def test_an_average_of_the_weights_is_returned():
     plain, _ = fit(data(), learning_rate=1e-2, validation=0)
     averaged, _ = fit(data(), learning_rate=1e-2, validation=0, ema=0.9)
     start = trained_numbers(flow_2d())
-    moved = [sum(np.abs(a - b).sum() for a, b in zip(trained_numbers(f), start, strict=True)) for f in (plain, averaged)]
+    moved = [
+        sum(np.abs(a - b).sum() for a, b in zip(trained_numbers(f), start, strict=True)) for f in (plain, averaged)
+    ]
     assert 0 < moved[1] < moved[0]
 
 
@@ -370,10 +376,12 @@ def test_a_wild_learning_rate_gives_finite_weights_or_a_sentence():
     try:
         flow, history = fit(data(), learning_rate=1e3, clip=None, max_epochs=2)
     except TrainingDiverged as error:
-        assert "learning rate 1000" in str(error)
+        sentence = str(error)
     else:
         assert all(np.isfinite(leaf).all() for leaf in numbers(flow))
         assert np.isfinite(history.best_validation)
+        return
+    assert "learning rate 1000" in sentence
 
 
 def test_no_finite_held_out_likelihood_is_told(monkeypatch):
@@ -424,9 +432,8 @@ def test_too_few_rows(n):
 
 @pytest.mark.parametrize("n", [2, 3, 7, 19])
 def test_a_handful_of_rows_trains_with_a_warning(n):
-    with pytest.warns(UserWarning) as caught:
-        flow, history = fit(data(n), validation=0.1, batch_size=n)
-    assert any("too few to hold some out" in str(one.message) for one in caught)
+    with pytest.warns(UserWarning, match="too few to hold some out"):
+        _, history = fit(data(n), validation=0.1, batch_size=n)
     assert history.n_train == n
     assert np.isfinite(flow.log_prob(data(5))).all()
 
@@ -494,7 +501,9 @@ def test_values_outside_the_box_of_the_splines_are_told():
 
 
 def stateful():
-    return Chain([Repeat([Remembering(), Remembering()]), Elementwise(Affine(), (2,)), Remembering(), Standardise((2,))])
+    return Chain(
+        [Repeat([Remembering(), Remembering()]), Elementwise(Affine(), (2,)), Remembering(), Standardise((2,))]
+    )
 
 
 def test_initialise_goes_from_the_data_inwards():

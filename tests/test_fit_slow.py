@@ -55,7 +55,9 @@ def test_thirty_rows_in_five_dimensions_are_not_over_fitted(seed):
 
 def test_one_thread_and_many_agree():
     """The same seed with another batching of the arithmetic: 1e-5 (here: the score of chunks of other sizes)."""
-    flow, _ = pf.fit(pf.nsf(dim=2, width=16, n_layers=2, key=0), toy("moons", 2000), key=0, max_epochs=3, progress=False)
+    flow, _ = pf.fit(
+        pf.nsf(dim=2, width=16, n_layers=2, key=0), toy("moons", 2000), key=0, max_epochs=3, progress=False
+    )
     x = toy("moons", 1500, seed=1)
     whole, single = np.asarray(flow.log_prob(x)), np.asarray([float(flow.log_prob(row)) for row in x[:40]])
     assert np.abs(whole[:40] - single).max() < 1e-5

@@ -11,8 +11,8 @@ from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed
 from pushforward.cli.outputs import check_outputs
 from pushforward.cli.printer import Printer, nats, seconds
 
-# Chosen by short experiments on the validation rows. `fit` scales every column into the splines' box; since rare minutes
-# in kitchen and laundry lie 13 standard deviations out, the bulk is narrow there and 8 bins are a little coarse.
+# Chosen by short experiments on the validation rows. `fit` scales every column into the splines' box; since rare
+# minutes in kitchen and laundry lie 13 standard deviations out, the bulk is narrow there and 8 bins are too coarse.
 _SETTINGS: dict[str, Any] = {"n_layers": 6, "width": 128, "n_bins": 16}
 _TRAINING: dict[str, Any] = {"batch_size": 512, "max_epochs": 40, "learning_rate": 4e-3}
 # Sizes between give the same choice, 80, and cost another quarter of a minute.

@@ -40,6 +40,6 @@ class Batches:
             index = order[start : start + _BUFFER_STEPS]
             buffer = self.empty()
             for target, part in zip(buffer, self.parts, strict=True):
-                if part is not None:
+                if target is not None and part is not None:
                     target[: len(index)] = part[index]
             yield buffer, len(index)

@@ -27,7 +27,8 @@ class Rows:
 
     def take(self, index: np.ndarray) -> "Rows":
         """The rows of an index array."""
-        return Rows(*(None if part is None else part[index] for part in (self.x, self.context, self.weights)))
+        context, weights = (None if part is None else part[index] for part in (self.context, self.weights))
+        return Rows(self.x[index], context, weights)
 
 
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -57,8 +58,8 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise DataError(
-            f"{name}: expected finite numbers, got {flat[row, column]} in column {_column(columns, column)} at row {row} "
-            f"({int(bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill these rows."
+            f"{name}: expected finite numbers, got {flat[row, column]} in column {_column(columns, column)} at row "
+            f"{row} ({int(bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill these rows."
         )
     return array
 
@@ -79,8 +80,8 @@ def share_outside(flow: Any, z: np.ndarray) -> None:
     bounds = spline_bounds(flow)
     if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
         warnings.warn(
-            f"x: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where layers "
-            "are the identity and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
+            f"x: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where "
+            "layers are the identity and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
             stacklevel=3,
         )
 
@@ -115,8 +116,8 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
             )
     elif dim > 1 and n <= dim:
         warnings.warn(
-            f"{name}: {n} rows in {dim} dimensions lie in a lower-dimensional subspace; expect a poor fit. Use more rows "
-            "or fewer columns.",
+            f"{name}: {n} rows in {dim} dimensions lie in a lower-dimensional subspace; expect a poor fit. Use more "
+            "rows or fewer columns.",
             stacklevel=4,
         )
 

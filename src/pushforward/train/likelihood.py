@@ -115,7 +115,8 @@ def fit(
     patience = patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
 
     flags = _flags(inner, trainable_filter(inner) if trainable is None else trainable)
-    steps = default_optimizer(clip) if optimizer is None else clipped(optimizer, clip)
+    given: Any = optimizer  # a named tuple of functions, hashable though the checker cannot know
+    steps = default_optimizer(clip) if optimizer is None else clipped(given, clip)
     merge, course = begin(inner, flags, steps, flat=optimizer is None, averaged=bool(ema))
     plan = Plan(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
 
@@ -142,8 +143,8 @@ def fit(
                     done, total = done + n_steps, total + float(part)
                     if int(course.streak) >= _GIVE_UP:
                         raise TrainingDiverged(
-                            f"training diverged in epoch {epoch} at learning rate {learning_rate:g}: {_GIVE_UP} steps in "
-                            "a row had a loss or gradient that is not finite. Use a smaller learning_rate, a smaller "
+                            f"training diverged in epoch {epoch} at learning rate {learning_rate:g}: {_GIVE_UP} steps "
+                            "in a row had a loss or gradient that is not finite. Use a smaller learning_rate, a smaller "
                             "clip, or look at the data with pushforward.check."
                         )
                 skipped = int(course.skipped) - history.skipped_steps
@@ -207,10 +208,11 @@ def _prepare(
 
 def _rows_of(flow: Flow, name: str, x: Any, context_name: str, context: Any, weights: Any) -> Rows:
     events = as_rows(name, x, flow.shape)
-    if (context is None) != (flow.context_shape is None):
-        expected = "none (the flow is unconditional)" if flow.context_shape is None else f"shape {flow.context_shape}"
+    shape = flow.context_shape
+    if (context is None) != (shape is None):
+        expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"
         raise DataError(f"{context_name}: expected {expected}, got {'none' if context is None else 'one'}.")
-    contexts = None if context is None else as_rows(context_name, context, flow.context_shape)
+    contexts = None if context is None or shape is None else as_rows(context_name, context, shape)
     for part, values in ((context_name, contexts), ("weights", weights)):
         if values is not None and len(values) != len(events):
             raise DataError(f"{part}: expected {len(events)} rows as {name} has, got {len(values)}.")
@@ -228,8 +230,8 @@ def _flags(flow: Flow, chosen: PyTree[bool]) -> tuple[bool, ...]:
     flags = jax.tree.leaves(chosen)
     if jax.tree.structure(chosen) != jax.tree.structure(flow) or not all(isinstance(f, bool | np.bool_) for f in flags):
         raise ValueError(
-            "trainable: expected a tree of bools like pushforward.trainable(flow), got another structure. Edit that tree "
-            "with equinox.tree_at."
+            "trainable: expected a tree of bools like pushforward.trainable(flow), got another structure. Edit that "
+            "tree with equinox.tree_at."
         )
     if not any(flags):
         raise ValueError("trainable: expected at least one trained array, got none.")

@@ -77,7 +77,7 @@ def run_steps(
     scheduled: bool,
     averaged: bool,
     course: Course,
-    batches: tuple[Array | None, ...],
+    batches: tuple[Any, ...],
     n_steps: Array,
     plan: Plan,
     key: PRNGKeyArray,
@@ -99,10 +99,10 @@ def run_steps(
         The course, and the sum over the finite steps of the mean log-likelihood.
     """
 
-    def loss(weights: list[Array], rest: list[Array], rows: tuple[Array | None, ...], key: PRNGKeyArray) -> Array:
+    def loss(weights: list[Array], rest: list[Array], rows: tuple[Any, ...], key: PRNGKeyArray) -> Array:
         x, context, row_weights = rows
         flow = merge(weights, rest)
-        keys = jax.random.split(key, x.shape[0])
+        keys = jax.random.split(key, batches[0].shape[1])
         axes = (0, None if context is None else 0, 0)
         scores = jax.vmap(flow.score_one, axes)(x, context, keys)
         return -jnp.mean(scores if row_weights is None else row_weights * scores)
@@ -118,7 +118,7 @@ def run_steps(
         if scheduled:
             rate = cosine(plan, plan.first_step + index) * course.caution
             update = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, update)
-        weights = optax.apply_updates(course.weights, update)
+        weights: Any = optax.apply_updates(course.weights, update)
         rest, flow = course.rest, merge(weights, course.rest)
         if takes_part(flow, "refreshed"):
             weights, rest = merge.split(refresh(flow), jnp)
@@ -127,9 +127,7 @@ def run_steps(
             average = jax.tree.map(lambda a, w: plan.ema * a + (1.0 - plan.ema) * w, average, weights)
         caution, streak = jnp.minimum(1.0, course.caution * 1.02), jnp.zeros_like(course.streak)
         moved = Course(weights, rest, memory, average, caution, course.skipped, streak)
-        stayed = course._replace(
-            caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1
-        )
+        stayed = course._replace(caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1)
         course = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, stayed)
         return course, total + jnp.where(finite, -value, 0.0)
 
@@ -169,7 +167,7 @@ class Merge:
         return unflatten([next(moving) if flag else next(fixed) for flag in self.trained], self.static)
 
     def split(self, flow: Any, numbers: Any) -> tuple[list[Any], list[Any]]:
-        """A flow of this structure as its trained and its other arrays; `numbers` is jax.numpy, or NumPy on the host."""
+        """A flow as its trained and its other arrays; `numbers` is jax.numpy, or NumPy on the host."""
         arrays, _ = flatten(flow)
         trained = [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if flag]
         if self.shapes is not None:
@@ -188,8 +186,8 @@ def begin(
     # copies: the loop takes the memory of what it is given
     weights, rest = ([jnp.asarray(leaf) for leaf in part] for part in (weights, rest))
     average = [jnp.asarray(np.array(leaf)) for leaf in weights] if averaged else []
-    count = np.zeros((), np.int32)
-    return merge, Course(weights, rest, optimizer.init(weights), average, np.ones((), float_type(arrays)), count, count)
+    count, caution = jnp.asarray(np.zeros((), np.int32)), jnp.asarray(np.ones((), float_type(arrays)))
+    return merge, Course(weights, rest, optimizer.init(weights), average, caution, count, jnp.array(count))
 
 
 def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:

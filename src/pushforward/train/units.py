@@ -16,7 +16,7 @@ from pushforward.train.data import Rows, spline_bounds
 def initialised(flow: Flow, train: Rows) -> Flow:
     """The flow with everything that starts from data started, its context's standardisation included."""
     scaling, context = flow.context_scaling, train.context
-    if scaling is not None:
+    if scaling is not None and context is not None:
         scaling = scaling.initialised(context)
         context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
     if flow.embed is not None:
