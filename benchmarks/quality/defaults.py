@@ -5,7 +5,8 @@
     python benchmarks/quality/defaults.py --stage small      # tables of 142 to 1,437 rows
 
 Runs that are in `benchmarks/results/defaults.json` already are not made again; `defaults.md` is written from it
-after every run. Test rows are never seen by `fit`, which holds out its own validation rows as for any user. Likelihoods do not
+after every run. Test rows are never seen by `fit`, which holds out its own validation rows as for any user.
+Likelihoods do not
 depend on how busy the machine is; seconds do, so the tables count steps, and the milliseconds of a step are measured
 apart (`--stage cost`) in turn within one process.
 """

@@ -26,6 +26,7 @@ AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
 _EPOCH_STEPS = 10
 _TOTAL_STEPS = 6000
+_TOTAL_PASSES = 300
 _PATIENCE_STEPS = 1500
 _LEARNING_RATE = 5e-3
 _FULL_RATE_ROWS = 5000
@@ -65,7 +66,7 @@ def fit(
         validation: share of rows to hold out, or held-out rows: x, or (x, context) for a conditional flow. 0 holds out
             nothing: no early stopping.
         batch_size: rows in a step (fewer when there are fewer rows).
-        max_epochs: passes over the data; by default as many as make 6,000 steps. With few rows an epoch holds several
+        max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an epoch holds several
             passes, at least 10 steps.
         patience: epochs without a better held-out likelihood before training stops; by default 1,500 steps' worth.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, and below 5,000
@@ -111,7 +112,7 @@ def fit(
     pass_steps = len(train) // batch
     passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
     epoch_steps = pass_steps * passes
-    max_epochs = max_epochs or max(math.ceil(_TOTAL_STEPS / epoch_steps), 3)
+    max_epochs = max_epochs or max(math.ceil(min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps) / epoch_steps), 3)
     patience = patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
 
     flags = _flags(inner, trainable_filter(inner) if trainable is None else trainable)
@@ -143,9 +144,9 @@ def fit(
                     done, total = done + n_steps, total + float(part)
                     if int(course.streak) >= _GIVE_UP:
                         raise TrainingDiverged(
-                            f"training diverged in epoch {epoch} at learning rate {learning_rate:g}: {_GIVE_UP} steps "
-                            "in a row had a loss or gradient that is not finite. Use a smaller learning_rate, a smaller "
-                            "clip, or look at the data with pushforward.check."
+                            f"training diverged in epoch {epoch} at learning rate {learning_rate:g}: {_GIVE_UP} "
+                            "steps in a row had a loss or gradient that is not finite. Use a smaller learning_rate, a "
+                            "smaller clip, or look at the data with pushforward.check."
                         )
                 skipped = int(course.skipped) - history.skipped_steps
                 history.skipped_steps += skipped
