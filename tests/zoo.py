@@ -271,7 +271,7 @@ def _recipe_rows(quick: bool) -> list[Row]:
             rows.append(
                 Row(
                     f"{name} D={dim}" + (" context" if context else ""), lambda flow=flow: flow().bijection,
-                    r.tolerance, largest=largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.08,
+                    r.tolerance, largest=largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.04,
                     depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
                 )
             )  # fmt: skip

@@ -66,8 +66,8 @@ def fit(
         validation: share of rows to hold out, or held-out rows: x, or (x, context) for a conditional flow. 0 holds out
             nothing: no early stopping.
         batch_size: rows in a step (fewer when there are fewer rows).
-        max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an epoch holds several
-            passes, at least 10 steps.
+        max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an
+            epoch holds several passes, at least 10 steps.
         patience: epochs without a better held-out likelihood before training stops; by default 1,500 steps' worth.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, and below 5,000
             training rows less in proportion to their number, since few rows are over-fitted within few steps.
