@@ -192,7 +192,7 @@ def briefly_trained(figures: Any, trained: Any, x: np.ndarray, context: Any) -> 
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
         second = jax.tree.map(lambda v, g: 0.99 * v + 0.01 * g * g, second, gradient)
         leaves = jax.tree.map(
-            lambda w, m, v, s=step: w - 0.02 * (m / (1 - 0.9**s)) / (np.sqrt(v / (1 - 0.99**s)) + 1e-8),
+            lambda w, m, v, s=step: w - 0.01 * (m / (1 - 0.9**s)) / (np.sqrt(v / (1 - 0.99**s)) + 1e-8),
             leaves, first, second,
         )  # fmt: skip
         leaves = jax.tree.map(lambda new, old: np.asarray(new, old.dtype), leaves, first)
@@ -288,7 +288,7 @@ def norms(matrices: np.ndarray) -> np.ndarray:
 def condition_of(matrices: np.ndarray) -> np.ndarray:
     """(1 + greatest) / least singular value (N,): entries of a Jacobian err by eps, be they ever so small."""
     singular = np.linalg.svd(np.nan_to_num(np.asarray(matrices, np.float64)), compute_uv=False)
-    return (1 + singular[:, 0]) / np.maximum(singular[:, -1], 1e-300)
+    return (1 + singular[:, 0]) / np.maximum(singular[:, -1], 1e-200)
 
 
 def sizes(values: Any) -> np.ndarray:

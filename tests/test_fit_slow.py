@@ -43,18 +43,18 @@ def test_a_wide_gaussian_reaches_its_entropy(recipe):
     assert abs(nats(flow, test) + 1 + math.log(2 * math.pi) + 2 * math.log(100)) < 0.05
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_thirty_rows_in_five_dimensions_are_not_over_fitted(seed):
     """Held-out likelihood of the default flow at most 0.3 nat below that of the Gaussian fitted to the same 30 rows."""
     random = np.random.default_rng(seed)
-    mixing = np.eye(5) + 0.5 * np.tri(5, k=-1)
-    x, test = random.standard_normal((30, 5)) @ mixing.T, random.standard_normal((5000, 5)) @ mixing.T
+    scales = np.array([1.0, 2.0, 0.1, 30.0, 5.0])
+    x, test = random.standard_normal((30, 5)) * scales, random.standard_normal((5000, 5)) * scales
     flow, _ = pf.fit(pf.nsf(dim=5, key=seed), x, key=seed, progress=False)
     assert nats(flow, test) > gaussian_nats(Rows(x, None, None), Rows(test, None, None)) - 0.3
 
 
-def test_one_thread_and_many_agree():
-    """The same seed with another batching of the arithmetic: 1e-5 (here: the score of chunks of other sizes)."""
+def test_scores_of_rows_alone_and_together_agree():
+    """Another batch size is another order of sums: 1e-5."""
     flow, _ = pf.fit(
         pf.nsf(dim=2, width=16, n_layers=2, key=0), toy("moons", 2000), key=0, max_epochs=3, progress=False
     )

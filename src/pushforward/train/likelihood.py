@@ -69,8 +69,8 @@ def fit(
         max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an
             epoch holds several passes, at least 10 steps.
         patience: epochs without a better held-out likelihood before training stops; by default 1,500 steps' worth.
-        learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, and below 5,000
-            training rows less in proportion to their number, since few rows are over-fitted within few steps.
+        learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, times
+            (n / 5000)^1.25 for fewer than 5,000 training rows, which are over-fitted within few steps.
         optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is then validated and returned; or None.
@@ -108,7 +108,7 @@ def fit(
     batch = min(int(batch_size), len(train))
     history.batch_size = batch
     if learning_rate is None:
-        learning_rate = _LEARNING_RATE * min(1.0, len(train) / _FULL_RATE_ROWS)
+        learning_rate = _LEARNING_RATE * min(1.0, len(train) / _FULL_RATE_ROWS) ** 1.25
     pass_steps = len(train) // batch
     passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
     epoch_steps = pass_steps * passes
