@@ -44,7 +44,7 @@ FAULTS = (
                 "parameters = self.network(kept + jnp.sum(part), context, key=key)",
             ),
         ),
-        ("tests/test_battery.py", "-k", "row and Coupling and Affine and not Inverse"),
+        ("tests/test_battery.py", "-k", "test_row and Coupling and Affine"),
     ),
     Fault(
         "spline evaluated outside its box before the choice",
@@ -99,7 +99,7 @@ FAULTS = (
                 "return jnp.concatenate([x, jnp.zeros_like(context)])",
             ),
         ),
-        ("tests/test_battery.py", "-k", "row and Coupling and context and not image"),
+        ("tests/test_battery.py", "-k", "test_row and Coupling and with and context"),
     ),
 )
 

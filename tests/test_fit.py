@@ -430,10 +430,10 @@ def test_too_few_rows(n):
         fit(data(n))
 
 
-@pytest.mark.parametrize("n", [2, 3, 7, 19])
+@pytest.mark.parametrize("n", [3, 7, 19])
 def test_a_handful_of_rows_trains_with_a_warning(n):
     with pytest.warns(UserWarning, match="too few to hold some out"):
-        _, history = fit(data(n), validation=0.1, batch_size=n)
+        flow, history = fit(data(n), validation=0.1, batch_size=n)
     assert history.n_train == n
     assert np.isfinite(flow.log_prob(data(5))).all()
 

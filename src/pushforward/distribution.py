@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.fields import is_array, is_inexact
@@ -24,6 +24,9 @@ from pushforward.fields import is_array, is_inexact
 _ROWS = (1, 16, 64, 256, 512, 1024)
 _ROWS_ACCELERATOR = (*_ROWS, 4096, 16384)
 _MAX_ELEMENTS = 1 << 20
+
+
+Count = int | np.integer | tuple[int | np.integer, ...]
 
 
 class AbstractDistribution(eqx.Module):
@@ -43,7 +46,7 @@ class AbstractDistribution(eqx.Module):
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         """One sample and its log-density, without a second pass."""
 
-    def log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Array:
+    def log_prob(self, x: Any, context: Any = None) -> Array:
         """Log-density in nats, row by row.
 
         Args:
@@ -65,25 +68,20 @@ class AbstractDistribution(eqx.Module):
         """
         x = _check_event(x, self.shape)
         context = _check_context(context, self.context_shape)
-        lead = np.broadcast_shapes(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
+        lead = _broadcast(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
         arrays, static = flatten(self)
-        if _is_traced(*arrays, x, context):
-            events = (self.shape, self.context_shape)
-            return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
-        rows = [_rows(x, lead, self.shape), _rows(context, lead, self.context_shape)]
-        _check_finite("x", rows[0])
-        _check_finite("context", rows[1])
-        (scores,) = _run(arrays, static, "score", rows, math.prod(lead), math.prod(self.shape))
-        if (bad := np.flatnonzero(np.isnan(scores))).size:
-            raise NumericError(
-                f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may "
-                "lie outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
-            )
-        return jax.device_put(scores.reshape(lead))  # jnp.asarray would compile a copy for each new row count
+        if not _is_traced(*arrays, x, context):
+            dtype = float_type(arrays)
+            rows = [_rows(x, lead, self.shape, dtype), _rows(context, lead, self.context_shape, dtype)]
+            _check_finite("x", rows[0], x)
+            _check_finite("context", rows[1], context)
+            ran = _run(arrays, static, "score", rows, math.prod(lead), math.prod(self.shape))
+            if ran is not None:
+                return _scores(ran[0], lead)
+        events = (self.shape, self.context_shape)
+        return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
 
-    def sample(
-        self, n: int | tuple[int, ...] = (), *, key: PRNGKeyArray | int, context: ArrayLike | None = None
-    ) -> Array:
+    def sample(self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None) -> Array:
         """Independent samples.
 
         Args:
@@ -102,7 +100,7 @@ class AbstractDistribution(eqx.Module):
         return self.sample_and_log_prob(n, key=key, context=context)[0]
 
     def sample_and_log_prob(
-        self, n: int | tuple[int, ...] = (), *, key: PRNGKeyArray | int, context: ArrayLike | None = None
+        self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None
     ) -> tuple[Array, Array]:
         """Samples with their log-densities, from one pass. Arguments as for `sample`."""
         shape = _as_shape(n)
@@ -111,13 +109,16 @@ class AbstractDistribution(eqx.Module):
         lead = (*shape, *_lead(context, self.context_shape))
         size = math.prod(lead)
         arrays, static = flatten(self)
-        if _is_traced(*arrays, key, context):
+        ran = None
+        if not _is_traced(*arrays, key, context):
+            rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape, float_type(arrays))]
+            _check_finite("context", rows[1], context)
+            ran = _run(arrays, static, "draw", rows, size, math.prod(self.shape), key)
+        if ran is None:
             keys = _row_keys(key, jnp.arange(size)).reshape(lead)
             return _map_leading(self.draw_one, lead, (keys, context), ((), self.context_shape))
-        rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape)]
-        _check_finite("context", rows[1])
-        samples, scores = _run(arrays, static, "draw", rows, size, math.prod(self.shape), key)
-        if (bad := np.flatnonzero(np.isnan(samples.reshape(size, -1)).any(1))).size:
+        samples, scores = ran
+        if (bad := np.flatnonzero(np.isnan(samples.reshape(size, math.prod(self.shape))).any(1))).size:
             raise NumericError(
                 f"{bad.size} of {size} samples hold NaN, first at row {bad[0]}: a layer overflows there. "
                 "pushforward.check(flow) says more."
@@ -163,10 +164,13 @@ def _program(static: _Static, verb: str, arrays: list[Any], rows: list[Any], key
 
 def _run(
     arrays: list[Any], static: _Static, verb: str, rows: list[Any], size: int, event_size: int, key: Any = None
-) -> tuple[np.ndarray, ...]:
-    """Run a compiled program over all rows, in chunks padded to one of a few sizes."""
-    dtype = float_type(arrays)
-    rows = [row.astype(dtype) if row is not None and row.dtype.kind == "f" else row for row in rows]
+) -> tuple[np.ndarray, ...] | None:
+    """Run a compiled program over all rows, in chunks padded to one of a few sizes; None under somebody's trace."""
+    # what is kept in NumPy float64 goes in at the width that is in force, or a program of the other one is met
+    arrays = [
+        leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)) if isinstance(leaf, np.ndarray) else leaf
+        for leaf in arrays
+    ]
     sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
     limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
     sizes = [s for s in sizes if s <= limit] or [1]
@@ -175,7 +179,10 @@ def _run(
         here = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= here)
         chunk = [None if row is None else _pad(row[start : start + here], padded) for row in rows]
-        pieces.append((here, _program(static, verb, arrays, chunk, key)))
+        out = _program(static, verb, arrays, chunk, key)
+        if _is_traced(*out):  # concrete arrays inside somebody's jit: there the methods only map
+            return None
+        pieces.append((here, out))
     columns = zip(*(out for _, out in pieces), strict=True)
     counts = [here for here, _ in pieces]
     return tuple(
@@ -191,6 +198,15 @@ def _pad(rows: np.ndarray, size: int) -> np.ndarray:
     if len(rows) == 0:
         return np.zeros((size, *rows.shape[1:]), rows.dtype)
     return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
+
+
+def _scores(scores: np.ndarray, lead: tuple[int, ...]) -> Array:
+    if (bad := np.flatnonzero(np.isnan(scores))).size:
+        raise NumericError(
+            f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may "
+            "lie outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
+        )
+    return jax.device_put(scores.reshape(lead))  # jnp.asarray would compile a copy for each new row count
 
 
 def _check_event(x: Any, event: tuple[int, ...]) -> Any:
@@ -228,7 +244,7 @@ def float_type(arrays: list[Any]) -> np.dtype:
     return np.dtype(jnp.result_type(*types)) if types else np.dtype(jnp.result_type(float))
 
 
-def as_key(key: PRNGKeyArray | int) -> PRNGKeyArray:
+def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
     """A JAX key: ints are seeds, old-style raw keys are wrapped."""
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
@@ -237,11 +253,11 @@ def as_key(key: PRNGKeyArray | int) -> PRNGKeyArray:
     raise TypeError(f"key: expected an int or a JAX key (jax.random.key(0)), got {key!r}.")
 
 
-def _row_keys(key: PRNGKeyArray, indices: Array) -> PRNGKeyArray:
+def _row_keys(key: PRNGKeyArray, indices: Array) -> Array:
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices.astype(jnp.uint32))
 
 
-def _as_shape(n: int | tuple[int, ...]) -> tuple[int, ...]:
+def _as_shape(n: Count) -> tuple[int, ...]:
     shape = (n,) if isinstance(n, int | np.integer) and not isinstance(n, bool) else n
     if not isinstance(shape, tuple) or any(not isinstance(s, int | np.integer) or s < 0 for s in shape):
         raise ValueError(f"n: expected a number of samples (0 or more) or a tuple of such, got {n!r}.")
@@ -256,7 +272,10 @@ def _as_array(value: Any, name: str) -> Any:
         value = value.to_numpy()
     elif not isinstance(value, jax.Array | np.ndarray) and hasattr(value, "__dlpack__"):
         value = np.from_dlpack(value)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{name}: expected an array of numbers, got rows of unequal length ({error}).") from None
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
@@ -270,10 +289,22 @@ def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
     return () if value is None or event is None else value.shape[: value.ndim - len(event)]
 
 
-def _rows(value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None) -> np.ndarray | None:
+def _rows(value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None, dtype: np.dtype) -> np.ndarray | None:
     if value is None or event is None:
         return None
-    return np.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
+    with np.errstate(over="ignore"):  # a number beyond the type becomes infinite, and is then refused
+        rows = np.asarray(value, dtype)
+    return np.broadcast_to(rows, (*lead, *event)).reshape(math.prod(lead), *event)
+
+
+def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(x, context)
+    except ValueError:
+        raise ShapeError(
+            f"context: its leading axes {context} do not broadcast against those of x, {x}: pass one context, one for "
+            "each row, or put axes of one between (x[:, None])."
+        ) from None
 
 
 def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[Any, ...], events: tuple) -> Any:
@@ -286,12 +317,20 @@ def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[An
     return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
 
 
-def _check_finite(name: str, rows: np.ndarray | None) -> None:
+def _check_finite(name: str, rows: np.ndarray | None, given: Any) -> None:
+    """Refuse rows with NaN or infinite values; `given` is what they were before they took the flow's type."""
     if rows is None or np.isfinite(rows).all():
         return
+    given = np.asarray(given)
     flat = rows.reshape(len(rows), -1)
     bad = ~np.isfinite(flat)
     row, column = np.argwhere(bad)[0]
+    beyond = given[np.isfinite(given) & (np.abs(given) > np.finfo(rows.dtype).max)]
+    if beyond.size and np.isfinite(given).all():
+        raise DataError(
+            f"{name}: {beyond[0]} at row {row}, column {column} is beyond the range of {rows.dtype}, in which this "
+            "flow computes. Rescale the data, or use a float64 flow under jax.enable_x64(True)."
+        )
     raise DataError(
         f"{name}: expected finite numbers, got {flat[row, column]} at row {row}, column {column} "
         f"({int(bad.any(1).sum())} of {len(rows)} rows hold NaN or infinite values). Remove or fill them first."

@@ -1,16 +1,17 @@
 """A flow: a base distribution pushed through a bijection."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.compose import Standardise
 from pushforward.distribution import AbstractDistribution
-from pushforward.errors import ShapeError
+from pushforward.errors import DataError, ShapeError
 from pushforward.fields import trainable
 
 
@@ -62,6 +63,11 @@ class Flow(AbstractDistribution):
             raise ShapeError(f"base, bijection: expected one context shape, got {sorted(inner)}.")
         if embed is not None and context_shape is None:
             raise ShapeError("context_shape: expected the shape of the context that `embed` takes, got none.")
+        if embed is None and context_shape is not None and {tuple(context_shape)} != inner:
+            raise ShapeError(
+                f"context_shape: without an `embed` network it is that of base and bijection, {sorted(inner) or None}, "
+                f"got {context_shape}. Leave it out, or pass embed=."
+            )
         self.base, self.bijection, self.embed = base, bijection, embed
         self.shape = bijection.shape
         self.context_shape = context_shape if embed is not None else (inner.pop() if inner else None)
@@ -74,18 +80,26 @@ class Flow(AbstractDistribution):
                 f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape}."
             )
 
-    def given(self, context: ArrayLike) -> "Given":
+    def given(self, context: Any) -> "Given":
         """This flow at one context, as an ordinary unconditional distribution.
 
         Args:
             context: of shape `context_shape`.
         """
-        return Given(self, jnp.asarray(context))
+        context = jnp.asarray(context)
+        if not isinstance(context, jax.core.Tracer) and not jnp.isfinite(context).all():
+            place = int(jnp.argmin(jnp.isfinite(context.reshape(-1))))
+            value = context.reshape(-1)[place]
+            raise DataError(f"context: expected finite numbers, got {value} at column {place}. Correct it first.")
+        return Given(self, context)
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         context = self._embedded(context)
         z, log_det = self.bijection.inverse_and_log_det(x, _for(self.bijection, context), key=key)
-        return self.base.score_one(z, _for(self.base, context), None) + log_det
+        score = self.base.score_one(z, _for(self.base, context), None)
+        # At the edge of a support z and log_det are infinite against each other; the density there is zero.
+        nothing = jnp.isneginf(score) & ~jnp.isnan(log_det)
+        return jnp.where(nothing, -jnp.inf, score + log_det)
 
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         context = self._embedded(context)

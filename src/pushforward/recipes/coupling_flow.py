@@ -103,6 +103,8 @@ def coupling_stack(
     if context_dim is not None:
         check_count(context_dim=context_dim)
     check_choice("mixing", mixing, ("permutation", "lu"))
+    if dropout and not residual:
+        raise ValueError(f"dropout: expected residual=True with dropout={dropout}; plain conditioners have none.")
     law = transformer_named(transformer)
     n_transformed = (dim + 1) // 2
     layers: list[AbstractBijection] = []

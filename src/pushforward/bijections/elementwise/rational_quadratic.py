@@ -1,6 +1,6 @@
 """Monotone rational-quadratic splines: on the line with linear tails, and on the circle."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -164,8 +164,10 @@ def _wrap(angle: Array) -> Array:
     return angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi))
 
 
-def check_spline(n_bins: int, bound: float, min_bin: float, min_slope: float, max_ratio: float) -> None:
+def check_spline(n_bins: Any, bound: float, min_bin: float, min_slope: float, max_ratio: float) -> None:
     """Refuse the settings of a spline that cannot be built, in a sentence."""
+    if isinstance(n_bins, bool) or not isinstance(n_bins, int):
+        raise ValueError(f"n_bins: expected a whole number, got {n_bins!r}.")
     if n_bins < 2:
         raise ValueError(f"n_bins: expected at least 2, got {n_bins}. Use Affine where one bin is meant.")
     if not (np.isfinite(bound) and bound > 0):

@@ -252,6 +252,7 @@ def _backward_rule(
         knots = bins[: n - 1]
         g_slopes = jnp.where(knots == below, g_logit0[None], 0.0) + jnp.where(knots == index, g_logit1[None], 0.0)
     tail = width_shares.shape[1:]
+    g_value = _reduce(g_value[None], inside.shape)[0]
     return g_value, (_reduce(g_widths, tail), _reduce(g_heights, tail), _reduce(g_slopes, tail))
 
 
