@@ -95,6 +95,7 @@ CASES = {
     "vanishing scale": ("B.Affine(scale=0.0)", "ValueError", ("scale", "positive", "got 0.0", "singular")),
     "scale out of bounds": ("B.Affine(scale=1e3)", "ValueError", ("scale", "exp(+-5)", "1000.0")),
     "bound of scale": ("B.Affine(log_bound=0)", "ValueError", ("log_bound", "(0, 20]", "got 0", "singular")),
+    "bound of tails": ("B.SinhArcsinh(log_bound=6)", "ValueError", ("log_bound", "(0, 5]", "got 6", "overflow")),
     "slope of zero": ("B.LeakyReLU(slope=0.0)", "ValueError", ("slope", "positive", "0.0", "no bijection")),
     "one bin": ("B.RationalQuadraticSpline(1)", "ValueError", ("n_bins", "at least 2", "got 1", "Affine")),
     "no box": ("B.RationalQuadraticSpline(bound=0)", "ValueError", ("bound", "positive", "got 0")),

@@ -118,7 +118,8 @@ class AbstractDistribution(eqx.Module):
             keys = _row_keys(key, jnp.arange(size)).reshape(lead)
             return _map_leading(self.draw_one, lead, (keys, context), ((), self.context_shape))
         samples, scores = ran
-        if (bad := np.flatnonzero(np.isnan(samples.reshape(size, math.prod(self.shape))).any(1))).size:
+        flat = np.column_stack([samples.reshape(size, math.prod(self.shape)), scores])
+        if (bad := np.flatnonzero(np.isnan(flat).any(1))).size:
             raise NumericError(
                 f"{bad.size} of {size} samples hold NaN, first at row {bad[0]}: a layer overflows there. "
                 "pushforward.check(flow) says more."

@@ -161,7 +161,7 @@ class CircularSpline(AbstractBijection):
 
 
 def _wrap(angle: Array) -> Array:
-    return angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi))
+    return jnp.clip(angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi)), -np.pi, np.pi)
 
 
 def check_spline(n_bins: Any, bound: float, min_bin: float, min_slope: float, max_ratio: float) -> None:

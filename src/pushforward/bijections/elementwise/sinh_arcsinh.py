@@ -10,9 +10,12 @@ from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.affine import check_log_bound
 from pushforward.numerics import soft_clamp, zeros
 
+# arcsinh of 74: beyond that a skew only moves mass out of the floating-point range
+_SKEW_BOUND = 5.0
+
 
 class SinhArcsinh(AbstractBijection):
-    """Sinh-arcsinh map: x = sinh(t (arcsinh(z) + skew)), t = exp(b tanh(log_tail / b)).
+    """Sinh-arcsinh map: x = sinh(t (arcsinh(z) + s)), t = exp(b tanh(log_tail / b)), s = 5 tanh(skew / 5).
 
     For large |z| it grows like |z|^t: t > 1 makes the tails of the pushforward heavier, t < 1 lighter; `skew` moves
     mass to one side. Zero leaves are the identity. Evaluated through logarithms, so |z|^t overflows only where the
@@ -51,19 +54,21 @@ class SinhArcsinh(AbstractBijection):
 
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
+        if self.log_bound > 5:
+            raise ValueError(f"log_bound: expected a number in (0, 5], got {self.log_bound}: |z|^t would overflow.")
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
-        inner = jnp.exp(log_tail) * (jnp.arcsinh(z) + self.skew)
+        inner = jnp.exp(log_tail) * (jnp.arcsinh(z) + soft_clamp(self.skew, _SKEW_BOUND))
         return jnp.sinh(inner), log_tail + _log_cosh(inner) - _log_cosh(jnp.arcsinh(z))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
-        inner = jnp.exp(-log_tail) * jnp.arcsinh(x) - self.skew
+        inner = jnp.exp(-log_tail) * jnp.arcsinh(x) - soft_clamp(self.skew, _SKEW_BOUND)
         return jnp.sinh(inner), _log_cosh(inner) - _log_cosh(jnp.arcsinh(x)) - log_tail
 
 
