@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -161,7 +162,9 @@ class CircularSpline(AbstractBijection):
 
 
 def _wrap(angle: Array) -> Array:
-    return jnp.clip(angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi)), -np.pi, np.pi)
+    wrapped = angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi))
+    # rounding may pass the edge by an ulp; the step back must not touch the derivative, which is 1 everywhere
+    return wrapped + jax.lax.stop_gradient(jnp.clip(wrapped, -np.pi, np.pi) - wrapped)
 
 
 def check_spline(n_bins: Any, bound: float, min_bin: float, min_slope: float, max_ratio: float) -> None:
