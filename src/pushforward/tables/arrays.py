@@ -54,6 +54,7 @@ def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
             numeric = {name: member for name, member in members.items() if name != _NAMES}
             arrays = {name: _member(path, archive, member) for name, member in numeric.items()}
             names = _stored_names(path, archive, members[_NAMES]) if _NAMES in members else None
+    # zipfile answers an unknown compression method with NotImplementedError and an encrypted member with RuntimeError
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:
         raise TableError(f"{path}: the file is no readable NPZ archive ({fault}): write it again.") from fault
     if len(arrays) == 1:
