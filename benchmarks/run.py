@@ -1,4 +1,4 @@
-"""All benchmarks by one command: `python benchmarks/run.py [--only speed|fit|compile] [--quick]`.
+"""All benchmarks by one command: `python benchmarks/run.py [--only speed|fit|compile|growth] [--quick]`.
 
 Makes the environments if they are not there, measures, and writes `benchmarks/results/<name>.json` and `.md`. With
 `--quick` everything runs once and briefly, into `benchmarks/results/quick/`: a check that it works, not a measurement.
@@ -13,23 +13,25 @@ import sys
 import compile_times
 import environments
 import fit
+import growth
 import speed
 import tables
 from driver import WORKERS, library, say, write_json
-from workloads import FIT_BAR, RECIPES, WORKLOADS
+from workloads import FIT_BAR, QUICK, RECIPES
 
+PARTS = ("speed", "fit", "compile", "growth")
 RESULTS = environments.HERE / "results"
 QUIET_LOAD = 0.25  # of one core, averaged over a minute: above it, the figures are not to be trusted
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Speed, whole fits and compilation beside other libraries.")
-    parser.add_argument("--only", choices=("speed", "fit", "compile"), action="append", help="run just this part")
+    parser = argparse.ArgumentParser(description="Speed, whole fits, compilation and growth beside other libraries.")
+    parser.add_argument("--only", choices=PARTS, action="append", help="run just this part")
     parser.add_argument("--quick", action="store_true", help="once and briefly: does it work?")
     parser.add_argument("--peers", help="comma-separated libraries beside ours (default: all)")
-    parser.add_argument("--rounds", type=int, help="rounds of speed and compile (default 9 and 3; quick 1)")
+    parser.add_argument("--rounds", type=int, help="rounds of speed, growth and compile (default 9, 9, 3; quick 1)")
     options = parser.parse_args()
-    parts = options.only or ["speed", "fit", "compile"]
+    parts = options.only or list(PARTS)
 
     workers, failed, versions = _prepare(options.peers, with_peers=parts != ["compile"])
     load = os.getloadavg()[0]
@@ -70,11 +72,16 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
     quick = options.quick
     if part == "speed":
         if quick:
-            small = tuple(workload for workload in WORKLOADS if workload.dim == 2)
-            result = speed.run(workers, failed, options.rounds or 1, visit=0.02, workloads=small)
+            result = speed.run(workers, failed, options.rounds or 1, visit=0.02, workloads=QUICK)
         else:
             result = speed.run(workers, failed, options.rounds or 9)
         return "Speed", result, tables.speed
+    if part == "growth":
+        if quick:
+            result = growth.run(workers, failed, options.rounds or 1, visit=0.02, dims=growth.DIMS[:3])
+        else:
+            result = growth.run(workers, failed, options.rounds or 9)
+        return "Growth of the sampling time", result, tables.growth
     if part == "fit":
         result = fit.run(workers, failed, seeds=1 if quick else 3, budget=8.0 if quick else 60.0, default_only=quick)
         return "Whole fits on 2-D data", result | {"bar": FIT_BAR}, tables.fit

@@ -1,19 +1,17 @@
 """Speed beside the peers: every workload, every operation, all libraries taking turns within each round."""
 
 import contextlib
-import statistics
 
-from driver import Worker, WorkerError, library, not_installed, ratio_by_round, rotated, say, spread
-from workloads import LOG_PROB, LOG_PROB_IN_JIT, PRODUCTS, PRODUCTS_BAR, WORKLOADS, Workload
-
-_VISIT_SECONDS = 0.4  # how long a worker is timed before the next one has its turn
+from driver import Worker, WorkerError, library, not_installed, say
+from turns import VISIT_SECONDS, note, opened, ratio, take_turns
+from workloads import LOG_PROB_IN_JIT, WORKLOADS, OwnRatio, Workload
 
 
 def run(
     workers: list[str],
     failed: dict[str, str],
     rounds: int,
-    visit: float = _VISIT_SECONDS,
+    visit: float = VISIT_SECONDS,
     workloads: tuple[Workload, ...] = WORKLOADS,
 ) -> dict:
     """Rows of results, one for each workload and operation, and what failed."""
@@ -27,17 +25,10 @@ def run(
 
 def _workload_rows(workload: Workload, names: list[str], failures: list[dict], rounds: int, visit: float) -> list[dict]:
     with contextlib.ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-        for name in names:
-            try:
-                worker = stack.enter_context(Worker(name))
-                worker.operations = worker.ask("build", workload=workload.to_dict())["operations"]
-                workers[name] = worker
-            except WorkerError as error:
-                _note(failures, name, f"{workload.name}: build", error)
+        workers = opened(names, workload, failures, stack)
         rows = [_row(workload, operation, workers, failures, rounds, visit) for operation in workload.operations]
-        if "ours" in workers and LOG_PROB in workload.operations:
-            rows.append(_products_row(workload, workers["ours"], failures, rounds, visit))
+        if "ours" in workers:
+            rows += [_own_row(workload, own, workers["ours"], failures, rounds, visit) for own in workload.own]
     return [row for row in rows if row["libraries"]]
 
 
@@ -45,68 +36,46 @@ def _row(
     workload: Workload, operation: str, workers: dict[str, Worker], failures: list[dict], rounds: int, visit: float
 ) -> dict:
     """One operation of one workload: times of all libraries, and the ratios to ours."""
-    first, repeats = {}, {}
-    for name, worker in workers.items():
-        if operation == LOG_PROB_IN_JIT and operation not in worker.operations:
-            continue  # an operation that only JAX libraries have
-        try:
-            first[name] = worker.ask("first", operation=operation)
-            repeats[name] = _repeats(worker, operation, visit)
-        except WorkerError as error:
-            first.pop(name, None)
-            _note(failures, name, f"{workload.name}: {operation}", error)
-    times: dict[str, list[float]] = {name: [] for name in first}
-    for turn in range(rounds):
-        for name in rotated(list(times), turn):
-            taken = workers[name].ask("time", operation=operation, repeats=repeats[name])
-            times[name].append(statistics.median(taken))
+
+    def failed(name: str, error: WorkerError) -> None:
+        note(failures, name, f"{workload.name}: {operation}", error)
+
+    asked = {
+        name: (worker, operation)
+        for name, worker in workers.items()
+        if operation != LOG_PROB_IN_JIT or operation in worker.operations  # only the JAX libraries have that one
+    }
+    timed = take_turns(asked, rounds, visit, failed)
     row: dict = {"workload": workload.name, "settings": workload.to_dict(), "operation": operation, "libraries": {}}
-    row["settings"].pop("bars")
-    row["settings"].pop("operations")
-    for name, taken in times.items():
-        entry = {"seconds": spread(taken), "first_call_seconds": first[name], "calls_a_round": repeats[name]}
-        if "ours" in times and name != "ours":
-            entry["ratio_to_ours"] = ratio_by_round(taken, times["ours"])
+    for name, times in timed.items():
+        entry = times.entry()
+        if "ours" in timed and name != "ours":
+            entry["ratio_to_ours"] = ratio(times, timed["ours"])
         row["libraries"][library(name)] = entry
-    peers = {name: statistics.median(taken) for name, taken in times.items() if name != "ours"}
+    peers = {name: times.median() for name, times in timed.items() if name != "ours"}
     if peers:
         best = min(peers, key=peers.get)
         row["best_peer"] = library(best)
-        if "ours" in times:
-            row["ratio"] = ratio_by_round(times[best], times["ours"])
+        if "ours" in timed:
+            row["ratio"] = ratio(timed[best], timed["ours"])
     row["bar"], row["reach"] = workload.bars.get(operation, (None, None))
     return row
 
 
-def _products_row(workload: Workload, ours: Worker, failures: list[dict], rounds: int, visit: float) -> dict:
-    """log_prob beside its bare matrix products, both of this library."""
-    row: dict = {"workload": workload.name, "operation": "log_prob / bare products", "libraries": {}}
-    try:
-        ours.ask("first", operation=PRODUCTS)
-        repeats = {operation: _repeats(ours, operation, visit) for operation in (LOG_PROB, PRODUCTS)}
-        times: dict[str, list[float]] = {operation: [] for operation in repeats}
-        for turn in range(rounds):
-            for operation in rotated(list(repeats), turn):
-                taken = ours.ask("time", operation=operation, repeats=repeats[operation])
-                times[operation].append(statistics.median(taken))
-    except WorkerError as error:
-        _note(failures, "ours", f"{workload.name}: bare products", error)
+def _own_row(workload: Workload, own: OwnRatio, ours: Worker, failures: list[dict], rounds: int, visit: float) -> dict:
+    """One operation of this library beside another."""
+
+    def failed(operation: str, error: WorkerError) -> None:
+        note(failures, "ours", f"{workload.name}: {own.name} ({operation})", error)
+
+    row: dict = {"workload": workload.name, "operation": own.name, "libraries": {}}
+    timed = take_turns({what: (ours, what) for what in (own.numerator, own.denominator)}, rounds, visit, failed)
+    if len(timed) < 2:
         return row
-    row["libraries"] = {"pushforward": {"seconds": spread(times[LOG_PROB])}}
-    row["products_seconds"] = spread(times[PRODUCTS])
-    row["ratio"] = ratio_by_round(times[LOG_PROB], times[PRODUCTS])
-    row["at_most"] = True
-    # In the plane the products are too small to be a measure: the ratio is shown without a bar.
-    row["bar"], row["reach"] = PRODUCTS_BAR if workload.dim > 2 else (None, None)
+    above, below = timed[own.numerator], timed[own.denominator]
+    row["libraries"] = {"pushforward": above.entry()}
+    row["denominator"] = {"operation": own.denominator, **below.entry()}
+    row["ratio"] = ratio(above, below)
+    row["at_most"] = own.at_most
+    row["bar"], row["reach"] = own.bar or (None, None)
     return row
-
-
-def _repeats(worker: Worker, operation: str, visit: float) -> int:
-    """How many calls fill a visit."""
-    once = statistics.median(worker.ask("time", operation=operation, repeats=3))
-    return max(3, min(300, round(visit / once)))
-
-
-def _note(failures: list[dict], name: str, where: str, error: WorkerError) -> None:
-    failures.append({"library": library(name), "where": where, "reason": str(error)})
-    say(f"  {library(name)} failed at {where}: {error}")

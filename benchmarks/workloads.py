@@ -1,15 +1,18 @@
 """What is timed: the table of workloads. A new row here is all that a new benchmark of an existing family needs.
 
 `family` is the name that every worker's table of builders uses; a worker that lacks it reports so. `bars` are ratios
-best peer / ours: (what we hold ourselves to, what we reach for).
+best peer / ours: (what we hold ourselves to, what we reach for). `own` are ratios of two operations of ours.
 """
 
 import dataclasses
 
-LOG_PROB, TRAINING_STEP, SAMPLE, PRODUCTS = "log_prob", "training_step", "sample", "products"
+LOG_PROB, TRAINING_STEP, SAMPLE = "log_prob", "training_step", "sample"
 # Only the JAX libraries have it: scoring inside a program that the caller compiles, on rows that lie on the device.
 LOG_PROB_IN_JIT = "log_prob_in_jit"
 OPERATIONS = (LOG_PROB, LOG_PROB_IN_JIT, TRAINING_STEP, SAMPLE)
+# Of ours alone: the conditioners' matrix products and nothing else; sampling, and value and gradient through it, inside
+# a program that the caller compiles; a training step whose sequential direction makes one pass a dimension.
+PRODUCTS, SAMPLE_IN_JIT, SAMPLE_GRADIENT, D_PASS_STEP = "products", "sample_in_jit", "sample_gradient", "d_pass_step"
 
 # log_prob time / time of its bare matrix products: (at most, reach for).
 PRODUCTS_BAR = (2.0, 1.3)
@@ -17,6 +20,17 @@ PRODUCTS_BAR = (2.0, 1.3)
 COMPILE_BAR = (5.0, 2.0)
 # Whole fit on 2-D data, best peer / ours: (at least, reach for).
 FIT_BAR = (2.0, 5.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnRatio:
+    """Time of one operation of ours / time of another, of the same flow; `bar` as for a workload."""
+
+    name: str
+    numerator: str
+    denominator: str
+    bar: tuple[float, float] | None = None
+    at_most: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +47,97 @@ class Workload:
     n_bins: int = 8
     operations: tuple[str, ...] = OPERATIONS
     bars: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    own: tuple[OwnRatio, ...] = ()
 
     def to_dict(self) -> dict:
-        """Plain values, as they go to a worker and into the results."""
-        return dataclasses.asdict(self)
+        """The configuration as plain values, as it goes to a worker and into the results."""
+        return {
+            key: value for key, value in dataclasses.asdict(self).items() if key not in ("operations", "bars", "own")
+        }
 
 
-def _pair(family: str, wide: dict[str, tuple[float, float]], small: dict[str, tuple[float, float]]) -> list[Workload]:
-    """The two sizes at which every family is timed: a table of 43 columns, and the plane."""
+_TO_PRODUCTS = OwnRatio("log_prob / bare products", LOG_PROB, PRODUCTS, PRODUCTS_BAR)
+
+
+def _sampling_to_scoring(at_most: float, reach: float) -> OwnRatio:
+    return OwnRatio("sample / log_prob", SAMPLE, LOG_PROB, (at_most, reach))
+
+
+def _pair(
+    family: str,
+    wide: dict[str, tuple[float, float]],
+    small: dict[str, tuple[float, float]],
+    own: tuple[OwnRatio, ...] = (),
+) -> list[Workload]:
+    """The two sizes at which most families are timed: a table of 43 columns, and the plane.
+
+    In the plane our own ratios are shown without a bar: the products there are too small to be a measure.
+    """
+    own = (_TO_PRODUCTS, *own)
+    bare = tuple(dataclasses.replace(ratio, bar=None) for ratio in own)
     return [
-        Workload(f"{family}-43", family, dim=43, batch=512, width=256, bars=wide),
-        Workload(f"{family}-2", family, dim=2, batch=256, width=64, bars=small),
+        Workload(f"{family}-43", family, dim=43, batch=512, width=256, bars=wide, own=own),
+        Workload(f"{family}-2", family, dim=2, batch=256, width=64, bars=small, own=bare),
     ]
 
 
+_IN_THE_PLANE = {LOG_PROB: (1.1, 2.0), TRAINING_STEP: (1.0, 1.5)}
+
 WORKLOADS: tuple[Workload, ...] = (
-    *_pair(
-        "nsf",
-        {LOG_PROB: (1.5, 2.5), TRAINING_STEP: (1.3, 2.0)},
-        {LOG_PROB: (1.1, 2.0), TRAINING_STEP: (1.0, 1.5)},
-    ),
+    *_pair("nsf", {LOG_PROB: (1.5, 2.5), TRAINING_STEP: (1.3, 2.0)}, _IN_THE_PLANE),
     *_pair("real_nvp", {}, {}),
+    *_pair(
+        "maf",
+        {SAMPLE: (10.0, 20.0), LOG_PROB: (1.1, 1.4), TRAINING_STEP: (1.1, 1.4)},
+        _IN_THE_PLANE,
+        own=(
+            _sampling_to_scoring(2.5, 1.5),
+            OwnRatio("value and gradient through sampling / sampling", SAMPLE_GRADIENT, SAMPLE_IN_JIT, (6.0, 4.0)),
+        ),
+    ),
+    *_pair("nsf_ar", {SAMPLE: (10.0, 25.0), LOG_PROB: (2.0, 2.5), TRAINING_STEP: (1.5, 2.2)}, _IN_THE_PLANE),
+    Workload(
+        "maf-256",
+        "maf",
+        dim=256,
+        batch=256,
+        width=1024,
+        n_layers=2,
+        operations=(LOG_PROB, SAMPLE),
+        bars={SAMPLE: (30.0, 60.0)},
+        own=(_TO_PRODUCTS, _sampling_to_scoring(6.0, 3.0)),
+    ),
+    # Likelihood is the sequential direction of this one.
+    Workload(
+        "iaf-43",
+        "iaf",
+        dim=43,
+        batch=512,
+        width=256,
+        operations=(TRAINING_STEP,),
+        own=(OwnRatio("training step in D passes / ours", D_PASS_STEP, TRAINING_STEP, at_most=False),),
+    ),
 )
 
+
+def _quick() -> tuple[Workload, ...]:
+    """One workload of every family, the smallest, cut down where even that is large."""
+    smallest: dict[str, Workload] = {}
+    for workload in sorted(WORKLOADS, key=lambda workload: workload.dim):
+        smallest.setdefault(workload.family, workload)
+    return tuple(
+        workload
+        if workload.dim == 2
+        else dataclasses.replace(workload, name=f"{workload.family}-4", dim=4, batch=64, width=32)
+        for workload in smallest.values()
+    )
+
+
+QUICK: tuple[Workload, ...] = _quick()
+
 # Recipes whose compilation is timed, and in how many dimensions.
-RECIPES: tuple[str, ...] = ("elementwise_flow", "nice", "real_nvp", "nsf", "coupling_flow")
+RECIPES: tuple[str, ...] = (
+    *("elementwise_flow", "nice", "real_nvp", "nsf", "coupling_flow"),
+    *("made", "made_mog", "maf", "maf_mog", "iaf", "nsf_ar", "bnaf", "transformer_flow", "autoregressive_flow"),
+)
 RECIPE_DIMS: tuple[int, ...] = (2, 43)

@@ -48,6 +48,59 @@ CASES = {
         "ShapeError",
         ("contexts", "(2,)", "(3,)", "one context_shape"),
     ),
+    # autoregressive layers and their networks
+    "order that is no permutation": (
+        "masked(3, order=(0, 0, 1))",
+        "ShapeError",
+        ("order", "permutation of 0..2", "[0, 0, 1]"),
+    ),
+    "masked network without its context": (
+        "masked(3, context_size=2)(np.ones(3))",
+        "ShapeError",
+        ("context", "(2,)", "none", "context="),
+    ),
+    "heads that do not divide": (
+        "pf.networks.CausalAttention(3, 2, width=8, depth=1, n_heads=3, key=key)",
+        "ValueError",
+        ("n_heads", "8", "3"),
+    ),
+    "network of another law": (
+        "B.MaskedAutoregressive('rational_quadratic', masked(3))",
+        "ShapeError",
+        ("network", "(23, 3)", "(2, 3)"),
+    ),
+    "unknown method": (
+        "B.MaskedAutoregressive('affine', masked(3), method='fast')",
+        "ValueError",
+        ("method", "cached", "'fast'"),
+    ),
+    "negative tolerance": (
+        "B.MaskedAutoregressive('affine', masked(3), tolerance=-1.0)",
+        "ValueError",
+        ("tolerance", "-1.0"),
+    ),
+    "sweeps that do not settle": (
+        "unsettled.forward_by_sweeps(np.ones(3))",
+        "InverseError",
+        ("settle", "max_sweeps=1", "4 sweeps"),
+    ),
+    "block network without units": (
+        "B.BlockAutoregressive(2, n_units=0, key=key)",
+        "ShapeError",
+        ("n_units", "at least 1", "0"),
+    ),
+    "mixture of nothing": ("B.MixtureNormal(0)", "ValueError", ("n_components", "at least 1", "0")),
+    "unknown conditioner": (
+        "pf.autoregressive_flow(2, conditioner='rnn', key=0)",
+        "ValueError",
+        ("conditioner", "attention", "'rnn'"),
+    ),
+    "residual attention": (
+        "pf.autoregressive_flow(2, conditioner='attention', residual=True, key=0)",
+        "ValueError",
+        ("residual", "False", "True"),
+    ),
+    "unknown order": ("pf.maf(2, order='zigzag', key=0)", "ValueError", ("order", "reverse", "'zigzag'")),
     # compositions
     "empty chain": ("B.Chain([])", "ShapeError", ("bijections", "at least one", "[]", "Reshape")),
     "chain of unlike shapes": ("B.Chain([layer, B.Affine()])", "ShapeError", ("bijections", "(2,)", "()", "Split")),
@@ -254,6 +307,9 @@ def scope():
     def network(*sizes, **options):
         return pf.networks.MLP(*sizes, **{"width": 4, "depth": 1, "key": key, **options})
 
+    def masked(dim, **options):
+        return pf.networks.MaskedMLP(dim, 2, **{"width": 4, "depth": 1, "key": key, **options})
+
     def conditional(size):
         return B.Conditional(layer, network(size, (4,)), (size,))
 
@@ -262,6 +318,7 @@ def scope():
     normal = pf.bases.Normal
     return {
         "np": np, "pf": pf, "B": B, "key": key, "layer": layer, "network": network, "conditional": conditional,
+        "masked": masked, "unsettled": B.MaskedAutoregressive("affine", masked(3), max_sweeps=1),
         "FreeScale": FreeScale, "flow": pf.Flow(normal((2,)), layer), "line": pf.elementwise_flow(dim=1, key=0),
         "given": pf.real_nvp(dim=2, context_dim=3, key=0, **small), "broken": pf.Flow(normal((2,)), broken),
         "positive": pf.Flow(normal((1,)), B.Elementwise(B.Exp(), (1,))),

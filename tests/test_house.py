@@ -13,9 +13,9 @@ LONGEST_FILE = 350
 
 # A room is a file or folder of src/pushforward, or of bijections/. It may import rooms of lower floors only.
 FLOORS = (
-    ("errors", "_version"),
+    ("errors", "_version", "atomic_write"),
     ("fields", "numerics"),
-    ("bijection",),
+    ("bijection", "fixed_point", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),
     ("state",),
     ("bijections",),

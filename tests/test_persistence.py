@@ -18,12 +18,12 @@ import safetensors.numpy
 import pushforward as pf
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Chain, Elementwise, Standardise
-from pushforward.distribution import _program, flatten
 from pushforward.errors import ModelFileError
 from pushforward.persistence import files as files_room
 from pushforward.persistence import load, read_notes, save
 from pushforward.persistence.container import Spec, pack, read
 from pushforward.persistence.tree import registry
+from pushforward.programs import _program, flatten
 
 CONTEXT = 2
 SIZES = {"width": 8, "depth": 1, "n_layers": 2}

@@ -30,6 +30,7 @@ TOLERANCES = {
     "exact": Tolerance(4, 1e-15, 1e-15, "moves numbers about, or adds one: a rounding or two"),
     "elementary": Tolerance(20, 1e-12, 1e-12, "a few elementary functions, each within some ulp"),
     "linear": Tolerance(50, 1e-10, 1e-10, "D products summed, then the scales of a few layers"),
+    "root": Tolerance(50, 1e-8, 1e-8, "a root found to the last place of x, where rounding of the map lets it"),
     "spline": Tolerance(50, 1e-9, 1e-8, "bins down to 1e-3 of the box: a secant is known to 1e3 eps"),
 }
 

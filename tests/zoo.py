@@ -16,6 +16,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
     Affine,
+    BlockAutoregressive,
     Chain,
     CircularSpline,
     Conditional,
@@ -24,6 +25,9 @@ from pushforward.bijections import (
     Exp,
     Inverse,
     LeakyReLU,
+    MaskedAutoregressive,
+    MixtureLogistic,
+    MixtureNormal,
     Permutation,
     RationalQuadraticSpline,
     Repeat,
@@ -40,10 +44,11 @@ from pushforward.bijections import (
     checkerboard,
     halves,
     n_parameters,
+    transformer_named,
 )
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import count_parameters
-from pushforward.networks import MLP
+from pushforward.networks import MLP, CausalAttention, MaskedMLP
 
 CONTEXT_DIM = 2
 LINE, POSITIVE, UNIT, OPEN, CIRCLE = "line", "positive", "(0, 1)", "(-1, 1)", "circle"
@@ -113,6 +118,8 @@ SCALARS: dict[str, Scalar] = {
     "SinhArcsinh": Scalar(SinhArcsinh, "elementary", largest=1e3, coupled_largest=10.0, is_identity=True),
     "RationalQuadraticSpline": Scalar(RationalQuadraticSpline, "spline", places=BOX, is_identity=True),
     "CircularSpline": Scalar(CircularSpline, "spline", CIRCLE, CIRCLE, float(np.pi), places=TURN, is_identity=True),
+    "MixtureLogistic": Scalar(lambda: MixtureLogistic(3), "root", largest=1e3, coupled_largest=10.0),
+    "MixtureNormal": Scalar(lambda: MixtureNormal(3), "root", largest=1e3, coupled_largest=10.0),
     "Exp": Scalar(Exp, "elementary", LINE, POSITIVE, 80.0),
     "Softplus": Scalar(Softplus, "elementary", LINE, POSITIVE, 80.0),
     "Sigmoid": Scalar(Sigmoid, "elementary", LINE, UNIT, 80.0),
@@ -128,6 +135,39 @@ def _coupling(transformer: AbstractBijection, mask: np.ndarray, context: int = 0
     kept, moved = int((~mask).sum()), int(mask.sum())
     network = _network(kept, (n_parameters(transformer), moved), context)
     return Coupling(transformer, mask, network, context_shape=(context,) if context else None)
+
+
+def _autoregressive(
+    transformer: AbstractBijection | str,
+    order: tuple[int, ...],
+    context: int = 0,
+    method: str | None = None,
+    **options: Any,
+) -> MaskedAutoregressive:
+    transformer = transformer_named(transformer)
+    network = MaskedMLP(
+        len(order),
+        n_parameters(transformer),
+        order=order,
+        context_size=context,
+        key=jax.random.key(3),
+        **{"width": 8, "depth": 1, **options},
+    )
+    return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method=method)
+
+
+def _attention(transformer: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+    law = transformer_named(transformer)
+    network = CausalAttention(
+        dim, n_parameters(law), width=8, depth=2, n_heads=2, context_size=context, key=jax.random.key(3), **options
+    )
+    return MaskedAutoregressive(law, network, context_shape=(context,) if context else None, method="cached")
+
+
+def _in_order(order: tuple[int, ...], token_size: int = 1) -> np.ndarray:
+    """Who depends on whom: each on itself and on all of lower rank."""
+    ranks = np.argsort(order) // token_size
+    return (ranks[:, None] > ranks[None, :]) | np.eye(len(order), dtype=bool)
 
 
 def _conditional(layer: AbstractBijection) -> Conditional:
@@ -163,6 +203,61 @@ def _scalar_rows() -> list[Row]:
                 )
             )  # fmt: skip
     return rows
+
+
+def _autoregressive_rows() -> list[Row]:
+    """Orders, contexts, methods and laws; the grid of sizes is in test_autoregressive.py."""
+    spline = RationalQuadraticSpline(4)
+    mixed, natural = (1, 2, 0), (0, 1, 2, 3)
+    return [
+        Row(
+            "MaskedAutoregressive", lambda: _autoregressive("affine", mixed, depth=2), "linear",
+            depends=_in_order(mixed), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive with context", lambda: _autoregressive(spline, natural, CONTEXT_DIM), "spline",
+            places=BOX, depends=_in_order(natural), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive sequential", lambda: _autoregressive("affine", mixed, method="sequential"), "linear",
+            depends=_in_order(mixed), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive jacobi", lambda: _autoregressive("affine", mixed, CONTEXT_DIM, method="jacobi"),
+            "linear", depends=_in_order(mixed), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive residual", lambda: _autoregressive("affine", natural, residual=True), "linear",
+            depends=_in_order(natural), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive D=1 context", lambda: _autoregressive("affine", (0,), CONTEXT_DIM), "linear",
+            is_identity=True,
+        ),
+        Row(
+            "Inverse[MaskedAutoregressive]",
+            lambda: Inverse(_autoregressive(spline, natural, CONTEXT_DIM, residual=True)), "spline", places=BOX,
+            depends=_in_order(natural), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive attention", lambda: _attention("affine", 4, CONTEXT_DIM), "linear",
+            depends=_in_order(natural), is_identity=True, largest_gradient=1e3,
+        ),
+        Row(
+            "MaskedAutoregressive attention tokens", lambda: _attention("affine", 3, token_size=2), "linear",
+            depends=_in_order((0, 1, 2), 2), is_identity=True, largest_gradient=1e3,
+        ),
+        Row(
+            "BlockAutoregressive",
+            lambda: BlockAutoregressive(3, n_units=3, depth=2, order=mixed, key=jax.random.key(2)), "root",
+            depends=_in_order(mixed), largest=1e3,
+        ),
+        Row(
+            "BlockAutoregressive with context",
+            lambda: BlockAutoregressive(2, n_units=3, depth=1, context_dim=CONTEXT_DIM, key=jax.random.key(2)), "root",
+            depends=_in_order((0, 1)), largest=1e3,
+        ),
+    ]  # fmt: skip
 
 
 def _standardise() -> Standardise:
@@ -212,6 +307,7 @@ def _layer_rows() -> list[Row]:
             lambda: Repeat([Chain([PLU(2, key=jax.random.key(i)), _coupling(affine(), halves(2))]) for i in range(2)]),
             "linear",
         ),
+        *_autoregressive_rows(),
         Row("Reshape", lambda: Reshape(_coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
         Row("Squeeze", lambda: Squeeze(_coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
             is_identity=True),
@@ -237,6 +333,7 @@ class Recipe:
     places: tuple[float, ...] = ()
     is_identity: bool = True
     is_elementwise: bool = False
+    largest: float = 1e30
 
 
 RECIPES: dict[str, Recipe] = {
@@ -246,7 +343,21 @@ RECIPES: dict[str, Recipe] = {
     "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2}, BOX),
     "nsf lu": Recipe(pf.nsf, "spline", {"n_layers": 2, "mixing": "lu"}, BOX, is_identity=False),
     "nsf residual": Recipe(pf.nsf, "spline", {"n_layers": 2, "residual": True, "dropout": 0.2, "depth": 1}, BOX),
-    "coupling_flow": Recipe(pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}),
+    "made": Recipe(pf.made, "linear", {}),
+    "made_mog": Recipe(pf.made_mog, "root", {"n_components": 3}, is_identity=False, largest=1e3),
+    "maf": Recipe(pf.maf, "linear", {"n_layers": 2}),
+    "maf_mog": Recipe(pf.maf_mog, "root", {"n_layers": 1, "n_components": 3}, is_identity=False, largest=1e3),
+    "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}),
+    "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2}, BOX),
+    "bnaf": Recipe(pf.bnaf, "root", {"n_layers": 2, "n_units": 2, "width": None}, is_identity=False, largest=1e3),
+    "transformer_flow": Recipe(pf.transformer_flow, "linear", {"n_layers": 2, "depth": 1}),
+    "autoregressive_flow": Recipe(
+        pf.autoregressive_flow,
+        "linear",
+        {"n_layers": 2, "transformer": "sinh_arcsinh", "order": "random"},
+        largest=10.0,
+    ),
+    "coupling_flow": Recipe(pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0),
 }
 
 # Every dimension, without and with context; the quick runs of the two types share them, the slow ones have the rest.
@@ -265,13 +376,13 @@ def _recipe_rows(quick: bool) -> list[Row]:
         for dim, context in (case for case in CASES if (case in chosen) == quick):
 
             def flow(r: Recipe = r, dim: int = dim, context: int | None = context) -> AbstractDistribution:
-                return r.make(dim=dim, context_dim=context, width=8, key=0, **r.options)
+                options = {name: value for name, value in {"width": 8, **r.options}.items() if value is not None}
+                return r.make(dim=dim, context_dim=context, key=0, **options)
 
-            largest = 10.0 if r.options.get("transformer") == "sinh_arcsinh" else 1e30
             rows.append(
                 Row(
                     f"{name} D={dim}" + (" context" if context else ""), lambda flow=flow: flow().bijection,
-                    r.tolerance, largest=largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.04,
+                    r.tolerance, largest=r.largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.04,
                     depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
                 )
             )  # fmt: skip

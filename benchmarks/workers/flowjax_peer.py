@@ -1,8 +1,9 @@
 """FlowJAX 19.1.2.
 
-`coupling_flow` over a standard normal, conditioners plain ReLU networks (nn_width, nn_depth), its random permutations,
-`invert=True` (its default). nsf: `RationalQuadraticSpline(knots=7, interval=5)`; its `knots` counts inner knots, so 7
-of them are 8 bins. real_nvp: its default affine transformer. log_prob and sample are compiled with `jax.jit` over the
+nsf, real_nvp: `coupling_flow`; maf, nsf_ar, iaf: `masked_autoregressive_flow`. Over a standard normal, conditioners
+plain ReLU networks (nn_width, nn_depth), its random permutations, `invert=True` (its default) but for iaf. Splines:
+`RationalQuadraticSpline(knots=7, interval=5)`; its `knots` counts inner knots, so 7 of them are 8 bins. The others: its
+default affine transformer. log_prob and sample are compiled with `jax.jit` over the
 arrays of the flow: its methods do not compile themselves and would take some ten times as long.
 
 fit: its `fit_to_data` at its defaults (Adam 5e-4, batches of 100, at most 100 epochs, patience 5) on a `coupling_flow`
@@ -22,7 +23,7 @@ import optax
 import paramax
 from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import Normal
-from flowjax.flows import coupling_flow
+from flowjax.flows import coupling_flow, masked_autoregressive_flow
 from flowjax.train.losses import MaximumLikelihoodLoss
 from flowjax.train.train_utils import get_batches, step
 from jax_operations import training_step
@@ -32,11 +33,19 @@ BATCH, EPOCHS, PATIENCE = 100, 100, 5
 
 
 def build(workload: dict) -> dict[str, Operation]:
-    laws = {"nsf": lambda: RationalQuadraticSpline(knots=workload["n_bins"] - 1, interval=5), "real_nvp": lambda: None}
-    flow = coupling_flow(
+    spline = RationalQuadraticSpline(knots=workload["n_bins"] - 1, interval=5)
+    make, transformer, invert = {
+        "nsf": (coupling_flow, spline, True),
+        "real_nvp": (coupling_flow, None, True),
+        "maf": (masked_autoregressive_flow, None, True),
+        "nsf_ar": (masked_autoregressive_flow, spline, True),
+        "iaf": (masked_autoregressive_flow, None, False),
+    }[workload["family"]]
+    flow = make(
         jr.key(0),
         base_dist=Normal(jnp.zeros(workload["dim"])),
-        transformer=laws[workload["family"]](),
+        transformer=transformer,
+        invert=invert,
         flow_layers=workload["n_layers"],
         nn_width=workload["width"],
         nn_depth=workload["depth"],

@@ -1,7 +1,10 @@
 """pushforward itself, through its public methods: `flow.log_prob`, `flow.sample`, `pf.fit`.
 
 `log_prob` and `sample` compile themselves and check their input; that is part of the time. The training step is the one
-a user would write around `flow.log_prob` with `pushforward.trainable`. fit: `pf.nsf(dim=2)` and `pf.fit` at their
+a user would write around `flow.log_prob` with `pushforward.trainable`. A family is the recipe of its name; the slow
+direction of maf, nsf_ar and iaf is run by the library's default method, but for d_pass_step, which has
+`method="sequential"`. sample_gradient is value and gradient, in all trained leaves, of the mean squared norm of the
+samples; it and sample_in_jit are compiled by the caller. fit: `pf.nsf(dim=2)` and `pf.fit` at their
 defaults, the held-out rows handed over as `validation`.
 """
 
@@ -20,43 +23,83 @@ import pushforward as pf
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
 
 
+# Parameters that a conditioner sets for each coordinate it acts on.
+PARAMETERS = {
+    "nsf": lambda n_bins: 3 * n_bins - 1,
+    "real_nvp": lambda n_bins: 2,
+    "maf": lambda n_bins: 2,
+    "iaf": lambda n_bins: 2,
+    "nsf_ar": lambda n_bins: 3 * n_bins - 1,
+}
+AUTOREGRESSIVE = ("maf", "iaf", "nsf_ar")
+
+
 def build(workload: dict) -> dict[str, Operation]:
-    dim, batch = workload["dim"], workload["batch"]
-    sizes = {"n_layers": workload["n_layers"], "width": workload["width"], "depth": workload["depth"]}
-    builders = {
-        "nsf": lambda: pf.nsf(dim=dim, key=0, n_bins=workload["n_bins"], **sizes),
-        "real_nvp": lambda: pf.real_nvp(dim=dim, key=0, **sizes),
-    }
-    flow, trained, static = _parts(builders[workload["family"]]())
-    x = jnp.asarray(normal_rows(batch, dim))
+    batch = workload["batch"]
+    flow, trained, static = _parts(_recipe(workload), _moved_by(workload))
+    x = jnp.asarray(normal_rows(batch, workload["dim"]))
     score = jax.jit(lambda arrays, x: eqx.combine(arrays, static).log_prob(x))
-    return {
+    draw = jax.jit(lambda arrays, key: eqx.combine(arrays, static).sample(batch, key=key))
+    through = jax.jit(
+        jax.value_and_grad(
+            lambda arrays, key: jnp.square(eqx.combine(arrays, static).sample(batch, key=key)).sum(1).mean()
+        )
+    )
+    key = jax.random.key(0)
+    operations = {
         "log_prob": lambda: flow.log_prob(x).block_until_ready(),
         "log_prob_in_jit": lambda: score(trained, x).block_until_ready(),
-        "training_step": training_step(trained, lambda arrays, x: eqx.combine(arrays, static).log_prob(x).mean(), x),
+        "training_step": _step(trained, static, x),
         "sample": lambda: flow.sample(batch, key=0).block_until_ready(),
+        "sample_in_jit": lambda: draw(trained, key).block_until_ready(),
+        "sample_gradient": lambda: jax.block_until_ready(through(trained, key))[0],
         "products": _products(workload),
     }
+    if workload["family"] == "iaf":
+        _, trained, static = _parts(_recipe(workload, method="sequential"), _moved_by(workload))
+        operations["d_pass_step"] = _step(trained, static, x)
+    return operations
 
 
-def _parts(flow: pf.Flow) -> tuple[pf.Flow, pf.Flow, pf.Flow]:
+def _recipe(workload: dict, **options: str) -> pf.Flow:
+    """The recipe of the family's name, at the sizes of the workload."""
+    sizes = {name: workload[name] for name in ("dim", "n_layers", "width", "depth")}
+    if workload["family"] in ("nsf", "nsf_ar"):
+        sizes["n_bins"] = workload["n_bins"]
+    return getattr(pf, workload["family"])(key=0, **sizes, **options)
+
+
+def _moved_by(workload: dict) -> float:
+    """How far the weights are moved: less where hidden layers are wider than 256, or long sequences could overflow."""
+    return 0.02 * min(1.0, 256 / workload["width"])
+
+
+def _parts(flow: pf.Flow, moved_by: float = 0.02) -> tuple[pf.Flow, pf.Flow, pf.Flow]:
     """The flow with every weight moved a little, and its trained and other leaves."""
     trained, static = eqx.partition(flow, pf.trainable(flow))
-    trained = perturbed(trained)
+    trained = perturbed(trained, moved_by)
     return eqx.combine(trained, static), trained, static
 
 
+def _step(trained: pf.Flow, static: pf.Flow, x: jax.Array) -> Operation:
+    return training_step(trained, lambda arrays, x: eqx.combine(arrays, static).log_prob(x).mean(), x)
+
+
 def _products(workload: dict) -> Operation:
-    """The matrix products of the conditioners alone, batch last, one layer after the other; nothing between them."""
+    """The matrix products of the conditioners alone, batch last, one layer after the other; nothing between them.
+
+    Those of an autoregressive conditioner are taken without its mask: from all coordinates to the parameters of all.
+    """
     dim, width, batch = workload["dim"], workload["width"], workload["batch"]
-    n_parameters = {"nsf": 3 * workload["n_bins"] - 1, "real_nvp": 2}[workload["family"]]
-    n_moved = (dim + 1) // 2
-    sizes = [dim - n_moved] + [width] * workload["depth"] + [n_parameters * n_moved]
+    n_moved = dim if workload["family"] in AUTOREGRESSIVE else (dim + 1) // 2
+    n_read = dim if workload["family"] in AUTOREGRESSIVE else dim - n_moved
+    n_parameters = PARAMETERS[workload["family"]](workload["n_bins"])
+    sizes = [n_read] + [width] * workload["depth"] + [n_parameters * n_moved]
     keys = jax.random.split(jax.random.key(0), len(sizes) - 1)
     shapes = [(after, before) for before, after in itertools.pairwise(sizes)]
     network = [jax.random.normal(key, shape) / shape[1] ** 0.5 for key, shape in zip(keys, shapes, strict=True)]
     layers = [[jnp.copy(matrix) for matrix in network] for _ in range(workload["n_layers"])]
-    first = jnp.asarray(normal_rows(batch, dim).T[: sizes[0]])
+    first = jnp.asarray(normal_rows(batch, dim).T[:n_read])
 
     @jax.jit
     def run(layers: list[list[jax.Array]], h: jax.Array) -> list[jax.Array]:
@@ -65,7 +108,7 @@ def _products(workload: dict) -> Operation:
             for matrix in matrices:
                 h = matrix @ h
             results.append(h)  # all of it is returned, so no product is cut down to what the next layer reads
-            h = h[: sizes[0]]
+            h = h[:n_read]
         return results
 
     return lambda: jax.block_until_ready(run(layers, first))[-1]
@@ -99,10 +142,9 @@ def recipe(name: str, dim: int, batch: int) -> dict:
     constructed = time.perf_counter() - started
     flow, trained, static = _parts(flow)
     x = jnp.asarray(normal_rows(batch, dim))
-    step = training_step(trained, lambda arrays, x: eqx.combine(arrays, static).log_prob(x).mean(), x)
     timed: dict[str, Operation] = {
         "log_prob": lambda: flow.log_prob(x).block_until_ready(),
-        "training_step": step,
+        "training_step": _step(trained, static, x),
         "sample": lambda: flow.sample(batch, key=0).block_until_ready(),
     }
     first, later = {}, {}

@@ -1,7 +1,8 @@
 """The worker's side of the benchmarks: one JSON object a line, on standard input and output.
 
 A worker holds one library and obeys: `build` (make the flow of a workload), `first` (compile and call an operation
-once), `time` (call it so many times, one duration each), `fit` and `call` (whatever else the library's worker offers).
+once), `time` (call it so many times, one duration each, after so many calls that do not count), `fit` and `call`
+(whatever else the library's worker offers).
 An answer is {"ok": ...} or {"error": "Type: message"}. Nothing but answers reaches standard output: what a library
 prints goes to standard error.
 """
@@ -37,7 +38,7 @@ def serve(build: Build, **offers: Callable[..., Any]) -> None:
             elif task == "first":
                 answer = _first(request["operation"], operations[request["operation"]], workload)
             elif task == "time":
-                answer = durations(operations[request["operation"]], request["repeats"])
+                answer = durations(operations[request["operation"]], request["repeats"], request["uncounted"])
             else:
                 answer = offers[task](**request)
             reply = {"ok": answer}
@@ -47,9 +48,9 @@ def serve(build: Build, **offers: Callable[..., Any]) -> None:
         answers.flush()
 
 
-def durations(operation: Operation, repeats: int) -> list[float]:
-    """Seconds of each of `repeats` calls, after two that do not count (another process had the cores before)."""
-    for _ in range(2):
+def durations(operation: Operation, repeats: int, uncounted: int = 2) -> list[float]:
+    """Seconds of each of `repeats` calls, after some that do not count (another process had the cores before)."""
+    for _ in range(uncounted):
         operation()
     taken = []
     for _ in range(repeats):
@@ -66,9 +67,12 @@ def _first(name: str, operation: Operation, workload: dict) -> float:
     taken = time.perf_counter() - started
     values = np.asarray(result)
     batch, dim = workload["batch"], workload["dim"]
-    expected = {"log_prob": (batch,), "log_prob_in_jit": (batch,), "sample": (batch, dim), "training_step": ()}.get(
-        name, values.shape
-    )
+    shapes: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys(("log_prob", "log_prob_in_jit"), (batch,)),
+        **dict.fromkeys(("sample", "sample_in_jit"), (batch, dim)),
+        **dict.fromkeys(("training_step", "d_pass_step", "sample_gradient"), ()),
+    }
+    expected = shapes.get(name, values.shape)
     if values.shape != expected:
         raise ValueError(f"{name}: expected a result of shape {expected}, got {values.shape}.")
     if not np.isfinite(values).all():

@@ -2,7 +2,9 @@
 
 nsf: `NICE` (its coupling flow) with `MonotonicRQSTransform`, 8 bins (shapes 8, 8, 7), alternating masks; its `NSF`
 with `passes=2` computes the parameters of all coordinates where a coupling needs half of them, so this is the faster.
-real_nvp: `RealNVP`. Conditioners: plain ReLU networks, hidden_features=(width,) * depth.
+real_nvp: `RealNVP`. maf: `MAF`, nsf_ar: `NSF`, both in ascending and descending order by turns (their default). iaf:
+the inverse of that `MAF`'s transformation (`LazyInverse`) over the same base. Conditioners: plain ReLU networks,
+hidden_features=(width,) * depth.
 
 fit: the settings of its tutorial on training from data: `NSF(2, transforms=3, hidden_features=(64, 64))`, Adam 1e-3,
 batches of 64, shuffled each epoch (by one permutation: faster than its DataLoader). The tutorial trains for a fixed
@@ -28,9 +30,16 @@ def build(workload: dict) -> dict[str, Operation]:
     builders = {
         "nsf": lambda: zuko.flows.NICE(dim, **sizes, **spline),
         "real_nvp": lambda: zuko.flows.RealNVP(dim, **sizes),
+        "maf": lambda: zuko.flows.MAF(dim, **sizes),
+        "nsf_ar": lambda: zuko.flows.NSF(dim, bins=bins, **sizes),
+        "iaf": lambda: _inverse(zuko.flows.MAF(dim, **sizes)),
     }
     flow = builders[workload["family"]]()
     return operations(flow, workload, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)))
+
+
+def _inverse(flow: zuko.lazy.Flow) -> zuko.lazy.Flow:
+    return zuko.lazy.Flow(zuko.lazy.LazyInverse(flow.transform), flow.base)
 
 
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:

@@ -15,43 +15,76 @@ if TYPE_CHECKING:
     from pushforward.fields import trainable
     from pushforward.flow import Flow, summary
     from pushforward.persistence import load, save
-    from pushforward.recipes import coupling_flow, elementwise_flow, nice, nsf, real_nvp
+    from pushforward.recipes import (
+        autoregressive_flow,
+        bnaf,
+        coupling_flow,
+        elementwise_flow,
+        iaf,
+        made,
+        made_mog,
+        maf,
+        maf_mog,
+        nice,
+        nsf,
+        nsf_ar,
+        real_nvp,
+        transformer_flow,
+    )
     from pushforward.train import fit
 
 _HOME = {
     "Flow": "pushforward.flow",
+    "autoregressive_flow": "pushforward.recipes",
+    "bnaf": "pushforward.recipes",
     "check": "pushforward.diagnostics",
     "coupling_flow": "pushforward.recipes",
     "elementwise_flow": "pushforward.recipes",
     "fit": "pushforward.train",
+    "iaf": "pushforward.recipes",
     "load": "pushforward.persistence",
+    "made": "pushforward.recipes",
+    "made_mog": "pushforward.recipes",
+    "maf": "pushforward.recipes",
+    "maf_mog": "pushforward.recipes",
     "nice": "pushforward.recipes",
     "nsf": "pushforward.recipes",
+    "nsf_ar": "pushforward.recipes",
     "real_nvp": "pushforward.recipes",
     "save": "pushforward.persistence",
     "summary": "pushforward.flow",
     "trainable": "pushforward.fields",
+    "transformer_flow": "pushforward.recipes",
 }
 _ROOMS = ("bases", "bijections", "datasets", "networks")
 
 __all__ = [
     "Flow",
     "__version__",
+    "autoregressive_flow",
     "bases",
     "bijections",
+    "bnaf",
     "check",
     "coupling_flow",
     "datasets",
     "elementwise_flow",
     "fit",
+    "iaf",
     "load",
+    "made",
+    "made_mog",
+    "maf",
+    "maf_mog",
     "networks",
     "nice",
     "nsf",
+    "nsf_ar",
     "real_nvp",
     "save",
     "summary",
     "trainable",
+    "transformer_flow",
 ]
 
 

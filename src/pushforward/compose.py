@@ -90,6 +90,9 @@ class Inverse(AbstractBijection):
 
     bijection: AbstractBijection
 
+    def __init__(self, bijection: AbstractBijection) -> None:
+        self.bijection = bijection
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.bijection.shape

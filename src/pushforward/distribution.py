@@ -7,7 +7,6 @@ caller's own trace (jit, grad, vmap) the methods only map, and such a row is NaN
 """
 
 import abc
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,12 +18,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import DataError, NumericError, ShapeError
-from pushforward.fields import is_array, is_inexact
-
-_ROWS = (1, 16, 64, 256, 512, 1024)
-_ROWS_ACCELERATOR = (*_ROWS, 4096, 16384)
-_MAX_ELEMENTS = 1 << 20
-
+from pushforward.programs import is_traced, prepared, run
 
 Count = int | np.integer | tuple[int | np.integer, ...]
 
@@ -69,13 +63,12 @@ class AbstractDistribution(eqx.Module):
         x = _check_event(x, self.shape)
         context = _check_context(context, self.context_shape)
         lead = _broadcast(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
-        arrays, static = flatten(self)
-        if not _is_traced(*arrays, x, context):
-            dtype = float_type(arrays)
-            rows = [_rows(x, lead, self.shape, dtype), _rows(context, lead, self.context_shape, dtype)]
+        module = prepared(self)
+        if not (module.is_traced or is_traced(x, context)):
+            rows = [_rows(x, lead, self.shape, module.dtype), _rows(context, lead, self.context_shape, module.dtype)]
             _check_finite("x", rows[0], x)
             _check_finite("context", rows[1], context)
-            ran = _run(arrays, static, "score", rows, math.prod(lead), math.prod(self.shape))
+            ran = run(_score_rows, module, rows, math.prod(lead), math.prod(self.shape))
             if ran is not None:
                 return _scores(ran[0], lead)
         events = (self.shape, self.context_shape)
@@ -108,106 +101,51 @@ class AbstractDistribution(eqx.Module):
         context = _check_context(context, self.context_shape)
         lead = (*shape, *_lead(context, self.context_shape))
         size = math.prod(lead)
-        arrays, static = flatten(self)
-        ran = None
-        if not _is_traced(*arrays, key, context):
-            rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape, float_type(arrays))]
+        module, ran = prepared(self), None
+        if not (module.is_traced or is_traced(key, context)):
+            rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape, module.dtype)]
             _check_finite("context", rows[1], context)
-            ran = _run(arrays, static, "draw", rows, size, math.prod(self.shape), key)
+            ran = run(_draw_rows, module, rows, size, math.prod(self.shape), key)
         if ran is None:
             keys = _row_keys(key, jnp.arange(size)).reshape(lead)
             return _map_leading(self.draw_one, lead, (keys, context), ((), self.context_shape))
         samples, scores = ran
-        flat = np.column_stack([samples.reshape(size, math.prod(self.shape)), scores])
-        if (bad := np.flatnonzero(np.isnan(flat).any(1))).size:
+        broken = np.isnan(np.asarray(samples).reshape(size, math.prod(self.shape))).any(1) | np.isnan(scores)
+        if broken.any():
             raise NumericError(
-                f"{bad.size} of {size} samples hold NaN, first at row {bad[0]}: a layer overflows there. "
-                "pushforward.check(flow) says more."
+                f"{broken.sum()} of {size} samples hold NaN, first at row {broken.argmax()}: a layer overflows there, "
+                "or a numerical inverse did not settle. pushforward.check(flow) says more."
             )
-        return jax.device_put(samples.reshape(*lead, *self.shape)), jax.device_put(scores.reshape(lead))
+        return _shaped(samples, (*lead, *self.shape)), _shaped(scores, lead)
 
 
-class _Static:
-    """The hashable half of a module: structure and whatever is not an array."""
-
-    def __init__(self, structure: Any, leaves: tuple[Any, ...]) -> None:
-        self.structure, self.leaves = structure, leaves
-        self._hash = hash((structure, leaves))
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and (self.structure, self.leaves) == (other.structure, other.leaves)
+def _score_rows(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
+    axes = (0, None if context is None else 0)
+    return (jax.vmap(lambda x, c: distribution.score_one(x, c, None), axes)(x, context),)
 
 
-def flatten(module: Any) -> tuple[list[Any], _Static]:
-    """A module as its list of arrays and a hashable rest: cheaper at each call than a filtered jit."""
-    leaves, structure = jax.tree.flatten(module)
-    arrays = [leaf for leaf in leaves if is_array(leaf)]
-    return arrays, _Static(structure, tuple(None if is_array(leaf) else leaf for leaf in leaves))
+def _draw_rows(
+    distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
+) -> tuple[Array, ...]:
+    axes = (0, None if context is None else 0)
+    return jax.vmap(lambda i, c: distribution.draw_one(jax.random.fold_in(key, i), c), axes)(indices, context)
 
 
-def unflatten(arrays: list[Any], static: _Static) -> Any:
-    """The module of `flatten`."""
-    parts = iter(arrays)
-    return jax.tree.unflatten(static.structure, [next(parts) if leaf is None else leaf for leaf in static.leaves])
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _program(static: _Static, verb: str, arrays: list[Any], rows: list[Any], key: Any) -> tuple[Array, ...]:
-    distribution = unflatten(arrays, static)
-    axes = [None if row is None else 0 for row in rows]
-    if verb == "score":
-        return (jax.vmap(lambda x, c: distribution.score_one(x, c, None), axes)(*rows),)
-    return jax.vmap(lambda i, c: distribution.draw_one(jax.random.fold_in(key, i), c), axes)(*rows)
-
-
-def _run(
-    arrays: list[Any], static: _Static, verb: str, rows: list[Any], size: int, event_size: int, key: Any = None
-) -> tuple[np.ndarray, ...] | None:
-    """Run a compiled program over all rows, in chunks padded to one of a few sizes; None under somebody's trace."""
-    # what is kept in NumPy float64 goes in at the width that is in force, or a program of the other one is met
-    arrays = [
-        leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)) if isinstance(leaf, np.ndarray) else leaf
-        for leaf in arrays
-    ]
-    sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
-    limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
-    sizes = [s for s in sizes if s <= limit] or [1]
-    pieces = []
-    for start in range(0, max(size, 1), sizes[-1]):
-        here = min(sizes[-1], size - start)
-        padded = next(s for s in sizes if s >= here)
-        chunk = [None if row is None else _pad(row[start : start + here], padded) for row in rows]
-        out = _program(static, verb, arrays, chunk, key)
-        if _is_traced(*out):  # concrete arrays inside somebody's jit: there the methods only map
-            return None
-        pieces.append((here, out))
-    columns = zip(*(out for _, out in pieces), strict=True)
-    counts = [here for here, _ in pieces]
-    return tuple(
-        np.concatenate([np.asarray(part)[:here] for part, here in zip(column, counts, strict=True)])
-        for column in columns
-    )
-
-
-def _pad(rows: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the last row up to `size` (an empty chunk is filled with zeros)."""
-    if len(rows) == size:
-        return rows
-    if len(rows) == 0:
-        return np.zeros((size, *rows.shape[1:]), rows.dtype)
-    return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
-
-
-def _scores(scores: np.ndarray, lead: tuple[int, ...]) -> Array:
-    if (bad := np.flatnonzero(np.isnan(scores))).size:
+def _scores(scores: Any, lead: tuple[int, ...]) -> Array:
+    if (broken := np.isnan(scores)).any():
         raise NumericError(
-            f"log_prob is NaN for {bad.size} of {scores.size} finite rows, first at row {bad[0]}: the point may "
-            "lie outside the image of a layer, or a layer overflows there. pushforward.check(flow, x) says more."
+            f"log_prob is NaN for {broken.sum()} of {broken.size} finite rows, first at row {broken.argmax()}: the "
+            "point may lie outside the image of a layer, a layer overflows there, or a numerical inverse did not "
+            "settle. pushforward.check(flow, x) says more."
         )
-    return jax.device_put(scores.reshape(lead))  # jnp.asarray would compile a copy for each new row count
+    return _shaped(scores, lead)
+
+
+def _shaped(rows: Any, shape: tuple[int, ...]) -> Array:
+    """A result of the program as it left it, or put back on the device: jnp would compile for each new row count."""
+    if isinstance(rows, jax.Array) and rows.shape == shape:
+        return rows
+    return jax.device_put(np.asarray(rows).reshape(shape))
 
 
 def _check_event(x: Any, event: tuple[int, ...]) -> Any:
@@ -237,12 +175,6 @@ def _check_context(context: Any, event: tuple[int, ...] | None) -> Any:
     if context.ndim < len(event) or context.shape[context.ndim - len(event) :] != event:
         raise ShapeError(f"context: expected shape (..., {_comma(event)}), got {context.shape}.")
     return context
-
-
-def float_type(arrays: list[Any]) -> np.dtype:
-    """The floating-point type in which a module computes: that of its JAX arrays, else JAX's default."""
-    types = [leaf.dtype for leaf in arrays if isinstance(leaf, jax.Array) and is_inexact(leaf)]
-    return np.dtype(jnp.result_type(*types)) if types else np.dtype(jnp.result_type(float))
 
 
 def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
@@ -280,10 +212,6 @@ def _as_array(value: Any, name: str) -> Any:
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
-
-
-def _is_traced(*leaves: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:

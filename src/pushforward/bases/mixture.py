@@ -11,8 +11,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import spread_positive
 from pushforward.bases.parts import common_context_shape, context_for
-from pushforward.distribution import AbstractDistribution, flatten, unflatten
+from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
+from pushforward.programs import flatten, unflatten
 
 
 class Mixture(AbstractDistribution):

@@ -5,6 +5,7 @@ What the element-wise room exports is exported here as it stands, so that a new 
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import elementwise
+from pushforward.bijections.autoregressive import BlockAutoregressive, MaskedAutoregressive
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import *  # noqa: F403
 from pushforward.bijections.linear import PLU, Permutation
@@ -16,10 +17,12 @@ from pushforward.reshape import Reshape, Split, Squeeze
 __all__ = [
     "PLU",
     "AbstractBijection",
+    "BlockAutoregressive",
     "Chain",
     "Conditional",
     "Coupling",
     "Inverse",
+    "MaskedAutoregressive",
     "Permutation",
     "Repeat",
     "Reshape",

@@ -1,5 +1,6 @@
 """`pushforward fit`: a table in, a model file out."""
 
+import inspect
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,8 +47,11 @@ def fit(
 
     if flow not in RECIPES:
         raise typer.BadParameter(f"expected one of {', '.join(RECIPES)}, got {flow!r}.", param_hint="--flow")
-    split = read_split(data, names(columns), names(context), drop_na, seed)
     settings = _chosen(n_layers=layers, width=width)
+    for name in settings.keys() - inspect.signature(RECIPES[flow]).parameters.keys():
+        option = "--layers" if name == "n_layers" else f"--{name}"
+        raise typer.BadParameter(f"the flow {flow} has no such setting, got {settings[name]}.", param_hint=option)
+    split = read_split(data, names(columns), names(context), drop_na, seed)
     training = _chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     out.say(f"{data}: {split.n_rows:,} rows of {', '.join(split.columns)}" + _given(split.context_columns))
     out.say(f"fitting {flow} to {len(split.train):,} rows" + _tested(split))

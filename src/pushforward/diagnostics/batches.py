@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distribution import AbstractDistribution, flatten, float_type, unflatten
+from pushforward.distribution import AbstractDistribution
+from pushforward.programs import flatten, float_type, unflatten
 
 _BATCH = 1024
 

@@ -17,9 +17,10 @@ from pushforward.diagnostics.points import (
     log_det_row,
     round_trip_row,
 )
-from pushforward.distribution import AbstractDistribution, as_key, flatten, float_type
+from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow, Given
+from pushforward.programs import flatten, float_type
 
 _N_DRAWS = 1024
 _MAX_ROWS = 10_000

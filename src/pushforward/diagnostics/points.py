@@ -16,8 +16,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.diagnostics.batches import repeated
 from pushforward.diagnostics.certificate import Row
-from pushforward.distribution import flatten, float_type, unflatten
 from pushforward.flow import Flow
+from pushforward.programs import flatten, float_type, unflatten
 
 # Rounding errs by an eps or so in each of some dozen operations a layer, and errors of different layers partly cancel:
 # healthy flows of ten layers stay below 10, a wrong formula errs by far more than 50.

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.distribution import AbstractDistribution, flatten, float_type
+from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
 from pushforward.persistence.container import damaged
+from pushforward.programs import flatten, float_type
 from pushforward.repeat import Repeat
 
 # What a module, built from numbers that nobody has checked, may raise when it is tried; anything else is our mistake.

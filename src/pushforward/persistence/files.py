@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import equinox as eqx
 
 from pushforward._version import __version__
-from pushforward.distribution import AbstractDistribution, flatten, float_type
+from pushforward.atomic_write import write_atomically
+from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.persistence.checks import check_flow
 from pushforward.persistence.container import FORMAT, FORMAT_VERSION, pack, read, strict_json
 from pushforward.persistence.tree import Registry, announced, classes_of, decode, encode, registry
+from pushforward.programs import flatten, float_type
 
 
 def save(
@@ -52,7 +53,8 @@ def save(
     try:
         _check_target(target, overwrite)
         content = _content(flow, {} if notes is None else notes)
-        _write(target.resolve(), content, overwrite)  # a symbolic link stays one
+        final = target.resolve()  # a symbolic link stays one
+        write_atomically(final, lambda file: file.write(content), lambda: _check_target(final, overwrite))
     except OSError as error:
         reason = error.strerror or error
         raise ModelFileError(f"{target}: cannot be written ({reason}): choose another place.") from error
@@ -165,21 +167,3 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ModelFileError(f"the folder {target.parent} does not exist: make it first, or choose another place.")
     if target.exists() and not overwrite:
         raise ModelFileError("exists already: choose another name, or pass overwrite=True to replace it.")
-
-
-def _write(target: Path, content: bytes, overwrite: bool) -> None:
-    """Write beside the target, bring it to the disk, then rename; on any failure the target stays as it was."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read
-        _check_target(target, overwrite)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,10 +1,19 @@
 """Recipes: named flows, each a function of about ten lines over the parts."""
 
+from pushforward.recipes.autoregressive_flow import autoregressive_flow
+from pushforward.recipes.bnaf import bnaf
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.elementwise_flow import elementwise_flow
+from pushforward.recipes.maf import iaf, made, made_mog, maf, maf_mog
 from pushforward.recipes.nsf import nsf
+from pushforward.recipes.nsf_ar import nsf_ar
 from pushforward.recipes.real_nvp import nice, real_nvp
+from pushforward.recipes.transformer_flow import transformer_flow
 
-RECIPES = {recipe.__name__: recipe for recipe in (coupling_flow, elementwise_flow, nice, nsf, real_nvp)}
+_ALL = (
+    autoregressive_flow, bnaf, coupling_flow, elementwise_flow, iaf, made, made_mog, maf, maf_mog, nice, nsf, nsf_ar,
+    real_nvp, transformer_flow,
+)  # fmt: skip
+RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
-__all__ = ["RECIPES", "coupling_flow", "elementwise_flow", "nice", "nsf", "real_nvp"]
+__all__ = ["RECIPES", *RECIPES]

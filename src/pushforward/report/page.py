@@ -2,12 +2,12 @@
 
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from pushforward.atomic_write import write_atomically
 from pushforward.plots import corner, training_curve
 from pushforward.report.picture import inline_svg
 from pushforward.report.template import HOW_TO_READ, PAGE
@@ -82,7 +82,8 @@ def write_report(
         how_to_read=HOW_TO_READ,
         attribution=f"<p>{escape(attribution)}</p>" if attribution else "",
     )
-    _write_atomically(target, page, overwrite)
+    content = page.encode(errors="replace")
+    write_atomically(target, lambda file: file.write(content), lambda: _check_target(target, overwrite))
     return target
 
 
@@ -140,21 +141,3 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ValueError(f"path: the folder {target.parent} does not exist. Make it first, or choose another place.")
     if target.exists() and not overwrite:
         raise ValueError(f"path: {target} exists already. Choose another name, or pass overwrite=True to replace it.")
-
-
-def _write_atomically(target: Path, text: str, overwrite: bool) -> None:
-    """Write beside the target, bring it to the disk, then rename; on any failure the target stays as it was."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner may read; a report is a usual file
-        _check_target(target, overwrite)  # someone may have written there while the pictures were drawn
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

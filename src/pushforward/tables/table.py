@@ -152,8 +152,12 @@ def load_polars() -> ModuleType:
 
 
 def _near(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, _SHOWN)
+    spellings: dict[str, list[str]] = {}
+    for known in names:
+        spellings.setdefault(known.casefold(), []).append(known)
+    matches = difflib.get_close_matches(name.casefold(), list(spellings), _SHOWN)
+    near = [known for match in matches for known in spellings[match]][:_SHOWN]
     if near:
-        return f"did you mean {' or '.join(repr(match) for match in near)}"
+        return f"did you mean {' or '.join(repr(known) for known in near)}"
     more = ", ..." if len(names) > _LISTED else ""
     return f"the file has {', '.join(repr(known) for known in names[:_LISTED])}{more}"

@@ -4,13 +4,13 @@ import csv
 import io
 import os
 import re
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from pushforward.atomic_write import write_atomically
 from pushforward.errors import TableError
 from pushforward.tables.table import load_polars
 
@@ -49,7 +49,10 @@ def write_table(
     numbers, names = _checked(target, values, columns)
     try:
         _refuse_existing(target, overwrite)
-        _write_atomically(target, lambda file: _WRITERS[suffix](file, numbers, names), overwrite)
+        final = target.resolve()  # a symbolic link stays one
+        write_atomically(
+            final, lambda file: _WRITERS[suffix](file, numbers, names), lambda: _refuse_existing(target, overwrite)
+        )
     except OSError as fault:
         raise TableError(f"{target}: cannot be written ({fault.strerror or fault}): choose another place.") from fault
 
@@ -78,22 +81,6 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
         raise TableError(f"{target}: this is a folder: name a file in it.")
     if target.exists() and not overwrite:
         raise TableError(f"{target}: the file exists: choose another name, or replace it with --overwrite.")
-
-
-def _write_atomically(target: Path, write: Callable[[IO[bytes]], None], overwrite: bool) -> None:
-    final = target.resolve()  # a symbolic link stays one
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
-    try:
-        # O_EXCL: the name is ours alone; 0o666: the user's own mask decides who may read, as for any new file
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        _refuse_existing(target, overwrite)
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_delimited(file: IO[bytes], values: np.ndarray, names: list[str], separator: str) -> None:

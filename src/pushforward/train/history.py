@@ -17,7 +17,7 @@ class History:
         stop_reason: "finished", "early stopping" or "interrupted".
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite.
-        compile_seconds: time spent compiling the training program.
+        compile_seconds: time spent compiling the programs that train and that score held-out rows.
         n_train, n_validation: row counts.
         batch_size: rows a step.
     """

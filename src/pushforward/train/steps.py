@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distribution import flatten, float_type, unflatten
 from pushforward.fields import is_array
+from pushforward.programs import flatten, float_type, unflatten
 from pushforward.state import refresh, takes_part
 
 

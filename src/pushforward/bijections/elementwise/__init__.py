@@ -9,6 +9,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.affine import Affine, LeakyReLU, Translation
 from pushforward.bijections.elementwise.apply import apply_transformer, check_transformer, n_parameters
 from pushforward.bijections.elementwise.layer import Elementwise
+from pushforward.bijections.elementwise.mixture_cdf import MixtureLogistic, MixtureNormal
 from pushforward.bijections.elementwise.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from pushforward.bijections.elementwise.sinh_arcsinh import SinhArcsinh
 from pushforward.bijections.elementwise.supports import Exp, Sigmoid, Softplus, Tanh
@@ -17,6 +18,8 @@ TRANSFORMERS: dict[str, Callable[[], AbstractBijection]] = {
     "additive": Translation,
     "affine": Affine,
     "leaky_relu": LeakyReLU,
+    "mixture_logistic": MixtureLogistic,
+    "mixture_normal": MixtureNormal,
     "rational_quadratic": RationalQuadraticSpline,
     "sinh_arcsinh": SinhArcsinh,
 }
@@ -54,6 +57,8 @@ __all__ = [
     "Elementwise",
     "Exp",
     "LeakyReLU",
+    "MixtureLogistic",
+    "MixtureNormal",
     "RationalQuadraticSpline",
     "Sigmoid",
     "SinhArcsinh",

@@ -6,6 +6,8 @@ a batch is kept last (`numerics.trailing_batch`).
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -68,11 +70,34 @@ def apply_transformer(
         >>> print(x)
         [1. 2.]
     """
+    law, weights = transformer_law(transformer, inverse)
+    return trailing_batch(lambda data, weights: law(weights, *data))((parameters, value), weights)
+
+
+def transformer_law(
+    transformer: AbstractBijection, inverse: bool
+) -> tuple[Callable[[Any, Array, Array], tuple[Array, Array]], Any]:
+    """A scalar bijection as law(weights, parameters (P, ...), value (...)) -> (image, log-slope), and its weights.
+
+    The law acts on arrays of any shape, element by element; networks that know no bijections can be handed it.
+
+    Args:
+        transformer: the scalar bijection; its leaves are the start values.
+        inverse: which direction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Translation
+        >>> from pushforward.bijections.elementwise.apply import transformer_law
+        >>> law, weights = transformer_law(Translation(), inverse=True)
+        >>> print(law(weights, jnp.ones(1), jnp.array(3.0))[0])
+        2.0
+    """
     starts, rest = eqx.partition(transformer, emitted_leaves(transformer))
     shared, static = eqx.partition(rest, is_array)
 
-    def act(data: tuple[Array, Array], weights: tuple[AbstractBijection, AbstractBijection]) -> tuple[Array, Array]:
-        (parameters, value), (starts, shared) = data, weights
+    def law(weights: Any, parameters: Array, value: Array) -> tuple[Array, Array]:
+        starts, shared = weights
         tail = parameters.shape[1:]
         leaves, structure = jax.tree.flatten(starts)
         # split, not sliced: its transpose is one concatenation, that of slices a sum of padded arrays
@@ -85,4 +110,4 @@ def apply_transformer(
         with elementwise():
             return mapped.inverse_and_log_det(value) if inverse else mapped.forward_and_log_det(value)
 
-    return trailing_batch(act)((parameters, value), (starts, shared))
+    return law, (starts, shared)

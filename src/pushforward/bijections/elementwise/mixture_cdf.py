@@ -1,0 +1,156 @@
+"""The distribution function of a mixture as a scalar map: conditionals with several modes in one layer."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.bijection import AbstractBijection
+from pushforward.numerics import soft_clamp, zeros
+from pushforward.roots import monotone_root
+
+_LOG_SCALE_BOUND = 7.0
+
+
+class AbstractMixtureCDF(AbstractBijection):
+    """z = logit(F(x)), F the distribution function of a mixture of K components; the root solver goes back.
+
+    Subclasses say what a component of location 0 and scale 1 is.
+    """
+
+    logits: eqx.AbstractVar[Float[Array, "..."]]
+    means: eqx.AbstractVar[Float[Array, "..."]]
+    log_scales: eqx.AbstractVar[Float[Array, "..."]]
+    shape: ClassVar[tuple[int, ...]] = ()
+    context_shape: ClassVar[None] = None
+
+    @staticmethod
+    @abc.abstractmethod
+    def _component(u: Array) -> tuple[Array, Array, Array]:
+        """log F, log(1 - F) and log F' of one component at u."""
+
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        leaves = self.logits, self.means, self.log_scales
+        x = monotone_root(_image(self._component), leaves, z)
+        return x, -self.inverse_and_log_det(x)[1]
+
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        below, above, density = _mixed(self._component, (self.logits, self.means, self.log_scales), x)
+        return below - above, density - below - above
+
+
+class MixtureLogistic(AbstractMixtureCDF):
+    """Logit of the distribution function of a mixture of logistics: z = logit(sum_k w_k sigmoid((x - mu_k) / s_k)).
+
+    Over a logistic base each conditional is exactly that mixture. w = softmax(logits), s_k = exp(7 tanh(l_k / 7)).
+
+    Args:
+        n_components: K.
+
+    Leaves (unconstrained): `logits` (K,), `means` (K,), `log_scales` (K,). The means start spread over (-1.5, 1.5):
+    equal components would stay equal in training.
+
+    Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver, about ten.
+
+    Raises:
+        ValueError: if K is not positive.
+
+    Reference: Ho, Chen, Srinivas, Duan & Abbeel 2019 (Flow++), equation 10, without its further affine map.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import MixtureLogistic
+        >>> x, log_det = MixtureLogistic(3).forward_and_log_det(jnp.array(0.0))
+        >>> print(abs(x) < 1e-6)
+        True
+    """
+
+    logits: Float[Array, "..."]
+    means: Float[Array, "..."]
+    log_scales: Float[Array, "..."]
+
+    def __init__(self, n_components: int = 8) -> None:
+        self.logits, self.means, self.log_scales = _start(n_components)
+
+    @staticmethod
+    def _component(u: Array) -> tuple[Array, Array, Array]:
+        below, above = -jax.nn.softplus(-u), -jax.nn.softplus(u)
+        return below, above, below + above
+
+
+class MixtureNormal(AbstractMixtureCDF):
+    """Logit of the distribution function of a mixture of normals: z = logit(sum_k w_k Phi((x - mu_k) / s_k)).
+
+    Over a *logistic* base each conditional is exactly that mixture of Gaussians, in logarithms, so that the tails keep
+    their digits. w = softmax(logits), s_k = exp(7 tanh(l_k / 7)).
+
+    Args:
+        n_components: K.
+
+    Leaves (unconstrained): `logits` (K,), `means` (K,), `log_scales` (K,). The means start spread over (-1.5, 1.5):
+    equal components would stay equal in training.
+
+    Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver, about ten.
+
+    Raises:
+        ValueError: if K is not positive.
+
+    Reference: Papamakarios, Pavlakou & Murray 2017, section 3.1 and 4 (MADE MoG), written as a map.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import MixtureNormal
+        >>> z, _ = MixtureNormal(3).inverse_and_log_det(jnp.array(0.0))
+        >>> print(abs(z) < 1e-6)
+        True
+    """
+
+    logits: Float[Array, "..."]
+    means: Float[Array, "..."]
+    log_scales: Float[Array, "..."]
+
+    def __init__(self, n_components: int = 8) -> None:
+        self.logits, self.means, self.log_scales = _start(n_components)
+
+    @staticmethod
+    def _component(u: Array) -> tuple[Array, Array, Array]:
+        half_log_two_pi = jnp.asarray(0.5 * np.log(2 * np.pi), u.dtype)
+        return log_ndtr(u), log_ndtr(-u), -0.5 * u**2 - half_log_two_pi
+
+
+def _start(n_components: int) -> tuple[Array, Array, Array]:
+    if n_components < 1:
+        raise ValueError(f"n_components: expected at least 1, got {n_components}.")
+    spread = 1.5 * (2 * np.arange(n_components) + 1 - n_components) / max(n_components, 1)
+    return zeros(n_components), zeros(n_components) + jnp.asarray(spread, jnp.result_type(float)), zeros(n_components)
+
+
+def _mixed(component: Callable, leaves: tuple[Array, Array, Array], x: Array) -> tuple[Array, Array, Array]:
+    logits, means, log_scales = leaves
+    log_scales = soft_clamp(log_scales, _LOG_SCALE_BOUND)
+    below, above, density = component((x[None] - means) * jnp.exp(-log_scales))
+    log_weights = jax.nn.log_softmax(logits, axis=0)
+    mix = jax.nn.logsumexp
+    return (
+        mix(log_weights + below, axis=0),
+        mix(log_weights + above, axis=0),
+        mix(log_weights + density - log_scales, axis=0),
+    )
+
+
+def _image(component: Callable) -> Callable[[Any, Array], Array]:
+    def image(leaves: tuple[Array, Array, Array], x: Array) -> Array:
+        below, above, _ = _mixed(component, leaves, x)
+        return below - above
+
+    return image

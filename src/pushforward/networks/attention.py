@@ -1,0 +1,205 @@
+"""Causal attention as an autoregressive conditioner: tokens are blocks of coordinates, keys and values are cached."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.masked_mlp import checked_context, checked_order
+from pushforward.networks.network import activation_named, check_sizes
+from pushforward.networks.start import normal
+from pushforward.numerics import trailing_batch, zeros
+
+
+class _Block(eqx.Module):
+    """One block: h + attention(norm(h)), then h + perceptron(norm(h)); both parts start at zero."""
+
+    scales: Float[Array, "..."]
+    queries_keys_values: Float[Array, "..."]
+    merge: Float[Array, "..."]
+    widen: Float[Array, "..."]
+    widen_bias: Float[Array, "..."]
+    narrow: Float[Array, "..."]
+    narrow_bias: Float[Array, "..."]
+
+    def __init__(self, width: int, *, key: PRNGKeyArray) -> None:
+        first, second = (jax.random.fold_in(key, i) for i in range(2))
+        self.scales = zeros((2, width)) + 1
+        self.queries_keys_values = normal(first, (3, width, width), 1 / math.sqrt(width))
+        self.merge = zeros((width, width))
+        self.widen, self.widen_bias = normal(second, (width, 4 * width), math.sqrt(2 / width)), zeros(4 * width)
+        self.narrow, self.narrow_bias = zeros((4 * width, width)), zeros(width)
+
+
+class CausalAttention(AbstractAutoregressiveNetwork):
+    """Transformer with causal attention: parameters (P, D), those of a token from the tokens before it.
+
+    A token is `token_size` consecutive coordinates in the given order; they do not see each other, which makes the
+    sequential direction D / token_size steps long. The input of token t is token t - 1 (nothing for the first) plus
+    what is learned of place t and of the context, so the context reaches every output. The output weights start at
+    zero.
+
+    Args:
+        dim: number of coordinates D.
+        n_parameters: P, numbers emitted for each coordinate.
+        width: size of a token's representation, a multiple of `n_heads`.
+        depth: number of blocks, each of attention and a perceptron of 4 width units.
+        n_heads: attention heads.
+        token_size: coordinates in a token; the last token may be shorter.
+        order: a permutation of 0..D-1; natural by default.
+        context_size: length of the context, 0 for none.
+        activation: of the perceptrons, a name in `ACTIVATIONS`.
+        key: for the start weights.
+
+    Cost: with T tokens of width W, 24 T W^2 + 4 T^2 W operations a block, at once and in order alike (in order the
+    attention reads the whole cache, twice as much).
+
+    Raises:
+        ShapeError: if `order` is no permutation.
+        ValueError: if a size is not positive or the heads do not divide the width.
+
+    Reference: Vaswani et al. 2017, section 3; as conditioner, Patacchiola, Shysheya, Hofmann & Turner 2024 and Zhai et
+    al. 2025, section 2.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pushforward.networks import CausalAttention
+        >>> network = CausalAttention(6, 2, width=8, depth=1, n_heads=2, token_size=3, key=jax.random.key(0))
+        >>> print(network(jnp.ones(6)).shape, network.n_ranks)
+        (2, 6) 2
+    """
+
+    in_weight: Float[Array, "..."]
+    places: Float[Array, "..."]
+    context_weight: Float[Array, "..."]
+    blocks: tuple[_Block, ...]
+    out_scale: Float[Array, "..."]
+    out_weight: Float[Array, "..."]
+    out_bias: Float[Array, "..."]
+    order: Int[Array, "..."]
+    ranks: Int[Array, "..."]
+    n_ranks: int = eqx.field(static=True)
+    token_size: int = eqx.field(static=True)
+    n_heads: int = eqx.field(static=True)
+    context_size: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int,
+        n_parameters: int,
+        *,
+        width: int,
+        depth: int,
+        n_heads: int = 4,
+        token_size: int = 1,
+        order: Sequence[int] | np.ndarray | None = None,
+        context_size: int = 0,
+        activation: str = "gelu",
+        key: PRNGKeyArray,
+    ) -> None:
+        check_sizes(dim=dim, width=width, depth=depth, n_heads=n_heads, token_size=token_size)
+        order = checked_order(dim, order)
+        self.token_size = min(token_size, dim)
+        self.n_ranks = -(-dim // self.token_size)
+        keys = [jax.random.fold_in(key, i) for i in range(3 + depth)]
+        self.in_weight = normal(keys[0], (self.token_size, width), 1 / math.sqrt(self.token_size))
+        self.places = normal(keys[1], (self.n_ranks, width), 1.0)
+        self.context_weight = normal(keys[2], (context_size, width), 1 / math.sqrt(max(context_size, 1)))
+        self.blocks = tuple(_Block(width, key=keys[3 + i]) for i in range(depth))
+        self.out_scale = zeros(width) + 1
+        self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
+        self.order = jnp.asarray(order, jnp.int32)
+        self.ranks = jnp.asarray(np.argsort(order) // self.token_size, jnp.int32)
+        self.n_heads, self.context_size, self.activation = n_heads, context_size, activation
+
+    def __check_init__(self) -> None:
+        activation_named(self.activation)
+        width = self.in_weight.shape[1]
+        if width % self.n_heads:
+            raise ValueError(f"n_heads: expected a divisor of the width {width}, got {self.n_heads}.")
+
+    def __call__(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "..."]:
+        tokens = self._tokens(x)
+        shifted = jnp.concatenate([jnp.zeros_like(tokens[:1]), tokens[:-1]])
+        hidden = shifted @ self.in_weight + self.places + self._from_context(context)
+        causal = np.tri(self.n_ranks, dtype=bool)
+        for block in self.blocks:
+            queries, keys, values = self._queries_keys_values(block, hidden)
+            hidden = self._rest(block, hidden, self._attend(queries, keys, values, causal))
+        hidden = _normalised(hidden, self.out_scale)
+        # each coordinate reads the representation of its own token
+        return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[self.ranks]) + self.out_bias
+
+    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        dim, size = z.shape[0], self.token_size
+        from_context = self._from_context(context)
+        out = jnp.concatenate([self.out_weight, self.out_bias[..., None]], 2)[:, self.order]
+        out = jnp.pad(out, ((0, 0), (0, self.n_ranks * size - dim), (0, 0)))
+        out = jnp.moveaxis(out.reshape(out.shape[0], self.n_ranks, size, -1), 1, 0)
+        mapped = trailing_batch(lambda data, weights: law(weights, *data))
+
+        def step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple[Array, Array]]:
+            caches, before = carry
+            rank, z, place, out = inputs
+            hidden = (before @ self.in_weight + place + from_context[0])[None]
+            known = (jnp.arange(self.n_ranks) <= rank)[None]
+            updated = []
+            for block, cache in zip(self.blocks, caches, strict=True):
+                queries, keys, values = self._queries_keys_values(block, hidden)
+                cache = [
+                    jax.lax.dynamic_update_slice_in_dim(old, new, rank, 0)
+                    for old, new in zip(cache, (keys, values), strict=True)
+                ]
+                updated.append(cache)
+                hidden = self._rest(block, hidden, self._attend(queries, *cache, known))
+            hidden = _normalised(hidden[0], self.out_scale)
+            parameters = out[..., :-1] @ hidden + out[..., -1]
+            x, log_dets = mapped((parameters, z), weights)
+            return (updated, x), (x, log_dets)
+
+        heads = (self.n_ranks, self.n_heads, self.in_weight.shape[1] // self.n_heads)
+        caches = [[jnp.zeros(heads, z.dtype)] * 2 for _ in self.blocks]
+        start = (caches, jnp.zeros(size, z.dtype))
+        inputs = (jnp.arange(self.n_ranks), self._tokens(z), self.places, out)
+        _, (x, log_dets) = jax.lax.scan(step, start, inputs)
+        back = jnp.argsort(self.order)
+        return x.reshape(-1)[:dim][back], jnp.sum(log_dets.reshape(-1)[:dim])
+
+    def _tokens(self, x: Array) -> Array:
+        """(T, token_size) in order, the last one filled up with zeros."""
+        padded = jnp.pad(x[self.order], (0, self.n_ranks * self.token_size - x.shape[0]))
+        return padded.reshape(self.n_ranks, self.token_size)
+
+    def _from_context(self, context: Array | None) -> Array:
+        given = checked_context(context, self.context_size)
+        return zeros((1, 1)).astype(self.in_weight.dtype) if given is None else (given @ self.context_weight)[None]
+
+    def _queries_keys_values(self, block: _Block, hidden: Array) -> list[Array]:
+        """Each (tokens, heads, width / heads)."""
+        normed = _normalised(hidden, block.scales[0])
+        return [(normed @ weight).reshape(hidden.shape[0], self.n_heads, -1) for weight in block.queries_keys_values]
+
+    def _attend(self, queries: Array, keys: Array, values: Array, known: np.ndarray | Array) -> Array:
+        scores = jnp.einsum("qhd,khd->hqk", queries, keys) / math.sqrt(queries.shape[-1])
+        shares = jax.nn.softmax(jnp.where(known[None], scores, -jnp.inf), axis=-1)
+        return jnp.einsum("hqk,khd->qhd", shares, values).reshape(queries.shape[0], -1)
+
+    def _rest(self, block: _Block, hidden: Array, attended: Array) -> Array:
+        hidden = hidden + attended @ block.merge
+        wide = _normalised(hidden, block.scales[1]) @ block.widen + block.widen_bias[None]
+        return hidden + activation_named(self.activation)(wide) @ block.narrow + block.narrow_bias[None]
+
+
+def _normalised(hidden: Array, scale: Array) -> Array:
+    """Divided by the root of the mean square over the last axis, then scaled (Zhang & Sennrich 2019)."""
+    mean_square = jnp.mean(hidden**2, -1, keepdims=True)
+    return hidden * jax.lax.rsqrt(mean_square + 1e-6) * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)

@@ -1,0 +1,151 @@
+"""A module as a compiled program: flattened once, run over rows that are padded to few sizes and cut into chunks.
+
+The program depends on the module's structure and on a row's shape, never on the number of rows: another number compiles
+nothing new, and memory stays flat.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from pushforward.fields import is_array, is_inexact
+
+_ROWS = (1, 16, 64, 256, 512, 1024)
+_ROWS_ACCELERATOR = (*_ROWS, 4096, 16384)
+_MAX_ELEMENTS = 1 << 20
+
+
+class Static:
+    """The hashable half of a module: structure and whatever is not an array."""
+
+    def __init__(self, structure: Any, leaves: tuple[Any, ...]) -> None:
+        self.structure, self.leaves = structure, leaves
+        self._hash = hash((structure, leaves))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Static) and (self.structure, self.leaves) == (other.structure, other.leaves)
+
+
+def flatten(module: Any) -> tuple[list[Any], Static]:
+    """A module as its list of arrays and a hashable rest: cheaper at each call than a filtered jit."""
+    leaves, structure = jax.tree.flatten(module)
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
+    return arrays, Static(structure, tuple(None if is_array(leaf) else leaf for leaf in leaves))
+
+
+def unflatten(arrays: list[Any], static: Static) -> Any:
+    """The module of `flatten`."""
+    parts = iter(arrays)
+    return jax.tree.unflatten(static.structure, [next(parts) if leaf is None else leaf for leaf in static.leaves])
+
+
+def float_type(arrays: list[Any]) -> np.dtype:
+    """The floating-point type in which a module computes: that of its JAX arrays, else JAX's default."""
+    types = {leaf.dtype for leaf in arrays if isinstance(leaf, jax.Array) and is_inexact(leaf)}
+    return np.dtype(jnp.result_type(*types)) if types else np.dtype(jnp.result_type(float))
+
+
+def is_traced(*leaves: Any) -> bool:
+    """Whether any of these is a tracer of somebody's transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+
+class Prepared:
+    """What calls of one module share: its arrays on the device, its static half, its floating-point type.
+
+    Modules never change, so this is made once for each, and for each setting of 64-bit arithmetic: what is kept in
+    NumPy float64 (standardisation) goes in at the width that is in force.
+    """
+
+    def __init__(self, module: Any) -> None:
+        arrays, self.static = flatten(module)
+        self.is_traced = is_traced(*arrays)
+        self.dtype = float_type(arrays)
+        self.arrays = arrays
+        if not self.is_traced:
+            self.arrays = [
+                jax.device_put(leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)))
+                if isinstance(leaf, np.ndarray)
+                else leaf
+                for leaf in arrays
+            ]
+
+
+_kept: dict[tuple[int, np.dtype], tuple[Any, Prepared]] = {}
+
+
+def prepared(module: Any) -> Prepared:
+    """The module's `Prepared`, from the last call with this very object if there was one."""
+    key = id(module), jax.dtypes.canonicalize_dtype(np.float64)
+    known = _kept.get(key)
+    if known is not None and known[0]() is module:
+        return known[1]
+    made = Prepared(module)
+    if not (made.is_traced or is_traced(*made.arrays)):
+        _kept[key] = weakref.ref(module, lambda _: _kept.pop(key, None)), made
+    return made
+
+
+def run(
+    batched: Callable[..., tuple[Array, ...]], module: Prepared, rows: list[Any], size: int, event_size: int, *more: Any
+) -> tuple[Any, ...] | None:
+    """`batched(module, *more, *rows)` compiled, over all rows, in chunks padded to one of a few sizes.
+
+    Args:
+        batched: a function at module level, for it is part of the program's identity.
+        module: from `prepared`.
+        rows: arrays (size, ...), NumPy or JAX, or None.
+        size: number of rows.
+        event_size: numbers in a row, which limits the rows of a chunk.
+        more: further arrays, the same for all rows.
+
+    Returns:
+        One array for each of the program's outputs; None under somebody's trace, where concrete arrays do not help.
+    """
+    sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
+    limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
+    sizes = [s for s in sizes if s <= limit] or [1]
+    pieces = []
+    for start in range(0, max(size, 1), sizes[-1]):
+        here = min(sizes[-1], size - start)
+        padded = next(s for s in sizes if s >= here)
+        chunk = [None if row is None else _pad(row, start, here, padded) for row in rows]
+        out = _program(batched, module.static, module.arrays, chunk, more)
+        if is_traced(*out):
+            return None
+        if here == padded == size:
+            return out
+        pieces.append([np.asarray(part)[:here] for part in out])
+    if len(pieces) == 1:
+        return tuple(pieces[0])
+    return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _program(
+    batched: Callable[..., tuple[Array, ...]], static: Static, arrays: list[Any], rows: list[Any], more: tuple[Any, ...]
+) -> tuple[Array, ...]:
+    return batched(unflatten(arrays, static), *more, *rows)
+
+
+def _pad(rows: Any, start: int, here: int, size: int) -> Any:
+    """Rows from `start`, the last one repeated up to `size` (an empty chunk is filled with zeros)."""
+    if here == size == len(rows):
+        return rows
+    rows = np.asarray(rows)[start : start + here]
+    if here == size:
+        return rows
+    if here == 0:
+        return np.zeros((size, *rows.shape[1:]), rows.dtype)
+    return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - here, *rows.shape[1:]))])

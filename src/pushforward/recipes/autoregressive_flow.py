@@ -1,0 +1,147 @@
+"""The general autoregressive flow, on which the named autoregressive recipes rest."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bases import Normal
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Chain, Inverse, MaskedAutoregressive, Repeat, Standardise, n_parameters
+from pushforward.bijections.elementwise import Affine, Translation, transformer_named
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.flow import Flow
+from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP
+from pushforward.recipes.options import check_choice, check_count
+
+Order = str | Sequence[int]
+
+
+def autoregressive_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    transformer: str | AbstractBijection = "rational_quadratic",
+    context_dim: int | None = None,
+    n_layers: int = 5,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+    residual: bool = False,
+    conditioner: str = "masked_mlp",
+    n_heads: int = 4,
+    token_size: int = 1,
+    order: Order = "reverse",
+    fast: str = "density",
+    method: str | None = None,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Autoregressive flow: n_layers layers in changing orders, standardised outside.
+
+        x = mean + scale * (T_n o ... o T_1)(z),   T_l: x_i = h(z_i; theta_l,i(x of lower rank, context))
+
+    With `fast="sampling"` every layer is the inverse of such a one: the parameters are functions of z in its place.
+    The fast direction is one pass of the conditioners, the other one is computed in order, at about the arithmetic of
+    one pass (see `MaskedAutoregressive`).
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int, for the start weights.
+        transformer: the scalar law h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
+        context_dim: length of the context, or None.
+        n_layers: number of layers.
+        width: units in each hidden layer of the conditioners (attention: size of a token).
+        depth: hidden layers of a conditioner (residual: pairs after the first; attention: blocks).
+        activation: name in `pushforward.networks.ACTIVATIONS`.
+        residual: residual masked conditioners instead of plain ones.
+        conditioner: "masked_mlp" or "attention".
+        n_heads, token_size: of attention conditioners.
+        order: "reverse" (natural and reversed in turn), "random" (another one in each layer, the same for every key),
+            "same" (natural in all), or one permutation for all, `order[t]` being the coordinate of rank t. A stack in
+            one order cannot give a coordinate a conditional with several modes from a law that has one.
+        fast: "density" (MAF) or "sampling" (IAF).
+        method: how the slow direction is computed, "cached", "jacobi" or "sequential"; chosen by the layer if None.
+        base: distribution of shape (dim,); standard normal by default.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: one pass of every conditioner in the fast direction; about one pass, in D short steps, in the other.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Papamakarios, Pavlakou & Murray 2017, section 3; Kingma et al. 2016, section 3.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.autoregressive_flow(dim=3, transformer="affine", key=0)
+        >>> print(flow.sample(5, key=1).shape)
+        (5, 3)
+    """
+    stack = autoregressive_stack(
+        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        activation=activation, residual=residual, conditioner=conditioner, n_heads=n_heads, token_size=token_size,
+        order=order, fast=fast, method=method,
+    )  # fmt: skip
+    return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
+
+
+def autoregressive_stack(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    transformer: str | AbstractBijection,
+    context_dim: int | None,
+    n_layers: int,
+    width: int,
+    depth: int,
+    activation: str,
+    residual: bool = False,
+    conditioner: str = "masked_mlp",
+    n_heads: int = 4,
+    token_size: int = 1,
+    order: Order = "reverse",
+    fast: str = "density",
+    method: str | None = None,
+) -> Repeat:
+    """The layers of `autoregressive_flow` without base and standardisation; arguments as there."""
+    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth, n_heads=n_heads, token_size=token_size)
+    check_choice("conditioner", conditioner, ("masked_mlp", "attention"))
+    check_choice("fast", fast, ("density", "sampling"))
+    if context_dim is not None:
+        check_count(context_dim=context_dim)
+    if conditioner == "attention" and residual:
+        raise ValueError("residual: expected False with conditioner='attention', which has skips of its own; got True.")
+    law = transformer_named(transformer)
+    context_shape = None if context_dim is None else (context_dim,)
+    layers: list[AbstractBijection] = []
+    for index in range(n_layers):
+        ranked, first = order_of(order, dim, index), jax.random.fold_in(as_key(key), index)
+        network: AbstractAutoregressiveNetwork
+        if conditioner == "attention":
+            network = CausalAttention(
+                dim, n_parameters(law), width=width, depth=depth, n_heads=n_heads, token_size=token_size, order=ranked,
+                context_size=context_dim or 0, activation=activation, key=first,
+            )  # fmt: skip
+        else:
+            network = MaskedMLP(
+                dim, n_parameters(law), width=width, depth=depth, order=ranked, context_size=context_dim or 0,
+                residual=residual, activation=activation, key=first,
+            )  # fmt: skip
+        layer = MaskedAutoregressive(law, network, context_shape=context_shape, method=method)
+        layers.append(layer if fast == "density" else Inverse(layer))
+    cheap = isinstance(law, Affine | Translation) and conditioner == "masked_mlp"
+    return Repeat(layers, unroll=n_layers if cheap else 1)
+
+
+def order_of(order: Order, dim: int, index: int) -> np.ndarray:
+    """The order of layer `index`: `order[t]` is the coordinate of rank t."""
+    natural = np.arange(dim)
+    if not isinstance(order, str):
+        return np.asarray(order)
+    check_choice("order", order, ("reverse", "random", "same"))
+    if order == "random":
+        return np.random.default_rng(index).permutation(dim)
+    return natural[::-1] if order == "reverse" and index % 2 else natural

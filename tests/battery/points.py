@@ -1,0 +1,40 @@
+"""Where the program is asked: ordinary points, and the hostile ones at which formulas fail."""
+
+import numpy as np
+from zoo import CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
+
+N = 64
+
+
+def ordinary(side: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    """Points (N, *shape) where most of a distribution lives."""
+    noise = 1.5 * random.normal(size=(N, *shape))
+    return {
+        LINE: noise,
+        POSITIVE: np.exp(noise),
+        UNIT: 1 / (1 + np.exp(-noise)),
+        OPEN: np.tanh(noise),
+        CIRCLE: np.pi * np.tanh(noise),
+    }[side]
+
+
+def hostile(side: str, shape: tuple[int, ...], row: Row) -> np.ndarray:
+    """Points (N, *shape) at which formulas fail: zero, places where they change, one ulp beside these, far away."""
+    near = [*row.places, *(np.nextafter(np.float32(p), np.float32(d)) for p in row.places for d in (-np.inf, np.inf))]
+    far = [v for v in (1e-30, 1.0, 10.0, 1e3, row.largest) if v <= row.largest]
+    values = {
+        LINE: [0.0, *near, *(-v for v in near), *far, *(-v for v in far)],
+        POSITIVE: [1e-30, 1e-6, 1.0, 1e3, 1e30],
+        UNIT: [1e-30, 1e-6, 0.5, 1 - 1e-6],
+        OPEN: [-1 + 1e-6, -0.5, 0.0, 1e-30, 1 - 1e-6],
+        CIRCLE: [0.0, *near, *(-v for v in near), 1.0],
+    }[side]
+    values = np.asarray(values, np.float64)
+    if side == CIRCLE:  # the edge of the circle in float32 lies a little outside the one in float64
+        values = np.clip(values, -np.pi, np.nextafter(np.pi, 0))
+    size = int(np.prod(shape))
+    # first the same value in every coordinate, then values mixed
+    rows = [np.full(size, v) for v in values] + [
+        np.roll(values, 5 * i)[np.arange(size) % values.size] for i in range(N)
+    ]
+    return np.stack(rows[:N]).reshape(N, *shape)

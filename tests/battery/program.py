@@ -1,0 +1,120 @@
+"""The one compiled program of a row: weights and points in, all figures of both directions out.
+
+Values, log-determinants, Jacobians and gradients, once mapped over the batch (the way of training and scoring) and once
+in a loop over single samples. Start weights, random weights and briefly trained ones share it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import pushforward as pf
+from battery.points import N
+from pushforward.fields import is_array
+
+
+@dataclass
+class Side:
+    """Figures of one direction at N points; D is the event size.
+
+    Attributes:
+        out, log_det: mapped over the batch, (N, *shape) and (N,).
+        loop_out, loop_log_det: the same in a loop over samples.
+        jacobian: (N, D, D); log_det_gradient: (N, D).
+        context_jacobian: (N, D + 1, context), the log-determinant last, or None.
+        influence: tree of the trained leaves, the greatest |d sum over points of an output / d leaf| over outputs.
+        gradient: of one loss with respect to (trained leaves, points).
+        loop_gradient: the same from a loop, in float64 only (it doubles the time of compilation), else None.
+    """
+
+    out: Any
+    log_det: Any
+    loop_out: Any
+    loop_log_det: Any
+    jacobian: Any
+    log_det_gradient: Any
+    context_jacobian: Any
+    influence: Any
+    gradient: Any
+    loop_gradient: Any
+
+
+def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, thorough: bool) -> dict[str, Any]:
+    shape = points.shape[1:]
+    size = int(np.prod(shape))
+
+    def verb(trained: Any, point: Any, context: Any) -> Any:
+        bijection = combine(trained)
+        return (bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det)(point, context)
+
+    def weigh(out: Any, log_det: Any) -> Any:
+        """Cotangents of a loss: for the inverse those of the mean negative log-likelihood under a normal base."""
+        if inverse:
+            return jnp.clip(out, -1e3, 1e3) / N, jnp.full_like(log_det, -1.0 / N)
+        fixed = jnp.cos(jnp.arange(size, dtype=out.dtype)).reshape(shape) / N
+        return jnp.broadcast_to(fixed, out.shape), jnp.full_like(log_det, 1.0 / N)
+
+    mapped = jax.vmap(verb, (None, 0, None if context is None else 0))
+    (out, log_det), pull = jax.vjp(mapped, trained, points, context)
+    # One backward pass for all: samples do not meet, so the cotangent of one output, the same in every row, gives that
+    # row of every sample's Jacobian. The last cotangent is the loss.
+    unit = jnp.broadcast_to(jnp.eye(size + 1, dtype=points.dtype)[:, None], (size + 1, N, size + 1))
+    weights = weigh(out, log_det)
+    cotangents = (
+        jnp.concatenate([unit[..., :size].reshape(-1, N, *shape), weights[0][None]]),
+        jnp.concatenate([unit[..., size], weights[1][None]]),
+    )
+    by_leaf, by_point, by_context = jax.vmap(pull)(cotangents)
+    rows = jnp.moveaxis(by_point[:-1].reshape(size + 1, N, size), 0, 1)
+    figures = {
+        "out": out,
+        "log_det": log_det,
+        "jacobian": rows[:, :size],
+        "log_det_gradient": rows[:, size],
+        "context_jacobian": None if context is None else jnp.moveaxis(by_context[:-1], 0, 1),
+        "influence": jax.tree.map(lambda g: jnp.abs(g[:-1]).max(0), by_leaf),
+        "gradient": (jax.tree.map(lambda g: g[-1], by_leaf), by_point[-1]),
+        "loop_gradient": None,
+    }
+
+    def one(inputs: Any) -> Any:
+        point, context = inputs
+        if not thorough:
+            return verb(trained, point, context)
+        (out, log_det), pull = jax.vjp(verb, trained, point, context)
+        return out, log_det, pull(weigh(out, log_det))[:2]
+
+    figures["loop_out"], figures["loop_log_det"], *gradient = jax.lax.map(one, (points, context))
+    if thorough:
+        by_leaf, by_point = gradient[0]
+        figures["loop_gradient"] = (jax.tree.map(lambda g: g.sum(0), by_leaf), by_point)
+    return figures
+
+
+def compile_figures(bijection: Any) -> tuple[Any, Any]:
+    """The row's one program, (trained, z, x, context) -> both sides' figures, and the trained leaves."""
+    trained, rest = eqx.partition(bijection, pf.trainable(bijection))
+    arrays, static = eqx.partition(rest, is_array)
+
+    @jax.jit
+    def program(trained: Any, arrays: Any, z: Any, x: Any, context: Any) -> Any:
+        def combine(trained: Any) -> Any:
+            return eqx.combine(trained, arrays, static)
+
+        thorough = jax.config.jax_enable_x64
+        return tuple(
+            _side(combine, trained, points, context, inverse, thorough) for points, inverse in ((z, False), (x, True))
+        )
+
+    def figures(trained: Any, z: Any, x: Any, context: Any) -> tuple[Side, Side]:
+        dtype = jnp.result_type(float)
+        z, x = (jnp.asarray(v, dtype) for v in (z, x))
+        context = None if context is None else jnp.asarray(context, dtype)
+        sides = jax.device_get(program(trained, arrays, z, x, context))
+        return Side(**sides[0]), Side(**sides[1])
+
+    return figures, trained

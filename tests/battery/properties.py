@@ -1,0 +1,62 @@
+"""The list of properties, and the check of one row against one of them."""
+
+import time
+
+from zoo import Row
+
+from battery.calls import dtype_is_kept, jit_is_eager, mapped_is_looped, small_batches
+from battery.case import case_of
+from battery.densities import density_integrates, sample_scores_agree
+from battery.inverses import (
+    finite_when_hostile,
+    is_monotone,
+    log_det_is_autodiff,
+    log_dets_cancel,
+    right_when_hostile,
+    round_trip,
+    starts_at_identity,
+)
+from battery.ledger import RESULTS, SECONDS
+from battery.reach import context_reaches, dependence, gradient_reaches
+
+PROPERTIES = {
+    "round trip": round_trip,
+    "log-det = autodiff": log_det_is_autodiff,
+    "log-dets cancel": log_dets_cancel,
+    "finite when hostile": finite_when_hostile,
+    "right when hostile": right_when_hostile,
+    "mapped = looped": mapped_is_looped,
+    "gradient reaches leaves": gradient_reaches,
+    "context reaches outputs": context_reaches,
+    "dependence": dependence,
+    "starts at identity": starts_at_identity,
+    "monotone": is_monotone,
+    "dtype kept": dtype_is_kept,
+    "jit = eager": jit_is_eager,
+    "integrates to one": density_integrates,
+    "sample scores agree": sample_scores_agree,
+    "small batches": small_batches,
+}
+
+# Properties that say something of one kind of weights only.
+KINDS = {
+    "starts at identity": ("fresh",),
+    "gradient reaches leaves": ("random",),
+    "context reaches outputs": ("random",),
+    "dependence": ("random",),
+    "jit = eager": ("random", "only"),
+    "dtype kept": ("fresh",),
+    "small batches": ("random",),
+}
+
+
+def check(row: Row, name: str) -> list[str]:
+    """All sentences that a property has to say against a row, over all kinds of weights."""
+    case, start = case_of(row), time.perf_counter()
+    kinds = [kind for kind in case.weights if kind in KINDS.get(name, tuple(case.weights))]
+    if not kinds and name == "jit = eager":
+        kinds = ["fresh"]
+    wrong = [f"{kind} weights, {s}" for kind in kinds for s in PROPERTIES[name](case, case.weights[kind])]
+    RESULTS[row.name][name] = "FAILED" if wrong else "ok"
+    SECONDS[row.name] += time.perf_counter() - start
+    return wrong

@@ -1,0 +1,275 @@
+"""The sequential direction of autoregressive layers: every fast way equals whole passes, and so do the gradients.
+
+The sizes form a pairwise-covering set: any two settings of two factors meet in some case. `make test-slow` adds 500
+random ones.
+"""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.bijections import (
+    BlockAutoregressive,
+    Inverse,
+    MaskedAutoregressive,
+    RationalQuadraticSpline,
+    n_parameters,
+    transformer_named,
+)
+from pushforward.errors import InverseError
+from pushforward.networks import CausalAttention, MaskedMLP
+
+FACTORS = {
+    "dim": (1, 2, 3, 7, 43, 64, 257),
+    "width": ("D/2", "D", 64, 256),
+    "depth": (1, 2, 3),
+    "residual": (False, True),
+    "order": ("natural", "reversed", "random"),
+    "context": (0, 2),
+    "law": ("affine", "rational_quadratic"),
+    "dtype": ("float32", "float64"),
+    "batch": (0, 1, 33),
+}
+
+
+def covering(seed=0):
+    """A greedy set of cases in which every pair of settings of two factors occurs."""
+    random, names = np.random.default_rng(seed), list(FACTORS)
+    pairs = {
+        (a, i, b, j)
+        for a, b in itertools.combinations(names, 2)
+        for i in range(len(FACTORS[a]))
+        for j in range(len(FACTORS[b]))
+    }
+    cases = []
+    while pairs:
+        best, gain = None, set()
+        for _ in range(60):
+            picks = {name: int(random.integers(len(values))) for name, values in FACTORS.items()}
+            a, i, b, j = min(pairs)
+            picks[a], picks[b] = i, j
+            got = {(a, picks[a], b, picks[b]) for a, b in itertools.combinations(names, 2)} & pairs
+            if len(got) > len(gain):
+                best, gain = picks, got
+        pairs -= gain
+        cases.append({name: FACTORS[name][best[name]] for name in names})
+    return cases
+
+
+def random_cases(n, seed):
+    random = np.random.default_rng(seed)
+    return [{name: values[random.integers(len(values))] for name, values in FACTORS.items()} for _ in range(n)]
+
+
+CASES = covering()
+
+
+def moved(tree, seed=0, scale=0.4):
+    """Random weights of a size at which the parameters vary but the map stays well-conditioned."""
+    random = np.random.default_rng(seed)
+    trained, rest = eqx.partition(tree, pf.trainable(tree))
+
+    def move(leaf):
+        fan_in = leaf.shape[-1] if leaf.ndim == 3 else 1
+        return leaf + jnp.asarray(scale / np.sqrt(fan_in) * random.normal(size=leaf.shape), leaf.dtype)
+
+    return eqx.combine(jax.tree.map(move, trained), rest)
+
+
+def built(case, method):
+    dim, law = case["dim"], transformer_named(case["law"])
+    width = {"D/2": max(dim // 2, 1), "D": dim}.get(case["width"], case["width"])
+    order = {"natural": np.arange(dim), "reversed": np.arange(dim)[::-1]}.get(case["order"])
+    order = np.random.default_rng(dim).permutation(dim) if order is None else order
+    network = MaskedMLP(
+        dim, n_parameters(law), width=width, depth=case["depth"], order=order, context_size=case["context"],
+        residual=case["residual"], key=jax.random.key(1),
+    )  # fmt: skip
+    context_shape = (case["context"],) if case["context"] else None
+    return moved(MaskedAutoregressive(law, network, context_shape=context_shape, method=method))
+
+
+def figures(layer, z, context, with_gradient):
+    """x and log|det| of a batch, and the gradient of one loss of both with respect to weights, z and context."""
+    trained, rest = eqx.partition(layer, pf.trainable(layer))
+
+    def run(trained, z, context):
+        verb = eqx.combine(trained, rest).forward_and_log_det
+        return jax.vmap(verb, (0, None if context is None else 0))(z, context)
+
+    def both(trained, z, context):
+        if not with_gradient:
+            return run(trained, z, context), None
+        out, pull = jax.vjp(run, trained, z, context)
+        weights = jnp.cos(jnp.arange(out[0].size, dtype=z.dtype)).reshape(out[0].shape)
+        return out, pull((weights, jnp.ones_like(out[1])))
+
+    return jax.device_get(jax.jit(both)(trained, z, context))
+
+
+def compare(case):
+    with jax.enable_x64(case["dtype"] == "float64"):
+        random = np.random.default_rng(3)
+        dtype = jnp.dtype(case["dtype"])
+        z = jnp.asarray(random.normal(size=(case["batch"], case["dim"])), dtype)
+        context = jnp.asarray(random.normal(size=(case["batch"], case["context"])), dtype) if case["context"] else None
+        with_gradient = case["dim"] <= 43
+        reference = figures(built(case, "sequential"), z, context, with_gradient)
+        for method in ("cached", "jacobi"):
+            got = figures(built(case, method), z, context, with_gradient)
+            assert jax.tree.structure(got) == jax.tree.structure(reference)
+            for mine, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(reference), strict=True):
+                assert mine.dtype == theirs.dtype
+                size = 1 + np.abs(theirs).max(initial=0.0)
+                allowed = {"float32": 1e-4, "float64": 1e-11}[case["dtype"]] * size
+                assert np.abs(mine - theirs).max(initial=0.0) <= allowed, method
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(str(v) for v in case.values()))
+def test_cached_and_jacobi_equal_whole_passes(case):
+    compare(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_five_hundred_random_cases(seed):
+    for case in random_cases(10, seed):
+        compare(case)
+
+
+def test_the_set_covers_every_pair_and_is_small():
+    assert len(CASES) <= 60
+    for a, b in itertools.combinations(FACTORS, 2):
+        met = {(case[a], case[b]) for case in CASES}
+        assert met == set(itertools.product(FACTORS[a], FACTORS[b]))
+
+
+def test_masked_network_of_a_given_order_has_exactly_that_dependence():
+    """p(x2) p(x3|x2) p(x1|x2,x3): perturb each coordinate and see which parameters move."""
+    network = moved(MaskedMLP(3, 2, width=16, depth=2, order=(1, 2, 0), key=jax.random.key(0)), scale=1.0)
+    x = jnp.array([0.3, -0.2, 0.5])
+    start = network(x)
+    moves = np.stack([np.asarray((network(x.at[i].add(0.1)) != start).any(0)) for i in range(3)], 1)
+    np.testing.assert_array_equal(moves, [[False, True, True], [False, False, False], [False, True, False]])
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_context_reaches_every_output_of_a_masked_network(dim):
+    network = moved(MaskedMLP(dim, 2, width=8, depth=2, context_size=2, key=jax.random.key(0)), scale=1.0)
+    moves = np.abs(np.asarray(jax.jacrev(lambda c: network(jnp.ones(dim), c))(jnp.ones(2))))
+    assert (moves.max(2) > 0).all()
+
+
+@pytest.mark.parametrize("token_size", [1, 2, 3])
+def test_attention_in_order_equals_whole_passes(token_size):
+    def layer(method):
+        network = CausalAttention(
+            7, 2, width=8, depth=2, n_heads=2, token_size=token_size, order=(3, 1, 0, 2, 6, 5, 4), context_size=2,
+            key=jax.random.key(0),
+        )  # fmt: skip
+        return moved(MaskedAutoregressive("affine", network, context_shape=(2,), method=method))
+
+    with jax.enable_x64(True):
+        random = np.random.default_rng(0)
+        z, context = jnp.asarray(random.normal(size=(4, 7))), jnp.asarray(random.normal(size=(4, 2)))
+        reference = figures(layer("sequential"), z, context, True)
+        for method in ("cached", "jacobi"):
+            got = figures(layer(method), z, context, True)
+            for mine, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(reference), strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10)
+
+
+class TestSweeps:
+    def test_no_more_than_one_sweep_for_each_rank_and_one_to_see_it(self):
+        layer = built({**CASE, "dim": 7}, "jacobi")
+        x, _, n_sweeps = layer.forward_by_sweeps(jnp.ones(7))
+        assert 1 < n_sweeps <= 8
+        parameters = layer.network(x)
+        again, _ = layer._mapped(parameters, jnp.ones(7))
+        np.testing.assert_array_equal(again, x)  # tolerance 0: equal bits
+
+    def test_a_looser_tolerance_takes_fewer_sweeps(self):
+        exact = small(tolerance=0.0).forward_by_sweeps(jnp.ones(7))
+        loose = small(tolerance=0.1).forward_by_sweeps(jnp.ones(7))
+        assert loose[2] < exact[2]
+
+    def test_identity_takes_two(self):
+        layer = MaskedAutoregressive("affine", MaskedMLP(7, 2, width=8, depth=1, key=jax.random.key(0)))
+        assert layer.forward_by_sweeps(jnp.ones(7))[2] == 2
+
+    def test_the_bound_is_an_error_that_says_so(self):
+        with pytest.raises(InverseError, match="max_sweeps=2"):
+            small(max_sweeps=2).forward_by_sweeps(jnp.ones(7))
+
+    def test_inside_a_program_the_bound_is_nan_and_the_boundary_raises(self):
+        layer = small(max_sweeps=2)
+        assert np.isnan(jax.jit(layer.forward)(jnp.ones(7))).all()
+        with pytest.raises(pf.errors.NumericError, match="NaN"):
+            pf.Flow(pf.bases.Normal((7,)), layer).sample(3, key=0)
+
+
+CASE = {
+    "dim": 7, "width": 64, "depth": 1, "residual": False, "order": "natural", "context": 0, "law": "affine",
+    "dtype": "float32", "batch": 1,
+}  # fmt: skip
+
+
+def small(**options):
+    network = MaskedMLP(7, 2, width=16, depth=1, key=jax.random.key(0))
+    return moved(MaskedAutoregressive("affine", network, method="jacobi", **options))
+
+
+def test_an_affine_maf_layer_is_an_iaf_layer_of_the_same_order_with_another_conditioner():
+    """x_i = z_i s_i(x_<i) + t_i(x_<i) with x_<i a function of z_<i: triangular in z, affine in z_i."""
+    layer = built({**CASE, "dim": 3}, "cached")
+    z = jnp.array([0.2, -0.4, 1.0])
+    jacobian = jax.jacrev(layer.forward)(z)
+    assert np.abs(np.triu(jacobian, 1)).max() == 0
+    steps = [layer.forward(z.at[2].set(v))[2] for v in (0.0, 1.0, 2.0)]
+    np.testing.assert_allclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-5)
+
+
+def test_iaf_is_the_inverse_of_maf():
+    layer = built({**CASE, "dim": 5}, "cached")
+    z = jnp.linspace(-1.0, 1.0, 5)
+    x, log_det = Inverse(layer).forward_and_log_det(z)
+    expected, expected_log_det = layer.inverse_and_log_det(z)
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(log_det, expected_log_det)
+
+
+def test_bnaf_reaches_far_out_both_ways():
+    layer = BlockAutoregressive(2, key=jax.random.key(0))
+    for z in (1e-3, 1.0, 1e3, -1e6):
+        x = layer.forward(jnp.full(2, z))
+        np.testing.assert_allclose(layer.inverse(x), jnp.full(2, z), rtol=1e-4)
+
+
+def test_made_mog_has_a_conditional_with_two_modes():
+    """A mixture in one layer: with its means apart the first conditional has two peaks."""
+    flow = pf.made_mog(dim=2, n_components=2, key=0)
+    means = lambda f: f.bijection.bijections[0].layers.transformer.means  # noqa: E731
+    flow = eqx.tree_at(means, flow, jnp.asarray([[-3.0, 3.0]]))
+    density = flow.log_prob(np.array([[-3.0, 0.0], [0.0, 0.0], [3.0, 0.0]]))
+    assert density[0] > density[1] + 2
+    assert density[2] > density[1] + 2
+    samples = np.asarray(flow.sample(500, key=1))[:, 0]
+    assert 150 < (samples > 0).sum() < 350  # 0.5 +- 0.2 of 500: nine standard errors
+
+
+def test_memory_of_samples_is_bounded_by_chunks():
+    """Rows beyond a chunk reuse its program: 3,000 x 257 is three chunks of 1,024 rows of one program."""
+    flow = pf.maf(dim=257, n_layers=1, width=64, depth=1, key=0)
+    some, many = flow.sample(3, key=0), flow.sample(3000, key=0)
+    assert many.shape == (3000, 257)
+    np.testing.assert_allclose(many[:3], some, atol=1e-4)
+
+
+def test_nsf_ar_takes_every_scalar_law():
+    for law in ("additive", "affine", "leaky_relu", RationalQuadraticSpline(4)):
+        assert pf.autoregressive_flow(dim=2, transformer=law, width=8, key=0).sample(2, key=0).shape == (2, 2)

@@ -1,0 +1,155 @@
+"""Maximum likelihood: what `fit` says of data, options and steps that fail, and what it repairs. Flows are tiny."""
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from fitting import brittle_flow, data, fit, flow_2d, numbers, same, trained_numbers
+
+import pushforward as pf
+from pushforward.errors import DataError, TrainingDiverged
+from pushforward.train import likelihood
+from pushforward.train.data import Rows, split
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted():
+    x = data()
+    x[17] = 50.0
+    flow, history = fit(x, brittle_flow(8.0), max_epochs=2)
+    # 400 rows are 8 steps, two passes an epoch: the planted row spoils one step of each pass
+    assert history.skipped_steps == 2 * 2
+    assert np.isfinite(history.train).all()
+    assert all(np.isfinite(leaf).all() for leaf in numbers(flow))
+    assert not same(trained_numbers(flow), trained_numbers(brittle_flow(8.0)))
+
+
+def test_failing_again_and_again_is_told():
+    with pytest.raises(TrainingDiverged, match=r"epoch 1 at learning rate 0\.005"):  # 25 steps are more than an epoch
+        fit(data(), brittle_flow(0.0), learning_rate=5e-3, max_epochs=3)
+    with pytest.raises(TrainingDiverged, match="no epoch of 1 had a finite likelihood"):
+        fit(data(), brittle_flow(0.0))
+
+
+def test_a_wild_learning_rate_gives_finite_weights_or_a_sentence():
+    try:
+        flow, history = fit(data(), learning_rate=1e3, clip=None, max_epochs=2)
+    except TrainingDiverged as error:
+        sentence = str(error)
+    else:
+        assert all(np.isfinite(leaf).all() for leaf in numbers(flow))
+        assert np.isfinite(history.best_validation)
+        return
+    assert "learning rate 1000" in sentence
+
+
+def test_no_finite_held_out_likelihood_is_told(monkeypatch):
+    monkeypatch.setattr(likelihood, "_held_nats", lambda flow, held: np.nan)
+    with pytest.raises(TrainingDiverged, match="no epoch of 2 had a finite likelihood"):
+        fit(data(), max_epochs=2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["x", "context", "validation", "weights"])
+def test_rows_that_are_not_finite_are_named(where, value):
+    flow = pf.nice(dim=2, n_layers=2, width=8, context_dim=1, key=0)
+    given = {"x": data(60), "context": data(60)[:, :1], "weights": np.ones((60, 1)), "validation": data(60)}
+    given[where][12, -1] = value
+    x, held = given.pop("x"), (given.pop("validation"), given["context"][:60].copy())
+    if where == "context":
+        held[1][:] = 0.0
+    given["weights"] = given["weights"][:, 0]
+    with pytest.raises(DataError, match=rf"{where}: expected finite numbers.* in column . at row 12 \(1 of 60 rows"):
+        fit(x, flow, validation=held, **given)
+
+
+def test_columns_of_a_frame_are_named():
+    x = data(60)
+    frame = pl.DataFrame({"width": x[:, 0], "height": x[:, 1]})
+    flow, _ = fit(frame)
+    array, _ = fit(x)
+    assert same(numbers(flow), numbers(array))
+    with pytest.raises(DataError, match="column 'height' is constant"):
+        fit(frame.with_columns(height=pl.lit(3.0)))
+    with pytest.raises(DataError, match="nan in column 'width' at row 0"):
+        fit(frame.with_columns(width=pl.lit(float("nan"))))
+    with pytest.raises(DataError, match="expected numbers"):
+        fit(frame.with_columns(width=pl.lit("wide")))
+
+
+def test_linear_dependence_is_named():
+    x = data(60)
+    with pytest.raises(DataError, match=r"columns 0, 1, 2 are linearly dependent"):
+        fit(np.c_[x, x.sum(1)], pf.nice(dim=3, key=0))
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_rows(n):
+    with pytest.raises(DataError, match=f"at least 2 rows to fit, got {n}"):
+        fit(data(n))
+
+
+@pytest.mark.parametrize("n", [3, 7, 19])
+def test_a_handful_of_rows_trains_with_a_warning(n):
+    with pytest.warns(UserWarning, match="too few to hold some out"):
+        flow, history = fit(data(n), validation=0.1, batch_size=n)
+    assert history.n_train == n
+    assert np.isfinite(flow.log_prob(data(5))).all()
+
+
+def test_more_columns_than_rows():
+    with pytest.warns(UserWarning, match="20 rows in 50 dimensions"):
+        flow, _ = fit(data(20, dim=50), pf.nice(dim=50, n_layers=2, width=8, key=0), validation=0)
+    assert np.isfinite(flow.log_prob(data(5, dim=50))).all()
+
+
+def test_copies_of_rows_stay_on_one_side():
+    x = np.repeat(data(50), 20, axis=0)
+    with pytest.warns(UserWarning, match="950 of 1000 rows are copies of others"):
+        train, held = split(Rows(x, None, None), 0.1, np.random.default_rng(0))
+    assert len(train) + len(held) == 1000
+    assert 0 < len(held) <= 20 * 50 * 0.99
+    assert not {tuple(row) for row in train.x} & {tuple(row) for row in held.x}
+    # rows with equal x and another context are no copies
+    train, held = split(Rows(x, data(1000)[:, :1], None), 0.1, np.random.default_rng(0))
+    assert len(held) == 100
+
+
+def test_rows_without_copies_are_split_at_random():
+    x = data(200)
+    train, held = split(Rows(x, None, np.arange(200.0)), 0.25, np.random.default_rng(3))
+    assert (len(train), len(held)) == (150, 50)
+    assert sorted([*train.weights, *held.weights]) == list(range(200))
+    assert same([x[train.weights.astype(int)]], [train.x])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"patience": 0}, "patience"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": np.nan}, "learning_rate"),
+        ({"clip": -1.0}, "clip"),
+        ({"ema": 1.0}, "ema"),
+        ({"validation": 1.0}, "validation"),
+        ({"validation": 0.999}, "nothing is left to train on"),
+        ({"validation": np.zeros((0, 2))}, "at least one row"),
+        ({"validation": np.zeros((5, 3))}, r"validation: expected shape \(n, 2\), got \(5, 3\)"),
+        ({"weights": np.ones(3)}, "weights: expected 400 rows"),
+        ({"weights": -np.ones(400)}, "non-negative"),
+        ({"weights": np.zeros(400)}, "positive sum"),
+        ({"context": data()}, r"context: expected none \(the flow is unconditional\)"),
+        ({"trainable": True}, "tree of bools"),
+        ({"trainable": jax.tree.map(lambda _: False, flow_2d())}, "at least one trained array"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(data(), **options)
+
+
+def test_values_outside_the_box_of_the_splines_are_told():
+    flow, _ = fit(data(), pf.elementwise_flow(dim=2, key=0))
+    with pytest.warns(UserWarning, match="of the standardised values lie outside the splines' box"):
+        fit(10 * data(), flow)  # a second fit keeps the units of the first

@@ -1,0 +1,106 @@
+"""Maximum likelihood: what layers keep besides weights, and when `fit` has them renew it. Flows are tiny."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fitting import Brittle, data, fit, same
+
+import pushforward as pf
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Chain, Conditional, Elementwise, Repeat, Standardise
+from pushforward.bijections.elementwise import Affine
+from pushforward.errors import ShapeError
+from pushforward.fields import fixed
+from pushforward.networks import MLP
+from pushforward.state import finalise, initialise, refresh
+
+
+class Remembering(AbstractBijection):
+    """x = z + start + shift: `start` is the mean of the rows it first sees, `rounds` counts refreshes."""
+
+    shift: jax.Array
+    start: jax.Array = fixed()
+    rounds: jax.Array = fixed()
+    sealed: jax.Array = fixed()
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: None = eqx.field(static=True)
+
+    def __init__(self, dim=2):
+        self.shift, self.start = jnp.zeros(dim), jnp.zeros(dim)
+        self.rounds, self.sealed = jnp.zeros(()), jnp.zeros(())
+        self.shape, self.context_shape = (dim,), None
+
+    def initialised(self, x, context):
+        return eqx.tree_at(lambda s: s.start, self, jnp.asarray(x.mean(0), self.start.dtype))
+
+    def refreshed(self):
+        return eqx.tree_at(lambda s: s.rounds, self, self.rounds + 1)
+
+    def finalised(self):
+        return eqx.tree_at(lambda s: s.sealed, self, self.rounds)
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        return z + self.start + self.shift, jnp.zeros((), z.dtype)
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return x - self.start - self.shift, jnp.zeros((), x.dtype)
+
+
+def stateful():
+    return Chain(
+        [Repeat([Remembering(), Remembering()]), Elementwise(Affine(), (2,)), Remembering(), Standardise((2,))]
+    )
+
+
+def test_initialise_goes_from_the_data_inwards():
+    x = data(100) + 7
+    start = initialise(stateful(), x)
+    repeat, _, outer, units = start.bijections
+    assert np.allclose(units.mean, x.mean(0), rtol=0, atol=1e-12)
+    assert np.abs(outer.start).max() < 1e-6  # sees standardised rows
+    assert np.abs(repeat.layers.start).max() < 1e-6
+    # without standardisation the outermost takes the mean, and those behind it see what is left
+    bare = initialise(Chain(stateful().bijections[:3]), x)
+    assert np.allclose(bare.bijections[2].start, x.mean(0), atol=1e-5)
+    assert np.abs(bare.bijections[0].layers.start).max() < 1e-5
+    within = initialise(Repeat([Remembering(), Remembering()]), x)
+    assert np.allclose(within.layers.start[1], x.mean(0), atol=1e-5)
+    assert np.abs(within.layers.start[0]).max() < 1e-5
+
+
+def test_initialise_refuses_what_data_cannot_pass():
+    scaled = Conditional(Elementwise(Affine(), (2,)), MLP(1, (4,), width=4, depth=1, key=jax.random.key(0)), (1,))
+    assert initialise(scaled, data(5), data(5)[:, :1]) is scaled
+    with pytest.raises(ShapeError, match="Inverse holds a layer that starts from data"):
+        initialise(pf.bijections.Inverse(Remembering()), data(5))
+
+
+def test_refresh_and_finalise_reach_every_layer_once():
+    tree = finalise(refresh(refresh(stateful())))
+    repeat, _, outer, _ = tree.bijections
+    assert same([repeat.layers.rounds, outer.rounds], [np.full(2, 2.0), np.asarray(2.0)])
+    assert same([repeat.layers.sealed, outer.sealed], [np.full(2, 2.0), np.asarray(2.0)])
+
+
+def test_fit_initialises_refreshes_each_step_and_finalises():
+    flow = pf.Flow(pf.bases.Normal((2,)), stateful())
+    fitted, history = fit(data() + 7, flow, validation=0, max_epochs=2)
+    steps = (history.best_epoch + 1) * 16  # 8 steps a pass, two passes an epoch
+    repeat, _, outer, units = fitted.bijection.bijections
+    assert same([repeat.layers.rounds, outer.rounds], [np.full(2, steps), np.asarray(steps)])
+    assert same([repeat.layers.sealed, outer.sealed], [np.full(2, steps), np.asarray(steps)])
+    assert units.mean.dtype == np.float64
+    assert np.allclose(units.mean, (data() + 7).mean(0), rtol=0, atol=1e-12)
+    assert abs(history.best_validation - history.gaussian) < 1  # of the training rows, here
+
+
+def test_a_skipped_step_refreshes_nothing():
+    stack = stateful().bijections
+    flow = pf.Flow(pf.bases.Normal((2,)), Chain([*stack[:-1], Brittle(8.0), stack[-1]]))
+    x = data()
+    x[17] = 50.0
+    fitted, history = fit(x, flow, validation=0)
+    assert history.skipped_steps == 2
+    assert float(fitted.bijection.bijections[2].rounds) == 16 - 2
