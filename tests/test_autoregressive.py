@@ -118,11 +118,10 @@ def compare(case):
         dtype = jnp.dtype(case["dtype"])
         z = jnp.asarray(random.normal(size=(case["batch"], case["dim"])), dtype)
         context = jnp.asarray(random.normal(size=(case["batch"], case["context"])), dtype) if case["context"] else None
-        with_gradient = case["dim"] <= 43
+        with_gradient = case["dim"] <= (43 if case["law"] == "affine" else 7)
         reference = figures(built(case, "sequential"), z, context, with_gradient)
         for method in ("cached", "jacobi"):
             got = figures(built(case, method), z, context, with_gradient)
-            assert jax.tree.structure(got) == jax.tree.structure(reference)
             for mine, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(reference), strict=True):
                 assert mine.dtype == theirs.dtype
                 size = 1 + np.abs(theirs).max(initial=0.0)

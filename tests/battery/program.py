@@ -28,7 +28,7 @@ class Side:
         context_jacobian: (N, D + 1, context), the log-determinant last, or None.
         influence: tree of the trained leaves, the greatest |d sum over points of an output / d leaf| over outputs.
         gradient: of one loss with respect to (trained leaves, points).
-        loop_gradient: the same from a loop, in float64 only (it doubles the time of compilation), else None.
+        loop_gradient: the same from a loop where the row is looked at thoroughly, else None.
     """
 
     out: Any
@@ -95,7 +95,7 @@ def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, 
     return figures
 
 
-def compile_figures(bijection: Any) -> tuple[Any, Any]:
+def compile_figures(bijection: Any, thorough: bool) -> tuple[Any, Any]:
     """The row's one program, (trained, z, x, context) -> both sides' figures, and the trained leaves."""
     trained, rest = eqx.partition(bijection, pf.trainable(bijection))
     arrays, static = eqx.partition(rest, is_array)
@@ -105,7 +105,6 @@ def compile_figures(bijection: Any) -> tuple[Any, Any]:
         def combine(trained: Any) -> Any:
             return eqx.combine(trained, arrays, static)
 
-        thorough = jax.config.jax_enable_x64
         return tuple(
             _side(combine, trained, points, context, inverse, thorough) for points, inverse in ((z, False), (x, True))
         )

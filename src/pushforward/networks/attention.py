@@ -77,7 +77,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
 
     in_weight: Float[Array, "..."]
     places: Float[Array, "..."]
-    context_weight: Float[Array, "..."]
+    context_weights: tuple[Float[Array, "..."], ...]  # one, or none
     blocks: tuple[_Block, ...]
     out_scale: Float[Array, "..."]
     out_weight: Float[Array, "..."]
@@ -111,7 +111,9 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         keys = [jax.random.fold_in(key, i) for i in range(3 + depth)]
         self.in_weight = normal(keys[0], (self.token_size, width), 1 / math.sqrt(self.token_size))
         self.places = normal(keys[1], (self.n_ranks, width), 1.0)
-        self.context_weight = normal(keys[2], (context_size, width), 1 / math.sqrt(max(context_size, 1)))
+        self.context_weights = tuple(
+            normal(keys[2], (size, width), 1 / math.sqrt(size)) for size in ([context_size] if context_size else [])
+        )
         self.blocks = tuple(_Block(width, key=keys[3 + i]) for i in range(depth))
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
@@ -181,7 +183,9 @@ class CausalAttention(AbstractAutoregressiveNetwork):
 
     def _from_context(self, context: Array | None) -> Array:
         given = checked_context(context, self.context_size)
-        return zeros((1, 1)).astype(self.in_weight.dtype) if given is None else (given @ self.context_weight)[None]
+        if given is None:
+            return jnp.zeros((1, self.in_weight.shape[1]), self.in_weight.dtype)
+        return (given @ self.context_weights[0])[None]
 
     def _queries_keys_values(self, block: _Block, hidden: Array) -> list[Array]:
         """Each (tokens, heads, width / heads)."""
@@ -200,6 +204,12 @@ class CausalAttention(AbstractAutoregressiveNetwork):
 
 
 def _normalised(hidden: Array, scale: Array) -> Array:
-    """Divided by the root of the mean square over the last axis, then scaled (Zhang & Sennrich 2019)."""
+    """Divided by the root of the mean square over the last axis, then scaled (Zhang & Sennrich 2019).
+
+    The largest entry is divided out first: squares of large numbers would overflow.
+    """
+    largest = jnp.maximum(jax.lax.stop_gradient(jnp.max(jnp.abs(hidden), -1, keepdims=True)), 1)
+    hidden = hidden / largest
     mean_square = jnp.mean(hidden**2, -1, keepdims=True)
-    return hidden * jax.lax.rsqrt(mean_square + 1e-6) * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)
+    root = jax.lax.rsqrt(mean_square + 1e-6 / largest**2)
+    return hidden * root * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)

@@ -17,6 +17,7 @@ from pushforward.numerics import soft_clamp, zeros
 from pushforward.roots import monotone_root
 
 _LEAST_SLOPE = 0.1  # of the activation: it keeps the map onto the whole line
+_START_REACH, _START_DEVIATION = 0.2, 0.2  # what hidden units see at the start; spread that tells them apart
 _LOG_BOUND = 7.0  # of the logarithms of positive weights and of row norms
 
 
@@ -81,17 +82,19 @@ class BlockAutoregressive(AbstractBijection):
         order = checked_order(dim, order)
         sizes = [1, *[n_units] * depth, 1]
         self.weights = tuple(
-            normal(jax.random.fold_in(key, i), (dim, sizes[i + 1], dim, sizes[i]), 1.0 / math.sqrt(dim * sizes[i]))
+            normal(jax.random.fold_in(key, i), (dim, sizes[i + 1], dim, sizes[i]), _START_DEVIATION)
             for i in range(depth + 1)
         )
-        self.log_norms = tuple(zeros((dim, size)) for size in sizes[1:])
+        # norms that make the start nearly linear, of slope one: units see inputs of about _START_REACH
+        norms = [_START_REACH, *[1 / math.sqrt(n_units)] * (depth - 1), 1 / (_START_REACH * math.sqrt(n_units))]
+        self.log_norms = tuple(zeros((dim, size)) + math.log(norm) for size, norm in zip(sizes[1:], norms, strict=True))
         n_context = context_dim or 0
         self.context_weights = tuple(
             normal(jax.random.fold_in(key, depth + 1 + i), (dim, size, n_context), 1.0 / math.sqrt(max(n_context, 1)))
             for i, size in enumerate(sizes[1:] if n_context else [])
         )
         self.biases = tuple(
-            normal(jax.random.fold_in(key, 2 * depth + 2 + i), (dim, size), 0.0 if i == depth else 1.0)
+            normal(jax.random.fold_in(key, 2 * depth + 2 + i), (dim, size), 0.0 if i == depth else _START_DEVIATION)
             for i, size in enumerate(sizes[1:])
         )
         self.order, self.ranks = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)

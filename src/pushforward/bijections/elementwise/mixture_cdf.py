@@ -8,11 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.numerics import soft_clamp, zeros
+from pushforward.numerics import log_normal_cdf, normal_hazard, soft_clamp, zeros
 from pushforward.roots import monotone_root
 
 _LOG_SCALE_BOUND = 7.0
@@ -32,21 +31,20 @@ class AbstractMixtureCDF(AbstractBijection):
 
     @staticmethod
     @abc.abstractmethod
-    def _component(u: Array) -> tuple[Array, Array, Array]:
-        """log F, log(1 - F) and log F' of one component at u."""
+    def _component(u: Array) -> tuple[Array, Array, Array, Array]:
+        """log F, log(1 - F), F' / F and F' / (1 - F) of one component at u."""
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         leaves = self.logits, self.means, self.log_scales
         x = monotone_root(_image(self._component), leaves, z)
-        return x, -self.inverse_and_log_det(x)[1]
+        return x, -_mapped(self._component, leaves, x)[1]
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        below, above, density = _mixed(self._component, (self.logits, self.means, self.log_scales), x)
-        return below - above, density - below - above
+        return _mapped(self._component, (self.logits, self.means, self.log_scales), x)
 
 
 class MixtureLogistic(AbstractMixtureCDF):
@@ -83,9 +81,8 @@ class MixtureLogistic(AbstractMixtureCDF):
         self.logits, self.means, self.log_scales = _start(n_components)
 
     @staticmethod
-    def _component(u: Array) -> tuple[Array, Array, Array]:
-        below, above = -jax.nn.softplus(-u), -jax.nn.softplus(u)
-        return below, above, below + above
+    def _component(u: Array) -> tuple[Array, Array, Array, Array]:
+        return -jax.nn.softplus(-u), -jax.nn.softplus(u), jax.nn.sigmoid(-u), jax.nn.sigmoid(u)
 
 
 class MixtureNormal(AbstractMixtureCDF):
@@ -123,9 +120,8 @@ class MixtureNormal(AbstractMixtureCDF):
         self.logits, self.means, self.log_scales = _start(n_components)
 
     @staticmethod
-    def _component(u: Array) -> tuple[Array, Array, Array]:
-        half_log_two_pi = jnp.asarray(0.5 * np.log(2 * np.pi), u.dtype)
-        return log_ndtr(u), log_ndtr(-u), -0.5 * u**2 - half_log_two_pi
+    def _component(u: Array) -> tuple[Array, Array, Array, Array]:
+        return log_normal_cdf(u), log_normal_cdf(-u), normal_hazard(u), normal_hazard(-u)
 
 
 def _start(n_components: int) -> tuple[Array, Array, Array]:
@@ -135,22 +131,21 @@ def _start(n_components: int) -> tuple[Array, Array, Array]:
     return zeros(n_components), zeros(n_components) + jnp.asarray(spread, jnp.result_type(float)), zeros(n_components)
 
 
-def _mixed(component: Callable, leaves: tuple[Array, Array, Array], x: Array) -> tuple[Array, Array, Array]:
+def _mapped(component: Callable, leaves: tuple[Array, Array, Array], x: Array) -> tuple[Array, Array]:
+    """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
+
+    Both hazards are averages over the components, weighted by their shares of F and of 1 - F: no difference of large
+    logarithms is taken, so the slope keeps its digits far out.
+    """
     logits, means, log_scales = leaves
-    log_scales = soft_clamp(log_scales, _LOG_SCALE_BOUND)
-    below, above, density = component((x[None] - means) * jnp.exp(-log_scales))
+    scales = jnp.exp(soft_clamp(log_scales, _LOG_SCALE_BOUND))
+    below, above, left, right = component((x[None] - means) / scales)
     log_weights = jax.nn.log_softmax(logits, axis=0)
-    mix = jax.nn.logsumexp
-    return (
-        mix(log_weights + below, axis=0),
-        mix(log_weights + above, axis=0),
-        mix(log_weights + density - log_scales, axis=0),
-    )
+    below, above = log_weights + below, log_weights + above
+    hazards = jax.nn.softmax(below, axis=0) * left + jax.nn.softmax(above, axis=0) * right
+    z = jax.nn.logsumexp(below, axis=0) - jax.nn.logsumexp(above, axis=0)
+    return z, jnp.log(jnp.sum(hazards / scales, axis=0))
 
 
 def _image(component: Callable) -> Callable[[Any, Array], Array]:
-    def image(leaves: tuple[Array, Array, Array], x: Array) -> Array:
-        below, above, _ = _mixed(component, leaves, x)
-        return below - above
-
-    return image
+    return lambda leaves, x: _mapped(component, leaves, x)[0]

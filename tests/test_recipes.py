@@ -1,0 +1,40 @@
+"""What every recipe owes beyond the battery: one dimension, and the sizes a user may pass."""
+
+import numpy as np
+import pytest
+from zoo import CONTEXT_DIM, RECIPES
+
+import pushforward as pf
+
+
+def small(name, dim, context):
+    recipe = RECIPES[name]
+    options = {key: value for key, value in {"width": 4, **recipe.options}.items() if value is not None}
+    return recipe.make(dim=dim, context_dim=context, key=0, **options)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if " " not in name])
+def test_one_dimension_with_a_context(name):
+    """x of shape (n, 1): scored and drawn, and the two agree."""
+    flow = small(name, 1, CONTEXT_DIM)
+    context = np.ones(CONTEXT_DIM)
+    x, scores = flow.sample_and_log_prob(16, key=0, context=context)
+    assert x.shape == (16, 1)
+    np.testing.assert_allclose(flow.log_prob(x, context), scores, rtol=1e-4, atol=1e-4)
+
+
+def test_one_dimension_without_a_context():
+    flow = pf.maf(dim=1, width=4, n_layers=2, key=0)
+    x, scores = flow.sample_and_log_prob(16, key=0)
+    np.testing.assert_allclose(flow.log_prob(x), scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["maf", "iaf", "nsf_ar"])
+def test_methods_of_the_slow_direction_agree(name):
+    flows = [getattr(pf, name)(dim=5, width=16, method=m, key=0) for m in ("cached", "jacobi", "sequential")]
+    x = np.random.default_rng(0).normal(size=(16, 5))
+    scores = [np.asarray(flow.log_prob(x)) for flow in flows]
+    samples = [np.asarray(flow.sample(16, key=0)) for flow in flows]
+    for score, sample in zip(scores[1:], samples[1:], strict=True):
+        np.testing.assert_allclose(score, scores[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(sample, samples[0], rtol=1e-4, atol=1e-4)
