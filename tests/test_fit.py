@@ -198,7 +198,7 @@ def test_frozen_parts_stand_still():
 
 
 def test_an_average_of_the_weights_is_returned():
-    plain, _ = fit(data(), learning_rate=1e-2, validation=0)
+    plain, _ = fit(data(), learning_rate=1e-2, validation=0, ema=None)
     averaged, _ = fit(data(), learning_rate=1e-2, validation=0, ema=0.9)
     start = trained_numbers(flow_2d())
     moved = [

@@ -28,7 +28,7 @@ PUBLIC = {
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product
         StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention MaskedMLP
-        ResidualMLP checked_order""",
+        AttentionBlock ResidualMLP checked_order""",
     "pushforward.recipes": """RECIPES autoregressive_flow bnaf coupling_flow elementwise_flow iaf made made_mog maf
         maf_mog nice nsf nsf_ar real_nvp transformer_flow""",
 }

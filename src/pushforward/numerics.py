@@ -112,29 +112,29 @@ def log_normal_cdf(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @log_normal_cdf.defjvp
 def _log_normal_cdf_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (u,), (tangent,) = primals, tangents
-    return log_normal_cdf(u), normal_hazard(u) * tangent
+    return log_normal_cdf(u), jnp.exp(log_normal_hazard(u)) * tangent
 
 
 @jax.custom_jvp
-def normal_hazard(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """phi(u) / Phi(u), the slope of log Phi; below -10 by Laplace's continued fraction, -u + 1/(-u + 2/(-u + ...))."""
-    return _hazard_and_rest(u)[0]
+def log_normal_hazard(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(phi(u) / Phi(u)); below -10 by Laplace's continued fraction, phi / Phi = -u + 1/(-u + 2/(-u + ...))."""
+    return _log_hazard_and_rest(u)[0]
 
 
-@normal_hazard.defjvp
-def _normal_hazard_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+@log_normal_hazard.defjvp
+def _log_normal_hazard_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (u,), (tangent,) = primals, tangents
-    hazard, rest = _hazard_and_rest(u)
-    return hazard, -hazard * rest * tangent
+    log_hazard, rest = _log_hazard_and_rest(u)
+    return log_hazard, -rest * tangent
 
 
-def _hazard_and_rest(u: Array) -> tuple[Array, Array]:
-    """phi / Phi and phi / Phi + u, neither by a difference of large numbers."""
+def _log_hazard_and_rest(u: Array) -> tuple[Array, Array]:
+    """log(phi / Phi), and phi / Phi + u not taken as a difference of large numbers."""
     size = jnp.maximum(-u, _TAIL)
     rest = jnp.zeros_like(u)
     for term in range(_TAIL_TERMS, 0, -1):
         rest = term / (size + rest)
     inner = jnp.maximum(u, -_TAIL)
-    middle = jnp.exp(-0.5 * inner**2 - log_ndtr(inner)) / math.sqrt(2 * math.pi)
+    middle = -0.5 * inner**2 - log_ndtr(inner) - 0.5 * math.log(2 * math.pi)
     in_tail = u < -_TAIL
-    return jnp.where(in_tail, size + rest, middle), jnp.where(in_tail, rest, middle + inner)
+    return jnp.where(in_tail, jnp.log(size + rest), middle), jnp.where(in_tail, rest, jnp.exp(middle) + inner)

@@ -1,4 +1,8 @@
-"""The one root solver for monotone maps without a closed inverse: bracketed, element by element, with gradients."""
+"""The one root solver for monotone maps without a closed inverse: bracketed, element by element, with gradients.
+
+A compiler may compute a value anew for each of its uses, rounded otherwise, and a sign near the root with it. So every
+decision reads numbers that an earlier turn of a loop has stored; the image is evaluated at the end of a turn.
+"""
 
 import functools
 from collections.abc import Callable
@@ -44,45 +48,62 @@ def _search(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> Array:
     def excess(x: Array) -> Array:
         return fn(weights, x) - y
 
-    def too_narrow(bracket: tuple[Array, Array, Array, Array]) -> Array:
-        low, high, f_low, f_high = bracket
-        return jnp.any(((f_low > 0) & (low > -info.max / 8)) | ((f_high < 0) & (high < info.max / 8)))
-
-    def widen(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        low, high, f_low, f_high = bracket
-        # the end that was passed over becomes the other end: the bracket stays one step wide
-        down, up = f_low > 0, f_high < 0
-        new_low = jnp.where(down, low * _WIDENING - 1, jnp.where(up, high, low))
-        new_high = jnp.where(up, high * _WIDENING + 1, jnp.where(down, low, high))
-        new_low, new_high = (jnp.clip(v, -info.max / 4, info.max / 4) for v in (new_low, new_high))
-        return new_low, new_high, excess(new_low), excess(new_high)
-
-    low, high = jnp.full_like(y, -1), jnp.full_like(y, 1)
-    start = (low, high, excess(low), excess(high))
-    low, high, f_low, f_high = jax.lax.while_loop(too_narrow, widen, start)
-    holds = (f_low <= 0) & (f_high >= 0) & jnp.isfinite(y)
+    low, high, f_low, f_high, is_held = _widened(excess, y)
 
     def tolerance(state: _State) -> tuple[Array, Array]:
         best = jnp.where(jnp.abs(state.f_new) < jnp.abs(state.f_old), state.new, state.old)
         width = jnp.abs(state.old - state.new)
         return (info.eps * jnp.abs(best) + info.tiny) / jnp.where(width > 0, width, 1), best
 
-    def unfinished(carry: tuple[Array, _State]) -> Array:
-        n, state = carry
-        return (n < 4 * info.bits) & jnp.any(_is_open(state, tolerance(state)[0]) & holds)
+    def unfinished(carry: tuple[Array, _State, Array, Array]) -> Array:
+        n, state, _, _ = carry
+        return (n < 4 * info.bits) & jnp.any(_is_open(state, tolerance(state)[0]) & is_held)
 
-    def narrow(carry: tuple[Array, _State]) -> tuple[Array, _State]:
-        n, state = carry
+    def narrow(carry: tuple[Array, _State, Array, Array]) -> tuple[Array, _State, Array, Array]:
+        n, state, x, f = carry
         is_open = _is_open(state, tolerance(state)[0])
+        moved = _step(state, x, f)
+        moved = moved._replace(share=_next_share(moved, tolerance(moved)[0]))
+        state = _State(*(jnp.where(is_open, a, b) for a, b in zip(moved, state, strict=True)))
         x = state.new + state.share * (state.old - state.new)
-        moved = _step(state, x, excess(x))
-        share = _next_share(moved, tolerance(moved)[0])
-        moved = moved._replace(share=share)
-        return n + 1, _State(*(jnp.where(is_open, a, b) for a, b in zip(moved, state, strict=True)))
+        return n + 1, state, x, excess(x)
 
-    first = _State(low, high, high, f_low, f_high, f_high, jnp.full_like(y, 0.5))
-    _, end = jax.lax.while_loop(unfinished, narrow, (jnp.zeros((), jnp.int32), first))
-    return jnp.where(holds, tolerance(end)[1], jnp.nan)
+    first, middle = _State(low, high, high, f_low, f_high, f_high, jnp.full_like(y, 0.5)), (low + high) / 2
+    start = (jnp.zeros((), jnp.int32), first, middle, excess(middle))
+    _, end, _, _ = jax.lax.while_loop(unfinished, narrow, start)
+    return jnp.where(is_held, tolerance(end)[1], jnp.nan)
+
+
+def _widened(excess: Callable[[Array], Array], y: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """A bracket, the excess at its ends (of either sign), and whether there is one; it moves in one direction only."""
+    most = float(jnp.finfo(y.dtype).max)
+
+    def is_short(carry: tuple[Array, ...]) -> Array:
+        low, high, f_low, f_high, sign = carry
+        return ((sign < 0) & (f_low > 0) & (low > -most / 8)) | ((sign > 0) & (f_high < 0) & (high < most / 8))
+
+    def widen(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, high, f_low, f_high, sign = carry
+        down = sign < 0
+        end = jnp.where(down, low, high)
+        further = jnp.clip(end * _WIDENING + sign, -most / 4, most / 4)
+        f = excess(further)
+        # the end that was passed over becomes the other end: the bracket stays one step wide
+        moved = (
+            jnp.where(down, further, high), jnp.where(down, low, further),
+            jnp.where(down, f, f_high), jnp.where(down, f_low, f), sign,
+        )  # fmt: skip
+        return tuple(jnp.where(is_short(carry), a, b) for a, b in zip(moved, carry, strict=True))
+
+    low, high = jnp.full_like(y, -1), jnp.full_like(y, 1)
+    f_low, f_high = excess(low), excess(high)
+    sign = jnp.where(f_low > 0, -1, jnp.where(f_high < 0, 1, 0)).astype(y.dtype)
+    start = (low, high, f_low, f_high, sign)
+    low, high, f_low, f_high, sign = jax.lax.while_loop(lambda carry: jnp.any(is_short(carry)), widen, start)
+    reaches = (sign == 0) | ((sign < 0) & (f_low <= 0)) | ((sign > 0) & (f_high >= 0))
+    is_held = reaches & ~jnp.isnan(f_low) & ~jnp.isnan(f_high) & jnp.isfinite(y)
+    # a sign that rounding turned at the end where the root lies makes that end an exact hit
+    return low, high, jnp.minimum(f_low, 0), jnp.maximum(f_high, 0), is_held
 
 
 def _is_open(state: _State, least: Array) -> Array:

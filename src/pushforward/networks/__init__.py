@@ -1,6 +1,7 @@
 """Conditioner networks. They know no flows: arrays of one sample in, an array of parameters out."""
 
 from pushforward.networks.attention import CausalAttention
+from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
 from pushforward.networks.masked_mlp import MaskedMLP, checked_order
 from pushforward.networks.mlp import MLP, ResidualMLP
@@ -11,6 +12,7 @@ __all__ = [
     "MLP",
     "AbstractAutoregressiveNetwork",
     "AbstractNetwork",
+    "AttentionBlock",
     "CausalAttention",
     "MaskedMLP",
     "ResidualMLP",

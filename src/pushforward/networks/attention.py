@@ -10,35 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from pushforward.networks.attention_block import AttentionBlock, normalised
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
 from pushforward.networks.masked_mlp import checked_context, checked_order
-from pushforward.networks.network import activation_named, check_sizes
+from pushforward.networks.network import check_sizes
 from pushforward.networks.start import normal
 from pushforward.numerics import trailing_batch, zeros
 
 
-class _Block(eqx.Module):
-    """One block: h + attention(norm(h)), then h + perceptron(norm(h)); both parts start at zero."""
-
-    scales: Float[Array, "..."]
-    queries_keys_values: Float[Array, "..."]
-    merge: Float[Array, "..."]
-    widen: Float[Array, "..."]
-    widen_bias: Float[Array, "..."]
-    narrow: Float[Array, "..."]
-    narrow_bias: Float[Array, "..."]
-
-    def __init__(self, width: int, *, key: PRNGKeyArray) -> None:
-        first, second = (jax.random.fold_in(key, i) for i in range(2))
-        self.scales = zeros((2, width)) + 1
-        self.queries_keys_values = normal(first, (3, width, width), 1 / math.sqrt(width))
-        self.merge = zeros((width, width))
-        self.widen, self.widen_bias = normal(second, (width, 4 * width), math.sqrt(2 / width)), zeros(4 * width)
-        self.narrow, self.narrow_bias = zeros((4 * width, width)), zeros(width)
-
-
 class CausalAttention(AbstractAutoregressiveNetwork):
     """Transformer with causal attention: parameters (P, D), those of a token from the tokens before it.
+
+        h_t = W_in x_(t-1) + place_t + W_c context,  blocks with causal attention,  out_i = V_i norm(h_t) + c_i, i in t
 
     A token is `token_size` consecutive coordinates in the given order; they do not see each other, which makes the
     sequential direction D / token_size steps long. The input of token t is token t - 1 (nothing for the first) plus
@@ -78,7 +61,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     in_weight: Float[Array, "..."]
     places: Float[Array, "..."]
     context_weights: tuple[Float[Array, "..."], ...]  # one, or none
-    blocks: tuple[_Block, ...]
+    blocks: tuple[AttentionBlock, ...]
     out_scale: Float[Array, "..."]
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
@@ -86,9 +69,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     ranks: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     token_size: int = eqx.field(static=True)
-    n_heads: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
 
     def __init__(
         self,
@@ -114,18 +95,12 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self.context_weights = tuple(
             normal(keys[2], (size, width), 1 / math.sqrt(size)) for size in ([context_size] if context_size else [])
         )
-        self.blocks = tuple(_Block(width, key=keys[3 + i]) for i in range(depth))
+        self.blocks = tuple(AttentionBlock(width, n_heads, activation, key=keys[3 + i]) for i in range(depth))
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
         self.order = jnp.asarray(order, jnp.int32)
         self.ranks = jnp.asarray(np.argsort(order) // self.token_size, jnp.int32)
-        self.n_heads, self.context_size, self.activation = n_heads, context_size, activation
-
-    def __check_init__(self) -> None:
-        activation_named(self.activation)
-        width = self.in_weight.shape[1]
-        if width % self.n_heads:
-            raise ValueError(f"n_heads: expected a divisor of the width {width}, got {self.n_heads}.")
+        self.context_size = context_size
 
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -135,9 +110,8 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         hidden = shifted @ self.in_weight + self.places + self._from_context(context)
         causal = np.tri(self.n_ranks, dtype=bool)
         for block in self.blocks:
-            queries, keys, values = self._queries_keys_values(block, hidden)
-            hidden = self._rest(block, hidden, self._attend(queries, keys, values, causal))
-        hidden = _normalised(hidden, self.out_scale)
+            hidden = block(hidden, *block.queries_keys_values(hidden), causal)
+        hidden = normalised(hidden, self.out_scale)
         # each coordinate reads the representation of its own token
         return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[self.ranks]) + self.out_bias
 
@@ -156,20 +130,21 @@ class CausalAttention(AbstractAutoregressiveNetwork):
             known = (jnp.arange(self.n_ranks) <= rank)[None]
             updated = []
             for block, cache in zip(self.blocks, caches, strict=True):
-                queries, keys, values = self._queries_keys_values(block, hidden)
+                queries, keys, values = block.queries_keys_values(hidden)
                 cache = [
                     jax.lax.dynamic_update_slice_in_dim(old, new, rank, 0)
                     for old, new in zip(cache, (keys, values), strict=True)
                 ]
                 updated.append(cache)
-                hidden = self._rest(block, hidden, self._attend(queries, *cache, known))
-            hidden = _normalised(hidden[0], self.out_scale)
+                hidden = block(hidden, queries, *cache, known)
+            hidden = normalised(hidden[0], self.out_scale)
             parameters = out[..., :-1] @ hidden + out[..., -1]
             x, log_dets = mapped((parameters, z), weights)
             return (updated, x), (x, log_dets)
 
-        heads = (self.n_ranks, self.n_heads, self.in_weight.shape[1] // self.n_heads)
-        caches = [[jnp.zeros(heads, z.dtype)] * 2 for _ in self.blocks]
+        width = self.in_weight.shape[1]
+        heads = [(self.n_ranks, block.n_heads, width // block.n_heads) for block in self.blocks]
+        caches = [[jnp.zeros(shape, z.dtype)] * 2 for shape in heads]
         start = (caches, jnp.zeros(size, z.dtype))
         inputs = (jnp.arange(self.n_ranks), self._tokens(z), self.places, out)
         _, (x, log_dets) = jax.lax.scan(step, start, inputs)
@@ -186,30 +161,3 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         if given is None:
             return jnp.zeros((1, self.in_weight.shape[1]), self.in_weight.dtype)
         return (given @ self.context_weights[0])[None]
-
-    def _queries_keys_values(self, block: _Block, hidden: Array) -> list[Array]:
-        """Each (tokens, heads, width / heads)."""
-        normed = _normalised(hidden, block.scales[0])
-        return [(normed @ weight).reshape(hidden.shape[0], self.n_heads, -1) for weight in block.queries_keys_values]
-
-    def _attend(self, queries: Array, keys: Array, values: Array, known: np.ndarray | Array) -> Array:
-        scores = jnp.einsum("qhd,khd->hqk", queries, keys) / math.sqrt(queries.shape[-1])
-        shares = jax.nn.softmax(jnp.where(known[None], scores, -jnp.inf), axis=-1)
-        return jnp.einsum("hqk,khd->qhd", shares, values).reshape(queries.shape[0], -1)
-
-    def _rest(self, block: _Block, hidden: Array, attended: Array) -> Array:
-        hidden = hidden + attended @ block.merge
-        wide = _normalised(hidden, block.scales[1]) @ block.widen + block.widen_bias[None]
-        return hidden + activation_named(self.activation)(wide) @ block.narrow + block.narrow_bias[None]
-
-
-def _normalised(hidden: Array, scale: Array) -> Array:
-    """Divided by the root of the mean square over the last axis, then scaled (Zhang & Sennrich 2019).
-
-    The largest entry is divided out first: squares of large numbers would overflow.
-    """
-    largest = jnp.maximum(jax.lax.stop_gradient(jnp.max(jnp.abs(hidden), -1, keepdims=True)), 1)
-    hidden = hidden / largest
-    mean_square = jnp.mean(hidden**2, -1, keepdims=True)
-    root = jax.lax.rsqrt(mean_square + 1e-6 / largest**2)
-    return hidden * root * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)

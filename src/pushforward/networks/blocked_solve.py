@@ -50,7 +50,7 @@ class BlockedSolve:
         Args:
             data: (z,) or (z, context), each with or without a trailing batch axis.
             weights: masked matrices (inputs in the order of ranks), output weight (P, D, W) and bias (P, D), context
-                weights (one a layer, or none), biases, weights of the law.
+                weights (of each layer and of the output, or none), biases, weights of the law.
         """
         matrices, out_weight, out_bias, context_weights, biases, law_weights = weights
         z, tail = data[0], data[0].shape[1:]
@@ -58,7 +58,7 @@ class BlockedSolve:
         if len(data) > 1:
             head.append(jnp.broadcast_to(data[1], (data[1].shape[0], *tail)))
         head = jnp.concatenate(head)
-        rows = self._rows(matrices, context_weights, biases, out_weight, out_bias, len(head))
+        rows = self._rows(matrices, context_weights, biases, out_weight, out_bias)
         # cache 0 holds the coordinates, cache l the units of hidden layer l
         widths = [1] + [self.per_step] * len(matrices)
         caches = [jnp.concatenate([head, jnp.zeros((self.n_steps * width, *tail), z.dtype)]) for width in widths]
@@ -119,7 +119,7 @@ class BlockedSolve:
         return found, log_dets
 
     def _rows(
-        self, matrices: list[Array], context_weights: tuple, biases: tuple, out: Array, out_bias: Array, n_head: int
+        self, matrices: list[Array], context_weights: tuple, biases: tuple, out: Array, out_bias: Array
     ) -> list[Array]:
         """For each layer and the output: rows [bias | context | inputs], block by block, units in their slots."""
         beyond = self.n_steps - self.dim
@@ -131,8 +131,8 @@ class BlockedSolve:
             full = jnp.concatenate([_place(jnp.concatenate(left, 1), self.slots), inputs], 1)
             rows.append(full.reshape(self.n_blocks, self.size * self.per_step, -1))
         last = jnp.moveaxis(_place(jnp.moveaxis(out, 2, 0), self.slots), 0, 2)
-        left = jnp.pad(out_bias[..., None], ((0, 0), (0, 0), (0, n_head - 1)))  # the output takes no context itself
-        last = jnp.pad(jnp.concatenate([left, last], 2), ((0, 0), (0, beyond), (0, 0)))
+        left = [out_bias[..., None], context_weights[-1]] if context_weights else [out_bias[..., None]]
+        last = jnp.pad(jnp.concatenate([*left, last], 2), ((0, 0), (0, beyond), (0, 0)))
         last = jnp.moveaxis(last.reshape(self.n_parameters, self.n_blocks, self.size, -1), 1, 0)
         return [*rows, last.reshape(self.n_blocks, self.n_parameters * self.size, -1)]
 

@@ -27,11 +27,11 @@ from pushforward.numerics import trailing_batch, zeros
 class MaskedMLP(AbstractAutoregressiveNetwork):
     """Masked perceptron (MADE): parameters (P, D) whose column i depends on the coordinates of rank below rank(i).
 
-        h_l = act((W_l * M_l) h_{l-1} + C_l context + b_l),   out = (V * M) h_depth + c
+        h_l = act((W_l * M_l) h_{l-1} + C_l context + b_l),   out = (V * M) h_depth + U context + c
 
     With `residual=True` the hidden layers after the first come in pairs, h + W'' act(W' act(h)). The context enters
-    every hidden layer, and units of degree 0 see it alone, so it reaches every output, the first one and D = 1
-    included. V and c start at zero.
+    every layer, and units of degree 0 see it alone, so it reaches every output, the first one and D = 1 included.
+    V, U and c start at zero.
 
     Args:
         dim: number of coordinates D.
@@ -64,7 +64,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     """
 
     weights: tuple[Float[Array, "..."], ...]
-    context_weights: tuple[Float[Array, "..."], ...]
+    context_weights: tuple[Float[Array, "..."], ...]  # of the hidden layers and of the output, or none
     biases: tuple[Float[Array, "..."], ...]
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
@@ -105,6 +105,8 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
             normal(jax.random.fold_in(key, n_hidden + i), (context_size, width), 1.0 / math.sqrt(max(context_size, 1)))
             for i in range(n_hidden if context_size else 0)
         )
+        if context_size:
+            self.context_weights += (zeros((n_parameters, dim, context_size)),)
         self.biases = tuple(zeros(width) for _ in range(n_hidden))
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
         self.order, self.ranks = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
@@ -129,7 +131,8 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
                 inner = stream
             value = act(inner)
         # weight first: under vmap the product then comes out with the batch axis last, as the transformers want it
-        return jnp.tensordot(out_weight, value, 1) + self.out_bias
+        out = jnp.tensordot(out_weight, value, 1) + self.out_bias
+        return out if given is None else out + jnp.tensordot(self.context_weights[-1], given, 1)
 
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         matrices, out_weight = self._masked()
@@ -138,8 +141,12 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
             law, self._degrees(), activation_named(self.activation), self.residual, self.out_weight.shape[:2]
         )
         given = checked_context(context, self.context_size)
-        data = (z[self.order],) if given is None else (z[self.order], given)
-        x, log_det = trailing_batch(solver)(data, (*ordered, self.context_weights, self.biases, weights))
+        if given is None:
+            data, context_weights = (z[self.order],), ()
+        else:
+            data, context_weights = (z[self.order], given), self.context_weights
+            context_weights = *context_weights[:-1], context_weights[-1][:, self.order]
+        x, log_det = trailing_batch(solver)(data, (*ordered, context_weights, self.biases, weights))
         return x[self.ranks], log_det
 
     def _degrees(self) -> np.ndarray:
@@ -157,7 +164,13 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
 
 
 def checked_order(dim: int, order: Sequence[int] | np.ndarray | None) -> np.ndarray:
-    """The order as an array, natural by default; a sentence if it is no permutation."""
+    """The order as an array, natural by default; a sentence if it is no permutation.
+
+    Example:
+        >>> from pushforward.networks import checked_order
+        >>> print(checked_order(3, None))
+        [0 1 2]
+    """
     order = np.arange(dim) if order is None else np.asarray(order)
     if order.ndim != 1 or sorted(order.tolist()) != list(range(dim)):
         raise ShapeError(f"order: expected a permutation of 0..{dim - 1}, got {order.tolist()}.")

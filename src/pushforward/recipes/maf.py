@@ -163,7 +163,7 @@ def maf_mog(
     order: Order = "reverse",
     method: str | None = None,
 ) -> Flow:
-    """MAF over a MADE with mixtures of Gaussians in the place of its base.
+    """MAF over a MADE with mixtures of Gaussians in the place of its base: x = (T_1 o ... o T_L)(MADE MoG sample).
 
     Args:
         dim: number of coordinates D.

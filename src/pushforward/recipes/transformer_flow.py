@@ -24,7 +24,9 @@ def transformer_flow(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Autoregressive flow whose conditioners are causal transformers over blocks of coordinates.
+    """Autoregressive flow whose conditioners are causal transformers over blocks of coordinates (tokens).
+
+        x_i = h(z_i; theta_i(tokens before that of i, context)) in each of n_layers layers
 
     Density in one pass; sampling token by token with cached keys and values. With `token_size` above 1 the
     coordinates of a token are independent within a layer, and the stack mixes them through the reversed orders.

@@ -24,11 +24,13 @@ _LOG_BOUND = 7.0  # of the logarithms of positive weights and of row norms
 class BlockAutoregressive(AbstractBijection):
     """Block neural autoregressive layer: z = f(x; context), z_i strictly increasing in x_i, any function of x_<i.
 
-        h_0 = x,  h_l = a(W_l h_{l-1} + C_l context + b_l),  z = W_n h_{n-1} + C_n context + b_n
+        h_0 = x,  h_l = a(W_l h_{l-1} + C_l context + b_l),  z = g x + (1 - g) (W_n h_{n-1} + C_n context + b_n)
 
     Every coordinate owns `n_units` units a layer. Blocks of W left of the diagonal are free, those on it positive
     (exp), those right of it zero; each row is scaled to a trained norm. a(u) = 0.1 u + 0.9 tanh(u) is unbounded, so
-    that f is onto and the density integrates to one. log|det| = sum_i log (product of the diagonal blocks and slopes).
+    that f is onto and the density integrates to one; g = sigmoid(gates), one number a coordinate and 1/2 at the start,
+    keeps the tails of the data near those of the base. log|det| = sum_i log (g_i + (1 - g_i) product_i), product_i that
+    of the diagonal blocks and slopes.
 
     Args:
         dim: number of coordinates D.
@@ -45,8 +47,8 @@ class BlockAutoregressive(AbstractBijection):
         ShapeError: if `order` is no permutation.
         ValueError: if a size is not positive.
 
-    Reference: De Cao, Titov & Aziz 2019, sections 3.1-3.2. Deviation: tanh is given a least slope, for with tanh alone
-    the image is bounded.
+    Reference: De Cao, Titov & Aziz 2019, sections 3.1-3.2, and the gated skip of their experiments. Deviation: tanh is
+    given a least slope, for with tanh alone the image is bounded.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -61,6 +63,7 @@ class BlockAutoregressive(AbstractBijection):
     log_norms: tuple[Float[Array, "..."], ...]
     context_weights: tuple[Float[Array, "..."], ...]
     biases: tuple[Float[Array, "..."], ...]
+    gates: Float[Array, "..."]
     order: Int[Array, "..."]
     ranks: Int[Array, "..."]
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -97,6 +100,7 @@ class BlockAutoregressive(AbstractBijection):
             normal(jax.random.fold_in(key, 2 * depth + 2 + i), (dim, size), 0.0 if i == depth else _START_DEVIATION)
             for i, size in enumerate(sizes[1:])
         )
+        self.gates = zeros(dim)
         self.order, self.ranks = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
         self.shape, self.context_shape = (dim,), None if context_dim is None else (context_dim,)
 
@@ -108,14 +112,14 @@ class BlockAutoregressive(AbstractBijection):
         dim = self.shape[0]
 
         def step(hidden: list[Array], inputs: tuple) -> tuple[list[Array], tuple[Array, Array]]:
-            rank, z, rows, own, offsets = inputs
+            rank, z, gate, rows, own, offsets = inputs
             # what lower ranks contribute; those not yet found are zero
             given = [
                 offset + jnp.tensordot(row, before, 2)
                 for offset, row, before in zip(offsets, rows, hidden, strict=True)
             ]
-            x = monotone_root(_image, (own, given), z)
-            values, log_slope = _through(own, given, x)
+            x = monotone_root(_image, (gate, own, given), z)
+            values, log_slope = _through(gate, own, given, x)
             hidden = [
                 jax.lax.dynamic_update_index_in_dim(before, value, rank, 0)
                 for before, value in zip(hidden, values, strict=True)
@@ -123,7 +127,7 @@ class BlockAutoregressive(AbstractBijection):
             return hidden, (x, log_slope)
 
         hidden = [jnp.zeros((dim, matrix.shape[3]), z.dtype) for matrix in matrices]
-        inputs = (jnp.arange(dim), z[self.order], matrices, blocks, offsets)
+        inputs = (jnp.arange(dim), z[self.order], self.gates, matrices, blocks, offsets)
         _, (x, log_slopes) = jax.lax.scan(step, hidden, inputs)
         return x[self.ranks], -jnp.sum(log_slopes)
 
@@ -131,8 +135,9 @@ class BlockAutoregressive(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         matrices, offsets = self._matrices(), self._offsets(context)
-        hidden = x[self.order][:, None]
-        slope, total = jnp.ones_like(hidden), jnp.zeros((), x.dtype)
+        x = x[self.order]
+        hidden, log_slopes = x[:, None], jnp.zeros_like(x)
+        slope = jnp.ones_like(hidden)
         for index, (matrix, offset) in enumerate(zip(matrices, offsets, strict=True)):
             hidden = jnp.tensordot(matrix, hidden, 2) + offset
             slope = jnp.sum(_diagonal(matrix) * slope[:, None, :], 2)
@@ -140,8 +145,9 @@ class BlockAutoregressive(AbstractBijection):
                 slope = slope * _slope(hidden)
                 hidden = _activation(hidden)
             size = jnp.sum(slope, 1, keepdims=True)
-            total, slope = total + jnp.sum(jnp.log(size)), slope / size
-        return hidden[:, 0][self.ranks], total
+            log_slopes, slope = log_slopes + jnp.log(size[:, 0]), slope / size
+        z, log_slopes = _gated(self.gates, x, hidden[:, 0], log_slopes)
+        return z[self.ranks], jnp.sum(log_slopes)
 
     def _matrices(self) -> list[Array]:
         """The weights with blocks positive on the diagonal and zero right of it, rows at their norms."""
@@ -174,7 +180,13 @@ def _slope(u: Array) -> Array:
     return _LEAST_SLOPE + (1 - _LEAST_SLOPE) * (1 - jnp.tanh(u) ** 2)
 
 
-def _through(own: list[Array], given: list[Array], x: Array) -> tuple[list[Array], Array]:
+def _gated(gate: Array, x: Array, image: Array, log_slope: Array) -> tuple[Array, Array]:
+    """g x + (1 - g) image, and its log-slope."""
+    log_share, log_rest = -jax.nn.softplus(-gate), -jax.nn.softplus(gate)
+    return jnp.exp(log_share) * x + jnp.exp(log_rest) * image, jnp.logaddexp(log_share, log_rest + log_slope)
+
+
+def _through(gate: Array, own: list[Array], given: list[Array], x: Array) -> tuple[list[Array], Array]:
     """One coordinate through its own blocks: its inputs to every layer, and the log-slope of its image."""
     hidden, slope, total = x[None], jnp.ones((1,), x.dtype), jnp.zeros((), x.dtype)
     values = [hidden]
@@ -185,13 +197,13 @@ def _through(own: list[Array], given: list[Array], x: Array) -> tuple[list[Array
             values.append(hidden)
         size = jnp.sum(slope)
         total, slope = total + jnp.log(size), slope / size
-    return values, total
+    return values, _gated(gate, x, hidden[0], total)[1]
 
 
-def _image(weights: tuple[list[Array], list[Array]], x: Array) -> Array:
-    own, given = weights
+def _image(weights: tuple[Array, list[Array], list[Array]], x: Array) -> Array:
+    gate, own, given = weights
     hidden = x[None]
     for index, (block, offset) in enumerate(zip(own, given, strict=True)):
         hidden = block @ hidden + offset
         hidden = _activation(hidden) if index < len(own) - 1 else hidden
-    return hidden[0]
+    return _gated(gate, x, hidden[0], jnp.zeros_like(x))[0]

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.numerics import log_normal_cdf, normal_hazard, soft_clamp, zeros
+from pushforward.numerics import log_normal_cdf, log_normal_hazard, soft_clamp, zeros
 from pushforward.roots import monotone_root
 
 _LOG_SCALE_BOUND = 7.0
@@ -32,7 +32,7 @@ class AbstractMixtureCDF(AbstractBijection):
     @staticmethod
     @abc.abstractmethod
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
-        """log F, log(1 - F), F' / F and F' / (1 - F) of one component at u."""
+        """log F, log(1 - F), log(F' / F) and log(F' / (1 - F)) of one component at u."""
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -82,7 +82,8 @@ class MixtureLogistic(AbstractMixtureCDF):
 
     @staticmethod
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
-        return -jax.nn.softplus(-u), -jax.nn.softplus(u), jax.nn.sigmoid(-u), jax.nn.sigmoid(u)
+        below, above = -jax.nn.softplus(-u), -jax.nn.softplus(u)
+        return below, above, above, below
 
 
 class MixtureNormal(AbstractMixtureCDF):
@@ -121,7 +122,7 @@ class MixtureNormal(AbstractMixtureCDF):
 
     @staticmethod
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
-        return log_normal_cdf(u), log_normal_cdf(-u), normal_hazard(u), normal_hazard(-u)
+        return log_normal_cdf(u), log_normal_cdf(-u), log_normal_hazard(u), log_normal_hazard(-u)
 
 
 def _start(n_components: int) -> tuple[Array, Array, Array]:
@@ -135,16 +136,17 @@ def _mapped(component: Callable, leaves: tuple[Array, Array, Array], x: Array) -
     """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
 
     Both hazards are averages over the components, weighted by their shares of F and of 1 - F: no difference of large
-    logarithms is taken, so the slope keeps its digits far out.
+    logarithms is taken, so the slope keeps its digits far out; and in logarithms, so that it does not vanish in a gap.
     """
     logits, means, log_scales = leaves
-    scales = jnp.exp(soft_clamp(log_scales, _LOG_SCALE_BOUND))
-    below, above, left, right = component((x[None] - means) / scales)
+    log_scales = soft_clamp(log_scales, _LOG_SCALE_BOUND)
+    below, above, left, right = component((x[None] - means) * jnp.exp(-log_scales))
     log_weights = jax.nn.log_softmax(logits, axis=0)
     below, above = log_weights + below, log_weights + above
-    hazards = jax.nn.softmax(below, axis=0) * left + jax.nn.softmax(above, axis=0) * right
+    shares = jax.nn.log_softmax(below, axis=0), jax.nn.log_softmax(above, axis=0)
+    slopes = jnp.logaddexp(shares[0] + left, shares[1] + right) - log_scales
     z = jax.nn.logsumexp(below, axis=0) - jax.nn.logsumexp(above, axis=0)
-    return z, jnp.log(jnp.sum(hazards / scales, axis=0))
+    return z, jax.nn.logsumexp(slopes, axis=0)
 
 
 def _image(component: Callable) -> Callable[[Any, Array], Array]:

@@ -1,0 +1,92 @@
+"""One block of a transformer, written so that keys and values may come from a cache."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.networks.network import activation_named
+from pushforward.networks.start import normal
+from pushforward.numerics import zeros
+
+
+class AttentionBlock(eqx.Module):
+    """Attention, then a perceptron, each with a skip: h' = h + M attend(n(h)), h'' = h' + N act(W n(h') + b) + c.
+
+    n divides by the root of the mean square and scales. Both parts start at zero: a fresh block is the identity.
+
+    Args:
+        width: size of a token's representation, a multiple of `n_heads`.
+        n_heads: attention heads.
+        activation: of the perceptron, a name in `ACTIVATIONS`.
+        key: for the start weights.
+
+    Cost: 24 width^2 operations a token, and 4 width for each pair of tokens.
+
+    Raises:
+        ValueError: if the heads do not divide the width.
+
+    Reference: Vaswani et al. 2017, section 3; normalisation first, by Zhang & Sennrich 2019, section 4.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from pushforward.networks import AttentionBlock
+        >>> block, tokens = AttentionBlock(8, 2, "gelu", key=jax.random.key(0)), jnp.ones((3, 8))
+        >>> print(block(tokens, *block.queries_keys_values(tokens), np.tri(3, dtype=bool)).shape)
+        (3, 8)
+    """
+
+    scales: Float[Array, "..."]
+    projections: Float[Array, "..."]  # of queries, keys and values
+    merge: Float[Array, "..."]
+    widen: Float[Array, "..."]
+    widen_bias: Float[Array, "..."]
+    narrow: Float[Array, "..."]
+    narrow_bias: Float[Array, "..."]
+    n_heads: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, width: int, n_heads: int, activation: str, *, key: PRNGKeyArray) -> None:
+        first, second = (jax.random.fold_in(key, i) for i in range(2))
+        self.scales = zeros((2, width)) + 1
+        self.projections = normal(first, (3, width, width), 1 / math.sqrt(width))
+        self.merge = zeros((width, width))
+        self.widen, self.widen_bias = normal(second, (width, 4 * width), math.sqrt(2 / width)), zeros(4 * width)
+        self.narrow, self.narrow_bias = zeros((4 * width, width)), zeros(width)
+        self.n_heads, self.activation = n_heads, activation
+
+    def __check_init__(self) -> None:
+        activation_named(self.activation)
+        width = self.merge.shape[0]
+        if width % self.n_heads:
+            raise ValueError(f"n_heads: expected a divisor of the width {width}, got {self.n_heads}.")
+
+    def queries_keys_values(self, hidden: Array) -> list[Array]:
+        """Of tokens (T, width), each (T, heads, width / heads)."""
+        normed = normalised(hidden, self.scales[0])
+        return [(normed @ weight).reshape(hidden.shape[0], self.n_heads, -1) for weight in self.projections]
+
+    def __call__(
+        self, hidden: Array, queries: Array, keys: Array, values: Array, known: np.ndarray | Array
+    ) -> Float[Array, "..."]:
+        """The tokens `hidden` (T, width) after the block; token q sees those keys k for which known[q, k]."""
+        scores = jnp.einsum("qhd,khd->hqk", queries, keys) / math.sqrt(queries.shape[-1])
+        shares = jax.nn.softmax(jnp.where(known[None], scores, -jnp.inf), axis=-1)
+        hidden = hidden + jnp.einsum("hqk,khd->qhd", shares, values).reshape(hidden.shape) @ self.merge
+        wide = normalised(hidden, self.scales[1]) @ self.widen + self.widen_bias[None]
+        return hidden + activation_named(self.activation)(wide) @ self.narrow + self.narrow_bias[None]
+
+
+def normalised(hidden: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Divided by the root of the mean square over the last axis, then scaled.
+
+    The largest entry is divided out first: squares of large numbers would overflow.
+    """
+    largest = jnp.maximum(jax.lax.stop_gradient(jnp.max(jnp.abs(hidden), -1, keepdims=True)), 1)
+    hidden = hidden / largest
+    mean_square = jnp.mean(hidden**2, -1, keepdims=True)
+    root = jax.lax.rsqrt(mean_square + 1e-6 / largest**2)
+    return hidden * root * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)
