@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jax.scipy.special import log_ndtr
+from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 _TAIL, _TAIL_TERMS = 10.0, 14  # where a continued fraction takes over, and its length: 1e-16 there
@@ -106,7 +106,7 @@ def soft_clamp(u: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"
 @jax.custom_jvp
 def log_normal_cdf(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log Phi(u) of the standard normal, with a derivative, phi / Phi, that keeps its digits in the left tail."""
-    return log_ndtr(u)
+    return _normal_tail(u)[0]
 
 
 @log_normal_cdf.defjvp
@@ -117,24 +117,31 @@ def _log_normal_cdf_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[
 
 @jax.custom_jvp
 def log_normal_hazard(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log(phi(u) / Phi(u)); below -10 by Laplace's continued fraction, phi / Phi = -u + 1/(-u + 2/(-u + ...))."""
-    return _log_hazard_and_rest(u)[0]
+    """log(phi(u) / Phi(u)): the logarithm of the slope of log Phi."""
+    return _normal_tail(u)[1]
 
 
 @log_normal_hazard.defjvp
 def _log_normal_hazard_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (u,), (tangent,) = primals, tangents
-    log_hazard, rest = _log_hazard_and_rest(u)
+    _, log_hazard, rest = _normal_tail(u)
     return log_hazard, -rest * tangent
 
 
-def _log_hazard_and_rest(u: Array) -> tuple[Array, Array]:
-    """log(phi / Phi), and phi / Phi + u not taken as a difference of large numbers."""
+def _normal_tail(u: Array) -> tuple[Array, Array, Array]:
+    """log Phi, log(phi / Phi), and phi / Phi + u, which is not taken as a difference of large numbers.
+
+    Below -10 by Laplace's continued fraction, phi / Phi = -u + 1/(-u + 2/(-u + ...)).
+    """
     size = jnp.maximum(-u, _TAIL)
     rest = jnp.zeros_like(u)
     for term in range(_TAIL_TERMS, 0, -1):
         rest = term / (size + rest)
+    far = jnp.log(size + rest)
     inner = jnp.maximum(u, -_TAIL)
-    middle = -0.5 * inner**2 - log_ndtr(inner) - 0.5 * math.log(2 * math.pi)
+    beyond = 0.5 * erfc(jnp.abs(inner) / math.sqrt(2))
+    near = jnp.where(inner < 0, jnp.log(jnp.where(inner < 0, beyond, 1.0)), jnp.log1p(-beyond))
     in_tail = u < -_TAIL
-    return jnp.where(in_tail, jnp.log(size + rest), middle), jnp.where(in_tail, rest, jnp.exp(middle) + inner)
+    log_hazard = jnp.where(in_tail, far, -0.5 * inner**2 - 0.5 * math.log(2 * math.pi) - near)
+    log_cdf = jnp.where(in_tail, -0.5 * u**2 - 0.5 * math.log(2 * math.pi) - far, near)
+    return log_cdf, log_hazard, jnp.where(in_tail, rest, jnp.exp(jnp.where(in_tail, 0.0, log_hazard)) + inner)
