@@ -54,6 +54,9 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).parent / name), *arguments)
 
 
+AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_recipes.py")
+ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE)
+
 # The order is the order of starting: the two longest first, one per core, then whatever core is free takes the next.
 # Float32 runs as users run it; float64 compiles without most optimisations, about three times faster.
 PARTS = (
@@ -74,7 +77,8 @@ PARTS = (
         ),
     ),
     Part("command-line", "command line", (pytest("tests/cli"),)),
-    Part("rest", "rest", (pytest("tests", "--ignore=tests/test_battery.py", "--ignore=tests/cli"),)),
+    Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
+    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
 )
 

@@ -39,7 +39,7 @@ FACTORS = {
 
 
 def covering(seed=0):
-    """A greedy set of cases in which every pair of settings of two factors occurs."""
+    """A greedy set of cases in which every pair of settings of two factors occurs; slow ones no more than needed."""
     random, names = np.random.default_rng(seed), list(FACTORS)
     pairs = {
         (a, i, b, j)
@@ -49,14 +49,15 @@ def covering(seed=0):
     }
     cases = []
     while pairs:
-        best, gain = None, set()
+        best, gain, value = None, set(), 0.0
         for _ in range(60):
             picks = {name: int(random.integers(len(values))) for name, values in FACTORS.items()}
             a, i, b, j = min(pairs)
             picks[a], picks[b] = i, j
             got = {(a, picks[a], b, picks[b]) for a, b in itertools.combinations(names, 2)} & pairs
-            if len(got) > len(gain):
-                best, gain = picks, got
+            is_slow = FACTORS["law"][picks["law"]] != "affine" and FACTORS["dim"][picks["dim"]] >= 43
+            if len(got) / (4 if is_slow else 1) > value:
+                best, gain, value = picks, got, len(got) / (4 if is_slow else 1)
         pairs -= gain
         cases.append({name: FACTORS[name][best[name]] for name in names})
     return cases
@@ -177,7 +178,7 @@ def test_context_reaches_every_output_of_a_masked_network(dim):
     assert (moves.max(2) > 0).all()
 
 
-@pytest.mark.parametrize("token_size", [1, 2, 3])
+@pytest.mark.parametrize("token_size", [1, 3])
 def test_attention_in_order_equals_whole_passes(token_size):
     def layer(method):
         network = CausalAttention(
@@ -256,9 +257,9 @@ def test_iaf_is_the_inverse_of_maf():
 
 def test_bnaf_reaches_far_out_both_ways():
     layer = BlockAutoregressive(2, key=jax.random.key(0))
+    back_and_forth = eqx.filter_jit(lambda z: layer.inverse(layer.forward(z)))
     for z in (1e-3, 1.0, 1e3, -1e6):
-        x = layer.forward(jnp.full(2, z))
-        np.testing.assert_allclose(layer.inverse(x), jnp.full(2, z), rtol=1e-4)
+        np.testing.assert_allclose(back_and_forth(jnp.full(2, z)), jnp.full(2, z), rtol=1e-4)
 
 
 def test_made_mog_has_a_conditional_with_two_modes():

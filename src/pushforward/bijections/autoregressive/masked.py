@@ -25,8 +25,7 @@ class MaskedAutoregressive(AbstractBijection):
 
     The Jacobian is triangular in that order: log|det| = sum_i log h'(z_i; theta_i). `inverse` (data to base, density)
     has all inputs of the network at hand and takes one pass. `forward` (sampling) goes rank by rank. `Inverse` of this
-    layer has the fast direction the other way round: stacks of it are MAF, stacks of its inverse are IAF. z is
-    determined by x; nothing about it is learned.
+    layer has the fast direction the other way round: stacks of it are MAF, stacks of its inverse are IAF.
 
     Args:
         transformer: h, a name in `TRANSFORMERS` or a scalar bijection.
