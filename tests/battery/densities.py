@@ -13,7 +13,7 @@ from battery.case import Case, Weighted
 from battery.points import N
 from pushforward.distribution import AbstractDistribution
 
-GRID = {1: 4096, 2: 512}
+GRID = {1: 4096, 2: 256}
 N_SAMPLES = {1: 8 * 1024, 2: 8 * 1024, 3: 64 * 1024, 5: 64 * 1024}
 
 
