@@ -117,7 +117,9 @@ SCALARS: dict[str, Scalar] = {
     "LeakyReLU": Scalar(LeakyReLU, "elementary"),
     "SinhArcsinh": Scalar(SinhArcsinh, "elementary", largest=1e3, coupled_largest=10.0, is_identity=True),
     "RationalQuadraticSpline": Scalar(lambda: RationalQuadraticSpline(4), "spline", places=BOX, is_identity=True),
-    "CircularSpline": Scalar(lambda: CircularSpline(4), "spline", CIRCLE, CIRCLE, float(np.pi), places=TURN, is_identity=True),
+    "CircularSpline": Scalar(
+        lambda: CircularSpline(4), "spline", CIRCLE, CIRCLE, float(np.pi), places=TURN, is_identity=True
+    ),
     "MixtureLogistic": Scalar(lambda: MixtureLogistic(3), "root", largest=1e3, coupled_largest=10.0),
     "MixtureNormal": Scalar(lambda: MixtureNormal(3), "root", largest=1e3, coupled_largest=10.0),
     "Exp": Scalar(Exp, "elementary", LINE, POSITIVE, 80.0),
@@ -344,7 +346,9 @@ RECIPES: dict[str, Recipe] = {
     "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}),
     "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX),
     "nsf lu": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False),
-    "nsf residual": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1}, BOX),
+    "nsf residual": Recipe(
+        pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1}, BOX
+    ),
     "made": Recipe(pf.made, "linear", {}, quick=(), is_autoregressive=True),  # a maf of one layer
     "made_mog": Recipe(
         pf.made_mog,
@@ -367,7 +371,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True),
     "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True),
-    "bnaf": Recipe(pf.bnaf, "root", {"n_layers": 2, "n_units": 2, "depth": 1, "width": None}, is_identity=False, largest=1e3),
+    "bnaf": Recipe(
+        pf.bnaf, "root", {"n_layers": 2, "n_units": 2, "depth": 1, "width": None}, is_identity=False, largest=1e3
+    ),
     "transformer_flow": Recipe(pf.transformer_flow, "linear", {"n_layers": 2, "depth": 1}, is_autoregressive=True),
     "autoregressive_flow": Recipe(
         pf.autoregressive_flow,
