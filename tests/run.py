@@ -57,7 +57,7 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
 AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_recipes.py")
 ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE)
 
-# The order is the order of starting: the two longest first, one per core, then whatever core is free takes the next.
+# The order is the order of starting, the longest first: whatever core is free takes the next.
 # Float32 runs as users run it; float64 compiles without most optimisations, about three times faster.
 PARTS = (
     Part("battery-float32", "battery", (pytest("tests/test_battery.py"),), {"PUSHFORWARD_TEST_DTYPE": "float32"}),
@@ -67,6 +67,10 @@ PARTS = (
         (pytest("tests/test_battery.py"),),
         {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     ),
+    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
+    Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
+    Part("command-line", "command line", (pytest("tests/cli"),)),
+    Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
     Part(
         "lint",
         "lint and types",
@@ -76,10 +80,6 @@ PARTS = (
             tool("ty", "check", "--python", sys.prefix),
         ),
     ),
-    Part("command-line", "command line", (pytest("tests/cli"),)),
-    Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
-    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
-    Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
 )
 
 
