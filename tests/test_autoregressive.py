@@ -1,7 +1,8 @@
 """The sequential direction of autoregressive layers: every fast way equals whole passes, and so do the gradients.
 
 The sizes form a pairwise-covering set: any two settings of two factors meet in some case. `make test-slow` adds 500
-random ones, with all of XLA's optimisations: without most of them the quick cases compile twice as fast.
+random ones, with all of XLA's optimisations and with gradients of every batch that is not empty. The quick cases do
+without most optimisations, which compiles twice as fast, and compare gradients where the batch is largest.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.errors import InverseError
+from pushforward.fixed_point import fixed_point
 from pushforward.networks import CausalAttention, MaskedMLP
 
 FACTORS = {
@@ -206,6 +208,17 @@ class TestSweeps:
         once_more, _ = layer._mapped(layer.network(x), jnp.ones(7))
         np.testing.assert_allclose(once_more, x, rtol=1e-6)  # another program, so rounded otherwise
 
+    def test_tolerance_zero_stops_where_another_sweep_changes_no_bit(self):
+        """x <- x / 2 + 1 is rounded alike in every program: halving is exact, and a sum is rounded once."""
+        halved = lambda shift, x: x * 0.5 + shift  # noqa: E731
+        x, n_sweeps, settled = fixed_point(halved, jnp.ones(()), jnp.zeros(()), 0.0, 100)
+        assert settled
+        assert halved(jnp.ones(()), x) == x
+        assert 20 < n_sweeps < 30  # a bit of the 24 a sweep
+        early, _, settled = fixed_point(halved, jnp.ones(()), jnp.zeros(()), 0.0, int(n_sweeps) - 2)
+        assert not settled
+        assert early != x
+
     def test_a_looser_tolerance_takes_fewer_sweeps(self):
         exact = small(tolerance=0.0).forward_by_sweeps(jnp.ones(7))
         loose = small(tolerance=0.1).forward_by_sweeps(jnp.ones(7))
@@ -275,7 +288,7 @@ def test_made_mog_has_a_conditional_with_two_modes():
     assert 150 < (samples > 0).sum() < 350  # 0.5 +- 0.2 of 500: nine standard errors
 
 
-def test_memory_of_samples_is_bounded_by_chunks():
+def test_samples_beyond_a_chunk_do_not_depend_on_it():
     """Rows beyond a chunk reuse its program: 3,000 x 257 is three chunks of 1,024 rows of one program."""
     flow = pf.maf(dim=257, n_layers=1, width=64, depth=1, key=0)
     some, many = flow.sample(3, key=0), flow.sample(3000, key=0)
@@ -283,6 +296,6 @@ def test_memory_of_samples_is_bounded_by_chunks():
     np.testing.assert_allclose(many[:3], some, atol=1e-4)
 
 
-def test_nsf_ar_takes_every_scalar_law():
+def test_an_autoregressive_flow_takes_any_scalar_law():
     for law in ("additive", "affine", "leaky_relu", RationalQuadraticSpline(4)):
         assert pf.autoregressive_flow(dim=2, transformer=law, width=8, key=0).sample(2, key=0).shape == (2, 2)

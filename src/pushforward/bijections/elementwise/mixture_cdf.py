@@ -58,7 +58,7 @@ class MixtureLogistic(AbstractMixtureCDF):
     Leaves (unconstrained): `logits` (K,), `means` (K,), `log_scales` (K,). The means start spread over (-1.5, 1.5):
     equal components would stay equal in training.
 
-    Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver, about ten.
+    Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver.
 
     Raises:
         ValueError: if K is not positive.
@@ -98,7 +98,7 @@ class MixtureNormal(AbstractMixtureCDF):
     Leaves (unconstrained): `logits` (K,), `means` (K,), `log_scales` (K,). The means start spread over (-1.5, 1.5):
     equal components would stay equal in training.
 
-    Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver, about ten.
+    Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver.
 
     Raises:
         ValueError: if K is not positive.
@@ -129,8 +129,8 @@ class MixtureNormal(AbstractMixtureCDF):
 
 def _start(n_components: int) -> tuple[Array, Array, Array]:
     if n_components < 1:
-        raise ValueError(f"n_components: expected at least 1, got {n_components}.")
-    spread = 1.5 * (2 * np.arange(n_components) + 1 - n_components) / max(n_components, 1)
+        raise ValueError(f"n_components: expected at least 1, got {n_components}: a mixture needs a component.")
+    spread = 1.5 * (2 * np.arange(n_components) + 1 - n_components) / n_components
     return zeros(n_components), zeros(n_components) + jnp.asarray(spread, jnp.result_type(float)), zeros(n_components)
 
 
