@@ -27,7 +27,7 @@ FORWARD, INVERSE, CONDITION, INTEGRAL = (
 def randomised(flow, seed=0):
     random = np.random.default_rng(seed)
     trained, rest = eqx.partition(flow, pf.trainable(flow))
-    moved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.2 * random.normal(size=a.shape), a.dtype), trained)
+    moved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.1 * random.normal(size=a.shape), a.dtype), trained)
     return eqx.combine(moved, rest)
 
 

@@ -21,11 +21,11 @@ from pushforward.numerics import trailing_batch, zeros
 class CausalAttention(AbstractAutoregressiveNetwork):
     """Transformer with causal attention: parameters (P, D), those of a token from the tokens before it.
 
-        h_t = W_in x_(t-1) + place_t + W_c context,  blocks with causal attention,  out_i = V_i norm(h_t) + c_i, i in t
+        h_t = W_in x_(t-1) + position_t + W_c context,  causal blocks,  out_i = V_i norm(h_t) + c_i, i in t
 
     A token is `token_size` consecutive coordinates in the given order; they do not see each other, which makes the
     sequential direction D / token_size steps long. The input of token t is token t - 1 (nothing for the first) plus
-    what is learned of place t and of the context, so the context reaches every output. The output weights start at
+    what is learned of position t and of the context, so the context reaches every output. The output weights start at
     zero.
 
     Args:
@@ -59,14 +59,14 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     """
 
     in_weight: Float[Array, "..."]
-    places: Float[Array, "..."]
+    positions: Float[Array, "..."]
     context_weights: tuple[Float[Array, "..."], ...]  # one, or none
     blocks: tuple[AttentionBlock, ...]
     out_scale: Float[Array, "..."]
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    ranks: Int[Array, "..."]
+    places: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     token_size: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
@@ -91,42 +91,46 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self.n_ranks = -(-dim // self.token_size)
         keys = [jax.random.fold_in(key, i) for i in range(3 + depth)]
         self.in_weight = normal(keys[0], (self.token_size, width), 1 / math.sqrt(self.token_size))
-        self.places = normal(keys[1], (self.n_ranks, width), 1.0)
+        self.positions = normal(keys[1], (self.n_ranks, width), 1.0)
         self.context_weights = tuple(
             normal(keys[2], (size, width), 1 / math.sqrt(size)) for size in ([context_size] if context_size else [])
         )
         self.blocks = tuple(AttentionBlock(width, n_heads, activation, key=keys[3 + i]) for i in range(depth))
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order = jnp.asarray(order, jnp.int32)
-        self.ranks = jnp.asarray(np.argsort(order) // self.token_size, jnp.int32)
+        self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
         self.context_size = context_size
 
-    def __call__(
+    @property
+    def ranks(self) -> Int[Array, "..."]:
+        return self.places // self.token_size
+
+    def in_order(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        tokens = self._tokens(x)
-        shifted = jnp.concatenate([jnp.zeros_like(tokens[:1]), tokens[:-1]])
-        hidden = shifted @ self.in_weight + self.places + self._from_context(context)
+        inputs = self._tokens(x)
+        shifted = jnp.concatenate([jnp.zeros_like(inputs[:1]), inputs[:-1]])
+        hidden = shifted @ self.in_weight + self.positions + self._from_context(context)
         causal = np.tri(self.n_ranks, dtype=bool)
         for block in self.blocks:
             hidden = block(hidden, *block.queries_keys_values(hidden), causal)
         hidden = normalised(hidden, self.out_scale)
         # each coordinate reads the representation of its own token
-        return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[self.ranks]) + self.out_bias
+        tokens = np.arange(x.shape[0]) // self.token_size
+        return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[tokens]) + self.out_bias
 
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         dim, size = z.shape[0], self.token_size
         from_context = self._from_context(context)
-        out = jnp.concatenate([self.out_weight, self.out_bias[..., None]], 2)[:, self.order]
+        out = jnp.concatenate([self.out_weight, self.out_bias[..., None]], 2)
         out = jnp.pad(out, ((0, 0), (0, self.n_ranks * size - dim), (0, 0)))
         out = jnp.moveaxis(out.reshape(out.shape[0], self.n_ranks, size, -1), 1, 0)
         mapped = trailing_batch(lambda data, weights: law(weights, *data))
 
         def step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple[Array, Array]]:
             caches, before = carry
-            rank, z, place, out = inputs
-            hidden = (before @ self.in_weight + place + from_context[0])[None]
+            rank, z, position, out = inputs
+            hidden = (before @ self.in_weight + position + from_context[0])[None]
             known = (jnp.arange(self.n_ranks) <= rank)[None]
             updated = []
             for block, cache in zip(self.blocks, caches, strict=True):
@@ -146,14 +150,13 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         heads = [(self.n_ranks, block.n_heads, width // block.n_heads) for block in self.blocks]
         caches = [[jnp.zeros(shape, z.dtype)] * 2 for shape in heads]
         start = (caches, jnp.zeros(size, z.dtype))
-        inputs = (jnp.arange(self.n_ranks), self._tokens(z), self.places, out)
+        inputs = (jnp.arange(self.n_ranks), self._tokens(z), self.positions, out)
         _, (x, log_dets) = jax.lax.scan(step, start, inputs)
-        back = jnp.argsort(self.order)
-        return x.reshape(-1)[:dim][back], jnp.sum(log_dets.reshape(-1)[:dim])
+        return x.reshape(-1)[:dim], jnp.sum(log_dets.reshape(-1)[:dim])
 
     def _tokens(self, x: Array) -> Array:
-        """(T, token_size) in order, the last one filled up with zeros."""
-        padded = jnp.pad(x[self.order], (0, self.n_ranks * self.token_size - x.shape[0]))
+        """(T, token_size), the last one filled up with zeros."""
+        padded = jnp.pad(x, (0, self.n_ranks * self.token_size - x.shape[0]))
         return padded.reshape(self.n_ranks, self.token_size)
 
     def _from_context(self, context: Array | None) -> Array:

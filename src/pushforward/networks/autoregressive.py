@@ -20,20 +20,33 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
     `network.solve(law, weights, z, context)` finds the x with x_i = law(weights, parameters_i(x, context), z_i), rank
     by rank, and reuses what it has computed for the ranks before.
 
+    What a concrete class computes, it computes on coordinates that stand in order already: dependence is then
+    triangular for every order, and weights, masks and caches need no permutation.
+
     Attributes:
+        order: (D,), the coordinate at each place.
+        places: (D,), the place of each coordinate: the inverse permutation.
         ranks: (D,), when the turn of each coordinate comes; coordinates of one rank do not see each other.
         n_ranks: the number of different ranks, the length of the sequential direction.
     """
 
+    order: eqx.AbstractVar[Int[Array, "..."]]
+    places: eqx.AbstractVar[Int[Array, "..."]]
     ranks: eqx.AbstractVar[Int[Array, "..."]]
     n_ranks: eqx.AbstractVar[int]
 
-    @abc.abstractmethod
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         """Parameters (P, D) of all coordinates, from x (D,)."""
+        return self.in_order(x[self.order], context, key=key)[:, self.places]
+
+    @abc.abstractmethod
+    def in_order(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "..."]:
+        """Parameters (P, D) of all coordinates, from x (D,), both by place."""
 
     @abc.abstractmethod
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
-        """x (D,) with x_i = law(weights, parameters_i(x, context), z_i), and the sum of the log-slopes."""
+        """x (D,) with x_i = law(weights, parameters_i(x, context), z_i), by place, and the sum of the log-slopes."""

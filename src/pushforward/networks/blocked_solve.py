@@ -45,14 +45,14 @@ class BlockedSolve:
         self.slots, self.per_step = _slots(degrees, self.n_steps)
 
     def __call__(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
-        """x in the order of ranks, and the log-determinant.
+        """x, in order as z is, and the log-determinant.
 
         Args:
             data: (z,) or (z, context), each with or without a trailing batch axis.
-            weights: masked matrices (inputs in the order of ranks), output weight (P, D, W) and bias (P, D), context
-                weights (of each layer and of the output, or none), biases, weights of the law.
+            weights: masked matrices (out, in), biases, masked output weight (P, D, W) and bias (P, D), context weights
+                (of each layer and of the output, or none), weights of the law.
         """
-        matrices, out_weight, out_bias, context_weights, biases, law_weights = weights
+        matrices, biases, out_weight, out_bias, context_weights, law_weights = weights
         z, tail = data[0], data[0].shape[1:]
         head = [jnp.ones((1, *tail), z.dtype)]
         if len(data) > 1:
@@ -126,7 +126,7 @@ class BlockedSolve:
         rows = []
         for index, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
             left = [bias[:, None], context_weights[index].T] if context_weights else [bias[:, None]]
-            inputs = _place(matrix.T, self.slots)
+            inputs = _place(matrix, self.slots)
             inputs = _place(inputs.T, self.slots).T if index else jnp.pad(inputs, ((0, 0), (0, beyond)))
             full = jnp.concatenate([_place(jnp.concatenate(left, 1), self.slots), inputs], 1)
             rows.append(full.reshape(self.n_blocks, self.size * self.per_step, -1))

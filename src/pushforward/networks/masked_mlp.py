@@ -1,8 +1,9 @@
 """The masked perceptron (MADE), with its hidden units in the order of their degrees.
 
-A unit of degree d sees the coordinates of rank below d, an output of rank t the units of degree at most t. Sorted by
-degree, all weight matrices are block lower triangular: in the sequential direction each unit is computed once, when
-its inputs are known (`blocked_solve`), and the whole direction costs the arithmetic of one pass.
+A unit of degree d sees the coordinates of rank below d, an output of rank t the units of degree at most t. With
+coordinates in order and units sorted by degree, all weight matrices are block lower triangular: all at once, much of
+what is zero is left out (`masked_pass`); in the sequential direction each unit is computed once, when its inputs are
+known (`blocked_solve`), and the whole direction costs the arithmetic of one pass.
 """
 
 import itertools
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pushforward.errors import ShapeError
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
 from pushforward.networks.blocked_solve import BlockedSolve
+from pushforward.networks.masked_pass import MaskedPass, masked
 from pushforward.networks.network import activation_named, check_sizes
 from pushforward.networks.start import normal
 from pushforward.numerics import trailing_batch, zeros
@@ -69,7 +71,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    ranks: Int[Array, "..."]
+    places: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
@@ -95,7 +97,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         n_hidden = 1 + 2 * depth if residual else depth
         gain = 2.0 if activation == "relu" else 1.0
         weights = [
-            normal(jax.random.fold_in(key, i), (a, b), math.sqrt((2.0 if i else 1.0) * gain / a))
+            normal(jax.random.fold_in(key, i), (b, a), math.sqrt((2.0 if i else 1.0) * gain / a))
             for i, (a, b) in enumerate(itertools.pairwise([dim, *[width] * n_hidden]))
         ]
         if residual:  # blocks start as the identity
@@ -109,45 +111,34 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
             self.context_weights += (zeros((n_parameters, dim, context_size)),)
         self.biases = tuple(zeros(width) for _ in range(n_hidden))
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.ranks = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
         self.n_ranks, self.context_size, self.residual, self.activation = dim, context_size, residual, activation
 
     def __check_init__(self) -> None:
         activation_named(self.activation)
 
-    def __call__(
+    @property
+    def ranks(self) -> Int[Array, "..."]:
+        return self.places
+
+    def in_order(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        act = activation_named(self.activation)
         given = checked_context(context, self.context_size)
-        weights, out_weight = self._masked()
-        value, stream = x, None
-        for index, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
-            inner = value @ weight + bias
-            if given is not None:
-                inner = inner + given @ self.context_weights[index]
-            if self.residual and index % 2 == 0:
-                stream = inner if stream is None else stream + inner
-                inner = stream
-            value = act(inner)
-        # weight first: under vmap the product then comes out with the batch axis last, as the transformers want it
-        out = jnp.tensordot(out_weight, value, 1) + self.out_bias
-        return out if given is None else out + jnp.tensordot(self.context_weights[-1], given, 1)
+        run = MaskedPass(self._seen(), activation_named(self.activation), self.residual)
+        weights = self.weights, self.biases, self.out_weight, self.out_bias, self.context_weights
+        return trailing_batch(run)((x,) if given is None else (x, given), weights)
 
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
-        matrices, out_weight = self._masked()
-        ordered = [matrices[0][self.order], *matrices[1:]], out_weight[:, self.order], self.out_bias[:, self.order]
+        given = checked_context(context, self.context_size)
         solver = BlockedSolve(
             law, self._degrees(), activation_named(self.activation), self.residual, self.out_weight.shape[:2]
         )
-        given = checked_context(context, self.context_size)
-        if given is None:
-            data, context_weights = (z[self.order],), ()
-        else:
-            data, context_weights = (z[self.order], given), self.context_weights
-            context_weights = *context_weights[:-1], context_weights[-1][:, self.order]
-        x, log_det = trailing_batch(solver)(data, (*ordered, context_weights, self.biases, weights))
-        return x[self.ranks], log_det
+        *matrices, out_weight = [
+            masked(weight, seen) for weight, seen in zip((*self.weights, self.out_weight), self._seen(), strict=True)
+        ]
+        weights = matrices, self.biases, out_weight, self.out_bias, self.context_weights, weights
+        return trailing_batch(solver)((z,) if given is None else (z, given), weights)
 
     def _degrees(self) -> np.ndarray:
         """(W,), not decreasing, as evenly spread as can be."""
@@ -155,12 +146,12 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         lowest = _lowest_degree(dim, self.context_size)
         return lowest + np.arange(width) * (dim - lowest) // width
 
-    def _masked(self) -> tuple[list[Array], Array]:
-        """The hidden layers' matrices and the output's with their masks applied: once a call, not once a row."""
+    def _seen(self) -> list[np.ndarray]:
+        """For every hidden layer and the output: how many of its inputs each of its rows sees."""
         degrees = self._degrees()
-        first = self.weights[0] * (degrees[None, :] > self.ranks[:, None])
-        inner = [weight * (degrees[None, :] >= degrees[:, None]) for weight in self.weights[1:]]
-        return [first, *inner], self.out_weight * (degrees[None, :] <= self.ranks[:, None])[None]
+        units = np.searchsorted(degrees, degrees, side="right")
+        outputs = np.searchsorted(degrees, np.arange(self.out_weight.shape[1]), side="right")
+        return [degrees, *[units] * (len(self.weights) - 1), outputs]
 
 
 def checked_order(dim: int, order: Sequence[int] | np.ndarray | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import RationalQuadraticSpline
+from pushforward.bijections import Inverse, RationalQuadraticSpline
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
 from pushforward.recipes.coupling_flow import coupling_flow
@@ -26,9 +26,10 @@ def nsf(
 ) -> Flow:
     """Neural spline flow (coupling): each half is mapped by monotone rational-quadratic splines of the other half.
 
-        x^A = spline(z^A; theta(z^B, context)),   x^B = z^B,   in every layer
+        z^A = spline(x^A; theta(x^B, context)),   z^B = x^B,   in every layer
 
-    The default choice for tables: flexible, and equally fast in both directions.
+    The default choice for tables: flexible, and equally fast in both directions. The spline runs from data to base, so
+    the cheaper of its directions is the one that log_prob and training by likelihood use.
 
     Args:
         dim: number of coordinates D.
@@ -55,7 +56,7 @@ def nsf(
         (1,)
     """
     return coupling_flow(
-        dim, key=key, transformer=RationalQuadraticSpline(n_bins, bound=bound), context_dim=context_dim,
+        dim, key=key, transformer=Inverse(RationalQuadraticSpline(n_bins, bound=bound)), context_dim=context_dim,
         n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual, dropout=dropout,
         mixing=mixing, base=base,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import RationalQuadraticSpline
+from pushforward.bijections import Inverse, RationalQuadraticSpline
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
@@ -24,7 +24,7 @@ def nsf_ar(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Neural spline flow (autoregressive): x_i = spline(z_i; theta_i(x of lower rank, context)) in every layer.
+    """Neural spline flow (autoregressive): z_i = spline(x_i; theta_i(x of lower rank, context)) in every layer.
 
     Often the best density of its size; density in one pass, sampling in order.
 
@@ -51,7 +51,7 @@ def nsf_ar(
         (4, 2)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=RationalQuadraticSpline(n_bins, bound=bound), context_dim=context_dim,
+        dim, key=key, transformer=Inverse(RationalQuadraticSpline(n_bins, bound=bound)), context_dim=context_dim,
         n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual, order=order,
         method=method, base=base,
     )  # fmt: skip

@@ -78,7 +78,7 @@ class MaskedAutoregressive(AbstractBijection):
     ) -> None:
         self.transformer, self.network = transformer_named(transformer), network
         check_never_singular(self.transformer)
-        self.shape = network.ranks.shape
+        self.shape = network.order.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
         default = "sequential" if network.n_ranks <= _PASSES_UP_TO else "cached"
         self.method, self.tolerance = default if method is None else method, float(tolerance)
@@ -110,15 +110,17 @@ class MaskedAutoregressive(AbstractBijection):
             return x, log_det
         law, weights = transformer_law(self.transformer, inverse=False)
         if self.method == "cached":
-            return self.network.solve(law, weights, z, context)
+            x, log_det = self.network.solve(law, weights, z[self.network.order], context)
+            return x[self.network.places], log_det
         return solve_by_passes(self.network, self._mapped, z, context)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        parameters = self.network(x, context, key=key)
+        x = x[self.network.order]
+        parameters = self.network.in_order(x, context, key=key)
         z, log_det = apply_transformer(self.transformer, parameters, x, inverse=True)
-        return z, jnp.sum(log_det)
+        return z[self.network.places], jnp.sum(log_det)
 
     def forward_by_sweeps(self, z: Array, context: Array | None = None) -> tuple[Array, Array, Int[Array, ""]]:
         """x and log|det| by Jacobi sweeps, whatever `method` says, and how many sweeps it took.

@@ -19,8 +19,7 @@ def check_never_singular(transformer: AbstractBijection) -> None:
     Raises:
         ValueError: with the remedy.
     """
-    modules = jax.tree.leaves(transformer, is_leaf=lambda node: isinstance(node, AbstractBijection))
-    if all(type(module).__module__.startswith("pushforward.bijections.") for module in modules):
+    if all(type(part).__module__.startswith("pushforward.") for part in _parts(transformer)):
         return
     starts, rest = eqx.partition(transformer, emitted_leaves(transformer))
     leaves, structure = jax.tree.flatten(starts)
@@ -42,3 +41,13 @@ def check_never_singular(transformer: AbstractBijection) -> None:
                     "could make the layer singular. Let its leaves be unconstrained and make the scale positive by "
                     "construction, such as exp of a bounded number or softplus plus a floor."
                 )
+
+
+def _parts(bijection: AbstractBijection) -> list[AbstractBijection]:
+    """The bijection and all that it is made of, to any depth."""
+
+    def is_inner(node: object) -> bool:
+        return isinstance(node, AbstractBijection) and node is not bijection
+
+    inner = [node for node in jax.tree.leaves(bijection, is_leaf=is_inner) if is_inner(node)]
+    return [bijection, *(part for node in inner for part in _parts(node))]
