@@ -1,14 +1,15 @@
-"""A masked perceptron run in order, block by block: the sequential direction at about the price of one pass.
+"""The sequential direction of a masked perceptron, and its gradient: each at about the price of one pass.
 
-Step t needs the hidden units of degree t alone, and each is a dot product with numbers that are known by then. Steps
-are taken in blocks: at the start of a block one matrix product per layer collects what all earlier blocks contribute,
-then a short unrolled recurrence adds what is found inside the block. A scan over blocks keeps compilation short, large
-products keep the speed of a pass. Everything known lies in one cache per layer, [1; context; units so far], and a
-row of weights is [bias | context weights | weights], so that bias and context ride in the large product.
+The gradient is that of the implicit function. Where x = h(z; theta(x)), a cotangent of x reaches what depends on x by
+
+    lambda = x_bar + (d theta / dx)^T u,   u = d/d theta <(lambda, log_det_bar), (h, log h')>,
+
+and what depends on z and on the weights as in one ordinary pass at the x that was found, with u. The Jacobian
+d theta / dx is triangular, so lambda is found in order, from the last coordinate to the first: the transposed network
+is itself a masked one, linear, of degrees D - d. Nothing of the recurrence that led to x needs to be kept.
 """
 
-from collections.abc import Callable
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,150 +17,121 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.networks.autoregressive import Law
+from pushforward.networks.blocked_recurrence import BlockedRecurrence
+from pushforward.networks.masked_pass import MaskedPass, masked
 
 
 class BlockedSolve:
-    """The recurrence as a function of (data, weights), ready for `numerics.trailing_batch`.
+    """The sequential direction as a function of (data, weights), ready for `numerics.trailing_batch`.
 
     Args:
         law: law(law_weights, parameters (P, ...), z (...)) -> (x, log-slope), element by element.
+        all_at_once: the network's pass.
         degrees: (W,) degrees of the hidden units, not decreasing; the same in every hidden layer.
-        activation: of the hidden units.
-        residual: whether the layers after the first form pairs with skips.
         out_shape: (P, D).
     """
 
-    def __init__(
-        self,
-        law: Law,
-        degrees: np.ndarray,
-        activation: Callable[[Array], Array],
-        residual: bool,
-        out_shape: tuple[int, ...],
-    ) -> None:
-        self.law, self.activation, self.residual = law, activation, residual
-        self.n_parameters, self.dim = out_shape
-        self.size = block_size(self.dim)
-        self.n_blocks = -(-self.dim // self.size)
-        self.n_steps = self.n_blocks * self.size  # the last block may hold steps beyond D, whose results are dropped
-        self.slots, self.per_step = _slots(degrees, self.n_steps)
+    def __init__(self, law: Law, all_at_once: MaskedPass, degrees: np.ndarray, out_shape: tuple[int, ...]) -> None:
+        self.law, self.all_at_once = law, all_at_once
+        n_parameters, dim = out_shape
+        self.there = BlockedRecurrence(degrees, dim, n_in=1, n_out=n_parameters)
+        self.back = BlockedRecurrence((dim - degrees)[::-1], dim, n_in=n_parameters, n_out=1)
 
     def __call__(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
         """x, in order as z is, and the log-determinant.
 
         Args:
             data: (z,) or (z, context), each with or without a trailing batch axis.
-            weights: masked matrices (out, in), biases, masked output weight (P, D, W) and bias (P, D), context weights
-                (of each layer and of the output, or none), weights of the law.
+            weights: those of `MaskedPass`, and the weights of the law.
         """
-        matrices, biases, out_weight, out_bias, context_weights, law_weights = weights
+        return _solved(self, data, weights)
+
+    def solve(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
+        """What `__call__` gives, by the recurrence."""
+        network_weights, law_weights = weights
+        matrices, biases, out_weight, out_bias, context_weights = self._masked(network_weights)
         z, tail = data[0], data[0].shape[1:]
-        head = [jnp.ones((1, *tail), z.dtype)]
-        if len(data) > 1:
-            head.append(jnp.broadcast_to(data[1], (data[1].shape[0], *tail)))
-        head = jnp.concatenate(head)
-        rows = self._rows(matrices, context_weights, biases, out_weight, out_bias)
-        # cache 0 holds the coordinates, cache l the units of hidden layer l
-        widths = [1] + [self.per_step] * len(matrices)
-        caches = [jnp.concatenate([head, jnp.zeros((self.n_steps * width, *tail), z.dtype)]) for width in widths]
-        padding = [(0, self.n_steps - self.dim)] + [(0, 0)] * len(tail)
-        steps_z = jnp.pad(z, padding).reshape(self.n_blocks, self.size, *tail)
+        head = [jnp.ones((1, *tail), z.dtype), *(jnp.broadcast_to(c, (c.shape[0], *tail)) for c in data[1:])]
+        lefts = [
+            jnp.concatenate([bias[:, None], *([context_weights[index].T] if context_weights else [])], 1)
+            for index, bias in enumerate(biases)
+        ]
+        left_out = jnp.concatenate([out_bias[..., None], *context_weights[-1:]], 2)
 
-        def block(carry: tuple[list[Array], Array], inputs: tuple) -> tuple[tuple[list[Array], Array], None]:
-            caches, total = carry
-            index, rows, z = inputs
-            known = [row @ cache for row, cache in zip(rows, caches, strict=True)]
-            starts = [len(head) + index * self.size * width for width in widths]
-            inner = [
-                jax.lax.dynamic_slice_in_dim(row, start, self.size * width, 1)
-                for row, start, width in zip(rows, starts, widths, strict=True)
-            ]
-            found, log_dets = self._inside(known, inner, z, law_weights)
-            first = index * self.size
-            total = total + sum(
-                jnp.where(first + step < self.dim, log_det, 0.0) for step, log_det in enumerate(log_dets)
-            )
-            caches = [
-                jax.lax.dynamic_update_slice_in_dim(cache, jnp.concatenate(new), start, 0)
-                for cache, new, start in zip(caches, found, starts, strict=True)
-            ]
-            return (caches, total), None
+        def unit(index: int, value: Array, stream: Array | None, _: None) -> tuple[Array, Array | None]:
+            value, stream = self.all_at_once.joined(index, value, stream)
+            return self.all_at_once.activation(value), stream
 
-        start = (caches, jnp.zeros(tail, z.dtype))
-        (caches, total), _ = jax.lax.scan(block, start, (jnp.arange(self.n_blocks), rows, steps_z))
-        return caches[0][len(head) : len(head) + self.dim], total
+        def step(parameters: Array, z: Array) -> tuple[Array, tuple[Array, Array]]:
+            x, log_slope = self.law(law_weights, parameters, z)
+            return x[None], (x, log_slope)
 
-    def _inside(
-        self, known: list[Array], inner: list[Array], z: Array, law_weights: Any
-    ) -> tuple[list[list[Array]], list[Array]]:
-        """The steps of one block, unrolled: for each cache what was found, and the log-slopes."""
-        n_hidden = len(known) - 1
-        shape = (self.n_parameters, self.size)
-        known_out = known[-1].reshape(*shape, *z.shape[1:])
-        inner_out = inner[-1].reshape(*shape, -1)
-        found: list[list[Array]] = [[] for _ in known]
-        log_dets = []
-        for step in range(self.size):
-            at = slice(step * self.per_step, (step + 1) * self.per_step)
-            stream = None
-            for layer in range(n_hidden):
-                value = known[layer][at]
-                if found[layer]:
-                    here = jnp.concatenate(found[layer])
-                    value = value + inner[layer][at, : len(here)] @ here
-                if self.residual and layer % 2 == 0:
-                    stream = value if stream is None else stream + value
-                    value = stream
-                found[layer + 1].append(self.activation(value))
-            here = jnp.concatenate(found[-1])
-            parameters = known_out[:, step] + jnp.tensordot(inner_out[:, step, : len(here)], here, 1)
-            x, log_det = self.law(law_weights, parameters, z[step])
-            found[0].append(x[None])
-            log_dets.append(log_det)
-        return found, log_dets
+        layers = list(zip(lefts, matrices, strict=True))
+        x, log_slopes = self.there(jnp.concatenate(head), layers, (left_out, out_weight), unit, step, None, z)
+        return x, jnp.sum(log_slopes, 0)
 
-    def _rows(
-        self, matrices: list[Array], context_weights: tuple, biases: tuple, out: Array, out_bias: Array
-    ) -> list[Array]:
-        """For each layer and the output: rows [bias | context | inputs], block by block, units in their slots."""
-        beyond = self.n_steps - self.dim
-        rows = []
-        for index, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
-            left = [bias[:, None], context_weights[index].T] if context_weights else [bias[:, None]]
-            inputs = _place(matrix, self.slots)
-            inputs = _place(inputs.T, self.slots).T if index else jnp.pad(inputs, ((0, 0), (0, beyond)))
-            full = jnp.concatenate([_place(jnp.concatenate(left, 1), self.slots), inputs], 1)
-            rows.append(full.reshape(self.n_blocks, self.size * self.per_step, -1))
-        last = jnp.moveaxis(_place(jnp.moveaxis(out, 2, 0), self.slots), 0, 2)
-        left = [out_bias[..., None], context_weights[-1]] if context_weights else [out_bias[..., None]]
-        last = jnp.pad(jnp.concatenate([*left, last], 2), ((0, 0), (0, beyond), (0, 0)))
-        last = jnp.moveaxis(last.reshape(self.n_parameters, self.n_blocks, self.size, -1), 1, 0)
-        return [*rows, last.reshape(self.n_blocks, self.n_parameters * self.size, -1)]
+    def pull_back(
+        self, data: tuple[Array, ...], weights: tuple, x: Array, x_bar: Array, log_det_bar: Array
+    ) -> tuple[tuple[Array, ...], tuple]:
+        """Cotangents of data and weights from those of x and of the log-determinant."""
+        network_weights, law_weights = weights
+        z, given = data[0], data[1:]
+
+        def run(given: tuple[Array, ...], network_weights: tuple) -> tuple[Array, list[Array]]:
+            return self.all_at_once.run((x, *given), network_weights)
+
+        parameters, pull_network, inner = jax.vjp(run, given, network_weights, has_aux=True)
+        _, pull_law = jax.vjp(self.law, law_weights, parameters, z)
+        log_slope_bar, none = jnp.broadcast_to(log_det_bar, x.shape), jnp.zeros_like(x)
+        by_image, by_slope = pull_law((jnp.ones_like(x), none))[1], pull_law((none, log_slope_bar))[1]
+        cotangent = self._adjoint(network_weights, inner, by_image, by_slope, x_bar)
+        law_bar, parameters_bar, z_bar = pull_law((cotangent, log_slope_bar))
+        given_bar, network_bar = pull_network(parameters_bar)
+        return (z_bar, *given_bar), (network_bar, law_bar)
+
+    def _adjoint(
+        self, network_weights: tuple, inner: list[Array], by_image: Array, by_slope: Array, x_bar: Array
+    ) -> Array:
+        """lambda (D, ...): the transposed network in order, everything in it turned round."""
+        matrices, _, out_weight, *_ = self._masked(network_weights)
+        first = out_weight[:, ::-1, ::-1].transpose(2, 1, 0).reshape(out_weight.shape[2], -1)
+        turned = [first, *(matrix.T[::-1, ::-1] for matrix in matrices[:0:-1])]
+        layers = [(matrix[:, :0], matrix) for matrix in turned]
+        last = matrices[0].T[::-1, ::-1][None]
+        activation = self.all_at_once.activation
+        slopes = [jax.jvp(activation, (value,), (jnp.ones_like(value),))[1][::-1] for value in inner[::-1]]
+
+        def unit(index: int, value: Array, stream: Array | None, slope: Array) -> tuple[Array, Array | None]:
+            return self.all_at_once.joined(index, slope * value, stream)
+
+        def step(read: Array, data: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            by_image, by_slope, x_bar = data
+            total = x_bar + read[0]
+            return by_image * total[None] + by_slope, total
+
+        data = jnp.moveaxis(by_image, 1, 0)[::-1], jnp.moveaxis(by_slope, 1, 0)[::-1], x_bar[::-1]
+        return self.back(x_bar[:0], layers, (last[..., :0], last), unit, step, slopes, data)[::-1]
+
+    def _masked(self, network_weights: tuple) -> tuple:
+        matrices, biases, out_weight, *rest = network_weights
+        *matrices, out_weight = [
+            masked(weight, seen) for weight, seen in zip((*matrices, out_weight), self.all_at_once.seen, strict=True)
+        ]
+        return matrices, biases, out_weight, *rest
 
 
-def block_size(dim: int) -> int:
-    """Steps in a block: about eleven blocks, and sixteen from 128 coordinates on.
-
-    Few blocks make the products large, short blocks make the unrolled part small (it is what takes time to compile).
-    """
-    return max(round(dim / 11), 1) if dim < 128 else -(-dim // 16)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _solved(solver: BlockedSolve, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
+    return solver.solve(data, weights)
 
 
-def _slots(degrees: np.ndarray, n_steps: int) -> tuple[np.ndarray, int]:
-    """For every step an equal number of places for units, each with its unit's index or -1."""
-    counts = np.bincount(degrees, minlength=n_steps)
-    per_step = max(int(counts.max()), 1)
-    slots = np.full((n_steps, per_step), -1)
-    for degree in np.flatnonzero(counts):
-        slots[degree, : counts[degree]] = np.flatnonzero(degrees == degree)
-    return slots.reshape(-1), per_step
+def _forward(solver: BlockedSolve, data: tuple[Array, ...], weights: tuple) -> tuple[tuple[Array, Array], tuple]:
+    x, log_det = solver.solve(data, weights)
+    return (x, log_det), (data, weights, x)
 
 
-def _place(rows: Array, slots: np.ndarray) -> Array:
-    """Rows of units moved to their slots, zeros elsewhere; a run without gaps is copied, not gathered."""
-    used = np.flatnonzero(slots >= 0)
-    first, last = int(used[0]), int(used[-1])
-    if np.array_equal(slots[first : last + 1], np.arange(len(rows))):
-        return jnp.pad(rows, ((first, len(slots) - 1 - last), *[(0, 0)] * (rows.ndim - 1)))
-    padded = jnp.concatenate([rows, jnp.zeros((1, *rows.shape[1:]), rows.dtype)])
-    return padded[np.where(slots >= 0, slots, len(rows))]
+def _backward(solver: BlockedSolve, kept: tuple, bars: tuple[Array, Array]) -> tuple:
+    return solver.pull_back(*kept, *bars)
+
+
+_solved.defvjp(_forward, _backward)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pushforward.errors import ShapeError
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
 from pushforward.networks.blocked_solve import BlockedSolve
-from pushforward.networks.masked_pass import MaskedPass, masked
+from pushforward.networks.masked_pass import MaskedPass
 from pushforward.networks.network import activation_named, check_sizes
 from pushforward.networks.start import normal
 from pushforward.numerics import trailing_batch, zeros
@@ -124,21 +124,21 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     def in_order(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        given = checked_context(context, self.context_size)
-        run = MaskedPass(self._seen(), activation_named(self.activation), self.residual)
-        weights = self.weights, self.biases, self.out_weight, self.out_bias, self.context_weights
-        return trailing_batch(run)((x,) if given is None else (x, given), weights)
+        return trailing_batch(self._all_at_once())(self._data(x, context), self._weights())
 
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        solver = BlockedSolve(law, self._all_at_once(), self._degrees(), self.out_weight.shape[:2])
+        return trailing_batch(solver)(self._data(z, context), (self._weights(), weights))
+
+    def _all_at_once(self) -> MaskedPass:
+        return MaskedPass(self._seen(), activation_named(self.activation), self.residual)
+
+    def _data(self, value: Array, context: Array | None) -> tuple[Array, ...]:
         given = checked_context(context, self.context_size)
-        solver = BlockedSolve(
-            law, self._degrees(), activation_named(self.activation), self.residual, self.out_weight.shape[:2]
-        )
-        *matrices, out_weight = [
-            masked(weight, seen) for weight, seen in zip((*self.weights, self.out_weight), self._seen(), strict=True)
-        ]
-        weights = matrices, self.biases, out_weight, self.out_bias, self.context_weights, weights
-        return trailing_batch(solver)((z,) if given is None else (z, given), weights)
+        return (value,) if given is None else (value, given)
+
+    def _weights(self) -> tuple:
+        return self.weights, self.biases, self.out_weight, self.out_bias, self.context_weights
 
     def _degrees(self) -> np.ndarray:
         """(W,), not decreasing, as evenly spread as can be."""

@@ -29,7 +29,11 @@ class MaskedPass:
         self.seen, self.activation, self.residual = seen, activation, residual
 
     def __call__(self, data: tuple[Array, ...], weights: tuple) -> Array:
-        """Parameters (P, D, ...).
+        """Parameters (P, D, ...). Arguments as for `run`."""
+        return self.run(data, weights)[0]
+
+    def run(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, list[Array]]:
+        """Parameters (P, D, ...), and what each hidden layer's activation is applied to.
 
         Args:
             data: (x,) or (x, context), x in order, each with or without a trailing batch axis.
@@ -38,19 +42,25 @@ class MaskedPass:
         """
         matrices, biases, out_weight, out_bias, context_weights = weights
         value, given = data[0], data[1:]
-        stream = None
+        stream, inner = None, []
         for index, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
-            inner = triangular_product(matrix, value, self.seen[index]) + _column(bias, value)
+            value = triangular_product(matrix, value, self.seen[index]) + _column(bias, value)
             for context in given:
-                inner = inner + context_weights[index].T @ context
-            if self.residual and index % 2 == 0:
-                stream = inner if stream is None else stream + inner
-                inner = stream
-            value = self.activation(inner)
+                value = value + context_weights[index].T @ context
+            value, stream = self.joined(index, value, stream)
+            inner.append(value)
+            value = self.activation(value)
         out = triangular_product(out_weight, value, self.seen[-1]) + _column(out_bias, value)
         for context in given:
             out = out + jnp.tensordot(context_weights[-1], context, 1)
-        return out
+        return out, inner
+
+    def joined(self, index: int, value: Array, stream: Array | None) -> tuple[Array, Array | None]:
+        """A layer's value with the stream of skips in it where one ends, and the stream."""
+        if not self.residual or index % 2:
+            return value, stream
+        stream = value if stream is None else stream + value
+        return stream, stream
 
 
 def triangular_product(weight: Array, value: Array, seen: np.ndarray) -> Array:
