@@ -4,9 +4,11 @@ Step t needs the units of degree t alone, and each is a dot product with numbers
 in blocks: at the start of a block one matrix product per layer collects what all earlier blocks contribute, then a
 short unrolled recurrence adds what is found inside the block. A scan over blocks keeps compilation short, large
 products keep the speed of a pass. Everything known lies in one cache per layer, [head; units so far], and a row of
-weights is [left | weights], so that what all rows share (bias, context) rides in the large product.
+weights is [left | weights], so that what all rows share (bias, context) rides in the large product. The scan has three
+stages: in the first, products read a third of the caches, in the second two thirds, which saves a third of their work.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,9 @@ from jaxtyping import Array
 Unit = Callable[[int, Array, Array | None, Any], tuple[Array, Array | None]]
 # (outputs of the step (n_out, ...), data of the step) -> (what the first layer sees of it (n_in, ...), result)
 Step = Callable[[Array, Any], tuple[Array, Any]]
+
+
+_STAGES = 3
 
 
 class BlockedRecurrence:
@@ -68,9 +73,19 @@ class BlockedRecurrence:
         beyond = self.n_steps - self.dim
         step_data = jax.tree.map(lambda leaf: self._blocks(_pad(leaf, 0, beyond)), step_data)
 
+        n_stages = min(_STAGES, self.n_blocks)
+
+        def collect(stage: int, rows: list[Array], caches: list[Array]) -> list[Array]:
+            """The large products, over no more of the caches than can be filled by the end of this stage."""
+            steps = -(-self.n_blocks * (stage + 1) // n_stages) * self.size
+            ends = [len(head) + steps * width for width in widths]
+            return [row[:, :end] @ cache[:end] for row, cache, end in zip(rows, caches, ends, strict=True)]
+
+        stages = [functools.partial(collect, stage) for stage in range(n_stages)]
+
         def block(caches: list[Array], inputs: tuple) -> tuple[list[Array], Any]:
             index, rows, unit_data, step_data = inputs
-            known = [row @ cache for row, cache in zip(rows, caches, strict=True)]
+            known = jax.lax.switch(index * n_stages // self.n_blocks, stages, rows, caches)
             starts = [len(head) + index * self.size * width for width in widths]
             inner = [
                 jax.lax.dynamic_slice_in_dim(row, start, self.size * width, 1)

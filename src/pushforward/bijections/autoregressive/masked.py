@@ -39,7 +39,8 @@ class MaskedAutoregressive(AbstractBijection):
         max_sweeps: give up after so many sweeps; by default the number of ranks plus one, which always suffices.
 
     Cost: inverse one pass of the network. Forward: cached about one pass in arithmetic, in n_ranks short steps;
-    jacobi (sweeps + 1) passes; sequential n_ranks passes.
+    jacobi (sweeps + 1) passes; sequential n_ranks passes. The gradient of the cached direction is the implicit one, at
+    about one more direction in order and one pass with its gradient; it is for reverse mode only, as that of the sweeps.
 
     Raises:
         ShapeError: if the network's output does not fit.
