@@ -345,7 +345,9 @@ RECIPES: dict[str, Recipe] = {
     "nice": Recipe(pf.nice, "linear", {"n_layers": 2}),
     "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}),
     "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX),
-    "nsf lu": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False),
+    "nsf lu": Recipe(
+        pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False, quick=("float32",)
+    ),
     "nsf residual": Recipe(
         pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1}, BOX
     ),
@@ -372,9 +374,20 @@ RECIPES: dict[str, Recipe] = {
     "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True),
     "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True),
     "bnaf": Recipe(
-        pf.bnaf, "root", {"n_layers": 2, "n_units": 2, "depth": 1, "width": None}, is_identity=False, largest=1e3
+        pf.bnaf,
+        "root",
+        {"n_layers": 2, "n_units": 2, "depth": 1, "width": None},
+        is_identity=False,
+        largest=1e3,
+        quick=("float64",),
     ),
-    "transformer_flow": Recipe(pf.transformer_flow, "linear", {"n_layers": 2, "depth": 1}, is_autoregressive=True),
+    "transformer_flow": Recipe(
+        pf.transformer_flow,
+        "linear",
+        {"n_layers": 2, "depth": 1},
+        quick=("float64",),
+        is_autoregressive=True,
+    ),
     "autoregressive_flow": Recipe(
         pf.autoregressive_flow,
         "linear",

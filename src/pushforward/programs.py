@@ -116,7 +116,7 @@ def run(
     sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
     limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
     sizes = [s for s in sizes if s <= limit] or [1]
-    pieces = []
+    whole: tuple[np.ndarray, ...] | None = None
     for start in range(0, max(size, 1), sizes[-1]):
         here = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= here)
@@ -126,10 +126,11 @@ def run(
             return None
         if here == padded == size:
             return out
-        pieces.append([np.asarray(part)[:here] for part in out])
-    if len(pieces) == 1:
-        return tuple(pieces[0])
-    return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
+        if whole is None:
+            whole = tuple(np.empty((size, *part.shape[1:]), part.dtype) for part in out)
+        for column, part in zip(whole, out, strict=True):
+            column[start : start + here] = np.asarray(part)[:here]
+    return whole
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

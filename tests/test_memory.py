@@ -1,0 +1,34 @@
+"""Memory: the result and its copies, and one chunk of work, however many rows are asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+PEAK = """
+import resource
+import pushforward as pf
+flow = pf.{recipe}(dim={dim}, n_layers=2, width=64, key=0)
+samples, _ = flow.sample_and_log_prob({n}, key=0)
+assert samples.shape == ({n}, {dim})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+DIM, FEW, MANY = 256, 2_000, 100_000
+
+
+def peak_bytes(recipe: str, n: int) -> int:
+    program = PEAK.format(recipe=recipe, dim=DIM, n=n)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["maf", "nsf"])
+def test_peak_memory_grows_by_copies_of_the_result_alone(recipe, record_property):
+    """100,000 x 256: 98,000 rows more may cost three times their own size (0.3 GB), whatever the flow works with."""
+    few, many = peak_bytes(recipe, FEW), peak_bytes(recipe, MANY)
+    result = (MANY - FEW) * DIM * 4
+    record_property("copies", (many - few) / result)
+    print(f"{recipe}: {few / 1e6:.0f} MB for {FEW} rows, {many / 1e6:.0f} MB for {MANY}: {(many - few) / result:.2f} copies")
+    assert many - few <= 3 * result
