@@ -30,5 +30,7 @@ def test_peak_memory_grows_by_copies_of_the_result_alone(recipe, record_property
     few, many = peak_bytes(recipe, FEW), peak_bytes(recipe, MANY)
     result = (MANY - FEW) * DIM * 4
     record_property("copies", (many - few) / result)
-    print(f"{recipe}: {few / 1e6:.0f} MB for {FEW} rows, {many / 1e6:.0f} MB for {MANY}: {(many - few) / result:.2f} copies")
+    print(
+        f"{recipe}: {few / 1e6:.0f} MB for {FEW} rows, {many / 1e6:.0f} MB for {MANY}: {(many - few) / result:.2f} copies"
+    )
     assert many - few <= 3 * result
