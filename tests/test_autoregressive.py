@@ -151,6 +151,25 @@ def test_cached_and_jacobi_equal_whole_passes(case):
         compare(case, smallest_batch_of_gradients=33)
 
 
+@pytest.mark.parametrize("law", ["affine", "rational_quadratic"])
+def test_second_derivatives_of_the_cached_direction(law):
+    """Its gradient is a rule of its own, whose gradient must hold too (reverse mode twice)."""
+    case = {**CASE, "dim": 5, "width": 8, "depth": 2, "law": law, "context": 2}
+
+    def twice(method):
+        layer = built(case, method)
+
+        def both(z, context):
+            x, log_det = layer.forward_and_log_det(z, context)
+            return jnp.tanh(x).sum() + log_det
+
+        return jax.jit(jax.jacrev(jax.grad(both, (0, 1)), (0, 1)))(jnp.linspace(-1.0, 1.0, 5), jnp.array([0.3, -0.5]))
+
+    with jax.enable_x64(True), quickly_compiled():
+        for mine, theirs in zip(jax.tree.leaves(twice("cached")), jax.tree.leaves(twice("sequential")), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-8, atol=1e-8)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(50))
 def test_five_hundred_random_cases(seed):

@@ -145,6 +145,13 @@ def test_under_a_trace():
     np.testing.assert_allclose(outer, GIVEN.log_prob(X[:6, None], C), rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("compiled", [jax.jit, eqx.filter_jit])
+def test_a_public_method_can_be_compiled_itself_and_carries_its_flow(compiled):
+    np.testing.assert_allclose(compiled(FLOW.log_prob)(jnp.asarray(X[:16])), FLOW.log_prob(X[:16]), rtol=1e-5)
+    bound = jax.tree.leaves(FLOW.log_prob)
+    assert [id(leaf) for leaf in bound] == [id(leaf) for leaf in jax.tree.leaves(FLOW)]
+
+
 def test_constants_inside_a_jit():
     """A jit around a call none of whose arguments is traced: the flow is a constant of a larger program."""
     expected = np.asarray(FLOW.log_prob(X[:4]))
