@@ -107,34 +107,47 @@ class AbstractDistribution(eqx.Module):
             ShapeError: if the context does not fit.
             NumericError: if a sample is NaN.
         """
-        return self.sample_and_log_prob(n, key=key, context=context)[0]
+        return _drawn(self, _sample_rows, n, key, context)[0]
 
     @_Public
     def sample_and_log_prob(
         self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None
     ) -> tuple[Array, Array]:
-        """Samples with their log-densities, from one pass. Arguments as for `sample`."""
-        shape = _as_shape(n)
-        key = as_key(key)
-        context = _check_context(context, self.context_shape)
-        lead = (*shape, *_lead(context, self.context_shape))
-        size = math.prod(lead)
-        module, ran = prepared(self), None
-        if not (module.is_traced or is_traced(key, context)):
-            rows = [np.arange(size, dtype=np.uint32), _rows(context, lead, self.context_shape, module.dtype)]
-            _check_finite("context", rows[1], context)
-            ran = run(_draw_rows, module, rows, size, math.prod(self.shape), key)
-        if ran is None:
-            keys = _row_keys(key, jnp.arange(size)).reshape(lead)
-            return _map_leading(self.draw_one, lead, (keys, context), ((), self.context_shape))
-        samples, scores = ran
-        broken = np.isnan(np.asarray(samples).reshape(size, math.prod(self.shape))).any(1) | np.isnan(scores)
-        if broken.any():
-            raise NumericError(
-                f"{broken.sum()} of {size} samples hold NaN, first at row {broken.argmax()}: a layer overflows there, "
-                "or a numerical inverse did not settle. pushforward.check(flow) says more."
-            )
-        return _shaped(samples, (*lead, *self.shape)), _shaped(scores, lead)
+        """Samples with their log-densities, from one pass. Arguments as for `sample`, whose samples they are."""
+        samples, scores = _drawn(self, _draw_rows, n, key, context)
+        return samples, scores
+
+
+def _drawn(
+    distribution: AbstractDistribution, rows: Callable[..., tuple[Array, ...]], n: Count, key: Any, context: Any
+) -> tuple[Array, ...]:
+    """What `rows` draws, one row for each of n and of the context."""
+    shape, key = _as_shape(n), as_key(key)
+    context = _check_context(context, distribution.context_shape)
+    lead = (*shape, *_lead(context, distribution.context_shape))
+    size, module = math.prod(lead), prepared(distribution)
+    if not (module.is_traced or is_traced(key, context)):
+        given = [np.arange(size, dtype=np.uint32), _rows(context, lead, distribution.context_shape, module.dtype)]
+        _check_finite("context", given[1], context)
+        ran = run(rows, module, given, size, math.prod(distribution.shape), key)
+        if ran is not None:
+            _check_drawn(ran, size)
+            return tuple(_shaped(part, (*lead, *part.shape[1:])) for part in ran)
+    indices, flat = jnp.arange(size, dtype=jnp.uint32), None
+    if (event := distribution.context_shape) is not None:
+        flat = jnp.broadcast_to(context, (*lead, *event)).reshape(size, *event)
+    return tuple(part.reshape(*lead, *part.shape[1:]) for part in rows(distribution, key, indices, flat))
+
+
+def _check_drawn(parts: tuple[Any, ...], size: int) -> None:
+    broken = np.zeros(size, bool)
+    for part in parts:
+        broken |= np.isnan(part).reshape(size, math.prod(part.shape[1:])).any(1)
+    if broken.any():
+        raise NumericError(
+            f"{broken.sum()} of {size} samples hold NaN, first at row {broken.argmax()}: a layer overflows there, "
+            "or a numerical inverse did not settle. pushforward.check(flow) says more."
+        )
 
 
 def _score_rows(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
@@ -147,6 +160,12 @@ def _draw_rows(
 ) -> tuple[Array, ...]:
     axes = (0, None if context is None else 0)
     return jax.vmap(lambda i, c: distribution.draw_one(jax.random.fold_in(key, i), c), axes)(indices, context)
+
+
+def _sample_rows(
+    distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
+) -> tuple[Array, ...]:
+    return _draw_rows(distribution, key, indices, context)[:1]
 
 
 def _scores(scores: Any, lead: tuple[int, ...]) -> Array:
@@ -202,10 +221,6 @@ def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
     if isinstance(key, jax.Array):
         return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     raise TypeError(f"key: expected an int or a JAX key (jax.random.key(0)), got {key!r}.")
-
-
-def _row_keys(key: PRNGKeyArray, indices: Array) -> Array:
-    return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices.astype(jnp.uint32))
 
 
 def _as_shape(n: Count) -> tuple[int, ...]:

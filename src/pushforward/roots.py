@@ -5,6 +5,7 @@ decision reads numbers that an earlier turn of a loop has stored; the image is e
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _WIDENING = 4.0
+_STARTS, _AT_LOW, _AT_HIGH, _WIDENS, _NARROWS = range(5)  # why the image was taken at a point
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -30,7 +32,10 @@ def monotone_root(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> 
 
 
 class _State(NamedTuple):
-    """Three abscissas with fn - y there; the root lies between `new` and `old`, `left` is the one dropped last."""
+    """Three abscissas with fn - y there; the root lies between `new` and `old`, `left` is the one dropped last.
+
+    While the bracket is still looked for, `new` is the end from which it is widened.
+    """
 
     new: Array
     old: Array
@@ -41,73 +46,89 @@ class _State(NamedTuple):
     share: Array  # where in the bracket to look next
 
 
+class _Turn(NamedTuple):
+    """What a turn of the loop starts from: at which point the image was taken last, why, and what it was."""
+
+    count: Array
+    phase: Array
+    has_failed: Array
+    state: _State
+    x: Array
+    f: Array
+
+
 def _search(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> Array:
-    dtype = y.dtype
-    info = jnp.finfo(dtype)
+    """One loop with one evaluation of fn in it: a law is often long, and each place where it stands is compiled."""
+    info = jnp.finfo(y.dtype)
+    most = float(info.max) / 4
+    limit = 4 * info.bits + int(math.log(most, _WIDENING)) + 4
 
-    def excess(x: Array) -> Array:
-        return fn(weights, x) - y
+    def is_open(turn: _Turn) -> Array:
+        return ~turn.has_failed & ((turn.phase != _NARROWS) | _is_open(turn.state))
 
-    low, high, f_low, f_high, is_held = _widened(excess, y)
+    def turned(turn: _Turn) -> _Turn:
+        x, f, state, phase = turn.x, turn.f, turn.state, turn.phase
+        widens = phase == _WIDENS
+        # the root is further out than x; at the first two ends only on one side, as fn is increasing
+        is_short = jnp.where(x < 0, f > 0, f < 0) & (phase != _STARTS) & (phase != _NARROWS)
+        is_held = (widens | (phase == _AT_HIGH)) & ~is_short
+        looks_high = (phase == _AT_LOW) & ~is_short
+        state = _pick(is_held, _bracket(state, x, f), _pick(phase == _NARROWS, _step(state, x, f), state))
+        state = _pick(is_short | looks_high, state._replace(new=x, f_new=f), state)
+        state = state._replace(share=jnp.where(is_held, 0.5, _next_share(state)))
+        further = jnp.clip(_WIDENING * x + jnp.sign(x), -most, most)
+        inside = state.new + state.share * (state.old - state.new)
+        narrows = is_held | (phase == _NARROWS)
+        x = jnp.where(phase == _STARTS, -1, jnp.where(looks_high, 1, jnp.where(narrows, inside, further)))
+        after = jnp.where(is_short, _WIDENS, jnp.where(looks_high, _AT_HIGH, jnp.where(narrows, _NARROWS, _AT_LOW)))
+        has_failed = turn.has_failed | (~narrows & jnp.isnan(f)) | (is_held & jnp.isnan(f))
+        has_failed |= is_short & (jnp.abs(turn.x) >= most)
+        return _Turn(turn.count + 1, after, has_failed, state, x, f)
 
-    def tolerance(state: _State) -> tuple[Array, Array]:
-        best = jnp.where(jnp.abs(state.f_new) < jnp.abs(state.f_old), state.new, state.old)
-        width = jnp.abs(state.old - state.new)
-        return (info.eps * jnp.abs(best) + info.tiny) / jnp.where(width > 0, width, 1), best
+    def body(turn: _Turn) -> _Turn:
+        new, going = turned(turn), is_open(turn)
+        state = _pick(going, new.state, turn.state)
+        parts = (jnp.where(going, a, b) for a, b in zip(new[1:3], turn[1:3], strict=True))
+        return _Turn(new.count, *parts, state, new.x, fn(weights, new.x) - y)
 
-    def unfinished(carry: tuple[Array, _State, Array, Array]) -> Array:
-        n, state, _, _ = carry
-        return (n < 4 * info.bits) & jnp.any(_is_open(state, tolerance(state)[0]) & is_held)
-
-    def narrow(carry: tuple[Array, _State, Array, Array]) -> tuple[Array, _State, Array, Array]:
-        n, state, x, f = carry
-        is_open = _is_open(state, tolerance(state)[0])
-        moved = _step(state, x, f)
-        moved = moved._replace(share=_next_share(moved, tolerance(moved)[0]))
-        state = _State(*(jnp.where(is_open, a, b) for a, b in zip(moved, state, strict=True)))
-        x = state.new + state.share * (state.old - state.new)
-        return n + 1, state, x, excess(x)
-
-    first, middle = _State(low, high, high, f_low, f_high, f_high, jnp.full_like(y, 0.5)), (low + high) / 2
-    start = (jnp.zeros((), jnp.int32), first, middle, excess(middle))
-    _, end, _, _ = jax.lax.while_loop(unfinished, narrow, start)
-    return jnp.where(is_held, tolerance(end)[1], jnp.nan)
-
-
-def _widened(excess: Callable[[Array], Array], y: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """A bracket, the excess at its ends (of either sign), and whether there is one; it moves in one direction only."""
-    most = float(jnp.finfo(y.dtype).max)
-
-    def is_short(carry: tuple[Array, ...]) -> Array:
-        low, high, f_low, f_high, sign = carry
-        return ((sign < 0) & (f_low > 0) & (low > -most / 8)) | ((sign > 0) & (f_high < 0) & (high < most / 8))
-
-    def widen(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        low, high, f_low, f_high, sign = carry
-        down = sign < 0
-        end = jnp.where(down, low, high)
-        further = jnp.clip(end * _WIDENING + sign, -most / 4, most / 4)
-        f = excess(further)
-        # the end that was passed over becomes the other end: the bracket stays one step wide
-        moved = (
-            jnp.where(down, further, high), jnp.where(down, low, further),
-            jnp.where(down, f, f_high), jnp.where(down, f_low, f), sign,
-        )  # fmt: skip
-        return tuple(jnp.where(is_short(carry), a, b) for a, b in zip(moved, carry, strict=True))
-
-    low, high = jnp.full_like(y, -1), jnp.full_like(y, 1)
-    f_low, f_high = excess(low), excess(high)
-    sign = jnp.where(f_low > 0, -1, jnp.where(f_high < 0, 1, 0)).astype(y.dtype)
-    start = (low, high, f_low, f_high, sign)
-    low, high, f_low, f_high, sign = jax.lax.while_loop(lambda carry: jnp.any(is_short(carry)), widen, start)
-    reaches = (sign == 0) | ((sign < 0) & (f_low <= 0)) | ((sign > 0) & (f_high >= 0))
-    is_held = reaches & ~jnp.isnan(f_low) & ~jnp.isnan(f_high) & jnp.isfinite(y)
-    # a sign that rounding turned at the end where the root lies makes that end an exact hit
-    return low, high, jnp.minimum(f_low, 0), jnp.maximum(f_high, 0), is_held
+    nothing = jnp.zeros_like(y)
+    start = _Turn(
+        jnp.zeros((), jnp.int32), jnp.full(y.shape, _STARTS), ~jnp.isfinite(y), _State(*[nothing] * 7), nothing, nothing
+    )  # fmt: skip
+    end = jax.lax.while_loop(lambda turn: (turn.count < limit) & jnp.any(is_open(turn)), body, start)
+    found = (end.phase == _NARROWS) & ~end.has_failed
+    return jnp.where(found, _best(end.state), jnp.nan)
 
 
-def _is_open(state: _State, least: Array) -> Array:
-    return (least < 0.5) & (state.f_new != 0) & (state.f_old != 0)
+def _pick(where: Array, a: _State, b: _State) -> _State:
+    return _State(*(jnp.where(where, one, other) for one, other in zip(a, b, strict=True)))
+
+
+def _bracket(state: _State, x: Array, f: Array) -> _State:
+    """The first bracket: between x and the end it was widened from.
+
+    A sign that rounding turned at the end where the root lies makes that end an exact hit.
+    """
+    down = x < state.new
+    low, high = jnp.where(down, x, state.new), jnp.where(down, state.new, x)
+    f_low = jnp.minimum(jnp.where(down, f, state.f_new), 0)
+    f_high = jnp.maximum(jnp.where(down, state.f_new, f), 0)
+    return _State(low, high, high, f_low, f_high, f_high, state.share)
+
+
+def _best(state: _State) -> Array:
+    return jnp.where(jnp.abs(state.f_new) < jnp.abs(state.f_old), state.new, state.old)
+
+
+def _least(state: _State) -> Array:
+    """One unit in the last place of the better end, as a share of the bracket."""
+    info = jnp.finfo(state.new.dtype)
+    width = jnp.abs(state.old - state.new)
+    return (info.eps * jnp.abs(_best(state)) + info.tiny) / jnp.where(width > 0, width, 1)
+
+
+def _is_open(state: _State) -> Array:
+    return (_least(state) < 0.5) & (state.f_new != 0) & (state.f_old != 0)
 
 
 def _step(state: _State, x: Array, f: Array) -> _State:
@@ -118,8 +139,9 @@ def _step(state: _State, x: Array, f: Array) -> _State:
     return _State(x, old, left, f, f_old, f_left, state.share)
 
 
-def _next_share(state: _State, least: Array) -> Array:
+def _next_share(state: _State) -> Array:
     """Inverse quadratic interpolation where the three points promise that it stays inside, else the middle."""
+    least = _least(state)
     f1, f2, f3 = state.f_new, state.f_old, state.f_left
     phi = _ratio(f1 - f2, f3 - f2)
     xi = _ratio(state.new - state.old, state.left - state.old)

@@ -112,9 +112,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         shifted = jnp.concatenate([jnp.zeros_like(inputs[:1]), inputs[:-1]])
         hidden = shifted @ self.in_weight + self.positions + self._from_context(context)
         causal = np.tri(self.n_ranks, dtype=bool)
-        for block in self.blocks:
-            hidden = block(hidden, *block.queries_keys_values(hidden), causal)
-        hidden = normalised(hidden, self.out_scale)
+        hidden = normalised(_through(self.blocks, hidden, causal), self.out_scale)
         # each coordinate reads the representation of its own token
         tokens = np.arange(x.shape[0]) // self.token_size
         return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[tokens]) + self.out_bias
@@ -164,3 +162,17 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         if given is None:
             return jnp.zeros((1, self.in_weight.shape[1]), self.in_weight.dtype)
         return (given @ self.context_weights[0])[None]
+
+
+def _through(blocks: tuple[AttentionBlock, ...], hidden: Array, known: np.ndarray) -> Array:
+    """All blocks in turn. For the gradient only what enters a block is kept, the rest is computed again: of the size of
+    `hidden` there are two dozen intermediate arrays, and fetching the memory for them takes longer than that.
+    """
+
+    @jax.checkpoint
+    def through(block: AttentionBlock, hidden: Array) -> Array:
+        return block(hidden, *block.queries_keys_values(hidden), known)
+
+    for block in blocks:
+        hidden = through(block, hidden)
+    return hidden

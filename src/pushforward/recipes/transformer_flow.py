@@ -6,6 +6,9 @@ from pushforward.bijection import AbstractBijection
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
+from pushforward.recipes.options import check_count
+
+_MOST_TOKENS = 16  # by default: the price of a layer grows with them, and each is a step of sampling
 
 
 def transformer_flow(
@@ -18,7 +21,7 @@ def transformer_flow(
     width: int = 64,
     depth: int = 2,
     n_heads: int = 4,
-    token_size: int = 1,
+    token_size: int | None = None,
     activation: str = "gelu",
     order: Order = "reverse",
     method: str | None = None,
@@ -38,7 +41,7 @@ def transformer_flow(
         width: size of a token's representation, a multiple of `n_heads`.
         depth: transformer blocks in each layer.
         n_heads: attention heads.
-        token_size: coordinates in a token.
+        token_size: coordinates in a token; by default the least number that makes at most 16 tokens.
         context_dim, n_layers, activation, order, method, base: as for `autoregressive_flow`.
 
     Returns:
@@ -56,6 +59,9 @@ def transformer_flow(
         >>> print(pf.transformer_flow(dim=4, token_size=2, key=0).sample(3, key=1).shape)
         (3, 4)
     """
+    if token_size is None:
+        check_count(dim=dim)
+        token_size = -(-dim // _MOST_TOKENS)
     return autoregressive_flow(
         dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
         activation=activation, conditioner="attention", n_heads=n_heads, token_size=token_size, order=order,
