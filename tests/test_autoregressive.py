@@ -24,6 +24,7 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.errors import InverseError
+from pushforward.fields import cast
 from pushforward.fixed_point import fixed_point
 from pushforward.networks import CausalAttention, MaskedMLP
 
@@ -127,22 +128,41 @@ def figures(layer, z, context, with_gradient):
     return jax.device_get(jax.jit(both)(trained, z, context))
 
 
-def compare(case, smallest_batch_of_gradients=1):
-    with jax.enable_x64(case["dtype"] == "float64"):
-        random = np.random.default_rng(3)
-        dtype = jnp.dtype(case["dtype"])
-        z = jnp.asarray(random.normal(size=(case["batch"], case["dim"])), dtype)
-        context = jnp.asarray(random.normal(size=(case["batch"], case["context"])), dtype) if case["context"] else None
+def computed(case, method, smallest_batch_of_gradients, in_double=False):
+    """The figures of one method as a list; `in_double`: of the same float32 numbers, but in float64."""
+    random, single = np.random.default_rng(3), case["dtype"] == "float32"
+    with jax.enable_x64(not single):
+        z = random.normal(size=(case["batch"], case["dim"])).astype(case["dtype"])
+        context = random.normal(size=(case["batch"], case["context"])).astype(case["dtype"])
+        layer = built(case, method)
+    with jax.enable_x64(in_double or not single):
+        dtype = jnp.dtype("float64" if in_double else case["dtype"])
+        layer = cast(layer, dtype)
+        z, context = jnp.asarray(z, dtype), jnp.asarray(context, dtype) if case["context"] else None
         with_gradient = case["dim"] <= (43 if case["law"] == "affine" else 7)
         with_gradient = with_gradient and case["batch"] >= smallest_batch_of_gradients
-        reference = figures(built(case, "sequential"), z, context, with_gradient)
-        for method in ("cached", "jacobi"):
-            got = figures(built(case, method), z, context, with_gradient)
-            for mine, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(reference), strict=True):
-                assert mine.dtype == theirs.dtype
-                size = 1 + np.abs(theirs).max(initial=0.0)
-                allowed = {"float32": 1e-4, "float64": 1e-11}[case["dtype"]] * size
-                assert np.abs(mine - theirs).max(initial=0.0) <= allowed, method
+        return jax.tree.leaves(figures(layer, z, context, with_gradient))
+
+
+def compare(case, smallest_batch_of_gradients=1):
+    """Both fast methods against whole passes.
+
+    Hundreds of coordinates in float32 leave whole passes themselves wrong in the fourth digit: where the methods
+    disagree by more than the tolerance, neither may be further from the figures in float64 than four times that.
+    """
+    reference = computed(case, "sequential", smallest_batch_of_gradients)
+    tolerance, truth = {"float32": 1e-4, "float64": 1e-11}[case["dtype"]], None
+    for method in ("cached", "jacobi"):
+        got = computed(case, method, smallest_batch_of_gradients)
+        for index, (mine, theirs) in enumerate(zip(got, reference, strict=True)):
+            assert mine.dtype == theirs.dtype
+            allowed = tolerance * (1 + np.abs(theirs).max(initial=0.0))
+            if np.abs(mine - theirs).max(initial=0.0) <= allowed:
+                continue
+            assert case["dtype"] == "float32", method
+            truth = truth or computed(case, "sequential", smallest_batch_of_gradients, in_double=True)
+            error, least = (np.abs(figure - truth[index]).max() for figure in (mine, theirs))
+            assert error <= allowed + 4 * least, method
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(str(v) for v in case.values()))
@@ -151,7 +171,14 @@ def test_cached_and_jacobi_equal_whole_passes(case):
         compare(case, smallest_batch_of_gradients=33)
 
 
-@pytest.mark.parametrize("law", ["affine", "rational_quadratic"])
+def test_sweeps_settle_where_a_comparison_may_be_rounded_otherwise():
+    """Found among the random cases: what the stop test compared was computed anew, and never equal to what was kept."""
+    case = {**CASE, "dim": 3, "width": "D/2", "depth": 3, "residual": True, "order": "random", "law": "affine"}
+    with quickly_compiled():
+        compare({**case, "context": 0, "dtype": "float32", "batch": 1})
+
+
+@pytest.mark.parametrize("law", ["affine", pytest.param("rational_quadratic", marks=pytest.mark.slow)])
 def test_second_derivatives_of_the_cached_direction(law):
     """Its gradient is a rule of its own, whose gradient must hold too (reverse mode twice)."""
     case = {**CASE, "dim": 5, "width": 8, "depth": 2, "law": law, "context": 2}

@@ -32,18 +32,22 @@ def fixed_point(
 def _repeat(
     step: Callable[[Array], Array], start: Array, tolerance: float, max_sweeps: int
 ) -> tuple[Array, Array, Array]:
+    # Both iterates are kept, and compared as they are kept: a compiler may compute a value anew for the comparison,
+    # rounded otherwise, and a sweep that has settled would then never seem to.
+    def is_settled(x: Array, before: Array) -> Array:
+        # an infinite entry that stays is settled too; NaN never is
+        return jnp.all((jnp.abs(x - before) <= tolerance * (1 + jnp.abs(before))) | (x == before))
+
     def moving(state: tuple[Array, Array, Array]) -> Array:
-        _, n, settled = state
-        return (n < max_sweeps) & ~settled
+        x, before, n = state
+        return (n < max_sweeps) & ((n == 0) | ~is_settled(x, before))
 
     def sweep(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        x, n, _ = state
-        new = step(x)
-        # an infinite entry that stays is settled too; NaN never is
-        settled = jnp.all((jnp.abs(new - x) <= tolerance * (1 + jnp.abs(x))) | (new == x))
-        return new, n + 1, settled
+        x, _, n = state
+        return step(x), x, n + 1
 
-    return jax.lax.while_loop(moving, sweep, (start, jnp.zeros((), jnp.int32), jnp.zeros((), bool)))
+    x, before, n = jax.lax.while_loop(moving, sweep, (start, start, jnp.zeros((), jnp.int32)))
+    return x, n, (n > 0) & is_settled(x, before)
 
 
 def _forward(fn: Callable, weights: Any, start: Array, tolerance: float, max_sweeps: int) -> tuple[Any, Any]:
