@@ -9,24 +9,30 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3, 4))
 def fixed_point(
     fn: Callable[[Any, Array], Array], weights: Any, start: Array, tolerance: float, max_sweeps: int
 ) -> tuple[Float[Array, "*shape"], Int[Array, ""], Bool[Array, ""]]:
     """x with x = fn(weights, x), from x <- fn(weights, x) until no entry moves by more than `tolerance` (1 + |x|).
 
-    With tolerance 0 it stops when two sweeps agree in every bit. The gradient solves u = g + J^T u the same way, J
-    being the Jacobian of fn at x (implicit function theorem); it reaches `weights` alone, for the solution does not
-    depend on `start`.
+    With tolerance 0 it stops when two sweeps agree in every bit. The gradient is that of one ordinary evaluation of fn
+    at x, after its cotangent g has been replaced by the solution of u = g + J^T u, found the same way, J being the
+    Jacobian of fn at x (implicit function theorem). It reaches `weights` alone: the solution does not depend on
+    `start`. Weights that a batch shares get their gradient from that evaluation, in one product over the batch. There
+    are first derivatives only, in reverse mode: JAX refuses to differentiate the search for u.
 
     Returns:
         x, the number of sweeps, and whether it stopped by itself: after `max_sweeps` the last iterate is returned.
     """
+    held, outset = jax.lax.stop_gradient((weights, start))
+    x, n, settled = _repeat(lambda x: fn(held, x), outset, tolerance, max_sweeps)
+    x = jax.lax.stop_gradient(x)
+    return _implicit(fn, fn(weights, x), weights, x, tolerance, max_sweeps), n, settled
 
-    def step(x: Array) -> Array:
-        return fn(weights, x)
 
-    return _repeat(step, start, tolerance, max_sweeps)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 4, 5))
+def _implicit(fn: Callable, again: Array, weights: Any, x: Array, tolerance: float, max_sweeps: int) -> Array:
+    """x, which is also `again` = fn(weights, x); all of the gradient goes to `again`."""
+    return x
 
 
 def _repeat(
@@ -50,17 +56,18 @@ def _repeat(
     return x, n, (n > 0) & is_settled(x, before)
 
 
-def _forward(fn: Callable, weights: Any, start: Array, tolerance: float, max_sweeps: int) -> tuple[Any, Any]:
-    out = fixed_point(fn, weights, start, tolerance, max_sweeps)
-    return out, (weights, out[0])
+def _forward(
+    fn: Callable, again: Array, weights: Any, x: Array, tolerance: float, max_sweeps: int
+) -> tuple[Array, Any]:
+    out = _implicit(fn, again, weights, x, tolerance, max_sweeps)
+    return out, (weights, out)
 
 
-def _backward(fn: Callable, tolerance: float, max_sweeps: int, saved: Any, cotangents: Any) -> tuple[Any, Array]:
+def _backward(fn: Callable, tolerance: float, max_sweeps: int, saved: Any, cotangent: Array) -> tuple[Any, ...]:
     weights, x = saved
-    gradient = cotangents[0]
-    _, pull = jax.vjp(fn, weights, x)
-    adjoint, _, _ = _repeat(lambda u: gradient + pull(u)[1], gradient, tolerance, max_sweeps)
-    return pull(adjoint)[0], jnp.zeros_like(x)
+    _, pull = jax.vjp(lambda x: fn(weights, x), x)
+    adjoint, _, _ = _repeat(lambda u: cotangent + pull(u)[0], cotangent, tolerance, max_sweeps)
+    return adjoint, None, None
 
 
-fixed_point.defvjp(_forward, _backward)
+_implicit.defvjp(_forward, _backward)
