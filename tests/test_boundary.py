@@ -260,3 +260,8 @@ def test_a_wrapped_context_reaches_the_boundary():
     flow = eqx.combine(randomised(trained, 0.5), rest)
     scores = flow.log_prob(np.zeros((1, 3)), C[:4, :2])
     assert len(np.unique(scores)) == 4
+
+
+def test_sampling_alone_draws_the_samples_that_are_scored():
+    """Two programs, one of which leaves the log-density out: the same rows, up to the order of roundings."""
+    np.testing.assert_allclose(FLOW.sample(20, key=3), FLOW.sample_and_log_prob(20, key=3)[0], rtol=1e-5, atol=1e-5)

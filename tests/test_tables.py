@@ -38,6 +38,14 @@ def zipped(name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def marked(content: bytes, local: int, value: int) -> bytes:
+    """An archive with another byte in the header of its one member and in its entry of the directory."""
+    changed = bytearray(content)
+    changed[local] = value
+    changed[content.index(b"PK\1\2") + local + 2] = value
+    return bytes(changed)
+
+
 def parquet(**columns: list) -> bytes:
     buffer = io.BytesIO()
     pl.DataFrame(columns, strict=False).write_parquet(buffer)
@@ -103,6 +111,8 @@ FAULTS: dict[str, tuple[str, bytes, list[str]]] = {
     "npy nan": ("t.npy", npy(np.array([[1.0, np.nan]])), ["row 1, column 'x1'"]),
     "npz lie": ("t.npz", zipped("x.npy", lying_npy()), ["array 'x'", "damaged"]),
     "npz bomb": ("t.npz", zipped("x.npy", npy(np.zeros(9_000_000))), ["would grow", "NPY"]),
+    "npz method": ("t.npz", marked(zipped("x.npy", npy(np.ones(3))), 8, 99), ["no readable NPZ", "write it again"]),
+    "npz encrypted": ("t.npz", marked(zipped("x.npy", npy(np.ones(3))), 6, 1), ["no readable NPZ", "write it again"]),
     "npz other": ("t.npz", b"hello", ["no readable NPZ"]),
     "npz many": ("t.npz", npz(x=np.zeros((2, 2)), y=np.zeros(3)), ["'x' (2, 2)", "'y' (3,)"]),
     "npz names": ("t.npz", npz(values=np.zeros((2, 2)), columns=np.array(["a"])), ["1 names", "2 columns"]),

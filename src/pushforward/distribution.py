@@ -113,7 +113,7 @@ class AbstractDistribution(eqx.Module):
     def sample_and_log_prob(
         self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None
     ) -> tuple[Array, Array]:
-        """Samples with their log-densities, from one pass. Arguments as for `sample`, whose samples they are."""
+        """Samples with their log-densities, from one pass. Arguments as for `sample`: the same rows."""
         samples, scores = _drawn(self, _draw_rows, n, key, context)
         return samples, scores
 
@@ -165,6 +165,7 @@ def _draw_rows(
 def _sample_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
+    """The samples alone: the log-density, which nobody asked for, is then not computed."""
     return _draw_rows(distribution, key, indices, context)[:1]
 
 
