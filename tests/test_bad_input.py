@@ -189,6 +189,22 @@ CASES = {
     ),
     "checkerboard of a vector": ("B.checkerboard((4,))", "ShapeError", ("shape", "(H, W)", "(4,)")),
     "no permutation": ("B.Permutation([0, 0])", "ShapeError", ("order", "permutation of 0..D-1", "[0, 0]")),
+    "no reflections": (
+        "B.Householder(2, 0, key=jax.random.key(0))",
+        "ValueError",
+        ("n_reflections", "at least 1", "got 0"),
+    ),
+    "no rank": ("B.LowRank(2, rank=0, key=jax.random.key(0))", "ValueError", ("rank", "at least 1", "got 0")),
+    "whitening of another shape": (
+        "B.Whiten(2).filled(np.zeros(2), np.eye(3))",
+        "ShapeError",
+        ("mean, factor", "(2, 2)", "(3, 3)"),
+    ),
+    "whitening by a singular matrix": (
+        "B.Whiten(2).filled(np.zeros(2), np.diag([1.0, 0.0]))",
+        "ValueError",
+        ("mean, factor", "positive diagonal"),
+    ),
     "linear layer of no size": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
     "linear layer without a floor": (
         "B.PLU(2, min_diagonal=0.0)",

@@ -17,14 +17,19 @@ from pushforward.bijections import (
     PLU,
     Affine,
     BlockAutoregressive,
+    Cayley,
     Chain,
     CircularSpline,
     Conditional,
     Coupling,
+    Dense,
+    Diagonal,
     Elementwise,
     Exp,
+    Householder,
     Inverse,
     LeakyReLU,
+    LowRank,
     MaskedAutoregressive,
     MixtureLogistic,
     MixtureNormal,
@@ -40,6 +45,8 @@ from pushforward.bijections import (
     Standardise,
     Tanh,
     Translation,
+    Triangular,
+    Whiten,
     alternating,
     checkerboard,
     halves,
@@ -266,6 +273,38 @@ def _standardise() -> Standardise:
     return Standardise((3,)).filled(np.array([1.0, -2.0, 1e3]), np.array([0.5, 2.0, 30.0]))
 
 
+def _linear_rows() -> list[Row]:
+    """Every parametrisation of a matrix, alone and with its leaves shifted by a context."""
+    first = jax.random.key(5)
+    lower, eye = np.tri(3, dtype=bool), np.eye(3, dtype=bool)
+    kinds: dict[str, Callable[[], AbstractBijection]] = {
+        "Diagonal": lambda: Diagonal(3),
+        "Triangular": lambda: Triangular(3),
+        "Householder": lambda: Householder(3, key=first),
+        "Cayley": lambda: Cayley(3),
+        "Dense": lambda: Dense(3),
+        "LowRank": lambda: LowRank(3, rank=2, key=first),
+        "QR": lambda: Chain([Triangular(3, lower=False), Householder(3, key=first)]),
+    }
+    depends = {"Diagonal": eye, "Triangular": lower}
+    rows = [
+        Row(name, build, "linear", depends=depends.get(name), is_identity=name != "LowRank")
+        for name, build in kinds.items()
+    ]
+    rows += [
+        Row(f"Conditional[{name}]", lambda build=build: _conditional(build()), "linear",
+            depends=depends.get(name), is_identity=name != "LowRank", spread=0.2)
+        for name, build in kinds.items()
+    ]  # fmt: skip
+    factor = np.array([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [-3.0, 0.2, 30.0]])
+    return [
+        *rows,
+        Row("Triangular upper", lambda: Triangular(3, lower=False), "linear", depends=lower.T, is_identity=True),
+        Row("Householder, three in four", lambda: Householder(4, 3, key=first), "linear"),
+        Row("Whiten", lambda: Whiten(3).filled(np.array([1.0, -2.0, 1e3]), factor), "linear", depends=lower),
+    ]
+
+
 def _layer_rows() -> list[Row]:
     affine, spline = Affine, RationalQuadraticSpline
     board = checkerboard((2, 2, 1))
@@ -310,6 +349,7 @@ def _layer_rows() -> list[Row]:
             "linear",
         ),
         *_autoregressive_rows(),
+        *_linear_rows(),
         Row("Reshape", lambda: Reshape(_coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
         Row("Squeeze", lambda: Squeeze(_coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
             is_identity=True),
@@ -342,6 +382,15 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "elementwise_flow": Recipe(pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True),
+    "linear_flow": Recipe(pf.linear_flow, "linear", {}),
+    "linear_flow plu": Recipe(pf.linear_flow, "linear", {"kind": "plu"}, is_identity=False, quick=()),
+    "linear_flow qr": Recipe(pf.linear_flow, "linear", {"kind": "qr"}, quick=()),
+    "linear_flow orthogonal": Recipe(pf.linear_flow, "linear", {"kind": "orthogonal"}, quick=()),
+    "linear_flow cayley": Recipe(pf.linear_flow, "linear", {"kind": "cayley"}, quick=()),
+    "linear_flow low_rank": Recipe(pf.linear_flow, "linear", {"kind": "low_rank"}, is_identity=False, quick=()),
+    "linear_flow dense": Recipe(pf.linear_flow, "linear", {"kind": "dense"}, quick=()),
+    "linear_flow diagonal": Recipe(pf.linear_flow, "linear", {"kind": "diagonal"}, quick=(), is_elementwise=True),
+    "nsf whiten": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "whiten": True}, BOX, quick=()),
     "nice": Recipe(pf.nice, "linear", {"n_layers": 2}),
     "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}),
     "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX),

@@ -8,7 +8,17 @@ from pushforward.bijections import elementwise
 from pushforward.bijections.autoregressive import BlockAutoregressive, MaskedAutoregressive
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import *  # noqa: F403
-from pushforward.bijections.linear import PLU, Permutation
+from pushforward.bijections.linear import (
+    PLU,
+    Cayley,
+    Dense,
+    Diagonal,
+    Householder,
+    LowRank,
+    Permutation,
+    Triangular,
+    Whiten,
+)
 from pushforward.bijections.partitions import alternating, channel_wise, checkerboard, halves, random_half
 from pushforward.compose import Chain, Conditional, Inverse, Standardise
 from pushforward.repeat import Repeat
@@ -18,10 +28,15 @@ __all__ = [
     "PLU",
     "AbstractBijection",
     "BlockAutoregressive",
+    "Cayley",
     "Chain",
     "Conditional",
     "Coupling",
+    "Dense",
+    "Diagonal",
+    "Householder",
     "Inverse",
+    "LowRank",
     "MaskedAutoregressive",
     "Permutation",
     "Repeat",
@@ -29,6 +44,8 @@ __all__ = [
     "Split",
     "Squeeze",
     "Standardise",
+    "Triangular",
+    "Whiten",
     "alternating",
     "channel_wise",
     "checkerboard",

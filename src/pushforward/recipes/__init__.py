@@ -4,6 +4,7 @@ from pushforward.recipes.autoregressive_flow import autoregressive_flow
 from pushforward.recipes.bnaf import bnaf
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.elementwise_flow import elementwise_flow
+from pushforward.recipes.linear_flow import linear_flow
 from pushforward.recipes.maf import iaf, made, made_mog, maf, maf_mog
 from pushforward.recipes.nsf import nsf
 from pushforward.recipes.nsf_ar import nsf_ar
@@ -11,8 +12,8 @@ from pushforward.recipes.real_nvp import nice, real_nvp
 from pushforward.recipes.transformer_flow import transformer_flow
 
 _ALL = (
-    autoregressive_flow, bnaf, coupling_flow, elementwise_flow, iaf, made, made_mog, maf, maf_mog, nice, nsf, nsf_ar,
-    real_nvp, transformer_flow,
+    autoregressive_flow, bnaf, coupling_flow, elementwise_flow, iaf, linear_flow, made, made_mog, maf, maf_mog, nice,
+    nsf, nsf_ar, real_nvp, transformer_flow,
 )  # fmt: skip
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 

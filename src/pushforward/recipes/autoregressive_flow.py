@@ -8,11 +8,12 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Chain, Inverse, MaskedAutoregressive, Repeat, Standardise, n_parameters
+from pushforward.bijections import Chain, Inverse, MaskedAutoregressive, Repeat, n_parameters
 from pushforward.bijections.elementwise import Affine, Translation, transformer_named
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP
+from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_choice, check_count
 
 Order = str | Sequence[int]
@@ -24,6 +25,7 @@ def autoregressive_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "rational_quadratic",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
@@ -50,6 +52,8 @@ def autoregressive_flow(
         key: a JAX key or an int, for the start weights.
         transformer: the scalar law h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         context_dim: length of the context, or None.
+        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+            the data instead of independent columns.
         n_layers: number of layers.
         width: units in each hidden layer of the conditioners (attention: size of a token).
         depth: hidden layers of a conditioner (residual: pairs after the first; attention: blocks).
@@ -85,7 +89,7 @@ def autoregressive_flow(
         activation=activation, residual=residual, conditioner=conditioner, n_heads=n_heads, token_size=token_size,
         order=order, fast=fast, method=method,
     )  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
+    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
 
 
 def autoregressive_stack(

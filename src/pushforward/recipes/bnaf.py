@@ -4,10 +4,11 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijections import BlockAutoregressive, Chain, Repeat, Standardise
+from pushforward.bijections import BlockAutoregressive, Chain, Repeat
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, order_of
+from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_count
 
 
@@ -16,6 +17,7 @@ def bnaf(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 1,
     n_units: int = 8,
     depth: int = 2,
@@ -32,7 +34,7 @@ def bnaf(
         n_layers: number of networks; one is a universal approximator already.
         n_units: hidden units of each coordinate.
         depth: hidden layers of each network.
-        context_dim, order, base: as for `autoregressive_flow`.
+        context_dim, whiten, order, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -59,4 +61,4 @@ def bnaf(
         )
         for index in range(n_layers)
     ]  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([Repeat(layers), Standardise((dim,))]))
+    return Flow(base or Normal((dim,)), Chain([Repeat(layers), *outer_layers(dim, whiten)]))

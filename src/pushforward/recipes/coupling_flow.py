@@ -13,7 +13,6 @@ from pushforward.bijections import (
     Coupling,
     Elementwise,
     Repeat,
-    Standardise,
     n_parameters,
     random_half,
 )
@@ -21,6 +20,7 @@ from pushforward.bijections.elementwise import Affine, Translation, transformer_
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
+from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_choice, check_count
 
 
@@ -30,6 +30,7 @@ def coupling_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "rational_quadratic",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 6,
     width: int = 64,
     depth: int = 2,
@@ -52,6 +53,8 @@ def coupling_flow(
         key: a JAX key or an int, for the start weights.
         transformer: name in `pushforward.bijections.TRANSFORMERS`, or a scalar bijection.
         context_dim: length of the context, or None.
+        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+            the data instead of independent columns.
         n_layers: number of coupling layers.
         width: units in each hidden layer of the conditioners.
         depth: hidden layers of a conditioner (residual: blocks of two).
@@ -81,7 +84,7 @@ def coupling_flow(
         dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
         activation=activation, residual=residual, dropout=dropout, mixing=mixing,
     )  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([stack, Standardise((dim,))]))
+    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
 
 
 def coupling_stack(

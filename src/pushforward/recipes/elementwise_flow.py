@@ -5,12 +5,13 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Chain, Conditional, Elementwise, Repeat, Standardise
+from pushforward.bijections import Chain, Conditional, Elementwise, Repeat
 from pushforward.bijections.elementwise import transformer_named
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.fields import count_parameters
 from pushforward.flow import Flow
 from pushforward.networks import MLP
+from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_count
 
 
@@ -20,6 +21,7 @@ def elementwise_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "rational_quadratic",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 1,
     width: int = 64,
     depth: int = 2,
@@ -33,6 +35,8 @@ def elementwise_flow(
         key: a JAX key or an int, for the context networks.
         transformer: the scalar law h, by name or as an object.
         context_dim: length of the context, or None. With a context every layer has a network of it.
+        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+            the data instead of independent columns.
         n_layers: how many element-wise layers are composed.
         width, depth, activation: of the context networks.
         base: distribution of shape (dim,); standard normal by default.
@@ -63,4 +67,4 @@ def elementwise_flow(
             network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=first)
             layer = Conditional(layer, network, (context_dim,))
         layers.append(layer)
-    return Flow(base or Normal((dim,)), Chain([Repeat(layers), Standardise((dim,))]))
+    return Flow(base or Normal((dim,)), Chain([Repeat(layers), *outer_layers(dim, whiten)]))

@@ -7,10 +7,11 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Logistic, Normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Chain, MixtureNormal, Standardise
+from pushforward.bijections import Chain, MixtureNormal
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, autoregressive_stack
+from pushforward.recipes.outer import outer_layers
 
 
 def made(
@@ -18,6 +19,7 @@ def made(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     width: int = 64,
     depth: int = 2,
     activation: str = "relu",
@@ -32,7 +34,7 @@ def made(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural order by
+        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural order by
             default.
 
     Returns:
@@ -52,7 +54,7 @@ def made(
         (4, 3)
     """
     return autoregressive_flow(
-        dim, key=key, transformer="affine", context_dim=context_dim, n_layers=1, width=width, depth=depth,
+        dim, key=key, transformer="affine", context_dim=context_dim, whiten=whiten, n_layers=1, width=width, depth=depth,
         activation=activation, residual=residual, order=order, method=method,
     )  # fmt: skip
 
@@ -62,6 +64,7 @@ def made_mog(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     n_components: int = 8,
     width: int = 64,
     depth: int = 2,
@@ -78,7 +81,7 @@ def made_mog(
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_components: Gaussians in each conditional.
-        context_dim, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural order by
+        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural order by
             default.
 
     Returns:
@@ -97,7 +100,7 @@ def made_mog(
         (1,)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=MixtureNormal(n_components), context_dim=context_dim, n_layers=1, width=width,
+        dim, key=key, transformer=MixtureNormal(n_components), context_dim=context_dim, whiten=whiten, n_layers=1, width=width,
         depth=depth, activation=activation, residual=residual, order=order, method=method, base=Logistic((dim,)),
     )  # fmt: skip
 
@@ -108,6 +111,7 @@ def maf(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "affine",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
@@ -126,7 +130,7 @@ def maf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another law in the place of the affine one.
-        context_dim, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -144,7 +148,7 @@ def maf(
         (4, 2)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, residual=residual, order=order, method=method, base=base,
     )  # fmt: skip
 
@@ -154,6 +158,7 @@ def maf_mog(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 5,
     n_components: int = 8,
     width: int = 64,
@@ -170,7 +175,7 @@ def maf_mog(
         key: a JAX key or an int.
         n_layers: affine layers, beside the one with mixtures next to the base.
         n_components: Gaussians in each conditional of that one.
-        context_dim, width, depth, activation, residual, order, method: as for `autoregressive_flow`.
+        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -194,7 +199,7 @@ def maf_mog(
     stack = autoregressive_stack(dim, key=key, transformer="affine", n_layers=n_layers, **common)
     first = jax.random.fold_in(as_key(key), n_layers)
     base_made = autoregressive_stack(dim, key=first, transformer=MixtureNormal(n_components), n_layers=1, **common)
-    return Flow(Logistic((dim,)), Chain([base_made, stack, Standardise((dim,))]))
+    return Flow(Logistic((dim,)), Chain([base_made, stack, *outer_layers(dim, whiten)]))
 
 
 def iaf(
@@ -203,6 +208,7 @@ def iaf(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "affine",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
@@ -223,7 +229,7 @@ def iaf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another law in the place of the affine one.
-        context_dim, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -241,7 +247,7 @@ def iaf(
         (4, 2)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, residual=residual, order=order, method=method, base=base or Normal((dim,)),
         fast="sampling",
     )  # fmt: skip

@@ -13,6 +13,7 @@ def nsf(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 6,
     width: int = 64,
     depth: int = 2,
@@ -36,7 +37,7 @@ def nsf(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, n_layers, width, depth, activation, residual, dropout, mixing, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -58,5 +59,5 @@ def nsf(
     return coupling_flow(
         dim, key=key, transformer=Inverse(RationalQuadraticSpline(n_bins, bound=bound)), context_dim=context_dim,
         n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual, dropout=dropout,
-        mixing=mixing, base=base,
+        mixing=mixing, base=base, whiten=whiten,
     )  # fmt: skip

@@ -13,6 +13,7 @@ def nsf_ar(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
@@ -33,7 +34,7 @@ def nsf_ar(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -53,5 +54,5 @@ def nsf_ar(
     return autoregressive_flow(
         dim, key=key, transformer=Inverse(RationalQuadraticSpline(n_bins, bound=bound)), context_dim=context_dim,
         n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual, order=order,
-        method=method, base=base,
+        method=method, base=base, whiten=whiten,
     )  # fmt: skip

@@ -4,10 +4,11 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Affine, Chain, Elementwise, Standardise
+from pushforward.bijections import Affine, Chain, Elementwise
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
 from pushforward.recipes.coupling_flow import coupling_flow, coupling_stack
+from pushforward.recipes.outer import outer_layers
 
 
 def real_nvp(
@@ -16,6 +17,7 @@ def real_nvp(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "affine",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 8,
     width: int = 64,
     depth: int = 2,
@@ -31,7 +33,7 @@ def real_nvp(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another law in the place of the affine one.
-        context_dim, n_layers, width, depth, activation, mixing, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, mixing, base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -49,7 +51,7 @@ def real_nvp(
         (4, 2)
     """
     return coupling_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, mixing=mixing, base=base,
     )  # fmt: skip
 
@@ -59,6 +61,7 @@ def nice(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 4,
     width: int = 64,
     depth: int = 2,
@@ -72,7 +75,7 @@ def nice(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, n_layers, width, depth, activation, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -93,4 +96,4 @@ def nice(
         dim, key=key, transformer="additive", context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
         activation=activation,
     )  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([Elementwise(Affine(), (dim,)), stack, Standardise((dim,))]))
+    return Flow(base or Normal((dim,)), Chain([Elementwise(Affine(), (dim,)), stack, *outer_layers(dim, whiten)]))

@@ -17,6 +17,7 @@ def transformer_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "affine",
     context_dim: int | None = None,
+    whiten: bool = False,
     n_layers: int = 4,
     width: int = 64,
     depth: int = 2,
@@ -42,7 +43,7 @@ def transformer_flow(
         depth: transformer blocks in each layer.
         n_heads: attention heads.
         token_size: coordinates in a token; by default the least number that makes at most 16 tokens.
-        context_dim, n_layers, activation, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, activation, order, method, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -63,7 +64,7 @@ def transformer_flow(
         check_count(dim=dim)
         token_size = -(-dim // _MOST_TOKENS)
     return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, conditioner="attention", n_heads=n_heads, token_size=token_size, order=order,
         method=method, base=base,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from pushforward.train.data import Rows, as_rows, check_spread, column_names, ga
 from pushforward.train.history import History
 from pushforward.train.progress import progress_bar
 from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, run_steps, taken
-from pushforward.train.units import initialised, restandardised, standardised
+from pushforward.train.units import initialised, restandardised, standardised, whitened
 
 AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
@@ -108,7 +108,7 @@ def fit(
 
     flow = initialised(flow, train)
     inner, train, held, offset = standardised(flow, train, held)
-    share_outside(inner, train.x)
+    share_outside(inner, whitened(inner, train.x))
     batch = min(int(batch_size), len(train))
     history.batch_size = batch
     if learning_rate is None:

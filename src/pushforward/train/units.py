@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward.bijections import Whiten
 from pushforward.compose import Chain, Standardise
 from pushforward.flow import Flow
 from pushforward.state import initialise
@@ -24,7 +25,14 @@ def initialised(flow: Flow, train: Rows) -> Flow:
     flow = eqx.tree_at(lambda f: f.context_scaling, flow, scaling, is_leaf=lambda leaf: leaf is None)
     outer, bounds = _outer(flow), spline_bounds(flow)
     if outer is not None and bounds:  # into the box of the narrowest spline, with a tenth to spare
-        flow = eqx.tree_at(_outer, flow, outer.initialised(train.x, reach=0.9 * min(bounds)))
+        reach, whiten = 0.9 * min(bounds), _whiten(flow)
+        if whiten is None:
+            flow = eqx.tree_at(_outer, flow, outer.initialised(train.x, reach=reach))
+        else:
+            outer = outer.initialised(train.x)
+            rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
+            flow = eqx.tree_at(_outer, flow, outer)
+            flow = eqx.tree_at(_whiten, flow, whiten.initialised(rows, reach=reach))
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 
@@ -48,6 +56,20 @@ def standardised(flow: Flow, train: Rows, held: Rows | None) -> tuple[Flow, Rows
 def restandardised(flow: Flow, like: Flow) -> Flow:
     """The flow with the outer standardisations of `like`."""
     return _with_moments(flow, like)
+
+
+def whitened(flow: Flow, rows: np.ndarray) -> np.ndarray:
+    """Standardised rows as the layers behind `Whiten` see them; as they are where there is none."""
+    whiten = _whiten(flow)
+    if whiten is None:
+        return rows
+    return np.linalg.solve(np.asarray(whiten.factor), (rows - np.asarray(whiten.mean)).T).T
+
+
+def _whiten(flow: Any) -> Whiten | None:
+    chain = flow.bijection
+    layers = chain.bijections if isinstance(chain, Chain) else ()
+    return layers[-2] if len(layers) > 1 and isinstance(layers[-2], Whiten) else None
 
 
 def _outer(flow: Any) -> Standardise | None:

@@ -1,6 +1,22 @@
-"""Linear flows."""
+"""Linear flows: x = A z + b, by how A is kept invertible."""
 
+from pushforward.bijections.linear.dense import Dense
+from pushforward.bijections.linear.diagonal import Diagonal
+from pushforward.bijections.linear.low_rank import LowRank
+from pushforward.bijections.linear.orthogonal import Cayley, Householder
 from pushforward.bijections.linear.permutation import Permutation
 from pushforward.bijections.linear.plu import PLU
+from pushforward.bijections.linear.triangular import Triangular
+from pushforward.bijections.linear.whiten import Whiten
 
-__all__ = ["PLU", "Permutation"]
+__all__ = [
+    "PLU",
+    "Cayley",
+    "Dense",
+    "Diagonal",
+    "Householder",
+    "LowRank",
+    "Permutation",
+    "Triangular",
+    "Whiten",
+]

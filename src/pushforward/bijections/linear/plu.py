@@ -7,8 +7,8 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.errors import ShapeError
-from pushforward.numerics import inverse_softplus, zeros
+from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.numerics import zeros
 
 
 class PLU(AbstractBijection):
@@ -49,24 +49,19 @@ class PLU(AbstractBijection):
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(self, dim: int, *, key: PRNGKeyArray | None = None, min_diagonal: float = 1e-3) -> None:
-        if dim < 1:
-            raise ShapeError(f"dim: expected at least 1, got {dim}.")
+        check_dim(dim)
         order = jnp.arange(dim) if key is None else jax.random.permutation(key, dim)
         self.order, self.inverse_order = order.astype(jnp.int32), jnp.argsort(order).astype(jnp.int32)
         self.factors, self.diagonal, self.bias = zeros((dim, dim)), zeros(dim), zeros(dim)
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:
-        if not 0 < self.min_diagonal < 1:
-            raise ValueError(
-                f"min_diagonal: expected a floor in (0, 1), got {self.min_diagonal}: without it the matrix could "
-                "become singular."
-            )
+        check_least(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        diagonal = self._diagonal()
+        diagonal = positive(self.diagonal, self.min_diagonal)
         upper = diagonal * z + jnp.triu(self.factors, 1) @ z
         lower = upper + jnp.tril(self.factors, -1) @ upper
         return lower[self.order] + self.bias, jnp.sum(jnp.log(diagonal))
@@ -74,11 +69,8 @@ class PLU(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        diagonal = self._diagonal()
+        diagonal = positive(self.diagonal, self.min_diagonal)
         lower = (x - self.bias)[self.inverse_order]
         upper = solve_triangular(self.factors, lower, lower=True, unit_diagonal=True)
         matrix = jnp.triu(self.factors, 1) + jnp.diag(diagonal)
         return solve_triangular(matrix, upper), -jnp.sum(jnp.log(diagonal))
-
-    def _diagonal(self) -> Array:
-        return jax.nn.softplus(self.diagonal + inverse_softplus(1.0 - self.min_diagonal)) + self.min_diagonal

@@ -1,0 +1,97 @@
+"""The linear flow: a Gaussian, or whatever the base is, under one matrix."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bases import Normal
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import (
+    PLU,
+    Cayley,
+    Chain,
+    Conditional,
+    Dense,
+    Diagonal,
+    Householder,
+    LowRank,
+    Triangular,
+)
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.fields import count_parameters
+from pushforward.flow import Flow
+from pushforward.networks import MLP
+from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.options import check_choice, check_count
+
+LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] = {
+    "diagonal": lambda dim, rank, key: Diagonal(dim),
+    "triangular": lambda dim, rank, key: Triangular(dim),
+    "plu": lambda dim, rank, key: PLU(dim, key=key),
+    "qr": lambda dim, rank, key: Chain([Triangular(dim, lower=False), Householder(dim, key=key)]),
+    "orthogonal": lambda dim, rank, key: Chain([Diagonal(dim), Householder(dim, key=key)]),
+    "cayley": lambda dim, rank, key: Chain([Diagonal(dim), Cayley(dim)]),
+    "low_rank": lambda dim, rank, key: LowRank(dim, rank=rank, key=key),
+    "dense": lambda dim, rank, key: Dense(dim),
+}
+
+
+def linear_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    kind: str = "triangular",
+    rank: int = 1,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Linear flow: x = A z + b. A base N(m, S) becomes N(A m + b, A S A^T), so the family of Gaussians is closed.
+
+    With a context A and b are functions of it, by a network whose output shifts the layer's parameters.
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int.
+        kind: how A is kept invertible. "triangular": positive diagonal, every Gaussian. "plu": L U with a fixed
+            permutation. "qr": a rotation after an upper triangular matrix. "orthogonal", "cayley": a rotation after a
+            diagonal matrix (by reflections; by the Cayley transform). "low_rank": diagonal times identity plus rank r.
+            "diagonal": no correlation. "dense": no structure.
+        rank: r of "low_rank".
+        context_dim: length of the context, or None.
+        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+            the data instead of independent columns.
+        width, depth, activation: of the context network.
+        base: distribution of shape (dim,); standard normal by default.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: O(D) for "diagonal", O(r D) for "low_rank", else O(D^2) a row in each direction; once a batch O(D^3) for
+    "qr", "orthogonal", "cayley" and "dense". Log-determinant O(D), zero for rotations, O(r^3) for "low_rank", O(D^3)
+    for "dense".
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Kobyzev, Prince & Brubaker 2021, section 3.1; Papamakarios et al. 2021, section 3.2.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.linear_flow(dim=3, kind="plu", key=0).sample(4, key=1).shape)
+        (4, 3)
+    """
+    check_count(dim=dim, rank=rank, width=width, depth=depth)
+    check_choice("kind", kind, tuple(LINEAR_KINDS))
+    first, second = (jax.random.fold_in(as_key(key), i) for i in range(2))
+    layer = LINEAR_KINDS[kind](dim, rank, first)
+    if context_dim is not None:
+        check_count(context_dim=context_dim)
+        out = (count_parameters(layer),)
+        network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=second)
+        layer = Conditional(layer, network, (context_dim,))
+    return Flow(base or Normal((dim,)), Chain([layer, *outer_layers(dim, whiten)]))

@@ -1,0 +1,103 @@
+"""Linear layers against SciPy's Gaussians, closed-form maximum likelihood, and orthogonality; whitening."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import pushforward as pf
+from pushforward.bijections import Cayley, Conditional, Householder
+from pushforward.bijections.linear.orthogonal import _unit_rows
+from pushforward.fields import count_parameters
+from pushforward.networks import MLP
+from pushforward.recipes.linear_flow import LINEAR_KINDS
+
+EVERY_GAUSSIAN = ("triangular", "plu", "qr", "orthogonal", "cayley", "dense")
+
+
+def moved(tree, seed=0, scale=0.3):
+    random = np.random.default_rng(seed)
+    trained, rest = eqx.partition(tree, pf.trainable(tree))
+    shifted = jax.tree.map(lambda leaf: leaf + scale * random.normal(size=leaf.shape), trained)
+    return eqx.combine(shifted, rest)
+
+
+@pytest.mark.parametrize("is_conditional", [False, True])
+@pytest.mark.parametrize("kind", LINEAR_KINDS)
+def test_a_gaussian_becomes_the_gaussian_of_scipy(kind, is_conditional):
+    """N(m, S) under x = A z + b is N(A m + b, A S A^T)."""
+    with jax.enable_x64(True):
+        layer = LINEAR_KINDS[kind](4, 2, jax.random.key(1))
+        context = None
+        if is_conditional:
+            network = MLP(3, (count_parameters(layer),), width=8, depth=1, key=jax.random.key(2))
+            layer, context = Conditional(layer, network, (3,)), jnp.array([0.3, -1.0, 2.0])
+        layer = moved(layer)
+        random = np.random.default_rng(3)
+        root, mean = random.normal(size=(4, 4)), random.normal(size=4)
+        covariance = root @ root.T + np.eye(4)
+        flow = pf.Flow(pf.bases.MultivariateNormal(mean, covariance), layer, standardise_context=False)
+        shift = np.asarray(layer.forward(jnp.zeros(4), context))
+        matrix = np.asarray(jax.jacrev(layer.forward)(jnp.zeros(4), context))
+        x = 3 * random.normal(size=(50, 4))
+        exact = stats.multivariate_normal(matrix @ mean + shift, matrix @ covariance @ matrix.T).logpdf(x)
+        np.testing.assert_allclose(flow.log_prob(x, context), exact, rtol=1e-10, atol=1e-10)
+
+
+def correlated(n, dim, seed):
+    """Rows of a Gaussian with correlations up to 0.9, and the constant in the closed form of its likelihood."""
+    random = np.random.default_rng(seed)
+    return random.normal(size=(n, dim)) @ (np.eye(dim) + 0.8 * np.tri(dim, k=-1)).T
+
+
+def gaussian_maximum(x):
+    """The mean log-likelihood of the rows at the closed-form maximum."""
+    log_det = np.linalg.slogdet(np.cov(x.T, bias=True))[1]
+    return -0.5 * (x.shape[1] * (1 + np.log(2 * np.pi)) + log_det)
+
+
+@pytest.mark.parametrize("kind", EVERY_GAUSSIAN)
+def test_a_fitted_linear_flow_reaches_the_closed_form_maximum(kind):
+    x = correlated(5000, 4, 0)
+    flow, _ = pf.fit(pf.linear_flow(4, kind=kind, key=0), x, key=0, validation=0, max_epochs=80, progress=False)
+    assert gaussian_maximum(x) - 1e-3 < float(np.mean(flow.log_prob(x))) < gaussian_maximum(x) + 1e-5
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e15])
+def test_reflections_are_orthogonal_whatever_the_size_of_their_vectors(size):
+    vectors = size * np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    vectors[2] = 0
+    layer = eqx.tree_at(lambda h: h.vectors, Householder(4, 5, key=jax.random.key(0)), jnp.asarray(vectors))
+    matrix = np.asarray(jax.jacrev(layer.forward)(jnp.ones(4)))
+    np.testing.assert_allclose(matrix.T @ matrix, np.eye(4), atol=2e-6)
+    one_by_one = np.eye(4)
+    for unit in np.asarray(_unit_rows(jnp.asarray(vectors)), np.float64):
+        one_by_one = one_by_one @ (np.eye(4) - 2 * np.outer(unit, unit))
+    np.testing.assert_allclose(matrix, one_by_one, atol=2e-6)
+
+
+def test_cayley_is_a_rotation():
+    matrix = np.asarray(jax.jacrev(moved(Cayley(5), scale=2.0).forward)(jnp.ones(5)))
+    np.testing.assert_allclose(matrix.T @ matrix, np.eye(5), atol=2e-6)
+    assert np.linalg.det(matrix) > 0
+
+
+@pytest.mark.parametrize("recipe", ["nsf", "real_nvp", "maf", "elementwise_flow"])
+def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
+    x = correlated(2000, 3, 1)
+    make = getattr(pf, recipe)
+    flow, history = pf.fit(make(dim=3, whiten=True, key=0), x, key=0, validation=x, max_epochs=1, progress=False)
+    assert abs(history.start - gaussian_maximum(x)) < 0.02
+    assert history.best_validation >= history.start
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
+    random = np.random.default_rng(100 + seed)
+    root = np.eye(5) + 0.8 * np.tri(5, k=-1)
+    x, test = (random.normal(size=(n, 5)) @ root.T for n in (30, 4000))
+    exact = stats.multivariate_normal(x.mean(0), np.cov(x.T, bias=True)).logpdf(test).mean()
+    flow, _ = pf.fit(pf.nsf(dim=5, whiten=True, key=seed), x, key=seed, progress=False)
+    assert float(np.mean(flow.log_prob(test))) > exact - 0.3
