@@ -155,7 +155,7 @@ def measured(empty: float) -> list[dict]:
             run = jax.jit(figure_of(figure))
             for size in sizes:
                 layer, value = build(size), jnp.ones(size)
-                seconds = timed(lambda layer=layer, value=value: run(layer, value))
+                seconds = timed(lambda run=run, layer=layer, value=value: run(layer, value))
                 for key, number in (("sizes", size), ("operations", count(size)), ("seconds", seconds)):
                     row[key].append(number)
                 print(f"{name:20} {figure:8} D = {size:>9,} {count(size):>12.3g} operations {seconds * 1e3:10.4f} ms")
@@ -196,7 +196,9 @@ def draw(result: dict, path: Path) -> None:
     for axis, name in zip(axes, FIGURES, strict=True):
         for row in (row for row in result["rows"] if row["figure"] == name):
             axis.loglog(row["sizes"], [1e3 * s for s in row["seconds"]], marker=".", label=row["layer"])
-        axis.axhline(1e3 * EMPTY_CALLS * result["empty_seconds"], color="0.6", linestyle=":", label="twenty empty calls")
+        axis.axhline(
+            1e3 * EMPTY_CALLS * result["empty_seconds"], color="0.6", linestyle=":", label="twenty empty calls"
+        )
         axis.set(title=name.replace("_", "-"), xlabel="D")
         axis.legend(fontsize=8)
     axes[0].set_ylabel("ms a call, one sample")

@@ -19,19 +19,19 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     "pushforward": """Flow __version__ autoregressive_flow bases bijections bnaf check coupling_flow datasets
-        elementwise_flow fit iaf linear_flow load made made_mog maf maf_mog networks nice nsf nsf_ar real_nvp save summary trainable
-        transformer_flow""",
+        elementwise_flow fit iaf linear_flow load made made_mog maf maf_mog networks nice nsf nsf_ar real_nvp save
+        summary trainable transformer_flow""",
     # and every scalar bijection, by its row in zoo.SCALARS
-    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection BlockAutoregressive Cayley Chain Conditional Coupling
-        Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Repeat Reshape Split
+    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection BlockAutoregressive Cayley Chain Conditional
+        Coupling Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Repeat Reshape Split
         Squeeze Standardise Triangular Whiten alternating
         apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product
         StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention MaskedMLP
         AttentionBlock ResidualMLP checked_order""",
-    "pushforward.recipes": """RECIPES autoregressive_flow bnaf coupling_flow elementwise_flow iaf linear_flow made made_mog
-        maf maf_mog nice nsf nsf_ar real_nvp transformer_flow""",
+    "pushforward.recipes": """RECIPES autoregressive_flow bnaf coupling_flow elementwise_flow iaf linear_flow made
+        made_mog maf maf_mog nice nsf nsf_ar real_nvp transformer_flow""",
 }
 
 

@@ -34,11 +34,11 @@ def test_a_gaussian_becomes_the_gaussian_of_scipy(kind, is_conditional):
         if is_conditional:
             network = MLP(3, (count_parameters(layer),), width=8, depth=1, key=jax.random.key(2))
             layer, context = Conditional(layer, network, (3,)), jnp.array([0.3, -1.0, 2.0])
-        layer = moved(layer)
+        layer = moved(layer, scale=0.1 if is_conditional else 0.3)
         random = np.random.default_rng(3)
         root, mean = random.normal(size=(4, 4)), random.normal(size=4)
         covariance = root @ root.T + np.eye(4)
-        flow = pf.Flow(pf.bases.MultivariateNormal(mean, covariance), layer, standardise_context=False)
+        flow = pf.Flow(pf.bases.MultivariateNormal(4, mean, covariance), layer, standardise_context=False)
         shift = np.asarray(layer.forward(jnp.zeros(4), context))
         matrix = np.asarray(jax.jacrev(layer.forward)(jnp.zeros(4), context))
         x = 3 * random.normal(size=(50, 4))
@@ -88,7 +88,7 @@ def test_cayley_is_a_rotation():
 def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
     x = correlated(2000, 3, 1)
     make = getattr(pf, recipe)
-    flow, history = pf.fit(make(dim=3, whiten=True, key=0), x, key=0, validation=x, max_epochs=1, progress=False)
+    _, history = pf.fit(make(dim=3, whiten=True, key=0), x, key=0, validation=x, max_epochs=1, progress=False)
     assert abs(history.start - gaussian_maximum(x)) < 0.02
     assert history.best_validation >= history.start
 

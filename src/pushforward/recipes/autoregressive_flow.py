@@ -13,8 +13,8 @@ from pushforward.bijections.elementwise import Affine, Translation, transformer_
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP
-from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_choice, check_count
+from pushforward.recipes.outer import outer_layers
 
 Order = str | Sequence[int]
 

@@ -8,8 +8,8 @@ from pushforward.bijections import BlockAutoregressive, Chain, Repeat
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, order_of
-from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_count
+from pushforward.recipes.outer import outer_layers
 
 
 def bnaf(

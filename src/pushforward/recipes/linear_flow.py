@@ -22,8 +22,8 @@ from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.fields import count_parameters
 from pushforward.flow import Flow
 from pushforward.networks import MLP
-from pushforward.recipes.outer import outer_layers
 from pushforward.recipes.options import check_choice, check_count
+from pushforward.recipes.outer import outer_layers
 
 LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] = {
     "diagonal": lambda dim, rank, key: Diagonal(dim),

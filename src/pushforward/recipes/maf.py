@@ -34,8 +34,8 @@ def made(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural order by
-            default.
+        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural
+            order by default.
 
     Returns:
         A flow of shape (dim,).
@@ -54,7 +54,8 @@ def made(
         (4, 3)
     """
     return autoregressive_flow(
-        dim, key=key, transformer="affine", context_dim=context_dim, whiten=whiten, n_layers=1, width=width, depth=depth,
+        dim, key=key, transformer="affine", context_dim=context_dim,
+        whiten=whiten, n_layers=1, width=width, depth=depth,
         activation=activation, residual=residual, order=order, method=method,
     )  # fmt: skip
 
@@ -81,8 +82,8 @@ def made_mog(
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_components: Gaussians in each conditional.
-        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural order by
-            default.
+        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural
+            order by default.
 
     Returns:
         A flow of shape (dim,).
@@ -100,7 +101,8 @@ def made_mog(
         (1,)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=MixtureNormal(n_components), context_dim=context_dim, whiten=whiten, n_layers=1, width=width,
+        dim, key=key, transformer=MixtureNormal(n_components), context_dim=context_dim,
+        whiten=whiten, n_layers=1, width=width,
         depth=depth, activation=activation, residual=residual, order=order, method=method, base=Logistic((dim,)),
     )  # fmt: skip
 
@@ -130,7 +132,8 @@ def maf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another law in the place of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+            `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -148,7 +151,8 @@ def maf(
         (4, 2)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim,
+        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, residual=residual, order=order, method=method, base=base,
     )  # fmt: skip
 
@@ -229,7 +233,8 @@ def iaf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another law in the place of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+            `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -247,7 +252,8 @@ def iaf(
         (4, 2)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim,
+        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, residual=residual, order=order, method=method, base=base or Normal((dim,)),
         fast="sampling",
     )  # fmt: skip

@@ -37,7 +37,8 @@ def nsf(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for
+            `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).

@@ -34,7 +34,8 @@ def nsf_ar(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+            `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).

@@ -51,7 +51,8 @@ def real_nvp(
         (4, 2)
     """
     return coupling_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim, whiten=whiten, n_layers=n_layers, width=width, depth=depth,
+        dim, key=key, transformer=transformer, context_dim=context_dim,
+        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
         activation=activation, mixing=mixing, base=base,
     )  # fmt: skip
 

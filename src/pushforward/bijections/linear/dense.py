@@ -12,8 +12,8 @@ from pushforward.numerics import zeros
 class Dense(AbstractBijection):
     """Dense linear layer: x = (I + W) z + bias; log|det| by LU factorisation.
 
-    Nothing keeps I + W regular but the likelihood, which falls without bound as it becomes singular; `PLU`, `Triangular`
-    or a product with `Householder` cannot become so and cost less. Starts as the identity.
+    Nothing keeps I + W regular but the likelihood, which falls without bound as it becomes singular; `PLU`,
+    `Triangular` or a product with `Householder` cannot become so and cost less. Starts as the identity.
 
     Args:
         dim: number of coordinates D.

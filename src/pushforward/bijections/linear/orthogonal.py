@@ -1,4 +1,4 @@
-"""Orthogonal matrices: rotations and reflections, whose inverse is their transpose and whose log-determinant is zero."""
+"""Orthogonal matrices: rotations and reflections; the inverse is the transpose, the log-determinant is zero."""
 
 import equinox as eqx
 import jax

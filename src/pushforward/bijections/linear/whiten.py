@@ -62,9 +62,7 @@ class Whiten(AbstractBijection):
         new = mean, np.tril(factor), np.ones((), bool)
         return eqx.tree_at(lambda layer: (layer.mean, layer.factor, layer.is_filled), self, new)
 
-    def initialised(
-        self, x: np.ndarray, context: np.ndarray | None = None, *, reach: float | None = None
-    ) -> "Whiten":
+    def initialised(self, x: np.ndarray, context: np.ndarray | None = None, *, reach: float | None = None) -> "Whiten":
         """The same layer with mean and covariance of the rows x (n, D), taken in float64; once filled, unchanged.
 
         With a `reach`, a white coordinate whose rows lie further out is scaled until 99.9 % are within +-reach, as
