@@ -190,11 +190,11 @@ CASES = {
     "checkerboard of a vector": ("B.checkerboard((4,))", "ShapeError", ("shape", "(H, W)", "(4,)")),
     "no permutation": ("B.Permutation([0, 0])", "ShapeError", ("order", "permutation of 0..D-1", "[0, 0]")),
     "no reflections": (
-        "B.Householder(2, 0, key=jax.random.key(0))",
+        "B.Householder(2, 0, key=key)",
         "ValueError",
         ("n_reflections", "at least 1", "got 0"),
     ),
-    "no rank": ("B.LowRank(2, rank=0, key=jax.random.key(0))", "ValueError", ("rank", "at least 1", "got 0")),
+    "no rank": ("B.LowRank(2, rank=0, key=key)", "ValueError", ("rank", "at least 1", "got 0")),
     "whitening of another shape": (
         "B.Whiten(2).filled(np.zeros(2), np.eye(3))",
         "ShapeError",

@@ -23,8 +23,8 @@ PUBLIC = {
         summary trainable transformer_flow""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection BlockAutoregressive Cayley Chain Conditional
-        Coupling Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Repeat Reshape Split
-        Squeeze Standardise Triangular Whiten alternating
+        Coupling Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Repeat Reshape
+        Split Squeeze Standardise Triangular Whiten alternating
         apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product
         StudentT TruncatedNormal Uniform""",
