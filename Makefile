@@ -47,7 +47,7 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-pip pyproject.toml
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-pip pyproject.toml
-	$(PIP) --editable ".[cli]" --group dev
+	$(PIP) --editable ".[cli,export]" --group dev
 	@touch $@ $(VENV)/.stamp-demo
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-pip pyproject.toml

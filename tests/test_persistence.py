@@ -5,8 +5,11 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import time
 import zipfile
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -17,7 +20,7 @@ import safetensors.numpy
 
 import pushforward as pf
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Affine, Chain, Elementwise, Standardise
+from pushforward.bijections import Affine, Chain, Elementwise, Standardise, Whiten
 from pushforward.errors import ModelFileError
 from pushforward.persistence import files as files_room
 from pushforward.persistence import load, read_notes, save
@@ -275,6 +278,22 @@ def test_single_flipped_bits_are_refused_or_change_nothing(tiny, tmp_path):
     assert n_refused > 0.9 * len(places)
 
 
+@pytest.mark.slow
+def test_every_flipped_byte_of_the_header_and_a_thousand_of_the_body(tiny, tmp_path):
+    flow, content = tiny
+    path, random = tmp_path / "flipped", np.random.default_rng(0)
+    length = 8 + int.from_bytes(content[:8], "little")
+    for place in [*range(length), *random.integers(length, len(content), 1000)]:
+        flipped = bytearray(content)
+        flipped[place] ^= int(random.integers(1, 256))
+        path.write_bytes(flipped)
+        try:
+            loaded = load(path)
+        except ModelFileError:
+            continue
+        assert same(loaded, flow)
+
+
 def test_files_of_other_kinds(tmp_path):
     path = tmp_path / "model.safetensors"
     assert "does not exist" in refused(path)
@@ -289,6 +308,118 @@ def test_files_of_other_kinds(tmp_path):
     assert "is no pushforward model" in refused(path, safetensors.numpy.save({"a": np.ones(3)}))
     with pytest.raises(ModelFileError, match="does not exist"):
         read_notes(tmp_path / "nothing")
+
+
+def test_ways_to_a_file(tiny, tmp_path):
+    """Links and paths with dots lead to files as everywhere; what they lead to is checked, not how it is called."""
+    flow, content = tiny
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "flow").write_bytes(content)
+    (tmp_path / "link").symlink_to(tmp_path / "flow")
+    assert same(load(tmp_path / "folder" / ".." / "link"), flow)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "nothing")
+    assert "does not exist" in refused(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refused(tmp_path / "loop")
+    (tmp_path / "to_folder").symlink_to(tmp_path / "folder")
+    assert "folder" in refused(tmp_path / "to_folder")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".keras", ".npz", ".pkl"])
+def test_other_formats_under_their_own_names(suffix, tmp_path):
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(np.ones(100)))
+    elif suffix == ".npz":
+        np.savez(path, np.ones(100))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps({"weights": 1}))
+            archive.writestr("config.json", '{"module": "os", "class_name": "system"}')
+    refused(path)
+
+
+def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
+    """The slowest kinds in a process of their own: the seconds of CPU and the growth of its memory, JAX loaded before.
+
+    Limits of 1 s and 200 MB; the time is CPU time, which a busy machine does not stretch.
+    """
+    outer, inner, body = parts(tiny[1])
+    header = (100 << 20).to_bytes(8, "little")
+    with (tmp_path / "long header").open("wb") as file:
+        file.write(header)
+        file.truncate(101 << 20)
+    with (tmp_path / "hole").open("wb") as file:  # a sparse file of 64 GiB whose header is short
+        file.write(tiny[1])
+        file.truncate(64 << 30)
+    (tmp_path / "deep").write_bytes(joined(b"[" * (8 << 20), body))
+    many = {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(90_000)}
+    (tmp_path / "many").write_bytes(joined({**outer, **many}, body))
+    node = inner["flow"]["fields"]["base"]
+    (tmp_path / "wide").write_bytes(joined(outer, body, {**inner, "flow": [node] * 30_000}))
+    (tmp_path / "huge").write_bytes(forged(tiny[1], FORGERIES["a billion units"][0]))
+    code = (
+        "import json, resource, sys, time\n"
+        "import jax, pushforward as pf\n"
+        "pf.load(sys.argv[1])\n"
+        "for path in sys.argv[2:]:\n"
+        "    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "    try:\n"
+        "        pf.load(path)\n"
+        "    except ValueError as error:\n"
+        "        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+        "        print(json.dumps([path, time.process_time() - start, grown, str(error)]))\n"
+    )
+    (tmp_path / "good").write_bytes(tiny[1])
+    names = ["long header", "hole", "deep", "many", "wide", "huge"]
+    paths = [str(tmp_path / name) for name in ("good", *names)]
+    ran = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [line[0] for line in lines] == paths[1:]
+    for path, seconds, kilobytes, sentence in lines:
+        assert seconds < 1.0, (path, seconds, sentence)
+        assert kilobytes < 200_000, (path, kilobytes, sentence)
+
+
+def test_a_file_written_by_the_first_version_still_scores_the_same():
+    """Kept for ever: nobody's model is lost to an upgrade. Scores to 1e-10 in double precision, 1e-4 in single."""
+    folder = Path(__file__).parent / "files"
+    for path in sorted(folder.glob("*.safetensors")):
+        expected = json.loads(path.with_suffix(".json").read_text())
+        with jax.enable_x64(expected["dtype"] == "float64"):
+            flow = load(path)
+            context = None if expected["context"] is None else np.array(expected["context"])
+            scores = np.asarray(flow.log_prob(np.array(expected["x"]), context), np.float64)
+        tolerance = 1e-10 if expected["dtype"] == "float64" else 1e-4
+        np.testing.assert_allclose(scores, expected["log_prob"], rtol=0, atol=tolerance, err_msg=path.name)
+
+
+@pytest.mark.parametrize("change", ["formula", "scores", "points"])
+def test_a_flow_that_scores_otherwise_than_it_did_is_refused(change, tiny, tmp_path, monkeypatch):
+    """What another version would do: the numbers and the hash are right, the stored scores are not met."""
+    path = tmp_path / "flow"
+    if change == "formula":
+        path.write_bytes(tiny[1])
+        inverse = Standardise.inverse_and_log_det
+        monkeypatch.setattr(
+            Standardise, "inverse_and_log_det", lambda self, x, *a, **k: inverse(self, x + self.scale, *a, **k)
+        )
+        jax.clear_caches()
+    elif change == "scores":
+        path.write_bytes(forged(tiny[1], _tensor("probe/log_prob", lambda a: a + 1)))
+    else:
+        path.write_bytes(forged(tiny[1], _tensor("probe/x", lambda a: a * np.inf)))
+    sentence = refused(path)
+    assert ("cannot be scored" if change == "points" else "computes another flow") in sentence
+    assert same(load(path, verify=False), tiny[0])
+    jax.clear_caches()
+
+
+def test_a_flow_that_cannot_be_sampled_is_saved_with_a_warning(tmp_path):
+    flow = pf.Flow(pf.bases.Normal((2,)), Stretch(200.0))
+    with pytest.warns(UserWarning, match="cannot be scored"):
+        save(tmp_path / "flow", flow)
+    assert same(load(tmp_path / "flow", extra=(Stretch,)), flow)
 
 
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 100 << 20, 0])
@@ -417,6 +548,15 @@ def test_forged_files_are_refused(name, tiny, tmp_path):
 
 def test_a_forgery_that_changes_nothing_is_read(tiny, tmp_path):
     assert same(load_bytes(tmp_path / "copy", forged(tiny[1], lambda inner, tensors: None)), tiny[0])
+
+
+def test_a_whitening_that_is_no_triangle_is_refused(tmp_path):
+    layer = Whiten(2).filled(np.zeros(2), np.array([[1.0, 0.0], [0.5, 2.0]]))
+    save(tmp_path / "flow", pf.Flow(pf.bases.Normal((2,)), layer))
+    content = (tmp_path / "flow").read_bytes()
+    for matrix in ([[0.0, 0.0], [0.5, 2.0]], [[1.0, 0.0], [0.5, -2.0]], [[1.0, 3.0], [0.5, 2.0]]):
+        change = _tensor("bijection.factor", lambda _, matrix=matrix: np.array(matrix))
+        assert "no lower triangular matrix" in refused(tmp_path / "forged", forged(content, change))
 
 
 def test_tensors_that_overlap_or_leave_holes(tiny, tmp_path):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pushforward.diagnostics import check
     from pushforward.fields import trainable
     from pushforward.flow import Flow, summary
-    from pushforward.persistence import load, save
+    from pushforward.persistence import export, load, save
     from pushforward.recipes import (
         autoregressive_flow,
         bnaf,
@@ -41,6 +41,7 @@ _HOME = {
     "check": "pushforward.diagnostics",
     "coupling_flow": "pushforward.recipes",
     "elementwise_flow": "pushforward.recipes",
+    "export": "pushforward.persistence",
     "fit": "pushforward.train",
     "iaf": "pushforward.recipes",
     "linear_flow": "pushforward.recipes",
@@ -71,6 +72,7 @@ __all__ = [
     "coupling_flow",
     "datasets",
     "elementwise_flow",
+    "export",
     "fit",
     "iaf",
     "linear_flow",

@@ -84,7 +84,7 @@ class AbstractDistribution(eqx.Module):
             rows = [_rows(x, lead, self.shape, module.dtype), _rows(context, lead, self.context_shape, module.dtype)]
             _check_finite("x", rows[0], x)
             _check_finite("context", rows[1], context)
-            ran = run(_score_rows, module, rows, math.prod(lead), math.prod(self.shape))
+            ran = run(score_rows, module, rows, math.prod(lead), math.prod(self.shape))
             if ran is not None:
                 return _scores(ran[0], lead)
         events = (self.shape, self.context_shape)
@@ -114,7 +114,7 @@ class AbstractDistribution(eqx.Module):
         self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None
     ) -> tuple[Array, Array]:
         """Samples with their log-densities, from one pass. Arguments as for `sample`: the same rows."""
-        samples, scores = _drawn(self, _draw_rows, n, key, context)
+        samples, scores = _drawn(self, draw_rows, n, key, context)
         return samples, scores
 
 
@@ -150,14 +150,16 @@ def _check_drawn(parts: tuple[Any, ...], size: int) -> None:
         )
 
 
-def _score_rows(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
+def score_rows(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
+    """The log-densities of rows; a function at module level, for it is part of a program's identity."""
     axes = (0, None if context is None else 0)
     return (jax.vmap(lambda x, c: distribution.score_one(x, c, None), axes)(x, context),)
 
 
-def _draw_rows(
+def draw_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
+    """Samples and their log-densities; row i depends on the key, indices[i] and context[i] alone."""
     axes = (0, None if context is None else 0)
     return jax.vmap(lambda i, c: distribution.draw_one(jax.random.fold_in(key, i), c), axes)(indices, context)
 
@@ -166,7 +168,7 @@ def _sample_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
     """The samples alone: the log-density, which nobody asked for, is then not computed."""
-    return _draw_rows(distribution, key, indices, context)[:1]
+    return draw_rows(distribution, key, indices, context)[:1]
 
 
 def _scores(scores: Any, lead: tuple[int, ...]) -> Array:

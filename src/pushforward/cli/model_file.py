@@ -8,11 +8,14 @@ import numpy as np
 from pushforward.errors import ModelFileError
 
 
-def load_model(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The flow and its notes; columns are named x0, x1, ... and c0, c1, ... where the file says nothing."""
+def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
+    """The flow and its notes; columns are named x0, x1, ... and c0, c1, ... where the file says nothing.
+
+    `verify`: whether the file's stored scores are compared, which a command that computes nothing need not wait for.
+    """
     from pushforward.persistence import load, read_notes
 
-    flow, notes = load(path), read_notes(path)
+    flow, notes = load(path, verify=verify), read_notes(path)
     if len(flow.shape) != 1 or len(flow.context_shape or (0,)) != 1:
         raise ModelFileError(
             f"{path}: models an event of shape {flow.shape} given a context of shape {flow.context_shape}; the command "

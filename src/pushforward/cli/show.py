@@ -19,7 +19,7 @@ def show(
     from pushforward.fields import count_parameters
     from pushforward.flow import summary
 
-    flow, notes = load_model(model)
+    flow, notes = load_model(model, verify=False)
     layers = summary(flow)
     out.say(layers)
     out.say()

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward.bijections import Whiten
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
@@ -109,6 +110,10 @@ def _check_values(node: Any, path: str) -> None:
             raise damaged(f"{start}order and {start}inverse_order are no permutation and its inverse")
     if is_array(values.get("scale")) and not (np.asarray(values["scale"]) > 0).all():
         raise damaged(f"{start}scale holds numbers that are not positive")
+    if isinstance(node, Whiten):
+        factor = np.asarray(node.factor)
+        if factor.shape != node.shape * 2 or not (np.diagonal(factor) > 0).all() or np.triu(factor, 1).any():
+            raise damaged(f"{start}factor is no lower triangular matrix with a positive diagonal")
 
 
 def _first_line(error: BaseException) -> str:

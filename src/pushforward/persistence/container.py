@@ -22,7 +22,7 @@ from pushforward.errors import ModelFileError
 
 FORMAT = "pushforward flow"
 FORMAT_VERSION = 1
-HEADER_KEYS = {"format", "format_version", "library_version", "dtype", "flow", "notes", "sha256"}
+HEADER_KEYS = {"format", "format_version", "library_version", "dtype", "flow", "notes", "probe", "sha256"}
 MAX_HEADER_BYTES = 8 << 20
 _KEY = "pushforward"
 _OLDER = "It was written by another program, or its header is damaged"

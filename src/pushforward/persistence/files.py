@@ -12,6 +12,7 @@ from pushforward._version import __version__
 from pushforward.atomic_write import write_atomically
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
+from pushforward.persistence import probe
 from pushforward.persistence.checks import check_flow
 from pushforward.persistence.container import FORMAT, FORMAT_VERSION, pack, read, strict_json
 from pushforward.persistence.tree import Registry, announced, classes_of, decode, encode, registry
@@ -35,7 +36,8 @@ def save(
         notes: plain JSON to keep with it, such as names of columns; `read_notes` returns it.
         overwrite: whether a file that is there already is replaced.
 
-    Cost: the size of the weights, and one shape check of the flow.
+    Cost: the size of the weights, one shape check of the flow, and the sampling and scoring of the four points whose
+    scores are stored for comparison.
 
     Raises:
         ModelFileError: if the flow holds NaN, infinities or functions, or the file cannot be written.
@@ -62,23 +64,28 @@ def save(
         raise ModelFileError(f"{target}: {error}") from error
 
 
-def load(path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = ()) -> AbstractDistribution:
+def load(
+    path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = (), verify: bool = True
+) -> AbstractDistribution:
     """Read a flow that `save` has written: the same structure, the same numbers, bit for bit.
 
     No code is run and nothing is imported by a name from the file. Sizes are compared with the file before memory is
-    taken, the content with its hash, and every module's own checks are run again.
+    taken, the content with its hash, every module's own checks are run again, and points that were stored with their
+    scores are scored again: a version that computed something else from the same numbers is found out here.
 
     Args:
         path: of the file.
         extra: classes of your own that the flow contains; the file only names them.
+        verify: whether the stored points are scored, which compiles the density as its first call would.
 
     Returns:
         The flow. Its arrays are JAX's or NumPy's as they were when saved.
 
-    Cost: the size of the weights, and one shape check of the flow.
+    Cost: the size of the weights, one shape check of the flow, and the density of eight points.
 
     Raises:
-        ModelFileError: if the file is missing, damaged, of another kind or version, or names an unknown class.
+        ModelFileError: if the file is missing, damaged, of another kind or version, names an unknown class, or scores
+            its stored points otherwise than before.
 
     Example:
         >>> import tempfile, pathlib, pushforward as pf
@@ -89,8 +96,13 @@ def load(path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = ()
     """
     target, known = Path(path), registry(extra)
     try:
-        header, tensors = read(target, lambda header: announced(header["flow"], known))
-        return _rebuilt(header, tensors, known)
+        header, tensors = read(
+            target, lambda header: {**announced(header["flow"], known), **probe.announced(header["probe"])}
+        )
+        flow = _rebuilt(header, tensors, known)
+        if verify:
+            probe.compare(flow, {name: tensors[name] for name in header["probe"]}, header["dtype"])
+        return flow
     except ModelFileError as error:
         raise ModelFileError(f"{target}: {error}") from error
 
@@ -128,12 +140,14 @@ def _content(flow: AbstractDistribution, notes: dict[str, Any]) -> bytes:
         "dtype": str(float_type(flatten(flow)[0])),
         "flow": config,
         "notes": _plain_notes(notes),
+        "probe": {},
     }
     # Rebuilt and checked once: what could not be loaded must not be saved.
     known = registry(classes_of(flow))
     announced(config, known)
     _rebuilt(header, tensors, known)
-    return pack(header, tensors)
+    points = probe.probe(flow)
+    return pack({**header, "probe": probe.describe(points)}, {**tensors, **points})
 
 
 def _plain_notes(notes: Any) -> dict[str, Any]:

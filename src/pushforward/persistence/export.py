@@ -1,0 +1,149 @@
+"""A flow as two compiled functions in a folder, for machines that have JAX and not this library."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pushforward._version import __version__
+from pushforward.atomic_write import write_atomically
+from pushforward.distribution import AbstractDistribution, draw_rows, score_rows
+from pushforward.errors import MissingExtra, ModelFileError
+from pushforward.programs import Prepared, prepared, unflatten
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_NAMES = ("score.bin", "sample.bin", "README.md")
+
+
+def export(
+    flow: AbstractDistribution,
+    path: str | os.PathLike[str],
+    *,
+    platforms: tuple[str, ...] = PLATFORMS,
+    overwrite: bool = True,
+) -> None:
+    """Write a flow's density and its sampler as programs that run without pushforward.
+
+    The folder holds `score.bin`, `sample.bin` and a README that says how they are called. Each is a serialized
+    `jax.export` program for any number of rows n, with the weights inside:
+
+    - score(x, [context]) -> log p, of shape (n,), in nats;
+    - sample(key, index, [context]) -> (x, log p): row i depends on the key, two uint32 numbers, and on index[i] alone,
+      so that n rows are drawn by index = 0 .. n - 1, in parts if need be. They are the rows of `flow.sample(n, key=)`.
+
+    Shapes: x (n, *shape), context (n, *context_shape), index (n,) of uint32. The programs check neither for NaN nor for
+    infinite values: where `flow.log_prob` raises an error they answer NaN.
+
+    Args:
+        flow: any distribution.
+        path: of the folder, made if it does not exist.
+        platforms: where the programs shall run: "cpu", "cuda", "rocm", "tpu".
+        overwrite: whether programs that are there already are replaced.
+
+    Cost: seconds of tracing; the files take the size of the weights and some 10 to 60 kB each. Under `jax.jit` the
+    first call of a program compiles it, once for each number of rows.
+
+    Raises:
+        ModelFileError: if the folder cannot be written, or a function of the flow cannot be exported.
+        MissingExtra: if the package flatbuffers is missing: pip install "pushforward[export]".
+
+    Example:
+        >>> import tempfile, pathlib, numpy as np, pushforward as pf
+        >>> from jax import export
+        >>> folder = pathlib.Path(tempfile.mkdtemp(), "moons")
+        >>> pf.export(pf.nice(dim=2, key=0, n_layers=1), folder, platforms=("cpu",))
+        >>> score = export.deserialize(bytearray((folder / "score.bin").read_bytes()))
+        >>> score.call(np.zeros((5, 2), np.float32)).shape
+        (5,)
+    """
+    target = Path(path)
+    if not isinstance(flow, AbstractDistribution):
+        raise TypeError(f"flow: expected a Flow or another distribution, got a {type(flow).__name__}.")
+    if not platforms or not set(platforms) <= {*PLATFORMS, "rocm"}:
+        raise ValueError(f"platforms: expected some of {(*PLATFORMS, 'rocm')}, got {platforms!r}.")
+    _check_target(target, overwrite)
+    module = prepared(flow)
+    if module.is_traced:
+        raise ModelFileError("the flow is under a trace: export outside jit, grad and vmap.")
+    contents = (*_programs(flow, module, platforms), _readme(flow, module, platforms).encode())
+    try:
+        target.mkdir(exist_ok=True)
+        for name, content in zip(_NAMES, contents, strict=True):
+            write_atomically(target / name, lambda file, content=content: file.write(content), lambda: None)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelFileError(f"{target}: cannot be written ({reason}): choose another place.") from error
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if target.exists() and not target.is_dir():
+        raise ModelFileError(f"{target}: is a file, expected a folder or a new name: choose another place.")
+    if not target.parent.is_dir():
+        raise ModelFileError(f"{target}: the folder {target.parent} does not exist: make it first.")
+    if not overwrite and any((target / name).exists() for name in _NAMES):
+        raise ModelFileError(f"{target}: holds programs already: choose another folder, or pass overwrite=True.")
+
+
+def _programs(flow: AbstractDistribution, module: Prepared, platforms: tuple[str, ...]) -> list[bytes]:
+    """The serialized score and sampler; the number of rows is a symbol."""
+    from jax import export as jax_export
+
+    inner = unflatten(module.arrays, module.static)
+    (n,) = jax_export.symbolic_shape("n")
+
+    def rows(event: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((n, *event), dtype)
+
+    def score(x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        return score_rows(inner, x, context)[0]
+
+    def sample(key: jax.Array, index: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, ...]:
+        return draw_rows(inner, jax.random.wrap_key_data(key), index, context)
+
+    context = [] if flow.context_shape is None else [rows(flow.context_shape, module.dtype)]
+    key = jax.ShapeDtypeStruct((2,), np.uint32)
+    calls = ((score, [rows(flow.shape, module.dtype)]), (sample, [key, rows((), np.uint32)]))
+    out = []
+    for function, arguments in calls:
+        made = jax_export.export(jax.jit(function), platforms=platforms)(*arguments, *context)
+        try:
+            out.append(bytes(made.serialize(vjp_order=0)))
+        except ImportError as error:
+            raise MissingExtra("flatbuffers", "export", "Exporting a flow") from error
+    return out
+
+
+def _readme(flow: AbstractDistribution, module: Prepared, platforms: tuple[str, ...]) -> str:
+    shape, context = (_n_rows(event) for event in (flow.shape, flow.context_shape))
+    more = "" if context is None else ", context"
+    lines = [
+        "# An exported normalizing flow",
+        "",
+        f"Written by pushforward {__version__} and jax {jax.__version__}, for {', '.join(platforms)}.",
+        "Needed to run it: `pip install jax flatbuffers`.",
+        "",
+        "```python",
+        "import jax, numpy as np",
+        "",
+        "from jax import export",
+        "",
+        'score = jax.jit(export.deserialize(bytearray(open("score.bin", "rb").read())).call)',
+        'sample = jax.jit(export.deserialize(bytearray(open("sample.bin", "rb").read())).call)',
+        f"x, log_p = sample(np.array([0, seed], np.uint32), np.arange(n, dtype=np.uint32){more})",
+        f"log_p = score(x{more})",
+        "```",
+        "",
+        f"x: {module.dtype} {shape}" + ("" if context is None else f"; context: {module.dtype} {context}") + ".",
+        "log_p: nats, one number a row; NaN where the input is not finite or a layer overflows.",
+        "Row i of a sample depends on the seed and on index i alone.",
+    ]
+    if module.dtype == np.float64:
+        lines += ["", 'The numbers are float64: call `jax.config.update("jax_enable_x64", True)` first.']
+    return "\n".join(lines) + "\n"
+
+
+def _n_rows(event: tuple[int, ...] | None) -> str | None:
+    """The words for n rows of an event shape."""
+    return None if event is None else "(" + ", ".join(["n", *map(str, event)]) + ")"
