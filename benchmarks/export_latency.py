@@ -2,8 +2,8 @@
 
     python benchmarks/export_latency.py
 
-Seven rounds in turn; each figure is the median of the rounds' medians of 300 calls, input and result on the host. Results
-go to `benchmarks/results/export.json` and `.md`.
+Seven rounds in turn; each figure is the median of the rounds' medians of 300 calls, input and result on the host.
+Results go to `benchmarks/results/export.json` and `.md`.
 """
 
 import datetime
@@ -69,8 +69,8 @@ def page(result: dict) -> str:
     lines = [
         "# One row",
         "",
-        f"Made by `{result['command']}` on {result['date']}: {result['cores']} cores, jax {result['jax']}; ms a call with "
-        f"one row, median of {ROUNDS} rounds. Programs for cpu, cuda and tpu in one file.",
+        f"Made by `{result['command']}` on {result['date']}: {result['cores']} cores, jax {result['jax']}; ms a "
+        f"call with one row, median of {ROUNDS} rounds. Programs for cpu, cuda and tpu in one file.",
         "",
         f"| flow | D | {' | '.join(figures)} | exporting, s | score, kB | sample, kB |",
         "|---|---|" + "---|" * (len(figures) + 3),

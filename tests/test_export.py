@@ -59,7 +59,7 @@ def test_the_readme_runs_where_pushforward_is_not(tmp_path):
 
 def test_places_and_arguments_that_do_not_fit(tmp_path):
     flow = pf.bases.Normal((2,))
-    with pytest.raises(TypeError, match="flow: expected"):
+    with pytest.raises(TypeError, match="flow"):
         export({}, tmp_path / "a")
     with pytest.raises(ValueError, match="platforms: expected"):
         export(flow, tmp_path / "a", platforms=("gpu",))

@@ -23,7 +23,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Chain, Elementwise, Standardise, Whiten
 from pushforward.errors import ModelFileError
 from pushforward.persistence import files as files_room
-from pushforward.persistence import load, read_notes, save
+from pushforward.persistence import load, probe, read_notes, save
 from pushforward.persistence.container import Spec, pack, read
 from pushforward.persistence.tree import registry
 from pushforward.programs import _program, flatten
@@ -186,7 +186,8 @@ def test_bfloat16_and_empty_arrays_survive(tmp_path):
     flow = eqx.tree_at(lambda f: (f.loc, f.scale), flow, (jnp.zeros(2, jnp.bfloat16), jnp.ones(2, jnp.bfloat16)))
     save(tmp_path / "flow", flow)
     assert same(flow, load(tmp_path / "flow"))
-    assert read(tmp_path / "flow", lambda header: {n: Spec("bfloat16", (2,)) for n in ("loc", "scale")})[1].keys()
+    specs = {name: Spec("bfloat16", (2,)) for name in ("loc", "scale")}
+    assert read(tmp_path / "flow", lambda header: {**specs, **probe.announced(header["probe"])})[1].keys() > {"loc"}
     empty = eqx.tree_at(lambda s: s.offset, Stretch(0.0), np.zeros((0, 3)))
     save(tmp_path / "empty", pf.Flow(pf.bases.Normal((2,)), empty))
     assert load(tmp_path / "empty", extra=(Stretch,)).bijection.offset.shape == (0, 3)
@@ -395,23 +396,24 @@ def test_a_file_written_by_the_first_version_still_scores_the_same():
 
 
 @pytest.mark.parametrize("change", ["formula", "scores", "points"])
-def test_a_flow_that_scores_otherwise_than_it_did_is_refused(change, tiny, tmp_path, monkeypatch):
+def test_a_flow_that_scores_otherwise_than_it_did_is_refused(change, tmp_path, monkeypatch):
     """What another version would do: the numbers and the hash are right, the stored scores are not met."""
-    path = tmp_path / "flow"
+    layer = Standardise((2,)).filled(np.array([0.1, -3.0]), np.array([0.5, 2.0]))
+    flow, path = pf.Flow(pf.bases.Normal((2,)), layer), tmp_path / "flow"
+    save(path, flow)
     if change == "formula":
-        path.write_bytes(tiny[1])
         inverse = Standardise.inverse_and_log_det
         monkeypatch.setattr(
-            Standardise, "inverse_and_log_det", lambda self, x, *a, **k: inverse(self, x + self.scale, *a, **k)
+            Standardise, "inverse_and_log_det", lambda self, x, *a, **k: inverse(self, x + 0.1 * self.scale, *a, **k)
         )
         jax.clear_caches()
     elif change == "scores":
-        path.write_bytes(forged(tiny[1], _tensor("probe/log_prob", lambda a: a + 1)))
+        path.write_bytes(forged(path.read_bytes(), _tensor("probe/log_prob", lambda a: a + np.float32(0.1))))
     else:
-        path.write_bytes(forged(tiny[1], _tensor("probe/x", lambda a: a * np.inf)))
+        path.write_bytes(forged(path.read_bytes(), _tensor("probe/x", lambda a: a * np.float32(np.inf))))
     sentence = refused(path)
     assert ("cannot be scored" if change == "points" else "computes another flow") in sentence
-    assert same(load(path, verify=False), tiny[0])
+    assert same(load(path, verify=False), flow)
     jax.clear_caches()
 
 
@@ -495,7 +497,7 @@ FORGERIES = {
     "unknown class": (_set(lambda i: i["flow"], "class", "os.system"), "os.system"),
     "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "does not know"),
     "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "does not know"),
-    "another part as a flow": (lambda i, t: (i.update(flow=7), t.clear()), "expected a flow"),
+    "another part as a flow": (lambda i, t: (i.update(flow=7, probe={}), t.clear()), "expected a flow"),
     "unknown version": (_set(_whole, "format_version", 2), "format version 2"),
     "version as a truth value": (_set(_whole, "format_version", True), "format version True"),
     "unknown key": (_set(_whole, "code", "x"), "keys"),

@@ -1,6 +1,6 @@
 """Write one model file of each kind for the version at hand, with scores; a file that is there is left alone.
 
-    python tests/files/write.py
+python tests/files/write.py
 """
 
 import json

@@ -24,6 +24,7 @@ FORMAT = "pushforward flow"
 FORMAT_VERSION = 1
 HEADER_KEYS = {"format", "format_version", "library_version", "dtype", "flow", "notes", "probe", "sha256"}
 MAX_HEADER_BYTES = 8 << 20
+MAX_TENSORS = 40_000
 _KEY = "pushforward"
 _OLDER = "It was written by another program, or its header is damaged"
 
@@ -57,6 +58,10 @@ def damaged(what: str) -> ModelFileError:
 
 def pack(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
     """The bytes of a file; `header` without its hash."""
+    if len(tensors) > MAX_TENSORS:
+        raise ModelFileError(
+            f"the flow has {len(tensors):,} arrays, more than {MAX_TENSORS:,}: use Repeat for its layers."
+        )
     header = {**header, "sha256": _digest(header, tensors)}
     content = safetensors.numpy.save(tensors, metadata={_KEY: _canonical(header)})
     if (length := int.from_bytes(content[:8], "little")) > MAX_HEADER_BYTES:
@@ -149,6 +154,8 @@ def _inner_header(outer: Any) -> dict[str, Any]:
 
 def _announced(outer: dict[str, Any], n_bytes: int) -> dict[str, Spec]:
     """The tensors of the outer header, which must fill the rest of the file without holes or overlap."""
+    if len(outer) > MAX_TENSORS + 1:
+        raise damaged(f"announces {len(outer) - 1:,} tensors, more than the {MAX_TENSORS:,} allowed")
     specs, ranges = {}, []
     for name, entry in outer.items():
         if name == "__metadata__":

@@ -28,8 +28,8 @@ def probe(flow: AbstractDistribution) -> dict[str, np.ndarray]:
     if flow.context_shape is not None:
         context = np.random.default_rng(0).standard_normal((N_POINTS, *flow.context_shape))
     try:
-        x = np.asarray(flow.sample(() if context is not None else N_POINTS, key=0, context=context))
-        scores = np.asarray(flow.log_prob(x, context))
+        x = _widened(flow.sample(() if context is not None else N_POINTS, key=0, context=context))
+        scores = _widened(flow.log_prob(x, context))
     except _FAILURES as error:
         warnings.warn(
             f"the flow's own samples cannot be scored ({error}) The file is written, without scores to compare when it "
@@ -39,6 +39,12 @@ def probe(flow: AbstractDistribution) -> dict[str, np.ndarray]:
         return {}
     parts = {"x": x, "context": context, "log_prob": scores}
     return {f"{_PREFIX}{name}": value for name, value in parts.items() if value is not None}
+
+
+def _widened(values: Any) -> np.ndarray:
+    """At least float32: what a narrower type holds, a wider one holds too, and the public methods take it."""
+    values = np.asarray(values)
+    return values.astype(np.promote_types(values.dtype, np.float32))
 
 
 def describe(tensors: dict[str, np.ndarray]) -> dict[str, list[Any]]:
