@@ -213,7 +213,7 @@ def test_debug_shows_the_traceback(command):
 def test_a_mistake_of_ours_asks_for_a_report(command, model, monkeypatch):
     from pushforward.cli import model_file
 
-    def broken(path):
+    def broken(path, **options):
         raise KeyError("left out")
 
     monkeypatch.setattr(model_file, "load_model", broken)
@@ -223,7 +223,7 @@ def test_a_mistake_of_ours_asks_for_a_report(command, model, monkeypatch):
 def test_an_interruption_is_a_failure(command, model, monkeypatch):
     from pushforward.cli import model_file
 
-    def interrupted(path):
+    def interrupted(path, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(model_file, "load_model", interrupted)

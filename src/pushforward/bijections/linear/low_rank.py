@@ -39,8 +39,8 @@ class LowRank(AbstractBijection):
         >>> import jax, jax.numpy as jnp
         >>> from pushforward.bijections import LowRank
         >>> layer = LowRank(4, rank=1, key=jax.random.key(0))
-        >>> print(layer.inverse(layer.forward(jnp.arange(4.0))).round(3))
-        [0. 1. 2. 3.]
+        >>> print(jnp.allclose(layer.inverse(layer.forward(jnp.arange(4.0))), jnp.arange(4.0), atol=1e-5))
+        True
     """
 
     factor: Float[Array, "..."]
