@@ -19,8 +19,8 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     "pushforward": """Flow __version__ autoregressive_flow bases bijections bnaf check coupling_flow datasets
-        elementwise_flow export fit iaf linear_flow load made made_mog maf maf_mog networks nice nsf nsf_ar real_nvp save
-        summary trainable transformer_flow""",
+        elementwise_flow export fit iaf linear_flow load made made_mog maf maf_mog networks nice nsf nsf_ar real_nvp
+        save summary trainable transformer_flow""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection BlockAutoregressive Cayley Chain Conditional
         Coupling Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Repeat Reshape
