@@ -254,6 +254,16 @@ CASES = {
         "ShapeError",
         ("context_shape", "(3,)"),
     ),
+    "context of a flow and its parts": (
+        "eqx.tree_at(lambda f: f.bijection, given, layer).__check_init__()",
+        "ShapeError",
+        ("context_shape", "its parts", "[]", "(3,)"),
+    ),
+    "context and its scaling": (
+        "eqx.tree_at(lambda f: f.context_scaling, given, B.Standardise((1,))).__check_init__()",
+        "ShapeError",
+        ("context_scaling", "(3,)", "(1,)"),
+    ),
     "given without a context": ("flow.given(np.ones(1))", "ShapeError", ("given", "unconditional")),
     "given of a batch": ("given.given(np.ones((2, 3)))", "ShapeError", ("context", "(3,)", "(2, 3)")),
     "given a hole": ("given.given([np.nan, 0.0, 0.0])", "DataError", ("context", "finite", "nan")),
@@ -337,7 +347,7 @@ def scope():
         "masked": masked, "unsettled": B.MaskedAutoregressive("affine", masked(3), max_sweeps=1),
         "FreeScale": FreeScale, "flow": pf.Flow(normal((2,)), layer), "line": pf.elementwise_flow(dim=1, key=0),
         "given": pf.real_nvp(dim=2, context_dim=3, key=0, **small), "broken": pf.Flow(normal((2,)), broken),
-        "positive": pf.Flow(normal((1,)), B.Elementwise(B.Exp(), (1,))),
+        "eqx": eqx, "positive": pf.Flow(normal((1,)), B.Elementwise(B.Exp(), (1,))),
     }  # fmt: skip
 
 

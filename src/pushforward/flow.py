@@ -75,10 +75,17 @@ class Flow(AbstractDistribution):
         self.context_scaling = Standardise(self.context_shape) if scaled else None
 
     def __check_init__(self) -> None:
-        if self.base.shape != self.bijection.shape:
+        if not self.base.shape == self.bijection.shape == self.shape:
             raise ShapeError(
-                f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape}."
+                f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape} for a flow of "
+                f"shape {self.shape}."
             )
+        inner = {part.context_shape for part in (self.base, self.bijection)} - {None}
+        if self.embed is None and {self.context_shape} - {None} != inner:
+            raise ShapeError(f"context_shape: expected that of its parts, {sorted(inner)}, got {self.context_shape}.")
+        if self.context_scaling is not None and self.context_scaling.shape != self.context_shape:
+            scaled = self.context_scaling.shape
+            raise ShapeError(f"context_scaling: expected shape {self.context_shape} as the context has, got {scaled}.")
 
     def given(self, context: Any) -> "Given":
         """This flow at one context, as an ordinary unconditional distribution.

@@ -78,6 +78,8 @@ def compare(flow: AbstractDistribution, tensors: dict[str, np.ndarray], dtype: s
     context = tensors.get(f"{_PREFIX}context")
     if x.shape[1:] != flow.shape or stored.shape != x.shape[:1]:
         raise damaged(f"the stored points have the shapes {x.shape} and {stored.shape}")
+    if (None if context is None else context.shape[1:]) != flow.context_shape:
+        raise damaged("the stored points have other contexts than the flow takes")
     near = x * (1 + np.finfo(x.dtype).eps)
     both = None if context is None else np.concatenate([context, context])
     try:
