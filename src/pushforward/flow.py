@@ -77,8 +77,8 @@ class Flow(AbstractDistribution):
     def __check_init__(self) -> None:
         if not self.base.shape == self.bijection.shape == self.shape:
             raise ShapeError(
-                f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape} for a flow of "
-                f"shape {self.shape}."
+                f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape}; the flow "
+                f"has {self.shape}."
             )
         inner = {part.context_shape for part in (self.base, self.bijection)} - {None}
         if self.embed is None and {self.context_shape} - {None} != inner:
