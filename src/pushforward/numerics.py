@@ -13,6 +13,7 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 _TAIL, _TAIL_TERMS = 10.0, 14  # where a continued fraction takes over, and its length: 1e-16 there
+_NEWTON_STEPS = 6
 
 
 class _Flat:
@@ -145,3 +146,22 @@ def _normal_tail(u: Array) -> tuple[Array, Array, Array]:
     log_hazard = jnp.where(in_tail, far, -0.5 * inner**2 - 0.5 * math.log(2 * math.pi) - near)
     log_cdf = jnp.where(in_tail, -0.5 * u**2 - 0.5 * math.log(2 * math.pi) - far, near)
     return log_cdf, log_hazard, jnp.where(in_tail, rest, jnp.exp(jnp.where(in_tail, 0.0, log_hazard)) + inner)
+
+
+@jax.custom_jvp
+def log_normal_quantile(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """u <= 0 with log Phi(u) = log_p, for log_p <= log(1/2); by Newton steps from below, where log Phi is concave."""
+
+    def step(_: int, u: Array) -> Array:
+        log_cdf, log_hazard, _ = _normal_tail(u)
+        return jnp.minimum(u + (log_p - log_cdf) * jnp.exp(-log_hazard), 0.0)
+
+    start = -jnp.sqrt(jnp.maximum(-2.0 * (log_p + math.log(2)), 0.0))
+    return jax.lax.fori_loop(0, _NEWTON_STEPS, step, start)
+
+
+@log_normal_quantile.defjvp
+def _log_normal_quantile_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (log_p,), (tangent,) = primals, tangents
+    u = log_normal_quantile(log_p)
+    return u, jnp.exp(-log_normal_hazard(u)) * tangent

@@ -8,14 +8,36 @@ from collections.abc import Callable
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.affine import Affine, LeakyReLU, Translation
 from pushforward.bijections.elementwise.apply import apply_transformer, check_transformer, n_parameters
+from pushforward.bijections.elementwise.bernstein import Bernstein
+from pushforward.bijections.elementwise.cubic_spline import CubicSpline
+from pushforward.bijections.elementwise.heavy_tails import HeavyTails
 from pushforward.bijections.elementwise.layer import Elementwise
+from pushforward.bijections.elementwise.linear_rational_spline import LinearRationalSpline
+from pushforward.bijections.elementwise.linear_spline import LinearSpline
 from pushforward.bijections.elementwise.mixture_cdf import MixtureLogistic, MixtureNormal
+from pushforward.bijections.elementwise.monotone_integral import MonotoneIntegral
+from pushforward.bijections.elementwise.normal_scores import NormalToLogistic
+from pushforward.bijections.elementwise.quadratic_spline import QuadraticSpline
 from pushforward.bijections.elementwise.rational_quadratic import CircularSpline, RationalQuadraticSpline
+from pushforward.bijections.elementwise.sigmoidal import Sigmoidal
 from pushforward.bijections.elementwise.sinh_arcsinh import SinhArcsinh
+from pushforward.bijections.elementwise.squared import NonlinearSquared
+from pushforward.bijections.elementwise.sum_of_squares import SumOfSquares
 from pushforward.bijections.elementwise.supports import Exp, Sigmoid, Softplus, Tanh
 
 TRANSFORMERS: dict[str, Callable[[], AbstractBijection]] = {
     "additive": Translation,
+    "bernstein": Bernstein,
+    "cubic": CubicSpline,
+    "dense_sigmoidal": lambda: Sigmoidal(depth=2),
+    "heavy_tails": HeavyTails,
+    "linear": LinearSpline,
+    "linear_rational": LinearRationalSpline,
+    "monotone_integral": MonotoneIntegral,
+    "quadratic": QuadraticSpline,
+    "sigmoidal": Sigmoidal,
+    "squared": NonlinearSquared,
+    "sum_of_squares": SumOfSquares,
     "affine": Affine,
     "leaky_relu": LeakyReLU,
     "mixture_logistic": MixtureLogistic,
@@ -53,16 +75,27 @@ def transformer_named(transformer: str | AbstractBijection) -> AbstractBijection
 __all__ = [
     "TRANSFORMERS",
     "Affine",
+    "Bernstein",
     "CircularSpline",
+    "CubicSpline",
     "Elementwise",
     "Exp",
+    "HeavyTails",
     "LeakyReLU",
+    "LinearRationalSpline",
+    "LinearSpline",
     "MixtureLogistic",
     "MixtureNormal",
+    "MonotoneIntegral",
+    "NonlinearSquared",
+    "NormalToLogistic",
+    "QuadraticSpline",
     "RationalQuadraticSpline",
     "Sigmoid",
+    "Sigmoidal",
     "SinhArcsinh",
     "Softplus",
+    "SumOfSquares",
     "Tanh",
     "Translation",
     "apply_transformer",

@@ -1,0 +1,51 @@
+"""What the piecewise maps share: knots from logits, and the bin that holds a point, found by comparisons."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+Rows = list[Array]
+
+
+def sizes_of(logits: Array, bound: float, min_bin: float) -> Rows:
+    """The sizes of K bins that fill [-bound, bound], each at least `min_bin` of it; logits (K, ...)."""
+    n = logits.shape[0]
+    shares = jax.nn.softmax(logits, axis=0)
+    return list(2.0 * bound * (min_bin + (1.0 - n * min_bin) * shares))
+
+
+def edges_of(sizes: Rows, bound: float) -> Rows:
+    """The K + 1 edges of bins; the last is the edge of the box exactly, whatever rounding the sums have gathered."""
+    edges = [jnp.full_like(sizes[0], -bound)]
+    for size in sizes[:-1]:
+        edges.append(edges[-1] + size)
+    return [*edges, jnp.full_like(sizes[0], bound)]
+
+
+def at_bin(value: Array, edges: Rows, *columns: Rows) -> tuple[Array, ...]:
+    """Of each column, with one entry a bin, that of the bin whose edges hold `value`."""
+    picked = [column[0] for column in columns]
+    for k in range(1, len(columns[0])):
+        take = value >= edges[k]
+        picked = [jnp.where(take, column[k], one) for column, one in zip(columns, picked, strict=True)]
+    return tuple(picked)
+
+
+def total(rows: Rows) -> Array:
+    """The sum of a list of arrays, unrolled."""
+    return functools.reduce(jnp.add, rows)
+
+
+def check_bins(n_bins: int, bound: float, min_bin: float) -> None:
+    """Refuse bins that cannot be built, in a sentence."""
+    if isinstance(n_bins, bool) or not isinstance(n_bins, int) or n_bins < 2:
+        raise ValueError(f"n_bins: expected a whole number of at least 2, got {n_bins!r}.")
+    if not (np.isfinite(bound) and bound > 0):
+        raise ValueError(f"bound: expected a positive half-width of the box, got {bound}.")
+    if not 0 < n_bins * min_bin < 1:
+        raise ValueError(
+            f"min_bin: expected 0 < n_bins * min_bin < 1, got {n_bins} * {min_bin}: the floors fill the box."
+        )

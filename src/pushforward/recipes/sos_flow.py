@@ -1,0 +1,63 @@
+"""The sum-of-squares polynomial flow."""
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bijections import SumOfSquares
+from pushforward.distribution import AbstractDistribution
+from pushforward.flow import Flow
+from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
+
+
+def sos_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 5,
+    width: int = 64,
+    depth: int = 2,
+    degree: int = 4,
+    n_squares: int = 2,
+    bound: float = 4.0,
+    activation: str = "relu",
+    residual: bool = False,
+    order: Order = "reverse",
+    method: str | None = None,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Sum-of-squares flow: z_i is the integral of a sum of squared polynomials of x_i, set by the coordinates before.
+
+    A universal approximator with one layer of high degree; a few layers of low degree train better.
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int.
+        degree: of each squared polynomial.
+        n_squares: number of squares.
+        bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+            `autoregressive_flow`.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: log_prob one pass of every network and O(n_squares degree^2) a coordinate; sample in order, with the root solver
+    at every coordinate.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Jaini, Selby & Yu 2019.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.sos_flow(dim=2, key=0)
+        >>> print(flow.log_prob([[0.0, 0.0]]).shape)
+        (1,)
+    """
+    return autoregressive_flow(
+        dim, key=key, transformer=SumOfSquares(degree, n_squares=n_squares, bound=bound), context_dim=context_dim, n_layers=n_layers,
+        width=width, depth=depth, activation=activation, residual=residual, order=order, method=method, base=base,
+        whiten=whiten,
+    )  # fmt: skip

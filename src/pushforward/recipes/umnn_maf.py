@@ -1,0 +1,63 @@
+"""The unconstrained monotone autoregressive flow."""
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bijections import MonotoneIntegral
+from pushforward.distribution import AbstractDistribution
+from pushforward.flow import Flow
+from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
+
+
+def umnn_maf(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 5,
+    width: int = 64,
+    depth: int = 2,
+    n_embedded: int = 8,
+    n_points: int = 32,
+    bound: float = 4.0,
+    activation: str = "relu",
+    residual: bool = False,
+    order: Order = "reverse",
+    method: str | None = None,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Unconstrained monotone flow: z_i is the integral up to x_i of a positive network, set by the coordinates before.
+
+    The positive network is one for all coordinates of a layer; the masked network emits what tells them apart.
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int.
+        n_embedded: numbers that the masked network emits for the positive one, beside the constant.
+        n_points: of the quadrature rule.
+        bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+            `autoregressive_flow`.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: log_prob one pass of every masked network and n_points of the positive one a coordinate; sample in order, with the
+    root solver at every coordinate.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Wehenkel & Louppe 2019.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.umnn_maf(dim=2, key=0)
+        >>> print(flow.log_prob([[0.0, 0.0]]).shape)
+        (1,)
+    """
+    return autoregressive_flow(
+        dim, key=key, transformer=MonotoneIntegral(n_embedded, n_points=n_points, bound=bound), context_dim=context_dim, n_layers=n_layers,
+        width=width, depth=depth, activation=activation, residual=residual, order=order, method=method, base=base,
+        whiten=whiten,
+    )  # fmt: skip
