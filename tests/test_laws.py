@@ -1,4 +1,5 @@
-"""Scalar maps: how exactly they are inverted, far out, at knots and with wild leaves; and that no fit beats the truth."""
+"""Scalar maps: how exactly they are inverted, far out, at knots and with wild leaves; and that no fit beats the
+truth."""
 
 import equinox as eqx
 import jax

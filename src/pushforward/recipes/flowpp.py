@@ -40,14 +40,14 @@ def flowpp(
     Returns:
         A flow of shape (dim,).
 
-    Cost: one pass of every conditioner in both directions; log_prob O(n_components) a coordinate, sample that for each step of
-    the root solver.
+    Cost: one pass of every conditioner in both directions; log_prob O(n_components) a coordinate, sample that for each
+    step of the root solver.
 
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Ho, Chen, Srinivas, Duan & Abbeel 2019, section 3.2. Deviation: residual networks in place of attention over
-    pixels.
+    Reference: Ho, Chen, Srinivas, Duan & Abbeel 2019, section 3.2. Deviation: residual networks in place of attention
+    over pixels.
 
     Example:
         >>> import pushforward as pf
@@ -56,7 +56,7 @@ def flowpp(
         (1,)
     """
     return coupling_flow(
-        dim, key=key, transformer=Chain([Affine(), MixtureLogistic(n_components)]), context_dim=context_dim, n_layers=n_layers,
-        width=width, depth=depth, activation=activation, residual=residual, dropout=dropout, mixing=mixing, base=base,
-        whiten=whiten,
+        dim, key=key, transformer=Chain([Affine(), MixtureLogistic(n_components)]),
+        context_dim=context_dim, n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual,
+        dropout=dropout, mixing=mixing, base=base, whiten=whiten,
     )  # fmt: skip

@@ -26,7 +26,8 @@ def naf(
     mixing: str = "permutation",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Neural flow with coupling layers: each half is mapped by small networks of positive weights, set by the other half.
+    """Neural flow with coupling layers: each half is mapped by small networks of positive weights, set by the other
+    half.
 
         z^A = logit(w sigmoid(a x^A + b)), w, a, b = theta(x^B, context),   z^B = x^B,   in every layer
 
@@ -43,8 +44,8 @@ def naf(
     Returns:
         A flow of shape (dim,).
 
-    Cost: one pass of every conditioner in both directions; log_prob O(n_units) a coordinate (its square where dense), sample
-    that for each step of the root solver.
+    Cost: one pass of every conditioner in both directions; log_prob O(n_units) a coordinate (its square where dense),
+    sample that for each step of the root solver.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -96,8 +97,8 @@ def naf_ar(
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of every network and O(n_units) a coordinate (its square where dense); sample in order, with the
-    root solver at every coordinate.
+    Cost: log_prob one pass of every network and O(n_units) a coordinate (its square where dense); sample in order, with
+    the root solver at every coordinate.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -42,8 +42,8 @@ def sos_flow(
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of every network and O(n_squares degree^2) a coordinate; sample in order, with the root solver
-    at every coordinate.
+    Cost: log_prob one pass of every network and O(n_squares degree^2) a coordinate; sample in order, with the root
+    solver at every coordinate.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -57,7 +57,7 @@ def sos_flow(
         (1,)
     """
     return autoregressive_flow(
-        dim, key=key, transformer=SumOfSquares(degree, n_squares=n_squares, bound=bound), context_dim=context_dim, n_layers=n_layers,
-        width=width, depth=depth, activation=activation, residual=residual, order=order, method=method, base=base,
-        whiten=whiten,
+        dim, key=key, transformer=SumOfSquares(degree, n_squares=n_squares, bound=bound),
+        context_dim=context_dim, n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual,
+        order=order, method=method, base=base, whiten=whiten,
     )  # fmt: skip

@@ -16,8 +16,8 @@ from pushforward.numerics import zeros
 class Bernstein(AbstractByRoot):
     """Bernstein polynomial on [-B, B] with increasing coefficients: z = sum_k alpha_k b_(k, M)(t), t = (x + B) / 2B.
 
-    b_(k, M)(t) = binomial(M, k) t^k (1 - t)^(M - k). The increments of alpha are softmax shares of 2B with a floor, from
-    -B to B, so the slope, M sum_k share_k b_(k, M - 1)(t), is positive everywhere; all sums are of positive terms.
+    b_(k, M)(t) = binomial(M, k) t^k (1 - t)^(M - k). The increments of alpha are softmax shares of 2B with a floor,
+    from -B to B, so the slope, M sum_k share_k b_(k, M - 1)(t), is positive everywhere; all sums are of positive terms.
     Outside the box the map goes on with the slope at its edge. Zero leaves are the identity.
 
     Args:

@@ -16,11 +16,10 @@ _LEAST, _MOST = 0.01, 2.0  # slopes at the edges of the box, in units of the out
 class CubicSpline(AbstractByRoot):
     """Monotone cubic spline x -> z on [-B, B], outside linear with the slope at the edge of the box.
 
-    K bins with learned widths and heights; with secants s the slope at an inner knot is Steffen's,
-    2 min(s_left, s_right, p / 2) with p = (s_left w_right + s_right w_left) / (w_left + w_right), those at both edges are
-    learned between 0.01 and 2 secants. Slopes of up to twice a secant leave the slope inside a bin above zero. In a bin,
-    with u = (x - left) / width: z = bottom + w u (d0 + u (3 s - 2 d0 - d1 + u (d0 + d1 - 2 s))). Zero leaves are the
-    identity.
+    K bins with learned widths and heights; with secants s the slope at an inner knot is Steffen's, 2 min(s_left,
+    s_right, p / 2) with p = (s_left w_right + s_right w_left) / (w_left + w_right), those at both edges are learned
+    between 0.01 and 2 secants. Slopes of up to twice a secant leave the slope inside a bin above zero. In a bin, with u
+    = (x - left) / width: z = bottom + w u (d0 + u (3 s - 2 d0 - d1 + u (d0 + d1 - 2 s))). Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.

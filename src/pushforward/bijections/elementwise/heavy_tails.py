@@ -16,8 +16,8 @@ _START = -2.2  # an index near 0.12: about the tails of a Student-t of eight deg
 class HeavyTails(AbstractBijection):
     """Extreme-value tails: x = shift + scale * s ((2 Phi(-|z|))^(-l) - 1) / l, s = sign(z), l = l_+ or l_- by the sign.
 
-    Over a normal base P(|x| > t) falls like t^(-1/l), the tail of a Student-t with 1/l degrees of freedom. The indices l
-    lie in (0.02, 1.02), by sigmoids: with l = 1 the mean does not exist. The scale is exp(10 tanh(log_scale / 10)).
+    Over a normal base P(|x| > t) falls like t^(-1/l), the tail of a Student-t with 1/l degrees of freedom. The indices
+    l lie in (0.02, 1.02), by sigmoids: with l = 1 the mean does not exist. The scale is exp(10 tanh(log_scale / 10)).
 
     Leaves (unconstrained): `upper` (), `lower` (), `shift` (), `log_scale` ().
 

@@ -1,4 +1,5 @@
-"""Linear-rational splines: each bin two pieces of a linear function over another, so both directions are one formula."""
+"""Linear-rational splines: each bin two pieces of a linear function over another, so both directions are one
+formula."""
 
 from typing import ClassVar
 
@@ -19,8 +20,8 @@ class LinearRationalSpline(AbstractBijection):
 
     A bin has an inner knot at the share l of its width. With weights w0 = 1 and w1 = sqrt(d0 / d1) of its ends, where
     d0, d1 are the slopes there, s = height / width, wm = (l w0 d0 + (1 - l) w1 d1) / s and ym the weighted mean of the
-    ends' heights, the left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror image.
-    The slope is continuous; it is 1 at both edges of the box. Zero leaves are the identity.
+    ends' heights, the left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror
+    image. The slope is continuous; it is 1 at both edges of the box. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.

@@ -18,10 +18,10 @@ _FLOOR = 1e-3
 class MonotoneIntegral(AbstractByRoot):
     """Unconstrained monotone map: z = shift + int_0^x g(t; e) dt, g = 0.001 + softplus(network(t, e)), linear outside.
 
-    The network, two hidden layers of tanh, is one for all coordinates; a conditioner emits the embedding e and the shift.
-    Outside [-B, B] g keeps the value at the edge. The integral is Gauss and Legendre's rule over [0, x] with `n_points`;
-    log dz/dx = log g(x), exact for the integral, so for the rule up to its error: with weights of the size that training
-    leaves, below 1e-6 of z with 32 points. Zero leaves and a fresh network are the identity.
+    The network, two hidden layers of tanh, is one for all coordinates; a conditioner emits the embedding e and the
+    shift. Outside [-B, B] g keeps the value at the edge. The integral is Gauss and Legendre's rule over [0, x] with
+    `n_points`; log dz/dx = log g(x), exact for the integral, so for the rule up to its error: with weights of the size
+    that training leaves, below 1e-6 of z with 32 points. Zero leaves and a fresh network are the identity.
 
     Args:
         n_embedded: length of the embedding e.

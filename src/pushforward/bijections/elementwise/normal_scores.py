@@ -12,8 +12,8 @@ from pushforward.numerics import log_normal_cdf, log_normal_hazard, log_normal_q
 class NormalToLogistic(AbstractBijection):
     """x = logit(Phi(z)): a standard normal becomes a standard logistic. No leaves.
 
-    Before a mixture's distribution function with its logit, `Chain([NormalToLogistic(), MixtureNormal()])`, it makes the
-    Gaussian-mixture map with the Gaussian quantile: over a normal base each conditional is exactly the mixture.
+    Before a mixture's distribution function with its logit, `Chain([NormalToLogistic(), MixtureNormal()])`, it makes
+    the Gaussian-mixture map with the Gaussian quantile: over a normal base each conditional is exactly the mixture.
 
     Cost: O(1) in both directions; the inverse takes six Newton steps for the quantile of a normal in logarithms.
 

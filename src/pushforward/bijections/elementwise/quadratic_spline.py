@@ -15,9 +15,9 @@ from pushforward.numerics import inverse_softplus, zeros
 class QuadraticSpline(AbstractBijection):
     """Piecewise quadratic map on [-B, B], the identity outside; its slope is linear in each bin and continuous.
 
-    In a bin of width w with slopes v0, v1 at its ends and u = (z - left) / w: x = bottom + w (v0 u + (v1 - v0) u^2 / 2).
-    The slope is 1 at both edges of the box; those at the inner knots are softplus of the leaves, scaled together so that
-    the box is mapped onto itself. Zero leaves are the identity.
+    In a bin of width w with slopes v0, v1 at its ends and u = (z - left) / w: x = bottom + w (v0 u + (v1 - v0) u^2 /
+    2). The slope is 1 at both edges of the box; those at the inner knots are softplus of the leaves, scaled together so
+    that the box is mapped onto itself. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
@@ -27,8 +27,8 @@ class QuadraticSpline(AbstractBijection):
 
     Leaves (unconstrained): `widths` (K,), `slopes` (K - 1,).
 
-    Cost: O(K) per coordinate in both directions; the inverse is the root of a quadratic, whose discriminant is a mean of
-    v0^2 and v1^2.
+    Cost: O(K) per coordinate in both directions; the inverse is the root of a quadratic, whose discriminant is a mean
+    of v0^2 and v1^2.
 
     Raises:
         ValueError: if an argument is out of range.

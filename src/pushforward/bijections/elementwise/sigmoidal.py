@@ -14,10 +14,10 @@ _LOG_GAIN_BOUND = 7.0
 class Sigmoidal(AbstractByRoot):
     """Deep (dense) sigmoidal flow: z = logit(W_L sigmoid(a_L * (U_L h) + b_L)), h the same of the layer before.
 
-    With `depth` 1 it is DSF, z = logit(sum_k w_k sigmoid(a_k x + b_k)); with more layers DDSF, whose layers between have
-    K values each. Rows of W and U are softmax shares, gains a = exp(7 tanh(log_gain / 7)) are positive. Everything is
-    computed in logarithms, log sigmoid and log(1 - sigmoid) side by side, so that no tail is rounded away; log dz/dx is
-    carried along layer by layer. Far out z is linear in x.
+    With `depth` 1 it is DSF, z = logit(sum_k w_k sigmoid(a_k x + b_k)); with more layers DDSF, whose layers between
+    have K values each. Rows of W and U are softmax shares, gains a = exp(7 tanh(log_gain / 7)) are positive. Everything
+    is computed in logarithms, log sigmoid and log(1 - sigmoid) side by side, so that no tail is rounded away; log dz/dx
+    is carried along layer by layer. Far out z is linear in x.
 
     Args:
         n_units: K.
@@ -26,7 +26,8 @@ class Sigmoidal(AbstractByRoot):
     Leaves (unconstrained), of each layer: `log_gains` (K,), `offsets` (K,), `shares` (K, K), (1, K) in the last, and
     `mixes` (K, K) in all but the first. Offsets start spread over (-1.5, 1.5): equal units would stay equal.
 
-    Cost: inverse (density) O(K) with one layer, else O(L K^2); forward (sampling) that for each step of the root solver.
+    Cost: inverse (density) O(K) with one layer, else O(L K^2); forward (sampling) that for each step of the root
+    solver.
 
     Raises:
         ValueError: if a size is not positive.

@@ -16,8 +16,8 @@ _LARGEST = 8 * math.sqrt(3) / 9  # beyond this k the slope 1 - 2 k u / (1 + u^2)
 class NonlinearSquared(AbstractByRoot):
     """Affine map with a bump: z = shift + b (x + (k / d) / (1 + u^2)), u = d x + offset, |k| < 0.95 * 8 sqrt(3) / 9.
 
-    b = exp(4 tanh(log_scale / 4)), d = exp(4 tanh(log_width / 4)), k by tanh: the slope stays above 0.05 b. A conditional
-    of one such layer can have two modes. Zero leaves are the identity.
+    b = exp(4 tanh(log_scale / 4)), d = exp(4 tanh(log_width / 4)), k by tanh: the slope stays above 0.05 b. A
+    conditional of one such layer can have two modes. Zero leaves are the identity.
 
     Leaves (unconstrained): `shift`, `log_scale`, `bump`, `log_width`, `offset`, all ().
 

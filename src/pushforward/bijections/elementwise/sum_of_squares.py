@@ -12,12 +12,13 @@ from pushforward.numerics import zeros
 
 
 class SumOfSquares(AbstractByRoot):
-    """Integral of a sum of squared polynomials: z = shift + int_0^x (m + sum_s p_s(t / B)^2) dt, linear outside [-B, B].
+    """Integral of a sum of squared polynomials: z = shift + int_0^x (m + sum_s p_s(t / B)^2) dt, linear outside [-B,
+    B].
 
     p_s has `degree` + 1 coefficients, so z is a polynomial of degree 2 degree + 1 in the box; outside it goes on with
     the slope it has at the edge. Two squares suffice for every polynomial that is nowhere negative. The floor m is
-    `min_slope`. Starts close to the identity: one square is constant, the next ones have small slopes, for equal squares
-    would stay equal.
+    `min_slope`. Starts close to the identity: one square is constant, the next ones have small slopes, for equal
+    squares would stay equal.
 
     Args:
         degree: of each p_s.
