@@ -34,6 +34,11 @@ def at_bin(value: Array, edges: Rows, *columns: Rows) -> tuple[Array, ...]:
     return tuple(picked)
 
 
+def within(value: Array, low: float, high: float) -> Array:
+    """`value` held between two ends; at an end itself the derivative is 1, where that of `jnp.clip` is 1/2."""
+    return jnp.where(value < low, low, jnp.where(value > high, high, value))
+
+
 def total(rows: Rows) -> Array:
     """The sum of a list of arrays, unrolled."""
     return functools.reduce(jnp.add, rows)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, sizes_of
+from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, sizes_of, within
 from pushforward.numerics import inverse_softplus, zeros
 
 _MIN_PLACE = 0.025  # how near a bin's inner knot may come to its ends
@@ -80,9 +80,9 @@ class LinearRationalSpline(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inside = jnp.clip(z, -self.bound, self.bound)
+        inside = within(z, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=False)
-        u = jnp.clip((inside - left) / width, 0.0, 1.0)
+        u = within((inside - left) / width, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
         is_left = u <= place
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
@@ -94,22 +94,22 @@ class LinearRationalSpline(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inside = jnp.clip(x, -self.bound, self.bound)
+        inside = within(x, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=True)
-        y = jnp.clip((inside - bottom) / height, 0.0, 1.0)
+        y = within((inside - bottom) / height, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
         is_left = y <= knot
         # each quotient of positive sums, the right one from the upper end: 1 - u
         low = place * y / jnp.where(is_left, y + wm * (knot - y), 1.0)
         high = (1 - place) * w1 * (1 - y) / jnp.where(is_left, 1.0, w1 * (1 - y) + wm * (y - knot))
-        u = jnp.clip(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
+        u = within(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
         slope = jnp.where(is_left, wm * place * knot, wm * w1 * (1 - place) * (1 - knot)) / below**2
         return self._within(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = jnp.abs(value) < self.bound
-        image = jnp.clip(image, -self.bound, self.bound)
+        image = within(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise.bins import at_bin, check_bins, edges_of, sizes_of
+from pushforward.bijections.elementwise.bins import at_bin, check_bins, edges_of, sizes_of, within
 from pushforward.numerics import zeros
 
 
@@ -67,8 +67,8 @@ class LinearSpline(AbstractBijection):
     def _mapped(self, value: Array, from_logits: Array, to_logits: Array) -> tuple[Array, Array]:
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (from_logits, to_logits))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
-        inside = jnp.clip(value, -self.bound, self.bound)
+        inside = within(value, -self.bound, self.bound)
         left, width, bottom, height = at_bin(inside, lefts, lefts[:-1], widths, bottoms[:-1], heights)
-        image = jnp.clip(bottom + height * ((inside - left) / width), -self.bound, self.bound)
+        image = within(bottom + height * ((inside - left) / width), -self.bound, self.bound)
         is_inside = jnp.abs(value) < self.bound
         return jnp.where(is_inside, image, value), jnp.where(is_inside, jnp.log(height) - jnp.log(width), 0.0)

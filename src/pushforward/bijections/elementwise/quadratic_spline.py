@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, sizes_of, total
+from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, sizes_of, total, within
 from pushforward.numerics import inverse_softplus, zeros
 
 
@@ -77,9 +77,9 @@ class QuadraticSpline(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
-        inside = jnp.clip(z, -self.bound, self.bound)
+        inside = within(z, -self.bound, self.bound)
         left, width, v0, v1, bottom = at_bin(inside, lefts, lefts[:-1], widths, starts, ends, bottoms[:-1])
-        u = jnp.clip((inside - left) / width, 0.0, 1.0)
+        u = within((inside - left) / width, 0.0, 1.0)
         x = bottom + width * u * (v0 + (v1 - v0) * u / 2)
         return self._within(z, x, jnp.log(v0 * (1 - u) + v1 * u))
 
@@ -87,14 +87,14 @@ class QuadraticSpline(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
-        inside = jnp.clip(x, -self.bound, self.bound)
+        inside = within(x, -self.bound, self.bound)
         left, width, v0, v1, bottom = at_bin(inside, bottoms, lefts[:-1], widths, starts, ends, bottoms[:-1])
-        share = jnp.clip((inside - bottom) / (width * (v0 + v1) / 2), 0.0, 1.0)
+        share = within((inside - bottom) / (width * (v0 + v1) / 2), 0.0, 1.0)
         root = jnp.sqrt(v0**2 * (1 - share) + v1**2 * share)  # the slope at the point
         z = left + width * share * (v0 + v1) / (v0 + root)
         return self._within(x, z, -jnp.log(root))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = jnp.abs(value) < self.bound
-        image = jnp.clip(image, -self.bound, self.bound)
+        image = within(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
