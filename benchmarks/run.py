@@ -1,4 +1,4 @@
-"""All benchmarks by one command: `python benchmarks/run.py [--only speed|fit|compile|growth] [--quick]`.
+"""All benchmarks by one command: `python benchmarks/run.py [--only speed|laws|fit|compile|growth] [--quick]`.
 
 Makes the environments if they are not there, measures, and writes `benchmarks/results/<name>.json` and `.md`. With
 `--quick` everything runs once and briefly, into `benchmarks/results/quick/`: a check that it works, not a measurement.
@@ -17,9 +17,9 @@ import growth
 import speed
 import tables
 from driver import WORKERS, library, say, write_json
-from workloads import FIT_BAR, QUICK, RECIPES
+from workloads import FIT_BAR, LAWS, QUICK, RECIPES
 
-PARTS = ("speed", "fit", "compile", "growth")
+PARTS = ("speed", "laws", "fit", "compile", "growth")
 RESULTS = environments.HERE / "results"
 QUIET_LOAD = 0.25  # of one core, averaged over a minute: above it, the figures are not to be trusted
 
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="run just this part")
     parser.add_argument("--quick", action="store_true", help="once and briefly: does it work?")
     parser.add_argument("--peers", help="comma-separated libraries beside ours (default: all)")
-    parser.add_argument("--rounds", type=int, help="rounds of speed, growth and compile (default 9, 9, 3; quick 1)")
+    parser.add_argument("--rounds", type=int, help="rounds (default 9, of compile 3; quick 1)")
     options = parser.parse_args()
     parts = options.only or list(PARTS)
 
@@ -76,6 +76,12 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
         else:
             result = speed.run(workers, failed, options.rounds or 9)
         return "Speed", result, tables.speed
+    if part == "laws":
+        if quick:
+            result = speed.run(workers, failed, options.rounds or 1, visit=0.02, workloads=LAWS)
+        else:
+            result = speed.run(workers, failed, options.rounds or 9, workloads=LAWS)
+        return "Laws without a formula for their inverse", result, tables.speed
     if part == "growth":
         if quick:
             result = growth.run(workers, failed, options.rounds or 1, visit=0.02, dims=growth.DIMS[:3])

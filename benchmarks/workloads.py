@@ -119,6 +119,22 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
 )
 
+# Autoregressive (and one coupled) flows of the laws that have no formula for their inverse, beside the peers that have
+# them too; small, for some of these peers take seconds for a batch of samples.
+_OF_LAWS = {SAMPLE: (5.0, 20.0), LOG_PROB: (1.5, 3.0)}
+LAWS: tuple[Workload, ...] = tuple(
+    Workload(
+        f"{family}-6",
+        family,
+        dim=6,
+        batch=128,
+        width=64,
+        operations=(LOG_PROB, TRAINING_STEP, SAMPLE),
+        bars=_OF_LAWS,
+    )
+    for family in ("naf", "naf_ar", "umnn_maf", "sos_flow", "bernstein_flow")
+)
+
 
 def _quick() -> tuple[Workload, ...]:
     """One workload of every family, the smallest, cut down where even that is large."""
@@ -139,5 +155,6 @@ QUICK: tuple[Workload, ...] = _quick()
 RECIPES: tuple[str, ...] = (
     *("elementwise_flow", "nice", "real_nvp", "nsf", "coupling_flow"),
     *("made", "made_mog", "maf", "maf_mog", "iaf", "nsf_ar", "bnaf", "transformer_flow", "autoregressive_flow"),
+    *("flowpp", "naf", "naf_ar", "umnn_maf", "sos_flow", "bernstein_flow"),
 )
 RECIPE_DIMS: tuple[int, ...] = (2, 43)

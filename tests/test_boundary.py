@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery import randomised
-from zoo import _conditional
+from zoo import conditional
 
 import pushforward as pf
 from pushforward.bijections import Affine, Elementwise, Exp
@@ -255,7 +255,7 @@ def test_the_type_of_numbers_follows_the_flow():
 
 
 def test_a_wrapped_context_reaches_the_boundary():
-    flow = pf.Flow(pf.bases.Normal((3,)), _conditional(Elementwise(Affine(), (3,))))
+    flow = pf.Flow(pf.bases.Normal((3,)), conditional(Elementwise(Affine(), (3,))))
     trained, rest = eqx.partition(flow, pf.trainable(flow))
     flow = eqx.combine(randomised(trained, 0.5), rest)
     scores = flow.log_prob(np.zeros((1, 3)), C[:4, :2])

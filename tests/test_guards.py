@@ -85,7 +85,7 @@ def public_names():
 def test_every_bijection_has_a_row():
     with_rows = set().union(*(classes_within(row.build()) for row in ROWS))
     missing = [name for name, kind in concrete(AbstractBijection).items() if kind not in with_rows]
-    assert not missing, f"no row in tests/zoo.py for {missing}"
+    assert not missing, f"no row in tests/zoo for {missing}"
 
 
 def test_every_base_has_a_row():

@@ -18,12 +18,14 @@ class Tolerance:
         ceiling: greatest absolute error of a float64 round trip at ordinary points.
         log_det_ceiling: greatest absolute error of a float64 log-determinant there, against autodiff.
         reason: why these numbers.
+        rule: what a quadrature rule leaves between a log-determinant and the derivative of the map, absolute.
     """
 
     factor: float
     ceiling: float
     log_det_ceiling: float
     reason: str
+    rule: float = 0.0
 
 
 TOLERANCES = {
@@ -31,6 +33,7 @@ TOLERANCES = {
     "elementary": Tolerance(20, 1e-12, 1e-12, "a few elementary functions, each within some ulp"),
     "linear": Tolerance(50, 1e-10, 1e-10, "D products summed, then the scales of a few layers"),
     "root": Tolerance(50, 1e-8, 1e-8, "a root found to the last place of x, where rounding of the map lets it"),
+    "integral": Tolerance(50, 1e-8, 1e-8, "a root, of a map that is a quadrature rule", rule=1e-9),
     "spline": Tolerance(50, 1e-9, 1e-8, "bins down to 1e-3 of the box: a secant is known to 1e3 eps"),
 }
 

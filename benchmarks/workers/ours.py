@@ -31,6 +31,14 @@ PARAMETERS = {
     "iaf": lambda n_bins: 2,
     "nsf_ar": lambda n_bins: 3 * n_bins - 1,
 }
+# Sizes of the laws, as their peers have them.
+LAWS = {
+    "naf": {"n_units": 8},
+    "naf_ar": {"n_units": 8},
+    "umnn_maf": {"n_embedded": 8},
+    "sos_flow": {"degree": 4, "n_squares": 3},
+    "bernstein_flow": {"degree": 16},
+}
 AUTOREGRESSIVE = ("maf", "iaf", "nsf_ar")
 
 
@@ -53,8 +61,9 @@ def build(workload: dict) -> dict[str, Operation]:
         "sample": lambda: flow.sample(batch, key=0).block_until_ready(),
         "sample_in_jit": lambda: draw(trained, key).block_until_ready(),
         "sample_gradient": lambda: jax.block_until_ready(through(trained, key))[0],
-        "products": _products(workload),
     }
+    if workload["family"] in PARAMETERS:
+        operations["products"] = _products(workload)
     if workload["family"] == "iaf":
         _, trained, static = _parts(_recipe(workload, method="sequential"), _moved_by(workload))
         operations["d_pass_step"] = _step(trained, static, x)
@@ -63,9 +72,10 @@ def build(workload: dict) -> dict[str, Operation]:
 
 def _recipe(workload: dict, **options: str) -> pf.Flow:
     """The recipe of the family's name, at the sizes of the workload."""
-    sizes = {name: workload[name] for name in ("dim", "n_layers", "width", "depth")}
+    sizes: dict[str, int] = {name: workload[name] for name in ("dim", "n_layers", "width", "depth")}
     if workload["family"] in ("nsf", "nsf_ar"):
         sizes["n_bins"] = workload["n_bins"]
+    sizes |= LAWS.get(workload["family"], {})
     return getattr(pf, workload["family"])(key=0, **sizes, **options)
 
 

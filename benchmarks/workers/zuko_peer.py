@@ -6,6 +6,10 @@ real_nvp: `RealNVP`. maf: `MAF`, nsf_ar: `NSF`, both in ascending and descending
 the inverse of that `MAF`'s transformation (`LazyInverse`) over the same base. Conditioners: plain ReLU networks,
 hidden_features=(width,) * depth.
 
+naf_ar: `NAF`, its monotone networks with two hidden layers of 8 (ours have 8 sigmoids). umnn_maf: `UNAF`, the integrand
+with two hidden layers of 24 and a signal of 8, as ours. sos_flow: `SOSPF` of degree 4 with 3 polynomials;
+bernstein_flow: `BPF` of degree 16. All four find inverses by bisection on [-10, 10] (`BPF`: [-5, 5]) to 1e-6.
+
 fit: the settings of its tutorial on training from data: `NSF(2, transforms=3, hidden_features=(64, 64))`, Adam 1e-3,
 batches of 64, shuffled each epoch (by one permutation: faster than its DataLoader). The tutorial trains for a fixed
 number of epochs; here until the time given is over.
@@ -32,6 +36,10 @@ def build(workload: dict) -> dict[str, Operation]:
         "real_nvp": lambda: zuko.flows.RealNVP(dim, **sizes),
         "maf": lambda: zuko.flows.MAF(dim, **sizes),
         "nsf_ar": lambda: zuko.flows.NSF(dim, bins=bins, **sizes),
+        "naf_ar": lambda: zuko.flows.NAF(dim, network={"hidden_features": (8, 8)}, **sizes),
+        "umnn_maf": lambda: zuko.flows.UNAF(dim, signal=8, network={"hidden_features": (24, 24)}, **sizes),
+        "sos_flow": lambda: zuko.flows.SOSPF(dim, degree=4, polynomials=3, **sizes),
+        "bernstein_flow": lambda: zuko.flows.BPF(dim, degree=16, **sizes),
         "iaf": lambda: _inverse(zuko.flows.MAF(dim, **sizes)),
     }
     flow = builders[workload["family"]]()

@@ -41,10 +41,12 @@ def round_trip_bound(case: Case, start: Any, there: Side, back: Side) -> np.ndar
 
 
 def log_det_bound(case: Case, start: Any, there: Side) -> np.ndarray:
-    """C eps times the size of the sum, the conditioning of the Jacobian, and the log-determinant's own slope."""
+    """C eps times the size of the sum, the conditioning of the Jacobian, and the log-determinant's own slope; and what
+    a quadrature rule leaves."""
     condition = condition_of(there.jacobian)
     slope = np.abs(flat(there.log_det_gradient)).sum(1) * (1 + sizes(start))
-    return case.tolerance.factor * case.eps * (case.size + condition + slope + np.abs(there.log_det))
+    rounding = case.tolerance.factor * case.eps * (case.size + condition + slope + np.abs(there.log_det))
+    return rounding + case.size * case.tolerance.rule
 
 
 def within(error: np.ndarray, bound: np.ndarray, what: str) -> list[str]:

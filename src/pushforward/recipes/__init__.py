@@ -1,19 +1,24 @@
 """Recipes: named flows, each a function of about ten lines over the parts."""
 
 from pushforward.recipes.autoregressive_flow import autoregressive_flow
+from pushforward.recipes.bernstein_flow import bernstein_flow
 from pushforward.recipes.bnaf import bnaf
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.elementwise_flow import elementwise_flow
+from pushforward.recipes.flowpp import flowpp
 from pushforward.recipes.linear_flow import linear_flow
 from pushforward.recipes.maf import iaf, made, made_mog, maf, maf_mog
+from pushforward.recipes.naf import naf, naf_ar
 from pushforward.recipes.nsf import nsf
 from pushforward.recipes.nsf_ar import nsf_ar
 from pushforward.recipes.real_nvp import nice, real_nvp
+from pushforward.recipes.sos_flow import sos_flow
 from pushforward.recipes.transformer_flow import transformer_flow
+from pushforward.recipes.umnn_maf import umnn_maf
 
 _ALL = (
-    autoregressive_flow, bnaf, coupling_flow, elementwise_flow, iaf, linear_flow, made, made_mog, maf, maf_mog, nice,
-    nsf, nsf_ar, real_nvp, transformer_flow,
+    autoregressive_flow, bernstein_flow, bnaf, coupling_flow, elementwise_flow, flowpp, iaf, linear_flow, made,
+    made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, real_nvp, sos_flow, transformer_flow, umnn_maf,
 )  # fmt: skip
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 

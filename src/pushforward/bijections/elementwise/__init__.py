@@ -24,26 +24,28 @@ from pushforward.bijections.elementwise.sinh_arcsinh import SinhArcsinh
 from pushforward.bijections.elementwise.squared import NonlinearSquared
 from pushforward.bijections.elementwise.sum_of_squares import SumOfSquares
 from pushforward.bijections.elementwise.supports import Exp, Sigmoid, Softplus, Tanh
+from pushforward.compose import Chain
 
 TRANSFORMERS: dict[str, Callable[[], AbstractBijection]] = {
     "additive": Translation,
+    "affine": Affine,
     "bernstein": Bernstein,
     "cubic": CubicSpline,
     "dense_sigmoidal": lambda: Sigmoidal(depth=2),
     "heavy_tails": HeavyTails,
+    "leaky_relu": LeakyReLU,
     "linear": LinearSpline,
     "linear_rational": LinearRationalSpline,
-    "monotone_integral": MonotoneIntegral,
-    "quadratic": QuadraticSpline,
-    "sigmoidal": Sigmoidal,
-    "squared": NonlinearSquared,
-    "sum_of_squares": SumOfSquares,
-    "affine": Affine,
-    "leaky_relu": LeakyReLU,
+    "mixture_gaussian": lambda: Chain([NormalToLogistic(), MixtureNormal()]),
     "mixture_logistic": MixtureLogistic,
     "mixture_normal": MixtureNormal,
+    "monotone_integral": MonotoneIntegral,
+    "quadratic": QuadraticSpline,
     "rational_quadratic": RationalQuadraticSpline,
+    "sigmoidal": Sigmoidal,
     "sinh_arcsinh": SinhArcsinh,
+    "squared": NonlinearSquared,
+    "sum_of_squares": SumOfSquares,
 }
 
 

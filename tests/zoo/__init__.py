@@ -1,0 +1,41 @@
+"""The registry of every bijection, base and recipe, one row each: what the battery runs over.
+
+A new scalar bijection needs one entry in `scalars.SCALARS`; a new recipe one in `recipes.RECIPES`. A guard fails where
+a concrete class of the library has no row.
+
+rows         what is known of one bijection
+builders     small layers for rows
+scalars, layers, autoregressive, linear, recipes
+             the rows
+bases        base distributions
+"""
+
+from zoo.autoregressive import autoregressive_rows
+from zoo.bases import BASES
+from zoo.builders import conditional
+from zoo.layers import layer_rows
+from zoo.linear import linear_rows
+from zoo.recipes import RECIPES, recipe_rows
+from zoo.rows import CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
+from zoo.scalars import SCALARS, scalar_rows
+
+ROWS: list[Row] = [
+    *scalar_rows(), *layer_rows(), *autoregressive_rows(), *linear_rows(), *recipe_rows(quick=True)
+]  # fmt: skip
+SLOW_ROWS: list[Row] = recipe_rows(quick=False)
+
+__all__ = [
+    "BASES",
+    "CIRCLE",
+    "CONTEXT_DIM",
+    "LINE",
+    "OPEN",
+    "POSITIVE",
+    "RECIPES",
+    "ROWS",
+    "SCALARS",
+    "SLOW_ROWS",
+    "UNIT",
+    "Row",
+    "conditional",
+]

@@ -1,0 +1,63 @@
+"""Autoregressive layers: orders, contexts, methods and laws."""
+
+import jax
+
+from pushforward.bijections import BlockAutoregressive, Inverse, RationalQuadraticSpline
+from zoo.builders import attention, autoregressive, in_order
+from zoo.rows import CONTEXT_DIM, Row
+from zoo.scalars import BOX
+
+
+def autoregressive_rows() -> list[Row]:
+    """Orders, contexts, methods and laws; the grid of sizes is in test_autoregressive.py."""
+    spline = RationalQuadraticSpline(4)
+    mixed, natural = (1, 2, 0), (0, 1, 2, 3)
+    return [
+        Row(
+            "MaskedAutoregressive", lambda: autoregressive("affine", mixed, depth=2), "linear",
+            depends=in_order(mixed), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive with context", lambda: autoregressive(spline, natural, CONTEXT_DIM), "spline",
+            places=BOX, depends=in_order(natural), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive sequential", lambda: autoregressive("affine", mixed, method="sequential"), "linear",
+            depends=in_order(mixed), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive jacobi", lambda: autoregressive("affine", mixed, CONTEXT_DIM, method="jacobi"),
+            "linear", depends=in_order(mixed), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive residual", lambda: autoregressive("affine", natural, residual=True), "linear",
+            depends=in_order(natural), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive D=1 context", lambda: autoregressive("affine", (0,), CONTEXT_DIM), "linear",
+            is_identity=True, dead="one coordinate sees no other",
+        ),
+        Row(
+            "Inverse[MaskedAutoregressive]",
+            lambda: Inverse(autoregressive(spline, natural, CONTEXT_DIM, residual=True)), "spline", places=BOX,
+            depends=in_order(natural), is_identity=True,
+        ),
+        Row(
+            "MaskedAutoregressive attention", lambda: attention("affine", 4, CONTEXT_DIM), "linear",
+            depends=in_order(natural), is_identity=True, largest_gradient=1e3,
+        ),
+        Row(
+            "MaskedAutoregressive attention tokens", lambda: attention("affine", 3, token_size=2), "linear",
+            depends=in_order((0, 1, 2), 2), is_identity=True, largest_gradient=1e3,
+        ),
+        Row(
+            "BlockAutoregressive",
+            lambda: BlockAutoregressive(3, n_units=3, depth=2, order=mixed, key=jax.random.key(2)), "root",
+            depends=in_order(mixed), largest=1e3,
+        ),
+        Row(
+            "BlockAutoregressive with context",
+            lambda: BlockAutoregressive(2, n_units=3, depth=1, context_dim=CONTEXT_DIM, key=jax.random.key(2)), "root",
+            depends=in_order((0, 1)), largest=1e3,
+        ),
+    ]  # fmt: skip

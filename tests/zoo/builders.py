@@ -1,0 +1,66 @@
+"""Small layers, with small networks, as rows need them; and who depends on whom in them."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
+from pushforward.fields import count_parameters
+from pushforward.networks import MLP, CausalAttention, MaskedMLP
+from zoo.rows import CONTEXT_DIM
+
+
+def network(n_in: int, out: tuple[int, ...], context: int = 0) -> MLP:
+    return MLP(n_in, out, width=8, depth=1, context_size=context, key=jax.random.key(3))
+
+
+def coupling(transformer: AbstractBijection, mask: np.ndarray, context: int = 0) -> Coupling:
+    kept, moved = int((~mask).sum()), int(mask.sum())
+    conditioner = network(kept, (n_parameters(transformer), moved), context)
+    return Coupling(transformer, mask, conditioner, context_shape=(context,) if context else None)
+
+
+def autoregressive(
+    transformer: AbstractBijection | str,
+    order: tuple[int, ...],
+    context: int = 0,
+    method: str | None = None,
+    **options: Any,
+) -> MaskedAutoregressive:
+    transformer = transformer_named(transformer)
+    network = MaskedMLP(
+        len(order),
+        n_parameters(transformer),
+        order=order,
+        context_size=context,
+        key=jax.random.key(3),
+        **{"width": 8, "depth": 1, "activation": "tanh", **options},
+    )
+    return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method=method)
+
+
+def attention(transformer: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+    law = transformer_named(transformer)
+    network = CausalAttention(
+        dim, n_parameters(law), width=8, depth=2, n_heads=2, context_size=context, key=jax.random.key(3), **options
+    )
+    return MaskedAutoregressive(law, network, context_shape=(context,) if context else None, method="cached")
+
+
+def in_order(order: tuple[int, ...], token_size: int = 1) -> np.ndarray:
+    """Who depends on whom: each on itself and on all of lower rank."""
+    ranks = np.argsort(order) // token_size
+    return (ranks[:, None] > ranks[None, :]) | np.eye(len(order), dtype=bool)
+
+
+def conditional(layer: AbstractBijection) -> Conditional:
+    return Conditional(layer, network(CONTEXT_DIM, (count_parameters(layer),)), (CONTEXT_DIM,))
+
+
+def coupled(mask: np.ndarray, diagonal: bool = True) -> np.ndarray:
+    """Who depends on whom in a coupling: the transformed part on itself and on all that is kept."""
+    flat = mask.reshape(-1)
+    matrix = np.outer(flat, ~flat)
+    return matrix | np.eye(flat.size, dtype=bool) if diagonal else matrix

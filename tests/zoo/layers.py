@@ -1,0 +1,89 @@
+"""Layers of every other kind."""
+
+import jax
+import numpy as np
+
+from pushforward.bijections import (
+    PLU,
+    Affine,
+    Chain,
+    Elementwise,
+    Exp,
+    Inverse,
+    Permutation,
+    RationalQuadraticSpline,
+    Repeat,
+    Reshape,
+    Sigmoid,
+    Split,
+    Squeeze,
+    Standardise,
+    alternating,
+    checkerboard,
+    halves,
+)
+from zoo.builders import conditional, coupled, coupling
+from zoo.rows import CONTEXT_DIM, LINE, POSITIVE, UNIT, Row
+from zoo.scalars import BOX
+
+
+def _standardise() -> Standardise:
+    return Standardise((3,)).filled(np.array([1.0, -2.0, 1e3]), np.array([0.5, 2.0, 30.0]))
+
+
+def layer_rows() -> list[Row]:
+    affine, spline = Affine, RationalQuadraticSpline
+    board = checkerboard((2, 2, 1))
+    multiscale = Split(Split(Elementwise(affine(), (1,)), [1], (2,)), [2, 0], (3,))
+    return [
+        Row("Inverse[Exp]", lambda: Inverse(Exp()), "elementary", POSITIVE, LINE, 80.0, 80.0),
+        Row("Inverse[Sigmoid]", lambda: Inverse(Sigmoid()), "elementary", UNIT, LINE, 80.0, 80.0),
+        Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", places=BOX, spread=1.0),
+        Row("Inverse[Coupling]", lambda: Inverse(coupling(affine(), halves(3))), "linear", is_identity=True),
+        Row(
+            "Chain", lambda: Chain([PLU(3, key=jax.random.key(1)), coupling(affine(), alternating(3))]), "linear",
+        ),
+        Row("Chain[scalars]", lambda: Chain([affine(0.5), spline(4), Exp()]), "spline", LINE, POSITIVE, 15.0),
+        Row(
+            "Coupling with context", lambda: coupling(affine(), halves(3), CONTEXT_DIM), "linear",
+            depends=coupled(halves(3)), context_reaches=halves(3), is_identity=True,
+        ),
+        Row(
+            "Coupling[Chain]", lambda: coupling(Chain([affine(), spline(4)]), halves(3)), "spline", places=BOX,
+            depends=coupled(halves(3)), is_identity=True,
+        ),
+        Row(
+            "Coupling[Inverse]", lambda: coupling(Inverse(spline(4)), halves(2)), "spline", places=BOX,
+            depends=coupled(halves(2)), is_identity=True,
+        ),
+        Row(
+            "Coupling of images", lambda: coupling(affine(), board), "linear", depends=coupled(board),
+            is_identity=True,
+        ),
+        Row(
+            "Conditional[Elementwise]", lambda: conditional(Elementwise(spline(4), (3,))), "spline", places=BOX,
+            depends=np.eye(3, dtype=bool), is_identity=True,
+        ),
+        Row("Conditional[PLU]", lambda: conditional(PLU(3)), "linear", is_identity=True, spread=0.2),
+        Row(
+            "Repeat", lambda: Repeat([coupling(spline(4), m) for m in (halves(2), ~halves(2))]), "spline",
+            places=BOX, is_identity=True,
+        ),
+        Row(
+            "Repeat[Chain]",
+            lambda: Repeat([Chain([PLU(2, key=jax.random.key(i)), coupling(affine(), halves(2))]) for i in range(2)]),
+            "linear",
+        ),
+        Row("Reshape", lambda: Reshape(coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
+        Row("Squeeze", lambda: Squeeze(coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
+            is_identity=True),
+        Row(
+            "Split", lambda: Split(coupling(affine(), halves(2)), [2, 0], (3,)), "linear", is_identity=True,
+            depends=np.array([[1, 0, 0], [0, 1, 0], [1, 0, 1]], bool),
+        ),
+        Row("Split[Split]", lambda: multiscale, "elementary", depends=np.eye(3, dtype=bool), is_identity=True),
+        Row("Standardise", _standardise, "linear", depends=np.eye(3, dtype=bool)),
+        Row("Permutation", lambda: Permutation([2, 0, 1]), "exact", depends=np.eye(3, dtype=bool)[[2, 0, 1]]),
+        Row("PLU", lambda: PLU(4, key=jax.random.key(5)), "linear"),
+        Row("PLU D=1", lambda: PLU(1), "linear", is_identity=True, dead="one coordinate has nothing off the diagonal"),
+    ]  # fmt: skip

@@ -1,0 +1,43 @@
+"""Every parametrisation of a matrix."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Cayley, Chain, Dense, Diagonal, Householder, LowRank, Triangular, Whiten
+from zoo.builders import conditional
+from zoo.rows import Row
+
+
+def linear_rows() -> list[Row]:
+    """Every parametrisation of a matrix, alone and with its leaves shifted by a context."""
+    first = jax.random.key(5)
+    lower, eye = np.tri(3, dtype=bool), np.eye(3, dtype=bool)
+    kinds: dict[str, Callable[[], AbstractBijection]] = {
+        "Diagonal": lambda: Diagonal(3),
+        "Triangular": lambda: Triangular(3),
+        "Householder": lambda: Householder(3, key=first),
+        "Cayley": lambda: Cayley(3),
+        "Dense": lambda: Dense(3),
+        "LowRank": lambda: LowRank(3, rank=2, key=first),
+        "QR": lambda: Chain([Triangular(3, lower=False), Householder(3, key=first)]),
+    }
+    depends = {"Diagonal": eye, "Triangular": lower}
+    rows = [
+        Row(name, build, "linear", depends=depends.get(name), is_identity=name != "LowRank")
+        for name, build in kinds.items()
+    ]
+    rows += [
+        Row(f"Conditional[{name}]", lambda build=build: conditional(build()), "linear",
+            depends=depends.get(name), is_identity=name != "LowRank", spread=0.2)
+        for name, build in kinds.items()
+    ]  # fmt: skip
+    factor = np.array([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [-3.0, 0.2, 30.0]])
+    return [
+        *rows,
+        Row("Triangular upper", lambda: Triangular(3, lower=False), "linear", depends=lower.T, is_identity=True),
+        Row("Householder, three in four", lambda: Householder(4, 3, key=first), "linear"),
+        Row("Whiten", lambda: Whiten(3).filled(np.array([1.0, -2.0, 1e3]), factor), "linear", depends=lower),
+    ]

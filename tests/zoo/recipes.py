@@ -1,0 +1,167 @@
+"""Recipes, and the options with which their rows are built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+import pushforward as pf
+from pushforward.distribution import AbstractDistribution
+from zoo.rows import CONTEXT_DIM, Row
+from zoo.scalars import BOX
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe and the options with which its rows are built, at two layers of width 8."""
+
+    make: Callable[..., AbstractDistribution]
+    tolerance: str
+    options: dict[str, Any]
+    places: tuple[float, ...] = ()
+    is_identity: bool = True
+    is_elementwise: bool = False
+    largest: float = 1e30
+    quick: tuple[str, ...] = ("float32", "float64")  # in which types a row is run by `make test`
+    is_autoregressive: bool = False
+
+
+RECIPES: dict[str, Recipe] = {
+    "elementwise_flow": Recipe(pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True),
+    "linear_flow": Recipe(pf.linear_flow, "linear", {}),
+    "linear_flow plu": Recipe(pf.linear_flow, "linear", {"kind": "plu"}, is_identity=False, quick=()),
+    "linear_flow qr": Recipe(pf.linear_flow, "linear", {"kind": "qr"}, quick=()),
+    "linear_flow orthogonal": Recipe(pf.linear_flow, "linear", {"kind": "orthogonal"}, quick=()),
+    "linear_flow cayley": Recipe(pf.linear_flow, "linear", {"kind": "cayley"}, quick=()),
+    "linear_flow low_rank": Recipe(pf.linear_flow, "linear", {"kind": "low_rank"}, is_identity=False, quick=()),
+    "linear_flow dense": Recipe(pf.linear_flow, "linear", {"kind": "dense"}, quick=()),
+    "linear_flow diagonal": Recipe(pf.linear_flow, "linear", {"kind": "diagonal"}, quick=(), is_elementwise=True),
+    "nsf whiten": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "whiten": True}, BOX, quick=()),
+    "nice": Recipe(pf.nice, "linear", {"n_layers": 2}),
+    "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}),
+    "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX),
+    "nsf lu": Recipe(
+        pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False, quick=("float32",)
+    ),
+    "nsf residual": Recipe(
+        pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1}, BOX
+    ),
+    "made": Recipe(pf.made, "linear", {}, quick=(), is_autoregressive=True),  # a maf of one layer
+    "made_mog": Recipe(
+        pf.made_mog,
+        "root",
+        {"n_components": 3},
+        is_identity=False,
+        largest=1e3,
+        quick=("float64",),  # the normal tail and its gradients take 40 s to compile with all optimisations
+        is_autoregressive=True,
+    ),
+    "maf": Recipe(pf.maf, "linear", {"n_layers": 2}, is_autoregressive=True),
+    "maf_mog": Recipe(
+        pf.maf_mog,
+        "root",
+        {"n_layers": 1, "n_components": 3},
+        is_identity=False,
+        largest=1e3,
+        quick=(),
+        is_autoregressive=True,
+    ),
+    "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True),
+    "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True),
+    "bnaf": Recipe(
+        pf.bnaf,
+        "root",
+        {"n_layers": 2, "n_units": 2, "depth": 1, "width": None},
+        is_identity=False,
+        largest=1e3,
+        quick=("float64",),
+    ),
+    "transformer_flow": Recipe(
+        pf.transformer_flow,
+        "linear",
+        {"n_layers": 2, "depth": 1},
+        quick=("float64",),
+        is_autoregressive=True,
+    ),
+    "autoregressive_flow": Recipe(
+        pf.autoregressive_flow,
+        "linear",
+        {"n_layers": 2, "transformer": "sinh_arcsinh", "order": "random"},
+        largest=10.0,
+        quick=(),
+        is_autoregressive=True,
+    ),
+    "flowpp": Recipe(
+        pf.flowpp, "root", {"n_layers": 1, "n_components": 3, "depth": 1}, is_identity=False, largest=1e3, quick=()
+    ),
+    "naf": Recipe(pf.naf, "root", {"n_layers": 1, "n_units": 3}, is_identity=False, largest=1e3, quick=("float64",)),
+    "naf dense": Recipe(
+        pf.naf,
+        "root",
+        {"n_layers": 1, "n_units": 3, "n_sigmoid_layers": 2},
+        is_identity=False,
+        largest=1e3,
+        quick=(),
+    ),
+    "naf_ar": Recipe(
+        pf.naf_ar,
+        "root",
+        {"n_layers": 1, "n_units": 3},
+        is_identity=False,
+        largest=1e3,
+        quick=(),
+        is_autoregressive=True,
+    ),
+    "umnn_maf": Recipe(
+        pf.umnn_maf,
+        "integral",
+        {"n_layers": 1, "n_embedded": 3},
+        BOX,
+        is_identity=False,
+        largest=1e3,
+        quick=(),
+        is_autoregressive=True,
+    ),
+    "sos_flow": Recipe(
+        pf.sos_flow,
+        "root",
+        {"n_layers": 1, "degree": 2},
+        BOX,
+        is_identity=False,
+        largest=1e3,
+        quick=(),
+        is_autoregressive=True,
+    ),
+    "bernstein_flow": Recipe(
+        pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), is_autoregressive=True
+    ),
+    "coupling_flow": Recipe(pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0),
+}
+
+
+CASES = tuple((dim, context) for dim in (1, 2, 3, 5) for context in (None, CONTEXT_DIM))
+QUICK = {"float32": ((3, CONTEXT_DIM),), "float64": ((2, None),)}
+
+
+def recipe_rows(quick: bool) -> list[Row]:
+    rows = []
+    for name, r in RECIPES.items():
+        dtype = "float64" if jax.config.jax_enable_x64 else "float32"
+        chosen = QUICK[dtype] if dtype in r.quick else ()
+        for dim, context in (case for case in CASES if (case in chosen) == quick):
+
+            def flow(r: Recipe = r, dim: int = dim, context: int | None = context) -> AbstractDistribution:
+                options = {name: value for name, value in {"width": 8, **r.options}.items() if value is not None}
+                return r.make(dim=dim, context_dim=context, key=0, **options)
+
+            rows.append(
+                Row(
+                    f"{name} D={dim}" + (" context" if context else ""), lambda flow=flow: flow().bijection,
+                    r.tolerance, largest=r.largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.08,
+                    depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
+                    dead="one coordinate sees no other" if dim == 1 and r.is_autoregressive else "",
+                )
+            )  # fmt: skip
+    return rows

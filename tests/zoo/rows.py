@@ -1,0 +1,49 @@
+"""What is known of one bijection: the record that the battery reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pushforward.bijection import AbstractBijection
+from pushforward.distribution import AbstractDistribution
+
+CONTEXT_DIM = 2
+LINE, POSITIVE, UNIT, OPEN, CIRCLE = "line", "positive", "(0, 1)", "(-1, 1)", "circle"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bijection and what is known of it.
+
+    Attributes:
+        name: unique, and the test's id.
+        build: makes it with its start weights.
+        tolerance: class in `tolerances.TOLERANCES`.
+        z_side, x_side: the sets between which it maps.
+        largest: greatest |z| and |x| at which values and Jacobians must still be finite in float32.
+        largest_gradient: the same for gradients of weights; 1e15 where a coordinate is multiplied by what a network
+            makes of another one, since the gradient is then a product of two coordinates.
+        places: further points where formulas change (knots, edges of a box).
+        spread: deviation of the random weights that are added to every trained leaf.
+        depends: bool (D, D) on the flattened event, whether x_i depends on z_j; None where everything may.
+        context_reaches: bool (D,), which outputs the context must move; None for all.
+        is_identity: whether the start weights give the identity.
+        dead: reason why some trained leaf has no influence, or "".
+        flow: makes the whole flow, for recipes.
+    """
+
+    name: str
+    build: Callable[[], AbstractBijection]
+    tolerance: str
+    z_side: str = LINE
+    x_side: str = LINE
+    largest: float = 1e30
+    largest_gradient: float = 1e15
+    places: tuple[float, ...] = ()
+    spread: float = 0.3
+    depends: np.ndarray | None = None
+    context_reaches: np.ndarray | None = None
+    is_identity: bool = False
+    dead: str = ""
+    flow: Callable[[], AbstractDistribution] | None = None

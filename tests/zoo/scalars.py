@@ -1,0 +1,124 @@
+"""Scalar bijections: each alone, element-wise and in a coupling."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import (
+    Affine,
+    Bernstein,
+    Chain,
+    CircularSpline,
+    CubicSpline,
+    Elementwise,
+    Exp,
+    HeavyTails,
+    LeakyReLU,
+    LinearRationalSpline,
+    LinearSpline,
+    MixtureLogistic,
+    MixtureNormal,
+    MonotoneIntegral,
+    NonlinearSquared,
+    NormalToLogistic,
+    QuadraticSpline,
+    RationalQuadraticSpline,
+    Sigmoid,
+    Sigmoidal,
+    SinhArcsinh,
+    Softplus,
+    SumOfSquares,
+    Tanh,
+    Translation,
+    halves,
+    n_parameters,
+)
+from zoo.builders import coupled, coupling
+from zoo.rows import CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar bijection: alone, element-wise and in a coupling, where its two sides are one set.
+
+    `coupled_largest` is `Row.largest` in a coupling: an unbounded leaf may follow the other coordinates far out.
+    """
+
+    build: Callable[[], AbstractBijection]
+    tolerance: str
+    z_side: str = LINE
+    x_side: str = LINE
+    largest: float = 1e30
+    coupled_largest: float = 1e30
+    places: tuple[float, ...] = ()
+    is_identity: bool = False
+
+
+BOX = (5.0, 5 * (1 - 1e-6), 5 * (1 + 1e-6), 1.25, 2.5, 3.75)
+TURN = (float(np.pi), float(np.pi) * (1 - 1e-6), float(np.pi) / 2)
+
+
+SCALARS: dict[str, Scalar] = {
+    "Translation": Scalar(Translation, "exact", is_identity=True),
+    "Affine": Scalar(Affine, "elementary", is_identity=True),
+    "LeakyReLU": Scalar(LeakyReLU, "elementary"),
+    "SinhArcsinh": Scalar(SinhArcsinh, "elementary", largest=1e3, coupled_largest=10.0, is_identity=True),
+    "RationalQuadraticSpline": Scalar(lambda: RationalQuadraticSpline(4), "spline", places=BOX, is_identity=True),
+    "CircularSpline": Scalar(
+        lambda: CircularSpline(4), "spline", CIRCLE, CIRCLE, float(np.pi), places=TURN, is_identity=True
+    ),
+    "MixtureLogistic": Scalar(lambda: MixtureLogistic(3), "root", largest=1e3, coupled_largest=10.0),
+    "MixtureNormal": Scalar(lambda: MixtureNormal(3), "root", largest=1e3, coupled_largest=10.0),
+    "MixtureGaussian": Scalar(
+        lambda: Chain([NormalToLogistic(), MixtureNormal(3)]), "root", largest=1e3, coupled_largest=10.0
+    ),
+    "Sigmoidal": Scalar(lambda: Sigmoidal(4), "root", largest=1e3, coupled_largest=10.0),
+    "Sigmoidal dense": Scalar(lambda: Sigmoidal(3, depth=2), "root", largest=1e3, coupled_largest=10.0),
+    "SumOfSquares": Scalar(lambda: SumOfSquares(2), "root", largest=1e3, coupled_largest=10.0, places=BOX),
+    "Bernstein": Scalar(lambda: Bernstein(4), "root", places=BOX, is_identity=True),
+    "NonlinearSquared": Scalar(NonlinearSquared, "root", largest=1e3, coupled_largest=10.0, is_identity=True),
+    "MonotoneIntegral": Scalar(
+        lambda: MonotoneIntegral(3, width=6),
+        "integral",
+        largest=1e3,
+        coupled_largest=10.0,
+        places=BOX,
+        is_identity=True,
+    ),
+    "LinearSpline": Scalar(lambda: LinearSpline(4), "spline", places=BOX, is_identity=True),
+    "QuadraticSpline": Scalar(lambda: QuadraticSpline(4), "spline", places=BOX, is_identity=True),
+    "CubicSpline": Scalar(lambda: CubicSpline(4), "spline", places=BOX, is_identity=True),
+    "LinearRationalSpline": Scalar(lambda: LinearRationalSpline(4), "spline", places=BOX, is_identity=True),
+    "HeavyTails": Scalar(HeavyTails, "elementary", largest=10.0, coupled_largest=5.0),
+    "NormalToLogistic": Scalar(NormalToLogistic, "elementary", largest=1e3),
+    "Exp": Scalar(Exp, "elementary", LINE, POSITIVE, 80.0),
+    "Softplus": Scalar(Softplus, "elementary", LINE, POSITIVE, 80.0),
+    "Sigmoid": Scalar(Sigmoid, "elementary", LINE, UNIT, 80.0),
+    "Tanh": Scalar(Tanh, "elementary", LINE, OPEN, 80.0),
+}
+
+
+def scalar_rows() -> list[Row]:
+    rows = []
+    for name, s in SCALARS.items():
+        sides = {"places": s.places, "is_identity": s.is_identity}
+        alone = {**sides, "largest": s.largest, "largest_gradient": s.largest, "spread": 1.0}
+        rows.append(Row(name, s.build, s.tolerance, s.z_side, s.x_side, **alone))
+        if s.z_side == s.x_side and n_parameters(s.build()):
+            rows.append(
+                Row(
+                    f"Elementwise[{name}]", lambda s=s: Elementwise(s.build(), (3,)), s.tolerance, s.z_side, s.x_side,
+                    depends=np.eye(3, dtype=bool), **alone,
+                )
+            )  # fmt: skip
+            mask = halves(3)
+            rows.append(
+                Row(
+                    f"Coupling[{name}]", lambda s=s, mask=mask: coupling(s.build(), mask),
+                    s.tolerance if s.tolerance in ("spline", "integral") else "linear", s.z_side, s.x_side, depends=coupled(mask),
+                    largest=s.coupled_largest, **sides,
+                )
+            )  # fmt: skip
+    return rows
