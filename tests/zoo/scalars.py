@@ -114,11 +114,11 @@ def scalar_rows() -> list[Row]:
                 )
             )  # fmt: skip
             mask = halves(3)
+            tolerance = s.tolerance if s.tolerance in ("spline", "integral") else "linear"
             rows.append(
                 Row(
                     f"Coupling[{name}]", lambda s=s, mask=mask: coupling(s.build(), mask),
-                    s.tolerance if s.tolerance in ("spline", "integral") else "linear", s.z_side, s.x_side, depends=coupled(mask),
-                    largest=s.coupled_largest, **sides,
+                    tolerance, s.z_side, s.x_side, depends=coupled(mask), largest=s.coupled_largest, **sides,
                 )
             )  # fmt: skip
     return rows
