@@ -152,7 +152,7 @@ def _normal_tail(u: Array) -> tuple[Array, Array, Array]:
 def log_normal_quantile(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """u <= 0 with log Phi(u) = log_p, for log_p <= log(1/2); by Newton steps from below, where log Phi is concave."""
 
-    def step(_: int, u: Array) -> Array:
+    def step(_: Array, u: Array) -> Array:
         log_cdf, log_hazard, _ = _normal_tail(u)
         return jnp.minimum(u + (log_p - log_cdf) * jnp.exp(-log_hazard), 0.0)
 

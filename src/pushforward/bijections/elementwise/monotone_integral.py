@@ -84,7 +84,7 @@ class MonotoneIntegral(AbstractByRoot):
         inside = jnp.clip(x, -self.bound, self.bound)
         shares = jnp.asarray((places + 1) / 2, x.dtype).reshape((-1,) + (1,) * x.ndim)
         weights = jnp.asarray(weights / 2, x.dtype).reshape(shares.shape)
-        area = inside * jnp.sum(weights * self._slope(shares * inside), axis=0)
+        area = inside * jnp.sum(weights * self._slope(shares * inside[None]), axis=0)
         slope = self._slope(inside[None])[0]
         return self.shift + area + slope * (x - inside), jnp.log(slope)
 
