@@ -148,6 +148,12 @@ def _normal_tail(u: Array) -> tuple[Array, Array, Array]:
     return log_cdf, log_hazard, jnp.where(in_tail, rest, jnp.exp(jnp.where(in_tail, 0.0, log_hazard)) + inner)
 
 
+def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """|x| with the derivative 1 at zero, where that of `jnp.abs` is 0: for odd functions written by their upper
+    half."""
+    return jnp.where(x < 0, -x, x)
+
+
 @jax.custom_jvp
 def log_normal_quantile(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """u <= 0 with log Phi(u) = log_p, for log_p <= log(1/2); by Newton steps from below, where log Phi is concave."""

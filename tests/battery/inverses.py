@@ -1,6 +1,7 @@
 """Properties of the two directions: each undoes the other, and the log-determinants are those of their Jacobians."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from zoo import CIRCLE
 
@@ -64,6 +65,7 @@ def right_when_hostile(case: Case, w: Weighted) -> list[str]:
     if case.row.z_side != case.row.x_side:
         return []
     wrong = []
+    underflow = -0.5 * np.log(float(jnp.finfo(w.far[0].out.dtype).tiny))
     for what, start, there, back in (
         ("z -> x -> z", w.far_z, w.far[0], w.far_back[1]), ("x -> z -> x", w.far_x, w.far[1], w.far_back[0]),
     ):  # fmt: skip
@@ -72,6 +74,7 @@ def right_when_hostile(case: Case, w: Weighted) -> list[str]:
         near = sizes(start) <= 1e4
         exact = np.linalg.slogdet(np.nan_to_num(np.asarray(there.jacobian, np.float64)))[1]
         flat_there = np.isneginf(exact) | np.isneginf(np.linalg.slogdet(np.nan_to_num(back.jacobian))[1])
+        flat_there &= np.abs(there.log_det) > underflow
         if case.row.flow is not None:  # between the layers of a flow numbers may stand further out than at its ends
             error = np.where(near, error, 0.0)
         bound = np.where(flat_there, np.inf, round_trip_bound(case, start, there, back))

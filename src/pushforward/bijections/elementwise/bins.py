@@ -39,6 +39,11 @@ def within(value: Array, low: float, high: float) -> Array:
     return jnp.where(value < low, low, jnp.where(value > high, high, value))
 
 
+def held(value: Array, low: float, high: float) -> Array:
+    """`value`, which only rounding can put outside, held between two ends; the derivative is not cut off with it."""
+    return value + jax.lax.stop_gradient(jnp.clip(value, low, high) - value)
+
+
 def total(rows: Rows) -> Array:
     """The sum of a list of arrays, unrolled."""
     return functools.reduce(jnp.add, rows)

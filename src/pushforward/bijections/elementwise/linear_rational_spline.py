@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, sizes_of, within
+from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, held, sizes_of, within
 from pushforward.numerics import inverse_softplus, zeros
 
 _MIN_PLACE = 0.025  # how near a bin's inner knot may come to its ends
+_MAX_RATIO = 40.0  # a knot's slope stays below this many times the smaller of the neighbouring secants
+_UNIT = 1 / (1 - 2 / _MAX_RATIO)  # the raw slope that comes out as 1 between secants of 1
 
 
 class LinearRationalSpline(AbstractBijection):
@@ -21,13 +23,14 @@ class LinearRationalSpline(AbstractBijection):
     A bin has an inner knot at the share l of its width. With weights w0 = 1 and w1 = sqrt(d0 / d1) of its ends, where
     d0, d1 are the slopes there, s = height / width, wm = (l w0 d0 + (1 - l) w1 d1) / s and ym the weighted mean of the
     ends' heights, the left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror
-    image. The slope is continuous; it is 1 at both edges of the box. Zero leaves are the identity.
+    image. The slope is continuous; it is 1 at both edges of the box, and at a knot below 40 times the smaller of the
+    neighbouring secants, for a steep knot leaves nothing for the rest of its bin. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
         min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
-        min_slope: least slope at a knot.
+        min_slope: least slope parameter at a knot.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,), `slopes` (K - 1,), `places` (K,).
 
@@ -70,7 +73,12 @@ class LinearRationalSpline(AbstractBijection):
         """Left, width, bottom, height, the slopes at both ends and the inner knot's place, of the bin of a value."""
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (self.widths, self.heights))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
-        inner = list(jax.nn.softplus(self.slopes + inverse_softplus(1.0 - self.min_slope)) + self.min_slope)
+        raw = jax.nn.softplus(self.slopes + inverse_softplus(_UNIT - self.min_slope)) + self.min_slope
+        flatness = [width / height for width, height in zip(widths, heights, strict=True)]
+        inner = [
+            knot / (1 + knot * (before + after) / _MAX_RATIO)
+            for knot, before, after in zip(raw, flatness[:-1], flatness[1:], strict=True)
+        ]
         one = jnp.ones_like(widths[0])
         slopes: Rows = [one, *inner, one]
         places = list(_MIN_PLACE + (1 - 2 * _MIN_PLACE) * jax.nn.sigmoid(self.places))
@@ -82,7 +90,7 @@ class LinearRationalSpline(AbstractBijection):
     ) -> tuple[Array, Array]:
         inside = within(z, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=False)
-        u = within((inside - left) / width, 0.0, 1.0)
+        u = held((inside - left) / width, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
         is_left = u <= place
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
@@ -96,20 +104,20 @@ class LinearRationalSpline(AbstractBijection):
     ) -> tuple[Array, Array]:
         inside = within(x, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=True)
-        y = within((inside - bottom) / height, 0.0, 1.0)
+        y = held((inside - bottom) / height, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
         is_left = y <= knot
         # each quotient of positive sums, the right one from the upper end: 1 - u
         low = place * y / jnp.where(is_left, y + wm * (knot - y), 1.0)
         high = (1 - place) * w1 * (1 - y) / jnp.where(is_left, 1.0, w1 * (1 - y) + wm * (y - knot))
-        u = within(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
+        u = held(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
         slope = jnp.where(is_left, wm * place * knot, wm * w1 * (1 - place) * (1 - knot)) / below**2
         return self._within(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = jnp.abs(value) < self.bound
-        image = within(image, -self.bound, self.bound)
+        image = held(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise.bins import at_bin, check_bins, edges_of, sizes_of, within
+from pushforward.bijections.elementwise.bins import at_bin, check_bins, edges_of, held, sizes_of, within
 from pushforward.numerics import zeros
 
 
@@ -69,6 +69,6 @@ class LinearSpline(AbstractBijection):
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
         inside = within(value, -self.bound, self.bound)
         left, width, bottom, height = at_bin(inside, lefts, lefts[:-1], widths, bottoms[:-1], heights)
-        image = within(bottom + height * ((inside - left) / width), -self.bound, self.bound)
+        image = held(bottom + height * ((inside - left) / width), -self.bound, self.bound)
         is_inside = jnp.abs(value) < self.bound
         return jnp.where(is_inside, image, value), jnp.where(is_inside, jnp.log(height) - jnp.log(width), 0.0)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.numerics import log_normal_cdf, log_normal_hazard, log_normal_quantile
+from pushforward.numerics import log_normal_cdf, log_normal_hazard, log_normal_quantile, magnitude
 
 
 class NormalToLogistic(AbstractBijection):
@@ -39,7 +39,7 @@ class NormalToLogistic(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         # log sigmoid(-|x|): the smaller side keeps its digits
-        size = -log_normal_quantile(-jnp.logaddexp(0.0, jnp.abs(x)))
+        size = -log_normal_quantile(-jnp.logaddexp(0.0, magnitude(x)))
         z = jnp.where(x < 0, -size, size)
         return z, -_log_slope(z)
 

@@ -3,27 +3,27 @@
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, sizes_of, total, within
-from pushforward.numerics import inverse_softplus, zeros
+from pushforward.bijections.elementwise.bins import Rows, at_bin, check_bins, edges_of, held, sizes_of, total, within
+from pushforward.numerics import soft_clamp, zeros
+
+_LOG_SLOPE_BOUND = 7.0
 
 
 class QuadraticSpline(AbstractBijection):
     """Piecewise quadratic map on [-B, B], the identity outside; its slope is linear in each bin and continuous.
 
     In a bin of width w with slopes v0, v1 at its ends and u = (z - left) / w: x = bottom + w (v0 u + (v1 - v0) u^2 /
-    2). The slope is 1 at both edges of the box; those at the inner knots are softplus of the leaves, scaled together so
+    2). The slope is 1 at both edges of the box; those at the inner knots are exp(7 tanh(leaf / 7)), scaled together so
     that the box is mapped onto itself. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
         min_bin: least width of a bin as a share of the box, below 1 / K.
-        min_slope: least slope parameter at a knot before scaling.
 
     Leaves (unconstrained): `widths` (K,), `slopes` (K - 1,).
 
@@ -47,24 +47,21 @@ class QuadraticSpline(AbstractBijection):
     slopes: Float[Array, "..."]
     bound: float = eqx.field(static=True)
     min_bin: float = eqx.field(static=True)
-    min_slope: float = eqx.field(static=True)
     shape: ClassVar[tuple[int, ...]] = ()
     context_shape: ClassVar[None] = None
 
-    def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3, min_slope: float = 1e-3) -> None:
+    def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3) -> None:
         check_bins(n_bins, bound, min_bin)
         self.widths, self.slopes = zeros(n_bins), zeros(n_bins - 1)
-        self.bound, self.min_bin, self.min_slope = float(bound), float(min_bin), float(min_slope)
+        self.bound, self.min_bin = float(bound), float(min_bin)
 
     def __check_init__(self) -> None:
         check_bins(self.widths.shape[0], self.bound, self.min_bin)
-        if not 0 < self.min_slope < 1:
-            raise ValueError(f"min_slope: expected a number in (0, 1), got {self.min_slope}.")
 
     def _bins(self) -> tuple[Rows, Rows, Rows, Rows, Rows]:
         """Left edges and widths, the slopes at both ends, bottom edges; the last edges come with the first."""
         widths = sizes_of(self.widths, self.bound, self.min_bin)
-        raw = list(jax.nn.softplus(self.slopes + inverse_softplus(1.0 - self.min_slope)) + self.min_slope)
+        raw = list(jnp.exp(soft_clamp(self.slopes, _LOG_SLOPE_BOUND)))
         outer = (widths[0] + widths[-1]) / 2
         inner = total([(a + b) / 2 * v for a, b, v in zip(widths[:-1], widths[1:], raw, strict=True)])
         scale = (2 * self.bound - outer) / inner
@@ -79,7 +76,7 @@ class QuadraticSpline(AbstractBijection):
         lefts, widths, starts, ends, bottoms = self._bins()
         inside = within(z, -self.bound, self.bound)
         left, width, v0, v1, bottom = at_bin(inside, lefts, lefts[:-1], widths, starts, ends, bottoms[:-1])
-        u = within((inside - left) / width, 0.0, 1.0)
+        u = held((inside - left) / width, 0.0, 1.0)
         x = bottom + width * u * (v0 + (v1 - v0) * u / 2)
         return self._within(z, x, jnp.log(v0 * (1 - u) + v1 * u))
 
@@ -89,12 +86,12 @@ class QuadraticSpline(AbstractBijection):
         lefts, widths, starts, ends, bottoms = self._bins()
         inside = within(x, -self.bound, self.bound)
         left, width, v0, v1, bottom = at_bin(inside, bottoms, lefts[:-1], widths, starts, ends, bottoms[:-1])
-        share = within((inside - bottom) / (width * (v0 + v1) / 2), 0.0, 1.0)
+        share = held((inside - bottom) / (width * (v0 + v1) / 2), 0.0, 1.0)
         root = jnp.sqrt(v0**2 * (1 - share) + v1**2 * share)  # the slope at the point
         z = left + width * share * (v0 + v1) / (v0 + root)
         return self._within(x, z, -jnp.log(root))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = jnp.abs(value) < self.bound
-        image = within(image, -self.bound, self.bound)
+        image = held(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
