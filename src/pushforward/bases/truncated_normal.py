@@ -13,6 +13,7 @@ from pushforward.bases.normal import log_standard_normal
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
+from pushforward.numerics import log_one_plus
 
 _NEWTON_STEPS = 8
 
@@ -90,7 +91,7 @@ class TruncatedNormal(AbstractDistribution):
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         start, end = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
         level = jax.random.uniform(key, self.shape, start.dtype, minval=jnp.finfo(start.dtype).eps / 2)
-        log_level, log_rest = jnp.log(level), jnp.log1p(-level)
+        log_level, log_rest = jnp.log(level), log_one_plus(-level)
         below = jnp.logaddexp(log_ndtr(start) + log_rest, log_ndtr(end) + log_level)
         above = jnp.logaddexp(log_ndtr(-start) + log_rest, log_ndtr(-end) + log_level)
         tail = _inverse_log_ndtr(jnp.minimum(below, above))  # the lighter side, whose logarithm has the digits

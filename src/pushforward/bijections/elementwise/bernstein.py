@@ -47,8 +47,10 @@ class Bernstein(AbstractByRoot):
     min_share: float = eqx.field(static=True)
 
     def __init__(self, degree: int = 12, *, bound: float = 5.0, min_share: float = 1e-3) -> None:
-        if degree < 1:
-            raise ValueError(f"degree: expected at least 1, got {degree}.")
+        if degree < 2:
+            raise ValueError(
+                f"degree: expected at least 2, got {degree}: of degree 1 it is the identity."
+            )
         self.increments, self.bound, self.min_share = zeros(degree), float(bound), float(min_share)
 
     def __check_init__(self) -> None:
@@ -64,8 +66,10 @@ class Bernstein(AbstractByRoot):
         inside = jnp.clip(x, -self.bound, self.bound)
         t, rest = (self.bound + inside) / (2 * self.bound), (self.bound - inside) / (2 * self.bound)
         slope = degree * _sum([share * b for share, b in zip(shares, _basis(degree - 1, t, rest), strict=True)])
-        heights = [0.0, *(2 * self.bound * _sum(list(shares[: k + 1])) for k in range(degree))]
-        image = _sum([height * b for height, b in zip(heights, _basis(degree, t, rest), strict=True)]) - self.bound
+        # B_M of the line is the line: only what the coefficients add to it is summed, without a loss of digits
+        excess = [2 * self.bound * (share - 1.0 / degree) for share in shares]
+        above = [_sum(excess[:k]) for k in range(1, degree)]
+        image = inside + _sum([a * b for a, b in zip(above, _basis(degree, t, rest)[1:-1], strict=True)])
         return image + slope * (x - inside), jnp.log(slope)
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pushforward.bijections.elementwise.by_root import AbstractByRoot
-from pushforward.numerics import soft_clamp, zeros
+from pushforward.numerics import log_one_plus, soft_clamp, zeros
 
 _LOG_BOUND = 4.0
 _SHARE = 0.95
@@ -49,4 +49,4 @@ class NonlinearSquared(AbstractByRoot):
         u = jnp.exp(log_width) * x + self.offset
         bell = 1.0 / (1.0 + u**2)
         z = self.shift + jnp.exp(log_scale) * (x + k * jnp.exp(-log_width) * bell)
-        return z, log_scale + jnp.log1p(-2.0 * k * (u * bell) * bell)
+        return z, log_scale + log_one_plus(-2.0 * k * (u * bell) * bell)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.numerics import log_derivative_tanh
+from pushforward.numerics import log_derivative_tanh, log_one_plus
 
 
 class Exp(AbstractBijection):
@@ -73,7 +73,7 @@ class Softplus(AbstractBijection):
         # log(exp(x) - 1): near zero through log(expm1), elsewhere as x + log(1 - exp(-x)); neither branch overflows
         small = jnp.where(x < 1.0, x, 1.0)
         large = jnp.where(x < 1.0, 1.0, x)
-        z = jnp.where(x < 1.0, _log_positive(jnp.expm1(small)), large + jnp.log1p(-jnp.exp(-large)))
+        z = jnp.where(x < 1.0, _log_positive(jnp.expm1(small)), large + log_one_plus(-jnp.exp(-large)))
         return z, -jax.nn.log_sigmoid(z)
 
 
@@ -140,7 +140,7 @@ class Tanh(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        log_above, log_below = jnp.log1p(x), jnp.log1p(-x)
+        log_above, log_below = log_one_plus(x), log_one_plus(-x)
         return 0.5 * (log_above - log_below), -(log_above + log_below)
 
 
