@@ -10,6 +10,8 @@ scalars, layers, autoregressive, linear, recipes
 bases        base distributions
 """
 
+import jax
+
 from zoo.autoregressive import autoregressive_rows
 from zoo.bases import BASES
 from zoo.builders import conditional
@@ -19,12 +21,13 @@ from zoo.recipes import RECIPES, recipe_rows
 from zoo.rows import CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
 
-ROWS: list[Row] = [
-    *scalar_rows(), *layer_rows(), *autoregressive_rows(), *linear_rows(), *recipe_rows(quick=True)
-]  # fmt: skip
-SLOW_ROWS: list[Row] = recipe_rows(quick=False)
+ALL_ROWS: list[Row] = [*scalar_rows(), *layer_rows(), *autoregressive_rows(), *linear_rows(), *recipe_rows()]
+_DTYPE = "float64" if jax.config.jax_enable_x64 else "float32"
+ROWS = [row for row in ALL_ROWS if _DTYPE in row.quick]
+SLOW_ROWS = [row for row in ALL_ROWS if _DTYPE not in row.quick]
 
 __all__ = [
+    "ALL_ROWS",
     "BASES",
     "CIRCLE",
     "CONTEXT_DIM",

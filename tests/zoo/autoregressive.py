@@ -19,7 +19,7 @@ def autoregressive_rows() -> list[Row]:
         ),
         Row(
             "MaskedAutoregressive with context", lambda: autoregressive(spline, natural, CONTEXT_DIM), "spline",
-            places=BOX, depends=in_order(natural), is_identity=True,
+            places=BOX, depends=in_order(natural), is_identity=True, quick=("float32",),
         ),
         Row(
             "MaskedAutoregressive sequential", lambda: autoregressive("affine", mixed, method="sequential"), "linear",
@@ -27,11 +27,11 @@ def autoregressive_rows() -> list[Row]:
         ),
         Row(
             "MaskedAutoregressive jacobi", lambda: autoregressive("affine", mixed, CONTEXT_DIM, method="jacobi"),
-            "linear", depends=in_order(mixed), is_identity=True,
+            "linear", depends=in_order(mixed), is_identity=True, quick=("float64",),
         ),
         Row(
             "MaskedAutoregressive residual", lambda: autoregressive("affine", natural, residual=True), "linear",
-            depends=in_order(natural), is_identity=True,
+            depends=in_order(natural), is_identity=True, quick=("float32",),
         ),
         Row(
             "MaskedAutoregressive D=1 context", lambda: autoregressive("affine", (0,), CONTEXT_DIM), "linear",
@@ -40,24 +40,24 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "Inverse[MaskedAutoregressive]",
             lambda: Inverse(autoregressive(spline, natural, CONTEXT_DIM, residual=True)), "spline", places=BOX,
-            depends=in_order(natural), is_identity=True,
+            depends=in_order(natural), is_identity=True, quick=("float64",),
         ),
         Row(
             "MaskedAutoregressive attention", lambda: attention("affine", 4, CONTEXT_DIM), "linear",
-            depends=in_order(natural), is_identity=True, largest_gradient=1e3,
+            depends=in_order(natural), is_identity=True, largest_gradient=1e3, quick=("float32",),
         ),
         Row(
             "MaskedAutoregressive attention tokens", lambda: attention("affine", 3, token_size=2), "linear",
-            depends=in_order((0, 1, 2), 2), is_identity=True, largest_gradient=1e3,
+            depends=in_order((0, 1, 2), 2), is_identity=True, largest_gradient=1e3, quick=("float64",),
         ),
         Row(
             "BlockAutoregressive",
             lambda: BlockAutoregressive(3, n_units=3, depth=2, order=mixed, key=jax.random.key(2)), "root",
-            depends=in_order(mixed), largest=1e3,
+            depends=in_order(mixed), largest=1e3, quick=("float64",),
         ),
         Row(
             "BlockAutoregressive with context",
             lambda: BlockAutoregressive(2, n_units=3, depth=1, context_dim=CONTEXT_DIM, key=jax.random.key(2)), "root",
-            depends=in_order((0, 1)), largest=1e3,
+            depends=in_order((0, 1)), largest=1e3, quick=("float32",),
         ),
     ]  # fmt: skip

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 import pushforward as pf
 from pushforward.distribution import AbstractDistribution
-from zoo.rows import CONTEXT_DIM, Row
+from zoo.rows import BOTH, CONTEXT_DIM, Row
 from zoo.scalars import BOX
 
 
@@ -24,7 +23,7 @@ class Recipe:
     is_identity: bool = True
     is_elementwise: bool = False
     largest: float = 1e30
-    quick: tuple[str, ...] = ("float32", "float64")  # in which types a row is run by `make test`
+    quick: tuple[str, ...] = BOTH
     is_autoregressive: bool = False
 
 
@@ -145,12 +144,10 @@ CASES = tuple((dim, context) for dim in (1, 2, 3, 5) for context in (None, CONTE
 QUICK = {"float32": ((3, CONTEXT_DIM),), "float64": ((2, None),)}
 
 
-def recipe_rows(quick: bool) -> list[Row]:
+def recipe_rows() -> list[Row]:
     rows = []
     for name, r in RECIPES.items():
-        dtype = "float64" if jax.config.jax_enable_x64 else "float32"
-        chosen = QUICK[dtype] if dtype in r.quick else ()
-        for dim, context in (case for case in CASES if (case in chosen) == quick):
+        for dim, context in CASES:
 
             def flow(r: Recipe = r, dim: int = dim, context: int | None = context) -> AbstractDistribution:
                 options = {name: value for name, value in {"width": 8, **r.options}.items() if value is not None}
@@ -162,6 +159,7 @@ def recipe_rows(quick: bool) -> list[Row]:
                     r.tolerance, largest=r.largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.08,
                     depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
                     dead="one coordinate sees no other" if dim == 1 and r.is_autoregressive else "",
+                    quick=tuple(dtype for dtype in r.quick if (dim, context) in QUICK[dtype]),
                 )
             )  # fmt: skip
     return rows

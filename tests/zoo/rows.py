@@ -9,6 +9,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.distribution import AbstractDistribution
 
 CONTEXT_DIM = 2
+BOTH = ("float32", "float64")
 LINE, POSITIVE, UNIT, OPEN, CIRCLE = "line", "positive", "(0, 1)", "(-1, 1)", "circle"
 
 
@@ -31,6 +32,8 @@ class Row:
         is_identity: whether the start weights give the identity.
         dead: reason why some trained leaf has no influence, or "".
         flow: makes the whole flow, for recipes.
+        quick: in which types `make test` runs the row; in the others it is slow. What two rows share, one shows in
+            each type.
     """
 
     name: str
@@ -47,3 +50,4 @@ class Row:
     is_identity: bool = False
     dead: str = ""
     flow: Callable[[], AbstractDistribution] | None = None
+    quick: tuple[str, ...] = BOTH

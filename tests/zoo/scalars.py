@@ -36,7 +36,7 @@ from pushforward.bijections import (
     n_parameters,
 )
 from zoo.builders import coupled, coupling
-from zoo.rows import CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
+from zoo.rows import BOTH, CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Scalar:
     """A scalar bijection: alone, element-wise and in a coupling, where its two sides are one set.
 
     `coupled_largest` is `Row.largest` in a coupling: an unbounded leaf may follow the other coordinates far out.
+    A law that takes long to compile, of parts that other rows have too, is not quick: element-wise and coupled it is
+    slow, alone it is run in one type.
     """
 
     build: Callable[[], AbstractBijection]
@@ -54,6 +56,7 @@ class Scalar:
     coupled_largest: float = 1e30
     places: tuple[float, ...] = ()
     is_identity: bool = False
+    is_quick: bool = True
 
 
 BOX = (5.0, 5 * (1 - 1e-6), 5 * (1 + 1e-6), 1.25, 2.5, 3.75)
@@ -72,10 +75,10 @@ SCALARS: dict[str, Scalar] = {
     "MixtureLogistic": Scalar(lambda: MixtureLogistic(3), "root", largest=1e3, coupled_largest=10.0),
     "MixtureNormal": Scalar(lambda: MixtureNormal(3), "root", largest=1e3, coupled_largest=10.0),
     "MixtureGaussian": Scalar(
-        lambda: Chain([NormalToLogistic(), MixtureNormal(3)]), "root", largest=1e3, coupled_largest=10.0
+        lambda: Chain([NormalToLogistic(), MixtureNormal(3)]), "root", largest=1e3, coupled_largest=10.0, is_quick=False
     ),
     "Sigmoidal": Scalar(lambda: Sigmoidal(4), "root", largest=1e3, coupled_largest=10.0),
-    "Sigmoidal dense": Scalar(lambda: Sigmoidal(3, depth=2), "root", largest=1e3, coupled_largest=10.0),
+    "Sigmoidal dense": Scalar(lambda: Sigmoidal(3, depth=2), "root", largest=1e3, coupled_largest=10.0, is_quick=False),
     "SumOfSquares": Scalar(lambda: SumOfSquares(2), "root", largest=1e3, coupled_largest=10.0, places=BOX),
     "Bernstein": Scalar(lambda: Bernstein(4), "root", places=BOX, is_identity=True),
     "NonlinearSquared": Scalar(NonlinearSquared, "root", largest=1e3, coupled_largest=10.0, is_identity=True),
@@ -106,12 +109,13 @@ def scalar_rows() -> list[Row]:
     for name, s in SCALARS.items():
         sides = {"places": s.places, "is_identity": s.is_identity}
         alone = {**sides, "largest": s.largest, "largest_gradient": s.largest, "spread": 1.0}
-        rows.append(Row(name, s.build, s.tolerance, s.z_side, s.x_side, **alone))
+        quick = BOTH if s.is_quick else ("float64",)
+        rows.append(Row(name, s.build, s.tolerance, s.z_side, s.x_side, quick=quick, **alone))
         if s.z_side == s.x_side and n_parameters(s.build()):
             rows.append(
                 Row(
                     f"Elementwise[{name}]", lambda s=s: Elementwise(s.build(), (3,)), s.tolerance, s.z_side, s.x_side,
-                    depends=np.eye(3, dtype=bool), **alone,
+                    depends=np.eye(3, dtype=bool), quick=("float64",) if s.is_quick else (), **alone,
                 )
             )  # fmt: skip
             mask = halves(3)
@@ -119,7 +123,8 @@ def scalar_rows() -> list[Row]:
             rows.append(
                 Row(
                     f"Coupling[{name}]", lambda s=s, mask=mask: coupling(s.build(), mask),
-                    tolerance, s.z_side, s.x_side, depends=coupled(mask), largest=s.coupled_largest, **sides,
+                    tolerance, s.z_side, s.x_side, depends=coupled(mask), largest=s.coupled_largest,
+                    quick=("float32",) if s.is_quick else (), **sides,
                 )
             )  # fmt: skip
     return rows
