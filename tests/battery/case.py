@@ -75,8 +75,10 @@ class Case:
         self.z, self.x = (ordinary(side, self.shape, random) for side in (row.z_side, row.x_side))
         has_context = self.bijection.context_shape is not None
         self.context = random.normal(size=(N, CONTEXT_DIM)) if has_context else None
-        # gradients in a loop double the time of compilation: in float64, and for layers, of which flows are made
-        self.figures, fresh = compile_figures(self.bijection, self.is_double and row.flow is None)
+        # gradients in a loop double the time of compilation: in float64, and for layers, of which flows are made; a
+        # scalar map has no batch of its own that could go astray
+        thorough = self.is_double and row.flow is None and self.shape != ()
+        self.figures, fresh = compile_figures(self.bijection, thorough)
         leaves = {"fresh": fresh}
         if jax.tree.leaves(fresh):
             leaves["random"] = randomised(fresh, row.spread)
