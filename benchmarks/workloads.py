@@ -127,7 +127,7 @@ LAWS: tuple[Workload, ...] = tuple(
         f"{family}-6",
         family,
         dim=6,
-        batch=128,
+        batch=256,
         width=64,
         operations=(LOG_PROB, TRAINING_STEP, SAMPLE),
         bars=_OF_LAWS,

@@ -1,6 +1,7 @@
 """What the four PyTorch peers share: timed operations on a flow, given how it scores and draws.
 
-Eager mode, as their documentation uses them. All cores; the gradient tape is off where none is needed.
+Eager mode, as their documentation uses them. All cores; the gradient tape is off where none is needed. Where a density
+takes derivatives itself, `torch.no_grad` stands in for the faster `torch.inference_mode`, under which it cannot.
 """
 
 import itertools
@@ -20,13 +21,15 @@ def operations(
     workload: dict,
     log_prob: Callable[[torch.Tensor], torch.Tensor],
     sample: Callable[[int], torch.Tensor],
+    differentiates: bool = False,
 ) -> dict[str, Operation]:
     """log_prob, training_step and sample of `module`."""
     x = torch.from_numpy(normal_rows(workload["batch"], workload["dim"]))
+    without_tape = torch.no_grad if differentiates else torch.inference_mode
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
 
     def score() -> torch.Tensor:
-        with torch.inference_mode():
+        with without_tape():
             return log_prob(x)
 
     def step() -> float:
@@ -37,7 +40,7 @@ def operations(
         return loss.item()
 
     def draw() -> torch.Tensor:
-        with torch.inference_mode():
+        with without_tape():
             return sample(workload["batch"])
 
     return {"log_prob": score, "training_step": step, "sample": draw}

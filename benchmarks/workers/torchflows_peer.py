@@ -46,7 +46,7 @@ def build(workload: dict) -> dict[str, Operation]:
     if family in ("naf", "naf_ar"):
         options["transformer_kwargs"] = {"hidden_dim": 8}
     flow = Flow(ARCHITECTURES[family](event_shape=(workload["dim"],), **options))
-    return operations(flow, workload, flow.log_prob, flow.sample)
+    return operations(flow, workload, flow.log_prob, flow.sample, family == "umnn_maf")
 
 
 if __name__ == "__main__":

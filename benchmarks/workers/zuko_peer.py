@@ -43,7 +43,8 @@ def build(workload: dict) -> dict[str, Operation]:
         "iaf": lambda: _inverse(zuko.flows.MAF(dim, **sizes)),
     }
     flow = builders[workload["family"]]()
-    return operations(flow, workload, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)))
+    differentiates = workload["family"] in ("naf_ar", "umnn_maf", "sos_flow", "bernstein_flow")
+    return operations(flow, workload, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)), differentiates)
 
 
 def _inverse(flow: zuko.lazy.Flow) -> zuko.lazy.Flow:

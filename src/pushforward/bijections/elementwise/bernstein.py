@@ -48,9 +48,7 @@ class Bernstein(AbstractByRoot):
 
     def __init__(self, degree: int = 12, *, bound: float = 5.0, min_share: float = 1e-3) -> None:
         if degree < 2:
-            raise ValueError(
-                f"degree: expected at least 2, got {degree}: of degree 1 it is the identity."
-            )
+            raise ValueError(f"degree: expected at least 2, got {degree}: of degree 1 it is the identity.")
         self.increments, self.bound, self.min_share = zeros(degree), float(bound), float(min_share)
 
     def __check_init__(self) -> None:

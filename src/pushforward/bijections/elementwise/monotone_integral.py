@@ -80,23 +80,33 @@ class MonotoneIntegral(AbstractByRoot):
         check_box(self.bound)
 
     def _mapped(self, x: Array) -> tuple[Array, Array]:
-        places, weights = np.polynomial.legendre.leggauss(self.n_points)
         inside = jnp.clip(x, -self.bound, self.bound)
-        shares = jnp.asarray((places + 1) / 2, x.dtype).reshape((-1,) + (1,) * x.ndim)
-        weights = jnp.asarray(weights / 2, x.dtype).reshape(shares.shape)
-        area = inside * jnp.sum(weights * self._slope(shares * inside[None]), axis=0)
-        slope = self._slope(inside[None])[0]
-        return self.shift + area + slope * (x - inside), jnp.log(slope)
+        constant = jnp.tensordot(self.by_embedding, self.embedding, 1) + _column(self.first_bias, x)
 
-    def _slope(self, t: Array) -> Array:
-        """g at points t (N, ...), whose trailing axes are those of the embedding."""
+        @jax.checkpoint
+        def add(area: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
+            share, weight = point
+            return area + weight * self._slope(share * inside, constant), None
 
-        def column(vector: Array) -> Array:
-            return vector.reshape((-1,) + (1,) * t.ndim)
+        # point by point: the hidden values of all points at once would not fit a cache
+        area, _ = jax.lax.scan(add, jnp.zeros_like(x), _rule(self.n_points, x.dtype))
+        slope = self._slope(inside, constant)
+        return self.shift + inside * area + slope * (x - inside), jnp.log(slope)
 
-        constant = jnp.tensordot(self.by_embedding, self.embedding, 1)
-        constant = constant.reshape(constant.shape[:1] + (1,) + constant.shape[1:] + (1,) * (t.ndim - constant.ndim))
-        first = jnp.tanh(column(self.by_place) * (t[None] / self.bound) + constant + column(self.first_bias))
-        second = jnp.tanh(jnp.tensordot(self.hidden, first, 1) + column(self.hidden_bias))
+    def _slope(self, t: Array, constant: Array) -> Array:
+        """g at t, element by element; `constant` is what the first layer makes of the embedding."""
+        first = jnp.tanh(_column(self.by_place, t) * (t[None] / self.bound) + constant)
+        second = jnp.tanh(jnp.tensordot(self.hidden, first, 1) + _column(self.hidden_bias, t))
         raw = jnp.tensordot(self.out, second, 1) + self.out_bias + inverse_softplus(1.0 - _FLOOR)
         return _FLOOR + jax.nn.softplus(raw)
+
+
+def _column(vector: Array, like: Array) -> Array:
+    """A vector along a new first axis, to be broadcast over the others."""
+    return vector.reshape((-1,) + (1,) * like.ndim)
+
+
+def _rule(n_points: int, dtype: jnp.dtype) -> tuple[Array, Array]:
+    """Gauss and Legendre's points and weights on (0, 1)."""
+    places, weights = np.polynomial.legendre.leggauss(n_points)
+    return jnp.asarray((places + 1) / 2, dtype), jnp.asarray(weights / 2, dtype)
