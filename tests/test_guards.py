@@ -18,9 +18,9 @@ from pushforward.flow import Flow, Given
 from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
-    "pushforward": """Flow __version__ autoregressive_flow bases bijections bnaf check coupling_flow datasets
-        elementwise_flow export fit iaf linear_flow load made made_mog maf maf_mog networks nice nsf nsf_ar real_nvp
-        save summary trainable transformer_flow""",
+    "pushforward": """Flow __version__ autoregressive_flow bases bernstein_flow bijections bnaf check coupling_flow
+        datasets elementwise_flow export fit flowpp iaf linear_flow load made made_mog maf maf_mog naf naf_ar networks
+        nice nsf nsf_ar real_nvp save sos_flow summary trainable transformer_flow umnn_maf""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection BlockAutoregressive Cayley Chain Conditional
         Coupling Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Repeat Reshape
@@ -30,8 +30,9 @@ PUBLIC = {
         StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention MaskedMLP
         AttentionBlock ResidualMLP checked_order""",
-    "pushforward.recipes": """RECIPES autoregressive_flow bnaf coupling_flow elementwise_flow iaf linear_flow made
-        made_mog maf maf_mog nice nsf nsf_ar real_nvp transformer_flow""",
+    "pushforward.recipes": """RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow elementwise_flow flowpp
+        iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar real_nvp sos_flow transformer_flow
+        umnn_maf""",
 }
 
 

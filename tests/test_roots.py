@@ -45,3 +45,33 @@ def test_an_image_that_is_rounded_otherwise_each_time_does_not_lead_astray(end):
         return x + noise
 
     np.testing.assert_allclose(jax.jit(lambda y: monotone_root(rounded, (), y))(jnp.asarray(end)), end, atol=1e-5)
+
+
+def test_second_derivatives_are_those_of_the_implicit_function():
+    """With g the root of w x + x^3 = y: d2x/dy2 = -6 x / s^3, d2x/dw2 = (2 x s - 6 x^3) / s^3, s = w + 3 x^2."""
+    with jax.enable_x64(True):
+        w, x = jnp.asarray(2.0), 1.5
+        y = cubic(w, jnp.asarray(x))
+        (by_ww, _), (_, by_yy) = jax.jacrev(jax.grad(lambda w, y: monotone_root(cubic, w, y), (0, 1)), (0, 1))(w, y)
+        slope = 2 + 3 * x**2
+        np.testing.assert_allclose(by_yy, -6 * x / slope**3, rtol=1e-13)
+        np.testing.assert_allclose(by_ww, (2 * x * slope - 6 * x**3) / slope**3, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_cost_is_bounded_whatever_the_map(dtype):
+    """A step, which interpolation cannot follow: the number of evaluations stays below the stated bound."""
+    with jax.enable_x64(dtype == "float64"):
+        count = [0]
+
+        def step(_, x):
+            def counted(v):
+                count[0] += 1
+                return v
+
+            x = jax.pure_callback(counted, x, x, vmap_method="expand_dims")
+            return jnp.where(x < 1.2345, -1.0, 1.0) + 1e-6 * x
+
+        root = monotone_root(step, (), jnp.asarray(0.0, dtype))
+        np.testing.assert_allclose(root, 1.2345, rtol=1e-6)
+        assert count[0] < 4 * jnp.finfo(dtype).bits + 70

@@ -254,6 +254,33 @@ def write(name: str, command: str, result: dict[str, Any]) -> None:
     print("\n".join(lines))
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "choose-a-flow.md"
+BEGIN, END = "<!-- laws: begin -->\n", "<!-- laws: end -->\n"
+SHOWN = {
+    "law": "law",
+    "test_nats": "test nats",
+    "log_prob_ms": "log_prob, ms",
+    "sample_ms": "sample, ms",
+    "training_step_ms": "training step, ms",
+    "compile_seconds": "compile, s",
+}
+
+
+def refresh_page(rows: list[dict[str, Any]]) -> None:
+    """Put the table between the two marks of the page on choosing a flow."""
+    lines = []
+    for kind in FLOWS:
+        lines += [f"**{kind.capitalize()}**", "", "| " + " | ".join(SHOWN.values()) + " |", "|---" * len(SHOWN) + "|"]
+        lines += [
+            "| " + " | ".join(f"`{row[name]}`" if name == "law" else str(row[name]) for name in SHOWN) + " |"
+            for row in rows
+            if row["flow"] == kind
+        ]
+        lines += [""]
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n".join(lines) + END + rest.split(END)[1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Every scalar law: nats and costs.")
     parser.add_argument("--part", choices=("table", "shapes"), required=True)
@@ -265,7 +292,9 @@ def main() -> None:
     if options.part == "shapes":
         write("laws_shapes", command, shapes(names))
     else:
-        write("laws_table", command, table(names))
+        result = table(names)
+        write("laws_table", command, result)
+        refresh_page(result["rows"])
 
 
 if __name__ == "__main__":
