@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from bad_laws import LAW_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
 CORE = ("bijection.py", "compose.py", "repeat.py", "reshape.py", "distribution.py", "flow.py", "bijections", "networks",
@@ -300,6 +301,7 @@ CASES = {
     "number of samples": ("flow.sample(-1, key=0)", "ValueError", ("n", "0 or more", "-1")),
     "samples that are no number": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
+    **LAW_CASES,
 }
 
 
