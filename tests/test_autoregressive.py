@@ -5,7 +5,6 @@ random ones, with all of XLA's optimisations and with gradients of every batch t
 without most optimisations, which compiles twice as fast, and compare gradients where the batch is largest.
 """
 
-import contextlib
 import itertools
 
 import equinox as eqx
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quickly_compiled
 from tolerances import IN_ORDER, IN_ORDER_OF_WHOLE_PASSES
 
 import pushforward as pf
@@ -74,16 +74,6 @@ def random_cases(n, seed):
 
 CASES = covering()
 LAWS = {"affine": Affine, "rational_quadratic": lambda: RationalQuadraticSpline(4)}
-
-
-@contextlib.contextmanager
-def quickly_compiled():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def moved(tree, seed=0, scale=0.4):
@@ -235,7 +225,7 @@ def test_context_reaches_every_output_of_a_masked_network(dim):
     assert (moves.max(2) > 0).all()
 
 
-@pytest.mark.parametrize("token_size", [1, 3])
+@pytest.mark.parametrize("token_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_attention_in_order_equals_whole_passes(token_size):
     def layer(method):
         network = CausalAttention(
@@ -308,9 +298,10 @@ def test_an_affine_maf_layer_is_an_iaf_layer_of_the_same_order_with_another_cond
     """x_i = z_i s_i(x_<i) + t_i(x_<i) with x_<i a function of z_<i: triangular in z, affine in z_i."""
     layer = built({**CASE, "dim": 3}, "cached")
     z = jnp.array([0.2, -0.4, 1.0])
-    jacobian = jax.jacrev(layer.forward)(z)
+    jacobian = jax.jit(jax.jacrev(layer.forward))(z)
     assert np.abs(np.triu(jacobian, 1)).max() == 0
-    steps = [layer.forward(z.at[2].set(v))[2] for v in (0.0, 1.0, 2.0)]
+    forward = jax.jit(lambda z: layer.forward(z))
+    steps = [forward(z.at[2].set(v))[2] for v in (0.0, 1.0, 2.0)]
     np.testing.assert_allclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-5)
 
 

@@ -25,7 +25,9 @@ def programs(folder):
     return [jax_export.deserialize(bytearray((folder / f"{name}.bin").read_bytes())) for name in ("score", "sample")]
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", ["maf context", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsf", "dense"))]
+)
 def test_programs_answer_what_the_flow_answers(name, tmp_path):
     flow = FLOWS[name]()
     export(flow, tmp_path / "flow", platforms=("cpu",))

@@ -29,7 +29,7 @@ def test_one_dimension_without_a_context():
     np.testing.assert_allclose(flow.log_prob(x), scores, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["maf", "iaf", "nsf_ar"])
+@pytest.mark.parametrize("name", ["nsf_ar", *(pytest.param(name, marks=pytest.mark.slow) for name in ("maf", "iaf"))])
 def test_methods_of_the_slow_direction_agree(name):
     flows = [getattr(pf, name)(dim=5, width=16, method=m, key=0) for m in ("cached", "jacobi", "sequential")]
     x = np.random.default_rng(0).normal(size=(16, 5))
