@@ -173,6 +173,9 @@ def page(result: dict) -> str:
         f"Made by `{result['command']}` on {result['date']}: {result['cores']} cores, {result['architecture']}, jax "
         f"{result['jax']}. An empty call takes {result['empty_seconds'] * 1e6:.0f} us.",
         "",
+        "Operations grow by the claim; times grow faster where the decade begins in cache and ends in memory, and "
+        "slower where a factorisation begins too small for its kernels: see docs/decisions.md.",
+        "",
         "| layer | figure | claim | operations at the largest D | largest D | time there | exponent | fitted over D |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -192,15 +195,16 @@ def draw(result: dict, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(15, 5), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(15, 4.8), sharey=True, layout="constrained")
+    colours = {name: f"C{index}" for index, name in enumerate(LAYERS)}
+    limit = 1e3 * EMPTY_CALLS * result["empty_seconds"]
     for axis, name in zip(axes, FIGURES, strict=True):
         for row in (row for row in result["rows"] if row["figure"] == name):
-            axis.loglog(row["sizes"], [1e3 * s for s in row["seconds"]], marker=".", label=row["layer"])
-        axis.axhline(
-            1e3 * EMPTY_CALLS * result["empty_seconds"], color="0.6", linestyle=":", label="twenty empty calls"
-        )
+            milliseconds = [1e3 * s for s in row["seconds"]]
+            axis.loglog(row["sizes"], milliseconds, marker=".", label=row["layer"], color=colours[row["layer"]])
+        axis.axhline(limit, color="0.6", linestyle=":", label="twenty empty calls")
         axis.set(title=name.replace("_", "-"), xlabel="D")
-        axis.legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     axes[0].set_ylabel("ms a call, one sample")
     figure.savefig(path, dpi=110)
 
