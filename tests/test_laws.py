@@ -102,23 +102,24 @@ PIECEWISE = ("cubic", "linear", "linear_rational", "quadratic", "rational_quadra
 def test_half_a_million_points_in_random_bins(name):
     """Logits of deviation 10, float32: no NaN, increasing, and back within eight last places of the box."""
     arrays, static = wild_batch(LAWS[name](), 10.0, 256)
-    x = jnp.asarray(np.sort(np.random.default_rng(1).uniform(-5.5, 5.5, 2048)), jnp.float32)
+    x = np.sort(np.random.default_rng(1).uniform(-5.5, 5.5, 2048)).astype(np.float32)
 
     @jax.jit
     @jax.vmap
     def figures(arrays):
         law = eqx.combine(arrays, static)
-        z, log_slope = jax.vmap(law.inverse_and_log_det)(x)
-        found, back = jax.vmap(law.forward_and_log_det)(z)
-        return z, log_slope, found, back, jax.vmap(law.inverse_and_log_det)(found)[0]
+        z, log_slope = jax.vmap(law.inverse_and_log_det)(jnp.asarray(x))
+        found, _ = jax.vmap(law.forward_and_log_det)(z)
+        return z, log_slope, found, *jax.vmap(law.inverse_and_log_det)(found)
 
-    z, log_slope, found, back, again = (np.asarray(a, np.float64) for a in figures(arrays))
-    assert all(np.isfinite(a).all() for a in (z, log_slope, found, back, again))
+    z, log_slope, found, again, beside = (np.asarray(a, np.float64) for a in figures(arrays))
+    assert all(np.isfinite(a).all() for a in (z, log_slope, found, again, beside))
     eps, box = np.finfo(np.float32).eps, 10.0
     assert (np.diff(z) >= -4 * eps * box).all()
     least = eps * np.abs(found) * np.exp(log_slope)  # what one rounding of x does to z
     assert (np.abs(again - z) <= 8 * eps * box + 2 * least).all()
-    assert (np.abs(found - x) <= 50 * eps * (np.abs(z) / np.exp(log_slope) + np.abs(np.asarray(x)) + 1)).all()
+    flattest = np.exp(np.minimum(log_slope, beside))  # where the map is flat, of the two ends of the error
+    assert (np.abs(found - x) <= 50 * eps * (np.abs(z) / flattest + np.abs(x) + 1)).all()
 
 
 @pytest.mark.parametrize("name", ["bernstein", "cubic", "linear_rational", "quadratic", "sum_of_squares"])

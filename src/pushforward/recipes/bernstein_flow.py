@@ -25,9 +25,9 @@ def bernstein_flow(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Bernstein flow: z_i is a Bernstein polynomial of x_i with increasing coefficients, set by the coordinates before.
+    """Bernstein flow: z_i = sum_k alpha_k b_k(x_i), a polynomial whose increasing alpha the coordinates before set.
 
-    All sums are of positive terms, which makes the law robust against rounding and noise.
+    The slope is a sum of positive terms, which makes the law robust against rounding and noise.
 
     Args:
         dim: number of coordinates D.

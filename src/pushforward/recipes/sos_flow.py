@@ -26,7 +26,7 @@ def sos_flow(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Sum-of-squares flow: z_i is the integral of a sum of squared polynomials of x_i, set by the coordinates before.
+    """Sum-of-squares flow: z_i = shift + int_0^(x_i) sum_s p_s(t)^2 dt, polynomials p_s set by the coordinates before.
 
     A universal approximator with one layer of high degree; a few layers of low degree train better.
 

@@ -26,7 +26,7 @@ def umnn_maf(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Unconstrained monotone flow: z_i is the integral up to x_i of a positive network, set by the coordinates before.
+    """Unconstrained monotone flow: z_i = shift + int_0^(x_i) g(t; e) dt, g > 0, shift and e set by those before.
 
     The positive network is one for all coordinates of a layer; the masked network emits what tells them apart.
 

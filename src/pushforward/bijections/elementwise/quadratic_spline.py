@@ -75,21 +75,25 @@ class QuadraticSpline(AbstractBijection):
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
         inside = within(z, -self.bound, self.bound)
-        left, width, v0, v1, bottom = at_bin(inside, lefts, lefts[:-1], widths, starts, ends, bottoms[:-1])
-        u = held((inside - left) / width, 0.0, 1.0)
-        x = bottom + width * u * (v0 + (v1 - v0) * u / 2)
-        return self._within(z, x, jnp.log(v0 * (1 - u) + v1 * u))
+        columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
+        left, right, width, v0, v1, bottom, top = at_bin(inside, lefts, *columns)
+        u, rest = held((inside - left) / width, 0.0, 1.0), held((right - inside) / width, 0.0, 1.0)
+        # from the nearer end: at the farther one a small slope would meet the rounding of the whole bin
+        low, high = bottom + width * u * (v0 + (v1 - v0) * u / 2), top - width * rest * (v1 + (v0 - v1) * rest / 2)
+        return self._within(z, jnp.where(u < rest, low, high), jnp.log(v0 * rest + v1 * u))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
         inside = within(x, -self.bound, self.bound)
-        left, width, v0, v1, bottom = at_bin(inside, bottoms, lefts[:-1], widths, starts, ends, bottoms[:-1])
-        share = held((inside - bottom) / (width * (v0 + v1) / 2), 0.0, 1.0)
-        root = jnp.sqrt(v0**2 * (1 - share) + v1**2 * share)  # the slope at the point
-        z = left + width * share * (v0 + v1) / (v0 + root)
-        return self._within(x, z, -jnp.log(root))
+        columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
+        left, right, width, v0, v1, bottom, top = at_bin(inside, bottoms, *columns)
+        height = width * (v0 + v1) / 2
+        share, rest = held((inside - bottom) / height, 0.0, 1.0), held((top - inside) / height, 0.0, 1.0)
+        root = jnp.sqrt(v0**2 * rest + v1**2 * share)  # the slope at the point
+        low, high = left + width * share * (v0 + v1) / (v0 + root), right - width * rest * (v0 + v1) / (v1 + root)
+        return self._within(x, jnp.where(share < rest, low, high), -jnp.log(root))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = jnp.abs(value) < self.bound
