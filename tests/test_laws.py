@@ -57,19 +57,26 @@ TRUTHS = {
 }
 
 
+# What a law cannot be: every other fit must come within 0.3 nats, or the bound above it says nothing.
+CANNOT = {
+    ("heavy_tails", "uniform"): "its tails are heavier than those of a normal, the truth has none",
+    ("mixture_normal", "student"): "over a normal base, instead of a logistic one, its tails fall like exp(-x^4 / 8)",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", TRUTHS)
 @pytest.mark.parametrize("name", LAWS)
 def test_no_fit_beats_the_truth(name, truth):
     """On 20,000 fresh points the mean of log q - log p is below zero by Gibbs' inequality: 5 standard errors."""
-    truth = TRUTHS[truth]
+    is_possible, truth = (name, truth) not in CANNOT, TRUTHS[truth]
     x = truth.rvs(size=(4000, 1), random_state=0)
     test = truth.rvs(size=(20_000, 1), random_state=1)
     flow = pf.elementwise_flow(1, key=0, transformer=LAWS[name](), n_layers=1)
     flow, _ = pf.fit(flow, x, key=0, max_epochs=30, progress=False)
     gain = np.asarray(flow.log_prob(test), np.float64) - truth.logpdf(test[:, 0])
     assert gain.mean() < 5 * gain.std() / np.sqrt(len(gain))
-    assert gain.mean() > -0.3
+    assert (gain.mean() > -0.3) == is_possible
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ import pushforward as pf
 from pushforward.bijections import (
     TRANSFORMERS,
     AbstractBijection,
+    Affine,
     Bernstein,
     Chain,
     CubicSpline,
@@ -170,22 +171,23 @@ TARGETS: dict[str, tuple[Callable, Callable]] = {
         _gap,
     ),
 }
+BOUND = 3.0  # the box of the laws that have one, in deviations of the data
 MAPS: dict[str, Callable[[], AbstractBijection]] = {
-    "linear": lambda: LinearSpline(12),
-    "quadratic": lambda: QuadraticSpline(12),
-    "cubic": lambda: CubicSpline(11),
-    "rational_quadratic": lambda: RationalQuadraticSpline(8),
-    "linear_rational": lambda: LinearRationalSpline(6),
-    "bernstein": lambda: Bernstein(24),
-    "sum_of_squares": lambda: SumOfSquares(10, n_squares=2),
+    "linear": lambda: LinearSpline(12, bound=BOUND),
+    "quadratic": lambda: QuadraticSpline(12, bound=BOUND),
+    "cubic": lambda: CubicSpline(11, bound=BOUND),
+    "rational_quadratic": lambda: RationalQuadraticSpline(8, bound=BOUND),
+    "linear_rational": lambda: LinearRationalSpline(6, bound=BOUND),
+    "bernstein": lambda: Bernstein(24, bound=BOUND),
+    "sum_of_squares": lambda: SumOfSquares(10, n_squares=2, bound=BOUND),
     "mixture_logistic": lambda: MixtureLogistic(8),
     "mixture_gaussian": lambda: Chain([NormalToLogistic(), MixtureNormal(8)]),
     "sigmoidal": lambda: Sigmoidal(8),
     "dense_sigmoidal": lambda: Sigmoidal(2, depth=2),
-    "monotone_integral": lambda: MonotoneIntegral(1, width=3),
+    "monotone_integral": lambda: MonotoneIntegral(1, width=3, bound=BOUND),
     "squared, 5 in a row": lambda: Chain([NonlinearSquared() for _ in range(5)]),
-    "sinh_arcsinh, 6 in a row": lambda: Chain([SinhArcsinh() for _ in range(6)]),
-    "heavy_tails + spline": lambda: Chain([HeavyTails(), RationalQuadraticSpline(7)]),
+    "sinh_arcsinh + affine, 6 in a row": lambda: Chain([law() for _ in range(6) for law in (SinhArcsinh, Affine)]),
+    "heavy_tails + spline": lambda: Chain([HeavyTails(), RationalQuadraticSpline(7, bound=BOUND)]),
 }
 
 
