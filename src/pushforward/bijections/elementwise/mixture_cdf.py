@@ -1,23 +1,20 @@
 """The distribution function of a mixture as a scalar map: conditionals with several modes in one layer."""
 
 import abc
-from collections.abc import Callable
-from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijection import AbstractBijection
+from pushforward.bijections.elementwise.by_root import AbstractByRoot
 from pushforward.numerics import log_normal_cdf, log_normal_hazard, soft_clamp, zeros
-from pushforward.roots import monotone_root
 
 _LOG_SCALE_BOUND = 7.0
 
 
-class AbstractMixtureCDF(AbstractBijection):
+class AbstractMixtureCDF(AbstractByRoot):
     """z = logit(F(x)), F the distribution function of a mixture of K components; the root solver goes back.
 
     Subclasses say what a component of location 0 and scale 1 is.
@@ -26,25 +23,27 @@ class AbstractMixtureCDF(AbstractBijection):
     logits: eqx.AbstractVar[Float[Array, "..."]]
     means: eqx.AbstractVar[Float[Array, "..."]]
     log_scales: eqx.AbstractVar[Float[Array, "..."]]
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
 
     @staticmethod
     @abc.abstractmethod
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
         """log F, log(1 - F), log(F' / F) and log(F' / (1 - F)) of one component at u."""
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        leaves = self.logits, self.means, self.log_scales
-        x = monotone_root(_image(self._component), leaves, z)
-        return x, -_mapped(self._component, leaves, x)[1]
+    def _mapped(self, x: Array) -> tuple[Array, Array]:
+        """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
-        return _mapped(self._component, (self.logits, self.means, self.log_scales), x)
+        Both hazards are averages over the components, weighted by their shares of F and of 1 - F: no difference of
+        large logarithms is taken, so the slope keeps its digits far out; and in logarithms, so that it does not vanish
+        in a gap.
+        """
+        log_scales = soft_clamp(self.log_scales, _LOG_SCALE_BOUND)
+        below, above, left, right = self._component((x[None] - self.means) * jnp.exp(-log_scales))
+        log_weights = jax.nn.log_softmax(self.logits, axis=0)
+        below, above = log_weights + below, log_weights + above
+        shares = jax.nn.log_softmax(below, axis=0), jax.nn.log_softmax(above, axis=0)
+        slopes = jnp.logaddexp(shares[0] + left, shares[1] + right) - log_scales
+        z = jax.nn.logsumexp(below, axis=0) - jax.nn.logsumexp(above, axis=0)
+        return z, jax.nn.logsumexp(slopes, axis=0)
 
 
 class MixtureLogistic(AbstractMixtureCDF):
@@ -132,24 +131,3 @@ def _start(n_components: int) -> tuple[Array, Array, Array]:
         raise ValueError(f"n_components: expected at least 1, got {n_components}: a mixture needs a component.")
     spread = 1.5 * (2 * np.arange(n_components) + 1 - n_components) / n_components
     return zeros(n_components), zeros(n_components) + jnp.asarray(spread, jnp.result_type(float)), zeros(n_components)
-
-
-def _mapped(component: Callable, leaves: tuple[Array, Array, Array], x: Array) -> tuple[Array, Array]:
-    """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
-
-    Both hazards are averages over the components, weighted by their shares of F and of 1 - F: no difference of large
-    logarithms is taken, so the slope keeps its digits far out; and in logarithms, so that it does not vanish in a gap.
-    """
-    logits, means, log_scales = leaves
-    log_scales = soft_clamp(log_scales, _LOG_SCALE_BOUND)
-    below, above, left, right = component((x[None] - means) * jnp.exp(-log_scales))
-    log_weights = jax.nn.log_softmax(logits, axis=0)
-    below, above = log_weights + below, log_weights + above
-    shares = jax.nn.log_softmax(below, axis=0), jax.nn.log_softmax(above, axis=0)
-    slopes = jnp.logaddexp(shares[0] + left, shares[1] + right) - log_scales
-    z = jax.nn.logsumexp(below, axis=0) - jax.nn.logsumexp(above, axis=0)
-    return z, jax.nn.logsumexp(slopes, axis=0)
-
-
-def _image(component: Callable) -> Callable[[Any, Array], Array]:
-    return lambda leaves, x: _mapped(component, leaves, x)[0]
