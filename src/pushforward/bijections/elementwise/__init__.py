@@ -31,7 +31,7 @@ TRANSFORMERS: dict[str, Callable[[], AbstractBijection]] = {
     "affine": Affine,
     "bernstein": Bernstein,
     "cubic": CubicSpline,
-    "dense_sigmoidal": lambda: Sigmoidal(depth=2),
+    "dense_sigmoidal": lambda: Sigmoidal(4, depth=2),
     "heavy_tails": HeavyTails,
     "leaky_relu": LeakyReLU,
     "linear": LinearSpline,
