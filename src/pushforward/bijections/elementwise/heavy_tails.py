@@ -27,6 +27,9 @@ class HeavyTails(AbstractBijection):
     Over a normal base P(|x| > t) falls like t^(-1/l), the tail of a Student-t with 1/l degrees of freedom. The indices
     l lie in (0.02, 1.02), by sigmoids: with l = 1 the mean does not exist. The scale is exp(10 tanh(log_scale / 10)).
 
+    For one layer of a flow, at the data: what goes in must have normal tails. A second such layer would see values far
+    out, of which 2 Phi(-|z|) has hundreds of digits, and overflow.
+
     Leaves (unconstrained): `upper` (), `lower` (), `shift` (), `log_scale` ().
 
     Cost: O(1) in both directions; the inverse takes six Newton steps for the quantile of a normal in logarithms.
