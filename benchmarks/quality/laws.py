@@ -54,8 +54,8 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 N_TRAIN, EPOCHS, BATCH = 10_000, 20, 512
 FLOWS = {"coupling": pf.coupling_flow, "autoregressive": pf.autoregressive_flow}
 LIKE = "rational_quadratic"  # at the default width of 64 it says how many weights all others get
-# Two that are not enough of a law to be compared, and three for one layer only: tails that grow or fall faster than their
-# argument would do so again in the next.
+# Two that are not enough of a law to be compared, and three for one layer only: tails that grow or fall faster than
+# their argument would do so again in the next.
 SKIPPED = ("additive", "leaky_relu", "heavy_tails", "mixture_normal", "sinh_arcsinh")
 
 

@@ -79,7 +79,7 @@ SCALARS: dict[str, Scalar] = {
     ),
     "Sigmoidal": Scalar(lambda: Sigmoidal(4), "root", largest=1e3, coupled_largest=10.0),
     "Sigmoidal dense": Scalar(lambda: Sigmoidal(3, depth=2), "root", largest=1e3, coupled_largest=10.0, is_quick=False),
-    "SumOfSquares": Scalar(lambda: SumOfSquares(2), "root", largest=1e3, coupled_largest=10.0, places=BOX),
+    "SumOfSquares": Scalar(lambda: SumOfSquares(2, bound=5.0), "root", largest=1e15, coupled_largest=1e15, places=BOX),
     "Bernstein": Scalar(lambda: Bernstein(4), "root", places=BOX, is_identity=True),
     "NonlinearSquared": Scalar(NonlinearSquared, "root", largest=1e3, coupled_largest=10.0, is_identity=True),
     "MonotoneIntegral": Scalar(

@@ -19,7 +19,7 @@ def sos_flow(
     depth: int = 2,
     degree: int = 4,
     n_squares: int = 2,
-    bound: float = 4.0,
+    bound: float = 3.0,
     activation: str = "relu",
     residual: bool = False,
     order: Order = "reverse",
