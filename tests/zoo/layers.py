@@ -50,30 +50,25 @@ def layer_rows() -> list[Row]:
         ),
         Row(
             "Coupling[Chain]", lambda: coupling(Chain([affine(), spline(4)]), halves(3)), "spline", places=BOX,
-            depends=coupled(halves(3)), is_identity=True,
-        ),
+            depends=coupled(halves(3)), is_identity=True, quick=("float64",)),
         Row(
             "Coupling[Inverse]", lambda: coupling(Inverse(spline(4)), halves(2)), "spline", places=BOX,
-            depends=coupled(halves(2)), is_identity=True,
-        ),
+            depends=coupled(halves(2)), is_identity=True, quick=("float32",)),
         Row(
             "Coupling of images", lambda: coupling(affine(), board), "linear", depends=coupled(board),
             is_identity=True,
         ),
         Row(
             "Conditional[Elementwise]", lambda: conditional(Elementwise(spline(4), (3,))), "spline", places=BOX,
-            depends=np.eye(3, dtype=bool), is_identity=True,
-        ),
+            depends=np.eye(3, dtype=bool), is_identity=True, quick=("float32",)),
         Row("Conditional[PLU]", lambda: conditional(PLU(3)), "linear", is_identity=True, spread=0.2),
         Row(
             "Repeat", lambda: Repeat([coupling(spline(4), m) for m in (halves(2), ~halves(2))]), "spline",
-            places=BOX, is_identity=True,
-        ),
+            places=BOX, is_identity=True, quick=("float32",)),
         Row(
             "Repeat[Chain]",
             lambda: Repeat([Chain([PLU(2, key=jax.random.key(i)), coupling(affine(), halves(2))]) for i in range(2)]),
-            "linear",
-        ),
+            "linear", quick=("float64",)),
         Row("Reshape", lambda: Reshape(coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
         Row("Squeeze", lambda: Squeeze(coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
             is_identity=True),

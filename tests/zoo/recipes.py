@@ -28,7 +28,9 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "elementwise_flow": Recipe(pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True),
+    "elementwise_flow": Recipe(
+        pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True, quick=("float64",)
+    ),
     "linear_flow": Recipe(pf.linear_flow, "linear", {}),
     "linear_flow plu": Recipe(pf.linear_flow, "linear", {"kind": "plu"}, is_identity=False, quick=()),
     "linear_flow qr": Recipe(pf.linear_flow, "linear", {"kind": "qr"}, quick=()),
@@ -38,14 +40,16 @@ RECIPES: dict[str, Recipe] = {
     "linear_flow dense": Recipe(pf.linear_flow, "linear", {"kind": "dense"}, quick=()),
     "linear_flow diagonal": Recipe(pf.linear_flow, "linear", {"kind": "diagonal"}, quick=(), is_elementwise=True),
     "nsf whiten": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "whiten": True}, BOX, quick=()),
-    "nice": Recipe(pf.nice, "linear", {"n_layers": 2}),
-    "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}),
-    "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX),
-    "nsf lu": Recipe(
-        pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False, quick=("float32",)
-    ),
+    "nice": Recipe(pf.nice, "linear", {"n_layers": 2}, quick=("float64",)),
+    "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}, quick=("float32",)),
+    "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX, quick=("float32",)),
+    "nsf lu": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False, quick=()),
     "nsf residual": Recipe(
-        pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1}, BOX
+        pf.nsf,
+        "spline",
+        {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1},
+        BOX,
+        quick=("float64",),
     ),
     "made": Recipe(pf.made, "linear", {}, quick=(), is_autoregressive=True),  # a maf of one layer
     "made_mog": Recipe(
@@ -57,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
         quick=("float64",),  # the normal tail and its gradients take 40 s to compile with all optimisations
         is_autoregressive=True,
     ),
-    "maf": Recipe(pf.maf, "linear", {"n_layers": 2}, is_autoregressive=True),
+    "maf": Recipe(pf.maf, "linear", {"n_layers": 2}, is_autoregressive=True, quick=("float32",)),
     "maf_mog": Recipe(
         pf.maf_mog,
         "root",
@@ -67,15 +71,17 @@ RECIPES: dict[str, Recipe] = {
         quick=(),
         is_autoregressive=True,
     ),
-    "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True),
-    "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True),
+    "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True, quick=("float64",)),
+    "nsf_ar": Recipe(
+        pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True, quick=("float32",)
+    ),
     "bnaf": Recipe(
         pf.bnaf,
         "root",
         {"n_layers": 2, "n_units": 2, "depth": 1, "width": None},
         is_identity=False,
         largest=1e3,
-        quick=("float64",),
+        quick=(),
     ),
     "transformer_flow": Recipe(
         pf.transformer_flow,
@@ -136,7 +142,9 @@ RECIPES: dict[str, Recipe] = {
     "bernstein_flow": Recipe(
         pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), is_autoregressive=True
     ),
-    "coupling_flow": Recipe(pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0),
+    "coupling_flow": Recipe(
+        pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0, quick=("float64",)
+    ),
 }
 
 
