@@ -80,7 +80,7 @@ class Flow(AbstractDistribution):
                 f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape}; the flow "
                 f"has {self.shape}."
             )
-        inner = {part.context_shape for part in (self.base, self.bijection)} - {None}
+        inner = {part.context_shape for part in (self.base, self.bijection) if part.context_shape is not None}
         if self.embed is None and {self.context_shape} - {None} != inner:
             raise ShapeError(f"context_shape: expected that of its parts, {sorted(inner)}, got {self.context_shape}.")
         if self.context_scaling is not None and self.context_scaling.shape != self.context_shape:
