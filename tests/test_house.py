@@ -35,6 +35,8 @@ SIBLINGS = {
     # The scalar bijections are the transformers of these layers, found by name in one table that lives beside them.
     ("bijections.coupling", "bijections.elementwise"),
     ("bijections.autoregressive", "bijections.elementwise"),
+    # A Sylvester layer works in the frame of a rotation.
+    ("bijections.planar_radial", "bijections.linear"),
     # A base is a distribution: it inherits the one batching boundary.
     ("bases", "distribution"),
     # The commands read and write tables; no other room does.

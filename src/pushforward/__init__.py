@@ -11,7 +11,7 @@ from pushforward._version import __version__
 
 if TYPE_CHECKING:
     from pushforward import bases, bijections, datasets, networks
-    from pushforward.diagnostics import check
+    from pushforward.diagnostics import check, importance_sample
     from pushforward.fields import trainable
     from pushforward.flow import Flow, summary
     from pushforward.persistence import export, load, save
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
         nice,
         nsf,
         nsf_ar,
+        planar_flow,
+        radial_flow,
         real_nvp,
         sos_flow,
+        sylvester_flow,
         transformer_flow,
         umnn_maf,
     )
-    from pushforward.train import fit
+    from pushforward.train import fit, fit_target
 
 _HOME = {
     "Flow": "pushforward.flow",
@@ -50,8 +53,10 @@ _HOME = {
     "elementwise_flow": "pushforward.recipes",
     "export": "pushforward.persistence",
     "fit": "pushforward.train",
+    "fit_target": "pushforward.train",
     "flowpp": "pushforward.recipes",
     "iaf": "pushforward.recipes",
+    "importance_sample": "pushforward.diagnostics",
     "linear_flow": "pushforward.recipes",
     "load": "pushforward.persistence",
     "made": "pushforward.recipes",
@@ -63,10 +68,13 @@ _HOME = {
     "nice": "pushforward.recipes",
     "nsf": "pushforward.recipes",
     "nsf_ar": "pushforward.recipes",
+    "planar_flow": "pushforward.recipes",
+    "radial_flow": "pushforward.recipes",
     "real_nvp": "pushforward.recipes",
     "save": "pushforward.persistence",
     "sos_flow": "pushforward.recipes",
     "summary": "pushforward.flow",
+    "sylvester_flow": "pushforward.recipes",
     "trainable": "pushforward.fields",
     "transformer_flow": "pushforward.recipes",
     "umnn_maf": "pushforward.recipes",
@@ -87,8 +95,10 @@ __all__ = [
     "elementwise_flow",
     "export",
     "fit",
+    "fit_target",
     "flowpp",
     "iaf",
+    "importance_sample",
     "linear_flow",
     "load",
     "made",
@@ -101,10 +111,13 @@ __all__ = [
     "nice",
     "nsf",
     "nsf_ar",
+    "planar_flow",
+    "radial_flow",
     "real_nvp",
     "save",
     "sos_flow",
     "summary",
+    "sylvester_flow",
     "trainable",
     "transformer_flow",
     "umnn_maf",

@@ -5,7 +5,7 @@ a concrete class of the library has no row.
 
 rows         what is known of one bijection
 builders     small layers for rows
-scalars, layers, autoregressive, linear, recipes
+scalars, layers, autoregressive, linear, planar_radial, recipes
              the rows
 bases        base distributions
 """
@@ -17,11 +17,19 @@ from zoo.bases import BASES
 from zoo.builders import conditional
 from zoo.layers import layer_rows
 from zoo.linear import linear_rows
+from zoo.planar_radial import planar_radial_rows
 from zoo.recipes import RECIPES, recipe_rows
 from zoo.rows import CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
 
-ALL_ROWS: list[Row] = [*scalar_rows(), *layer_rows(), *autoregressive_rows(), *linear_rows(), *recipe_rows()]
+ALL_ROWS: list[Row] = [
+    *scalar_rows(),
+    *layer_rows(),
+    *autoregressive_rows(),
+    *linear_rows(),
+    *planar_radial_rows(),
+    *recipe_rows(),
+]
 _DTYPE = "float64" if jax.config.jax_enable_x64 else "float32"
 ROWS = [row for row in ALL_ROWS if _DTYPE in row.quick]
 SLOW_ROWS = [row for row in ALL_ROWS if _DTYPE not in row.quick]

@@ -20,6 +20,7 @@ from pushforward.bijections.linear import (
     Whiten,
 )
 from pushforward.bijections.partitions import alternating, channel_wise, checkerboard, halves, random_half
+from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
 from pushforward.compose import Chain, Conditional, Inverse, Standardise
 from pushforward.repeat import Repeat
 from pushforward.reshape import Reshape, Split, Squeeze
@@ -39,11 +40,14 @@ __all__ = [
     "LowRank",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
+    "Radial",
     "Repeat",
     "Reshape",
     "Split",
     "Squeeze",
     "Standardise",
+    "Sylvester",
     "Triangular",
     "Whiten",
     "alternating",

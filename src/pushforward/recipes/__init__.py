@@ -11,6 +11,7 @@ from pushforward.recipes.maf import iaf, made, made_mog, maf, maf_mog
 from pushforward.recipes.naf import naf, naf_ar
 from pushforward.recipes.nsf import nsf
 from pushforward.recipes.nsf_ar import nsf_ar
+from pushforward.recipes.planar_flow import planar_flow, radial_flow, sylvester_flow
 from pushforward.recipes.real_nvp import nice, real_nvp
 from pushforward.recipes.sos_flow import sos_flow
 from pushforward.recipes.transformer_flow import transformer_flow
@@ -18,7 +19,8 @@ from pushforward.recipes.umnn_maf import umnn_maf
 
 _ALL = (
     autoregressive_flow, bernstein_flow, bnaf, coupling_flow, elementwise_flow, flowpp, iaf, linear_flow, made,
-    made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, real_nvp, sos_flow, transformer_flow, umnn_maf,
+    made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, planar_flow, radial_flow, real_nvp, sos_flow,
+    sylvester_flow, transformer_flow, umnn_maf,
 )  # fmt: skip
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 

@@ -13,7 +13,6 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError, NumericError, TrainingDiverged
-from pushforward.fields import is_array
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -21,6 +20,7 @@ from pushforward.state import finalise
 from pushforward.train.batches import Batches
 from pushforward.train.data import Rows, as_rows, check_spread, column_names, gaussian_nats, share_outside, split
 from pushforward.train.history import History
+from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
 from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, run_steps, taken
 from pushforward.train.units import initialised, restandardised, standardised, whitened
@@ -99,7 +99,11 @@ def fit(
         1
     """
     started = time.perf_counter()
-    _check_options(batch_size, max_epochs, patience, learning_rate, clip, ema)
+    check_options(
+        {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience},
+        {"learning_rate": learning_rate, "clip": clip},
+        ema,
+    )
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
     train, held = _prepare(flow, x, context, weights, validation, random)
@@ -119,7 +123,7 @@ def fit(
     max_epochs = max_epochs or max(math.ceil(min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps) / epoch_steps), 3)
     patience = patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
 
-    flags = _flags(inner, trainable_filter(inner) if trainable is None else trainable)
+    flags = trained_flags(inner, trainable_filter(inner) if trainable is None else trainable)
     given: Any = optimizer  # a named tuple of functions, hashable though the checker cannot know
     steps = default_optimizer(clip) if optimizer is None else clipped(given, clip)
     merge, course = begin(inner, flags, steps, flat=optimizer is None, averaged=bool(ema))
@@ -139,7 +143,7 @@ def fit(
         history.start = math.nan if start is None else start.result() + offset
     history.compile_seconds = time.perf_counter() - before
     best_value = history.start if math.isfinite(history.start) else -math.inf
-    with progress_bar(progress, max_epochs, history) as report:
+    with progress_bar(progress, max_epochs, lambda epoch: _sentence(epoch, max_epochs, history)) as report:
         try:
             for epoch in range(max_epochs):
                 done, total = epoch * epoch_steps, 0.0
@@ -178,19 +182,10 @@ def fit(
     return restandardised(finalise(best), flow), history
 
 
-def _check_options(
-    batch_size: int, max_epochs: int | None, patience: int | None, learning_rate: float | None, clip: float | None,
-    ema: float | None,
-) -> None:  # fmt: skip
-    counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
-    for name, count in counts.items():
-        if count is not None and (isinstance(count, bool) or count != int(count) or count < 1):
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {count}.")
-    for name, size in {"learning_rate": learning_rate, "clip": clip}.items():
-        if size is not None and not 0 < size < math.inf:
-            raise ValueError(f"{name}: expected a positive number, got {size}.")
-    if ema is not None and not 0 < ema < 1:
-        raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema}.")
+def _sentence(epoch: int, max_epochs: int, history: History) -> str:
+    course = history.validation or history.train
+    kind = "held-out" if history.validation else "train"
+    return f"epoch {epoch + 1}/{max_epochs} {kind} {course[-1]:.3f} (Gaussian {history.gaussian:.3f})"
 
 
 def _prepare(
@@ -228,19 +223,6 @@ def _rows_of(flow: Flow, name: str, x: Any, context_name: str, context: Any, wei
         rows = Rows(events, contexts, weights / weights[weights > 0].mean())
         return rows.take(np.flatnonzero(weights > 0))
     return Rows(events, contexts, None)
-
-
-def _flags(flow: Flow, chosen: PyTree[bool]) -> tuple[bool, ...]:
-    leaves = jax.tree.leaves(flow)
-    flags = jax.tree.leaves(chosen)
-    if jax.tree.structure(chosen) != jax.tree.structure(flow) or not all(isinstance(f, bool | np.bool_) for f in flags):
-        raise ValueError(
-            "trainable: expected a tree of bools like pushforward.trainable(flow), got another structure. Edit that "
-            "tree with equinox.tree_at."
-        )
-    if not any(flags):
-        raise ValueError("trainable: expected at least one trained array, got none.")
-    return tuple(bool(flag) for leaf, flag in zip(leaves, flags, strict=True) if is_array(leaf))
 
 
 def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:

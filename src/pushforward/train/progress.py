@@ -1,46 +1,44 @@
-"""The course of a fit on the terminal: a bar where rich is installed, else a line."""
+"""The course of a training run on the terminal: a bar where rich is installed, else a line."""
 
 import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable, Generator
 
-from pushforward.train.history import History
-
 
 @contextlib.contextmanager
-def progress_bar(show: bool, max_epochs: int, history: History) -> Generator[Callable[[int], None]]:
-    """A context whose value is called after each epoch."""
+def progress_bar(show: bool, total: int, sentence: Callable[[int], str]) -> Generator[Callable[[int], None]]:
+    """A context whose value is called after each epoch with its number.
+
+    Args:
+        show: whether to show anything.
+        total: number of epochs.
+        sentence: what to say after an epoch.
+    """
     if not show:
         yield lambda epoch: None
     elif importlib.util.find_spec("rich") is not None:
-        with _rich_bar(max_epochs, history) as report:
+        with _rich_bar(total, sentence) as report:
             yield report
     else:
-        yield lambda epoch: _plain_line(epoch, max_epochs, history)
+        yield lambda epoch: _plain_line(epoch, total, sentence)
 
 
-def _sentence(epoch: int, max_epochs: int, history: History) -> str:
-    course = history.validation or history.train
-    kind = "held-out" if history.validation else "train"
-    return f"epoch {epoch + 1}/{max_epochs} {kind} {course[-1]:.3f} (Gaussian {history.gaussian:.3f})"
-
-
-def _plain_line(epoch: int, max_epochs: int, history: History) -> None:
-    if epoch % max(max_epochs // 20, 1) == 0 or epoch + 1 == max_epochs:
-        sys.stderr.write(_sentence(epoch, max_epochs, history) + "\n")
+def _plain_line(epoch: int, total: int, sentence: Callable[[int], str]) -> None:
+    if epoch % max(total // 20, 1) == 0 or epoch + 1 == total:
+        sys.stderr.write(sentence(epoch) + "\n")
 
 
 @contextlib.contextmanager
-def _rich_bar(max_epochs: int, history: History) -> Generator[Callable[[int], None]]:
+def _rich_bar(total: int, sentence: Callable[[int], str]) -> Generator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task("compiled, first epoch", total=max_epochs)
+        task = bar.add_task("compiled, first epoch", total=total)
 
         def report(epoch: int) -> None:
-            bar.update(task, completed=epoch + 1, description=_sentence(epoch, max_epochs, history))
+            bar.update(task, completed=epoch + 1, description=sentence(epoch))
 
         yield report

@@ -23,15 +23,15 @@ def initialised(flow: Flow, train: Rows) -> Flow:
     if flow.embed is not None:
         context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
     flow = eqx.tree_at(lambda f: f.context_scaling, flow, scaling, is_leaf=lambda leaf: leaf is None)
-    outer, bounds = _outer(flow), spline_bounds(flow)
+    outer, bounds = outer_standardise(flow), spline_bounds(flow)
     if outer is not None and bounds:  # into the box of the narrowest spline, with a tenth to spare
         reach, whiten = 0.9 * min(bounds), _whiten(flow)
         if whiten is None:
-            flow = eqx.tree_at(_outer, flow, outer.initialised(train.x, reach=reach))
+            flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach))
         else:
             outer = outer.initialised(train.x)
             rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
-            flow = eqx.tree_at(_outer, flow, outer)
+            flow = eqx.tree_at(outer_standardise, flow, outer)
             flow = eqx.tree_at(_whiten, flow, whiten.initialised(rows, reach=reach))
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
@@ -42,7 +42,7 @@ def standardised(flow: Flow, train: Rows, held: Rows | None) -> tuple[Flow, Rows
     The layers stay in the tree with the identity's moments, so the programs compiled here serve the fitted flow too.
     """
     offset = 0.0
-    for layer, field in ((_outer(flow), "x"), (flow.context_scaling, "context")):
+    for layer, field in ((outer_standardise(flow), "x"), (flow.context_scaling, "context")):
         if layer is None:
             continue
         mean, scale = np.asarray(layer.mean), np.asarray(layer.scale)
@@ -72,14 +72,15 @@ def _whiten(flow: Any) -> Whiten | None:
     return layers[-2] if len(layers) > 1 and isinstance(layers[-2], Whiten) else None
 
 
-def _outer(flow: Any) -> Standardise | None:
+def outer_standardise(flow: Any) -> Standardise | None:
+    """The outermost layer of a flow where that is a `Standardise`."""
     chain = flow.bijection
     last = chain.bijections[-1] if isinstance(chain, Chain) else chain
     return last if isinstance(last, Standardise) else None
 
 
 def _with_moments(flow: Flow, like: Flow | None) -> Flow:
-    for where in (_outer, lambda f: f.context_scaling):
+    for where in (outer_standardise, lambda f: f.context_scaling):
         layer = where(flow)
         if layer is None:
             continue

@@ -1,0 +1,179 @@
+"""A flow as the proposal of importance sampling: what its samples say about an unnormalised target."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.diagnostics.pareto import pareto_k
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.errors import NumericError, ShapeError
+
+_CHUNK = 4096
+_TRUSTED = 0.7
+
+
+@dataclass(frozen=True)
+class ImportanceSample:
+    """Samples of a flow q with the weights w = p / q that turn them into samples of a target p / Z.
+
+    Attributes:
+        samples: (n, *shape).
+        log_weights: (n,) log p(x) - log q(x), not normalised.
+        elbo: mean of log_weights, a lower bound of log Z in expectation.
+        elbo_error: its standard error.
+        log_evidence: log of the mean weight, the estimate of log Z.
+        log_evidence_error: its standard error by the delta method; not to be trusted where pareto_k exceeds 0.7.
+        effective_sample_size: (sum w)^2 / sum w^2, between 1 and n.
+        pareto_k: shape of the tail of the weights.
+    """
+
+    samples: np.ndarray
+    log_weights: np.ndarray
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    effective_sample_size: float
+    pareto_k: float
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(n,) weights that add to one."""
+        raised = np.exp(self.log_weights - self.log_weights.max())
+        return raised / raised.sum()
+
+    @property
+    def reverse_kl(self) -> float:
+        """KL(q | p) in nats, with Z as estimated: log_evidence - elbo."""
+        return self.log_evidence - self.elbo
+
+    @property
+    def can_be_trusted(self) -> bool:
+        """Whether the tail of the weights is light enough (pareto_k at most 0.7) for estimates from them."""
+        return self.pareto_k <= _TRUSTED
+
+    def mean(self, function: Callable[[np.ndarray], Any] = lambda x: x) -> np.ndarray:
+        """Mean of function(x) under the target, one call for each sample."""
+        values = np.stack([np.asarray(function(x)) for x in self.samples])
+        return np.tensordot(self.weights, values, axes=1)
+
+    def resample(self, n: int, *, key: PRNGKeyArray | int) -> np.ndarray:
+        """(n, *shape) samples drawn by weight, with replacement: approximately from the target."""
+        random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key)), np.uint32))
+        return self.samples[random.choice(len(self.samples), n, p=self.weights)]
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures, without samples and weights."""
+        names = ("elbo", "elbo_error", "log_evidence", "log_evidence_error", "effective_sample_size", "pareto_k")
+        return {"n": len(self.samples), "reverse_kl": self.reverse_kl} | {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        doubt = "" if self.can_be_trusted else "; the weights' tail is heavy, do not trust the estimates"
+        return (
+            f"log evidence {self.log_evidence:.3f} +- {self.log_evidence_error:.3f}, ELBO {self.elbo:.3f}, effective "
+            f"{self.effective_sample_size:.0f} of {len(self.samples)} samples, Pareto k {self.pareto_k:.2f}{doubt}"
+        )
+
+
+def importance_sample(
+    flow: AbstractDistribution, log_density: Callable[[Array], Array], n: int, *, key: PRNGKeyArray | int
+) -> ImportanceSample:
+    """Draw from a flow, weigh by a target: log evidence, effective sample size, and how far to trust them.
+
+    log Z = log mean w, w = p(x) / q(x), x from q; the mean is unbiased for any flow whose support holds that of p.
+
+    Args:
+        flow: q, unconditional (`flow.given(context)` for a conditional one).
+        log_density: log p of ONE sample of shape `flow.shape`, up to a constant; traceable by JAX. -inf where p is 0.
+        n: number of samples, at least 2.
+        key: a JAX key or an int.
+
+    Returns:
+        An `ImportanceSample`.
+
+    Raises:
+        ShapeError: if the flow is conditional, or log_density does not return one number.
+        NumericError: if log_density is NaN or +inf at a sample, or nowhere above zero density.
+
+    Reference: Owen 2013, chapter 9; Kong 1992 (effective sample size).
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> found = pf.importance_sample(pf.bases.Normal((2,)), lambda x: -jnp.sum(x**2) / 2, 100, key=0)
+        >>> print(round(found.log_evidence, 4))  # log 2 pi
+        1.8379
+    """
+    if flow.context_shape is not None:
+        raise ShapeError("flow: expected an unconditional distribution. Pass flow.given(context).")
+    if isinstance(n, bool) or n != int(n) or n < 2:
+        raise ValueError(f"n: expected a number of samples, at least 2, got {n}.")
+    check_log_density(log_density, flow.shape)
+    samples, scores = flow.sample_and_log_prob(int(n), key=key)
+    samples = np.asarray(samples)
+    target = _scores(log_density, samples)
+    if (broken := np.isnan(target) | (target == np.inf)).any():
+        row = int(broken.argmax())
+        raise NumericError(
+            f"log_density: {target[row]} at {int(broken.sum())} of {n} samples, first at {samples[row].tolist()}. "
+            "Return -inf where the density is zero, and a finite number elsewhere."
+        )
+    log_weights = target - np.asarray(scores, np.float64)
+    highest = log_weights.max()
+    if highest == -np.inf:
+        raise NumericError(f"log_density: -inf at all {n} samples: flow and target do not overlap. Fit the flow first.")
+    raised = np.exp(log_weights - highest)
+    mean = raised.mean()
+    return ImportanceSample(
+        samples=samples,
+        log_weights=log_weights,
+        elbo=float(log_weights.mean()),
+        elbo_error=float(log_weights.std(ddof=1) / math.sqrt(n)) if np.isfinite(log_weights).all() else math.inf,
+        log_evidence=float(highest + np.log(mean)),
+        log_evidence_error=float(raised.std(ddof=1) / mean / math.sqrt(n)),
+        effective_sample_size=float(raised.sum() ** 2 / (raised**2).sum()),
+        pareto_k=pareto_k(log_weights),
+    )
+
+
+def check_log_density(log_density: Callable[..., Array], *shapes: tuple[int, ...]) -> None:
+    """Refuse a target that does not make one number of one sample (and one context)."""
+    float_type = jnp.result_type(float)
+    try:
+        out = jax.eval_shape(log_density, *(jax.ShapeDtypeStruct(shape, float_type) for shape in shapes))
+    except (TypeError, IndexError, ValueError) as error:
+        raise ShapeError(
+            f"log_density: expected a function of one sample of shape {shapes[0]}"
+            f"{' and one context of shape ' + str(shapes[1]) if len(shapes) > 1 else ''}, written with jax.numpy; "
+            f"called so it failed: {error}"
+        ) from error
+    shape = getattr(out, "shape", None)
+    if shape != ():
+        raise ShapeError(
+            f"log_density: expected one number for one sample of shape {shapes[0]}, got "
+            f"{'no array' if shape is None else f'shape {shape}'}. Sum over the coordinates; batches are mapped here."
+        )
+
+
+def _scores(log_density: Callable[[Array], Array], samples: np.ndarray) -> np.ndarray:
+    """log_density of rows in float64, in chunks of one size."""
+    size = min(_CHUNK, len(samples))
+    out = []
+    program = _mapped(log_density)
+    for start in range(0, len(samples), size):
+        chunk = samples[start : start + size]
+        padded = np.concatenate([chunk, np.broadcast_to(chunk[-1:], (size - len(chunk), *chunk.shape[1:]))])
+        out.append(np.asarray(program(padded), np.float64)[: len(chunk)])
+    return np.concatenate(out)
+
+
+@functools.lru_cache(maxsize=16)
+def _mapped(log_density: Callable[[Array], Array]) -> Callable[[Any], Array]:
+    """One program for a function, however often it is asked for."""
+    return jax.jit(jax.vmap(log_density))

@@ -1,0 +1,197 @@
+"""Flows of few parameters: stacks of planar, radial or Sylvester layers."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bases import Normal
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Chain, Conditional, Householder, Permutation, Planar, Radial, Repeat, Sylvester
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.fields import count_parameters
+from pushforward.flow import Flow
+from pushforward.networks import MLP
+from pushforward.recipes.options import check_choice, check_count
+from pushforward.recipes.outer import outer_layers
+
+SYLVESTER_KINDS = ("orthogonal", "householder", "triangular")
+
+
+def planar_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 16,
+    bend: str = "tanh",
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Planar flow: each layer is z + v h(w.z + b), 2 D + 1 parameters. Made for variational inference.
+
+    Both directions are exact and differentiable, so it is fitted to data too. One layer bends one direction: many are
+    needed in high dimension, where `sylvester_flow` or `iaf` do more. With a context one network of it shifts the
+    parameters of all layers (an amortised posterior).
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int.
+        context_dim: length of the context, or None.
+        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+            the data instead of independent columns.
+        n_layers: K.
+        bend: h: "tanh", or "leaky_relu", whose inverse is a formula.
+        width, depth, activation: of the context network.
+        base: distribution of shape (dim,); standard normal by default.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: O(K D) in both directions; log_prob adds K scalar roots in turn for tanh.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Rezende & Mohamed 2015.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.planar_flow(dim=2, n_layers=4, key=0).sample(4, key=1).shape)
+        (4, 2)
+    """
+    check_count(dim=dim)
+    return _stack(
+        dim, lambda key, index: Planar(dim, bend=bend, key=key), key, context_dim, whiten, n_layers, base,
+        width=width, depth=depth, activation=activation,
+    )  # fmt: skip
+
+
+def radial_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 16,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Radial flow: each layer draws space towards a centre or drives it away, D + 2 parameters.
+
+    Both directions have formulas. A layer keeps the symmetry about its centre, so it makes shells and holes of a
+    Gaussian more readily than long shapes.
+
+    Args:
+        dim, key, context_dim, whiten, n_layers, width, depth, activation, base: as for `planar_flow`.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: O(K D) in both directions.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Rezende & Mohamed 2015.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.radial_flow(dim=2, n_layers=4, key=0).sample(4, key=1).shape)
+        (4, 2)
+    """
+    check_count(dim=dim)
+    return _stack(
+        dim, lambda key, index: Radial(dim, key=key), key, context_dim, whiten, n_layers, base,
+        width=width, depth=depth, activation=activation,
+    )  # fmt: skip
+
+
+def sylvester_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    kind: str = "orthogonal",
+    n_units: int | None = None,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 8,
+    bend: str = "tanh",
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Sylvester flow: each layer is a planar one with M units, z + Q R h(S Q^T z + b).
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int.
+        kind: what Q is. "orthogonal": M columns, by M reflections. "householder": a whole rotation by `n_units`
+            reflections; then M = D. "triangular": the order of the coordinates, turned round in every other layer;
+            then M = D too.
+        n_units: M of "orthogonal", at most D; the reflections of "householder"; by default D of either.
+        context_dim, whiten, n_layers, bend, width, depth, activation, base: as for `planar_flow`.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: O(K (M D + M^2)) in both directions; log_prob adds K M scalar roots in turn for tanh.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Van den Berg, Hasenclever, Tomczak & Welling 2018.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.sylvester_flow(dim=3, n_layers=2, key=0).sample(4, key=1).shape)
+        (4, 3)
+    """
+    check_count(dim=dim)
+    check_choice("kind", kind, SYLVESTER_KINDS)
+    if n_units is not None:
+        check_count(n_units=n_units)
+
+    def layer(key: PRNGKeyArray, index: int) -> AbstractBijection:
+        key_rotation, key_units = jax.random.split(key)
+        if kind == "triangular":
+            order = np.arange(dim)
+            return Sylvester(Permutation(order[::-1] if index % 2 else order), bend=bend, key=key_units)
+        rotation = Householder(dim, n_units or dim, key=key_rotation)
+        return Sylvester(rotation, n_units if kind == "orthogonal" else None, bend=bend, key=key_units)
+
+    return _stack(
+        dim, layer, key, context_dim, whiten, n_layers, base, width=width, depth=depth, activation=activation
+    )  # fmt: skip
+
+
+def _stack(
+    dim: int,
+    layer: Callable[[PRNGKeyArray, int], AbstractBijection],
+    key: PRNGKeyArray | int,
+    context_dim: int | None,
+    whiten: bool,
+    n_layers: int,
+    base: AbstractDistribution | None,
+    *,
+    width: int,
+    depth: int,
+    activation: str,
+) -> Flow:
+    """Layers of one kind under one loop, and with a context under one network, which shifts all their leaves."""
+    check_count(n_layers=n_layers, width=width, depth=depth)
+    keys = jax.random.split(as_key(key), n_layers + 1)
+    stack: AbstractBijection = Repeat([layer(keys[index], index) for index in range(n_layers)])
+    if context_dim is not None:
+        check_count(context_dim=context_dim)
+        out = (count_parameters(stack),)
+        network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=keys[-1])
+        stack = Conditional(stack, network, (context_dim,))
+    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))

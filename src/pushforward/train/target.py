@@ -1,0 +1,236 @@
+"""Variational inference: fit a flow to a density that is known up to a constant."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from pushforward.bases import Normal
+from pushforward.bijections import Affine, Elementwise
+from pushforward.diagnostics import ImportanceSample, importance_sample
+from pushforward.diagnostics.importance import check_log_density
+from pushforward.distribution import as_key
+from pushforward.errors import DataError, NumericError, TrainingDiverged
+from pushforward.fields import trainable as trainable_filter
+from pushforward.flow import Flow
+from pushforward.programs import flatten, float_type
+from pushforward.state import finalise
+from pushforward.train.data import as_rows
+from pushforward.train.options import check_options, trained_flags
+from pushforward.train.progress import progress_bar
+from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, taken
+from pushforward.train.target_steps import Aim, run_target_steps
+from pushforward.train.units import outer_standardise
+
+_BLOCKS = 50
+_GIVE_UP = 25
+
+
+@dataclasses.dataclass
+class TargetHistory:
+    """The course of a fit to a target. One entry for each block of steps (a fiftieth of them).
+
+    Attributes:
+        elbo: mean evidence lower bound over the block's samples, in nats, as the weights moved; under annealing that
+            of the tempered target.
+        seconds: wall time since the start, compilation included.
+        learning_rate: at the end of the block (nan under an optimiser of the caller's).
+        stop_reason: "finished" or "interrupted".
+        skipped_steps: steps left out because loss or gradient was not finite.
+        importance: what importance sampling by the fitted flow says: log evidence, effective sample size, Pareto k.
+            None for a conditional flow, whose targets are many.
+    """
+
+    elbo: list[float] = dataclasses.field(default_factory=list)
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    learning_rate: list[float] = dataclasses.field(default_factory=list)
+    stop_reason: str = "finished"
+    skipped_steps: int = 0
+    importance: ImportanceSample | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able values; of the importance sample its figures."""
+        plain = {name: value for name, value in vars(self).items() if name != "importance"}
+        return plain | {"importance": self.importance and self.importance.to_dict()}
+
+
+def fit_target(
+    flow: Flow,
+    log_density: Callable[..., Array],
+    *,
+    key: PRNGKeyArray | int,
+    context: Any = None,
+    steps: int = 4000,
+    batch_size: int = 256,
+    learning_rate: float = 5e-3,
+    optimizer: optax.GradientTransformation | None = None,
+    clip: float | None = 5.0,
+    ema: float | None = 0.99,
+    gradient: str = "path",
+    forward: float = 0.0,
+    annealing: float = 0.5,
+    pilot: int = 0,
+    n_importance: int = 10_000,
+    trainable: PyTree[bool] | None = None,
+    progress: bool = True,
+) -> tuple[Flow, TargetHistory]:
+    """Minimise KL(q | p) over a flow q, for a target p known up to a constant: max E_q[log p(x) - log q(x)].
+
+    Samples of the flow are differentiated through (the reparametrised gradient). The path derivative leaves out the
+    part of the gradient whose mean is zero; its noise vanishes as q approaches p. The reverse divergence forgives a
+    flow that covers one mode of several: anneal, add a share of the forward divergence, and read the Pareto k.
+
+    Args:
+        flow: the flow to start from; fitting twice continues.
+        log_density: log p of ONE sample of shape `flow.shape`, up to a constant, as a function that JAX can trace. For
+            a conditional flow it takes a sample and a context.
+        key: a JAX key or an int.
+        context: (n, *context_shape) for a conditional flow; each step draws a batch of its rows.
+        steps: number of gradient steps.
+        batch_size: samples a step.
+        learning_rate: peak of the cosine schedule of the default optimiser (Adam).
+        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own.
+        clip: bound on the global norm of the gradient, or None.
+        ema: decay of an exponential moving average of the weights, which is returned, or None for the last weights.
+        gradient: "path" (scores each sample once more, by the inverse direction), or "total", which needs the forward
+            direction alone and is cheaper where the inverse is slow.
+        forward: share of the forward divergence KL(p | q) in the loss, by self-normalised importance weights of the
+            batch; 0 for the reverse divergence alone, 1 for the forward alone. It wants a flow that overlaps p.
+        annealing: share of the steps over which the target's power rises linearly from 0.01 to 1; 0 for none.
+        pilot: steps of a Gaussian with independent coordinates that is fitted first; its moments fill the flow's
+            `Standardise`, unless that is filled already. For targets far from zero or of very unequal scales.
+        n_importance: samples for the estimates in the history.
+        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        progress: show the course (a bar with rich, else a line).
+
+    Returns:
+        The fitted flow, and its `TargetHistory`. Ctrl-C returns the weights so far.
+
+    Cost: a step draws and differentiates `batch_size` samples; the path derivative adds as many inverse passes.
+
+    Raises:
+        ShapeError: if log_density does not return one number, or the context does not fit.
+        ValueError: if an option is out of range.
+        TrainingDiverged: if steps fail again and again, for instance where log_density is -inf at samples.
+
+    Reference: Rezende & Mohamed 2015, section 3; path derivative: Roeder, Wu & Duvenaud 2017; forward divergence by
+        importance weights: Naesseth, Lindsten & Blei 2020.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> flow, history = pf.fit_target(
+        ...     pf.linear_flow(dim=2, key=0), lambda x: -jnp.sum((x - 1) ** 2) / 2, key=0, steps=500, progress=False
+        ... )
+        >>> print(abs(history.importance.log_evidence - 1.8379) < 0.01)  # log 2 pi
+        True
+    """
+    started = time.perf_counter()
+    check_options(
+        {"steps": steps, "batch_size": batch_size, "n_importance": n_importance},
+        {"learning_rate": learning_rate, "clip": clip},
+        ema,
+    )
+    _check_shares(gradient, forward, annealing, pilot)
+    contexts = _contexts(flow, context)
+    shapes = [flow.shape] if flow.context_shape is None else [flow.shape, flow.context_shape]
+    check_log_density(log_density, *shapes)
+    key_pilot, key_steps, key_importance = jax.random.split(as_key(key), 3)
+    outer = outer_standardise(flow)
+    if pilot and flow.context_shape is None and outer is not None and not outer.is_filled:
+        flow = _piloted(flow, log_density, int(pilot), int(batch_size), key_pilot)
+    flags = trained_flags(flow, trainable_filter(flow) if trainable is None else trainable)
+    given: Any = optimizer
+    update = default_optimizer(clip) if optimizer is None else clipped(given, clip)
+    merge, course = begin(flow, flags, update, flat=optimizer is None, averaged=bool(ema))
+    aim = Aim(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
+    plan = Plan(0, float(steps), float(learning_rate), float(ema or 0.0))
+    if contexts is not None:
+        contexts = jnp.asarray(contexts, float_type(flatten(flow)[0]))
+    history = TargetHistory()
+    ends = [round(steps * (block + 1) / min(_BLOCKS, steps)) for block in range(min(_BLOCKS, steps))]
+
+    def run(course: Course, first: int, n_steps: int) -> tuple[Course, float]:
+        now, here = plan._replace(first_step=first), jax.random.fold_in(key_steps, first)
+        course, total = run_target_steps(
+            merge, update, optimizer is None, bool(ema), aim, course, contexts, n_steps, now, annealing * steps, here
+        )
+        return course, float(total)
+
+    with progress_bar(progress, len(ends), lambda _: f"evidence lower bound {history.elbo[-1]:.3f}") as report:
+        first = 0
+        try:
+            for block, end in enumerate(ends):
+                course, total = run(course, first, end - first)
+                _check_streak(course, first, end, learning_rate, history)
+                made = end - first - (int(course.skipped) - history.skipped_steps)
+                history.skipped_steps = int(course.skipped)
+                history.elbo.append(total / made if made else math.nan)
+                history.seconds.append(time.perf_counter() - started)
+                history.learning_rate.append(float(cosine(plan, end, np)) if optimizer is None else math.nan)
+                first = end
+                report(block)
+        except KeyboardInterrupt:
+            history.stop_reason = "interrupted"
+    fitted = finalise(taken(merge, course, flow, bool(ema) and history.stop_reason == "finished"))
+    if flow.context_shape is None:
+        history.importance = importance_sample(fitted, log_density, max(int(n_importance), 2), key=key_importance)
+    return fitted, history
+
+
+def _check_shares(gradient: str, forward: float, annealing: float, pilot: int) -> None:
+    if gradient not in ("path", "total"):
+        raise ValueError(f"gradient: expected 'path' or 'total', got {gradient!r}.")
+    for name, share in {"forward": forward, "annealing": annealing}.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name}: expected a share from 0 to 1, got {share}.")
+    if isinstance(pilot, bool) or pilot != int(pilot) or pilot < 0:
+        raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot}.")
+
+
+def _contexts(flow: Flow, context: Any) -> np.ndarray | None:
+    if flow.context_shape is None:
+        if context is not None:
+            raise DataError("context: expected none (the flow is unconditional), got one.")
+        return None
+    if context is None:
+        raise DataError(f"context: expected rows of shape {flow.context_shape}, got none.")
+    rows = as_rows("context", context, flow.context_shape)
+    if len(rows) == 0:
+        raise DataError("context: expected at least one row, got none.")
+    return rows
+
+
+def _check_streak(course: Course, first: int, end: int, learning_rate: float, history: TargetHistory) -> None:
+    """Give up where steps failed in a row, or a whole block of them."""
+    streak = int(course.streak)
+    if streak >= _GIVE_UP or streak >= end - first > 1:
+        raise TrainingDiverged(
+            f"training diverged within steps {first} to {end} at learning rate {learning_rate:g}: {streak} steps in a "
+            "row had a loss or gradient that is not finite. Where log_density is -inf at samples of the flow, map the "
+            "flow onto the support (pf.bijections), or train with forward=1; else use a smaller learning_rate."
+        )
+
+
+def _piloted(flow: Flow, log_density: Callable[..., Array], steps: int, batch: int, key: PRNGKeyArray) -> Flow:
+    """The flow with its `Standardise` filled by a fitted Gaussian with independent coordinates."""
+    outer = outer_standardise(flow)
+    start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
+    try:
+        fitted, _ = fit_target(
+            start, log_density, key=key, steps=steps, batch_size=batch, learning_rate=0.05, n_importance=2,
+            progress=False,
+        )  # fmt: skip
+    except NumericError:  # no sample of the pilot has any density: its moments say nothing
+        return flow
+    mean, above = (
+        np.asarray(fitted.bijection.forward(jnp.full(flow.shape, place)), np.float64) for place in (0.0, 1.0)
+    )
+    return flow if outer is None else eqx.tree_at(outer_standardise, flow, outer.filled(mean, above - mean))
