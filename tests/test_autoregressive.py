@@ -225,7 +225,8 @@ def test_context_reaches_every_output_of_a_masked_network(dim):
     assert (moves.max(2) > 0).all()
 
 
-@pytest.mark.parametrize("token_size", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("token_size", [1, 3])
 def test_attention_in_order_equals_whole_passes(token_size):
     def layer(method):
         network = CausalAttention(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery import randomised
+from compiling import quickly_compiled
 from zoo import conditional
 
 import pushforward as pf
@@ -130,19 +131,22 @@ def test_given_is_the_flow_at_a_context():
 
 def test_under_a_trace():
     """jit, grad and vmap around the public methods give what the concrete call gives."""
-    expected = np.asarray(FLOW.log_prob(X[:20]))
-    np.testing.assert_allclose(jax.jit(lambda x: FLOW.log_prob(x))(X[:20]), expected, rtol=2e-5, atol=1e-5)
-    np.testing.assert_allclose(jax.vmap(FLOW.log_prob)(X[:20]), expected, rtol=2e-5, atol=1e-5)
-    np.testing.assert_allclose(eqx.filter_jit(lambda f, x: f.log_prob(x))(FLOW, X[:20]), expected, rtol=2e-5, atol=1e-5)
-    slope = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
-    single = jax.vmap(jax.grad(lambda x: FLOW.score_one(x, None, None)))(jnp.asarray(X[:20]))
-    np.testing.assert_allclose(slope, single, rtol=1e-3, atol=1e-3)
-    drawn = jax.jit(lambda key: FLOW.sample(20, key=key))(jax.random.key(4))
-    np.testing.assert_allclose(drawn, FLOW.sample(20, key=4), rtol=2e-5, atol=1e-5)
-    paths = jax.grad(lambda b: b.sample(5, key=0).sum(), allow_int=True)(FLOW)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(paths, eqx.is_inexact_array)))
-    outer = jax.jit(lambda x, c: GIVEN.log_prob(x, c))(X[:6, None], C)
-    np.testing.assert_allclose(outer, GIVEN.log_prob(X[:6, None], C), rtol=2e-5, atol=1e-5)
+    with quickly_compiled():
+        expected = np.asarray(FLOW.log_prob(X[:20]))
+        np.testing.assert_allclose(jax.jit(lambda x: FLOW.log_prob(x))(X[:20]), expected, rtol=2e-5, atol=1e-5)
+        np.testing.assert_allclose(jax.vmap(FLOW.log_prob)(X[:20]), expected, rtol=2e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            eqx.filter_jit(lambda f, x: f.log_prob(x))(FLOW, X[:20]), expected, rtol=2e-5, atol=1e-5
+        )
+        slope = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
+        single = jax.vmap(jax.grad(lambda x: FLOW.score_one(x, None, None)))(jnp.asarray(X[:20]))
+        np.testing.assert_allclose(slope, single, rtol=1e-3, atol=1e-3)
+        drawn = jax.jit(lambda key: FLOW.sample(20, key=key))(jax.random.key(4))
+        np.testing.assert_allclose(drawn, FLOW.sample(20, key=4), rtol=2e-5, atol=1e-5)
+        paths = jax.grad(lambda b: b.sample(5, key=0).sum(), allow_int=True)(FLOW)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(paths, eqx.is_inexact_array)))
+        outer = jax.jit(lambda x, c: GIVEN.log_prob(x, c))(X[:6, None], C)
+        np.testing.assert_allclose(outer, GIVEN.log_prob(X[:6, None], C), rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [jax.jit, eqx.filter_jit])

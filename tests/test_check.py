@@ -86,7 +86,7 @@ def flow_of(bijection):
 @pytest.mark.parametrize(
     ("name", "flow"),
     [
-        ("nsf", lambda: pf.nsf(2, key=0, **SIZES)),
+        pytest.param("nsf", lambda: pf.nsf(2, key=0, **SIZES), marks=pytest.mark.slow),
         ("real_nvp context", lambda: pf.real_nvp(3, key=0, context_dim=2, **SIZES)),
         ("real_nvp D=1", lambda: pf.real_nvp(1, key=0, **SIZES)),
         ("in units far apart", lambda: _in_units(pf.real_nvp(2, key=0, **SIZES))),

@@ -17,7 +17,7 @@ from pushforward.bijections import (
 BACKWARD = {"float32": 1e-6, "float64": 1e-14}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", LAWS)
 def test_inverse_errors(name, dtype):
     """Backward: the image of what was found, against what was asked; forward: against the point it came from.

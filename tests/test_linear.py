@@ -58,7 +58,10 @@ def gaussian_maximum(x):
     return -0.5 * (x.shape[1] * (1 + np.log(2 * np.pi)) + log_det)
 
 
-@pytest.mark.parametrize("kind", EVERY_GAUSSIAN)
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in ("triangular", "plu", "cayley") else pytest.param(k, marks=pytest.mark.slow) for k in EVERY_GAUSSIAN],
+)
 def test_a_fitted_linear_flow_reaches_the_closed_form_maximum(kind):
     x = correlated(5000, 4, 0)
     flow, _ = pf.fit(pf.linear_flow(4, kind=kind, key=0), x, key=0, validation=0, max_epochs=80, progress=False)
@@ -84,7 +87,9 @@ def test_cayley_is_a_rotation():
     assert np.linalg.det(matrix) > 0
 
 
-@pytest.mark.parametrize("recipe", ["nsf", "real_nvp", "maf", "elementwise_flow"])
+@pytest.mark.parametrize(
+    "recipe", ["nsf", *(pytest.param(r, marks=pytest.mark.slow) for r in ("real_nvp", "maf", "elementwise_flow"))]
+)
 def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
     x = correlated(2000, 3, 1)
     make = getattr(pf, recipe)
@@ -93,7 +98,7 @@ def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
     assert history.best_validation >= history.start
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
     random = np.random.default_rng(100 + seed)
     root = np.eye(5) + 0.8 * np.tri(5, k=-1)

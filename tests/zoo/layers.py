@@ -38,12 +38,15 @@ def layer_rows() -> list[Row]:
     return [
         Row("Inverse[Exp]", lambda: Inverse(Exp()), "elementary", POSITIVE, LINE, 80.0, 80.0),
         Row("Inverse[Sigmoid]", lambda: Inverse(Sigmoid()), "elementary", UNIT, LINE, 80.0, 80.0),
-        Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", places=BOX, spread=1.0),
+        Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", places=BOX, spread=1.0,
+            quick=("float32",)),
         Row("Inverse[Coupling]", lambda: Inverse(coupling(affine(), halves(3))), "linear", is_identity=True),
         Row(
             "Chain", lambda: Chain([PLU(3, key=jax.random.key(1)), coupling(affine(), alternating(3))]), "linear",
+            quick=("float64",),
         ),
-        Row("Chain[scalars]", lambda: Chain([affine(0.5), spline(4), Exp()]), "spline", LINE, POSITIVE, 15.0),
+        Row("Chain[scalars]", lambda: Chain([affine(0.5), spline(4), Exp()]), "spline", LINE, POSITIVE, 15.0,
+            quick=("float32",)),
         Row(
             "Coupling with context", lambda: coupling(affine(), halves(3), CONTEXT_DIM), "linear",
             depends=coupled(halves(3)), context_reaches=halves(3), is_identity=True,
@@ -61,7 +64,8 @@ def layer_rows() -> list[Row]:
         Row(
             "Conditional[Elementwise]", lambda: conditional(Elementwise(spline(4), (3,))), "spline", places=BOX,
             depends=np.eye(3, dtype=bool), is_identity=True, quick=("float32",)),
-        Row("Conditional[PLU]", lambda: conditional(PLU(3)), "linear", is_identity=True, spread=0.2),
+        Row("Conditional[PLU]", lambda: conditional(PLU(3)), "linear", is_identity=True, spread=0.2,
+            quick=("float64",)),
         Row(
             "Repeat", lambda: Repeat([coupling(spline(4), m) for m in (halves(2), ~halves(2))]), "spline",
             places=BOX, is_identity=True, quick=("float32",)),

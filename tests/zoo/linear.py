@@ -31,7 +31,7 @@ def linear_rows() -> list[Row]:
     ]
     rows += [
         Row(f"Conditional[{name}]", lambda build=build: conditional(build()), "linear",
-            depends=depends.get(name), is_identity=name != "LowRank", spread=0.2)
+            depends=depends.get(name), is_identity=name != "LowRank", spread=0.2, quick=("float64",))
         for name, build in kinds.items()
     ]  # fmt: skip
     factor = np.array([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [-3.0, 0.2, 30.0]])

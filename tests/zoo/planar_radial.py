@@ -7,7 +7,7 @@ import jax
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Cayley, Chain, Householder, Permutation, Planar, Radial, Sylvester
 from zoo.builders import conditional
-from zoo.rows import Row
+from zoo.rows import BOTH, Row
 
 _KEY = jax.random.key(11)
 
@@ -18,13 +18,13 @@ def _sylvester(rotation: AbstractBijection, n_units: int | None = None, bend: st
 
 def planar_radial_rows() -> list[Row]:
     """Leaky units are told apart from tanh ones, as their inverse is a formula; the rotations, as each has its own."""
-    kinds: dict[str, tuple[Callable[[], AbstractBijection], str]] = {
-        "Planar": (lambda: Planar(3, key=_KEY), "root"),
-        "Planar leaky": (lambda: Planar(3, bend="leaky_relu", key=_KEY), "root"),
-        "Radial": (lambda: Radial(3, key=_KEY), "root"),
-        "Sylvester orthogonal": (lambda: _sylvester(Householder(3, 2, key=_KEY), 2), "root"),
-        "Sylvester Householder": (lambda: _sylvester(Householder(3, 4, key=_KEY), bend="leaky_relu"), "root"),
-        "Sylvester triangular": (lambda: _sylvester(Permutation([2, 1, 0])), "root"),
+    kinds: dict[str, Callable[[], AbstractBijection]] = {
+        "Planar": lambda: Planar(3, key=_KEY),
+        "Planar leaky": lambda: Planar(3, bend="leaky_relu", key=_KEY),
+        "Radial": lambda: Radial(3, key=_KEY),
+        "Sylvester orthogonal": lambda: _sylvester(Householder(3, 2, key=_KEY), 2),
+        "Sylvester Householder": lambda: _sylvester(Householder(3, 4, key=_KEY), bend="leaky_relu"),
+        "Sylvester triangular": lambda: _sylvester(Permutation([2, 1, 0])),
     }
     one = {
         "Planar D=1": lambda: Planar(1, key=_KEY),
@@ -32,9 +32,10 @@ def planar_radial_rows() -> list[Row]:
         "Sylvester D=1": lambda: _sylvester(Permutation([0])),
         "Sylvester Cayley D=2": lambda: _sylvester(Chain([Permutation([1, 0]), Cayley(2)])),
     }
-    rows = [Row(name, build, tolerance) for name, (build, tolerance) in kinds.items()]
-    rows += [
-        Row(f"Conditional[{name}]", lambda build=build: conditional(build()), tolerance, spread=0.2)
-        for name, (build, tolerance) in kinds.items()
-    ]
-    return rows + [Row(name, build, "root") for name, build in one.items()]
+    quick = {"Sylvester orthogonal": ("float32",), "Sylvester Householder": ("float64",), "Sylvester triangular": ()}
+    rows = [Row(name, build, "root", quick=quick.get(name, BOTH)) for name, build in kinds.items()]
+    for name, build in kinds.items():
+        types = ("float64",) if name in ("Planar", "Radial", "Sylvester orthogonal") else ()
+        layer = lambda build=build: conditional(build())  # noqa: E731
+        rows.append(Row(f"Conditional[{name}]", layer, "root", spread=0.2, quick=types))
+    return rows + [Row(name, build, "root", quick=("float32",) if "D=1" in name else ()) for name, build in one.items()]

@@ -58,7 +58,7 @@ RECIPES: dict[str, Recipe] = {
         {"n_components": 3},
         is_identity=False,
         largest=1e3,
-        quick=("float64",),  # the normal tail and its gradients take 40 s to compile with all optimisations
+        quick=(),  # the normal tail and its gradients take 40 s to compile with all optimisations
         is_autoregressive=True,
     ),
     "maf": Recipe(pf.maf, "linear", {"n_layers": 2}, is_autoregressive=True, quick=("float32",)),
@@ -87,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
         pf.transformer_flow,
         "linear",
         {"n_layers": 2, "depth": 1},
-        quick=("float64",),
+        quick=(),
         is_autoregressive=True,
     ),
     "autoregressive_flow": Recipe(
@@ -141,6 +141,18 @@ RECIPES: dict[str, Recipe] = {
     ),
     "bernstein_flow": Recipe(
         pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), is_autoregressive=True
+    ),
+    "planar_flow": Recipe(pf.planar_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
+    "planar_flow leaky": Recipe(
+        pf.planar_flow, "root", {"n_layers": 2, "bend": "leaky_relu"}, is_identity=False, quick=("float32",)
+    ),
+    "radial_flow": Recipe(pf.radial_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float32",)),
+    "sylvester_flow": Recipe(pf.sylvester_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
+    "sylvester_flow householder": Recipe(
+        pf.sylvester_flow, "root", {"n_layers": 2, "kind": "householder", "n_units": 2}, is_identity=False, quick=()
+    ),
+    "sylvester_flow triangular": Recipe(
+        pf.sylvester_flow, "root", {"n_layers": 2, "kind": "triangular"}, is_identity=False, quick=()
     ),
     "coupling_flow": Recipe(
         pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0, quick=("float64",)

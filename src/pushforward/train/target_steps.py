@@ -34,7 +34,8 @@ class Aim(NamedTuple):
 
 def tempered(step: Any, annealed: Any) -> Array:
     """The power of the target at a step: from 0.01 up to one, linearly over the first `annealed` steps."""
-    return jnp.clip(_COLDEST + (1 - _COLDEST) * step / jnp.maximum(annealed, 1e-9), _COLDEST, 1.0)
+    done = jnp.where(step < annealed, step / jnp.maximum(annealed, 1e-9), 1.0)
+    return _COLDEST + (1 - _COLDEST) * done
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=(5,))
