@@ -55,7 +55,8 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_recipes.py")
-ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE)
+LAYERS = ("tests/test_laws.py", "tests/test_linear.py", "tests/test_planar_radial.py", "tests/test_spline.py")
+ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *LAYERS)
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.
 # Float32 runs as users run it; float64 compiles without most optimisations, about three times faster.
@@ -69,6 +70,7 @@ PARTS = (
     ),
     Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
+    Part("layers", "rest", (pytest(*LAYERS),)),
     Part("command-line", "command line", (pytest("tests/cli"),)),
     Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
     Part(

@@ -195,6 +195,21 @@ CASES = {
         "ValueError",
         ("n_reflections", "at least 1", "got 0"),
     ),
+    "bend of another name": (
+        "B.Planar(2, bend='relu', key=key)",
+        "ValueError",
+        ("bend", "tanh, leaky_relu", "'relu'"),
+    ),
+    "more units than coordinates": (
+        "B.Sylvester(B.Permutation([1, 0]), 3, key=key)",
+        "ValueError",
+        ("n_units", "1 to 2", "got 3"),
+    ),
+    "units in a frame that is no rotation": (
+        "B.Sylvester(B.Dense(2), key=key)",
+        "ValueError",
+        ("rotation", "Householder, Cayley or Permutation", "Dense"),
+    ),
     "no rank": ("B.LowRank(2, rank=0, key=key)", "ValueError", ("rank", "at least 1", "got 0")),
     "whitening of another shape": (
         "B.Whiten(2).filled(np.zeros(2), np.eye(3))",

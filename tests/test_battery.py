@@ -2,11 +2,22 @@
 
 import pytest
 from battery import PROPERTIES, check
-from zoo import ROWS, SLOW_ROWS
+from zoo import BOTH, ROWS, SLOW_ROWS
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
+def is_slow(row, name):
+    """Op by op every operation is a program to compile: rows that share their parts with others show it when slow."""
+    return name == "jit = eager" and row.quick != BOTH
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        pytest.param(row, name, id=f"{row.name}-{name}", marks=[pytest.mark.slow] if is_slow(row, name) else [])
+        for row in ROWS
+        for name in PROPERTIES
+    ],
+)
 def test_row(row, name):
     wrong = check(row, name)
     assert not wrong, "\n".join(wrong)

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 from fitting import brittle_flow, data, fit, flow_2d, numbers, same, trained_numbers
+from sampling import quick_few
 
 import pushforward as pf
 from pushforward.errors import DataError, TrainingDiverged
@@ -88,7 +89,7 @@ def test_too_few_rows(n):
         fit(data(n))
 
 
-@pytest.mark.parametrize("n", [3, 7, 19])
+@pytest.mark.parametrize("n", quick_few((3, 7, 19), 7))
 def test_a_handful_of_rows_trains_with_a_warning(n):
     with pytest.warns(UserWarning, match="too few to hold some out"):
         flow, history = fit(data(n), validation=0.1, batch_size=n)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sampling import quick_few
 from scipy import stats
 
 import pushforward as pf
@@ -25,7 +26,7 @@ def moved(tree, seed=0, scale=0.3):
 
 
 @pytest.mark.parametrize("is_conditional", [False, True])
-@pytest.mark.parametrize("kind", LINEAR_KINDS)
+@pytest.mark.parametrize("kind", quick_few(LINEAR_KINDS, "triangular", "plu", "qr", "low_rank"))
 def test_a_gaussian_becomes_the_gaussian_of_scipy(kind, is_conditional):
     """N(m, S) under x = A z + b is N(A m + b, A S A^T)."""
     with jax.enable_x64(True):
@@ -60,7 +61,7 @@ def gaussian_maximum(x):
 
 @pytest.mark.parametrize(
     "kind",
-    [k if k in ("triangular", "plu", "cayley") else pytest.param(k, marks=pytest.mark.slow) for k in EVERY_GAUSSIAN],
+    quick_few(EVERY_GAUSSIAN, "triangular", "plu", "cayley"),
 )
 def test_a_fitted_linear_flow_reaches_the_closed_form_maximum(kind):
     x = correlated(5000, 4, 0)
@@ -87,9 +88,7 @@ def test_cayley_is_a_rotation():
     assert np.linalg.det(matrix) > 0
 
 
-@pytest.mark.parametrize(
-    "recipe", ["nsf", *(pytest.param(r, marks=pytest.mark.slow) for r in ("real_nvp", "maf", "elementwise_flow"))]
-)
+@pytest.mark.parametrize("recipe", quick_few(("nsf", "real_nvp", "maf", "elementwise_flow"), "nsf"))
 def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
     x = correlated(2000, 3, 1)
     make = getattr(pf, recipe)
@@ -98,7 +97,7 @@ def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
     assert history.best_validation >= history.start
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", quick_few(range(3), 0))
 def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
     random = np.random.default_rng(100 + seed)
     root = np.eye(5) + 0.8 * np.tri(5, k=-1)

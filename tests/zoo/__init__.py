@@ -19,7 +19,7 @@ from zoo.layers import layer_rows
 from zoo.linear import linear_rows
 from zoo.planar_radial import planar_radial_rows
 from zoo.recipes import RECIPES, recipe_rows
-from zoo.rows import CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
+from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
 
 ALL_ROWS: list[Row] = [
@@ -37,6 +37,7 @@ SLOW_ROWS = [row for row in ALL_ROWS if _DTYPE not in row.quick]
 __all__ = [
     "ALL_ROWS",
     "BASES",
+    "BOTH",
     "CIRCLE",
     "CONTEXT_DIM",
     "LINE",

@@ -53,7 +53,7 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "BlockAutoregressive",
             lambda: BlockAutoregressive(3, n_units=3, depth=2, order=mixed, key=jax.random.key(2)), "root",
-            depends=in_order(mixed), largest=1e3, quick=("float64",),
+            depends=in_order(mixed), largest=1e3, quick=(),
         ),
         Row(
             "BlockAutoregressive with context",

@@ -49,7 +49,7 @@ RECIPES: dict[str, Recipe] = {
         "spline",
         {"n_layers": 2, "n_bins": 4, "residual": True, "dropout": 0.2, "depth": 1},
         BOX,
-        quick=("float64",),
+        quick=(),
     ),
     "made": Recipe(pf.made, "linear", {}, quick=(), is_autoregressive=True),  # a maf of one layer
     "made_mog": Recipe(
@@ -73,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True, quick=("float64",)),
     "nsf_ar": Recipe(
-        pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True, quick=("float32",)
+        pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True, quick=("float64",)
     ),
     "bnaf": Recipe(
         pf.bnaf,
