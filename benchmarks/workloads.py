@@ -156,5 +156,6 @@ RECIPES: tuple[str, ...] = (
     *("elementwise_flow", "nice", "real_nvp", "nsf", "coupling_flow"),
     *("made", "made_mog", "maf", "maf_mog", "iaf", "nsf_ar", "bnaf", "transformer_flow", "autoregressive_flow"),
     *("flowpp", "naf", "naf_ar", "umnn_maf", "sos_flow", "bernstein_flow"),
+    *("planar_flow", "radial_flow", "sylvester_flow"),
 )
 RECIPE_DIMS: tuple[int, ...] = (2, 43)

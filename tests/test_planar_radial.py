@@ -41,6 +41,13 @@ def test_no_weights_fold_space(x64):
         assert (stretch >= np.log(1e-3)).all()
         assert ((np.asarray(factor) > 0) & (np.asarray(factor) <= 1)).all()
 
+        def value(u, w, a):
+            strength, factor = bounded_strength(u @ w)
+            return BENDS["tanh"].log_stretch(a, strength) + factor * jnp.sum(u)
+
+        for slope in jax.vmap(jax.grad(value, (0, 1, 2)))(jnp.asarray(u), jnp.asarray(w), a):
+            assert np.isfinite(slope).all()
+
 
 @pytest.mark.parametrize("bend", ["tanh", "leaky_relu"])
 def test_a_planar_layer_without_a_direction_is_a_translation(bend):

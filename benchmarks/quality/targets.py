@@ -23,7 +23,7 @@ import pushforward as pf
 from pushforward.fields import count_parameters
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-STEPS, BATCH, RATE, ANNEALING, N_IMPORTANCE = 6000, 256, 1e-2, 0.5, 50_000
+STEPS, BATCH, RATE, ANNEALING, N_IMPORTANCE = 4000, 256, 1e-2, 0.5, 50_000
 REACH, CELLS = 6.0, 1500
 SEEDS = (0, 1, 2)
 
