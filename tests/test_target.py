@@ -92,6 +92,7 @@ def test_a_conditional_flow_is_fitted_to_a_family_of_targets():
     flow = pf.linear_flow(1, context_dim=1, key=0, width=16)
     flow, history = pf.fit_target(flow, target, context=contexts, steps=1500, **QUIET)
     assert history.importance is None
+    np.testing.assert_allclose(flow.context_scaling.scale, contexts.std(0))
     for c in (-0.8, 0.0, 0.8):
         found = pf.importance_sample(flow.given([c]), lambda x, c=c: target(x, jnp.array([c])), 2000, key=1)
         assert found.reverse_kl < 0.02

@@ -93,7 +93,8 @@ def fit_target(
         log_density: log p of ONE sample of shape `flow.shape`, up to a constant, as a function that JAX can trace. For
             a conditional flow it takes a sample and a context.
         key: a JAX key or an int.
-        context: (n, *context_shape) for a conditional flow; each step draws a batch of its rows.
+        context: (n, *context_shape) for a conditional flow; each step draws a batch of its rows. Their moments fill the
+            standardisation of the context, unless that is filled already.
         steps: number of gradient steps.
         batch_size: samples a step.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam).
@@ -146,6 +147,8 @@ def fit_target(
     outer = outer_standardise(flow)
     if pilot and flow.context_shape is None and outer is not None and not outer.is_filled:
         flow = _piloted(flow, log_density, int(pilot), int(batch_size), key_pilot)
+    if contexts is not None and flow.context_scaling is not None:
+        flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
     flags = trained_flags(flow, trainable_filter(flow) if trainable is None else trainable)
     given: Any = optimizer
     update = default_optimizer(clip) if optimizer is None else clipped(given, clip)
@@ -154,7 +157,7 @@ def fit_target(
     plan = Plan(0, float(steps), float(learning_rate), float(ema or 0.0))
     if contexts is not None:
         contexts = jnp.asarray(contexts, float_type(flatten(flow)[0]))
-    history = TargetHistory()
+    history, fitted = TargetHistory(), flow
     ends = [round(steps * (block + 1) / min(_BLOCKS, steps)) for block in range(min(_BLOCKS, steps))]
 
     def run(course: Course, first: int, n_steps: int) -> tuple[Course, float]:
@@ -172,6 +175,7 @@ def fit_target(
                 _check_streak(course, first, end, learning_rate, history)
                 made = end - first - (int(course.skipped) - history.skipped_steps)
                 history.skipped_steps = int(course.skipped)
+                fitted = taken(merge, course, flow, bool(ema))  # a copy: an interrupted step has used up the course
                 history.elbo.append(total / made if made else math.nan)
                 history.seconds.append(time.perf_counter() - started)
                 history.learning_rate.append(float(cosine(plan, end, np)) if optimizer is None else math.nan)
@@ -179,7 +183,7 @@ def fit_target(
                 report(block)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    fitted = finalise(taken(merge, course, flow, bool(ema) and history.stop_reason == "finished"))
+    fitted = finalise(fitted)
     if flow.context_shape is None:
         history.importance = importance_sample(fitted, log_density, max(int(n_importance), 2), key=key_importance)
     return fitted, history
