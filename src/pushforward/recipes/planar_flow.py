@@ -45,7 +45,7 @@ def planar_flow(
         whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         n_layers: K.
-        bend: h: "tanh", or "leaky_relu", whose inverse is a formula.
+        bend: h: "tanh", or "leaky_relu", whose inverse is a formula but whose density jumps: it trains badly.
         width, depth, activation: of the context network.
         base: distribution of shape (dim,); standard normal by default.
 
