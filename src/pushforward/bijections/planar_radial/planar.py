@@ -18,8 +18,8 @@ class Planar(AbstractBijection):
 
     w.v = m > -0.998, so with slopes of h in (0, 1] the layer is invertible whatever u and w are; v = u where s >= 0.
     log|det| = log(1 + m h'(w.z + b)). With w = 0 it is a translation. The inverse needs only a = w.z + b: for tanh the
-    one root of a + m h(a) = w.x + b, for the leaky ReLU (slope 0.1 below zero) a formula. The log-determinant of a leaky
-    layer jumps where w.z + b = 0, which no gradient sees: such layers train badly, and tanh is the one to take.
+    one root of a + m h(a) = w.x + b, for the leaky ReLU (slope 0.1 below zero) a formula. A leaky layer's
+    log-determinant jumps where w.z + b = 0, which no gradient sees: such layers train badly, so take tanh.
 
     Args:
         dim: number of coordinates D.
