@@ -51,7 +51,8 @@ def page(result: dict[str, Any]) -> str:
         "# A flow as the posterior of an auto-encoder",
         "",
         f"Made by `{result['command']}`: 3,500 digits to train, 500 to choose the epoch (of {result['epochs']}), "
-        f"1,000 held out; {vae_digits.LATENT} latent numbers; mean over {len(result['seeds'])} seeds (least to greatest).",
+        f"1,000 held out; {vae_digits.LATENT} latent numbers; mean over {len(result['seeds'])} seeds (least to "
+        "greatest).",
         "",
         "| posterior | negative ELBO, nats | -log p(x), 200 samples | parameters | seconds an epoch | best epochs | "
         "MNIST, published |",
