@@ -82,6 +82,8 @@ def test_no_fit_beats_the_truth(name, truth):
 
 # How far out the grid goes: power laws have mass far out; two layers of normal tails leave float32's range at 1e10.
 REACH = {"heavy_tails": 1e6, "mixture_normal": 500.0}
+# Heavy tails are for one layer, as their page says: a power of a power leaves 1.2 % of the mass beyond 1e9.
+ONE_LAYER = ("heavy_tails",)
 
 
 @pytest.mark.slow
@@ -92,7 +94,7 @@ def test_the_density_integrates_to_one(name, dim, kind):
     """To 1e-3, element-wise in one dimension and autoregressive in two, on a grid dense in the middle, wide far out."""
     recipe = pf.elementwise_flow if dim == 1 else pf.autoregressive_flow
     options = {} if dim == 1 else {"width": 16, "depth": 1}
-    flow = recipe(dim, key=0, transformer=LAWS[name](), n_layers=2, **options)
+    flow = recipe(dim, key=0, transformer=LAWS[name](), n_layers=1 if name in ONE_LAYER else 2, **options)
     data = np.random.default_rng(0).standard_normal((2000, dim)) ** 3
     flow, _ = pf.fit(flow, data, key=0, max_epochs=1 if kind == "random" else 10, progress=False)
     if kind == "random":
