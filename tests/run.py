@@ -61,6 +61,7 @@ ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *LAYERS)
 # The order is the order of starting, the longest first: whatever core is free takes the next.
 # Float32 runs as users run it; float64 compiles without most optimisations, about three times faster.
 PARTS = (
+    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("battery-float32", "battery", (pytest("tests/test_battery.py"),), {"PUSHFORWARD_TEST_DTYPE": "float32"}),
     Part(
         "battery-float64",
@@ -68,7 +69,6 @@ PARTS = (
         (pytest("tests/test_battery.py"),),
         {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     ),
-    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
     Part("layers", "rest", (pytest(*LAYERS),)),
     Part("command-line", "command line", (pytest("tests/cli"),)),

@@ -97,7 +97,8 @@ def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
     assert history.best_validation >= history.start
 
 
-@pytest.mark.parametrize("seed", quick_few(range(3), 0))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
     random = np.random.default_rng(100 + seed)
     root = np.eye(5) + 0.8 * np.tri(5, k=-1)

@@ -35,7 +35,7 @@ def planar_radial_rows() -> list[Row]:
     quick = {"Sylvester orthogonal": ("float32",), "Sylvester Householder": ("float64",), "Sylvester triangular": ()}
     rows = [Row(name, build, "root", quick=quick.get(name, BOTH)) for name, build in kinds.items()]
     for name, build in kinds.items():
-        types = ("float64",) if name in ("Planar", "Radial", "Sylvester orthogonal") else ()
+        types = ("float64",) if name in ("Planar", "Radial") else ()
         layer = lambda build=build: conditional(build())  # noqa: E731
         rows.append(Row(f"Conditional[{name}]", layer, "root", spread=0.2, quick=types))
     return rows + [Row(name, build, "root", quick=("float32",) if "D=1" in name else ()) for name, build in one.items()]

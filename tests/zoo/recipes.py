@@ -28,9 +28,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "elementwise_flow": Recipe(
-        pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True, quick=("float64",)
-    ),
+    "elementwise_flow": Recipe(pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True, quick=()),
     "linear_flow": Recipe(pf.linear_flow, "linear", {}),
     "linear_flow plu": Recipe(pf.linear_flow, "linear", {"kind": "plu"}, is_identity=False, quick=()),
     "linear_flow qr": Recipe(pf.linear_flow, "linear", {"kind": "qr"}, quick=()),
@@ -147,7 +145,7 @@ RECIPES: dict[str, Recipe] = {
         pf.planar_flow, "root", {"n_layers": 2, "bend": "leaky_relu"}, is_identity=False, quick=("float32",)
     ),
     "radial_flow": Recipe(pf.radial_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float32",)),
-    "sylvester_flow": Recipe(pf.sylvester_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
+    "sylvester_flow": Recipe(pf.sylvester_flow, "root", {"n_layers": 2}, is_identity=False, quick=()),
     "sylvester_flow householder": Recipe(
         pf.sylvester_flow, "root", {"n_layers": 2, "kind": "householder", "n_units": 2}, is_identity=False, quick=()
     ),
