@@ -1,5 +1,7 @@
 """The embedded table and the toy shapes."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,10 @@ from pushforward import datasets
 from pushforward.datasets import power
 from pushforward.errors import DataError, ShapeError
 
-BOX = {"moons": 4.0, "rings": 4.0, "spirals": 4.5, "checkerboard": 4.5, "pinwheel": 5.5, "eight_gaussians": 5.0}
+BOX = {
+    "moons": 4.0, "rings": 4.0, "spirals": 4.5, "checkerboard": 4.5, "pinwheel": 5.5, "eight_gaussians": 5.0,
+    "letter": 3.5,
+}  # fmt: skip
 
 
 def test_household_power_is_deterministic_and_in_physical_units() -> None:
@@ -80,7 +85,9 @@ def test_toy_is_deterministic_with_its_shape(name: str) -> None:
 def test_toy_density_integrates_to_one_and_belongs_to_the_sampler(name: str) -> None:
     """The grid's mass is 1, and the mean log-density of samples equals the grid's integral of p log p."""
     half = BOX.get(name, 11.0)
-    cells = 160 if name in ("moons", "spirals") else 900  # these two sum over hundreds of curve points, and are smooth
+    cells = (
+        160 if name in ("moons", "spirals", "letter") else 900
+    )  # these sum over hundreds of curve points, and are smooth
     step = 2 * half / cells
     middle = (np.arange(cells) + 0.5) * step - half
     grid = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -93,8 +100,18 @@ def test_toy_density_integrates_to_one_and_belongs_to_the_sampler(name: str) -> 
     assert abs(scores.mean() - minus_entropy) < 5 * error + 0.03
 
 
+def test_the_letters_density_is_that_of_its_strokes() -> None:
+    """Below the lower bar there is only the stem, whose density is a product of a normal and two error functions."""
+    x = np.array([[-0.9, -1.0], [-1.1, -1.9], [-0.5, -2.1], [-1.4, -1.2]])
+    noise, length = 0.12, 4.0 + 2 * 1.1 + np.pi
+    ends = [np.vectorize(math.erf)((edge - x[:, 1]) / (noise * np.sqrt(2))) / 2 for edge in (-2.0, 2.0)]
+    across = np.exp(-0.5 * ((x[:, 0] + 0.9) / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
+    expected = np.log(across * (ends[1] - ends[0]) / length)
+    np.testing.assert_allclose(datasets.toy_log_density("letter", x), expected, atol=1e-9)
+
+
 def test_toy_faults_are_sentences() -> None:
-    with pytest.raises(DataError, match="two_bananas, got 'moon'"):
+    with pytest.raises(DataError, match="letter, got 'moon'"):
         datasets.toy("moon", 3)
     with pytest.raises(DataError, match="at least 0, got -1"):
         datasets.toy("moons", -1)

@@ -21,6 +21,15 @@ jax.monitoring.register_event_duration_secs_listener(
 # What comes out
 
 
+def test_weights_that_lie_in_numpy_are_trained_too():
+    flow = flow_2d()
+    on_host = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, flow)
+    fitted = [fit(data(), start)[0] for start in (flow, on_host)]
+    for one, two in zip(*map(trained_numbers, fitted), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not all(np.array_equal(a, b) for a, b in zip(*map(trained_numbers, (flow, fitted[1])), strict=True))
+
+
 def test_the_history_says_what_happened():
     flow, history = fit(data(), max_epochs=3)
     assert history.n_train == 400

@@ -1,4 +1,4 @@
-"""Seven shapes in the plane, each with a sampler and its exact log-density (curves with noise: by quadrature).
+"""Eight shapes in the plane, each with a sampler and its exact log-density (curves with noise: by quadrature).
 
 Notation: n, n' standard normal, u uniform on [0, 1), k a uniformly drawn index; R(a) turns by the angle a.
 
@@ -9,6 +9,8 @@ Notation: n, n' standard normal, u uniform on [0, 1), k a uniformly drawn index;
 - `pinwheel`: R(2 pi k / 5 + log(1 + |v|)) v with v = (2 + 0.6 n, 0.2 n'); turning by |v| keeps areas.
 - `eight_gaussians`: 3 (cos k pi/4, sin k pi/4) + 0.25 (n, n').
 - `two_bananas`: v = (n + 1, 0.3 n' + n^2 / 2 - 1) or its point reflection -v.
+- `letter`: c + 0.12 (n, n'), where c is uniform along the strokes of a P: the stem from (-0.9, -2) to (-0.9, 2), the
+  bars at heights 2 and 0 from there to x = 0.2, and the half circle of radius 1 about (0.2, 1) that joins them.
 """
 
 from collections.abc import Callable
@@ -18,6 +20,9 @@ import numpy as np
 from pushforward.errors import DataError, ShapeError
 
 _MOON_NOISE, _RING_NOISE, _SPIRAL_NOISE, _GAUSSIAN_NOISE, _BANANA_NOISE = 0.1, 0.08, 0.1, 0.25, 0.3
+_LETTER_NOISE = 0.12
+_STEM, _BEND, _HEIGHT = -0.9, 0.2, 2.0  # of the letter P: where its stem stands, where its bars end, how far it reaches
+_STROKES = np.array([2 * _HEIGHT, _BEND - _STEM, _BEND - _STEM, np.pi])  # lengths of stem, bars and half circle
 _RADII = np.array([1.0, 2.0, 3.0])
 _SPIRAL_END = 3 * np.pi
 _BLADES, _BLADE_CENTRE, _BLADE_SPREAD = 5, np.array([2.0, 0.0]), np.array([0.6, 0.2])
@@ -78,6 +83,20 @@ def _two_bananas(random: np.random.Generator, n: int) -> np.ndarray:
     sign = np.where(random.random(n) < 0.5, 1.0, -1.0)[:, None]
     along, across = random.standard_normal((2, n))
     return sign * np.stack([along + 1, _BANANA_NOISE * across + along**2 / 2 - 1], axis=1)
+
+
+def _letter(random: np.random.Generator, n: int) -> np.ndarray:
+    stroke = random.choice(len(_STROKES), size=n, p=_STROKES / _STROKES.sum())
+    return _letter_point(stroke, random.random(n)) + _LETTER_NOISE * random.standard_normal((n, 2))
+
+
+def _letter_point(stroke: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """The points at the shares `along` of the strokes: 0 the stem, 1 the upper bar, 2 the lower one, 3 the bowl."""
+    across, angle = _STEM + (_BEND - _STEM) * along, np.pi * (0.5 - along)
+    first = np.choose(stroke, [np.full_like(along, _STEM), across, across, _BEND + np.cos(angle)])
+    upper, lower = np.full_like(along, _HEIGHT), np.zeros_like(along)
+    second = np.choose(stroke, [_HEIGHT * (2 * along - 1), upper, lower, 1 + np.sin(angle)])
+    return np.stack([first, second], axis=-1)
 
 
 def _log_normal(residual: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
@@ -146,6 +165,13 @@ def _two_bananas_density(x: np.ndarray) -> np.ndarray:
     return _log_mean([_log_normal(point, spread) for point in straight])
 
 
+def _letter_density(x: np.ndarray) -> np.ndarray:
+    node, weight = np.polynomial.legendre.leggauss(128)
+    stroke, share = np.repeat(np.arange(4), len(node)), np.tile((node + 1) / 2, 4)
+    weights = np.repeat(_STROKES / _STROKES.sum(), len(node)) * np.tile(weight, 4) / 2
+    return _curve_density(x, _letter_point(stroke, share), weights, _LETTER_NOISE)
+
+
 _Sampler = Callable[[np.random.Generator, int], np.ndarray]
 _Density = Callable[[np.ndarray], np.ndarray]
 _SHAPES: dict[str, tuple[_Sampler, _Density]] = {
@@ -156,6 +182,7 @@ _SHAPES: dict[str, tuple[_Sampler, _Density]] = {
     "pinwheel": (_pinwheel, _pinwheel_density),
     "eight_gaussians": (_eight_gaussians, _eight_gaussians_density),
     "two_bananas": (_two_bananas, _two_bananas_density),
+    "letter": (_letter, _letter_density),
 }
 TOY_NAMES = tuple(_SHAPES)
 
@@ -192,7 +219,7 @@ def toy(name: str, n: int, seed: int = 0) -> np.ndarray:
 def toy_log_density(name: str, x: np.ndarray) -> np.ndarray:
     """Exact log-density of the shape `name` at the rows of `x`, in nats.
 
-    `moons` and `spirals` are curves blurred by a normal: their density is a one-dimensional integral, here by
+    `moons`, `spirals` and `letter` are curves blurred by a normal: their density is a one-dimensional integral, here by
     Gauss-Legendre quadrature, accurate to about 1e-10 nats within the curves' reach (ten noise widths). The other
     five are closed forms; `checkerboard` is -inf on its light squares, `rings` has an integrable pole at the origin.
 

@@ -130,6 +130,17 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         solver = BlockedSolve(law, self._all_at_once(), self._degrees(), self.out_weight.shape[:2])
         return trailing_batch(solver)(self._data(z, context), (self._weights(), weights))
 
+    def masks(self) -> list[np.ndarray]:
+        """The masks M of the hidden layers and of the output, bool (units, inputs), inputs and outputs in order.
+
+        >>> import jax
+        >>> print(MaskedMLP(3, 1, width=2, depth=1, key=jax.random.key(0)).masks()[0].astype(int))
+        [[1 0 0]
+         [1 1 0]]
+        """
+        sizes = [self.weights[0].shape[1], *[len(weight) for weight in self.weights]]
+        return [np.arange(size) < seen[:, None] for size, seen in zip(sizes, self._seen(), strict=True)]
+
     def _all_at_once(self) -> MaskedPass:
         return MaskedPass(self._seen(), activation_named(self.activation), self.residual)
 

@@ -7,18 +7,21 @@ from collections.abc import Callable, Generator
 
 
 @contextlib.contextmanager
-def progress_bar(show: bool, total: int, sentence: Callable[[int], str]) -> Generator[Callable[[int], None]]:
+def progress_bar(
+    show: bool, total: int, sentence: Callable[[int], str], first: str = "compiled, first epoch"
+) -> Generator[Callable[[int], None]]:
     """A context whose value is called after each epoch with its number.
 
     Args:
         show: whether to show anything.
         total: number of epochs.
         sentence: what to say after an epoch.
+        first: what to say before the first has ended.
     """
     if not show:
         yield lambda epoch: None
     elif importlib.util.find_spec("rich") is not None:
-        with _rich_bar(total, sentence) as report:
+        with _rich_bar(total, sentence, first) as report:
             yield report
     else:
         yield lambda epoch: _plain_line(epoch, total, sentence)
@@ -30,13 +33,13 @@ def _plain_line(epoch: int, total: int, sentence: Callable[[int], str]) -> None:
 
 
 @contextlib.contextmanager
-def _rich_bar(total: int, sentence: Callable[[int], str]) -> Generator[Callable[[int], None]]:
+def _rich_bar(total: int, sentence: Callable[[int], str], first: str) -> Generator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task("compiled, first epoch", total=total)
+        task = bar.add_task(first, total=total)
 
         def report(epoch: int) -> None:
             bar.update(task, completed=epoch + 1, description=sentence(epoch))

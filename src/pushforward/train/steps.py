@@ -216,11 +216,12 @@ def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
     """The flow that the course has come to, as arrays of its own; host arrays of `like` that stand still are kept."""
     moving = course.average if averaged else course.weights
     flow = merge([np.array(leaf) for leaf in moving], [np.array(leaf) for leaf in course.rest])
-    moves = takes_part(like, "refreshed")
+    moves, trained = takes_part(like, "refreshed"), iter(merge.trained)
 
     def own(new: Any, old: Any) -> Any:
         if not is_array(old):
             return old
-        return old if isinstance(old, np.ndarray) and not moves else jnp.asarray(new)
+        stands_still = not (next(trained) or moves)
+        return old if isinstance(old, np.ndarray) and stands_still else jnp.asarray(new)
 
     return jax.tree.map(own, flow, like)
