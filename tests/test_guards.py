@@ -34,6 +34,7 @@ PUBLIC = {
     "pushforward.recipes": """RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow elementwise_flow flowpp
         iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar planar_flow radial_flow real_nvp
         sos_flow sylvester_flow transformer_flow umnn_maf""",
+    "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
 }
 
 

@@ -23,8 +23,8 @@ FLOORS = (
     ("flow",),
     ("recipes", "persistence", "diagnostics", "datasets"),
     ("train",),
-    ("estimator", "plots", "baselines"),
-    ("report",),
+    ("estimator", "plots", "baselines", "numpyro"),
+    ("report", "gallery"),
     ("tables", "cli"),
     ("__init__", "__main__"),
 )
@@ -218,11 +218,11 @@ def test_files_are_short():
 
 
 def test_import_loads_no_extra():
-    extras = {"polars", "matplotlib", "rich", "typer", "sklearn", "optax"}
+    extras = {"polars", "matplotlib", "rich", "typer", "sklearn", "optax", "numpyro"}
     assert loaded_after("import pushforward", extras) == set()
 
 
-@pytest.mark.parametrize("command", ["", "demo", "fit", "score", "sample", "show", "check", "doctor"])
+@pytest.mark.parametrize("command", ["", "demo", "fit", "score", "sample", "show", "check", "gallery", "doctor"])
 def test_help_does_not_load_jax(command):
     code = (
         f"sys.argv = ['pushforward', *{command.split()!r}, '--help']\n"

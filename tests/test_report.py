@@ -4,11 +4,11 @@ import math
 import os
 import re
 import stat
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pages import Page
 
 from pushforward.report import write_report
 from pushforward.report.words import duration, summary, training
@@ -38,33 +38,6 @@ def written(path, **changes):
         "samples": random.normal(size=(100, 2)), "columns": ["a", "b"], "facts": {"Seed": 0},
     }  # fmt: skip
     return write_report(path, **{**arguments, **changes}).read_text(encoding="utf-8")
-
-
-class Page(HTMLParser):
-    """Collects the tags and their attributes, and checks that every tag that opens also closes."""
-
-    VOID = frozenset({"meta", "link", "img", "br"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.words = [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words += data
 
 
 def test_the_file_needs_nothing_else(tmp_path):

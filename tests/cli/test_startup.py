@@ -33,7 +33,7 @@ def test_without_a_command_the_help_is_shown():
     done = shell()
     assert done.returncode == 2
     assert done.stderr == ""
-    for name in ("demo", "fit", "score", "sample", "show", "check", "doctor"):
+    for name in ("demo", "fit", "score", "sample", "show", "check", "gallery", "doctor"):
         assert name in done.stdout
 
 

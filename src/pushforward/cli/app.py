@@ -11,6 +11,7 @@ from pushforward.cli.check import check
 from pushforward.cli.demo import demo
 from pushforward.cli.doctor import doctor
 from pushforward.cli.fit import fit
+from pushforward.cli.gallery import gallery
 from pushforward.cli.printer import plain
 from pushforward.cli.sample import sample
 from pushforward.cli.score import score
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Normalizing flows for tables: fit a density, score rows, draw samples. Start with: pushforward demo",
 )
-for command in (demo, fit, score, sample, show, check, doctor):
+for command in (demo, fit, score, sample, show, check, gallery, doctor):
     app.command()(command)
 
 _INTERRUPTED = 130

@@ -143,12 +143,7 @@ def warp(
         raise ValueError(f"n_lines: expected at least 2, got {n_lines}.")
     if len(titles) != 2:
         raise ValueError(f"titles: expected two headings, got {len(titles)}.")
-    along = np.linspace(0.0, 1.0, 200)
-    across = np.linspace(0.0, 1.0, n_lines)
-    at, run = np.meshgrid(across, along, indexing="ij")
-    upright = np.stack([left + at * (right - left), bottom + run * (top - bottom)], axis=-1)
-    level = np.stack([left + run * (right - left), bottom + at * (top - bottom)], axis=-1)
-    grid = np.stack([level, upright])
+    grid = mesh((left, right, bottom, top), n_lines)
     flat = grid.reshape(-1, 2)
     images = table("forward(z)", forward(flat), 2)
     if len(images) != len(flat):
@@ -157,7 +152,9 @@ def warp(
         figure = blank(7.6, 3.9)
         for place, (lines, title) in enumerate(zip((grid, images.reshape(grid.shape)), titles, strict=True)):
             axes = figure.add_subplot(1, 2, place + 1)
-            _lines(axes, lines)
+            draw_mesh(axes, lines)
+            axes.set(xlim=limits(lines[..., 0]), ylim=limits(lines[..., 1]))
+            axes.grid(color=GRID)
             plain(axes.set_title(title))
         return figure
 
@@ -170,14 +167,21 @@ def _outline(axes: "Axes", rows: np.ndarray, bounds: tuple[float, float, float, 
         axes.contour(x, y, grid, levels=levels, colors=[DATA], linewidths=1.0)
 
 
-def _lines(axes: "Axes", grid: np.ndarray) -> None:
-    """Level lines grey, upright lines orange; a region that a few images leave far behind stays readable."""
+def mesh(extent: tuple[float, float, float, float], n_lines: int, n_points: int = 200) -> np.ndarray:
+    """A square grid as lines of points: (2, n_lines, n_points, 2), level lines first, upright ones second."""
+    left, right, bottom, top = extent
+    at, run = np.meshgrid(np.linspace(0.0, 1.0, n_lines), np.linspace(0.0, 1.0, n_points), indexing="ij")
+    upright = np.stack([left + at * (right - left), bottom + run * (top - bottom)], axis=-1)
+    level = np.stack([left + run * (right - left), bottom + at * (top - bottom)], axis=-1)
+    return np.stack([level, upright])
+
+
+def draw_mesh(axes: "Axes", grid: np.ndarray, width: float = 0.8) -> None:
+    """The lines of `mesh`, or their images: level ones grey, upright ones orange."""
     from matplotlib.collections import LineCollection
 
     for lines, colour in zip(grid, (MUTED, MODEL), strict=True):
-        axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=0.8))
-    axes.set(xlim=limits(grid[..., 0]), ylim=limits(grid[..., 1]))
-    axes.grid(color=GRID)
+        axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=width))
 
 
 def _two_names(columns: Sequence[str]) -> tuple[str, str]:

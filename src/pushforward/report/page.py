@@ -9,7 +9,7 @@ from typing import Any
 
 from pushforward.atomic_write import write_atomically
 from pushforward.plots import corner, training_curve
-from pushforward.report.picture import inline_svg
+from pushforward.plots.inline import inline_svg
 from pushforward.report.template import HOW_TO_READ, PAGE
 from pushforward.report.words import NONE, decimals, duration, find, gain, summary, training
 

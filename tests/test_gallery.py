@@ -1,0 +1,121 @@
+"""The gallery's parts: what the pictures of masks, Jacobians, densities and costs are made of."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+
+from pushforward.gallery.card import QUICK, Budget, Card, Matrix
+from pushforward.gallery.families import BY_NAME
+from pushforward.gallery.measure import Frame, drawn, frame, rolled
+from pushforward.gallery.pictures import cost_svg, density_png, matrix_svg
+from pushforward.gallery.structure import block_masks, factors, jacobians, masks, shaken
+from pushforward.plots.canvas import GRID
+
+
+def pixels(address):
+    from PIL import Image
+
+    return np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))).convert("RGB")
+    )
+
+
+def test_the_masks_let_no_output_see_its_own_input():
+    seen = np.eye(5)
+    for matrix in masks(BY_NAME["iaf"].build(5, 1, 0)):
+        assert matrix.is_mask
+        seen = matrix.values.astype(float) @ seen
+    np.testing.assert_array_equal(seen > 0, np.tri(5, k=-1, dtype=bool))
+
+
+def test_the_blocks_are_positive_on_the_diagonal_and_nothing_is_right_of_it():
+    first, *_, last = block_masks(BY_NAME["bnaf"].build(3, 1, 0))
+    assert first.values.shape == (24, 3)
+    assert last.values.shape == (3, 24)
+    np.testing.assert_array_equal(first.values[::8], np.eye(3) - 0.4 * np.tri(3, k=-1))
+
+
+def test_the_factors_of_a_linear_layer_have_their_forms():
+    permutation, lower, upper, rotation, triangular = (
+        part.values for part in factors(BY_NAME["linear"].build(4, 1, 0))
+    )
+    np.testing.assert_array_equal(np.sort(permutation, axis=0)[-1], np.ones(4))
+    np.testing.assert_array_equal(np.triu(lower, 1), np.zeros((4, 4)))
+    np.testing.assert_array_equal(np.tril(upper, -1), np.zeros((4, 4)))
+    np.testing.assert_array_equal(np.tril(triangular, -1), np.zeros((4, 4)))
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(4), atol=1e-5)
+
+
+def test_the_jacobians_zeros_are_those_of_the_family():
+    one, two = jacobians(BY_NAME["maf"], Budget(jacobian_dim=3), seed=0)
+    np.testing.assert_array_equal(one.values != 0, np.tri(3, dtype=bool))
+    assert (two.values != 0).all()
+    assert one.title == "1 layer: 3 of 9 are zero"
+
+
+def test_layers_in_a_loop_are_the_same_flow():
+    flow = shaken(BY_NAME["maf"].build(3, 2, 0), 0)
+    assert flow.bijection.bijections[0].unroll == 2
+    other = rolled(flow)
+    assert other.bijection.bijections[0].unroll == 1
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_allclose(flow.log_prob(rows), other.log_prob(rows), rtol=1e-5)
+
+
+def test_a_fit_that_diverges_is_said_and_stops_nothing(monkeypatch):
+    from pushforward.errors import TrainingDiverged
+    from pushforward.gallery import measure
+
+    def diverging(*parts, **options):
+        raise TrainingDiverged("training diverged")
+
+    monkeypatch.setattr(measure, "fit", diverging)
+    seen = drawn(BY_NAME["planar"], 1, frame("letter", QUICK, 0), QUICK, 0, whole=True)
+    assert (seen.nats, seen.grid, seen.failure) == (None, None, "training diverged")
+
+
+def test_a_frame_holds_its_shape():
+    place = frame("rings", Budget(n_rows=64, n_test=2000, pixels=40), 0)
+    left, right, bottom, top = place.bounds
+    assert right - left == pytest.approx(top - bottom)
+    cell = (right - left) * (top - bottom) / 40**2
+    assert place.truth.sum() * cell == pytest.approx(1.0, abs=0.03)
+    assert isinstance(place, Frame)
+    assert place.brightest <= place.truth.max()
+
+
+def test_a_density_is_drawn_from_paper_to_dark_and_what_is_lost_is_grey():
+    picture = pixels(density_png(np.array([[0.0, 1.0], [5.0, np.nan]]), 1.0))
+    assert picture[0, 0].tolist() == [255, 255, 255]
+    assert picture[0, 1].tolist() == picture[1, 0].tolist() == [0x43, 0x16, 0x00]
+    assert picture[1, 1].tolist() == [int(GRID[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def test_a_mask_is_drawn_by_its_runs_and_a_matrix_by_sign():
+    svg = matrix_svg(Matrix("a <mask>", np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1]]), True))
+    assert 'd="M0 0h2v1h-2zM0 2h1v1h-1zM2 2h1v1h-1z"' in svg
+    assert "a &lt;mask&gt;" in svg
+    signed = matrix_svg(Matrix("m", np.array([[1.0, -4.0], [0.0, 0.0]])))
+    assert re.findall(r'class="(\w+)"', signed) == ["above", "below", "edge"]
+
+
+def test_the_cost_lines_rise_with_the_times():
+    svg = cost_svg((2, 8), {"log_prob": [1e-6, 1e-5], "sample": [2e-6, 2e-2]})
+    below, above = (
+        [float(pair.split(",")[1]) for pair in line.split()] for line in re.findall(r'points="([^"]+)"', svg)
+    )
+    assert below[0] > below[1] > above[1]
+    assert "sample 2 µs at D = 2, 20 ms at D = 8" in svg
+
+
+def test_the_budget_cuts_a_card_down():
+    def build(dim, n_layers, key):
+        raise NotImplementedError
+
+    card = Card("a", "A", (), "", build, "", "", "", "", most_dim=8)
+    budget = Budget(most_layers=2, dims=(2, 8, 32))
+    assert (budget.depths(card), budget.n_layers(card), budget.dims_of(card)) == ((1, 2), 2, (2, 8))
+    assert Budget().n_steps == 600
