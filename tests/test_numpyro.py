@@ -114,6 +114,13 @@ def test_a_sample_carries_its_density(flow):
     assert marked == 7.0, "the density that came with the sample was computed again"
 
 
+def test_the_path_derivative_changes_no_value(flow):
+    x, intermediates = FlowDistribution(flow).sample_with_intermediates(KEY, (5,))
+    same, scored = FlowDistribution(flow, path_gradient=True).sample_with_intermediates(KEY, (5,))
+    np.testing.assert_array_equal(x, same)
+    np.testing.assert_array_equal(intermediates[0], scored[0], "a density that went back through the inverse")
+
+
 def test_contexts_are_the_batch():
     prior = FlowDistribution(line(2.0), context=jnp.array([[[0.0]], [[1.0]], [[2.0]]]))
     assert (prior.batch_shape, prior.event_shape) == ((3, 1), (1,))

@@ -177,3 +177,14 @@ def _log_normal_quantile_jvp(primals: tuple[Array], tangents: tuple[Array]) -> t
     (log_p,), (tangent,) = primals, tangents
     u = log_normal_quantile(log_p)
     return u, jnp.exp(-log_normal_hazard(u)) * tangent
+
+
+@jax.custom_jvp
+def with_gradient_of(value: Array, other: Array) -> Array:
+    """`value`, whose derivative is that of `other`; where nobody differentiates, `other` is not computed."""
+    return value
+
+
+@with_gradient_of.defjvp
+def _tangent_of_other(values: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return values[0], tangents[1]

@@ -16,6 +16,7 @@ from pushforward.plots.canvas import number
 from pushforward.plots.sheet import document
 
 _TITLE = "A gallery of normalizing flows"
+_RUINED = -1000.0  # nats below which a mean says only that some points were taken for impossible
 
 
 def write_gallery(
@@ -64,7 +65,8 @@ def _head(cards: Sequence[Finished], frames: Mapping[str, Frame], budget: Budget
         f"higher is better. Each flow was fitted with {budget.n_steps:,} steps of {budget.batch_size} points out of "
         f"{budget.n_rows:,}, which shows what a family learns soon, not all that it can learn. The first row is the "
         "density from which the points were drawn: a flow passes it by chance only. The best family of each shape is "
-        "bold. A name leads to its card.</p>"
+        "bold. Where a flow gives a few points next to no density, these alone decide its mean; none means that "
+        "training diverged or that a point had no finite density. A name leads to its card.</p>"
         f"{_table(cards, frames)}"
     )
 
@@ -98,7 +100,9 @@ def _best(cards: Sequence[Finished], shape: str) -> str | None:
 
 
 def _shown(fit: Fit) -> str:
-    return "none" if fit.nats is None else number(fit.nats, 2)
+    if fit.nats is None:
+        return "none"
+    return number(fit.nats, 2) if fit.nats > _RUINED else f"&lt;{number(_RUINED, 0)}"
 
 
 def _article(card: Finished, frames: Mapping[str, Frame]) -> str:

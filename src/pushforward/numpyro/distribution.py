@@ -11,6 +11,7 @@ from numpyro.distributions import Distribution, constraints
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import ShapeError
 from pushforward.fields import is_inexact
+from pushforward.numerics import with_gradient_of
 from pushforward.programs import flatten, is_traced, unflatten
 
 
@@ -98,7 +99,8 @@ class FlowDistribution(Distribution):
         else:
             x, log_prob = self.flow.sample_and_log_prob(sample_shape, key=key, context=self._context)
         if self._path_gradient:
-            log_prob = self._frozen().log_prob(x)
+            # the value of the sample's own pass: coming back through the inverse may have lost the digits of it
+            log_prob = with_gradient_of(log_prob, self._frozen().log_prob(x))
         return x, [log_prob]
 
     def log_prob(self, value: Any, intermediates: list[Array] | None = None) -> Array:
