@@ -11,6 +11,9 @@ from pushforward.distribution import AbstractDistribution
 from zoo.rows import BOTH, CONTEXT_DIM, Row
 from zoo.scalars import BOX
 
+ALONE = "one coordinate sees no other"
+REFLECTED = "a reflection of one coordinate is a sign"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -24,7 +27,7 @@ class Recipe:
     is_elementwise: bool = False
     largest: float = 1e30
     quick: tuple[str, ...] = BOTH
-    is_autoregressive: bool = False
+    dead_in_1: str = ""  # why some leaf moves nothing at D=1
 
 
 RECIPES: dict[str, Recipe] = {
@@ -49,7 +52,7 @@ RECIPES: dict[str, Recipe] = {
         BOX,
         quick=(),
     ),
-    "made": Recipe(pf.made, "linear", {}, quick=(), is_autoregressive=True),  # a maf of one layer
+    "made": Recipe(pf.made, "linear", {}, quick=(), dead_in_1=ALONE),  # a maf of one layer
     "made_mog": Recipe(
         pf.made_mog,
         "root",
@@ -57,9 +60,9 @@ RECIPES: dict[str, Recipe] = {
         is_identity=False,
         largest=1e3,
         quick=(),  # the normal tail and its gradients take 40 s to compile with all optimisations
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
-    "maf": Recipe(pf.maf, "linear", {"n_layers": 2}, is_autoregressive=True, quick=("float32",)),
+    "maf": Recipe(pf.maf, "linear", {"n_layers": 2}, dead_in_1=ALONE, quick=("float32",)),
     "maf_mog": Recipe(
         pf.maf_mog,
         "root",
@@ -67,12 +70,10 @@ RECIPES: dict[str, Recipe] = {
         is_identity=False,
         largest=1e3,
         quick=(),
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
-    "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, is_autoregressive=True, quick=("float64",)),
-    "nsf_ar": Recipe(
-        pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, is_autoregressive=True, quick=("float64",)
-    ),
+    "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, dead_in_1=ALONE, quick=("float64",)),
+    "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, dead_in_1=ALONE, quick=("float64",)),
     "bnaf": Recipe(
         pf.bnaf,
         "root",
@@ -86,7 +87,7 @@ RECIPES: dict[str, Recipe] = {
         "linear",
         {"n_layers": 2, "depth": 1},
         quick=(),
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
     "autoregressive_flow": Recipe(
         pf.autoregressive_flow,
@@ -94,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
         {"n_layers": 2, "transformer": "sinh_arcsinh", "order": "random"},
         largest=10.0,
         quick=(),
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
     "flowpp": Recipe(
         pf.flowpp, "root", {"n_layers": 1, "n_components": 3, "depth": 1}, is_identity=False, largest=1e3, quick=()
@@ -115,7 +116,7 @@ RECIPES: dict[str, Recipe] = {
         is_identity=False,
         largest=1e3,
         quick=(),
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
     "umnn_maf": Recipe(
         pf.umnn_maf,
@@ -125,7 +126,7 @@ RECIPES: dict[str, Recipe] = {
         is_identity=False,
         largest=1e3,
         quick=(),
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
     "sos_flow": Recipe(
         pf.sos_flow,
@@ -135,19 +136,24 @@ RECIPES: dict[str, Recipe] = {
         is_identity=False,
         largest=1e3,
         quick=(),
-        is_autoregressive=True,
+        dead_in_1=ALONE,
     ),
-    "bernstein_flow": Recipe(
-        pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), is_autoregressive=True
-    ),
+    "bernstein_flow": Recipe(pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), dead_in_1=ALONE),
     "planar_flow": Recipe(pf.planar_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
     "planar_flow leaky": Recipe(
         pf.planar_flow, "root", {"n_layers": 2, "bend": "leaky_relu"}, is_identity=False, quick=("float32",)
     ),
     "radial_flow": Recipe(pf.radial_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float32",)),
-    "sylvester_flow": Recipe(pf.sylvester_flow, "root", {"n_layers": 2}, is_identity=False, quick=()),
+    "sylvester_flow": Recipe(
+        pf.sylvester_flow, "root", {"n_layers": 2}, is_identity=False, dead_in_1=REFLECTED, quick=()
+    ),
     "sylvester_flow householder": Recipe(
-        pf.sylvester_flow, "root", {"n_layers": 2, "kind": "householder", "n_units": 2}, is_identity=False, quick=()
+        pf.sylvester_flow,
+        "root",
+        {"n_layers": 2, "kind": "householder", "n_units": 2},
+        is_identity=False,
+        dead_in_1=REFLECTED,
+        quick=(),
     ),
     "sylvester_flow triangular": Recipe(
         pf.sylvester_flow, "root", {"n_layers": 2, "kind": "triangular"}, is_identity=False, quick=()
@@ -176,7 +182,7 @@ def recipe_rows() -> list[Row]:
                     f"{name} D={dim}" + (" context" if context else ""), lambda flow=flow: flow().bijection,
                     r.tolerance, largest=r.largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.08,
                     depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
-                    dead="one coordinate sees no other" if dim == 1 and r.is_autoregressive else "",
+                    dead=r.dead_in_1 if dim == 1 else "",
                     quick=tuple(dtype for dtype in r.quick if (dim, context) in QUICK[dtype]),
                 )
             )  # fmt: skip
