@@ -1,0 +1,306 @@
+"""What log|det(I + J)| is taken to be, J the Jacobian of a contraction: exactly, truncated, or by Russian roulette.
+
+    log|det(I + J)| = sum over k >= 1 of (-1)^(k+1) / k tr(J^k),       tr(A) = E[v^T A v]  for E[v v^T] = I
+
+The series converges as the spectral radius of J is below one. Its gradient is E[w^T (dJ) v] with w = (I + J)^-T v, the
+Neumann series sum (-1)^k (J^T)^k v: the loop that adds up the one adds up the other, and nothing in it is kept for the
+backward pass, so that memory does not grow with the number of terms.
+"""
+
+import abc
+import math
+import warnings
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from pushforward.bijections.residual.probes import check_probes, draw_probes
+from pushforward.errors import ShapeError
+from pushforward.networks import AbstractLipschitzNetwork
+
+_LAWS = ("geometric", "poisson")
+
+
+class AbstractLogDet(eqx.Module):
+    """A way to the log-determinant of x -> x + g(x), together with g(x).
+
+    Attributes:
+        is_random: whether it draws numbers; an exact way needs no key.
+    """
+
+    is_random: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        network: AbstractLipschitzNetwork,
+        z: Array,
+        context: Array | None,
+        key: PRNGKeyArray | None,
+        *,
+        is_shared: bool = False,
+    ) -> tuple[Array, Array]:
+        """g(z) and the log-determinant of one sample.
+
+        Args:
+            network: g.
+            z: one sample.
+            context: of the network, or None.
+            key: for what is random.
+            is_shared: whether the rows of a batch may take as many terms as the first of them draws. Each row's
+                figure stays unbiased; without it a batch waits for its unluckiest row.
+        """
+
+    def check_size(self, size: int) -> None:
+        """Refuse a number of coordinates for which the estimator is not made."""
+
+
+class Exact(AbstractLogDet):
+    """The logarithm of the determinant of the whole Jacobian, by forward-mode differentiation.
+
+    Cost: D tangents through the network and O(D^3).
+
+    Reference: the determinant is the definition; formulas for D = 1, 2, an LU decomposition above.
+
+    Example:
+        >>> from pushforward.bijections import Exact
+        >>> Exact().is_random
+        False
+    """
+
+    is_random: ClassVar[bool] = False
+
+    def __call__(
+        self,
+        network: AbstractLipschitzNetwork,
+        z: Array,
+        context: Array | None,
+        key: PRNGKeyArray | None,
+        *,
+        is_shared: bool = False,
+    ) -> tuple[Array, Array]:
+        value, push = jax.linearize(lambda z: network(z.reshape(network.shape), context).reshape(-1), z.reshape(-1))
+        jacobian = jax.vmap(push, out_axes=1)(jnp.eye(z.size, dtype=z.dtype))
+        return value.reshape(z.shape), _log_det_beside_one(jacobian)
+
+
+class PowerSeries(AbstractLogDet):
+    """The first terms of the power series, their traces estimated by probes; biased by what is left out.
+
+        sum over k = 1 .. n of (-1)^(k+1) / k v^T J^k v,        |bias| <= D L^(n+1) / ((n + 1) (1 - L))
+
+    Args:
+        n_terms: n.
+        probe: "gaussian", "rademacher", or "orthogonal".
+        n_probes: how many v are averaged over.
+
+    Cost: n products with the transposed Jacobian for each probe.
+
+    Raises:
+        ValueError: if a number is not positive or the probe has another name.
+
+    Reference: Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, section 3.2; bias: theorem 4.
+
+    Example:
+        >>> from pushforward.bijections import PowerSeries
+        >>> PowerSeries(8).n_terms
+        8
+    """
+
+    n_terms: int = eqx.field(static=True)
+    probe: str = eqx.field(static=True)
+    n_probes: int = eqx.field(static=True)
+
+    def __init__(self, n_terms: int = 10, *, probe: str = "gaussian", n_probes: int = 1) -> None:
+        self.n_terms, self.probe, self.n_probes = n_terms, probe, n_probes
+
+    def __check_init__(self) -> None:
+        if self.n_terms < 1:
+            raise ValueError(f"n_terms: expected at least 1, got {self.n_terms}.")
+        check_probes(self.probe, self.n_probes)
+
+    def check_size(self, size: int) -> None:
+        _check_orthogonal(self.probe, self.n_probes, size)
+
+    def __call__(
+        self,
+        network: AbstractLipschitzNetwork,
+        z: Array,
+        context: Array | None,
+        key: PRNGKeyArray | None,
+        *,
+        is_shared: bool = False,
+    ) -> tuple[Array, Array]:
+        probes = draw_probes(self.probe, self.n_probes, z.size, z.dtype, key)
+        return _series(network, z, context, probes, jnp.asarray(self.n_terms), lambda k: jnp.ones((), z.dtype))
+
+
+class RussianRoulette(AbstractLogDet):
+    """The whole power series in a random number of terms, unbiased: term k is divided by its chance to be reached.
+
+        sum over k = 1 .. N of (-1)^(k+1) / (k P(N >= k)) v^T J^k v,       N = n_exact + extra
+
+    geometric: P(extra >= j) = q^j. The variance is finite for every J of norm up to L where q > L^2, and q is tied to
+    the network's L by default, (1 + L^2) / 2. poisson: the published choice, P(extra >= j) falls faster than any L^2j, so
+    that the variance is *infinite* in the worst case and estimates may have rare and huge errors: building one warns.
+
+    Args:
+        law: "geometric" or "poisson".
+        continuation: q of the geometric law in (0, 1), or None to tie it to the network.
+        rate: mean of the Poisson law.
+        n_exact: terms that are always taken.
+        probe: "gaussian", "rademacher", or "orthogonal".
+        n_probes: how many v are averaged over.
+
+    Cost: N products with the transposed Jacobian for each probe, n_exact + q / (1 - q) on average.
+
+    Raises:
+        ValueError: if an argument is out of range or a name unknown.
+
+    Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019, section 3.1, theorems 1 and 2 (with the Neumann gradient);
+        Kahn 1955. Deviation: the continuation tied to L.
+
+    Example:
+        >>> from pushforward.bijections import RussianRoulette
+        >>> RussianRoulette(n_exact=4).law
+        'geometric'
+    """
+
+    law: str = eqx.field(static=True)
+    continuation: float | None = eqx.field(static=True)
+    rate: float = eqx.field(static=True)
+    n_exact: int = eqx.field(static=True)
+    probe: str = eqx.field(static=True)
+    n_probes: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        law: str = "geometric",
+        *,
+        continuation: float | None = None,
+        rate: float = 2.0,
+        n_exact: int = 4,
+        probe: str = "gaussian",
+        n_probes: int = 1,
+    ) -> None:
+        self.law, self.continuation, self.rate = law, continuation, float(rate)
+        self.n_exact, self.probe, self.n_probes = n_exact, probe, n_probes
+        if law == "poisson":
+            warnings.warn(
+                "law='poisson': the variance of this estimator is infinite in the worst case; law='geometric' with its "
+                "default continuation keeps it finite.",
+                stacklevel=2,
+            )
+
+    def __check_init__(self) -> None:
+        if self.law not in _LAWS:
+            raise ValueError(f"law: expected one of {', '.join(_LAWS)}, got {self.law!r}.")
+        if self.continuation is not None and not 0 < self.continuation < 1:
+            raise ValueError(f"continuation: expected a number between 0 and 1, got {self.continuation}.")
+        if not (self.rate > 0 and math.isfinite(self.rate)):
+            raise ValueError(f"rate: expected a positive number, got {self.rate}.")
+        if self.n_exact < 0:
+            raise ValueError(f"n_exact: expected at least 0, got {self.n_exact}.")
+        check_probes(self.probe, self.n_probes)
+
+    def check_size(self, size: int) -> None:
+        _check_orthogonal(self.probe, self.n_probes, size)
+
+    def continues(self, lipschitz: float) -> float:
+        """q, for a network of this bound."""
+        return (1 + lipschitz**2) / 2 if self.continuation is None else self.continuation
+
+    def __call__(
+        self,
+        network: AbstractLipschitzNetwork,
+        z: Array,
+        context: Array | None,
+        key: PRNGKeyArray | None,
+        *,
+        is_shared: bool = False,
+    ) -> tuple[Array, Array]:
+        key_number, key_probes = jax.random.split(key)
+        q = self.continues(network.lipschitz)
+        if self.law == "geometric":
+            # floor(log u / log q) is at least j with probability q^j
+            uniform = 1 - jax.random.uniform(key_number, (), z.dtype)
+            extra = jnp.floor(jnp.log(uniform) / math.log(q)).astype(jnp.int32)
+        else:
+            extra = jax.random.poisson(key_number, self.rate, (), jnp.int32)
+        number = self.n_exact + (_of_first_row(extra) if is_shared else extra)
+
+        def chance(k: Array) -> Array:
+            """P(N >= k)."""
+            j = jnp.maximum(k - self.n_exact, 0).astype(z.dtype)
+            if self.law == "geometric":
+                return jnp.exp(j * math.log(q))
+            reached = jax.scipy.special.gammainc(jnp.maximum(j, 1), jnp.asarray(self.rate, z.dtype))
+            return jnp.where(j > 0, reached, 1)
+
+        probes = draw_probes(self.probe, self.n_probes, z.size, z.dtype, key_probes)
+        return _series(network, z, context, probes, number, chance)
+
+
+def _series(
+    network: AbstractLipschitzNetwork, z: Array, context: Array | None, probes: Array, n_terms: Array, chance: Any
+) -> tuple[Array, Array]:
+    """g(z), and the mean over probes (P, D) of the first terms, each divided by its chance."""
+
+    def flat(network: AbstractLipschitzNetwork, z: Array, context: Array | None) -> Array:
+        return network(z.reshape(network.shape), context).reshape(-1)
+
+    held, at, given = jax.lax.stop_gradient((network, z.reshape(-1), context))
+    _, pull = jax.vjp(lambda z: flat(held, z, given), at)
+
+    def term(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        k, powers, total, weighted = state
+        k, powers = k + 1, jax.vmap(lambda u: pull(u)[0])(powers)
+        signed = jnp.where(k % 2 == 0, 1, -1) / chance(k)
+        total = total - signed / k * jnp.sum(powers * probes)
+        return k, powers, total.astype(z.dtype), (weighted + signed * powers).astype(z.dtype)
+
+    start = jnp.zeros((), jnp.int32), probes, jnp.zeros((), z.dtype), probes
+    _, _, total, weighted = jax.lax.while_loop(lambda state: state[0] < n_terms, term, start)
+    value, push = jax.linearize(lambda z: flat(network, z, context), z.reshape(-1))
+    slope = jnp.sum(weighted * jax.vmap(push)(probes))
+    return value.reshape(z.shape), _with_gradient_of(total, slope) / len(probes)
+
+
+@jax.custom_jvp
+def _with_gradient_of(value: Array, other: Array) -> Array:
+    """`value`, whose derivative is that of `other`; where nobody differentiates, `other` is not computed."""
+    return value
+
+
+@_with_gradient_of.defjvp
+def _tangent(values: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return values[0], tangents[1]
+
+
+@jax.custom_batching.custom_vmap
+def _of_first_row(number: Int[Array, ""]) -> Int[Array, ""]:
+    """A number; in a batch that of the first row, for all rows."""
+    return number
+
+
+@_of_first_row.def_vmap
+def _batched(axis_size: int, is_batched: list[bool], number: Array) -> tuple[Array, bool]:
+    return (_of_first_row(number[0]) if is_batched[0] else number), False
+
+
+def _log_det_beside_one(jacobian: Array) -> Array:
+    """log det(I + J) of a contraction J, without losing the digits of a small J where a formula allows it."""
+    if len(jacobian) == 1:
+        return jnp.log1p(jacobian[0, 0])
+    if len(jacobian) == 2:
+        (a, b), (c, d) = jacobian
+        return jnp.log1p(a + d + (a * d - b * c))
+    return jnp.linalg.slogdet(jacobian + jnp.eye(len(jacobian), dtype=jacobian.dtype))[1]
+
+
+def _check_orthogonal(probe: str, n_probes: int, size: int) -> None:
+    if probe == "orthogonal" and n_probes > size:
+        raise ShapeError(f"n_probes: expected at most {size} orthogonal probes, one for each coordinate, got {n_probes}.")

@@ -1,0 +1,37 @@
+"""Random directions v with E[v v^T] = I, whose v^T A v estimate the trace of A (Hutchinson's estimator).
+
+gaussian     independent normals; variance 2 |S|^2, S the symmetric part of A
+rademacher   independent signs; variance 2 (|S|^2 - sum of S_ii^2), the least of all with independent entries
+orthogonal   directions at right angles to each other, of length sqrt(D), turned at random: what one direction takes too
+             much of, the others lack. Of as many as there are coordinates the mean is the trace itself.
+
+Reference: Hutchinson 1990; Avron & Toledo 2011 (variances); Choromanski, Rowland & Weller 2017 (orthogonal directions).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+PROBES = ("gaussian", "rademacher", "orthogonal")
+
+
+def draw_probes(
+    kind: str, n_probes: int, size: int, dtype: jnp.dtype, key: PRNGKeyArray | None
+) -> Float[Array, "probes size"]:
+    """Probes as rows."""
+    if key is None:
+        raise ValueError("key: a random log-determinant needs a key, got none. Pass one, or use Exact().")
+    if kind == "rademacher":
+        return jax.random.rademacher(key, (n_probes, size), dtype)
+    drawn = jax.random.normal(key, (n_probes, size), dtype)
+    if kind == "gaussian":
+        return drawn
+    return size**0.5 * jnp.linalg.qr(drawn.T)[0].T
+
+
+def check_probes(kind: str, n_probes: int) -> None:
+    """Refuse a name that is not among the probes, or no probe at all."""
+    if kind not in PROBES:
+        raise ValueError(f"probe: expected one of {', '.join(PROBES)}, got {kind!r}.")
+    if n_probes < 1:
+        raise ValueError(f"n_probes: expected at least 1, got {n_probes}.")

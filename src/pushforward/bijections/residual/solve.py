@@ -1,0 +1,183 @@
+"""Fixed points of contractions, fast: Anderson acceleration that never does worse than repetition, then Newton.
+
+    z = fn(weights, z),   |fn(a) - fn(b)| <= rate |a - b|   in the norm `norm`
+
+A turn takes one evaluation. Anderson's candidate (the combination of the last steps whose residuals nearly cancel) is
+kept where the residual |fn(z) - z| falls; where it did not fall by the factor `rate`, the next turn is an ordinary
+repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is of the size of
+rounding, or when a repetition no longer lowers it. Rows that are not there after `_TURNS` turns go on with
+Newton-Krylov. The distance from the fixed point is at most residual / (1 - rate).
+
+Reference: Anderson 1965; Walker & Ni 2011 (as a least-squares problem); Toth & Kelley 2015 (contractions); Knoll &
+Keyes 2004 (Newton-Krylov); gradient at the solution: implicit function theorem.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from pushforward.bijections.residual.newton import newton_step
+from pushforward.networks import vector_norm
+
+_MEMORY = 5
+_TURNS, _NEWTON_TURNS = 100, 20
+_ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
+_DAMPING = 10.0  # of the least-squares problem, in units of rounding
+
+
+class Solution(NamedTuple):
+    """A fixed point and how it was found.
+
+    Attributes:
+        value: z, NaN where it was not found.
+        n_turns: evaluations by Anderson acceleration.
+        n_newton: Newton steps after them.
+        residual: |fn(z) - z| in the norm of the contraction.
+        error_bound: what |z - fixed point| cannot exceed, residual / (1 - rate).
+        is_settled: whether the residual is of the size of rounding.
+    """
+
+    value: Float[Array, "size"]
+    n_turns: Int[Array, ""]
+    n_newton: Int[Array, ""]
+    residual: Float[Array, ""]
+    error_bound: Float[Array, ""]
+    is_settled: Bool[Array, ""]
+
+
+class _State(NamedTuple):
+    z: Array
+    residual: Array  # fn(z) - z
+    steps: Array  # (memory, D): moves of the last turns
+    changes: Array  # (memory, D): what they did to the residual
+    n_turns: Array
+    is_plain: Array  # whether the next turn is a repetition
+    has_stalled: Array
+
+
+def fixed_point_of(
+    fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float
+) -> Solution:
+    """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
+
+    No turn is made where the rate is not below one. The gradient is that of one evaluation at the solution, after its
+    cotangent has been replaced by the solution of u = g + J^T u, found in the same way; reverse mode, first order.
+    """
+    held, outset, rate = jax.lax.stop_gradient((weights, start, rate))
+    found = _search(lambda z: fn(held, z), outset, rate, norm)
+    found = jax.lax.stop_gradient(found)
+    again = fn(weights, found.value)
+    return found._replace(value=_implicit(fn, norm, again, weights, found.value, rate))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _implicit(fn: Callable, norm: float, again: Array, weights: Any, z: Array, rate: Array) -> Array:
+    """z, which is also `again` = fn(weights, z); all of the gradient goes to `again`."""
+    return z
+
+
+def _forward(
+    fn: Callable, norm: float, again: Array, weights: Any, z: Array, rate: Array
+) -> tuple[Array, tuple[Any, Array, Array]]:
+    return z, (weights, z, rate)
+
+
+def _backward(fn: Callable, norm: float, saved: Any, cotangent: Array) -> tuple[Any, ...]:
+    weights, z, rate = saved
+    _, pull = jax.vjp(lambda z: fn(weights, z), z)
+    dual = {1.0: float("inf"), 2.0: 2.0}.get(norm, 1.0)  # in which the transposed Jacobian contracts
+    adjoint = _search(lambda u: cotangent + pull(u)[0], cotangent, rate, dual)
+    return adjoint.value, None, None, None
+
+
+_implicit.defvjp(_forward, _backward)
+
+
+def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float) -> Solution:
+    eps = float(jnp.finfo(start.dtype).eps)
+
+    def size(residual: Array) -> Array:
+        return vector_norm(residual, norm)
+
+    def scale(z: Array) -> Array:
+        return jnp.max(jnp.abs(z)) + jnp.max(jnp.abs(start)) + 1
+
+    def is_settled(z: Array, residual: Array) -> Array:
+        return size(residual) <= _ROUNDING * eps * start.size**0.5 * scale(z)
+
+    def is_open(state: _State) -> Array:
+        is_there = size(state.residual) <= eps * (1 - rate) * scale(state.z)
+        return (state.n_turns < _TURNS) & ~is_there & ~state.has_stalled & (rate < 1)
+
+    def turn(state: _State) -> _State:
+        plain = state.z + state.residual
+        candidate = jnp.where(state.is_plain, plain, plain - _correction(state))
+        residual = fn(candidate) - candidate
+        before, after = size(state.residual), size(residual)
+        is_better = after < before
+        return _State(
+            jnp.where(is_better, candidate, state.z),
+            jnp.where(is_better, residual, state.residual),
+            jnp.concatenate([state.steps[1:], (candidate - state.z)[None]]),
+            jnp.concatenate([state.changes[1:], (residual - state.residual)[None]]),
+            state.n_turns + 1,
+            ~state.is_plain & ~(after <= rate * before),
+            state.is_plain & ~is_better,
+        )
+
+    nothing = jnp.zeros((_MEMORY, start.size), start.dtype)
+    first = _State(
+        start, fn(start) - start, nothing, nothing, jnp.zeros((), jnp.int32), jnp.ones((), bool), jnp.zeros((), bool)
+    )
+    state = jax.lax.while_loop(is_open, turn, first)
+
+    def is_off(state: tuple[Array, ...]) -> Array:
+        z, residual, share, n = state
+        return ~is_settled(z, residual) & (n < _NEWTON_TURNS) & (share > 1e-3) & (rate < 1)
+
+    def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        z, residual, share, n = state
+        candidate = z + share * newton_step(fn, z, residual)
+        after = fn(candidate) - candidate
+        is_better = size(after) < size(residual)
+        pick = functools.partial(jnp.where, is_better)
+        return pick(candidate, z), pick(after, residual), pick(jnp.minimum(2 * share, 1), share / 4), n + 1
+
+    outset = state.z, state.residual, jnp.ones((), start.dtype), jnp.zeros((), jnp.int32)
+    z, residual, _, n_newton = jax.lax.while_loop(is_off, newton, outset)
+    settled, left = is_settled(z, residual) & (rate < 1), size(residual)
+    return Solution(
+        jnp.where(settled, z, jnp.nan), state.n_turns, n_newton, left, left / jnp.maximum(1 - rate, 0), settled
+    )
+
+
+def _correction(state: _State) -> Array:
+    """What Anderson's candidate takes off the repetition: past moves, weighted so that their residuals cancel best."""
+    eps = float(jnp.finfo(state.z.dtype).eps)
+    lengths = vector_norm(state.changes, 2.0, axis=1)
+    units = state.changes / jnp.where(lengths > 0, lengths, 1)[:, None]
+    weights = _solve(units @ units.T, units @ state.residual, _DAMPING * eps)
+    weights = weights / jnp.where(lengths > 0, lengths, 1)
+    return weights @ (state.steps + state.changes)
+
+
+def _solve(matrix: Array, vector: Array, damping: float) -> Array:
+    """A small symmetric system by elimination, written out: element by element over a batch, without calls."""
+    n = len(vector)
+    rows = [[matrix[i, j] + (damping if i == j else 0.0) for j in range(n)] for i in range(n)]
+    right = [vector[i] for i in range(n)]
+    for i in range(n):
+        pivot = jnp.maximum(rows[i][i], damping)
+        for j in range(i + 1, n):
+            factor = rows[j][i] / pivot
+            rows[j] = [a - factor * b for a, b in zip(rows[j], rows[i], strict=True)]
+            right[j] = right[j] - factor * right[i]
+    found: list[Array] = [right[0]] * n
+    for i in reversed(range(n)):
+        known = sum((rows[i][j] * found[j] for j in range(i + 1, n)), jnp.zeros_like(right[i]))
+        found[i] = (right[i] - known) / jnp.maximum(rows[i][i], damping)
+    return jnp.stack(found)
