@@ -21,6 +21,7 @@ from pushforward.bijections.linear import (
 )
 from pushforward.bijections.partitions import alternating, channel_wise, checkerboard, halves, random_half
 from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
+from pushforward.bijections.residual import AbstractLogDet, Contractive, Exact, PowerSeries, RussianRoulette
 from pushforward.compose import Chain, Conditional, Inverse, Standardise
 from pushforward.repeat import Repeat
 from pushforward.reshape import Reshape, Split, Squeeze
@@ -28,22 +29,27 @@ from pushforward.reshape import Reshape, Split, Squeeze
 __all__ = [
     "PLU",
     "AbstractBijection",
+    "AbstractLogDet",
     "BlockAutoregressive",
     "Cayley",
     "Chain",
     "Conditional",
+    "Contractive",
     "Coupling",
     "Dense",
     "Diagonal",
+    "Exact",
     "Householder",
     "Inverse",
     "LowRank",
     "MaskedAutoregressive",
     "Permutation",
     "Planar",
+    "PowerSeries",
     "Radial",
     "Repeat",
     "Reshape",
+    "RussianRoulette",
     "Split",
     "Squeeze",
     "Standardise",

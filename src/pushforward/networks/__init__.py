@@ -3,18 +3,25 @@
 from pushforward.networks.attention import CausalAttention
 from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
+from pushforward.networks.induced_norms import vector_norm
+from pushforward.networks.lipschitz import LIPSCHITZ_ACTIVATIONS, AbstractLipschitzNetwork, LipschitzDense, LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP, checked_order
 from pushforward.networks.mlp import MLP, ResidualMLP
 from pushforward.networks.network import ACTIVATIONS, AbstractNetwork
 
 __all__ = [
     "ACTIVATIONS",
+    "LIPSCHITZ_ACTIVATIONS",
     "MLP",
     "AbstractAutoregressiveNetwork",
+    "AbstractLipschitzNetwork",
     "AbstractNetwork",
     "AttentionBlock",
     "CausalAttention",
+    "LipschitzDense",
+    "LipschitzMLP",
     "MaskedMLP",
     "ResidualMLP",
     "checked_order",
+    "vector_norm",
 ]

@@ -133,7 +133,9 @@ class LipschitzDense(eqx.Module):
 class LipschitzMLP(AbstractLipschitzNetwork):
     """Perceptron from x (D,) to an output (D,) that drives no two points further apart than `lipschitz` times.
 
-        h_0 = x,  h_i = act(h_{i-1} W_i + c C_i + b_i),  out = h_depth W + c C + b,   |W_i|, |W| <= lipschitz^(1/(depth+1))
+        h_0 = x,  h_i = act(h_{i-1} W_i + c C_i + b_i),  out = h_depth W + c C + b
+
+    with every norm |W_i|, |W| <= lipschitz^(1 / (depth + 1)).
 
     The activations have slopes of at most one. The context c enters by matrices of its own, which nothing bounds: for
     every context the network is as Lipschitz in x as without.
@@ -244,7 +246,7 @@ class LipschitzMLP(AbstractLipschitzNetwork):
 
 
 def lipschitz_activation(name: str) -> Callable[[Array, Any], Array]:
-    """The activation, of slope at most one, of a name in `LIPSCHITZ_ACTIVATIONS`: a function of x and a trained slope."""
+    """The activation of a name in `LIPSCHITZ_ACTIVATIONS`: a function of x and what it trains."""
     if name not in LIPSCHITZ_ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(sorted(LIPSCHITZ_ACTIVATIONS))}, got {name!r}.")
     return LIPSCHITZ_ACTIVATIONS[name]

@@ -20,6 +20,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from pushforward.bijections.residual.probes import check_probes, draw_probes
 from pushforward.errors import ShapeError
 from pushforward.networks import AbstractLipschitzNetwork
+from pushforward.numerics import with_gradient_of
 
 _LAWS = ("geometric", "poisson")
 
@@ -144,8 +145,9 @@ class RussianRoulette(AbstractLogDet):
         sum over k = 1 .. N of (-1)^(k+1) / (k P(N >= k)) v^T J^k v,       N = n_exact + extra
 
     geometric: P(extra >= j) = q^j. The variance is finite for every J of norm up to L where q > L^2, and q is tied to
-    the network's L by default, (1 + L^2) / 2. poisson: the published choice, P(extra >= j) falls faster than any L^2j, so
-    that the variance is *infinite* in the worst case and estimates may have rare and huge errors: building one warns.
+    the network's L by default, (1 + L^2) / 2. poisson: the published choice, P(extra >= j) falls faster than any L^2j,
+    so that the variance is *infinite* in the worst case and estimates may have rare and huge errors: building one
+    warns.
 
     Args:
         law: "geometric" or "poisson".
@@ -266,18 +268,7 @@ def _series(
     _, _, total, weighted = jax.lax.while_loop(lambda state: state[0] < n_terms, term, start)
     value, push = jax.linearize(lambda z: flat(network, z, context), z.reshape(-1))
     slope = jnp.sum(weighted * jax.vmap(push)(probes))
-    return value.reshape(z.shape), _with_gradient_of(total, slope) / len(probes)
-
-
-@jax.custom_jvp
-def _with_gradient_of(value: Array, other: Array) -> Array:
-    """`value`, whose derivative is that of `other`; where nobody differentiates, `other` is not computed."""
-    return value
-
-
-@_with_gradient_of.defjvp
-def _tangent(values: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return values[0], tangents[1]
+    return value.reshape(z.shape), with_gradient_of(total, slope) / len(probes)
 
 
 @jax.custom_batching.custom_vmap
@@ -303,4 +294,6 @@ def _log_det_beside_one(jacobian: Array) -> Array:
 
 def _check_orthogonal(probe: str, n_probes: int, size: int) -> None:
     if probe == "orthogonal" and n_probes > size:
-        raise ShapeError(f"n_probes: expected at most {size} orthogonal probes, one for each coordinate, got {n_probes}.")
+        raise ShapeError(
+            f"n_probes: expected at most {size} orthogonal probes, as there are coordinates, got {n_probes}."
+        )

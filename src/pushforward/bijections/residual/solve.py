@@ -4,8 +4,8 @@
 
 A turn takes one evaluation. Anderson's candidate (the combination of the last steps whose residuals nearly cancel) is
 kept where the residual |fn(z) - z| falls; where it did not fall by the factor `rate`, the next turn is an ordinary
-repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is of the size of
-rounding, or when a repetition no longer lowers it. Rows that are not there after `_TURNS` turns go on with
+repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is of the size
+of rounding, or when a repetition no longer lowers it. Rows that are not there after `_TURNS` turns go on with
 Newton-Krylov. The distance from the fixed point is at most residual / (1 - rate).
 
 Reference: Anderson 1965; Walker & Ni 2011 (as a least-squares problem); Toth & Kelley 2015 (contractions); Knoll &
@@ -59,9 +59,7 @@ class _State(NamedTuple):
     has_stalled: Array
 
 
-def fixed_point_of(
-    fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float
-) -> Solution:
+def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
 
     No turn is made where the rate is not below one. The gradient is that of one evaluation at the solution, after its
