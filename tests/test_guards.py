@@ -19,21 +19,23 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     "pushforward": """Flow __version__ autoregressive_flow bases bernstein_flow bijections bnaf check coupling_flow
-        datasets elementwise_flow export fit fit_target flowpp iaf importance_sample linear_flow load made made_mog maf
-        maf_mog naf naf_ar networks nice nsf nsf_ar planar_flow radial_flow real_nvp save sos_flow summary
-        sylvester_flow trainable transformer_flow umnn_maf""",
+        datasets elementwise_flow export fit fit_target flowpp i_resnet iaf importance_sample linear_flow load made
+        made_mog maf maf_mog naf naf_ar networks nice nsf nsf_ar planar_flow radial_flow real_nvp residual_flow save
+        sos_flow summary sylvester_flow trainable transformer_flow umnn_maf""",
     # and every scalar bijection, by its row in zoo.SCALARS
-    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection BlockAutoregressive Cayley Chain Conditional
-        Coupling Dense Diagonal Elementwise Householder Inverse LowRank MaskedAutoregressive Permutation Planar Radial
-        Repeat Reshape Split Squeeze Standardise Sylvester Triangular Whiten alternating
-        apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
+    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet BlockAutoregressive Cayley Chain
+        Conditional Contractive Coupling Dense Diagonal Elementwise Exact Householder Inverse LowRank
+        MaskedAutoregressive Permutation Planar PowerSeries Radial Repeat Reshape RussianRoulette Split Squeeze
+        Standardise Sylvester Triangular Whiten alternating apply_transformer channel_wise checkerboard halves
+        n_parameters random_half transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product
         StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention MaskedMLP
-        AttentionBlock ResidualMLP checked_order""",
+        AttentionBlock LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzDense LipschitzMLP ResidualMLP
+        checked_order vector_norm""",
     "pushforward.recipes": """RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow elementwise_flow flowpp
-        iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar planar_flow radial_flow real_nvp
-        sos_flow sylvester_flow transformer_flow umnn_maf""",
+        i_resnet iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar planar_flow radial_flow real_nvp
+        residual_flow sos_flow sylvester_flow transformer_flow umnn_maf""",
     "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
 }
 

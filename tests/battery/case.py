@@ -16,6 +16,7 @@ from battery.ledger import SECONDS
 from battery.points import N, hostile, ordinary
 from battery.program import Side, compile_figures
 from pushforward.distribution import AbstractDistribution
+from pushforward.state import finalise
 
 TRAINING_STEPS = 10
 
@@ -101,7 +102,7 @@ class Case:
         return Weighted(trained, z, x, at, back, far, far_back, steep, far_z, far_x)
 
     def with_weights(self, trained: Any) -> Any:
-        return eqx.combine(trained, self.bijection)
+        return finalise(eqx.combine(trained, self.bijection))
 
     def flow_with(self, trained: Any) -> AbstractDistribution:
         flow = self.row.flow()

@@ -1,7 +1,8 @@
 """The one compiled program of a row: weights and points in, all figures of both directions out.
 
 Values, log-determinants, Jacobians and gradients, once mapped over the batch (the way of training and scoring) and once
-in a loop over single samples. Start weights, random weights and briefly trained ones share it.
+in a loop over single samples. Start weights, random weights and briefly trained ones share it. Weights are finalised
+first, as `fit` leaves them: a bound that a layer states is one of the weights that it has.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import pushforward as pf
 from battery.points import N
 from pushforward.fields import is_array
+from pushforward.state import finalise
 
 
 @dataclass
@@ -97,8 +99,9 @@ def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, 
 
 def compile_figures(bijection: Any, thorough: bool) -> tuple[Any, Any]:
     """The row's one program, (trained, z, x, context) -> both sides' figures, and the trained leaves."""
-    trained, rest = eqx.partition(bijection, pf.trainable(bijection))
-    arrays, static = eqx.partition(rest, is_array)
+    flags = pf.trainable(bijection)
+    trained, rest = eqx.partition(bijection, flags)
+    static = eqx.filter(rest, is_array, inverse=True)
 
     @jax.jit
     def program(trained: Any, arrays: Any, z: Any, x: Any, context: Any) -> Any:
@@ -113,7 +116,8 @@ def compile_figures(bijection: Any, thorough: bool) -> tuple[Any, Any]:
         dtype = jnp.result_type(float)
         z, x = (jnp.asarray(v, dtype) for v in (z, x))
         context = None if context is None else jnp.asarray(context, dtype)
-        sides = jax.device_get(program(trained, arrays, z, x, context))
+        parts = eqx.partition(finalise(eqx.combine(trained, rest)), flags)
+        sides = jax.device_get(program(parts[0], eqx.filter(parts[1], is_array), z, x, context))
         return Side(**sides[0]), Side(**sides[1])
 
     return figures, trained

@@ -5,7 +5,7 @@ a concrete class of the library has no row.
 
 rows         what is known of one bijection
 builders     small layers for rows
-scalars, layers, autoregressive, linear, planar_radial, recipes
+scalars, layers, autoregressive, linear, planar_radial, residual, recipes
              the rows
 bases        base distributions
 """
@@ -19,6 +19,7 @@ from zoo.layers import layer_rows
 from zoo.linear import linear_rows
 from zoo.planar_radial import planar_radial_rows
 from zoo.recipes import RECIPES, recipe_rows
+from zoo.residual import residual_rows
 from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
 
@@ -28,6 +29,7 @@ ALL_ROWS: list[Row] = [
     *autoregressive_rows(),
     *linear_rows(),
     *planar_radial_rows(),
+    *residual_rows(),
     *recipe_rows(),
 ]
 _DTYPE = "float64" if jax.config.jax_enable_x64 else "float32"

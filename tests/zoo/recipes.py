@@ -158,6 +158,10 @@ RECIPES: dict[str, Recipe] = {
     "sylvester_flow triangular": Recipe(
         pf.sylvester_flow, "root", {"n_layers": 2, "kind": "triangular"}, is_identity=False, quick=()
     ),
+    "residual_flow": Recipe(
+        pf.residual_flow, "root", {"n_layers": 2, "depth": 1}, is_identity=False, quick=("float64",)
+    ),
+    "i_resnet": Recipe(pf.i_resnet, "root", {"n_layers": 2, "depth": 1}, is_identity=False, quick=("float32",)),
     "coupling_flow": Recipe(
         pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0, quick=("float64",)
     ),

@@ -13,14 +13,15 @@ from pushforward.recipes.nsf import nsf
 from pushforward.recipes.nsf_ar import nsf_ar
 from pushforward.recipes.planar_flow import planar_flow, radial_flow, sylvester_flow
 from pushforward.recipes.real_nvp import nice, real_nvp
+from pushforward.recipes.residual_flow import i_resnet, residual_flow
 from pushforward.recipes.sos_flow import sos_flow
 from pushforward.recipes.transformer_flow import transformer_flow
 from pushforward.recipes.umnn_maf import umnn_maf
 
 _ALL = (
-    autoregressive_flow, bernstein_flow, bnaf, coupling_flow, elementwise_flow, flowpp, iaf, linear_flow, made,
-    made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, planar_flow, radial_flow, real_nvp, sos_flow,
-    sylvester_flow, transformer_flow, umnn_maf,
+    autoregressive_flow, bernstein_flow, bnaf, coupling_flow, elementwise_flow, flowpp, i_resnet, iaf, linear_flow,
+    made, made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, planar_flow, radial_flow, real_nvp, residual_flow,
+    sos_flow, sylvester_flow, transformer_flow, umnn_maf,
 )  # fmt: skip
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 

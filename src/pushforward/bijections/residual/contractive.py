@@ -29,7 +29,7 @@ class Contractive(AbstractBijection):
         network: g, of which only the shape, the norm and the bound are asked.
         training: estimator of the log-determinant in training; exact for up to 8 coordinates by default, Russian
             roulette above.
-        scoring: estimator in evaluation; exact for up to 64 coordinates by default, that of training above.
+        scoring: estimator in evaluation; exact for up to 64 coordinates by default, Russian roulette above.
         seed: of the random numbers of evaluation.
 
     Cost: forward one evaluation of g and the log-determinant; inverse 5 to 40 evaluations and the log-determinant.
@@ -68,7 +68,7 @@ class Contractive(AbstractBijection):
         if training is None:
             training = Exact() if size <= _EXACT_TRAINING else RussianRoulette()
         if scoring is None:
-            scoring = Exact() if size <= _EXACT_SCORING else training
+            scoring = Exact() if size <= _EXACT_SCORING else RussianRoulette()
         self.network, self.training, self.scoring = network, training, scoring
         self.seed = jnp.asarray(seed, jnp.uint32)
 

@@ -1,0 +1,159 @@
+"""Residual flows: stacks of blocks x + g(x) in which g contracts."""
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bases import Normal
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import (
+    AbstractLogDet,
+    Affine,
+    Chain,
+    Contractive,
+    Elementwise,
+    Exact,
+    Inverse,
+    PowerSeries,
+    Repeat,
+    RussianRoulette,
+)
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.flow import Flow
+from pushforward.networks import LipschitzMLP
+from pushforward.recipes.options import check_count
+from pushforward.recipes.outer import outer_layers
+
+_EXACT = 8  # coordinates up to which the exact determinant trains faster than an estimate of it
+
+
+def residual_flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 10,
+    width: int = 128,
+    depth: int = 2,
+    lipschitz: float = 0.98,
+    activation: str = "lipswish",
+    log_det: AbstractLogDet | None = None,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Residual flow: each block is z = x + g(x; c), g a perceptron whose Lipschitz constant is held below one.
+
+    Nothing is masked and no coordinate is singled out: every weight is free but for its norm. The log-determinant is
+    taken from the Jacobian where that is cheap, and by an unbiased estimate elsewhere; `log_prob` of a given flow is a
+    fixed number all the same, and `log_prob_with_error` tells the standard error.
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int.
+        context_dim: length of the context, or None. It enters every hidden layer, and nothing bounds its effect.
+        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+            the data instead of independent columns.
+        n_layers: number of blocks K, each followed by a scale and a shift.
+        width: units of each hidden layer.
+        depth: number of hidden layers of a block.
+        lipschitz: bound L of each block, in (0, 1). A block stretches by 1 - L to 1 + L.
+        activation: "lipswish", "elu", "softplus" or "tanh".
+        log_det: estimator in training; by default `Exact()` for up to 8 coordinates, `RussianRoulette()` above.
+            Evaluation is exact for up to 64 coordinates and by Russian roulette above.
+        base: distribution of shape (dim,); standard normal by default.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: log_prob K passes of a network, and D more for an exact determinant; sample 5 to 40 passes for each block.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019. Deviation: exact determinants in few dimensions, continuation
+        tied to L, accelerated inverse.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.residual_flow(dim=2, n_layers=2, width=8, key=0).sample(4, key=1).shape)
+        (4, 2)
+    """
+    return _stack(
+        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation,
+        log_det or (Exact() if dim <= _EXACT else RussianRoulette()), base,
+    )  # fmt: skip
+
+
+def i_resnet(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    whiten: bool = False,
+    n_layers: int = 10,
+    width: int = 128,
+    depth: int = 2,
+    lipschitz: float = 0.9,
+    activation: str = "elu",
+    n_terms: int = 10,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Invertible residual network: as `residual_flow`, trained on the first terms of the power series.
+
+    The truncated series is biased by at most D L^(n+1) / ((n + 1) (1 - L)) a block, and training may learn to live on
+    the bias; scores do not have it. Up to 8 coordinates the exact determinant is cheaper, and is taken.
+
+    Args:
+        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation, base: as for `residual_flow`.
+        n_terms: terms of the series n in training.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: as `residual_flow`; training takes n_terms products with the Jacobian for each block.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019. Deviation: exact determinants in few dimensions and
+        in scores.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.i_resnet(dim=2, n_layers=2, width=8, key=0).log_prob([[0.0, 0.0]]).shape)
+        (1,)
+    """
+    check_count(n_terms=n_terms)
+    return _stack(
+        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation,
+        Exact() if dim <= _EXACT else PowerSeries(n_terms), base,
+    )  # fmt: skip
+
+
+def _stack(
+    dim: int,
+    key: PRNGKeyArray | int,
+    context_dim: int | None,
+    whiten: bool,
+    n_layers: int,
+    width: int,
+    depth: int,
+    lipschitz: float,
+    activation: str,
+    log_det: AbstractLogDet,
+    base: AbstractDistribution | None,
+) -> Flow:
+    """Blocks and affine maps in turn, under one loop; seen from the data, so that scoring needs no search."""
+    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
+    if context_dim is not None:
+        check_count(context_dim=context_dim)
+
+    def block(key: PRNGKeyArray, index: int) -> AbstractBijection:
+        network = LipschitzMLP(
+            dim, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
+            key=key,
+        )  # fmt: skip
+        return Chain([Inverse(Contractive(network, training=log_det, seed=index)), Elementwise(Affine(), (dim,))])
+
+    keys = jax.random.split(as_key(key), n_layers)
+    stack = Repeat([block(keys[index], index) for index in range(n_layers)])
+    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))

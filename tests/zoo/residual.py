@@ -1,0 +1,33 @@
+"""Residual blocks: by activation, by norms, with a context, and seen from the data as flows hold them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import Contractive, Inverse
+from pushforward.networks import LipschitzMLP
+from zoo.rows import BOTH, CONTEXT_DIM, Row
+
+_INF = float("inf")
+
+
+def block(size: int = 3, lipschitz: float = 0.9, **options: Any) -> Contractive:
+    options = {"width": 8, "depth": 1, **options}
+    return Contractive(LipschitzMLP(size, lipschitz=lipschitz, key=jax.random.key(5), **options))
+
+
+def residual_rows() -> list[Row]:
+    kinds: dict[str, Callable[[], AbstractBijection]] = {
+        "Contractive": lambda: block(),
+        "Contractive steep": lambda: block(lipschitz=0.97, depth=2, activation="elu"),
+        "Contractive softplus": lambda: block(2, activation="softplus"),
+        "Contractive tanh, norm inf": lambda: block(activation="tanh", norms=(_INF, 2, _INF)),
+        "Contractive norm 1": lambda: block(norms=(1, _INF, 1)),
+        "Contractive D=1": lambda: block(1),
+        "Contractive context": lambda: block(context_size=CONTEXT_DIM),
+        "Inverse[Contractive]": lambda: Inverse(block(2)),
+    }
+    quick = {"Contractive": BOTH, "Contractive steep": ("float64",), "Contractive context": ("float32",)}
+    return [Row(name, build, "root", quick=quick.get(name, ())) for name, build in kinds.items()]
