@@ -31,8 +31,8 @@ PUBLIC = {
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product
         StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention MaskedMLP
-        AttentionBlock LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzDense LipschitzMLP ResidualMLP
-        checked_order vector_norm""",
+        AttentionBlock LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv LipschitzConvNet
+        LipschitzDense LipschitzMLP ResidualMLP bounds_in checked_order vector_norm""",
     "pushforward.recipes": """RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow elementwise_flow flowpp
         i_resnet iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar planar_flow radial_flow real_nvp
         residual_flow sos_flow sylvester_flow transformer_flow umnn_maf""",

@@ -20,6 +20,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.programs import is_traced, prepared, run
+from pushforward.state import takes_part
 
 Count = int | np.integer | tuple[int | np.integer, ...]
 
@@ -131,7 +132,7 @@ def _drawn(
         _check_finite("context", given[1], context)
         ran = run(rows, module, given, size, math.prod(distribution.shape), key)
         if ran is not None:
-            _check_drawn(ran, size)
+            _check_drawn(ran, lambda row: _draw_again(distribution, key, given, row))
             return tuple(_shaped(part, (*lead, *part.shape[1:])) for part in ran)
     indices, flat = jnp.arange(size, dtype=jnp.uint32), None
     if (event := distribution.context_shape) is not None:
@@ -139,15 +140,25 @@ def _drawn(
     return tuple(part.reshape(*lead, *part.shape[1:]) for part in rows(distribution, key, indices, flat))
 
 
-def _check_drawn(parts: tuple[Any, ...], size: int) -> None:
+def _check_drawn(parts: tuple[Any, ...], again: Callable[[int], None]) -> None:
+    size = len(parts[0])
     broken = np.zeros(size, bool)
     for part in parts:
         broken |= np.isnan(part).reshape(size, math.prod(part.shape[1:])).any(1)
     if broken.any():
+        again(int(broken.argmax()))
         raise NumericError(
             f"{broken.sum()} of {size} samples hold NaN, first at row {broken.argmax()}: a layer overflows there, "
             "or a numerical inverse did not settle. pushforward.check(flow) says more."
         )
+
+
+def _draw_again(distribution: AbstractDistribution, key: PRNGKeyArray, given: list[Any], row: int) -> None:
+    """One row once more without compilation: a layer whose search found nothing then says so itself."""
+    if takes_part(distribution, "has_search"):
+        context = None if given[1] is None else jnp.asarray(given[1][row])
+        with jax.disable_jit():
+            distribution.draw_one(jax.random.fold_in(key, given[0][row]), context)
 
 
 def score_rows(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:

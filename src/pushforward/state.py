@@ -1,8 +1,10 @@
-"""What layers remember, changed only by three pure functions of a tree.
+"""What layers remember, changed only by pure functions of a tree.
 
 `initialise` once before training (standardisation, activation normalisation), `refresh` after each step inside the
-compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds). A module takes part by
-having a method `initialised(x, context)`, `refreshed()` or `finalised()` that returns its successor.
+compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds). `certify` computes
+stored bounds anew and leaves the rest; `reseed` gives other random numbers to what estimates in evaluation. A module
+takes part by having a method `initialised(x, context)`, `refreshed()`, `finalised()`, `recertified()` or
+`reseeded(number)` that returns its successor.
 """
 
 from typing import Any, TypeVar
@@ -29,6 +31,16 @@ def refresh(tree: Tree) -> Tree:
 def finalise(tree: Tree) -> Tree:
     """Every module that has `finalised()` replaced by its result."""
     return _replace(tree, "finalised")
+
+
+def certify(tree: Tree) -> Tree:
+    """Every module that has `recertified()` replaced by its result: stored bounds become those of the weights."""
+    return _replace(tree, "recertified")
+
+
+def reseed(tree: Tree, number: int) -> Tree:
+    """Every module that has `reseeded(number)` replaced by its result; number 0 changes nothing."""
+    return _replace(tree, "reseeded", number)
 
 
 def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None = None) -> AbstractBijection:
@@ -78,12 +90,12 @@ def _inverse_rows(bijection: AbstractBijection, x: np.ndarray, context: np.ndarr
 
 
 def takes_part(tree: Any, name: str) -> bool:
-    """Whether any module of a tree has the method of one of the three functions."""
+    """Whether any module of a tree has the method of one of these functions."""
     found = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(type(node), name))
     return any(hasattr(type(node), name) for node in found)
 
 
-def _replace(tree: Tree, name: str) -> Tree:
+def _replace(tree: Tree, name: str, *args: Any) -> Tree:
     """Stacked layers of a Repeat are mapped over, so that a module only ever sees itself."""
 
     def stop(node: Any) -> bool:
@@ -91,10 +103,12 @@ def _replace(tree: Tree, name: str) -> Tree:
 
     def step(node: Any) -> Any:
         if hasattr(type(node), name):
-            return getattr(node, name)()
+            return getattr(node, name)(*args)
         if isinstance(node, Repeat) and takes_part(node.layers, name):
             arrays, static = eqx.partition(node.layers, is_array)
-            mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name), is_array))(arrays)
+            mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name, *args), is_array))(
+                arrays
+            )
             return eqx.tree_at(lambda repeat: repeat.layers, node, eqx.combine(mapped, static))
         return node
 

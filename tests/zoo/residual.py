@@ -7,7 +7,7 @@ import jax
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Contractive, Inverse
-from pushforward.networks import LipschitzMLP
+from pushforward.networks import LipschitzConvNet, LipschitzMLP
 from zoo.rows import BOTH, CONTEXT_DIM, Row
 
 _INF = float("inf")
@@ -29,5 +29,9 @@ def residual_rows() -> list[Row]:
         "Contractive context": lambda: block(context_size=CONTEXT_DIM),
         "Inverse[Contractive]": lambda: Inverse(block(2)),
     }
+    image = LipschitzConvNet(
+        (2, 3, 1), width=3, depth=1, lipschitz=0.9, context_size=CONTEXT_DIM, key=jax.random.key(5)
+    )
+    kinds["Contractive image, context"] = lambda: Contractive(image)
     quick = {"Contractive": BOTH, "Contractive steep": ("float64",), "Contractive context": ("float32",)}
     return [Row(name, build, "root", quick=quick.get(name, ())) for name, build in kinds.items()]

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, PRNGKeyArray
 
-from pushforward.diagnostics.batches import draw, score
+from pushforward.bijections.residual import exactly
+from pushforward.diagnostics.batches import draw, repeated, score
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.integral import integral_row
 from pushforward.diagnostics.points import (
@@ -17,6 +18,7 @@ from pushforward.diagnostics.points import (
     log_det_row,
     round_trip_row,
 )
+from pushforward.diagnostics.residual import estimate_row, is_estimated, lipschitz_rows
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow, Given
@@ -25,6 +27,7 @@ from pushforward.programs import flatten, float_type
 _N_DRAWS = 1024
 _MAX_ROWS = 10_000
 _N_CONTEXTS = 64
+_N_ESTIMATED = 64
 
 
 def check(
@@ -75,9 +78,13 @@ def check(
 
     samples, log_probs = draw(inner, _N_DRAWS, contexts, draw_key)
     results = [_finite_row(samples, log_probs, None if rows is None else score(inner, rows, contexts), note)]
-    if isinstance(inner, Flow):
-        results += _point_rows(inner, samples, rows, contexts, point_key, random)
-    results.append(integral_row(inner, None if contexts is None else contexts[:1]))
+    exact = exactly(inner) if is_estimated(inner) else inner
+    if exact is not inner:
+        results.append(estimate_row(inner, exact, samples[:_N_ESTIMATED], repeated(contexts, _N_ESTIMATED)))
+    results += lipschitz_rows(inner)
+    if isinstance(exact, Flow):
+        results += _point_rows(exact, samples, rows, contexts, point_key, random)
+    results.append(integral_row(exact, None if contexts is None else contexts[:1]))
     return Certificate(tuple(results), str(float_type(flatten(inner)[0])))
 
 

@@ -4,7 +4,9 @@ from pushforward.networks.attention import CausalAttention
 from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
 from pushforward.networks.induced_norms import vector_norm
-from pushforward.networks.lipschitz import LIPSCHITZ_ACTIVATIONS, AbstractLipschitzNetwork, LipschitzDense, LipschitzMLP
+from pushforward.networks.lipschitz import LIPSCHITZ_ACTIVATIONS, AbstractLipschitzNetwork, bounds_in
+from pushforward.networks.lipschitz_conv import LipschitzConv, LipschitzConvNet
+from pushforward.networks.lipschitz_mlp import LipschitzDense, LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP, checked_order
 from pushforward.networks.mlp import MLP, ResidualMLP
 from pushforward.networks.network import ACTIVATIONS, AbstractNetwork
@@ -18,10 +20,13 @@ __all__ = [
     "AbstractNetwork",
     "AttentionBlock",
     "CausalAttention",
+    "LipschitzConv",
+    "LipschitzConvNet",
     "LipschitzDense",
     "LipschitzMLP",
     "MaskedMLP",
     "ResidualMLP",
+    "bounds_in",
     "checked_order",
     "vector_norm",
 ]

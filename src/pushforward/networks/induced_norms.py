@@ -22,7 +22,6 @@ from jaxtyping import Array, Float
 
 SPECTRAL = (2.0, 2.0)
 NORMS = (1.0, 2.0, float("inf"))
-_CERTAIN = 1e-6  # a decomposition in float32 errs by less than this share
 
 
 def closed_norm(weight: Array, norms: tuple[float, float]) -> Float[Array, ""]:
@@ -41,7 +40,12 @@ def closed_norm(weight: Array, norms: tuple[float, float]) -> Float[Array, ""]:
 def certified_norm(weight: Array, norms: tuple[float, float]) -> Float[Array, ""]:
     """A number that the norm does not exceed, rounding included."""
     value = jnp.linalg.norm(weight, 2) if norms == SPECTRAL else closed_norm(weight, norms)
-    return value * (1 + _CERTAIN)
+    return value * (1 + rounding_of(weight, max(weight.shape)))
+
+
+def rounding_of(weight: Array, length: int) -> float:
+    """The share by which sums of `length` products, and decompositions of such matrices, may err."""
+    return length * float(jnp.finfo(weight.dtype).eps)
 
 
 def vector_norm(x: Array, norm: float, axis: int | None = None) -> Float[Array, "..."]:

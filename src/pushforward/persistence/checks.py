@@ -12,12 +12,15 @@ from pushforward.bijections import Whiten
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
+from pushforward.networks import bounds_in
 from pushforward.persistence.container import damaged
 from pushforward.programs import flatten, float_type
 from pushforward.repeat import Repeat
+from pushforward.state import certify
 
 # What a module, built from numbers that nobody has checked, may raise when it is tried; anything else is our mistake.
 _WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+_ROUNDING = 1e-4  # by which bounds computed on two machines may differ
 
 
 def check_flow(flow: Any) -> None:
@@ -42,6 +45,17 @@ def check_flow(flow: Any) -> None:
     if score.shape != () or sample.shape != flow.shape:
         got, expected = (score.shape, sample.shape), ((), flow.shape)
         raise damaged(f"its log-density and its samples have the shapes {got}, expected {expected}")
+    _check_bounds(flow)
+
+
+def _check_bounds(flow: Any) -> None:
+    """Stored Lipschitz bounds against those of the weights, certified anew."""
+    for stored, found in zip(bounds_in(flow), bounds_in(certify(flow)), strict=True):
+        if not np.all(np.asarray(found) <= np.asarray(stored) * (1 + _ROUNDING)):
+            raise ModelFileError(
+                f"states a Lipschitz bound of {np.max(stored):.6g}, but its weights have one of {np.max(found):.6g}: "
+                "call pushforward.state.finalise on the flow and save it again."
+            )
 
 
 def _check_init(node: Any, path: str) -> None:

@@ -1,7 +1,7 @@
 """Residual blocks: bijections by contraction, with named ways to their log-determinant."""
 
-from pushforward.bijections.residual.contractive import Contractive
+from pushforward.bijections.residual.contractive import Contractive, exactly
 from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, PowerSeries, RussianRoulette
 from pushforward.bijections.residual.solve import Solution
 
-__all__ = ["AbstractLogDet", "Contractive", "Exact", "PowerSeries", "RussianRoulette", "Solution"]
+__all__ = ["AbstractLogDet", "Contractive", "Exact", "PowerSeries", "RussianRoulette", "Solution", "exactly"]

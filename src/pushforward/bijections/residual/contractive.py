@@ -1,8 +1,11 @@
 """The residual block x = z + g(z), a bijection because g contracts."""
 
+from typing import Any, ClassVar, TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
 from pushforward.bijection import AbstractBijection
@@ -12,7 +15,10 @@ from pushforward.errors import InverseError
 from pushforward.fields import fixed
 from pushforward.networks import AbstractLipschitzNetwork
 
+Tree = TypeVar("Tree")
+
 _EXACT_TRAINING, _EXACT_SCORING = 8, 64  # coordinates up to which the whole Jacobian is taken
+_ODD = np.uint32(0x9E3779B1)
 
 
 class Contractive(AbstractBijection):
@@ -50,6 +56,8 @@ class Contractive(AbstractBijection):
         >>> print(jnp.allclose(layer.inverse(layer.forward(jnp.ones(2))), jnp.ones(2), atol=1e-5))
         True
     """
+
+    has_search: ClassVar[bool] = True
 
     network: AbstractLipschitzNetwork
     training: AbstractLogDet
@@ -102,7 +110,7 @@ class Contractive(AbstractBijection):
         return z, -self._step_and_log_det(z, context, key)[1]
 
     def solve(self, x: Array, context: Array | None = None) -> Solution:
-        """z with z + g(z; context) = x as a flat vector, with the turns taken, the residual and a bound of the error."""
+        """z with z + g(z; context) = x, as a flat vector, and how it was found: turns, residual, bound of the error."""
 
         def again(weights: tuple[AbstractLipschitzNetwork, Array, Array | None], z: Array) -> Array:
             network, x, context = weights
@@ -118,7 +126,7 @@ class Contractive(AbstractBijection):
         if float(self.network.bound) >= 1:
             raise InverseError(
                 f"Contractive: the certified Lipschitz bound of the network is {float(self.network.bound):.4g}, not "
-                "below 1: there may be no inverse. Call pushforward.state.finalise on the flow, which rescales its weights."
+                "below 1: there may be no inverse. Call pushforward.state.finalise on the flow: it rescales weights."
             )
         raise InverseError(
             f"Contractive: the inverse did not settle in {int(found.n_turns)} turns and {int(found.n_newton)} Newton "
@@ -132,13 +140,24 @@ class Contractive(AbstractBijection):
             key = jax.random.fold_in(jax.random.key(self.seed), _digest(z))
         return self.scoring(self.network, z, context, key)
 
-    def reseeded(self) -> "Contractive":
-        """The same block with other random numbers in evaluation."""
-        return eqx.tree_at(lambda layer: layer.seed, self, self.seed + jnp.asarray(0x9E3779B9, jnp.uint32))
+    def reseeded(self, number: int) -> "Contractive":
+        """The same block with the random numbers `number` in evaluation, if it draws any."""
+        if not self.scoring.is_random:
+            return self
+        return eqx.tree_at(lambda layer: layer.seed, self, self.seed + jnp.asarray(number, jnp.uint32) * _ODD)
+
+
+def exactly(tree: Tree) -> Tree:
+    """A tree whose residual blocks score by the whole Jacobian, whatever they are told to."""
+
+    def step(node: Any) -> Any:
+        return eqx.tree_at(lambda layer: layer.scoring, node, Exact()) if isinstance(node, Contractive) else node
+
+    return jax.tree.map(step, tree, is_leaf=lambda node: isinstance(node, Contractive))
 
 
 def _digest(z: Array) -> UInt32[Array, ""]:
     """A number made of the bits of a sample."""
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(z) + 0.0, jnp.uint32).reshape(-1)
     odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
-    return jnp.sum((bits ^ (bits >> 15)) * odd * jnp.asarray(0x9E3779B1, jnp.uint32), dtype=jnp.uint32)
+    return jnp.sum((bits ^ (bits >> 15)) * odd * _ODD, dtype=jnp.uint32)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pushforward.bijections.residual.probes import check_probes, draw_probes
+from pushforward.bijections.residual.probes import check_probes, checked_key, draw_probes
 from pushforward.errors import ShapeError
 from pushforward.networks import AbstractLipschitzNetwork
 from pushforward.numerics import with_gradient_of
@@ -224,7 +224,7 @@ class RussianRoulette(AbstractLogDet):
         *,
         is_shared: bool = False,
     ) -> tuple[Array, Array]:
-        key_number, key_probes = jax.random.split(key)
+        key_number, key_probes = jax.random.split(checked_key(key))
         q = self.continues(network.lipschitz)
         if self.law == "geometric":
             # floor(log u / log q) is at least j with probability q^j

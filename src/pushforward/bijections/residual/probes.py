@@ -19,14 +19,20 @@ def draw_probes(
     kind: str, n_probes: int, size: int, dtype: jnp.dtype, key: PRNGKeyArray | None
 ) -> Float[Array, "probes size"]:
     """Probes as rows."""
-    if key is None:
-        raise ValueError("key: a random log-determinant needs a key, got none. Pass one, or use Exact().")
+    key = checked_key(key)
     if kind == "rademacher":
         return jax.random.rademacher(key, (n_probes, size), dtype)
     drawn = jax.random.normal(key, (n_probes, size), dtype)
     if kind == "gaussian":
         return drawn
     return size**0.5 * jnp.linalg.qr(drawn.T)[0].T
+
+
+def checked_key(key: PRNGKeyArray | None) -> PRNGKeyArray:
+    """The key of what is random."""
+    if key is None:
+        raise ValueError("key: a random log-determinant needs a key, got none. Pass one, or use Exact().")
+    return key
 
 
 def check_probes(kind: str, n_probes: int) -> None:
