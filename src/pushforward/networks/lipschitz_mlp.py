@@ -156,8 +156,6 @@ class LipschitzMLP(AbstractLipschitzStack):
         check_sizes(size=size, width=width, depth=depth)
         check_coefficient("lipschitz", lipschitz)
         norms = checked_norms(norms, depth + 2)
-        if norms[0] != norms[-1]:
-            raise ValueError(f"norms: expected the first and the last alike, for a bound of the whole, got {norms}.")
         sizes, share = [size, *[width] * depth, size], lipschitz ** (1 / (depth + 1))
         self.layers = tuple(
             LipschitzDense(a, b, coefficient=share, norms=pair, key=jax.random.fold_in(key, i))
@@ -167,6 +165,14 @@ class LipschitzMLP(AbstractLipschitzStack):
         self.slopes = start_slopes(activation, depth)
         self.lipschitz, self.activation = float(lipschitz), activation
         self.bound = self.certified()
+
+    def __check_init__(self) -> None:
+        pairs = [layer.norms for layer in self.layers]
+        if any(pair[1] != after[0] for pair, after in zip(pairs, [*pairs[1:], pairs[0]], strict=True)):
+            raise ValueError(
+                "norms: expected each layer to start from the norm where the one before ends, and the last to end in "
+                f"the first, for a bound of the whole, got {pairs}."
+            )
 
     @property
     def norm(self) -> float:

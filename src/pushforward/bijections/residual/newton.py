@@ -11,11 +11,11 @@ from jaxtyping import Array, Float
 
 from pushforward.networks import vector_norm
 
-_KRYLOV = 30
+_KRYLOV = 60
 
 
 def newton_step(fn: Callable[[Array], Array], z: Array, residual: Array) -> Float[Array, "size"]:
-    """d with (I - J) d = residual as nearly as a Krylov space of up to 30 directions allows, J = dfn/dz."""
+    """d with (I - J) d = residual as nearly as a Krylov space of up to 60 directions allows, J = dfn/dz."""
     _, push = jax.linearize(fn, z)
     n = min(z.size, _KRYLOV)
     length = vector_norm(residual, 2.0)

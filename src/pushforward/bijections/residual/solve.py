@@ -6,7 +6,9 @@ A turn takes one evaluation. Anderson's candidate (the combination of the last s
 kept where the residual |fn(z) - z| falls; where it did not fall by the factor `rate`, the next turn is an ordinary
 repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is of the size
 of rounding, or when a repetition no longer lowers it. Rows that are not there after `_TURNS` turns go on with
-Newton-Krylov. The distance from the fixed point is at most residual / (1 - rate).
+Newton-Krylov as long as a step gains a digit, and then with plain repetition, which needs log(eps) / log(rate) turns at
+worst (a rotation, whose steps no combination shortens). The distance from the fixed point is at most
+residual / (1 - rate).
 
 Reference: Anderson 1965; Walker & Ni 2011 (as a least-squares problem); Toth & Kelley 2015 (contractions); Knoll &
 Keyes 2004 (Newton-Krylov); gradient at the solution: implicit function theorem.
@@ -24,7 +26,7 @@ from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
 
 _MEMORY = 5
-_TURNS, _NEWTON_TURNS = 100, 20
+_TURNS, _NEWTON_TURNS, _REPETITIONS = 100, 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
 _DAMPING = 10.0  # of the least-squares problem, in units of rounding
 
@@ -34,8 +36,8 @@ class Solution(NamedTuple):
 
     Attributes:
         value: z, NaN where it was not found.
-        n_turns: evaluations by Anderson acceleration.
-        n_newton: Newton steps after them.
+        n_turns: evaluations by Anderson acceleration and by repetition.
+        n_newton: Newton steps between them.
         residual: |fn(z) - z| in the norm of the contraction.
         error_bound: what |z - fixed point| cannot exceed, residual / (1 - rate).
         is_settled: whether the residual is of the size of rounding.
@@ -107,9 +109,12 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
     def is_settled(z: Array, residual: Array) -> Array:
         return size(residual) <= _ROUNDING * eps * start.size**0.5 * scale(z)
 
+    def is_there(z: Array, residual: Array) -> Array:
+        return size(residual) <= eps * (1 - rate) * scale(z)
+
     def is_open(state: _State) -> Array:
-        is_there = size(state.residual) <= eps * (1 - rate) * scale(state.z)
-        return (state.n_turns < _TURNS) & ~is_there & ~state.has_stalled & (rate < 1)
+        far = ~is_there(state.z, state.residual)
+        return (state.n_turns < _TURNS) & far & ~state.has_stalled & (rate < 1)
 
     def turn(state: _State) -> _State:
         plain = state.z + state.residual
@@ -133,23 +138,43 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
     )
     state = jax.lax.while_loop(is_open, turn, first)
 
-    def is_off(state: tuple[Array, ...]) -> Array:
-        z, residual, share, n = state
-        return ~is_settled(z, residual) & (n < _NEWTON_TURNS) & (share > 1e-3) & (rate < 1)
+    left_over = ~is_there(state.z, state.residual) & ~(state.has_stalled & is_settled(state.z, state.residual))
+    left_over = left_over & (rate < 1)
 
     def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        z, residual, share, n = state
-        candidate = z + share * newton_step(fn, z, residual)
+        z, residual, n, _ = state
+        candidate = z + newton_step(fn, z, residual)
         after = fn(candidate) - candidate
-        is_better = size(after) < size(residual)
-        pick = functools.partial(jnp.where, is_better)
-        return pick(candidate, z), pick(after, residual), pick(jnp.minimum(2 * share, 1), share / 4), n + 1
+        before, now = size(residual), size(after)
+        return jnp.where(now < before, candidate, z), jnp.where(now < before, after, residual), n + 1, now < before / 10
 
-    outset = state.z, state.residual, jnp.ones((), start.dtype), jnp.zeros((), jnp.int32)
-    z, residual, _, n_newton = jax.lax.while_loop(is_off, newton, outset)
+    def is_fast(state: tuple[Array, ...]) -> Array:
+        z, residual, n, gained = state
+        return left_over & gained & (n < _NEWTON_TURNS) & ~is_there(z, residual)
+
+    nothing_yet = jnp.zeros((), jnp.int32)
+    z, residual, n_newton, _ = jax.lax.while_loop(
+        is_fast, newton, (state.z, state.residual, nothing_yet, jnp.ones((), bool))
+    )
+
+    def repeat(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        z, residual, best, least, n, since = state
+        z = z + residual
+        residual = fn(z) - z
+        is_better = size(residual) < size(least)
+        best, least = jnp.where(is_better, z, best), jnp.where(is_better, residual, least)
+        return z, residual, best, least, n + 1, jnp.where(is_better, 0, since + 1)
+
+    def is_far(state: tuple[Array, ...]) -> Array:
+        _, _, best, least, n, since = state
+        is_moving = since < 1 / (1 - rate)  # in so many turns a residual above rounding falls by a factor e
+        return left_over & is_moving & (n < _REPETITIONS) & ~is_there(best, least)
+
+    outset = z, residual, z, residual, nothing_yet, nothing_yet
+    *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, repeat, outset)
     settled, left = is_settled(z, residual) & (rate < 1), size(residual)
     return Solution(
-        jnp.where(settled, z, jnp.nan), state.n_turns, n_newton, left, left / jnp.maximum(1 - rate, 0), settled
+        jnp.where(settled, z, jnp.nan), state.n_turns + n_more, n_newton, left, left / jnp.maximum(1 - rate, 0), settled
     )
 
 
