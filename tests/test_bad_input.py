@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from bad_laws import LAW_CASES
+from bad_residual import RESIDUAL_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
 CORE = ("bijection.py", "compose.py", "repeat.py", "reshape.py", "distribution.py", "flow.py", "bijections", "networks",
@@ -317,6 +318,7 @@ CASES = {
     "samples that are no number": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
     **LAW_CASES,
+    **RESIDUAL_CASES,
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
@@ -13,7 +14,7 @@ from pushforward.compose import Standardise
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.fields import trainable
-from pushforward.state import reseed
+from pushforward.state import reseed, takes_part
 
 
 class Flow(AbstractDistribution):
@@ -134,7 +135,8 @@ class Flow(AbstractDistribution):
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         context = self._embedded(context)
-        z, log_det = self.bijection.inverse_and_log_det(x, _for(self.bijection, context), key=key)
+        bijection = _seeded_by(x, self.bijection)
+        z, log_det = bijection.inverse_and_log_det(x, _for(self.bijection, context), key=key)
         score = self.base.score_one(z, _for(self.base, context), None)
         # At the edge of a support z and log_det are infinite against each other; the density there is zero.
         nothing = jnp.isneginf(score) & ~jnp.isnan(log_det)
@@ -143,7 +145,7 @@ class Flow(AbstractDistribution):
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         context = self._embedded(context)
         z, log_prob = self.base.draw_one(key, _for(self.base, context))
-        x, log_det = self.bijection.forward_and_log_det(z, _for(self.bijection, context))
+        x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _for(self.bijection, context))
         return x, log_prob - log_det
 
     def _embedded(self, context: Array | None) -> Array | None:
@@ -222,6 +224,15 @@ def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[st
         for child, part in pairs:
             if isinstance(child, eqx.Module):
                 _describe(child, part, indent + "  ", lines)
+
+
+def _seeded_by(x: Array, bijection: AbstractBijection) -> AbstractBijection:
+    """A bijection whose estimates, if it makes any, draw numbers that belong to the bits of a sample."""
+    if not takes_part(bijection, "reseeded"):
+        return bijection
+    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x) + 0.0, jnp.uint32).reshape(-1)
+    odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
+    return reseed(bijection, jnp.sum((bits ^ (bits >> 15)) * odd * np.uint32(0x9E3779B1), dtype=jnp.uint32))
 
 
 def _for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:

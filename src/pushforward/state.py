@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from pushforward.bijection import AbstractBijection
 from pushforward.compose import Chain, Standardise
@@ -38,7 +39,7 @@ def certify(tree: Tree) -> Tree:
     return _replace(tree, "recertified")
 
 
-def reseed(tree: Tree, number: int) -> Tree:
+def reseed(tree: Tree, number: int | Array) -> Tree:
     """Every module that has `reseeded(number)` replaced by its result; number 0 changes nothing."""
     return _replace(tree, "reseeded", number)
 

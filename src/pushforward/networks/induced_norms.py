@@ -16,6 +16,8 @@
 Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019, section 3.3 and appendix D (mixed norms); Tropp 2004, section 4.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -49,7 +51,13 @@ def rounding_of(weight: Array, length: int) -> float:
 
 
 def vector_norm(x: Array, norm: float, axis: int | None = None) -> Float[Array, "..."]:
-    """The 1-, 2- or inf-norm, of the whole array or along an axis; squares of numbers of any size stay finite."""
+    """The 1-, 2- or inf-norm, of the whole array or along an axis; squares of numbers of any size stay finite.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> print(pf.networks.vector_norm(jnp.array([3e30, 4e30]), 2.0))
+        5e+30
+    """
     size = jnp.abs(x)
     if norm == float("inf"):
         return jnp.max(size, axis)
@@ -65,7 +73,7 @@ def vector_norm(x: Array, norm: float, axis: int | None = None) -> Float[Array, 
 def power_steps(weight: Array, right: Array, n_steps: int) -> tuple[Float[Array, "a"], Float[Array, "b"]]:
     """Left and right vectors (in,), (out,) of the greatest singular value, after `n_steps` rounds from `right`."""
 
-    def step(_: int, right: Array) -> Array:
+    def step(_: Any, right: Array) -> Array:
         return unit(unit(weight @ right) @ weight)
 
     right = jax.lax.fori_loop(0, n_steps, step, right) if n_steps > 1 else step(0, right)

@@ -7,7 +7,7 @@ spectral norm is followed by power iteration, which sees it from below; `finalis
 import abc
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -97,14 +97,14 @@ class AbstractLipschitzLayer(eqx.Module):
         """The leading singular vectors of a weight."""
 
     @abc.abstractmethod
-    def refreshed(self) -> Self:
+    def refreshed(self) -> "AbstractLipschitzLayer":
         """The same layer, its singular vectors a few rounds of power iteration further."""
 
     def scaled(self) -> Float[Array, "..."]:
         """The weight that the layer applies."""
         return self.weight * self._factor(self.norm())
 
-    def finalised(self) -> Self:
+    def finalised(self) -> "AbstractLipschitzLayer":
         """The same layer with its weight within the bound by certified norms, and exact singular vectors."""
         weight = self.weight * self._factor(self.certified_norm(self.weight))
         return eqx.tree_at(lambda layer: (layer.weight, layer.left, layer.right), self, (weight, *self.leading(weight)))
@@ -147,7 +147,8 @@ class AbstractLipschitzStack(AbstractLipschitzNetwork):
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden)
             if self.contexts:
-                hidden = hidden + self._checked(context) @ self.contexts[index]
+                shift = self._checked(context) @ self.contexts[index]
+                hidden = hidden + shift.reshape((1,) * (hidden.ndim - 1) + shift.shape)
             if index < len(self.layers) - 1:
                 hidden = act(hidden, None if self.slopes is None else self.slopes[index])
         return hidden
@@ -158,12 +159,12 @@ class AbstractLipschitzStack(AbstractLipschitzNetwork):
             total = total * layer.certified()
         return total
 
-    def finalised(self) -> Self:
+    def finalised(self) -> "AbstractLipschitzStack":
         """The same network with certified norms, and the bound they give."""
         layers = tuple(layer.finalised() for layer in self.layers)
         return eqx.tree_at(lambda net: net.layers, self, layers).recertified()
 
-    def recertified(self) -> Self:
+    def recertified(self) -> "AbstractLipschitzStack":
         """The same network with the bound of its weights as they are."""
         return eqx.tree_at(lambda net: net.bound, self, self.certified())
 
@@ -175,7 +176,13 @@ class AbstractLipschitzStack(AbstractLipschitzNetwork):
 
 
 def bounds_in(tree: Any) -> list[Array]:
-    """The stored bounds of all Lipschitz networks of a tree, those of stacked layers as one array."""
+    """The stored bounds of all Lipschitz networks of a tree, those of stacked layers as one array.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.networks.bounds_in(pf.residual_flow(dim=2, n_layers=3, width=4, key=0))[0].shape)
+        (3,)
+    """
     nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, AbstractLipschitzNetwork))
     return [node.bound for node in nodes if isinstance(node, AbstractLipschitzNetwork)]
 

@@ -90,7 +90,7 @@ class LipschitzConv(AbstractLipschitzLayer):
         check_coefficient("coefficient", self.coefficient)
 
     def __call__(self, x: Array) -> Float[Array, "..."]:
-        return _convolved(x, self.scaled(), "SAME") + self.bias
+        return _convolved(x, self.scaled(), "SAME") + self.bias[None, None]
 
     def norm(self) -> Float[Array, ""]:
         left, right = jax.lax.stop_gradient((self.left, self.right))
@@ -110,15 +110,17 @@ class LipschitzConv(AbstractLipschitzLayer):
         channels = numbers.linalg.svd(matrices.reshape(-1, *matrices.shape[2:])[best])[0][:, 0]
         row, column = best // stretched.shape[1], best % stretched.shape[1]
         rows, columns = self._torus(weight)
-        turn = row * numbers.arange(rows)[:, None] / rows + column * numbers.arange(columns) / columns
+        turn = row * numbers.arange(rows)[:, None] / rows + column * numbers.arange(columns)[None] / columns
         # at a real frequency the vector is real but for its phase, which must not turn it away
         largest = channels[numbers.argmax(numbers.abs(channels))]
-        wave = numbers.exp(2j * math.pi * turn)[..., None] * (channels * largest.conj() / numbers.abs(largest))
+        wave = (
+            numbers.exp(2j * math.pi * turn)[..., None] * (channels * largest.conj() / numbers.abs(largest))[None, None]
+        )
         right = unit(jnp.asarray(numbers.real(wave), weight.dtype))
         return unit(_on_torus(right, weight)), right
 
     def refreshed(self) -> "LipschitzConv":
-        def step(_: int, right: Array) -> Array:
+        def step(_: Any, right: Array) -> Array:
             left, pull = jax.vjp(lambda right: _on_torus(right, self.weight), right)
             return unit(pull(unit(left))[0])
 

@@ -25,7 +25,8 @@ class Contractive(AbstractBijection):
     """Residual block: x = z + g(z; context), |g(a) - g(b)| <= L |a - b| with L < 1.
 
     log|det| = log|det(I + J)|, J = dg/dz, by the estimator named. Training (a key is given) may use another one than
-    scoring. Scores are deterministic: what a random estimator draws comes from `seed` folded with the bits of z.
+    scoring. Scores are deterministic: what a random estimator draws comes from `seed`, which a flow changes with the
+    bits of each row that it scores, so that the errors of rows are independent and do not depend on their company.
 
     The inverse is the fixed point of z = x - g(z), by accelerated repetition; it exists and is unique by Banach's
     theorem, and a z with residual r is at most |r| / (1 - L) from it. Flows put `Inverse(Contractive(...))` between
@@ -137,10 +138,10 @@ class Contractive(AbstractBijection):
         if key is not None:
             return self.training(self.network, z, context, key, is_shared=True)
         if self.scoring.is_random:
-            key = jax.random.fold_in(jax.random.key(self.seed), _digest(z))
+            key = jax.random.key(self.seed)
         return self.scoring(self.network, z, context, key)
 
-    def reseeded(self, number: int) -> "Contractive":
+    def reseeded(self, number: int | Array) -> "Contractive":
         """The same block with the random numbers `number` in evaluation, if it draws any."""
         if not self.scoring.is_random:
             return self
@@ -154,10 +155,3 @@ def exactly(tree: Tree) -> Tree:
         return eqx.tree_at(lambda layer: layer.scoring, node, Exact()) if isinstance(node, Contractive) else node
 
     return jax.tree.map(step, tree, is_leaf=lambda node: isinstance(node, Contractive))
-
-
-def _digest(z: Array) -> UInt32[Array, ""]:
-    """A number made of the bits of a sample."""
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(z) + 0.0, jnp.uint32).reshape(-1)
-    odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
-    return jnp.sum((bits ^ (bits >> 15)) * odd * _ODD, dtype=jnp.uint32)

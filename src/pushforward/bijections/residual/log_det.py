@@ -279,7 +279,7 @@ def _of_first_row(number: Int[Array, ""]) -> Int[Array, ""]:
 
 @_of_first_row.def_vmap
 def _batched(axis_size: int, is_batched: list[bool], number: Array) -> tuple[Array, bool]:
-    return (_of_first_row(number[0]) if is_batched[0] else number), False
+    return (number[0], False) if is_batched[0] else (_of_first_row(number), False)
 
 
 def _log_det_beside_one(jacobian: Array) -> Array:

@@ -1,0 +1,237 @@
+"""Residual blocks: unbiased log-determinants, inverses at the bound, certified norms, scores that do not move."""
+
+import warnings
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+from jaxtyping import Array, Float
+
+import pushforward as pf
+from pushforward.bijections import Contractive, Exact, PowerSeries, RussianRoulette
+from pushforward.errors import InverseError, ModelFileError
+from pushforward.networks import AbstractLipschitzNetwork, LipschitzConv, LipschitzMLP, bounds_in
+from pushforward.state import certify, finalise, refresh
+
+N_KEYS = 20_000
+
+
+class Linear(AbstractLipschitzNetwork):
+    """g(x) = A x + 1."""
+
+    matrix: Float[Array, "..."]
+    bound: Float[Array, "..."]
+    lipschitz: float = eqx.field(static=True)
+    norm: float = eqx.field(static=True, default=2.0)
+    context_size: int = eqx.field(static=True, default=0)
+
+    @property
+    def shape(self):
+        return (len(self.matrix),)
+
+    def __call__(self, x, context=None, *, key=None):
+        return self.matrix @ x + 1.0
+
+    def certified(self):
+        return jnp.linalg.norm(self.matrix, 2)
+
+
+def linear(bound, size, kind="general"):
+    random = np.random.default_rng(0)
+    if kind == "general":
+        matrix = random.normal(size=(size, size))
+    else:
+        matrix = {"rotation": np.linalg.qr(random.normal(size=(size, size)))[0], "minus": -np.eye(size)}[kind]
+    matrix = bound * matrix / np.linalg.norm(matrix, 2)
+    dtype = jnp.result_type(float)
+    return Linear(jnp.asarray(matrix, dtype), jnp.asarray(bound, dtype), bound)
+
+
+def series_moments(matrix, chances, is_random, probe):
+    """Mean and second moment of the estimator by its closed series; chances[k] = P(N > k), down to nothing."""
+    term, total, mean, second = np.eye(len(matrix)), np.zeros_like(matrix), 0.0, 0.0
+    for k in range(len(chances) - 1):
+        if k > 0:
+            term = term @ matrix
+            total = total + (-1) ** (k + 1) / (k * chances[k - 1]) * term
+        share = chances[k - 1] - chances[k] if k > 0 else 1 - chances[0]
+        share = share if is_random else float(k == len(chances) - 2)
+        symmetric = (total + total.T) / 2
+        spread = np.sum(symmetric**2) - (np.sum(np.diag(symmetric) ** 2) if probe == "rademacher" else 0.0)
+        mean, second = mean + share * np.trace(total), second + share * (np.trace(total) ** 2 + 2 * spread)
+    return mean, second
+
+
+@pytest.mark.parametrize("probe", ["gaussian", "rademacher"])
+@pytest.mark.parametrize("law", ["geometric", "poisson", "series"])
+def test_moments_are_those_of_the_closed_series(law, probe):
+    """20,000 keys, within five standard errors; the spectrum is known."""
+    bound, n_exact = 0.8, 2
+    with jax.enable_x64(True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = linear(bound, 4)
+        roulette = law != "series"
+        estimator = RussianRoulette(law, n_exact=n_exact, probe=probe) if roulette else PowerSeries(6, probe=probe)
+        keys = jax.random.split(jax.random.key(1), N_KEYS)
+        drawn = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(4), None, key)[1]))(keys))
+    matrix = np.asarray(network.matrix)
+    reached = np.arange(1, 400)  # of terms: chances[k] = P(N > k) = P(N >= k + 1)
+    if law == "series":
+        chances = np.where(reached <= 6, 1.0, 0.0)[:8]
+    elif law == "geometric":
+        chances = ((1 + bound**2) / 2) ** np.maximum(reached - n_exact, 0)
+    else:
+        extra = np.maximum(reached - n_exact, 0)
+        rate = estimator.rate
+        chances = np.where(extra > 0, scipy.special.gammainc(np.maximum(extra, 1), rate), 1.0)[:60]
+    mean, second = series_moments(matrix, chances, law != "series", probe)
+    # the second moment of the Poisson law is infinite here: its series grows without end
+    for found, expected in ((drawn, mean), (drawn**2, second))[: 1 if law == "poisson" else 2]:
+        assert abs(found.mean() - expected) < 5 * found.std() / N_KEYS**0.5
+    if law == "geometric":
+        np.testing.assert_allclose(mean, np.linalg.slogdet(np.eye(4) + matrix)[1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("estimator", [RussianRoulette(), RussianRoulette(n_probes=3, probe="orthogonal")])
+def test_training_gradients_are_unbiased(estimator):
+    with jax.enable_x64(True):
+        network = LipschitzMLP(3, width=8, depth=1, lipschitz=0.9, key=jax.random.key(0))
+        trained, rest = eqx.partition(network, pf.trainable(network))
+
+        def value(trained, estimator, key):
+            return estimator(eqx.combine(trained, rest), jnp.arange(3.0), None, key, is_shared=True)[1]
+
+        exact = jax.grad(value)(trained, Exact(), jax.random.key(0))
+        keys = jax.random.split(jax.random.key(1), 4000)
+        drawn = jax.jit(jax.vmap(lambda key: jax.grad(value)(trained, estimator, key)))(keys)
+        exact, drawn = jax.device_get((exact, drawn))
+    for truth, found in zip(jax.tree.leaves(exact), jax.tree.leaves(drawn), strict=True):
+        error = np.asarray(found).std(0) / len(keys) ** 0.5
+        assert (np.abs(np.asarray(found).mean(0) - truth) <= 5 * error + 1e-12).all()
+
+
+def test_one_number_of_terms_for_a_batch_in_training():
+    network = linear(0.9, 3)
+
+    def rows(key):
+        keys = jax.random.split(key, 64)
+        estimator = RussianRoulette(probe="rademacher")
+        return jax.vmap(lambda key: estimator(network, jnp.ones(3), None, key, is_shared=True)[1])(keys)
+
+    drawn = np.asarray(jax.jit(jax.vmap(rows))(jax.random.split(jax.random.key(0), 2000)))
+    means = drawn.mean(1)
+    truth = np.linalg.slogdet(np.eye(3) + np.asarray(network.matrix))[1]
+    assert abs(means.mean() - truth) < 5 * means.std() / len(means) ** 0.5
+
+
+def test_poisson_warns_of_its_variance():
+    with pytest.warns(UserWarning, match="variance"):
+        RussianRoulette("poisson")
+
+
+@pytest.mark.parametrize(("bound", "kind"), [(0.97, "rotation"), (0.97, "general"), (0.999, "minus"), (0.97, "minus")])
+def test_the_inverse_at_the_bound(bound, kind):
+    """Linear maps as steep as they may be; a rotation is the one that no acceleration shortens."""
+    with jax.enable_x64(True):
+        block = Contractive(linear(bound, 43, kind), training=Exact(), scoring=Exact())
+        z = np.random.default_rng(1).normal(size=(8, 43))
+        found = jax.device_get(jax.jit(jax.vmap(block.solve))(z + jax.vmap(block.network)(jnp.asarray(z))))
+    assert found.is_settled.all()
+    assert (np.abs(found.value - z) <= 1e-6).all()
+    assert (np.linalg.norm(found.value - z, axis=1) <= found.error_bound + 1e-12).all()
+
+
+def test_an_inverse_that_is_not_certified_is_refused():
+    flow = pf.residual_flow(dim=2, width=4, depth=1, n_layers=2, key=0)
+    steep = eqx.tree_at(_bound, flow, jnp.asarray([0.9, 1.2]))
+    with pytest.raises(InverseError, match=r"bound of the network is 1\.2"):
+        steep.sample(3, key=0)
+    assert np.isfinite(steep.log_prob(np.ones((3, 2)))).all()
+    row = next(row for row in pf.check(steep).rows if "Lipschitz" in row.name)
+    assert row.ok is False
+
+
+def test_files_and_bounds(tmp_path):
+    flow = pf.residual_flow(dim=2, width=4, depth=1, n_layers=2, key=0)
+    wild = eqx.tree_at(_weight, flow, replace_fn=lambda weight: weight * jnp.linspace(1.0, 9.0, 4)[None, None])
+    with pytest.raises(ModelFileError, match=r"Lipschitz bound of .* finalise"):
+        pf.save(tmp_path / "flow.safetensors", wild)
+    tamed = finalise(wild)
+    pf.save(tmp_path / "flow.safetensors", tamed)
+    assert eqx.tree_equal(pf.load(tmp_path / "flow.safetensors"), tamed)
+
+
+def test_training_keeps_every_norm_within_its_bound():
+    with jax.enable_x64(True):
+        flow = pf.residual_flow(dim=2, width=16, depth=1, n_layers=3, lipschitz=0.97, key=0)
+        x = np.random.default_rng(0).normal(size=(500, 2)) ** 3
+        fitted, _ = pf.fit(flow, x, key=0, max_epochs=20, learning_rate=2e-2, progress=False)
+        layers = fitted.bijection.bijections[0].layers.bijections[0].bijection.network.layers
+        for layer in layers:
+            assert (np.linalg.norm(np.asarray(layer.weight), 2, axis=(1, 2)) <= layer.coefficient + 1e-9).all()
+        assert (bounds_in(fitted)[0] <= 0.97 + 1e-9).all()
+        np.testing.assert_array_equal(bounds_in(certify(fitted))[0], bounds_in(fitted)[0])
+        samples = fitted.sample(100, key=1)
+        z, _ = jax.vmap(fitted.bijection.inverse_and_log_det)(samples)
+        again, _ = jax.vmap(fitted.bijection.forward_and_log_det)(z)
+        np.testing.assert_allclose(again, samples, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "kernel"), [((4, 5), 3), ((3, 3), 2), ((4, 4), 1)])
+def test_a_convolution_stretches_no_more_than_certified(shape, kernel):
+    with jax.enable_x64(True):
+        layer = LipschitzConv(shape, 2, 3, kernel_size=kernel, coefficient=0.7, key=jax.random.key(0))
+        noise = jnp.cos(jnp.arange(layer.right.size)).reshape(layer.right.shape)
+        lost = eqx.tree_at(lambda conv: conv.right, layer, layer.right + noise)
+        for _ in range(100):
+            lost = refresh(lost)
+        np.testing.assert_allclose(lost.norm(), layer.norm(), rtol=1e-4)
+        np.testing.assert_allclose(layer.norm(), layer.certified_norm(layer.weight), rtol=1e-9)
+        tamed = finalise(layer)
+        matrix = jax.jacfwd(lambda x: tamed(x.reshape(*shape, 2)).reshape(-1))(jnp.zeros(2 * shape[0] * shape[1]))
+        true = np.linalg.norm(matrix, 2)
+        assert true <= tamed.certified() <= 0.7 + 1e-9
+        assert kernel > 1 or true >= 0.7 - 1e-6
+
+
+def test_scores_are_numbers_of_their_rows():
+    """Estimated in 70 coordinates: equal bits whatever the order and company, and near the exact ones."""
+    flow = pf.residual_flow(dim=70, width=16, depth=1, n_layers=2, key=0)
+    x = np.random.default_rng(0).normal(size=(40, 70)).astype(np.float32)
+    scores = np.asarray(flow.log_prob(x))
+    np.testing.assert_array_equal(scores, flow.log_prob(x))
+    np.testing.assert_allclose(np.asarray(flow.log_prob(x[::-1]))[::-1], scores, rtol=1e-5)
+    np.testing.assert_allclose(flow.log_prob(x[7]), scores[7], rtol=1e-5)
+    certificate = pf.check(flow)
+    assert certificate.ok, str(certificate)
+    mean, error = flow.log_prob_with_error(x)
+    assert (np.asarray(error) > 0).all()
+    assert np.abs(np.asarray(mean) - scores).mean() < 20 * np.asarray(error).mean()
+
+
+def test_memory_does_not_grow_with_the_terms():
+    def bytes_at(n_terms):
+        block = Contractive(LipschitzMLP(20, width=32, depth=1, lipschitz=0.9, key=jax.random.key(0)),
+                            training=PowerSeries(n_terms))  # fmt: skip
+        trained, rest = eqx.partition(block, pf.trainable(block))
+
+        def loss(trained, z, keys):
+            whole = eqx.combine(trained, rest)
+            return jnp.mean(jax.vmap(lambda z, key: whole.forward_and_log_det(z, key=key)[1])(z, keys))
+
+        keys = jax.random.split(jax.random.key(0), 64)
+        program = jax.jit(jax.grad(loss)).lower(trained, jnp.ones((64, 20)), keys).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    assert bytes_at(80) == bytes_at(20) == bytes_at(5)
+
+
+def _bound(flow):
+    return flow.bijection.bijections[0].layers.bijections[0].bijection.network.bound
+
+
+def _weight(flow):
+    return flow.bijection.bijections[0].layers.bijections[0].bijection.network.layers[0].weight
