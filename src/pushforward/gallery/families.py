@@ -68,6 +68,16 @@ CARDS = (
         density_cost="O(MD + M²) a layer and M scalar roots in turn.", sample_cost="O(MD + M²) a layer.",
     ),
     Card(
+        name="residual", title="Residual", recipes=("residual_flow", "i_resnet"),
+        formula="<b>z</b> = <b>x</b> + <i>g</i>(<b>x</b>), &nbsp; |<i>g</i>(<b>a</b>) &minus; <i>g</i>(<b>b</b>)| "
+        "&le; <i>L</i> |<b>a</b> &minus; <b>b</b>|, &nbsp; <i>L</i> &lt; 1",
+        build=lambda dim, n_layers, key: recipes.residual_flow(dim, key=key, n_layers=n_layers, width=_WIDTH),
+        jacobian="Full, and within L of the identity; its logarithm is exact in few dimensions and estimated in many.",
+        use="Take it where no coordinate should be singled out; deep stacks are needed for sharp shapes.",
+        density_cost="A pass of the network, and D more for an exact determinant.",
+        sample_cost="5 to 40 passes: a fixed point.",
+    ),
+    Card(
         name="real_nvp", title="Affine coupling (RealNVP)", recipes=("real_nvp", "nice", "coupling_flow"),
         formula="<b>x</b><sup>A</sup> = <b>z</b><sup>A</sup> exp <i>s</i>(<b>z</b><sup>B</sup>) + "
         "<i>t</i>(<b>z</b><sup>B</sup>), &nbsp; <b>x</b><sup>B</sup> = <b>z</b><sup>B</sup>",
