@@ -14,7 +14,7 @@ from pushforward.compose import Standardise
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.fields import trainable
-from pushforward.state import reseed, takes_part
+from pushforward.state import is_estimated, reseed
 
 
 class Flow(AbstractDistribution):
@@ -115,7 +115,7 @@ class Flow(AbstractDistribution):
         if n_draws < 2:
             raise ValueError(f"n_draws: expected at least 2, for an error to be seen, got {n_draws}.")
         first = self.log_prob(x, context)
-        if eqx.tree_equal(self, reseed(self, 1)):
+        if not is_estimated(self):
             return first, jnp.zeros_like(first)
         scores = jnp.stack([first, *(reseed(self, i).log_prob(x, context) for i in range(1, n_draws))])
         return jnp.mean(scores, 0), jnp.std(scores, 0, ddof=1) / n_draws**0.5
@@ -228,7 +228,7 @@ def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[st
 
 def _seeded_by(x: Array, bijection: AbstractBijection) -> AbstractBijection:
     """A bijection whose estimates, if it makes any, draw numbers that belong to the bits of a sample."""
-    if not takes_part(bijection, "reseeded"):
+    if not is_estimated(bijection):
         return bijection
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x) + 0.0, jnp.uint32).reshape(-1)
     odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1

@@ -90,6 +90,12 @@ def _inverse_rows(bijection: AbstractBijection, x: np.ndarray, context: np.ndarr
     return np.asarray(verb(jnp.asarray(x), None if given is None else jnp.asarray(given)))
 
 
+def is_estimated(tree: Any) -> bool:
+    """Whether scores depend on random numbers that a tree stores: whether a module says so by `is_estimated`."""
+    nodes = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(type(node), "is_estimated"))
+    return any(getattr(node, "is_estimated", False) for node in nodes)
+
+
 def takes_part(tree: Any, name: str) -> bool:
     """Whether any module of a tree has the method of one of these functions."""
     found = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(type(node), name))

@@ -18,11 +18,12 @@ from pushforward.diagnostics.points import (
     log_det_row,
     round_trip_row,
 )
-from pushforward.diagnostics.residual import estimate_row, is_estimated, lipschitz_rows
+from pushforward.diagnostics.residual import estimate_row, lipschitz_rows
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow, Given
 from pushforward.programs import flatten, float_type
+from pushforward.state import is_estimated
 
 _N_DRAWS = 1024
 _MAX_ROWS = 10_000

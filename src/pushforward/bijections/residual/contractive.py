@@ -141,6 +141,11 @@ class Contractive(AbstractBijection):
             key = jax.random.key(self.seed)
         return self.scoring(self.network, z, context, key)
 
+    @property
+    def is_estimated(self) -> bool:
+        """Whether scores depend on `seed`."""
+        return self.scoring.is_random
+
     def reseeded(self, number: int | Array) -> "Contractive":
         """The same block with the random numbers `number` in evaluation, if it draws any."""
         if not self.scoring.is_random:
