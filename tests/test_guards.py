@@ -9,33 +9,38 @@ import re
 import equinox as eqx
 import jax
 import pytest
-from zoo import ALL_ROWS, BASES, RECIPES, SCALARS
+from zoo import ALL_ROWS, BASES, IMAGE_RECIPES, RECIPES, SCALARS
 
 import pushforward as pf
 from pushforward.bijection import AbstractBijection
+from pushforward.dequantise import Dequantised
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow, Given
 from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
-    "pushforward": """Flow __version__ autoregressive_flow bases bernstein_flow bijections bnaf check coupling_flow
-        datasets elementwise_flow export fit fit_target flowpp i_resnet iaf importance_sample linear_flow load made
-        made_mog maf maf_mog naf naf_ar networks nice nsf nsf_ar planar_flow radial_flow real_nvp residual_flow save
-        sos_flow summary sylvester_flow trainable transformer_flow umnn_maf""",
+    "pushforward": """Dequantised Flow __version__ autoregressive_flow bases bernstein_flow bijections
+        bits_per_dim bnaf check coupling_flow datasets dequantisation_flow elementwise_flow emerging_glow export
+        fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog maf maf_mog naf
+        naf_ar networks nice nsf nsf_ar periodic_glow planar_flow radial_flow real_nvp real_nvp_image
+        residual_flow residual_flow_image save sos_flow summary sylvester_flow trainable transformer_flow
+        umnn_maf""",
     # and every scalar bijection, by its row in zoo.SCALARS
-    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet BlockAutoregressive Cayley Chain
-        Conditional Contractive Coupling Dense Diagonal Elementwise Exact Householder Inverse LowRank
-        MaskedAutoregressive Permutation Planar PowerSeries Radial Repeat Reshape RussianRoulette Split Squeeze
-        Standardise Sylvester Triangular Whiten alternating apply_transformer channel_wise checkerboard halves
-        n_parameters random_half transformer_named""",
-    "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal Product
-        StudentT TruncatedNormal Uniform""",
-    "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention MaskedMLP
-        AttentionBlock LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv LipschitzConvNet
-        LipschitzDense LipschitzMLP ResidualMLP bounds_in checked_order vector_norm""",
-    "pushforward.recipes": """RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow elementwise_flow flowpp
-        i_resnet iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar planar_flow radial_flow real_nvp
-        residual_flow sos_flow sylvester_flow transformer_flow umnn_maf""",
+    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet ActivationNormalisation
+        BlockAutoregressive Cayley Chain Conditional Contractive Coupling Dense Diagonal Elementwise
+        EmergingConvolution Exact Householder ImageCoupling Inverse LowRank MaskedAutoregressive
+        MaskedConvolution OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat
+        Reshape RussianRoulette Split SplitChannels Squeeze Standardise Sylvester Triangular Whiten alternating
+        apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
+    "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
+        Product StudentT TruncatedNormal Uniform""",
+    "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
+        MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
+        LipschitzConvNet LipschitzDense LipschitzMLP ResidualMLP bounds_in checked_order vector_norm""",
+    "pushforward.recipes": """IMAGE_RECIPES RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow
+        dequantisation_flow elementwise_flow emerging_glow flowpp glow periodic_glow real_nvp_image
+        residual_flow_image i_resnet iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar
+        planar_flow radial_flow real_nvp residual_flow sos_flow sylvester_flow transformer_flow umnn_maf""",
     "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
 }
 
@@ -95,13 +100,14 @@ def test_every_bijection_has_a_row():
 
 
 def test_every_base_has_a_row():
-    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given}
+    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given, Dequantised}
     missing = [name for name, kind in concrete(AbstractDistribution).items() if kind not in with_rows]
     assert not missing, f"no entry in zoo.BASES for {missing}"
 
 
 def test_every_recipe_has_a_row():
-    made = [recipe.make for recipe in RECIPES.values()]
+    made = [recipe.make for recipe in (*RECIPES.values(), *IMAGE_RECIPES.values())]
+    made.append(pf.dequantisation_flow)  # noise of a distribution, tested with it in test_images.py
     recipes = vars(importlib.import_module("pushforward.recipes"))
     missing = [name for name in recipes["__all__"] if callable(recipes[name]) and recipes[name] not in made]
     assert not missing, f"no entry in zoo.RECIPES for {missing}"

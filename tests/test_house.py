@@ -14,13 +14,13 @@ LONGEST_FILE = 350
 # A room is a file or folder of src/pushforward, or of bijections/. It may import rooms of lower floors only.
 FLOORS = (
     ("errors", "_version", "atomic_write"),
-    ("fields", "numerics"),
-    ("bijection", "fixed_point", "roots", "programs"),
+    ("fields", "neighbours", "numerics"),
+    ("bijection", "fixed_point", "recompute", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),
     ("state",),
     ("bijections",),
     ("bases", "distribution"),
-    ("flow",),
+    ("flow", "dequantise"),
     ("recipes", "persistence", "diagnostics", "datasets"),
     ("train",),
     ("estimator", "plots", "baselines", "numpyro"),
@@ -35,8 +35,15 @@ SIBLINGS = {
     # The scalar bijections are the transformers of these layers, found by name in one table that lives beside them.
     ("bijections.coupling", "bijections.elementwise"),
     ("bijections.autoregressive", "bijections.elementwise"),
+    ("bijections.convolutional", "bijections.elementwise"),
+    # Couplings of images part them as those of vectors do.
+    ("bijections.convolutional", "bijections.partitions"),
+    # The kernel of a convolution has, at its centre, a matrix of channels that must stay regular.
+    ("bijections.convolutional", "bijections.linear"),
     # A Sylvester layer works in the frame of a rotation.
     ("bijections.planar_radial", "bijections.linear"),
+    # A stack of chains undoes their parts one by one.
+    ("repeat", "compose"),
     # A base is a distribution: it inherits the one batching boundary.
     ("bases", "distribution"),
     # The commands read and write tables; no other room does.

@@ -55,8 +55,8 @@ class Chain(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         total = jnp.zeros((), z.dtype)
-        for bijection, part in zip(self.bijections, _split(key, len(self.bijections)), strict=True):
-            z, log_det = bijection.forward_and_log_det(z, _context_of(bijection, context), key=part)
+        for bijection, given, part_key in self.parts(context, key):
+            z, log_det = bijection.forward_and_log_det(z, given, key=part_key)
             total = total + log_det
         return z, total
 
@@ -64,11 +64,18 @@ class Chain(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         total = jnp.zeros((), x.dtype)
-        parts = _split(key, len(self.bijections))
-        for bijection, part in zip(reversed(self.bijections), reversed(parts), strict=True):
-            x, log_det = bijection.inverse_and_log_det(x, _context_of(bijection, context), key=part)
+        for bijection, given, part_key in reversed(self.parts(context, key)):
+            x, log_det = bijection.inverse_and_log_det(x, given, key=part_key)
             total = total + log_det
         return x, total
+
+    def parts(
+        self, context: Array | None, key: PRNGKeyArray | None
+    ) -> list[tuple[AbstractBijection, Array | None, PRNGKeyArray | None]]:
+        """The bijections, from base to data, each with what it is given of a context and a key."""
+        keys = [None] * len(self.bijections) if key is None else list(jax.random.split(key, len(self.bijections)))
+        given = [None if bijection.context_shape is None else context for bijection in self.bijections]
+        return list(zip(self.bijections, given, keys, strict=True))
 
 
 class Inverse(AbstractBijection):
@@ -256,11 +263,3 @@ class Standardise(AbstractBijection):
     ) -> tuple[Array, Array]:
         mean, scale = jnp.asarray(self.mean, x.dtype), jnp.asarray(self.scale, x.dtype)
         return (x - mean) / scale, -jnp.sum(jnp.log(scale))
-
-
-def _split(key: PRNGKeyArray | None, n: int) -> list[PRNGKeyArray | None]:
-    return [None] * n if key is None else list(jax.random.split(key, n))
-
-
-def _context_of(bijection: AbstractBijection, context: Array | None) -> Array | None:
-    return None if bijection.context_shape is None else context

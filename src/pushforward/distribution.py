@@ -56,6 +56,9 @@ class AbstractDistribution(eqx.Module):
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         """One sample and its log-density, without a second pass."""
 
+    def check_rows(self, name: str, rows: np.ndarray) -> None:
+        """Refuse finite rows (n, *shape) that cannot be events, in a sentence; any real numbers can be by default."""
+
     @_Public
     def log_prob(self, x: Any, context: Any = None) -> Array:
         """Log-density in nats, row by row.
@@ -85,6 +88,8 @@ class AbstractDistribution(eqx.Module):
             rows = [_rows(x, lead, self.shape, module.dtype), _rows(context, lead, self.context_shape, module.dtype)]
             _check_finite("x", rows[0], x)
             _check_finite("context", rows[1], context)
+            if rows[0] is not None:
+                self.check_rows("x", rows[0])
             ran = run(score_rows, module, rows, math.prod(lead), math.prod(self.shape))
             if ran is not None:
                 return _scores(ran[0], lead)

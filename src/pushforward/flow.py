@@ -6,7 +6,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
@@ -14,6 +13,7 @@ from pushforward.compose import Standardise
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.fields import trainable
+from pushforward.numerics import bits_of
 from pushforward.state import is_estimated, reseed
 
 
@@ -230,9 +230,7 @@ def _seeded_by(x: Array, bijection: AbstractBijection) -> AbstractBijection:
     """A bijection whose estimates, if it makes any, draw numbers that belong to the bits of a sample."""
     if not is_estimated(bijection):
         return bijection
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x) + 0.0, jnp.uint32).reshape(-1)
-    odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
-    return reseed(bijection, jnp.sum((bits ^ (bits >> 15)) * odd * np.uint32(0x9E3779B1), dtype=jnp.uint32))
+    return reseed(bijection, bits_of(x))
 
 
 def _for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:

@@ -1,5 +1,6 @@
 """Numerical primitives that several rooms share: batches kept last, stable elementary functions."""
 
+import abc
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +11,50 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.scipy.special import erfc
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
 
 _TAIL, _TAIL_TERMS = 10.0, 14  # where a continued fraction takes over, and its length: 1e-16 there
 _NEWTON_STEPS = 6
 
 
-class _Flat:
-    """A function of (data, weights) as a function of flat leaves; compared by identity."""
+class BatchRule(abc.ABC):
+    """A function of flat leaves that says itself how it meets a batch, and how it is differentiated if not as written.
+
+    `whole_batch` makes it one operation of a program. Compared by identity.
+    """
+
+    avals: list[Any]
+
+    @abc.abstractmethod
+    def __call__(self, *leaves: Any) -> Any:
+        """The function itself, a sequence of as many arrays as `avals`."""
+
+    @abc.abstractmethod
+    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
+        """The function of leaves mapped along `axes` (None: not mapped): results, and their mapped axes."""
+
+    def jvp(self, primals: Any, tangents: Any) -> Any:
+        """Results and their tangents; inputs that do not move have tangents of the type `ad.Zero`."""
+        tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
+        return jax.jvp(lambda *leaves: list(self(*leaves)), tuple(primals), tuple(tangents))
+
+
+_primitive = Primitive("whole_batch")
+_primitive.multiple_results = True
+_primitive.def_impl(lambda *args, rule: list(rule(*args)))
+_primitive.def_abstract_eval(lambda *args, rule: rule.avals)
+batching.primitive_batchers[_primitive] = lambda args, axes, *, rule: rule.batch(args, axes)
+ad.primitive_jvps[_primitive] = lambda primals, tangents, *, rule: rule.jvp(primals, tangents)
+mlir.register_lowering(_primitive, mlir.lower_fun(lambda *args, rule: list(rule(*args)), multiple_results=True))
+
+
+def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:
+    """The function of a rule as one operation, which `jax.vmap` hands to the rule with the batch in one piece."""
+    return _primitive.bind(*leaves, rule=rule)
+
+
+class _Trailing(BatchRule):
+    """A function of (data, weights) that takes the batch as the last axis of its data."""
 
     def __init__(self, fn: Callable[[Any, Any], Any], structure: Any, n_data: int, leaves: list[Any]) -> None:
         self.fn, self.structure, self.n_data = fn, structure, n_data
@@ -28,9 +65,18 @@ class _Flat:
     def __call__(self, *leaves: Any) -> list[Any]:
         return jax.tree.leaves(self.fn(*jax.tree.unflatten(self.structure, leaves)))
 
-
-_primitive = Primitive("trailing_batch")
-_primitive.multiple_results = True
+    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
+        mapped = [axis is not None for axis in axes]
+        if any(mapped[self.n_data :]):
+            in_axes = [axis if is_mapped else None for axis, is_mapped in zip(axes, mapped, strict=True)]
+            return jax.vmap(self, in_axes)(*args), [0] * len(self.avals)
+        size = next(arg.shape[axis] for arg, axis, is_mapped in zip(args, axes, mapped, strict=True) if is_mapped)
+        data = [
+            jnp.moveaxis(arg, axis, -1) if is_mapped else jnp.expand_dims(arg, -1)
+            for arg, axis, is_mapped in zip(args[: self.n_data], axes, mapped, strict=False)
+        ]
+        outs = [jnp.broadcast_to(out, (*out.shape[:-1], size)) for out in self(*data, *args[self.n_data :])]
+        return outs, [out.ndim - 1 for out in outs]
 
 
 def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -46,36 +92,10 @@ def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def call(data: Any, weights: Any = ()) -> Any:
         leaves, structure = jax.tree.flatten((data, weights))
         leaves = [jnp.asarray(leaf) for leaf in leaves]
-        flat = _Flat(fn, structure, len(jax.tree.leaves(data)), leaves)
-        return jax.tree.unflatten(flat.out_structure, _primitive.bind(*leaves, flat=flat))
+        rule = _Trailing(fn, structure, len(jax.tree.leaves(data)), leaves)
+        return jax.tree.unflatten(rule.out_structure, whole_batch(rule, *leaves))
 
     return call
-
-
-def _batch(args: Any, axes: Any, *, flat: _Flat) -> tuple[list[Any], list[int]]:
-    mapped = [axis is not None for axis in axes]
-    if any(mapped[flat.n_data :]):
-        in_axes = [axis if is_mapped else None for axis, is_mapped in zip(axes, mapped, strict=True)]
-        return jax.vmap(flat, in_axes)(*args), [0] * len(flat.avals)
-    size = next(arg.shape[axis] for arg, axis, is_mapped in zip(args, axes, mapped, strict=True) if is_mapped)
-    data = [
-        jnp.moveaxis(arg, axis, -1) if is_mapped else jnp.expand_dims(arg, -1)
-        for arg, axis, is_mapped in zip(args[: flat.n_data], axes, mapped, strict=False)
-    ]
-    outs = [jnp.broadcast_to(out, (*out.shape[:-1], size)) for out in flat(*data, *args[flat.n_data :])]
-    return outs, [out.ndim - 1 for out in outs]
-
-
-def _jvp(primals: Any, tangents: Any, *, flat: _Flat) -> Any:
-    tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
-    return jax.jvp(flat, tuple(primals), tuple(tangents))
-
-
-_primitive.def_impl(lambda *args, flat: flat(*args))
-_primitive.def_abstract_eval(lambda *args, flat: flat.avals)
-batching.primitive_batchers[_primitive] = _batch
-ad.primitive_jvps[_primitive] = _jvp
-mlir.register_lowering(_primitive, mlir.lower_fun(lambda *args, flat: flat(*args), multiple_results=True))
 
 
 def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
@@ -177,6 +197,13 @@ def _log_normal_quantile_jvp(primals: tuple[Array], tangents: tuple[Array]) -> t
     (log_p,), (tangent,) = primals, tangents
     u = log_normal_quantile(log_p)
     return u, jnp.exp(-log_normal_hazard(u)) * tangent
+
+
+def bits_of(x: Array) -> UInt32[Array, ""]:
+    """A number made of the bits of an array, of every one of them: a seed for random numbers that belong to it."""
+    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x) + 0.0, jnp.uint32).reshape(-1)
+    odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
+    return jnp.sum((bits ^ (bits >> 15)) * odd * np.uint32(0x9E3779B1), dtype=jnp.uint32)
 
 
 @jax.custom_jvp

@@ -1,4 +1,8 @@
-"""Bijections in another view of the event: rearranged, or restricted to a part."""
+"""Bijections in another view of the event: rearranged, or restricted to a part.
+
+Each tells by `inside(rows)` what its inner bijection sees of rows (n, *shape), so that layers there can start from
+data.
+"""
 
 import math
 
@@ -62,6 +66,10 @@ class Reshape(AbstractBijection):
         z, log_det = self.inner.inverse_and_log_det(x.reshape(self.inner.shape), context, key=key)
         return z.reshape(self.shape), log_det
 
+    def inside(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as the inner bijection sees them."""
+        return rows.reshape(len(rows), *self.inner.shape)
+
 
 class Squeeze(AbstractBijection):
     """An inner bijection applied after blocks of factor x factor pixels are stacked into channels.
@@ -120,6 +128,12 @@ class Squeeze(AbstractBijection):
     ) -> tuple[Array, Array]:
         z, log_det = self.inner.inverse_and_log_det(self._squeeze(x), context, key=key)
         return self._unsqueeze(z), log_det
+
+    def inside(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as the inner bijection sees them."""
+        (height, width, _), f = self.inner.shape, self.factor
+        blocks = rows.reshape(len(rows), height, f, width, f, self.shape[2])
+        return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(len(rows), *self.inner.shape)
 
     def _squeeze(self, image: Array) -> Array:
         (height, width, _), f = self.inner.shape, self.factor
@@ -190,3 +204,70 @@ class Split(AbstractBijection):
         size = self.inner.shape[0]
         part, log_det = self.inner.inverse_and_log_det(ordered[:size], context, key=key)
         return jnp.concatenate([part, ordered[size:]])[self.inverse_order].reshape(self.shape), log_det
+
+    def inside(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as the inner bijection sees them."""
+        return rows.reshape(len(rows), -1)[:, np.asarray(self.order)[: self.inner.shape[0]]]
+
+
+class SplitChannels(AbstractBijection):
+    """An inner bijection applied to the first channels of an image: x[..., :k] = T(z[..., :k]), the others stay.
+
+    `Split` for images, by slices: the channels that stay leave a multi-scale flow for the base.
+
+    Args:
+        inner: a bijection of shape (..., k).
+        n_channels: channels of the whole image, at least k.
+
+    Cost: that of the inner bijection, in both directions.
+
+    Raises:
+        ShapeError: if the inner event has no channels or more than `n_channels`.
+
+    Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3.6 (multi-scale architecture).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Affine, Elementwise, SplitChannels
+        >>> print(SplitChannels(Elementwise(Affine(shift=1.0), (1, 1, 1)), 3).forward(jnp.zeros((1, 1, 3))))
+        [[[1. 0. 0.]]]
+    """
+
+    inner: AbstractBijection
+    n_channels: int = eqx.field(static=True)
+
+    def __init__(self, inner: AbstractBijection, n_channels: int) -> None:
+        self.inner, self.n_channels = inner, int(n_channels)
+
+    def __check_init__(self) -> None:
+        if not self.inner.shape or not self.inner.shape[-1] <= self.n_channels:
+            raise ShapeError(
+                f"inner: expected an event with channels, at most {self.n_channels} of them, got shape "
+                f"{self.inner.shape}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.inner.shape[:-1], self.n_channels)
+
+    @property
+    def context_shape(self) -> tuple[int, ...] | None:
+        return self.inner.context_shape
+
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        k = self.inner.shape[-1]
+        part, log_det = self.inner.forward_and_log_det(z[..., :k], context, key=key)
+        return jnp.concatenate([part, z[..., k:]], -1), log_det
+
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        k = self.inner.shape[-1]
+        part, log_det = self.inner.inverse_and_log_det(x[..., :k], context, key=key)
+        return jnp.concatenate([part, x[..., k:]], -1), log_det
+
+    def inside(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as the inner bijection sees them."""
+        return rows[..., : self.inner.shape[-1]]

@@ -7,11 +7,11 @@ takes part by having a method `initialised(x, context)`, `refreshed()`, `finalis
 `reseeded(number)` that returns its successor.
 """
 
+import math
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -19,9 +19,12 @@ from pushforward.bijection import AbstractBijection
 from pushforward.compose import Chain, Standardise
 from pushforward.errors import ShapeError
 from pushforward.fields import is_array
+from pushforward.programs import prepared, run
 from pushforward.repeat import Repeat
 
 Tree = TypeVar("Tree")
+
+_MOST_NUMBERS = 1 << 20
 
 
 def refresh(tree: Tree) -> Tree:
@@ -45,11 +48,13 @@ def reseed(tree: Tree, number: int | Array) -> Tree:
 
 
 def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None = None) -> AbstractBijection:
-    """Data-dependent start values, layer by layer from the data inwards, through `Chain` and `Repeat`.
+    """Data-dependent start values, layer by layer from the data inwards, through `Chain`, `Repeat` and what shows its
+    inner bijection a view of the event (`Reshape`, `Squeeze`, splits).
 
     Args:
         bijection: what to initialise.
         x: rows (n, *shape) in the data's units, kept in float64 on the host where no layer must be applied to them.
+            Where one must, about a million numbers of them go on: moments of a channel need no more.
         context: rows (n, *context_shape), or None.
 
     Returns:
@@ -68,26 +73,43 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
         for index in reversed(range(len(layers))):
             layers[index] = initialise(layers[index], x, context)
             if any(takes_part(layer, "initialised") for layer in layers[:index]):
-                x = _inverse_rows(layers[index], x, context)
+                x, context = _inverse_rows(layers[index], x, context)
         return eqx.tree_at(lambda chain: chain.bijections, bijection, tuple(layers))
     if isinstance(bijection, Repeat):
         layers = [bijection.layer(index) for index in range(bijection.n_layers)]
         for index in reversed(range(len(layers))):
             layers[index] = initialise(layers[index], x, context)
-            x = _inverse_rows(layers[index], x, context)
-        return Repeat(layers, unroll=bijection.unroll)
+            if index:
+                x, context = _inverse_rows(layers[index], x, context)
+        return Repeat(layers, unroll=bijection.unroll, recompute=bijection.recompute)
+    inside = getattr(bijection, "inside", None)
+    if inside is not None:
+        inner: Any = bijection
+        return eqx.tree_at(lambda view: view.inner, bijection, initialise(inner.inner, inside(x), context))
     raise ShapeError(
         f"initialise: {type(bijection).__name__} holds a layer that starts from data, but data cannot be passed "
-        "through it. Put that layer into a Chain or a Repeat."
+        "through it. Put that layer into a Chain, a Repeat or a Squeeze."
     )
 
 
-def _inverse_rows(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+def _inverse_rows(
+    bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows as the layer next to the base sees them, and their contexts; a subset where there are very many numbers."""
     if isinstance(bijection, Standardise):  # in float64, or an offset would cost digits
-        return (x - np.asarray(bijection.mean)) / np.asarray(bijection.scale)
+        return (x - np.asarray(bijection.mean)) / np.asarray(bijection.scale), context
+    every = max(1, x.size // _MOST_NUMBERS)
+    x, context = x[::every], None if context is None else context[::every]
     given = None if bijection.context_shape is None else context
-    verb = jax.vmap(lambda x, c: bijection.inverse_and_log_det(x, c)[0], (0, None if given is None else 0))
-    return np.asarray(verb(jnp.asarray(x), None if given is None else jnp.asarray(given)))
+    module = prepared(bijection)
+    rows = [np.asarray(x, module.dtype), None if given is None else np.asarray(given, module.dtype)]
+    ran = run(_inverse, module, rows, len(x), math.prod(bijection.shape))
+    return np.asarray((_inverse(bijection, *rows) if ran is None else ran)[0]), context
+
+
+def _inverse(bijection: AbstractBijection, x: Any, context: Any) -> tuple[Array]:
+    axes = (0, None if context is None else 0)
+    return (jax.vmap(lambda x, c: bijection.inverse_and_log_det(x, c)[0], axes)(x, context),)
 
 
 def is_estimated(tree: Any) -> bool:

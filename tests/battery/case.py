@@ -84,7 +84,8 @@ class Case:
         if jax.tree.leaves(fresh):
             leaves["random"] = randomised(fresh, row.spread)
         if row.flow is not None:
-            data = np.stack([np.sin(3 * i + np.arange(N)) + 0.5 * self.x[:, i] for i in range(self.size)], 1)
+            waves = np.sin(3 * np.arange(self.size) + np.arange(N)[:, None])
+            data = waves.reshape(self.x.shape) + 0.5 * self.x
             leaves["trained"] = briefly_trained(self.figures, fresh, data, self.context)
         self.weights = {kind: self._measure(trained) for kind, trained in leaves.items()}
         SECONDS[row.name] += time.perf_counter() - start

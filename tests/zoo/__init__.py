@@ -5,7 +5,7 @@ a concrete class of the library has no row.
 
 rows         what is known of one bijection
 builders     small layers for rows
-scalars, layers, autoregressive, linear, planar_radial, residual, recipes
+scalars, layers, autoregressive, linear, planar_radial, residual, convolutional, images, recipes
              the rows
 bases        base distributions
 """
@@ -15,6 +15,8 @@ import jax
 from zoo.autoregressive import autoregressive_rows
 from zoo.bases import BASES
 from zoo.builders import conditional
+from zoo.convolutional import convolutional_rows
+from zoo.images import IMAGE_RECIPES, image_recipe_rows, image_rows
 from zoo.layers import layer_rows
 from zoo.linear import linear_rows
 from zoo.planar_radial import planar_radial_rows
@@ -30,6 +32,9 @@ ALL_ROWS: list[Row] = [
     *linear_rows(),
     *planar_radial_rows(),
     *residual_rows(),
+    *convolutional_rows(),
+    *image_rows(),
+    *image_recipe_rows(),
     *recipe_rows(),
 ]
 _DTYPE = "float64" if jax.config.jax_enable_x64 else "float32"
@@ -42,6 +47,7 @@ __all__ = [
     "BOTH",
     "CIRCLE",
     "CONTEXT_DIM",
+    "IMAGE_RECIPES",
     "LINE",
     "OPEN",
     "POSITIVE",

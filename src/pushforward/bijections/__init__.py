@@ -6,6 +6,15 @@ What the element-wise room exports is exported here as it stands, so that a new 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import elementwise
 from pushforward.bijections.autoregressive import BlockAutoregressive, MaskedAutoregressive
+from pushforward.bijections.convolutional import (
+    ActivationNormalisation,
+    EmergingConvolution,
+    ImageCoupling,
+    MaskedConvolution,
+    OneByOne,
+    PeriodicConvolution,
+    PixelSigmoid,
+)
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import *  # noqa: F403
 from pushforward.bijections.linear import (
@@ -24,12 +33,13 @@ from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
 from pushforward.bijections.residual import AbstractLogDet, Contractive, Exact, PowerSeries, RussianRoulette
 from pushforward.compose import Chain, Conditional, Inverse, Standardise
 from pushforward.repeat import Repeat
-from pushforward.reshape import Reshape, Split, Squeeze
+from pushforward.reshape import Reshape, Split, SplitChannels, Squeeze
 
 __all__ = [
     "PLU",
     "AbstractBijection",
     "AbstractLogDet",
+    "ActivationNormalisation",
     "BlockAutoregressive",
     "Cayley",
     "Chain",
@@ -38,12 +48,18 @@ __all__ = [
     "Coupling",
     "Dense",
     "Diagonal",
+    "EmergingConvolution",
     "Exact",
     "Householder",
+    "ImageCoupling",
     "Inverse",
     "LowRank",
     "MaskedAutoregressive",
+    "MaskedConvolution",
+    "OneByOne",
+    "PeriodicConvolution",
     "Permutation",
+    "PixelSigmoid",
     "Planar",
     "PowerSeries",
     "Radial",
@@ -51,6 +67,7 @@ __all__ = [
     "Reshape",
     "RussianRoulette",
     "Split",
+    "SplitChannels",
     "Squeeze",
     "Standardise",
     "Sylvester",

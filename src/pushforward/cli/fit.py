@@ -1,4 +1,4 @@
-"""`pushforward fit`: a table in, a model file out."""
+"""`pushforward fit`: a table or a folder of pictures in, a model file out."""
 
 import inspect
 import math
@@ -9,14 +9,21 @@ import typer
 
 from pushforward.cli.options import Debug, DropNA, Json, Overwrite, Quiet, Seed, names
 from pushforward.cli.outputs import check_outputs
-from pushforward.cli.printer import Printer, nats, seconds
+from pushforward.cli.printer import Printer, course, nats
 
 
 def fit(
-    data: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, Arrow, NPY or NPZ.", show_default=False)],
+    data: Annotated[
+        Path, typer.Argument(help="CSV, TSV, Parquet, Arrow, NPY, NPZ; or a folder of PNG or JPEG.", show_default=False)
+    ],
     columns: Annotated[str | None, typer.Option(help="Columns to model, a,b,c; all others by default.")] = None,
     context: Annotated[str | None, typer.Option(help="Columns to condition on, not modelled.")] = None,
-    flow: Annotated[str, typer.Option(help="Recipe: nsf, real_nvp, nice and more; a wrong name lists all.")] = "nsf",
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipe: nsf, real_nvp, nice and more; a wrong name lists all.", show_default="nsf; glow for a folder"
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write.")] = Path("model.safetensors"),
     report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
     epochs: Annotated[
@@ -33,11 +40,25 @@ def fit(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fit a flow to a table: hold out a tenth of the rows for a test, train on the rest, write the model."""
+    """Fit a flow to a table: hold out a tenth of the rows for a test, train on the rest, write the model.
+
+    A folder of PNG or JPEG files of one size is fitted by a flow of images, and scored in bits per dimension.
+    """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, report, inputs=(data,))
     if learning_rate is not None and not 0 < learning_rate < float("inf"):
         raise typer.BadParameter(f"expected a number above 0, got {learning_rate}.", param_hint="--learning-rate")
+    if data.is_dir():
+        for option, value in (("--columns", columns), ("--context", context), ("--drop-na", drop_na)):
+            if value:
+                raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
+    recipe, settings = _recipe(flow, data, n_layers=layers, width=width)
+    training = _chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
+    if data.is_dir():
+        from pushforward.cli.fit_images import fit_images
+
+        fit_images(out, data, recipe, settings, training, output, report, seed, overwrite)
+        return
     from pushforward.cli.held_out import leaderboard, read_split
     from pushforward.cli.scoring import versions
     from pushforward.errors import DataError, ShapeError
@@ -45,18 +66,13 @@ def fit(
     from pushforward.recipes import RECIPES
     from pushforward.train import fit as fit_flow
 
-    if flow not in RECIPES:
-        raise typer.BadParameter(f"expected one of {', '.join(RECIPES)}, got {flow!r}.", param_hint="--flow")
-    settings = _chosen(n_layers=layers, width=width)
-    for name in settings.keys() - inspect.signature(RECIPES[flow]).parameters.keys():
-        option = "--layers" if name == "n_layers" else f"--{name}"
-        raise typer.BadParameter(f"the flow {flow} has no such setting, got {settings[name]}.", param_hint=option)
     split = read_split(data, names(columns), names(context), drop_na, seed)
-    training = _chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     out.say(f"{data}: {split.n_rows:,} rows of {', '.join(split.columns)}" + _given(split.context_columns))
-    out.say(f"fitting {flow} to {len(split.train):,} rows" + _tested(split))
+    out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
-        start = RECIPES[flow](len(split.columns), key=seed, context_dim=len(split.context_columns) or None, **settings)
+        start = RECIPES[recipe](
+            len(split.columns), key=seed, context_dim=len(split.context_columns) or None, **settings
+        )
         model, history = fit_flow(
             start, split.train_frame(), key=seed, context=split.train_context, progress=out.talks, **training
         )
@@ -64,21 +80,13 @@ def fit(
         raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
-    kept = (
-        "the start is kept: no epoch was better"
-        if history.best_epoch < 0
-        else f"epoch {history.best_epoch + 1} is kept"
-    )
-    out.say(
-        f"{len(history.train)} epochs in {seconds(history.seconds[-1])}, {seconds(history.compile_seconds)} of them "
-        f"compiling ({history.stop_reason}); {kept}"
-    )
-    rows = leaderboard(flow, split, model, history)
+    out.say(course(history))
+    rows = leaderboard(recipe, split, model, history)
     row = rows[0]
     notes = {
         "columns": list(split.columns),
         "context_columns": list(split.context_columns),
-        "recipe": flow,
+        "recipe": recipe,
         "settings": settings,
         "training": training,
         "seed": seed,
@@ -110,6 +118,24 @@ def fit(
         **notes, "model": str(output), "report": None if report is None else str(report),
         "epochs": len(history.train), "fit_seconds": row.fit_seconds, "score_seconds": row.score_seconds,
     })  # fmt: skip
+
+
+def _recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
+    """The recipe by its name, refused where it is not for such data, and those of its settings that the user gave."""
+    from pushforward.recipes import IMAGE_RECIPES, RECIPES
+
+    known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
+    name = flow or ("glow" if data.is_dir() else "nsf")
+    if name in others:
+        fault = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
+        raise typer.BadParameter(f"{name!r} models {fault}: use one of {', '.join(known)}.", param_hint="--flow")
+    if name not in known:
+        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
+    settings = _chosen(**options)
+    for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
+        option = "--layers" if setting == "n_layers" else f"--{setting}"
+        raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
+    return name, settings
 
 
 def _chosen(**options: Any) -> dict[str, Any]:

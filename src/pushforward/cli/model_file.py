@@ -1,25 +1,31 @@
-"""A model file with its notes, and a table's columns in the model's order."""
+"""A model file with its notes, and the data that fit it: a table's columns in its order, or pictures of its shape."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
-from pushforward.errors import ModelFileError
+from pushforward.dequantise import Dequantised
+from pushforward.errors import DataError, ModelFileError
 
 
 def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
     """The flow and its notes; columns are named x0, x1, ... and c0, c1, ... where the file says nothing.
+
+    A flow of images has no columns.
 
     `verify`: whether the file's stored scores are compared, which a command that computes nothing need not wait for.
     """
     from pushforward.persistence import load, read_notes
 
     flow, notes = load(path, verify=verify), read_notes(path)
+    if is_image_model(flow):
+        return flow, notes
     if len(flow.shape) != 1 or len(flow.context_shape or (0,)) != 1:
         raise ModelFileError(
             f"{path}: models an event of shape {flow.shape} given a context of shape {flow.context_shape}; the command "
-            "line needs rows of a table: use pushforward.load in Python."
+            "line needs rows of a table, or whole-numbered images without a context: use pushforward.load in Python."
         )
     n_context = flow.context_shape[0] if flow.context_shape else 0
     for field, letter, count in (("columns", "x", flow.shape[0]), ("context_columns", "c", n_context)):
@@ -31,8 +37,30 @@ def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]
     return flow, notes
 
 
-def matching_table(data: Path, notes: dict[str, Any], drop_na: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """The rows of a file in the model's columns, matched by name whatever their order; context rows or None."""
+def is_image_model(flow: Any) -> bool:
+    """Whether a flow's events are images of whole numbers, (H, W, C), with nothing given."""
+    return isinstance(flow, Dequantised) and len(flow.shape) == 3 and flow.context_shape is None
+
+
+def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """The events of a file or folder, and context rows or None.
+
+    A table's columns are matched by name whatever their order; pictures come in the order of their files' names.
+    """
+    if is_image_model(flow):
+        from pushforward.datasets.images import read_pictures
+
+        if drop_na:
+            raise typer.BadParameter(
+                "the model is one of pictures, which have no missing cells.", param_hint="--drop-na"
+            )
+        pictures = read_pictures(data)
+        if pictures.shape[1:] != flow.shape:
+            raise DataError(
+                f"{data}: expected pictures of shape {flow.shape} (height, width, colours) as the model has, got "
+                f"{pictures.shape[1:]}: bring them to that size."
+            )
+        return pictures, None
     from pushforward.tables import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)

@@ -34,6 +34,14 @@ def check_outputs(overwrite: bool, *outputs: Path | None, inputs: tuple[Path, ..
         taken.append(path.resolve())
 
 
+def check_samples_output(path: Path) -> None:
+    """Refuse what can be neither a table nor a new folder; which of the two it must be, the model says later."""
+    if path.suffix:
+        check_table_output(path)
+    elif path.exists():
+        raise TableError(f"{path}: exists already: name a new folder for pictures, or a file with a suffix for rows.")
+
+
 def check_table_output(path: Path) -> None:
     """Refuse a table whose suffix names no format that can be written."""
     if path.suffix.lower() not in TABLE_SUFFIXES:

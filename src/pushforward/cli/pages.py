@@ -9,7 +9,9 @@ import numpy as np
 from pushforward.cli.held_out import Split
 from pushforward.cli.scoring import Row, draw_rows, versions
 from pushforward.fields import count_parameters
-from pushforward.report import write_report
+from pushforward.report import write_image_report, write_report
+
+_GRID = 32  # pictures of either kind
 
 
 def fit_report(
@@ -33,6 +35,29 @@ def fit_report(
             **_common(model, seed),
         },
         model=rows[0].name,
+        overwrite=overwrite,
+    )
+
+
+def image_report(
+    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Any], images: Any, seed: int, overwrite: bool
+) -> None:
+    """Test pictures beside samples."""
+    n_train, n_validation, n_test = (len(part) for part in (images.train, images.validation, images.test))
+    height, width, channels = images.shape
+    write_image_report(
+        path,
+        title=f"{rows[0].name} fitted to {data.resolve().name}",
+        rows=rows,
+        history=history,
+        test=images.test[:_GRID],
+        samples=draw_rows(model, _GRID, seed),
+        levels=images.levels,
+        facts={
+            "pictures": f"{height} x {width}, {'grey' if channels == 1 else 'three colours'}, {images.levels} levels",
+            "split": f"{n_train:,} to train, {n_validation:,} to choose by, {n_test:,} to test",
+            **_common(model, seed),
+        },
         overwrite=overwrite,
     )
 

@@ -84,6 +84,19 @@ def seconds(value: float | None) -> str:
     return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.995 else 2}f} s"
 
 
+def course(history: Any) -> str:
+    """How a training went, in one line."""
+    kept = (
+        f"epoch {history.best_epoch + 1} is kept"
+        if history.best_epoch >= 0
+        else "the start is kept: no epoch was better"
+    )
+    return (
+        f"{len(history.train)} epochs in {seconds(history.seconds[-1])}, {seconds(history.compile_seconds)} of them "
+        f"compiling ({history.stop_reason}); {kept}"
+    )
+
+
 def _strict(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _strict(part) for name, part in value.items()}

@@ -1,4 +1,4 @@
-"""`pushforward sample`: new rows from a model."""
+"""`pushforward sample`: new rows, or pictures, from a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 
 from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, values_given
-from pushforward.cli.outputs import check_outputs, check_table_output
+from pushforward.cli.outputs import check_outputs, check_samples_output, check_table_output
 from pushforward.cli.printer import Printer
 
 
 def sample(
     model: ModelFile,
     n: Annotated[int, typer.Option("-n", "--number", min=1, max=10**8, help="Rows to draw.")] = 1000,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table to write.")] = Path("samples.csv"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table to write; of a model of pictures a new folder, .npy or .npz.")
+    ] = Path("samples.csv"),
     given: Annotated[str | None, typer.Option(help="Values of the context columns: c=1.5,d=2.")] = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -21,17 +23,27 @@ def sample(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw rows from a model, in the data's own units."""
+    """Draw rows from a model, in the data's own units, or pictures as PNG files."""
     out = Printer(json, quiet)
-    check_table_output(output)
+    check_samples_output(output)
     check_outputs(overwrite, output, inputs=(model,))
     import numpy as np
 
-    from pushforward.cli.model_file import load_model
+    from pushforward.cli.model_file import is_image_model, load_model
+    from pushforward.cli.picture_files import check_picture_output, write_pictures
     from pushforward.cli.scoring import draw_rows
     from pushforward.tables import write_table
 
     flow, notes = load_model(model)
+    if is_image_model(flow):
+        values_given(given, ())
+        check_picture_output(output, flow.shape, flow.levels)
+        write_pictures(output, draw_rows(flow, n, seed), flow.levels, overwrite=overwrite)
+        height, width, _ = flow.shape
+        out.say(f"wrote {n:,} pictures of {height} x {width} to {output}")
+        out.result({"pictures": n, "shape": list(flow.shape), "seed": seed, "output": str(output)})
+        return
+    check_table_output(output)
     values = values_given(given, notes["context_columns"])
     rows = draw_rows(flow, n, seed, None if values is None else np.array(values))
     write_table(output, rows, notes["columns"], overwrite=overwrite)

@@ -41,7 +41,7 @@ def draw_rows(flow: Any, n: int | tuple[int, ...], seed: int, context: np.ndarra
 
     with jax.enable_x64(True):
         rows = np.asarray(cast(flow, np.float64).sample(n, key=seed, context=context))
-    bad = ~np.isfinite(rows).all(axis=-1)
+    bad = ~np.isfinite(rows).all(axis=tuple(range(-len(flow.shape), 0)))
     if bad.any():
         raise NumericError(
             f"{int(bad.sum())} of {bad.size} samples are infinite, first number {int(bad.argmax()) + 1}: look at the "

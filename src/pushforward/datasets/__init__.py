@@ -1,5 +1,10 @@
-"""Data to start with: a real table that ships with the package, and planar shapes and energies of known density."""
+"""Data to start with: a real table that ships with the package, planar shapes and energies of known density, images."""
 
+from pushforward.datasets.images import Images as Images
+from pushforward.datasets.images import digits as digits
+from pushforward.datasets.images import fashion_mnist as fashion_mnist
+from pushforward.datasets.images import image_folder as image_folder
+from pushforward.datasets.images import mnist_digits as mnist_digits
 from pushforward.datasets.potentials import POTENTIAL_NAMES as POTENTIAL_NAMES
 from pushforward.datasets.potentials import potential as potential
 from pushforward.datasets.power import HouseholdPower as HouseholdPower
@@ -12,7 +17,12 @@ __all__ = [
     "POTENTIAL_NAMES",
     "TOY_NAMES",
     "HouseholdPower",
+    "Images",
+    "digits",
+    "fashion_mnist",
     "household_power",
+    "image_folder",
+    "mnist_digits",
     "potential",
     "toy",
     "toy_log_density",

@@ -1,5 +1,6 @@
 """`check`: every test that fits a distribution, gathered into a certificate."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, PRNGKeyArray
 
 from pushforward.bijections.residual import exactly
+from pushforward.dequantise import Dequantised
 from pushforward.diagnostics.batches import draw, repeated, score
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.integral import integral_row
@@ -29,6 +31,7 @@ _N_DRAWS = 1024
 _MAX_ROWS = 10_000
 _N_CONTEXTS = 64
 _N_ESTIMATED = 64
+_N_BOUNDS = 64
 
 
 def check(
@@ -46,7 +49,8 @@ def check(
     numbers at that point, |z| + |J^-1| (|x| + |J| |z|) times eps for a round trip.
 
     Args:
-        flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests).
+        flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests). Of a `Dequantised`
+            its own scores and samples must be finite; the other tests are of the density in it.
         x: data (n, *shape), to test where they lie too; of more than 10,000 rows as many are drawn.
         key: a JAX key or an int, for the points.
         context: one context, or one for each row of x; if not given, drawn standard normal in the units of the flow's
@@ -69,6 +73,8 @@ def check(
         >>> pf.check(pf.real_nvp(dim=3, key=0, n_layers=2, width=8)).ok
         True
     """
+    if isinstance(flow, Dequantised):
+        return _check_dequantised(flow, x, key, context)
     inner, context = (flow.distribution, flow.context) if isinstance(flow, Given) else (flow, context)
     draw_key, point_key, context_key, host_key = jax.random.split(as_key(key), 4)
     random = np.random.default_rng(np.asarray(jax.random.key_data(host_key)))
@@ -87,6 +93,19 @@ def check(
         results += _point_rows(exact, samples, rows, contexts, point_key, random)
     results.append(integral_row(exact, None if contexts is None else contexts[:1]))
     return Certificate(tuple(results), str(float_type(flatten(inner)[0])))
+
+
+def _check_dequantised(flow: Dequantised, x: Any, key: PRNGKeyArray | int, context: Any) -> Certificate:
+    """The bound's finite values, then the density's certificate."""
+    rows, contexts, note = _inputs(flow, x, context, as_key(key))
+    if rows is not None:
+        flow.check_rows("x", rows)
+    samples, log_probs = draw(flow, _N_BOUNDS, contexts, as_key(key))
+    given = None if contexts is None or rows is None else _paired(contexts, len(rows))[:_N_BOUNDS]
+    scores = None if rows is None else score(flow, rows[:_N_BOUNDS], given)
+    masses = dataclasses.replace(_finite_row(samples, log_probs, scores, note), name="finite bounds of masses")
+    density = check(flow.flow, None if rows is None else rows + 0.5, key=key, context=context)
+    return Certificate((masses, *density.rows), density.dtype)
 
 
 def _inputs(

@@ -3,6 +3,7 @@
 from pushforward.networks.attention import CausalAttention
 from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
+from pushforward.networks.conv import ConvNet
 from pushforward.networks.induced_norms import vector_norm
 from pushforward.networks.lipschitz import LIPSCHITZ_ACTIVATIONS, AbstractLipschitzNetwork, bounds_in
 from pushforward.networks.lipschitz_conv import LipschitzConv, LipschitzConvNet
@@ -20,6 +21,7 @@ __all__ = [
     "AbstractNetwork",
     "AttentionBlock",
     "CausalAttention",
+    "ConvNet",
     "LipschitzConv",
     "LipschitzConvNet",
     "LipschitzDense",

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.fields import fixed
+from pushforward.neighbours import convolved
 from pushforward.networks.induced_norms import rounding_of, unit
 from pushforward.networks.lipschitz import (
     AbstractLipschitzLayer,
@@ -41,7 +42,7 @@ class LipschitzConv(AbstractLipschitzLayer):
     Args:
         shape: (H, W).
         in_channels, out_channels: numbers of channels.
-        kernel_size: k.
+        kernel_size: k, odd.
         coefficient: c, in (0, 1).
         key: for the start weights.
 
@@ -49,7 +50,7 @@ class LipschitzConv(AbstractLipschitzLayer):
         (H + k)(W + k) / 2 matrices (in, out).
 
     Raises:
-        ValueError: if a size is not positive or the coefficient outside (0, 1).
+        ValueError: if a size is not positive, the kernel even, or the coefficient outside (0, 1).
 
     Reference: Sedghi, Gupta & Long 2019; Gouk, Frank, Pfahringer & Cree 2021 (power iteration of a convolution).
         Deviation: both on the torus that holds the image, so that training and certificate agree.
@@ -81,6 +82,8 @@ class LipschitzConv(AbstractLipschitzLayer):
     ) -> None:
         sizes = {"height": shape[0], "width": shape[1], "in_channels": in_channels, "out_channels": out_channels}
         check_sizes(**sizes, kernel_size=kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: expected an odd number, so that a kernel has a centre, got {kernel_size}.")
         kernel = (kernel_size, kernel_size, in_channels, out_channels)
         self.weight, self.bias = normal(key, kernel, 1 / (kernel_size * math.sqrt(in_channels))), zeros(out_channels)
         self.shape, self.coefficient = tuple(shape), float(coefficient)
@@ -90,11 +93,11 @@ class LipschitzConv(AbstractLipschitzLayer):
         check_coefficient("coefficient", self.coefficient)
 
     def __call__(self, x: Array) -> Float[Array, "..."]:
-        return _convolved(x, self.scaled(), "SAME") + self.bias[None, None]
+        return convolved(x, self.scaled()) + self.bias[None, None]
 
     def norm(self) -> Float[Array, ""]:
         left, right = jax.lax.stop_gradient((self.left, self.right))
-        return jnp.sum(left * _on_torus(right, self.weight))
+        return jnp.sum(left * convolved(right, self.weight, is_periodic=True))
 
     def certified_norm(self, weight: Array) -> Float[Array, ""]:
         numbers = _numbers(weight)
@@ -117,15 +120,15 @@ class LipschitzConv(AbstractLipschitzLayer):
             numbers.exp(2j * math.pi * turn)[..., None] * (channels * largest.conj() / numbers.abs(largest))[None, None]
         )
         right = unit(jnp.asarray(numbers.real(wave), weight.dtype))
-        return unit(_on_torus(right, weight)), right
+        return unit(convolved(right, weight, is_periodic=True)), right
 
     def refreshed(self) -> "LipschitzConv":
         def step(_: Any, right: Array) -> Array:
-            left, pull = jax.vjp(lambda right: _on_torus(right, self.weight), right)
+            left, pull = jax.vjp(lambda right: convolved(right, self.weight, is_periodic=True), right)
             return unit(pull(unit(left))[0])
 
         right = jax.lax.fori_loop(0, _POWER_STEPS, step, self.right)
-        left = unit(_on_torus(right, self.weight))
+        left = unit(convolved(right, self.weight, is_periodic=True))
         return eqx.tree_at(lambda layer: (layer.left, layer.right), self, (left, right))
 
     def _torus(self, weight: Array) -> tuple[int, int]:
@@ -222,17 +225,6 @@ class LipschitzConvNet(AbstractLipschitzStack):
     @property
     def shape(self) -> tuple[int, int, int]:
         return (*self.layers[0].shape, self.layers[0].weight.shape[-2])
-
-
-def _convolved(x: Array, weight: Array, padding: str) -> Float[Array, "..."]:
-    """One image (H, W, in) with a kernel (k, k, in, out)."""
-    return jax.lax.conv_general_dilated(x[None], weight, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
-
-
-def _on_torus(x: Array, weight: Array) -> Float[Array, "..."]:
-    """As `_convolved`, of an image whose opposite edges touch."""
-    more = (0, weight.shape[0] - 1)
-    return _convolved(jnp.pad(x, (more, more, (0, 0)), mode="wrap"), weight, "VALID")
 
 
 def _numbers(weight: Array) -> Any:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray
 
-from pushforward import bases, bijections, compose, distribution, flow, networks, repeat, reshape
+from pushforward import bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
 from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
@@ -27,7 +27,7 @@ from pushforward.persistence.container import DTYPES, Spec, checked_spec, damage
 Registry: TypeAlias = dict[str, type[eqx.Module]]
 MAX_DEPTH = 100
 MAX_MODULES = 20_000
-_ROOMS = (bases, bijections, compose, distribution, flow, networks, repeat, reshape)
+_ROOMS = (bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape)
 
 
 def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:
@@ -199,7 +199,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
             )
         cls = known[name]
         declared = {field.name: field for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or set(fields) != set(declared):
+        later = {name for name, field in declared.items() if _has_default(field)}  # older versions do not write them
+        if not isinstance(fields, dict) or not set(declared) - later <= set(fields) <= set(declared):
             raise ModelFileError(
                 f"stores the fields {sorted(fields) if isinstance(fields, dict) else fields!r} for {name} at "
                 f"{path or 'its root'}, this version has {sorted(declared)}: install the version that wrote the file."
@@ -207,7 +208,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         module = object.__new__(cls)
         start = f"{path}." if path else ""
         for field in declared:  # in the order of the class, whatever that of the file
-            value = value_of(fields[field], f"{start}{field}", depth + 1)
+            is_given = field in fields
+            value = value_of(fields[field], f"{start}{field}", depth + 1) if is_given else declared[field].default
             ours = cls.__module__.startswith("pushforward.")
             is_static = declared[field].metadata.get("static", False)
             if (is_static and not _is_plain(value)) or (ours and not _fits(value, declared[field].type)):
@@ -216,6 +218,10 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         return module
 
     return value_of(config, "", 0)
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+    return bool(field.metadata.get("static", False)) and field.default is not dataclasses.MISSING
 
 
 def _is_plain(value: Any) -> bool:

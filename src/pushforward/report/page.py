@@ -59,7 +59,7 @@ def write_report(
         DataError, ShapeError: `data` or `samples` cannot be drawn.
     """
     target = Path(path)
-    _check_target(target, overwrite)
+    check_target(target, overwrite)
     if not leaderboard:
         raise ValueError("leaderboard: expected at least one row, got none.")
     subject = leaderboard[0] if model is None else find(leaderboard, model)
@@ -67,23 +67,33 @@ def write_report(
         raise ValueError(f"model: expected one of {[row.name for row in leaderboard]}, got {model!r}.")
     reference = find(leaderboard, baseline)
     sentences = [escape(sentence) for sentence in summary(leaderboard, subject, reference)]
+    picture = figure_html(
+        inline_svg(corner(data, samples, columns), "corner", "Corner plot: data against samples of the model"),
+        "Every column alone, and every pair of columns. Where orange follows blue, the model has learned the data.",
+        kind="wide",
+    )
+    board = _leaderboard(leaderboard, subject, reference)
+    return write_page(target, title, sentences, board, history, picture, facts, HOW_TO_READ, attribution, overwrite)
+
+
+def write_page(
+    target: Path, title: str, sentences: Sequence[str], leaderboard: str, history: Any, pictures: str,
+    facts: Mapping[str, object], how_to_read: str, attribution: str | None, overwrite: bool,
+) -> Path:  # fmt: skip
+    """Fill the frame and write it in one step; sentences, leaderboard, pictures and explanation are HTML already."""
     page = PAGE.substitute(
         title=escape(title),
         lead=sentences[0],
         rest=f"<p>{' '.join(sentences[1:])}</p>" if sentences[1:] else "",
-        leaderboard=_leaderboard(leaderboard, subject, reference),
+        leaderboard=leaderboard,
         training=_training(history) if history is not None and len(history.train) else "",
-        corner=_figure(
-            inline_svg(corner(data, samples, columns), "corner", "Corner plot: data against samples of the model"),
-            "Every column alone, and every pair of columns. Where orange follows blue, the model has learned the data.",
-            kind="wide",
-        ),
+        pictures=pictures,
         facts=_facts(facts),
-        how_to_read=HOW_TO_READ,
+        how_to_read=how_to_read,
         attribution=f"<p>{escape(attribution)}</p>" if attribution else "",
     )
     content = page.encode(errors="replace")
-    write_atomically(target, lambda file: file.write(content), lambda: _check_target(target, overwrite))
+    write_atomically(target, lambda file: file.write(content), lambda: check_target(target, overwrite))
     return target
 
 
@@ -118,10 +128,11 @@ def _rank(row: Any) -> float:
 
 def _training(history: Any) -> str:
     picture = inline_svg(training_curve(history), "training", "Training curve: log-likelihood against epoch")
-    return f"<section><h2>Training</h2>{_figure(picture, training(history))}</section>"
+    return f"<section><h2>Training</h2>{figure_html(picture, training(history))}</section>"
 
 
-def _figure(svg: str, caption: str, kind: str = "plain") -> str:
+def figure_html(svg: str, caption: str, kind: str = "plain") -> str:
+    """A picture with its caption, which is plain text."""
     picture = f'<div class="scroll" tabindex="0">{svg}</div>'
     return f'<figure class="{kind}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
 
@@ -134,7 +145,8 @@ def _facts(facts: Mapping[str, object]) -> str:
     return f"<table class=facts><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuse a place that cannot be written, or that is taken."""
     if target.is_dir():
         raise ValueError(f"path: {target} is a folder, expected the name of a file. Write {target / 'report.html'}.")
     if not target.parent.is_dir():

@@ -41,7 +41,7 @@ _BODY = """<main>
 $rest
 <section><h2>Leaderboard</h2><div class="scroll" tabindex="0">$leaderboard</div></section>
 $training
-<section><h2>Data against samples</h2>$corner</section>
+<section><h2>Data against samples</h2>$pictures</section>
 <section><h2>The model</h2><div class="scroll" tabindex="0">$facts</div></section>
 <section><h2>How to read this</h2>$how_to_read</section>
 </main>

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from pushforward.bijections import RationalQuadraticSpline
+from pushforward.dequantise import Dequantised
 from pushforward.errors import DataError, ShapeError
 
 _COPIES = 0.05  # share of rows that are copies of others from which a warning is given
@@ -62,6 +63,13 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"{row} ({int(bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill these rows."
         )
     return array
+
+
+def filled(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
+    """Rows as the density sees them: whole numbers of a `Dequantised` with uniform noise, others as they are."""
+    if not isinstance(flow, Dequantised):
+        return rows
+    return Rows(rows.x + random.uniform(size=rows.x.shape), rows.context, rows.weights)
 
 
 def column_names(value: Any) -> list[str] | None:
@@ -122,10 +130,13 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
         )
 
 
-def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, Rows | None]:
+def split(
+    rows: Rows, share: float, random: np.random.Generator, *, may_repeat: bool = False
+) -> tuple[Rows, Rows | None]:
     """Shuffle and hold out a share for validation; below 20 rows nothing can be held out, and a warning says so.
 
-    Equal rows stay together, on one side of the split: held-out copies of training rows would hide over-fitting.
+    Equal rows stay together, on one side of the split: held-out copies of training rows would hide over-fitting. Not
+    so where rows may well repeat (whole numbers): there the copies tell how probable a row is.
     """
     if not 0 <= share < 1:
         raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
@@ -140,6 +151,8 @@ def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, 
         n_held = 0
     if n_held == 0:
         return rows.take(order), None
+    if may_repeat:
+        return rows.take(order[n_held:]), rows.take(order[:n_held])
     kind = _equal_rows(rows)
     n_copies = len(rows) - int(kind.max()) - 1
     if n_copies > _COPIES * len(rows):

@@ -11,21 +11,31 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.dequantise import Dequantised
+from pushforward.distribution import as_key
 from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
 from pushforward.state import finalise
 from pushforward.train.batches import Batches
-from pushforward.train.data import Rows, as_rows, check_spread, column_names, gaussian_nats, share_outside, split
+from pushforward.train.data import (
+    Rows,
+    as_rows,
+    check_spread,
+    column_names,
+    filled,
+    gaussian_nats,
+    share_outside,
+    split,
+)
 from pushforward.train.history import History
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
 from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, run_steps, taken
 from pushforward.train.units import initialised, restandardised, standardised, whitened
 
-AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
+AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
 _EPOCH_STEPS = 10
 _TOTAL_STEPS = 6000
@@ -37,7 +47,7 @@ _GIVE_UP = 25
 
 
 def fit(
-    flow: Flow,
+    flow: AnyFlow,
     x: Any,
     *,
     key: PRNGKeyArray | int,
@@ -53,7 +63,7 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
     progress: bool = True,
-) -> tuple[Flow, History]:
+) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
 
     Rows are standardised on the host in float64 (the flow's `Standardise` is filled; a second fit keeps it), so
@@ -61,7 +71,7 @@ def fit(
     counted. The weights of the best epoch on held-out rows are returned; the start weights where none was better.
 
     Args:
-        flow: the flow to start from; fitting twice continues.
+        flow: the flow to start from, or `Dequantised` around one for whole numbers; fitting twice continues.
         x: (n, *shape): NumPy or JAX array, pandas or polars frame, or anything with DLPack.
         key: a JAX key or an int; it decides the split, the order of the rows and dropout.
         context: (n, *context_shape) for a conditional flow.
@@ -85,7 +95,8 @@ def fit(
         The fitted flow, and its `History`. Ctrl-C returns the best weights so far.
 
     Raises:
-        DataError: NaN or infinite values, constant or linearly dependent columns, too few rows.
+        DataError: NaN or infinite values, constant or linearly dependent columns (none of which matters to whole
+            numbers), values that are no levels, too few rows.
         ShapeError: if shapes do not fit the flow.
         TrainingDiverged: if steps fail again and again; names the epoch and the learning rate.
 
@@ -108,11 +119,14 @@ def fit(
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
     train, held = _prepare(flow, x, context, weights, validation, random)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
-    history.gaussian = gaussian_nats(train, train if held is None else held)
+    seen = filled(flow, train, random)
+    history.gaussian = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
 
-    flow = initialised(flow, train)
+    flow = initialised(flow, seen)
+    del seen
     inner, train, held, offset = standardised(flow, train, held)
-    share_outside(inner, whitened(inner, train.x))
+    if isinstance(inner, Flow):
+        share_outside(inner, whitened(inner, train.x))
     batch = min(int(batch_size), len(train))
     history.batch_size = batch
     if learning_rate is None:
@@ -189,16 +203,17 @@ def _sentence(epoch: int, max_epochs: int, history: History) -> str:
 
 
 def _prepare(
-    flow: Flow, x: Any, context: Any, weights: Any, validation: Any, random: np.random.Generator
+    flow: AnyFlow, x: Any, context: Any, weights: Any, validation: Any, random: np.random.Generator
 ) -> tuple[Rows, Rows | None]:
     """Check everything the caller gave and split it; float64 on the host from here on."""
     rows = _rows_of(flow, "x", x, "context", context, weights)
     if len(rows) < 2:
         raise DataError(f"x: expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).")
     single = float_type(flatten(flow)[0]) == np.float32
-    check_spread("x", rows.x, column_names(x), single)
+    if isinstance(flow, Flow):
+        check_spread("x", rows.x, column_names(x), single)
     if isinstance(validation, int | float | np.number):
-        return split(rows, float(validation), random)
+        return split(rows, float(validation), random, may_repeat=isinstance(flow, Dequantised))
     pair = validation if isinstance(validation, tuple) else (validation, None)
     held = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
     if len(held) == 0:
@@ -206,8 +221,9 @@ def _prepare(
     return rows, held
 
 
-def _rows_of(flow: Flow, name: str, x: Any, context_name: str, context: Any, weights: Any) -> Rows:
+def _rows_of(flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, weights: Any) -> Rows:
     events = as_rows(name, x, flow.shape)
+    flow.check_rows(name, events)
     shape = flow.context_shape
     if (context is None) != (shape is None):
         expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"
@@ -236,7 +252,7 @@ def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _held_nats(flow: Flow, held: Rows) -> float:
+def _held_nats(flow: AnyFlow, held: Rows) -> float:
     """Mean log-density of held-out rows; NaN where the weights have become so wild that a finite row has none."""
     try:
         scores = flow.log_prob(held.x, held.context)

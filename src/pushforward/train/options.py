@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from pushforward.distribution import AbstractDistribution
 from pushforward.fields import is_array
-from pushforward.flow import Flow
 
 
 def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | None], ema: float | None) -> None:
@@ -23,7 +23,7 @@ def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | 
         raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema}.")
 
 
-def trained_flags(flow: Flow, chosen: PyTree[bool]) -> tuple[bool, ...]:
+def trained_flags(flow: AbstractDistribution, chosen: PyTree[bool]) -> tuple[bool, ...]:
     """For each array of the flow, whether it is trained."""
     leaves = jax.tree.leaves(flow)
     flags = jax.tree.leaves(chosen)

@@ -1,6 +1,6 @@
 """Training happens in standardised units: filled from the data, taken out of the flow for training, put back after."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -9,13 +9,19 @@ import numpy as np
 
 from pushforward.bijections import Whiten
 from pushforward.compose import Chain, Standardise
+from pushforward.dequantise import Dequantised
 from pushforward.flow import Flow
 from pushforward.state import initialise
 from pushforward.train.data import Rows, spline_bounds
 
+AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
-def initialised(flow: Flow, train: Rows) -> Flow:
+
+def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
     """The flow with everything that starts from data started, its context's standardisation included."""
+    if isinstance(flow, Dequantised):
+        started = initialised(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
+        return eqx.tree_at(lambda d: d.flow, flow, started)
     scaling, context = flow.context_scaling, train.context
     if scaling is not None and context is not None:
         scaling = scaling.initialised(context)
@@ -36,11 +42,14 @@ def initialised(flow: Flow, train: Rows) -> Flow:
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 
-def standardised(flow: Flow, train: Rows, held: Rows | None) -> tuple[Flow, Rows, Rows | None, float]:
+def standardised(flow: AnyFlow, train: Rows, held: Rows | None) -> tuple[AnyFlow, Rows, Rows | None, float]:
     """The flow and the rows in standardised units, and the nats to add for the data's own.
 
     The layers stay in the tree with the identity's moments, so the programs compiled here serve the fitted flow too.
+    Whole numbers stay what they are.
     """
+    if isinstance(flow, Dequantised):
+        return flow, train, held, 0.0
     offset = 0.0
     for layer, field in ((outer_standardise(flow), "x"), (flow.context_scaling, "context")):
         if layer is None:
@@ -53,8 +62,10 @@ def standardised(flow: Flow, train: Rows, held: Rows | None) -> tuple[Flow, Rows
     return _with_moments(flow, None), train, held, offset
 
 
-def restandardised(flow: Flow, like: Flow) -> Flow:
+def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
     """The flow with the outer standardisations of `like`."""
+    if isinstance(flow, Dequantised):
+        return flow
     return _with_moments(flow, like)
 
 
@@ -79,7 +90,7 @@ def outer_standardise(flow: Any) -> Standardise | None:
     return last if isinstance(last, Standardise) else None
 
 
-def _with_moments(flow: Flow, like: Flow | None) -> Flow:
+def _with_moments(flow: Any, like: Any) -> Any:
     for where in (outer_standardise, lambda f: f.context_scaling):
         layer = where(flow)
         if layer is None:

@@ -1,0 +1,76 @@
+"""Between the line and the levels of a pixel: the fixed outermost layer of an image flow."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.bijection import AbstractBijection
+
+
+class PixelSigmoid(AbstractBijection):
+    """From the line onto the levels of a pixel, element by element: x = L (sigmoid(z) - a) / (1 - 2 a).
+
+    The inverse is z = logit(a + (1 - 2 a) x / L): for dequantised levels, x in [0, L], it is bounded by
+    +-log((1 - a) / a) and its slopes by (1 - 2 a) / (L a (1 - a)). A z beyond the bounds gives an x a little outside
+    [0, L]; an x with a + (1 - 2 a) x / L outside (0, 1) has no preimage: its inverse is NaN or infinite, which a
+    distribution reports.
+
+    Args:
+        shape: event shape.
+        levels: L, at least 1.
+        alpha: a, in [0, 0.5). At 0 the image is (0, L) and the levels' edges lie at infinity.
+
+    Cost: O(D) in both directions.
+
+    Raises:
+        ValueError: if levels or alpha is out of range.
+
+    Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 4.1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import PixelSigmoid
+        >>> print(PixelSigmoid((1,), levels=256).forward(jnp.zeros(1)))
+        [128.]
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    levels: int = eqx.field(static=True)
+    alpha: float = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, shape: tuple[int, ...], *, levels: int, alpha: float = 0.05) -> None:
+        self.shape, self.levels, self.alpha, self.context_shape = tuple(shape), int(levels), float(alpha), None
+
+    def __check_init__(self) -> None:
+        if self.levels < 1:
+            raise ValueError(f"levels: expected at least 1, got {self.levels}.")
+        if not 0 <= self.alpha < 0.5:
+            raise ValueError(f"alpha: expected a number from 0 to below 0.5, such as 0.05, got {self.alpha}.")
+
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        x = self.levels * ((jax.nn.sigmoid(z) - self.alpha) / (1.0 - 2.0 * self.alpha))
+        return x, jnp.sum(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)) + z.size * self._log_scale
+
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        inner = 1.0 - 2.0 * self.alpha
+        # the distance from the upper edge keeps its digits where one minus the share would lose them
+        low = _log_positive(self.alpha + inner * (x / self.levels))
+        high = _log_positive(self.alpha + inner * ((self.levels - x) / self.levels))
+        return low - high, -jnp.sum(low + high) - x.size * self._log_scale
+
+    @property
+    def _log_scale(self) -> float:
+        return math.log(self.levels / (1.0 - 2.0 * self.alpha))
+
+
+def _log_positive(p: Array) -> Array:
+    """log p for p > 0, -inf at 0, NaN below; the gradient never meets the bad branch."""
+    return jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1.0)), jnp.where(p == 0, -jnp.inf, jnp.nan))

@@ -1,0 +1,175 @@
+"""The inverse of a masked convolution: a triangular system, solved by substitution for a whole batch at a time.
+
+    centre x[p] + sum_k taps[k] x[p + offsets[k]] = right[p],   with zeros around the image
+
+Three orders of the same substitution:
+
+    pixel       H W steps, one small product each: fastest on a CPU (`benchmarks/convolutions.py`)
+    wavefront   W + skew (H - 1) steps: pixels that do not see each other at a time, on a slanted copy of the image
+    rows        H steps: a whole row by the inverse of its matrix (W C, W C)
+
+They are written for one image, channels last, and JAX's own batching puts the batch first: then the channels of a
+pixel lie together, and the image need not be transposed. With the batch last the pixel loop is no faster at eight
+channels, and slower with more channels or more images.
+
+The gradient is that of the equation, not of the loop: one solution of the transposed system, which is a masked
+convolution of the opposite order, and then the gradient of an ordinary convolution.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+from pushforward.bijections.convolutional.images import convolve
+from pushforward.bijections.convolutional.masks import Mask
+
+_LARGEST_ROW = 1024  # W C, up to which an accelerator takes rows
+_UNROLL = 2  # pixels in one turn of the loop: a tenth faster than one, and four are no faster
+
+
+def default_order(shape: tuple[int, ...]) -> str:
+    """The order for images (H, W, C): measured on CPUs; on accelerators not measured, but of few steps."""
+    if jax.default_backend() == "cpu":
+        return "pixel"
+    return "rows" if shape[1] * shape[2] <= _LARGEST_ROW else "wavefront"
+
+
+def masked_convolve(mask: Mask, taps: Array, centre: Array, image: Array) -> Float[Array, "H W C"]:
+    """centre x[p] + sum_k taps[k] x[p + offsets[k]], zeros around."""
+    return convolve(image, jnp.concatenate([taps, centre[None]]), (*mask.offsets, (0, 0)))
+
+
+def solve_masked(mask: Mask, order: str, taps: Array, centre: Array, right: Array) -> Float[Array, "H W C"]:
+    """The image x whose masked convolution is `right`.
+
+    Args:
+        mask: which neighbours the taps belong to.
+        order: a name in `ORDERS`.
+        taps: (K, C, C), a matrix for each of `mask.offsets`.
+        centre: (C, C), triangular as `mask.is_lower` says.
+        right: (H, W, C).
+    """
+    held_taps, held_centre, held_right = jax.lax.stop_gradient((taps, centre, right))
+    x = jax.lax.stop_gradient(_substituted(mask, order, held_taps, held_centre, held_right))
+    return _implicit(mask, order, right - masked_convolve(mask, taps, centre, x), held_taps, held_centre, x)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _implicit(mask: Mask, order: str, residual: Array, taps: Array, centre: Array, x: Array) -> Array:
+    """x, as a function of its residual, which is zero: dx is the solution for d residual on the right."""
+    return x
+
+
+def _forward(
+    mask: Mask, order: str, residual: Array, taps: Array, centre: Array, x: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return x, (taps, centre)
+
+
+def _backward(mask: Mask, order: str, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, None, None, None]:
+    taps, centre = saved
+    transposed = jnp.swapaxes(taps, 1, 2)
+    return _substituted(mask.opposite, order, transposed, centre.T, cotangent), None, None, None
+
+
+_implicit.defvjp(_forward, _backward)
+
+
+def _substituted(mask: Mask, order: str, taps: Array, centre: Array, right: Array) -> Array:
+    # The system divided by its centre, all at once: what is left has the identity there.
+    inverse = solve_triangular(centre, jnp.eye(centre.shape[0], dtype=centre.dtype), lower=mask.is_lower)
+    image, taps = _product(right, inverse.T), _product(inverse, taps)
+    return mask.turned(ORDERS[order](mask, mask.unturned(image), taps))
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Substitution adds up what products lose: not in the short floats of accelerators."""
+    return jnp.matmul(a, b, precision="highest")
+
+
+def _stacked(taps: Array) -> Array:
+    """Taps (K, C, C) as one matrix (K C, C) behind the neighbours of a pixel in the order of the offsets."""
+    return jnp.swapaxes(taps, 1, 2).reshape(-1, taps.shape[1])
+
+
+def _by_pixel(mask: Mask, image: Array, taps: Array) -> Array:
+    radius, right = mask.radius, mask.right
+    height, width, channels = image.shape
+    weights = _stacked(taps)
+
+    def step(t: Array, padded: Array) -> Array:
+        i, j = jax.lax.div(t, width), jax.lax.rem(t, width)
+        above = jax.lax.dynamic_slice(padded, (i, j, 0), (radius, radius + 1 + right, channels)).reshape(-1)
+        row = jax.lax.dynamic_slice(padded, (i + radius, j, 0), (1, radius + 1, channels)).reshape(-1)
+        new = row[-channels:] - _product(jnp.concatenate([above, row[:-channels]]), weights)
+        return jax.lax.dynamic_update_slice(padded, new[None, None], (i + radius, j + radius, 0))
+
+    padded = jnp.pad(image, ((radius, 0), (radius, right), (0, 0)))
+    padded = jax.lax.fori_loop(0, height * width, step, padded, unroll=_UNROLL)
+    return padded[radius:, radius : radius + width]
+
+
+def _by_wavefront(mask: Mask, image: Array, taps: Array) -> Array:
+    radius, skew = mask.radius, mask.skew
+    height, width, channels = image.shape
+    n_steps, before = width + skew * (height - 1), radius * (1 + skew)
+    weights = _stacked(taps)
+    # pixel (i, j) in row j + skew i of the slanted image; beside the image its zeros must stay
+    column = np.arange(n_steps)[:, None] - skew * np.arange(height)
+    inside = jnp.asarray((column >= 0) & (column < width), image.dtype)
+    wide = jnp.pad(image, ((0, 0), (0, n_steps + skew - width), (0, 0)))
+    slanted = wide.reshape(-1, channels)[: height * n_steps].reshape(height, n_steps, channels)
+    buffer = jnp.pad(jnp.swapaxes(slanted, 0, 1), ((before, 0), (radius, 0), (0, 0)))
+
+    def part(buffer: Array, t: Array, row: int, column: int) -> Array:
+        start = (t + before + column + skew * row, radius + row, 0)
+        return jax.lax.dynamic_slice(buffer, start, (1, height, channels))[0]
+
+    def step(t: Array, buffer: Array) -> Array:
+        seen = [part(buffer, t, row, column) for row, column in mask.unturned_offsets]
+        new = part(buffer, t, 0, 0) - _product(jnp.concatenate(seen, -1), weights)
+        return jax.lax.dynamic_update_slice(buffer, (new * inside[t][:, None])[None], (t + before, radius, 0))
+
+    buffer = jax.lax.fori_loop(0, n_steps, step, buffer)
+    slanted = jnp.swapaxes(buffer[before:, radius:], 0, 1).reshape(-1, channels)
+    wide = jnp.pad(slanted, ((0, height * skew), (0, 0))).reshape(height, n_steps + skew, channels)
+    return wide[:, :width]
+
+
+def _by_row(mask: Mask, image: Array, taps: Array) -> Array:
+    radius = mask.radius
+    height, width, channels = image.shape
+    size = width * channels
+
+    def spread(row: int) -> Array:
+        """What the taps of one row of the kernel do to a row of the image, as a matrix."""
+        parts = [
+            jnp.kron(jnp.eye(width, k=column, dtype=taps.dtype), tap)
+            for (here, column), tap in zip(mask.unturned_offsets, taps, strict=True)
+            if here == row
+        ]
+        return functools.reduce(jnp.add, parts)
+
+    eye = jnp.eye(size, dtype=taps.dtype)
+    inverse = solve_triangular(spread(0) + eye, eye, lower=True, unit_diagonal=True)
+    above = _product(inverse, jnp.concatenate([spread(row) for row in range(-radius, 0)], axis=1))
+
+    def step(before: Array, own: Array) -> tuple[Array, Array]:
+        new = own - _product(above, before)
+        return jnp.concatenate([before[size:], new]), new
+
+    own = _product(image.reshape(height, size), inverse.T)
+    _, rows = jax.lax.scan(step, jnp.zeros(radius * size, image.dtype), own)
+    return rows.reshape(image.shape)
+
+
+ORDERS: dict[str, Callable[[Mask, Array, Array], Array]] = {
+    "pixel": _by_pixel,
+    "wavefront": _by_wavefront,
+    "rows": _by_row,
+}

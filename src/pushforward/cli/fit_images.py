@@ -1,0 +1,128 @@
+"""A flow of images fitted to a folder of pictures, and scored in bits per dimension beside a Gaussian."""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.cli.image_floor import gaussian_floor
+from pushforward.cli.printer import Printer, course, nats
+from pushforward.cli.scoring import score_rows, versions
+from pushforward.datasets import Images, image_folder
+from pushforward.dequantise import Dequantised, bits_per_dim
+from pushforward.errors import DataError
+from pushforward.persistence import save
+from pushforward.recipes import IMAGE_RECIPES
+from pushforward.train import fit
+from pushforward.train.data import Rows, filled
+
+
+@dataclasses.dataclass
+class ImageRow:
+    """One line of the result: bits per dimension, the standard error of the test's, seconds."""
+
+    name: str
+    validation_bits: float
+    test_bits: float
+    standard_error: float | None = None
+    fit_seconds: float | None = None
+    score_seconds: float | None = None
+
+
+def fit_images(
+    out: Printer, data: Path, recipe: str, settings: dict[str, Any], training: dict[str, Any], output: Path,
+    report: Path | None, seed: int, overwrite: bool,
+) -> None:  # fmt: skip
+    """What `pushforward fit` does with a folder; `settings` are those of the recipe, `training` those of `fit`."""
+    images = image_folder(data)
+    (height, width, channels), parts = images.shape, (images.train, images.validation, images.test)
+    count = sum(map(len, parts))
+    out.say(f"{data}: {count:,} pictures of {height} x {width}, {'grey' if channels == 1 else 'in colour'}")
+    out.say(
+        f"fitting {recipe} to {len(images.train):,} of them; {len(images.validation):,} choose the weights, "
+        f"{len(images.test):,} are kept back for the test"
+    )
+    # two scales, as the recipes have, where the sides can be halved twice
+    scales = 2 if height % 4 == width % 4 == 0 else 1
+    try:
+        flow = IMAGE_RECIPES[recipe](images.shape, key=seed, levels=images.levels, n_scales=scales, **settings)
+        model, history = fit(
+            Dequantised(flow, images.levels), images.train, key=seed, validation=images.validation, progress=out.talks,
+            **training,
+        )  # fmt: skip
+    except ValueError as error:
+        raise DataError(f"{data}: {error}") from error
+    if history.stop_reason == "interrupted" and not history.train:
+        raise KeyboardInterrupt
+    out.say(course(history))
+    rows = [_flow_row(recipe, model, history, images), _floor(model, history, images, seed)]
+    row, floor = rows
+    test_nats = -row.test_bits * math.prod(images.shape) * math.log(2)
+    notes = {
+        "shape": list(images.shape),
+        "levels": images.levels,
+        "recipe": recipe,
+        "settings": {**settings, "n_scales": scales},
+        "training": training,
+        "seed": seed,
+        "source": data.resolve().name,
+        "pictures": count,
+        "held_out_nats": test_nats if math.isfinite(test_nats) else None,
+        "held_out": f"{len(images.test):,} test pictures",
+        "test_bits": _finite(row.test_bits),
+        "validation_bits": _finite(row.validation_bits),
+        "gaussian_bits": _finite(floor.test_bits),
+        "stop_reason": history.stop_reason,
+        "versions": versions(),
+    }
+    save(output, model, notes=notes, overwrite=overwrite)
+    if report is not None:
+        from pushforward.cli.pages import image_report
+
+        image_report(report, data, model, history, rows, images, seed, overwrite)
+    out.table(
+        ["bits per dimension", "validation", f"test ({len(images.test):,} pictures)"],
+        [[line.name, nats(line.validation_bits), nats(line.test_bits, line.standard_error)] for line in rows],
+    )
+    _remark(out, floor.test_bits - row.test_bits)
+    out.say(f"wrote {output}" + (f" and {report}" if report else ""))
+    out.say("next:")
+    out.say(f"  pushforward score {output} NEW/ -o scores.csv")
+    out.say(f"  pushforward sample {output} -n 16 -o samples/")
+    out.result({
+        **notes, "model": str(output), "report": None if report is None else str(report),
+        "epochs": len(history.train), "fit_seconds": row.fit_seconds, "score_seconds": row.score_seconds,
+    })  # fmt: skip
+
+
+def _flow_row(name: str, model: Any, history: Any, images: Images) -> ImageRow:
+    start = time.perf_counter()
+    bits = bits_per_dim(score_rows(model, images.test), images.shape)
+    took = time.perf_counter() - start
+    error = float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else None
+    validation = float(bits_per_dim(history.best_validation, images.shape))
+    return ImageRow(name, validation, float(bits.mean()), error, history.seconds[-1], took)
+
+
+def _floor(model: Any, history: Any, images: Images, seed: int) -> ImageRow:
+    random = np.random.default_rng(seed)
+    parts = (images.train, images.validation, images.test)
+    seen = (filled(model, Rows(part.astype(np.float64), None, None), random).x for part in parts)
+    validation, test = gaussian_floor(*seen)
+    history.gaussian = validation  # the floor of the training curve too
+    return ImageRow("Gaussian", *(float(bits_per_dim(nats, images.shape)) for nats in (validation, test)))
+
+
+def _remark(out: Printer, gain: float) -> None:
+    if gain > 0:
+        out.say(f"The flow needs {gain:.3f} bits per dimension fewer than a Gaussian.")
+    else:
+        remedy = "try more --epochs, a smaller --width, or more pictures"
+        out.say(f"The flow needs {-gain:.3f} bits per dimension more than a Gaussian: {remedy}.")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

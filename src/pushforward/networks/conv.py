@@ -1,0 +1,120 @@
+"""The convolutional network of image couplings."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.errors import ShapeError
+from pushforward.neighbours import convolved
+from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes
+from pushforward.networks.start import normal
+from pushforward.numerics import zeros
+
+
+class ConvNet(AbstractNetwork):
+    """Convolutions from an image (H, W, C_in) and a context to an image (H, W, C_out), zeros around.
+
+        h_0 = x,  h_i = act(conv_i(h_{i-1}) + b_i + c C_i),  out = conv(h_depth) + b
+
+    The last layer starts at zero, so that a layer built on the network starts at its transformer's start values. A
+    context that is a vector c is seen alike at every pixel; one that is an image is joined to x instead.
+
+    Args:
+        in_channels, out_channels: C_in and C_out; an image may have any sides.
+        width: channels of each hidden layer.
+        depth: number of hidden layers, at least 1.
+        kernel_sizes: odd sides of the depth + 1 kernels; by default 3 for the first and the last and 1 between.
+        context_size: length of a context that is a vector, 0 for none.
+        context_channels: channels of a context that is an image (H, W, .), joined to those of x; 0 for none.
+        activation: a name in `ACTIVATIONS`.
+        key: for the start weights.
+
+    Cost: 2 H W (sum of k^2 in out) operations.
+
+    Raises:
+        ValueError: if a size is not positive, a kernel has an even side, or the activation is unknown.
+        ShapeError: if the image or the context has another shape than the network takes.
+
+    Reference: Kingma & Dhariwal 2018, section 3.3 and appendix B. Deviation: biases in the place of normalisation, no
+        scale on the output.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pushforward.networks import ConvNet
+        >>> network = ConvNet(2, 4, width=8, depth=2, key=jax.random.key(0))
+        >>> print(network(jnp.ones((5, 5, 2))).shape)
+        (5, 5, 4)
+    """
+
+    weights: tuple[Float[Array, "..."], ...]
+    biases: tuple[Float[Array, "..."], ...]
+    contexts: tuple[Float[Array, "..."], ...]
+    context_size: int = eqx.field(static=True)
+    context_channels: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int,
+        depth: int,
+        kernel_sizes: Sequence[int] | None = None,
+        context_size: int = 0,
+        context_channels: int = 0,
+        activation: str = "relu",
+        key: PRNGKeyArray,
+    ) -> None:
+        check_sizes(in_channels=in_channels, out_channels=out_channels, width=width, depth=depth)
+        kernels = tuple(kernel_sizes) if kernel_sizes is not None else (3, *[1] * (depth - 1), 3)
+        if len(kernels) != depth + 1 or any(side < 1 or side % 2 == 0 for side in kernels):
+            raise ValueError(f"kernel_sizes: expected {depth + 1} odd sides, one for each layer, got {kernels}.")
+        sizes = [in_channels + context_channels, *[width] * depth]
+        hidden = [
+            normal(jax.random.fold_in(key, i), (side, side, a, b), math.sqrt(2.0 / (side**2 * a)))
+            for i, (side, (a, b)) in enumerate(zip(kernels, itertools.pairwise(sizes), strict=False))
+        ]
+        self.weights = (*hidden, zeros((kernels[-1], kernels[-1], width, out_channels)))
+        self.biases = (*(zeros(width) for _ in range(depth)), zeros(out_channels))
+        self.contexts = tuple(
+            normal(jax.random.fold_in(key, 1000 + i), (context_size, width), 1.0 / math.sqrt(context_size))
+            for i in range(depth if context_size else 0)
+        )
+        self.context_size, self.context_channels, self.activation = context_size, context_channels, activation
+
+    def __check_init__(self) -> None:
+        activation_named(self.activation)
+        if self.context_size and self.context_channels:
+            raise ValueError(
+                "context_size, context_channels: expected a vector or an image as the context, got both: embed one in "
+                "the other first."
+            )
+
+    def __call__(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "H W C"]:
+        act, hidden = activation_named(self.activation), self._joined(x, context)
+        for index, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
+            if self.context_size and context is not None:  # as `_joined` has checked
+                bias = bias + context @ self.contexts[index]
+            hidden = act(convolved(hidden, weight) + bias[None, None])
+        return convolved(hidden, self.weights[-1]) + self.biases[-1][None, None]
+
+    def _joined(self, x: Array, context: Array | None) -> Float[Array, "H W C"]:
+        """The image, with that of the context beside it; shapes are checked."""
+        channels = self.weights[0].shape[2] - self.context_channels
+        if x.ndim != 3 or x.shape[2] != channels:
+            raise ShapeError(f"x: the network expects an image of shape (H, W, {channels}), got {x.shape}.")
+        if not (self.context_size or self.context_channels):
+            return x
+        expected = (*x.shape[:2], self.context_channels) if self.context_channels else (self.context_size,)
+        if context is None or context.shape != expected:
+            got = "none" if context is None else f"shape {context.shape}"
+            raise ShapeError(f"context: the network expects shape {expected}, got {got}. Pass context=.")
+        return jnp.concatenate([x, context], -1) if self.context_channels else x

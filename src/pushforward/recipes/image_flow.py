@@ -1,0 +1,144 @@
+"""The frame of every image flow: pixels outside, scales within; a recipe says what one layer is."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bases import Normal
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import (
+    Chain,
+    ImageCoupling,
+    PixelSigmoid,
+    SplitChannels,
+    Squeeze,
+    Standardise,
+    n_parameters,
+    transformer_named,
+)
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.flow import Flow
+from pushforward.networks import ConvNet
+from pushforward.recipes.options import check_choice, check_count
+
+Shape = tuple[int, int, int]
+Layers = Callable[[Shape, PRNGKeyArray, int], AbstractBijection]
+
+
+def image_flow(
+    shape: tuple[int, ...],
+    *,
+    key: PRNGKeyArray | int,
+    levels: int | None,
+    transform: str,
+    alpha: float,
+    n_scales: int,
+    layers: Layers,
+    before: Layers | None = None,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """A multi-scale flow: at each scale squeeze, apply layers, and leave half of the channels to the base.
+
+    Args:
+        shape: (H, W, C).
+        key: split among the scales.
+        levels, transform, alpha: what the data are, see `glow`.
+        n_scales: how often sides are halved.
+        layers: called with the shape after squeezing, a key and the number of the scale; the layers there.
+        before: the same for layers before squeezing, if there are any.
+        base: of the image's shape; standard normal by default.
+    """
+    height, width, channels = check_shape(shape)
+    check_count(n_scales=n_scales)
+    possible = _halvings(height, width)
+    if n_scales > possible:
+        advice = f"pass n_scales={possible}, or " if possible else ""
+        sides = " x ".join(str(-(-side // 2**n_scales) * 2**n_scales) for side in (height, width))
+        raise ValueError(
+            f"n_scales: sides of {height} x {width} can be halved {possible} times, got {n_scales}: {advice}pad the "
+            f"images to {sides}."
+        )
+    keys = jax.random.split(as_key(key), (n_scales, 2))
+
+    def scale(index: int, shape: Shape) -> AbstractBijection:
+        rows, columns, depth = shape[0] // 2, shape[1] // 2, shape[2] * 4
+        parts = [layers((rows, columns, depth), keys[index, 0], index)]
+        if index + 1 < n_scales:
+            parts.insert(0, SplitChannels(scale(index + 1, (rows, columns, depth // 2)), depth))
+        squeezed = Squeeze(parts[0] if len(parts) == 1 else Chain(parts))
+        return squeezed if before is None else Chain([squeezed, before(shape, keys[index, 1], index)])
+
+    stack = scale(0, (height, width, channels))
+    return Flow(base or Normal(shape), Chain([stack, pixels(shape, levels, transform, alpha)]))
+
+
+def pixels(shape: tuple[int, ...], levels: int | None, transform: str, alpha: float) -> AbstractBijection:
+    """The outermost layer: `Standardise` for real numbers, fixed maps for dequantised levels."""
+    check_choice("transform", transform, ("logit", "affine"))
+    if levels is None:
+        return Standardise(shape)
+    if isinstance(levels, bool) or levels != int(levels) or levels < 2:
+        raise ValueError(f"levels: expected a whole number of at least 2, such as 256, or None, got {levels!r}.")
+    if transform == "affine":
+        return Standardise(shape).filled(np.full(shape, levels / 2), np.full(shape, float(levels)))
+    if not 1e-7 <= alpha < 0.5:
+        raise ValueError(
+            f"alpha: expected a number from 1e-7 to below 0.5, such as 0.05, got {alpha}: at 0 the edges of a level "
+            "would lie at infinity."
+        )
+    return PixelSigmoid(shape, levels=levels, alpha=alpha)
+
+
+def image_coupling(
+    shape: Shape,
+    *,
+    key: PRNGKeyArray,
+    transformer: str | AbstractBijection,
+    context_dim: int | None,
+    width: int,
+    depth: int,
+    activation: str,
+    partition: str = "channels",
+    is_swapped: bool = False,
+) -> ImageCoupling:
+    """A coupling with its network."""
+    law = transformer_named(transformer)
+    first = (shape[2] + 1) // 2
+    moved = shape[2] - first if is_swapped else first
+    kept, moved = (shape[2],) * 2 if partition == "checkerboard" else (shape[2] - moved, moved)
+    network = ConvNet(
+        kept, n_parameters(law) * moved, width=width, depth=depth, context_size=context_dim or 0, activation=activation,
+        key=key,
+    )  # fmt: skip
+    context_shape = None if context_dim is None else (context_dim,)
+    return ImageCoupling(
+        law, network, shape, partition=partition, is_swapped=is_swapped, context_shape=context_shape
+    )  # fmt: skip
+
+
+def check_shape(shape: tuple[int, ...]) -> Shape:
+    """(H, W, C), refused in a sentence if it is something else."""
+    if (
+        not isinstance(shape, tuple | list)
+        or len(shape) != 3
+        or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape)
+    ):
+        raise ValueError(f"shape: expected (height, width, channels), channels last, got {shape!r}.")
+    height, width, channels = shape
+    return height, width, channels
+
+
+def check_sizes(context_dim: int | None, **counts: int) -> None:
+    """Refuse what is no positive whole number."""
+    check_count(**counts)
+    if context_dim is not None:
+        check_count(context_dim=context_dim)
+
+
+def _halvings(height: int, width: int) -> int:
+    count = 0
+    while height % 2 == width % 2 == 0:
+        height, width, count = height // 2, width // 2, count + 1
+    return count

@@ -1,0 +1,76 @@
+"""Residual flows on images."""
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bijection import AbstractBijection
+from pushforward.bijections import AbstractLogDet, ActivationNormalisation, Chain, Contractive, Inverse, Repeat
+from pushforward.distribution import AbstractDistribution
+from pushforward.flow import Flow
+from pushforward.networks import LipschitzConvNet
+from pushforward.recipes.image_flow import Shape, check_sizes, image_flow
+
+
+def residual_flow_image(
+    shape: tuple[int, ...],
+    *,
+    key: PRNGKeyArray | int,
+    context_dim: int | None = None,
+    levels: int | None = None,
+    transform: str = "logit",
+    alpha: float = 0.05,
+    n_scales: int = 2,
+    n_layers: int = 4,
+    width: int = 64,
+    depth: int = 2,
+    lipschitz: float = 0.98,
+    activation: str = "lipswish",
+    log_det: AbstractLogDet | None = None,
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Residual flow on images: each block is z = x + g(x; c), g convolutions with a Lipschitz constant below one.
+
+    Scores are fixed numbers, but above 64 pixels and channels together their log-determinants are unbiased estimates:
+    `log_prob_with_error` tells the standard error.
+
+    Args:
+        shape, key, context_dim, levels, transform, alpha, n_scales, base: as for `glow`.
+        n_layers: blocks of each scale, each followed by activation normalisation.
+        width: channels of the hidden layers.
+        depth: hidden layers of a block.
+        lipschitz: bound L of each block, in (0, 1).
+        activation: "lipswish", "elu", "softplus" or "tanh".
+        log_det: estimator in training; by default exact for up to 8 elements, `RussianRoulette()` above.
+
+    Returns:
+        A flow of shape (H, W, C).
+
+    Cost: log_prob one pass of every network and some ten products with its Jacobian; sample 5 to 40 passes.
+
+    Raises:
+        ValueError: if an argument is out of range or the sides cannot be halved so often.
+
+    Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019. Deviation: half of the channels leave after each scale.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.residual_flow_image((4, 4, 1), n_scales=1, n_layers=1, width=4, key=0)
+        >>> print(flow.shape)
+        (4, 4, 1)
+    """
+    check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
+
+    def block(shape: Shape, key: PRNGKeyArray, seed: int) -> AbstractBijection:
+        network = LipschitzConvNet(
+            shape, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
+            key=key,
+        )  # fmt: skip
+        return Chain([Inverse(Contractive(network, training=log_det, seed=seed)), ActivationNormalisation(shape)])
+
+    def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
+        keys = jax.random.split(key, n_layers)
+        return Repeat([block(shape, keys[index], scale * n_layers + index) for index in range(n_layers)])
+
+    return image_flow(
+        shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, layers=layers, base=base
+    )

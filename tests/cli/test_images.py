@@ -1,0 +1,217 @@
+"""The way of a user with a folder of pictures: fit, look, score, draw; and what can go wrong with it."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.small import TINY
+from pages import Page
+from scipy.stats import multivariate_normal
+
+import pushforward as pf
+from pushforward.cli.app import run
+from pushforward.cli.image_floor import _RIDGES, gaussian_floor
+from pushforward.cli.picture_files import write_pictures
+from pushforward.datasets import image_folder
+from pushforward.datasets.images import read_pictures
+from pushforward.persistence import read_notes
+from pushforward.recipes import IMAGE_RECIPES
+from pushforward.tables import read_table
+
+image = pytest.importorskip("PIL.Image")
+COUNT = 40
+
+
+def pixels(n=COUNT, shape=(4, 4, 1), seed=0):
+    """Bright above or below, with noise."""
+    random = np.random.default_rng(seed)
+    slope = random.choice([-60.0, 60.0], size=(n, 1, 1, 1)) * np.linspace(-1, 1, shape[0])[None, :, None, None]
+    return np.clip(np.round(128 + slope + random.normal(0, 10, (n, *shape))), 0, 255).astype(np.uint8)
+
+
+def fill(folder, pictures):
+    folder.mkdir(exist_ok=True)
+    for index, picture in enumerate(pictures):
+        image.fromarray(picture.squeeze()).save(folder / f"{index:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("images") / "grey", pixels())
+
+
+@pytest.fixture(scope="session")
+def fitted(pictures):
+    """The folder in which the command line has fitted the pictures."""
+    place = pictures.parent
+    options = ("-o", place / "m.safetensors", "--report", place / "report.html", *TINY, "--quiet")
+    assert run(["fit", str(pictures), *map(str, options)]) == 0
+    return place
+
+
+@pytest.fixture(scope="session")
+def image_model(fitted):
+    return fitted / "m.safetensors"
+
+
+def refused(said, code, *words):
+    assert (said.code, said.out) == (code, ""), said
+    assert said.err.startswith("pushforward: ")
+    assert said.err.count("\n") == 1
+    for word in words:
+        assert word in said.err, (word, said.err)
+
+
+def test_fit_tells_bits_per_dimension_beside_a_gaussian(command, pictures):
+    said = command("fit", pictures, *TINY)
+    assert said.code == 0, said.err
+    for words in ("40 pictures of 4 x 4, grey", "glow to 32", "bits per dimension", "validation", "test (4 pictures)",
+                  "Gaussian", "pushforward sample model.safetensors -n 16 -o samples/"):  # fmt: skip
+        assert words in said.out
+    notes = read_notes("model.safetensors")
+    assert (notes["shape"], notes["levels"], notes["recipe"]) == ([4, 4, 1], 256, "glow")
+    assert notes["held_out_nats"] == pytest.approx(-notes["test_bits"] * 16 * math.log(2))
+    assert notes["gaussian_bits"] < 8
+
+
+def test_the_test_bits_are_those_of_pictures_that_were_kept_back(command, pictures, image_model):
+    """A tenth that the loader picks, scored as `score` does: in the order of the files' names."""
+    assert command("score", image_model, pictures, "-o", "s.csv").code == 0
+    found = read_table("s.csv")
+    assert found.columns == ("log_prob", "bits_per_dim")
+    test = np.random.default_rng(0).permutation(COUNT)[:4]
+    np.testing.assert_array_equal(read_pictures(pictures)[test], image_folder(pictures).test)
+    bits = found.values[:, 1]
+    np.testing.assert_allclose(bits, -found.values[:, 0] / (16 * math.log(2)))
+    assert bits[test].mean() == pytest.approx(read_notes(image_model)["test_bits"], rel=1e-9)
+
+
+def test_samples_are_a_new_folder_or_an_array(command, image_model):
+    for name in ("new/", "new.npy", "new.npz"):
+        said = command("sample", image_model, "-n", "5", "-o", name)
+        assert said.code == 0, said.err
+    files = sorted(Path("new").iterdir())
+    assert [file.name for file in files] == [f"{index:05}.png" for index in range(5)]
+    drawn = np.load("new.npy")
+    assert (drawn.dtype, drawn.shape) == (np.uint8, (5, 4, 4, 1))
+    np.testing.assert_array_equal(read_pictures("new"), drawn)
+    np.testing.assert_array_equal(np.load("new.npz")["values"], drawn)
+    said = command("score", image_model, "new", "--json")
+    assert said.json["bits_per_dimension"] == pytest.approx(-said.json["mean"] / (16 * math.log(2)))
+
+
+def test_pictures_in_colour_are_written_in_colour(tmp_path):
+    drawn = pixels(3, (2, 2, 3))
+    write_pictures(tmp_path / "new", drawn.astype(float), 256)
+    np.testing.assert_array_equal(read_pictures(tmp_path / "new"), drawn)
+
+
+def test_show_prints_layers_and_notes(command, image_model):
+    said = command("show", image_model)
+    assert said.code == 0
+    for words in ("PixelSigmoid shape (4, 4, 1)", "4, 4, 1", "test bits", "glow"):
+        assert words in said.out
+
+
+def test_the_report_has_two_grids_and_needs_nothing_else(fitted):
+    text = (fitted / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    for words in ("glow fitted to grey", "bits per dimension for test images", "Samples of the model"):
+        assert words in page.words
+    embedded = [value for tag, found in page.tags if tag == "image" for name, value in found.items() if "href" in name]
+    assert len(embedded) == 2
+    assert all(value.startswith("data:image/png;base64,") for value in embedded)
+    assert len(text) < 200_000
+
+
+def test_json_is_one_object(command, image_model):
+    said = command("sample", image_model, "-n", "2", "-o", "s.npy", "--json")
+    assert json.loads(said.out)["pictures"] == 2
+
+
+@pytest.mark.parametrize("count", [12, 60])
+def test_the_floor_is_a_gaussian_with_a_ridge(count):
+    """Fewer pictures than numbers in one, and more: against SciPy, whose covariance is dense."""
+    random = np.random.default_rng(1)
+    train, validation, test = (random.normal(100, 5, (n, 4, 4, 1)).cumsum(1) for n in (count, 9, 8))
+    flat = train.reshape(count, 16)
+    covariance = np.cov(flat.T, bias=True)
+    means = [
+        [multivariate_normal(flat.mean(0), covariance + r * np.eye(16)).logpdf(part.reshape(-1, 16)).mean()
+         for part in (validation, test)]
+        for r in _RIDGES
+    ]  # fmt: skip
+    best = max(means)
+    np.testing.assert_allclose(gaussian_floor(train, validation, test), best, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--flow", "nsf"), 2, ("--flow", "'nsf'", *IMAGE_RECIPES)),
+        (("--flow", "glwo"), 2, ("'glwo'", *IMAGE_RECIPES)),
+        (("--columns", "a"), 2, ("--columns", "no columns")),
+        (("--context", "a"), 2, ("--context", "no columns")),
+        (("--drop-na",), 2, ("--drop-na", "no columns")),
+    ],
+)
+def test_wrong_options_for_a_folder(command, pictures, arguments, code, words):
+    refused(command("fit", pictures, *arguments), code, *words)
+
+
+def test_a_recipe_of_images_for_a_table(command, table):
+    refused(command("fit", table, "--flow", "glow"), 2, "--flow", "'glow'", "pictures", "real_nvp")
+
+
+def test_folders_that_cannot_be_fitted(command, tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(command("fit", "empty"), 1, "empty", "at least 10", "found 0")
+    folder = fill(tmp_path / "two", pixels(12))
+    image.fromarray(np.zeros((5, 4), np.uint8)).save(folder / "big.png")
+    refused(command("fit", "two"), 1, "big.png", "(5, 4, 1)", "(4, 4, 1)", "one size")
+    (folder / "big.png").write_text("no picture at all")
+    refused(command("fit", "two", "--report", "r.html"), 1, "big.png", "cannot be read", "remove")
+    fill(tmp_path / "odd", pixels(12, (3, 3, 1)))
+    refused(command("fit", "odd", "--quiet"), 1, "odd", "3 x 3", "pad the images to 4 x 4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "odd", "two"]
+
+
+def test_data_that_do_not_fit_the_model(command, image_model, model, table, pictures, tmp_path):
+    fill(tmp_path / "wide", pixels(2, (4, 5, 1)))
+    refused(command("score", image_model, "wide"), 1, "wide", "(4, 4, 1)", "(4, 5, 1)")
+    refused(command("score", image_model, table), 1, "data.csv", "folder of PNG")
+    refused(command("score", image_model, pictures, "--drop-na"), 2, "--drop-na", "pictures")
+    refused(command("score", model, pictures), 1, "grey")
+
+
+def test_samples_without_a_place(command, image_model, model):
+    Path("there").mkdir()
+    for which in (model, image_model):
+        refused(command("sample", which, "-o", "there", "--overwrite"), 1, "there", "exists already", "new folder")
+    refused(command("sample", model, "-o", "new"), 1, "new", "suffix", ".csv")
+    refused(command("sample", image_model), 1, "samples.csv", "-o samples/", "samples.npy")
+    refused(command("sample", image_model, "-o", "no/new"), 1, "no", "does not exist")
+    refused(command("sample", image_model, "-o", "new", "--given", "c=1"), 2, "'c=1'")
+    Path("s.npy").write_text("mine")
+    refused(command("sample", image_model, "-n", "1", "-o", "s.npy"), 1, "s.npy", "--overwrite")
+    assert command("sample", image_model, "-n", "1", "-o", "s.npy", "--overwrite").code == 0
+
+
+def test_a_model_of_other_levels_has_no_png(command):
+    flow = pf.Dequantised(pf.glow((2, 2, 1), levels=17, n_scales=1, n_layers=1, width=4, key=0), 17)
+    pf.save("few.safetensors", flow)
+    refused(command("sample", "few.safetensors", "-o", "new"), 1, "17 levels", "new.npy")
+    assert command("sample", "few.safetensors", "-n", "3", "-o", "new.npy").code == 0
+    assert np.load("new.npy").max() <= 16
+
+
+def test_a_fault_while_writing_leaves_no_folder(command, image_model, monkeypatch, tmp_path):
+    def full(self, *args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(image.Image, "save", full)
+    refused(command("sample", image_model, "-n", "2", "-o", "new"), 1, "new", "No space left")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,388 @@
+"""Linear layers of images against dense matrices that are built from their kernels entry by entry."""
+
+import functools
+import itertools
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sampling import quick_few
+
+import pushforward as pf
+from pushforward.bijections import (
+    PLU,
+    ActivationNormalisation,
+    Chain,
+    Dense,
+    EmergingConvolution,
+    Householder,
+    MaskedConvolution,
+    OneByOne,
+    PeriodicConvolution,
+    Permutation,
+    Repeat,
+    Triangular,
+)
+from pushforward.bijections.convolutional.masks import MASKS, Mask
+from pushforward.bijections.convolutional.solve import ORDERS, solve_masked
+from pushforward.errors import DataError, NumericError, ShapeError
+from pushforward.state import initialise
+
+KERNELS = [(kind, side, turns) for kind in MASKS for side in (3, 5) for turns in range(4)]
+SHAPES = [(1, 1, 2), (1, 4, 1), (4, 1, 2), (3, 4, 2), (4, 3, 1), (5, 5, 1), (2, 3, 3)]
+
+
+@pytest.fixture
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def moved(tree, scale=0.3, seed=0):
+    random = np.random.default_rng(seed)
+    trained, rest = eqx.partition(tree, pf.trainable(tree))
+    return eqx.combine(jax.tree.map(lambda leaf: leaf + scale * random.normal(size=leaf.shape), trained), rest)
+
+
+def matrix_of(verb, shape):
+    """The Jacobian by automatic differentiation, as a matrix of the flattened image."""
+    size = int(np.prod(shape))
+    return np.asarray(jax.jit(jax.jacrev(verb))(jnp.zeros(shape))).reshape(size, size)
+
+
+def dense_matrix(shape, kernel, is_periodic=False):
+    """The matrix of z[p] = sum over offsets of kernel[offset] x[p + offset], entry by entry."""
+    height, width, channels = shape
+    matrix = np.zeros((height, width, channels, height, width, channels))
+    for i, j in np.ndindex(height, width):
+        for (row, column), tap in kernel.items():
+            k, m = i + row, j + column
+            if is_periodic:
+                matrix[i, j, :, k % height, m % width, :] += tap
+            elif 0 <= k < height and 0 <= m < width:
+                matrix[i, j, :, k, m, :] += tap
+    size = height * width * channels
+    return matrix.reshape(size, size)
+
+
+def seen(kind, side, turns):
+    """The neighbours of a mask, by walking over a grid in the turned order instead of turning offsets."""
+    radius = (side - 1) // 2
+    grid = np.arange(side * side).reshape(side, side)
+    walked = np.rot90(grid, -turns)  # the image turned so that the order runs row by row
+    centre = radius * side + radius
+    before = list(walked.reshape(-1)[: list(walked.reshape(-1)).index(centre)])
+    if kind == "quadrant":
+        before = [cell for cell in before if np.argwhere(walked == cell)[0][1] <= radius]
+    return [(int(cell) // side - radius, int(cell) % side - radius) for cell in before]
+
+
+def kernel_of(layer):
+    """Offset -> matrix of a masked convolution, its centre put together here."""
+    factor, channels = np.asarray(layer.factor), layer.shape[2]
+    diagonal = np.log1p(np.exp(np.asarray(layer.diagonal) + np.log(np.expm1(1 - layer.min_diagonal))))
+    triangle = np.tril(factor, -1) if layer.rotation < 2 else np.triu(factor, 1)
+    kernel = dict(zip(seen(layer.mask, layer.kernel_size, layer.rotation), np.asarray(layer.taps), strict=True))
+    return {**kernel, (0, 0): triangle + np.diag(diagonal + layer.min_diagonal) * np.eye(channels)}
+
+
+def masked(shape, kind, side, turns, order=None, scale=0.3, seed=0):
+    layer = MaskedConvolution(shape, kernel_size=side, mask=kind, rotation=turns, order=order)
+    return moved(layer, scale, seed)
+
+
+@pytest.mark.parametrize("kernel", quick_few(KERNELS, KERNELS[0], KERNELS[5], KERNELS[10], KERNELS[15]), ids=str)
+def test_a_masked_convolution_is_its_dense_matrix(double, kernel):
+    shape = (3, 4, 2)
+    layer = masked(shape, *kernel)
+    matrix = dense_matrix(shape, kernel_of(layer))
+    np.testing.assert_allclose(matrix_of(layer.inverse, shape), matrix, atol=1e-13)
+    np.testing.assert_allclose(matrix_of(layer.forward, shape), np.linalg.inv(matrix), rtol=1e-10, atol=1e-10)
+    log_det = layer.inverse_and_log_det(jnp.zeros(shape))[1]
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(matrix)[1], atol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "side", "turns"), KERNELS)
+def test_the_matrix_is_triangular_in_the_order_of_the_mask(kind, side, turns):
+    """Built from the kernel alone; two quarter turns more reverse the order of all numbers."""
+    shape = (3, 4, 2)
+    layer = masked(shape, kind, side, turns)
+    matrix = dense_matrix(shape, kernel_of(layer)).reshape(*shape, *shape)
+    walk = np.rot90(np.arange(3 * 4 * 2).reshape(shape), -turns)
+    walk = (walk if turns < 2 else walk[:, :, ::-1]).reshape(-1)
+    ordered = matrix.reshape(24, 24)[np.ix_(walk, walk)]
+    assert not np.triu(ordered, 1).any()
+    assert np.tril(ordered, -1).any()
+    assert (np.diag(ordered) > 0).all()
+    assert list(Mask(kind, side, turns).offsets) == seen(kind, side, turns)
+
+
+def covering():
+    """Every pair of (kernel, order) and, going round, every shape, batch and type."""
+    rest = itertools.cycle(itertools.product(SHAPES, (0, 1, 5), ("float64", "float32")))
+    steps = (next(itertools.islice(rest, 10, 11)) for _ in itertools.count())  # 42 combinations, met in steps of 11
+    return [(*kernel, order, *next(steps)) for kernel, order in itertools.product(KERNELS, ORDERS)]
+
+
+CASES = covering()
+
+
+@pytest.mark.parametrize("case", quick_few(CASES, *CASES[::7]), ids=str)
+def test_every_order_solves_the_dense_system(double, case):
+    kind, side, turns, order, shape, batch, dtype = case
+    layer = masked(shape, kind, side, turns, order)
+    matrix, random = dense_matrix(shape, kernel_of(layer)), np.random.default_rng(1)
+    x = random.normal(size=(max(batch, 1), *shape))
+    z = np.einsum("pq,nq->np", matrix, x.reshape(len(x), -1)).reshape(x.shape) + np.asarray(layer.bias)
+    layer = jax.tree.map(lambda leaf: leaf.astype(dtype), layer)
+    z = jnp.asarray(z, dtype)
+    found = jax.jit(jax.vmap(layer.forward))(z) if batch else layer.forward(z[0])[None]
+    assert found.dtype == dtype
+    rounding = np.finfo(dtype).eps * np.linalg.cond(matrix) * np.abs(x).max()
+    np.testing.assert_allclose(found, x[: len(found)], rtol=0, atol=20 * rounding)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True], ids=["shared kernel", "a kernel for each image"])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("kind", "turns"), [("raster", 0), ("quadrant", 3)])
+def test_gradients_are_those_of_the_dense_solution(double, kind, turns, order, is_mapped):
+    shape, mask = (3, 4, 2), Mask(kind, 3, turns)
+    random = np.random.default_rng(2)
+    lead = (5,) if is_mapped else ()
+    taps = jnp.asarray(0.3 * random.normal(size=(*lead, len(mask.offsets), 2, 2)))
+    centre = np.tril if mask.is_lower else np.triu
+    centre = jnp.asarray(centre(0.3 * random.normal(size=(*lead, 2, 2)) + 1.5 * np.eye(2)))
+    right, weights = jnp.asarray(random.normal(size=(5, *shape))), random.normal(size=(5, *shape))
+    unit = np.stack([dense_matrix(shape, {offset: np.ones((2, 2))}) for offset in mask.offsets])
+    block = dense_matrix(shape, {(0, 0): np.ones((2, 2))})
+
+    def by_matrix(taps, centre, right):
+        whole = jnp.sum(unit * jnp.tile(taps, (1, 12, 12)), 0) + block * jnp.tile(centre, (12, 12))
+        return jnp.linalg.solve(whole, right.reshape(-1)).reshape(shape)
+
+    axes = (0, 0, 0) if is_mapped else (None, None, 0)
+
+    def loss(solve):
+        return jax.jit(jax.grad(lambda *args: jnp.sum(weights * jnp.sin(jax.vmap(solve, axes)(*args))), (0, 1, 2)))
+
+    ours = loss(functools.partial(solve_masked, mask, order))(taps, centre, right)
+    exact = loss(by_matrix)(taps, centre, right)
+    triangle = jnp.tril if mask.is_lower else jnp.triu
+    for mine, theirs in zip(ours, (exact[0], triangle(exact[1]), exact[2]), strict=True):
+        mine = triangle(mine) if mine.shape[-2:] == (2, 2) and mine.shape == centre.shape else mine
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_shared_kernels_get_their_gradient_in_one_product():
+    """No gradient of the taps for each image is made and summed: nothing in the program has such a shape."""
+    layer, x = MaskedConvolution((7, 8, 5), key=jax.random.key(0)), jnp.ones((17, 7, 8, 5))
+
+    def loss(layer, z):
+        return jnp.sum(jax.vmap(layer.forward)(z) ** 2)
+
+    program = str(jax.make_jaxpr(jax.grad(loss))(layer, x))
+    for shape in re.findall(r"\w+\[([\d,]*)\]", program):
+        sides = [int(side) for side in shape.split(",") if side]
+        assert not (17 in sides and sides.count(5) >= 2), shape
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kind", MASKS)
+def test_receptive_field_of_an_emerging_convolution(double, kind, kernel):
+    """Move each number of the image in turn and see which pixels of the middle of the code move."""
+    side, radius = 4 * kernel - 1, (kernel - 1) // 2
+    layer = moved(EmergingConvolution((side, side, 1), kernel_size=kernel, mask=kind), 0.1)
+    middle = side // 2
+    steps = jnp.eye(side * side).reshape(-1, side, side, 1)
+    out = jax.jit(jax.vmap(lambda x: layer.inverse(x)[middle, middle, 0]))(steps)
+    field = (np.asarray(out) != layer.inverse(jnp.zeros((side, side, 1)))[middle, middle, 0]).reshape(side, side)
+    found = {(int(i) - middle, int(j) - middle) for i, j in np.argwhere(field)}
+    if kind == "quadrant":
+        expected = set(itertools.product(range(-radius, radius + 1), repeat=2))
+    else:
+        expected = set(itertools.product(range(-radius, radius + 1), range(-2 * radius, 2 * radius + 1)))
+        expected -= {(-radius, column) for column in range(-2 * radius, -radius)}
+        expected -= {(radius, column) for column in range(radius + 1, 2 * radius + 1)}
+    assert found == expected
+
+
+def test_an_emerging_convolution_is_the_product_of_its_matrices(double):
+    shape = (3, 4, 2)
+    layer = moved(EmergingConvolution(shape, kernel_size=3, key=jax.random.key(0)), 0.2)
+    channels = matrix_of(layer.mixing.inner.inverse, (2,))
+    first, second = (dense_matrix(shape, kernel_of(part)) for part in (layer.first, layer.second))
+    product = second @ first @ np.kron(np.eye(12), channels)
+    np.testing.assert_allclose(matrix_of(layer.inverse, shape), product, atol=1e-12)
+    np.testing.assert_allclose(
+        layer.inverse_and_log_det(jnp.zeros(shape))[1], np.linalg.slogdet(product)[1], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("shape", quick_few(SHAPES, (3, 4, 2), (5, 5, 1), (1, 4, 1)))
+@pytest.mark.parametrize("side", [3, 7])
+def test_a_periodic_convolution_is_its_circulant_matrix(double, shape, side):
+    """Also where the kernel is larger than the image and goes round it."""
+    layer = moved(PeriodicConvolution(shape, kernel_size=side), 0.4 / side)
+    offsets = range(-(side // 2), side // 2 + 1)
+    kernel = {(a, b): np.asarray(layer.taps)[a + side // 2, b + side // 2] for a in offsets for b in offsets}
+    matrix = dense_matrix(shape, kernel, is_periodic=True) + np.eye(int(np.prod(shape)))
+    np.testing.assert_allclose(matrix_of(layer.inverse, shape), matrix, atol=1e-12)
+    np.testing.assert_allclose(matrix_of(layer.forward, shape), np.linalg.inv(matrix), rtol=1e-9, atol=1e-10)
+    log_det = layer.inverse_and_log_det(jnp.zeros(shape))[1]
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(matrix)[1], atol=1e-11)
+
+
+@pytest.mark.parametrize("side", [4, 6])
+def test_a_kernel_that_averages_is_refused(side):
+    """Zero at the highest frequency of columns: an error where there are numbers, NaN in a program, never infinity."""
+    shape = (3, side, 1)
+    average = np.zeros((3, 3, 1, 1))
+    average[1, :, 0, 0] = 0.25, -0.5, 0.25
+    layer = eqx.tree_at(lambda p: p.taps, PeriodicConvolution(shape), jnp.asarray(average, jnp.float32))
+    for verb in (layer.forward_and_log_det, layer.inverse_and_log_det):
+        with pytest.raises(NumericError, match=r"no frequency makes singular.*Move the taps"):
+            verb(jnp.ones(shape))
+    flow = pf.Flow(pf.bases.Normal(shape), layer)
+    with pytest.raises(NumericError):
+        flow.log_prob(np.ones((2, *shape)))
+    with pytest.raises(NumericError):
+        flow.sample(2, key=0)
+    # an odd width has no such frequency, and the layer is an ordinary one
+    odd = eqx.tree_at(lambda p: p.taps, PeriodicConvolution((3, 5, 1)), jnp.asarray(average, jnp.float32))
+    assert np.isfinite(odd.forward_and_log_det(jnp.ones((3, 5, 1)))[1])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("side", [4, 8, 16, 32])
+def test_errors_along_the_image_stay_those_of_rounding(order, side):
+    """V1: float32, two channels, a kernel whose taps together weigh as much as the diagonal."""
+    layer = MaskedConvolution((side, side, 2), order=order, key=jax.random.key(side))
+    layer = eqx.tree_at(lambda m: m.taps, layer, layer.taps / jnp.sum(jnp.abs(layer.taps), (0, 2))[None, :, None])
+    x = np.random.default_rng(3).normal(size=(8, side, side, 2)).astype(np.float32)
+    back = jax.jit(jax.vmap(lambda x: layer.forward(layer.inverse(x))))(x)
+    assert np.abs(back - x).max() < 2e-7 * side**2
+
+
+@pytest.mark.parametrize("side", [6, 16])
+def test_taps_that_outweigh_the_diagonal_are_reported(side):
+    """V1: ten times the diagonal: of 6 x 6 pixels float32 keeps no digit, 16 x 16 leave its range."""
+    layer = MaskedConvolution((side, side, 1))
+    layer = eqx.tree_at(lambda m: m.taps, layer, jnp.full_like(layer.taps, 10.0))
+    flow = pf.Flow(pf.bases.Normal((side, side, 1)), layer)
+    if side == 16:
+        with pytest.raises(NumericError, match="NaN"):
+            flow.sample(2, key=0)
+        return
+    failed = [row.name for row in pf.check(flow, key=0).rows if row.ok is False]
+    assert failed == ["condition number"]
+
+
+CHANNELS = {
+    "PLU": lambda: PLU(3, key=jax.random.key(1)),
+    "QR": lambda: Chain([Triangular(3, lower=False), Householder(3, key=jax.random.key(1))]),
+    "Dense": lambda: Dense(3),
+}
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_one_by_one_is_the_block_diagonal_matrix(double, kind):
+    """V3: the dense matrix of a 2 x 2 x 3 image, and the log-determinant H W times that of the channels."""
+    inner = moved(CHANNELS[kind]())
+    layer, block = OneByOne(inner, (2, 2, 3)), matrix_of(inner.forward, (3,))
+    np.testing.assert_allclose(matrix_of(layer.forward, (2, 2, 3)), np.kron(np.eye(4), block), atol=1e-13)
+    x, log_det = layer.forward_and_log_det(jnp.ones((2, 2, 3)))
+    back, other = layer.inverse_and_log_det(x)
+    np.testing.assert_allclose(back, 1.0, rtol=1e-10)
+    np.testing.assert_allclose([log_det, -other], 4 * np.linalg.slogdet(block)[1], rtol=1e-11)
+
+
+def test_one_by_one_of_a_large_image_does_not_overflow():
+    """V3: 64 x 64 pixels whose determinant alone is beyond float32."""
+    inner = eqx.tree_at(lambda plu: plu.diagonal, PLU(3), jnp.full(3, 30.0))
+    log_det = OneByOne(inner, (64, 64, 3)).forward_and_log_det(jnp.ones((64, 64, 3)))[1]
+    np.testing.assert_allclose(log_det, 64 * 64 * inner.forward_and_log_det(jnp.ones(3))[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_one_by_one_works_on_its_matrix_once(kind):
+    """Factorisations and triangular matrices in the program of a batch are single; pixels are right-hand sides."""
+    layer, x = OneByOne(CHANNELS[kind](), (4, 5, 3)), jnp.ones((7, 4, 5, 3))
+
+    def batched(layer, x):
+        return jax.vmap(layer.inverse_and_log_det)(x)
+
+    program = jax.jit(batched).lower(layer, x).as_text()
+    calls = [line for line in program.split("\n") if "@lapack" in line]
+    assert all('num_batch_dims = "0"' in call for call in calls)
+    assert sum("getrf" in call for call in calls) <= 2  # of Dense: one to solve, one for the log-determinant
+    operands = [
+        re.search(r" : \(tensor<(\d+)x\1xf32>, tensor<([\dx]+)xf32>\)", call) for call in calls if "trsm" in call
+    ]
+    assert operands
+    for found in operands:
+        assert np.prod([int(side) for side in found[2].split("x")]) == int(found[1]) * 7 * 4 * 5
+
+
+def test_activation_normalisation_starts_from_the_data():
+    random = np.random.default_rng(4)
+    x = np.array([5.0, -300.0, 1e-3]) + np.array([0.1, 20.0, 1e-5]) * random.normal(size=(50, 3, 4, 3))
+    layer = ActivationNormalisation((3, 4, 3)).initialised(x)
+    z = np.asarray(jax.vmap(layer.inverse)(x.astype(np.float32)), np.float64)
+    np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(z.std((0, 1, 2)), 1, rtol=1e-4)
+    log_det = layer.forward_and_log_det(jnp.zeros((3, 4, 3)))[1]
+    np.testing.assert_allclose(log_det, 12 * np.log(x.std((0, 1, 2))).sum(), rtol=1e-5)
+    assert layer.initialised(x + 1) is layer  # no second time
+    vectors = ActivationNormalisation((2,)).initialised(np.array([[1.0, 2.0], [3.0, 8.0]]))
+    np.testing.assert_allclose(vectors.inverse(jnp.array([3.0, 8.0])), 1.0, rtol=1e-6)
+
+
+def test_activation_normalisation_of_constant_channels_only_shifts():
+    x = np.stack([np.full((10, 2, 2), 3.1), np.random.default_rng(5).normal(size=(10, 2, 2))], -1)
+    layer = ActivationNormalisation((2, 2, 2)).initialised(x)
+    np.testing.assert_allclose(layer.shift[0], 3.1, rtol=1e-6)
+    assert layer.log_scale[0] == 0
+    one = ActivationNormalisation((2,)).initialised(np.array([[4.0, 5.0]]))  # a single row has no spread
+    np.testing.assert_allclose(one.inverse(jnp.array([4.0, 5.0])), 0.0)
+
+
+def test_activation_normalisation_starts_layer_by_layer():
+    """Through Chain and Repeat, each as it sees the data; z of the whole is standardised once more."""
+    x = 7 + 3 * np.random.default_rng(6).normal(size=(200, 2, 2, 3))
+    block = lambda seed: Chain(  # noqa: E731
+        [OneByOne(moved(PLU(3, key=jax.random.key(seed)), seed=seed), (2, 2, 3)), ActivationNormalisation((2, 2, 3))]
+    )
+    layers = initialise(Chain([ActivationNormalisation((2, 2, 3)), Repeat([block(1), block(2)])]), x)
+    z = np.asarray(jax.vmap(layers.inverse)(x.astype(np.float32)))
+    np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(z.std((0, 1, 2)), 1, rtol=1e-3)
+
+
+IMAGE = (2, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "sentence"),
+    [
+        (lambda: MaskedConvolution((2, 2)), ShapeError, r"shape: expected \(height, width, channels\).*got \(2, 2\)"),
+        (lambda: PeriodicConvolution((2, 0, 1)), ShapeError, "each at least 1"),
+        (lambda: MaskedConvolution(IMAGE, kernel_size=4), ValueError, "kernel_size: expected an odd number.*got 4"),
+        (lambda: PeriodicConvolution(IMAGE, kernel_size=1), ValueError, "kernel_size.*got 1.*OneByOne"),
+        (lambda: EmergingConvolution(IMAGE, mask="star"), ValueError, "mask: expected one of 'raster', 'quadrant'"),
+        (lambda: MaskedConvolution(IMAGE, rotation=4), ValueError, "rotation: expected 0, 1, 2 or 3.*got 4"),
+        (lambda: MaskedConvolution(IMAGE, min_diagonal=0.0), ValueError, "min_diagonal"),
+        (lambda: MaskedConvolution(IMAGE, order="spiral"), ValueError, "order: expected one of 'pixel'.*'spiral'"),
+        (lambda: OneByOne(Permutation([1, 0]), IMAGE), ShapeError, r"inner: expected.*3 channels.*got Permutation"),
+        (lambda: OneByOne(PLU(3), (3,)), ShapeError, "shape: expected"),
+        (lambda: ActivationNormalisation(()), ShapeError, "shape: expected at least one axis"),
+        (lambda: ActivationNormalisation(IMAGE).initialised(np.zeros((0, 2, 2, 3))), DataError, "at least one row"),
+        (lambda: ActivationNormalisation((1,)).initialised(np.array([[np.nan]])), DataError, "finite rows"),
+        (lambda: MaskedConvolution(IMAGE).forward(jnp.zeros((5, *IMAGE))), ShapeError, "one sample"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_a_sentence(build, error, sentence):
+    with pytest.raises(error, match=sentence):
+        build()
