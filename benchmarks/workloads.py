@@ -136,6 +136,27 @@ LAWS: tuple[Workload, ...] = tuple(
 )
 
 
+# Residual flows: `inverse` maps latent points to data; normflows' `inverse_fine` does so to steps of 1e-6.
+INVERSE, INVERSE_FINE = "inverse", "inverse_fine"
+RESIDUAL: tuple[Workload, ...] = tuple(
+    Workload(
+        f"{family}-43",
+        family,
+        dim=43,
+        batch=512,
+        width=256,
+        operations=(LOG_PROB, TRAINING_STEP, SAMPLE, INVERSE, INVERSE_FINE),
+        bars={TRAINING_STEP: (1.5, 3.0), SAMPLE: (5.0, 10.0)},
+    )
+    for family in ("residual_flow", "i_resnet")
+)
+# Flows to train, the rows they are trained on, and for how many epochs.
+TRAINED_RESIDUAL: tuple[tuple[Workload, str, int], ...] = (
+    (Workload("trained-2", "residual_flow", dim=2, batch=512, width=128, n_layers=10), "rings", 60),
+    (Workload("trained-43", "residual_flow", dim=43, batch=512, width=128, n_layers=5), "mixed", 20),
+)
+
+
 def _quick() -> tuple[Workload, ...]:
     """One workload of every family, the smallest, cut down where even that is large."""
     smallest: dict[str, Workload] = {}

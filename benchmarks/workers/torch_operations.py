@@ -22,8 +22,9 @@ def operations(
     log_prob: Callable[[torch.Tensor], torch.Tensor],
     sample: Callable[[int], torch.Tensor],
     differentiates: bool = False,
+    after_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Operation]:
-    """log_prob, training_step and sample of `module`."""
+    """log_prob, training_step and sample of `module`; `after_step` ends a training step."""
     x = torch.from_numpy(normal_rows(workload["batch"], workload["dim"]))
     without_tape = torch.no_grad if differentiates else torch.inference_mode
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
@@ -37,6 +38,7 @@ def operations(
         loss = -log_prob(x).mean()
         loss.backward()
         optimizer.step()
+        after_step()
         return loss.item()
 
     def draw() -> torch.Tensor:
