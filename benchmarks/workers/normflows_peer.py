@@ -14,9 +14,11 @@ residual_flow, i_resnet: `Residual` around its `LipschitzMLP` (which puts one mo
 examples: memory-saving gradients, `ActNorm` after each block; started away from the identity, with all norms at their
 bound. Its geometric law starts at one, so that it has one exact term less to be told of. `inverse` is its fixed-point
 search at its own tolerance, `inverse_fine` to steps of 1e-6. With `weights` it holds the flow that ours has trained.
+glow: see `normflows_images`.
 """
 
 import normflows as nf
+import normflows_images
 import numpy as np
 import torch
 from normflows.flows.neural_spline.autoregressive import MaskedPiecewiseRationalQuadraticAutoregressive
@@ -44,6 +46,8 @@ class Reversed(nf.flows.Flow):
 
 def build(workload: dict) -> dict[str, Operation]:
     torch.manual_seed(0)
+    if workload["family"] == "glow":
+        return normflows_images.build(workload)
     if workload["family"] in ("residual_flow", "i_resnet"):
         return _residual(workload)
     layers = {

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ours_images
 import ours_residual
 from jax_operations import perturbed, training_step
 from protocol import Operation, durations, normal_rows, serve
@@ -44,6 +45,8 @@ AUTOREGRESSIVE = ("maf", "iaf", "nsf_ar")
 
 
 def build(workload: dict) -> dict[str, Operation]:
+    if workload["family"] == "glow":
+        return ours_images.build(workload)
     if workload["family"] in ours_residual.FAMILIES:
         return ours_residual.build(workload)
     batch = workload["batch"]
