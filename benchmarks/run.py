@@ -1,4 +1,4 @@
-"""All benchmarks by one command: `python benchmarks/run.py [--only speed|laws|fit|compile|growth] [--quick]`.
+"""All benchmarks by one command: `python benchmarks/run.py [--only PART] [--quick]`, parts as in `PARTS`.
 
 Makes the environments if they are not there, measures, and writes `benchmarks/results/<name>.json` and `.md`. With
 `--quick` everything runs once and briefly, into `benchmarks/results/quick/`: a check that it works, not a measurement.
@@ -14,12 +14,13 @@ import compile_times
 import environments
 import fit
 import growth
+import residual
 import speed
 import tables
 from driver import WORKERS, library, say, write_json
-from workloads import FIT_BAR, LAWS, QUICK, RECIPES
+from workloads import FIT_BAR, IMAGES, LAWS, QUICK, RECIPES
 
-PARTS = ("speed", "laws", "fit", "compile", "growth")
+PARTS = ("speed", "laws", "residual", "images", "fit", "compile", "growth")
 RESULTS = environments.HERE / "results"
 QUIET_LOAD = 0.25  # of one core, averaged over a minute: above it, the figures are not to be trusted
 
@@ -82,6 +83,13 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
         else:
             result = speed.run(workers, failed, options.rounds or 9, workloads=LAWS)
         return "Laws without a formula for their inverse", result, tables.speed
+    if part == "images":
+        some = [name for name in workers if name in ("ours", "normflows_peer")]
+        result = speed.run(some, failed, options.rounds or (1 if quick else 9), 0.02 if quick else 0.3, IMAGES)
+        return "Glow", result, tables.speed
+    if part == "residual":
+        result = residual.run(workers, failed, options.rounds or (1 if quick else 9), 0.02 if quick else 0.3)
+        return "Residual flows", result, tables.residual
     if part == "growth":
         if quick:
             result = growth.run(workers, failed, options.rounds or 1, visit=0.02, dims=growth.DIMS[:3])

@@ -4,7 +4,9 @@ import contextlib
 
 from driver import Worker, WorkerError, library, not_installed, say
 from turns import VISIT_SECONDS, note, opened, ratio, take_turns
-from workloads import LOG_PROB_IN_JIT, WORKLOADS, OwnRatio, Workload
+from workloads import INVERSE_FINE, LOG_PROB_IN_JIT, WORKLOADS, OwnRatio, Workload
+
+SOME_HAVE = (LOG_PROB_IN_JIT, INVERSE_FINE)  # operations that some libraries lack, which is no failure
 
 
 def run(
@@ -43,7 +45,7 @@ def _row(
     asked = {
         name: (worker, operation)
         for name, worker in workers.items()
-        if operation != LOG_PROB_IN_JIT or operation in worker.operations  # only the JAX libraries have that one
+        if operation not in SOME_HAVE or operation in worker.operations
     }
     timed = take_turns(asked, rounds, visit, failed)
     row: dict = {"workload": workload.name, "settings": workload.to_dict(), "operation": operation, "libraries": {}}

@@ -35,7 +35,10 @@ class OwnRatio:
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """One configuration of a flow and a batch; float32 and every core of the machine for everyone."""
+    """One configuration of a flow and a batch; float32 and every core of the machine for everyone.
+
+    `shape` and `n_scales` are those of images; `dim` is then the number of their elements.
+    """
 
     name: str
     family: str
@@ -45,6 +48,8 @@ class Workload:
     depth: int = 2
     n_layers: int = 5
     n_bins: int = 8
+    shape: tuple[int, int, int] | None = None
+    n_scales: int = 2
     operations: tuple[str, ...] = OPERATIONS
     bars: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     own: tuple[OwnRatio, ...] = ()
@@ -133,6 +138,42 @@ LAWS: tuple[Workload, ...] = tuple(
         bars=_OF_LAWS,
     )
     for family in ("naf", "naf_ar", "umnn_maf", "sos_flow", "bernstein_flow")
+)
+
+
+# Images: no bar. XLA's convolutions on a CPU are slower than those that PyTorch calls.
+IMAGES: tuple[Workload, ...] = tuple(
+    Workload(
+        f"glow-{side}",
+        "glow",
+        dim=side * side * channels,
+        batch=batch,
+        width=width,
+        n_layers=4,
+        shape=(side, side, channels),
+        operations=(LOG_PROB, TRAINING_STEP, SAMPLE),
+    )
+    for side, channels, batch, width in ((32, 3, 32, 64), (8, 1, 256, 32))
+)
+
+# Residual flows: `inverse` maps latent points to data; normflows' `inverse_fine` does so to steps of 1e-6.
+INVERSE, INVERSE_FINE = "inverse", "inverse_fine"
+RESIDUAL: tuple[Workload, ...] = tuple(
+    Workload(
+        f"{family}-43",
+        family,
+        dim=43,
+        batch=512,
+        width=256,
+        operations=(TRAINING_STEP, SAMPLE, INVERSE, INVERSE_FINE),
+        bars={TRAINING_STEP: (1.5, 3.0), SAMPLE: (5.0, 10.0)},
+    )
+    for family in ("residual_flow", "i_resnet")
+)
+# Flows to train, the rows they are trained on, and for how many epochs.
+TRAINED_RESIDUAL: tuple[tuple[Workload, str, int], ...] = (
+    (Workload("trained-2", "residual_flow", dim=2, batch=512, width=128, n_layers=10), "rings", 60),
+    (Workload("trained-43", "residual_flow", dim=43, batch=512, width=128, n_layers=5), "mixed", 20),
 )
 
 

@@ -15,6 +15,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ours_images
+import ours_residual
 from jax_operations import perturbed, training_step
 from protocol import Operation, durations, normal_rows, serve
 
@@ -43,6 +45,10 @@ AUTOREGRESSIVE = ("maf", "iaf", "nsf_ar")
 
 
 def build(workload: dict) -> dict[str, Operation]:
+    if workload["family"] == "glow":
+        return ours_images.build(workload)
+    if workload["family"] in ours_residual.FAMILIES:
+        return ours_residual.build(workload)
     batch = workload["batch"]
     flow, trained, static = _parts(_recipe(workload), _moved_by(workload))
     x = jnp.asarray(normal_rows(batch, workload["dim"]))
@@ -186,4 +192,6 @@ def rows(first: int, second: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    serve(build, fit=fit, recipe=recipe, rows=rows)
+    serve(
+        build, fit=fit, recipe=recipe, rows=rows, inverse_error=ours_residual.inverse_error, train=ours_residual.train
+    )

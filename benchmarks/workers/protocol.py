@@ -66,10 +66,10 @@ def _first(name: str, operation: Operation, workload: dict) -> float:
     result = operation()
     taken = time.perf_counter() - started
     values = np.asarray(result)
-    batch, dim = workload["batch"], workload["dim"]
+    batch, event = workload["batch"], tuple(workload["shape"] or (workload["dim"],))
     shapes: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(("log_prob", "log_prob_in_jit"), (batch,)),
-        **dict.fromkeys(("sample", "sample_in_jit"), (batch, dim)),
+        **dict.fromkeys(("sample", "sample_in_jit", "inverse", "inverse_fine"), (batch, *event)),
         **dict.fromkeys(("training_step", "d_pass_step", "sample_gradient"), ()),
     }
     expected = shapes.get(name, values.shape)

@@ -22,9 +22,22 @@ def operations(
     log_prob: Callable[[torch.Tensor], torch.Tensor],
     sample: Callable[[int], torch.Tensor],
     differentiates: bool = False,
+    after_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Operation]:
-    """log_prob, training_step and sample of `module`."""
+    """log_prob, training_step and sample of `module`; `after_step` ends a training step."""
     x = torch.from_numpy(normal_rows(workload["batch"], workload["dim"]))
+    return operations_on(x, module, log_prob, lambda: sample(workload["batch"]), differentiates, after_step)
+
+
+def operations_on(
+    x: torch.Tensor,
+    module: torch.nn.Module,
+    log_prob: Callable[[torch.Tensor], torch.Tensor],
+    sample: Callable[[], torch.Tensor],
+    differentiates: bool = False,
+    after_step: Callable[[], None] = lambda: None,
+) -> dict[str, Operation]:
+    """The same on events of any shape."""
     without_tape = torch.no_grad if differentiates else torch.inference_mode
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
 
@@ -37,11 +50,12 @@ def operations(
         loss = -log_prob(x).mean()
         loss.backward()
         optimizer.step()
+        after_step()
         return loss.item()
 
     def draw() -> torch.Tensor:
         with without_tape():
-            return sample(workload["batch"])
+            return sample()
 
     return {"log_prob": score, "training_step": step, "sample": draw}
 

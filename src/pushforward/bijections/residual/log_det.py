@@ -266,8 +266,12 @@ def _series(
 
     start = jnp.zeros((), jnp.int32), probes, jnp.zeros((), z.dtype), probes
     _, _, total, weighted = jax.lax.while_loop(lambda state: state[0] < n_terms, term, start)
-    value, push = jax.linearize(lambda z: flat(network, z, context), z.reshape(-1))
-    slope = jnp.sum(weighted * jax.vmap(push)(probes))
+    @jax.checkpoint
+    def value_and_slope(network, z, context, weighted):
+        value, push = jax.linearize(lambda z: flat(network, z, context), z)
+        return value, jnp.sum(weighted * jax.vmap(push)(probes))
+
+    value, slope = value_and_slope(network, z.reshape(-1), context, jax.lax.stop_gradient(weighted))
     return value.reshape(z.shape), with_gradient_of(total, slope) / len(probes)
 
 

@@ -4,11 +4,11 @@
 
 A turn takes one evaluation. Anderson's candidate (the combination of the last steps whose residuals nearly cancel) is
 kept where the residual |fn(z) - z| falls; where it did not fall by the factor `rate`, the next turn is an ordinary
-repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is of the size
-of rounding, or when a repetition no longer lowers it. Rows that are not there after `_TURNS` turns go on with
+repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is what rounding
+of fn alone may leave, or when a repetition no longer lowers it. Rows that are not there after `_TURNS` turns go on with
 Newton-Krylov as long as a step gains a digit, and then with plain repetition, which needs log(eps) / log(rate) turns at
 worst (a rotation, whose steps no combination shortens). The distance from the fixed point is at most
-residual / (1 - rate).
+residual / (1 - rate); the last image fn(z), which is known by then, is nearer than z itself by the factor `rate`.
 
 Reference: Anderson 1965; Walker & Ni 2011 (as a least-squares problem); Toth & Kelley 2015 (contractions); Knoll &
 Keyes 2004 (Newton-Krylov); gradient at the solution: implicit function theorem.
@@ -28,6 +28,7 @@ from pushforward.networks import vector_norm
 _MEMORY = 5
 _TURNS, _NEWTON_TURNS, _REPETITIONS = 100, 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
+_NOISE = 0.5  # units in the last place of |z| + |start| that rounding of fn leaves: a search that has come there ends
 _DAMPING = 10.0  # of the least-squares problem, in units of rounding
 
 
@@ -54,8 +55,9 @@ class Solution(NamedTuple):
 class _State(NamedTuple):
     z: Array
     residual: Array  # fn(z) - z
-    steps: Array  # (memory, D): moves of the last turns
-    changes: Array  # (memory, D): what they did to the residual
+    changes: Array  # (memory, D): what the last turns did to the residual
+    images: Array  # (memory, D): what they did to fn(z): their moves and those changes
+    gram: Array  # (memory, memory): products of the changes with each other
     n_turns: Array
     is_plain: Array  # whether the next turn is a repetition
     has_stalled: Array
@@ -110,7 +112,7 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
         return size(residual) <= _ROUNDING * eps * start.size**0.5 * scale(z)
 
     def is_there(z: Array, residual: Array) -> Array:
-        return size(residual) <= eps * (1 - rate) * scale(z)
+        return size(residual) <= _NOISE * eps * (size(z) + size(start))
 
     def is_open(state: _State) -> Array:
         far = ~is_there(state.z, state.residual)
@@ -122,20 +124,24 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
         residual = fn(candidate) - candidate
         before, after = size(state.residual), size(residual)
         is_better = after < before
+        change = residual - state.residual
+        changes = jnp.concatenate([state.changes[1:], change[None]])
+        products = jnp.sum(changes * change[None], 1)
+        gram = jnp.concatenate([state.gram[1:, 1:], products[None, :-1]])
         return _State(
             jnp.where(is_better, candidate, state.z),
             jnp.where(is_better, residual, state.residual),
-            jnp.concatenate([state.steps[1:], (candidate - state.z)[None]]),
-            jnp.concatenate([state.changes[1:], (residual - state.residual)[None]]),
+            changes,
+            jnp.concatenate([state.images[1:], (candidate - state.z + change)[None]]),
+            jnp.concatenate([gram, products[:, None]], 1),
             state.n_turns + 1,
             ~state.is_plain & ~(after <= rate * before),
             state.is_plain & ~is_better,
         )
 
-    nothing = jnp.zeros((_MEMORY, start.size), start.dtype)
-    first = _State(
-        start, fn(start) - start, nothing, nothing, jnp.zeros((), jnp.int32), jnp.ones((), bool), jnp.zeros((), bool)
-    )
+    nothing, gram = jnp.zeros((_MEMORY, start.size), start.dtype), jnp.zeros((_MEMORY, _MEMORY), start.dtype)
+    no, yes = jnp.zeros((), bool), jnp.ones((), bool)
+    first = _State(start, fn(start) - start, nothing, nothing, gram, jnp.zeros((), jnp.int32), yes, no)
     state = jax.lax.while_loop(is_open, turn, first)
 
     left_over = ~is_there(state.z, state.residual) & ~(state.has_stalled & is_settled(state.z, state.residual))
@@ -174,18 +180,20 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
     *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, repeat, outset)
     settled, left = is_settled(z, residual) & (rate < 1), size(residual)
     return Solution(
-        jnp.where(settled, z, jnp.nan), state.n_turns + n_more, n_newton, left, left / jnp.maximum(1 - rate, 0), settled
+        jnp.where(settled, z + residual, jnp.nan), state.n_turns + n_more, n_newton, left, left / jnp.maximum(1 - rate, 0), settled
     )
 
 
 def _correction(state: _State) -> Array:
     """What Anderson's candidate takes off the repetition: past moves, weighted so that their residuals cancel best."""
     eps = float(jnp.finfo(state.z.dtype).eps)
-    lengths = vector_norm(state.changes, 2.0, axis=1)
-    units = state.changes / jnp.where(lengths > 0, lengths, 1)[:, None]
-    weights = _solve(units @ units.T, units @ state.residual, _DAMPING * eps)
-    weights = weights / jnp.where(lengths > 0, lengths, 1)
-    return weights @ (state.steps + state.changes)
+    squares = jnp.diagonal(state.gram)
+    inverse_lengths = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1)), 1)
+    # sums of products instead of matrix products: a batch of tiny matrices runs through no fast kernel
+    right = jnp.sum(state.changes * state.residual[None], 1) * inverse_lengths
+    gram = state.gram * inverse_lengths[None] * inverse_lengths[:, None]
+    weights = _solve(gram, right, _DAMPING * eps) * inverse_lengths
+    return jnp.sum(weights[:, None] * state.images, 0)
 
 
 def _solve(matrix: Array, vector: Array, damping: float) -> Array:
