@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pushforward.errors import DataError, MissingExtra, NumericError, ShapeError
-from pushforward.plots import calibration, corner, density, training_curve, warp
+from pushforward.plots import calibration, corner, density, image_grid, training_curve, warp
 from pushforward.plots.canvas import DATA, MODEL, limits
 from pushforward.plots.curves import kolmogorov_band
 from pushforward.plots.marginals import regions
@@ -51,6 +51,8 @@ PICTURES = {
     "no best epoch": lambda: training_curve(history(best_epoch=-1)),
     "hours, no validation": lambda: training_curve(history(validation=[], seconds=list(range(0, 30_000, 1000)))),
     "a first plunge, no floor": lambda: training_curve(history(train=[-1e9, np.nan, *[1.0] * 28], gaussian=None)),
+    "grey images": lambda: image_grid(np.arange(48).reshape(3, 4, 4, 1), levels=48, columns=2),
+    "images in colour": lambda: image_grid(np.full((9, 4, 6, 3), 255)),
     "warp": lambda: warp(lambda z: z**3 / 9.0),
     "calibration": lambda: calibration(np.random.default_rng(0).uniform(size=(200, 3)) ** [1.0, 2.0, 1.0]),
 }
@@ -144,6 +146,16 @@ def test_wall_time_stands_where_it_was_reached():
     assert places["10"] == pytest.approx(4.0)
 
 
+def test_images_stand_row_after_row_with_gaps_between():
+    x = np.arange(3 * 4).reshape(3, 2, 2, 1)
+    (picture,) = image_grid(x, levels=12, columns=2).axes[0].images
+    sheet = np.asarray(picture.get_array())
+    assert sheet.shape == (5, 5, 4)
+    np.testing.assert_array_equal(sheet[:2, 3:, 0], np.round(255 * x[1, ..., 0] / 11))
+    np.testing.assert_array_equal(sheet[3:, :2, 2], np.round(255 * x[2, ..., 0] / 11))
+    assert (sheet[..., 3] == 0).sum() == 25 - 3 * 4
+
+
 def test_calibration_names_the_column_that_leaves_the_band():
     pit = np.random.default_rng(0).uniform(size=(2000, 3))
     pit[:, 1] **= 1.5
@@ -174,6 +186,8 @@ def test_the_band_has_the_level_it_states():
         (lambda: density(lambda x: x, (0, 1, 0, 1), resolution=4), ShapeError, r"log_prob: expected shape \(16,\)"),
         (lambda: density(lambda x: x[:, 0] * np.nan, (0, 1, 0, 1)), NumericError, "log_prob: 65536 of 65536"),
         (lambda: density(standard, (0, 1, 0, 1), columns=["a"]), ValueError, "columns: expected two"),
+        (lambda: image_grid(np.zeros((2, 4, 4))), ShapeError, r"images: expected shape \(n, H, W, C\).*\(2, 4, 4\)"),
+        (lambda: image_grid(np.full((1, 2, 2, 1), 256)), DataError, "images: expected numbers from 0 to 255, got 256"),
         (lambda: warp(lambda z: z[:3]), ShapeError, "forward: expected shape"),
         (lambda: warp(lambda z: z, n_lines=1), ValueError, "n_lines: expected at least 2"),
         (lambda: warp(lambda z: z, (0, 1, 0, np.inf)), ValueError, "extent: expected four"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli.small import TINY
+from compiling import quickly_compiled
 from pages import Page
 from scipy.stats import multivariate_normal
 
@@ -38,12 +39,18 @@ def fill(folder, pictures):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with quickly_compiled():
+        yield
+
+
+@pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     return fill(tmp_path_factory.mktemp("images") / "grey", pixels())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fitted(pictures):
     """The folder in which the command line has fitted the pictures."""
     place = pictures.parent
@@ -52,7 +59,7 @@ def fitted(pictures):
     return place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image_model(fitted):
     return fitted / "m.safetensors"
 

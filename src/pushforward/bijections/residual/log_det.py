@@ -266,12 +266,14 @@ def _series(
 
     start = jnp.zeros((), jnp.int32), probes, jnp.zeros((), z.dtype), probes
     _, _, total, weighted = jax.lax.while_loop(lambda state: state[0] < n_terms, term, start)
+
+    # Computed again on the way back: what a layer keeps would be stacked over all layers, which costs more than it.
     @jax.checkpoint
-    def value_and_slope(network, z, context, weighted):
+    def once_more(network: AbstractLipschitzNetwork, z: Array, context: Array | None, weighted: Array) -> Any:
         value, push = jax.linearize(lambda z: flat(network, z, context), z)
         return value, jnp.sum(weighted * jax.vmap(push)(probes))
 
-    value, slope = value_and_slope(network, z.reshape(-1), context, jax.lax.stop_gradient(weighted))
+    value, slope = once_more(network, z.reshape(-1), context, jax.lax.stop_gradient(weighted))
     return value.reshape(z.shape), with_gradient_of(total, slope) / len(probes)
 
 

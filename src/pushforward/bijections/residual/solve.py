@@ -55,8 +55,8 @@ class Solution(NamedTuple):
 class _State(NamedTuple):
     z: Array
     residual: Array  # fn(z) - z
-    changes: Array  # (memory, D): what the last turns did to the residual
-    images: Array  # (memory, D): what they did to fn(z): their moves and those changes
+    changes: Array  # (memory, D): what the last turns did to the residual, scaled to length one
+    images: Array  # (memory, D): what they did to fn(z), their moves and changes, on the same scale
     gram: Array  # (memory, memory): products of the changes with each other
     n_turns: Array
     is_plain: Array  # whether the next turn is a repetition
@@ -125,6 +125,9 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
         before, after = size(state.residual), size(residual)
         is_better = after < before
         change = residual - state.residual
+        length = vector_norm(change, 2.0)
+        scale_down = jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1), 0)
+        image, change = scale_down * (candidate - state.z + change), scale_down * change
         changes = jnp.concatenate([state.changes[1:], change[None]])
         products = jnp.sum(changes * change[None], 1)
         gram = jnp.concatenate([state.gram[1:, 1:], products[None, :-1]])
@@ -132,7 +135,7 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
             jnp.where(is_better, candidate, state.z),
             jnp.where(is_better, residual, state.residual),
             changes,
-            jnp.concatenate([state.images[1:], (candidate - state.z + change)[None]]),
+            jnp.concatenate([state.images[1:], image[None]]),
             jnp.concatenate([gram, products[:, None]], 1),
             state.n_turns + 1,
             ~state.is_plain & ~(after <= rate * before),
@@ -179,20 +182,15 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
     outset = z, residual, z, residual, nothing_yet, nothing_yet
     *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, repeat, outset)
     settled, left = is_settled(z, residual) & (rate < 1), size(residual)
-    return Solution(
-        jnp.where(settled, z + residual, jnp.nan), state.n_turns + n_more, n_newton, left, left / jnp.maximum(1 - rate, 0), settled
-    )
+    value, bound = jnp.where(settled, z + residual, jnp.nan), left / jnp.maximum(1 - rate, 0)
+    return Solution(value, state.n_turns + n_more, n_newton, left, bound, settled)
 
 
 def _correction(state: _State) -> Array:
     """What Anderson's candidate takes off the repetition: past moves, weighted so that their residuals cancel best."""
     eps = float(jnp.finfo(state.z.dtype).eps)
-    squares = jnp.diagonal(state.gram)
-    inverse_lengths = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1)), 1)
     # sums of products instead of matrix products: a batch of tiny matrices runs through no fast kernel
-    right = jnp.sum(state.changes * state.residual[None], 1) * inverse_lengths
-    gram = state.gram * inverse_lengths[None] * inverse_lengths[:, None]
-    weights = _solve(gram, right, _DAMPING * eps) * inverse_lengths
+    weights = _solve(state.gram, jnp.sum(state.changes * state.residual[None], 1), _DAMPING * eps)
     return jnp.sum(weights[:, None] * state.images, 0)
 
 
