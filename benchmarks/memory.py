@@ -31,7 +31,7 @@ from pushforward.state import initialise
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHAPE, WIDTH, BATCH = (32, 32, 3), 64, 32
-STACKS, ROUNDS, NOISE = (("glow", 4), ("glow", 16), ("glow", 64), ("real_nvp_image", 16)), 9, 0.003
+STACKS, ROUNDS, NOISE = (("glow", 4), ("glow", 16), ("glow", 64), ("real_nvp_image", 16)), 7, 0.003
 
 
 def with_recompute(flow: pf.Flow, recompute: bool) -> pf.Flow:

@@ -273,6 +273,9 @@ def _depth_picture(result: dict[str, Any]) -> None:
         ax.plot([row["n_layers"] for row in rows], [row["nats"] for row in rows], "o-", label="residual flow")
         ax.axhline(rows[0]["truth"], color="0.5", ls=":", label="true density")
         ax.set(title=f"{data}: held-out nats", xlabel="blocks", xscale="log")
+        blocks = [row["n_layers"] for row in rows]
+        ax.set_xticks(blocks, [str(n) for n in blocks])
+        ax.minorticks_off()
         ax.legend(fontsize=8)
     for has_skips, label in ((True, "with skips"), (False, "without")):
         rows = [row for row in result["plain"] if row["has_skips"] == has_skips]
