@@ -172,8 +172,8 @@ RESIDUAL: tuple[Workload, ...] = tuple(
 )
 # Flows to train, the rows they are trained on, and for how many epochs.
 TRAINED_RESIDUAL: tuple[tuple[Workload, str, int], ...] = (
-    (Workload("trained-2", "residual_flow", dim=2, batch=512, width=128, n_layers=10), "rings", 60),
-    (Workload("trained-43", "residual_flow", dim=43, batch=512, width=128, n_layers=5), "mixed", 20),
+    (Workload("trained-2", "residual_flow", dim=2, batch=512, width=128, n_layers=10), "rings", 30),
+    (Workload("trained-43", "residual_flow", dim=43, batch=512, width=128, n_layers=5), "mixed", 8),
 )
 
 

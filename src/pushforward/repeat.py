@@ -30,10 +30,11 @@ class Repeat(AbstractBijection):
         unroll: how many layers one turn of the loop holds. 1 compiles fastest; all of them runs fastest where a layer
             is cheap (affine couplings).
         recompute: whether gradients keep the last value alone and compute what went into each layer from what left it,
-            by the layer's other verb: memory for activations is that of one layer, whatever the depth, for another
-            pass in each direction. Values are the same bits. Gradients differ by the error of the layers' inverses:
-            a few 1e-6 in float32 for affine couplings and well-conditioned matrices, and as much more as layers are
-            ill-conditioned (steep slopes, roots to a tolerance, nearly singular matrices). Reverse mode only.
+            by the layer's other verb: memory for activations is that of one turn of the loop (so `unroll=1`), whatever
+            the depth, for one more pass in each direction at most. Values are the same bits. Gradients differ by the
+            error of the inverses, which adds up: 1e-6 (4 layers) to 1e-4 (64) of their norm in float32 for a
+            well-conditioned Glow, 1e-9 and less in float64. Ill-conditioned layers (steep slopes, roots to a tolerance,
+            nearly singular matrices) lose more, and a gradient is NaN where their inverse overflows. Reverse mode only.
             Where weights are mapped inside the gradient (an ensemble in one program), everything is kept after all.
 
     Cost: the sum of the layers, in both directions.
@@ -42,7 +43,7 @@ class Repeat(AbstractBijection):
         ShapeError: if the layers differ in more than the numbers of their arrays.
 
     Reference: Papamakarios, Nalisnick, Rezende, Mohamed & Lakshminarayanan 2021, section 2.1 (composition); Gomez, Ren,
-        Urtasun & Grosse 2017, section 3.2 (activations from those of the layer above).
+        Urtasun & Grosse 2017, section 3 (activations from those of the layer above).
 
     Example:
         >>> import jax.numpy as jnp
