@@ -56,7 +56,8 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
 
 AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_recipes.py")
 LAYERS = ("tests/test_laws.py", "tests/test_linear.py", "tests/test_planar_radial.py", "tests/test_spline.py")
-ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *LAYERS)
+IMAGES = ("tests/test_convolutional.py", "tests/test_images.py", "tests/test_recompute.py", "tests/test_residual.py")
+ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *IMAGES, *LAYERS)
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.
 # Float32 runs as users run it; float64 compiles without most optimisations, about three times faster.
@@ -69,6 +70,7 @@ PARTS = (
         (pytest("tests/test_battery.py"),),
         {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     ),
+    Part("images", "rest", (pytest(*IMAGES),)),
     Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
     Part("layers", "rest", (pytest(*LAYERS),)),
     Part("command-line", "command line", (pytest("tests/cli"),)),
