@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from bad_images import IMAGE_CASES
 from bad_laws import LAW_CASES
 from bad_residual import RESIDUAL_CASES
 
@@ -318,6 +319,7 @@ CASES = {
     "samples that are no number": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
     **LAW_CASES,
+    **IMAGE_CASES,
     **RESIDUAL_CASES,
 }
 

@@ -76,15 +76,11 @@ class OneByOne(AbstractBijection):
             return verb(pixel, context, key=key)
 
         # shapes tell nothing of what depends on the pixel: vmap does, by refusing an output that must not
-        for log_det_axis in (None, 0):
-            mapped = jax.vmap(one, out_axes=(0, log_det_axis))
-            try:
-                jax.eval_shape(mapped, pixels, keys)
-            except ValueError:
-                if log_det_axis is not None:
-                    raise
-            else:
-                break
-        out, log_det = mapped(pixels, keys)
+        log_det_axis = None
+        try:
+            jax.eval_shape(jax.vmap(one, out_axes=(0, None)), pixels, keys)
+        except ValueError:
+            log_det_axis = 0
+        out, log_det = jax.vmap(one, out_axes=(0, log_det_axis))(pixels, keys)
         total = len(pixels) * log_det if log_det_axis is None else jnp.sum(log_det)
         return out.reshape(self.shape), total
