@@ -166,7 +166,7 @@ RESIDUAL: tuple[Workload, ...] = tuple(
         batch=512,
         width=256,
         operations=(TRAINING_STEP, SAMPLE, INVERSE, INVERSE_FINE),
-        bars={TRAINING_STEP: (1.5, 3.0), SAMPLE: (5.0, 10.0)},
+        bars={TRAINING_STEP: (1.5, 3.0), INVERSE: (5.0, 10.0)},
     )
     for family in ("residual_flow", "i_resnet")
 )
