@@ -22,14 +22,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from pushforward.bijections.residual.anderson import accelerate
 from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
 
-_MEMORY = 5
-_TURNS, _NEWTON_TURNS, _REPETITIONS = 100, 20, 100_000
+_NEWTON_TURNS, _REPETITIONS = 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
 _NOISE = 0.5  # units in the last place of |z| + |start| that rounding of fn leaves: a search that has come there ends
-_DAMPING = 10.0  # of the least-squares problem, in units of rounding
 
 
 class Solution(NamedTuple):
@@ -52,17 +51,6 @@ class Solution(NamedTuple):
     is_settled: Bool[Array, ""]
 
 
-class _State(NamedTuple):
-    z: Array
-    residual: Array  # fn(z) - z
-    changes: Array  # (memory, D): what the last turns did to the residual, scaled to length one
-    images: Array  # (memory, D): what they did to fn(z), their moves and changes, on the same scale
-    gram: Array  # (memory, memory): products of the changes with each other
-    n_turns: Array
-    is_plain: Array  # whether the next turn is a repetition
-    has_stalled: Array
-
-
 def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
 
@@ -70,7 +58,7 @@ def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array
     cotangent has been replaced by the solution of u = g + J^T u, found in the same way; reverse mode, first order.
     """
     held, outset, rate = jax.lax.stop_gradient((weights, start, rate))
-    found = _search(lambda z: fn(held, z), outset, rate, norm)
+    found = _search(fn, held, outset, rate, norm)
     found = jax.lax.stop_gradient(found)
     again = fn(weights, found.value)
     return found._replace(value=_implicit(fn, norm, again, weights, found.value, rate))
@@ -92,14 +80,19 @@ def _backward(fn: Callable, norm: float, saved: Any, cotangent: Array) -> tuple[
     weights, z, rate = saved
     _, pull = jax.vjp(lambda z: fn(weights, z), z)
     dual = {1.0: float("inf"), 2.0: 2.0}.get(norm, 1.0)  # in which the transposed Jacobian contracts
-    adjoint = _search(lambda u: cotangent + pull(u)[0], cotangent, rate, dual)
+    adjoint = _search(_adjoint, (pull, cotangent), cotangent, rate, dual)
     return adjoint.value, None, None, None
+
+
+def _adjoint(saved: tuple[Callable, Array], u: Array) -> Array:
+    pull, cotangent = saved
+    return cotangent + pull(u)[0]
 
 
 _implicit.defvjp(_forward, _backward)
 
 
-def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float) -> Solution:
+def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     eps = float(jnp.finfo(start.dtype).eps)
 
     def size(residual: Array) -> Array:
@@ -114,46 +107,17 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
     def is_there(z: Array, residual: Array) -> Array:
         return size(residual) <= _NOISE * eps * (size(z) + size(start))
 
-    def is_open(state: _State) -> Array:
-        far = ~is_there(state.z, state.residual)
-        return (state.n_turns < _TURNS) & far & ~state.has_stalled & (rate < 1)
+    def again(z: Array) -> Array:
+        return fn(weights, z)
 
-    def turn(state: _State) -> _State:
-        plain = state.z + state.residual
-        candidate = jnp.where(state.is_plain, plain, plain - _correction(state))
-        residual = fn(candidate) - candidate
-        before, after = size(state.residual), size(residual)
-        is_better = after < before
-        change = residual - state.residual
-        length = vector_norm(change, 2.0)
-        scale_down = jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1), 0)
-        image, change = scale_down * (candidate - state.z + change), scale_down * change
-        changes = jnp.concatenate([state.changes[1:], change[None]])
-        products = jnp.sum(changes * change[None], 1)
-        gram = jnp.concatenate([state.gram[1:, 1:], products[None, :-1]])
-        return _State(
-            jnp.where(is_better, candidate, state.z),
-            jnp.where(is_better, residual, state.residual),
-            changes,
-            jnp.concatenate([state.images[1:], image[None]]),
-            jnp.concatenate([gram, products[:, None]], 1),
-            state.n_turns + 1,
-            ~state.is_plain & ~(after <= rate * before),
-            state.is_plain & ~is_better,
-        )
-
-    nothing, gram = jnp.zeros((_MEMORY, start.size), start.dtype), jnp.zeros((_MEMORY, _MEMORY), start.dtype)
-    no, yes = jnp.zeros((), bool), jnp.ones((), bool)
-    first = _State(start, fn(start) - start, nothing, nothing, gram, jnp.zeros((), jnp.int32), yes, no)
-    state = jax.lax.while_loop(is_open, turn, first)
-
-    left_over = ~is_there(state.z, state.residual) & ~(state.has_stalled & is_settled(state.z, state.residual))
+    course = accelerate(fn, weights, start, rate, norm, _NOISE * eps)
+    left_over = ~is_there(course.z, course.residual) & ~(course.has_stalled & is_settled(course.z, course.residual))
     left_over = left_over & (rate < 1)
 
     def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
         z, residual, n, _ = state
-        candidate = z + newton_step(fn, z, residual)
-        after = fn(candidate) - candidate
+        candidate = z + newton_step(again, z, residual)
+        after = again(candidate) - candidate
         before, now = size(residual), size(after)
         return jnp.where(now < before, candidate, z), jnp.where(now < before, after, residual), n + 1, now < before / 10
 
@@ -163,13 +127,13 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
 
     nothing_yet = jnp.zeros((), jnp.int32)
     z, residual, n_newton, _ = jax.lax.while_loop(
-        is_fast, newton, (state.z, state.residual, nothing_yet, jnp.ones((), bool))
+        is_fast, newton, (course.z, course.residual, nothing_yet, jnp.ones((), bool))
     )
 
     def repeat(state: tuple[Array, ...]) -> tuple[Array, ...]:
         z, residual, best, least, n, since = state
         z = z + residual
-        residual = fn(z) - z
+        residual = again(z) - z
         is_better = size(residual) < size(least)
         best, least = jnp.where(is_better, z, best), jnp.where(is_better, residual, least)
         return z, residual, best, least, n + 1, jnp.where(is_better, 0, since + 1)
@@ -183,30 +147,4 @@ def _search(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float
     *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, repeat, outset)
     settled, left = is_settled(z, residual) & (rate < 1), size(residual)
     value, bound = jnp.where(settled, z + residual, jnp.nan), left / jnp.maximum(1 - rate, 0)
-    return Solution(value, state.n_turns + n_more, n_newton, left, bound, settled)
-
-
-def _correction(state: _State) -> Array:
-    """What Anderson's candidate takes off the repetition: past moves, weighted so that their residuals cancel best."""
-    eps = float(jnp.finfo(state.z.dtype).eps)
-    # sums of products instead of matrix products: a batch of tiny matrices runs through no fast kernel
-    weights = _solve(state.gram, jnp.sum(state.changes * state.residual[None], 1), _DAMPING * eps)
-    return jnp.sum(weights[:, None] * state.images, 0)
-
-
-def _solve(matrix: Array, vector: Array, damping: float) -> Array:
-    """A small symmetric system by elimination, written out: element by element over a batch, without calls."""
-    n = len(vector)
-    rows = [[matrix[i, j] + (damping if i == j else 0.0) for j in range(n)] for i in range(n)]
-    right = [vector[i] for i in range(n)]
-    for i in range(n):
-        pivot = jnp.maximum(rows[i][i], damping)
-        for j in range(i + 1, n):
-            factor = rows[j][i] / pivot
-            rows[j] = [a - factor * b for a, b in zip(rows[j], rows[i], strict=True)]
-            right[j] = right[j] - factor * right[i]
-    found: list[Array] = [right[0]] * n
-    for i in reversed(range(n)):
-        known = sum((rows[i][j] * found[j] for j in range(i + 1, n)), jnp.zeros_like(right[i]))
-        found[i] = (right[i] - known) / jnp.maximum(rows[i][i], damping)
-    return jnp.stack(found)
+    return Solution(value, course.n_turns + n_more, n_newton, left, bound, settled)
