@@ -106,11 +106,12 @@ def test_training_gradients_are_unbiased(estimator):
 
         exact = jax.grad(value)(trained, Exact(), jax.random.key(0))
         keys = jax.random.split(jax.random.key(1), 4000)
-        drawn = jax.jit(jax.vmap(lambda key: jax.grad(value)(trained, estimator, key)))(keys)
+        # one after the other: a batch would share one number of terms
+        drawn = jax.jit(lambda: jax.lax.map(lambda key: jax.grad(value)(trained, estimator, key), keys))()
         exact, drawn = jax.device_get((exact, drawn))
     for truth, found in zip(jax.tree.leaves(exact), jax.tree.leaves(drawn), strict=True):
-        error = np.asarray(found).std(0) / len(keys) ** 0.5  # which misses terms that fewer than one key reaches
-        assert (np.abs(np.asarray(found).mean(0) - truth) <= 5 * error + 1e-4).all()
+        error = np.asarray(found).std(0) / len(keys) ** 0.5
+        assert (np.abs(np.asarray(found).mean(0) - truth) <= 5 * error + 1e-12).all()
 
 
 def test_one_number_of_terms_for_a_batch_in_training():

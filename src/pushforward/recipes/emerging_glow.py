@@ -25,13 +25,14 @@ def emerging_glow(
     kernel_size: int = 3,
     transformer: str | AbstractBijection = "affine",
     activation: str = "relu",
+    recompute: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow with emerging convolutions: W x becomes z = k2 * (k1 * (W x)), masked kernels of opposite orders.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-            base: as for `glow`.
+            recompute, base: as for `glow`.
         kernel_size: odd side of the convolutions.
 
     Returns:
@@ -58,5 +59,5 @@ def emerging_glow(
 
     return glow_of(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-        base, mix,
+        recompute, base, mix,
     )  # fmt: skip

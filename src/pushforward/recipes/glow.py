@@ -26,6 +26,7 @@ def glow(
     depth: int = 2,
     transformer: str | AbstractBijection = "affine",
     activation: str = "relu",
+    recompute: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow: at every scale n_layers times z = coupling^-1(W actnorm^-1(x)), W a matrix of the channels.
@@ -49,6 +50,8 @@ def glow(
         depth: hidden layers of a network; the first and the last kernel are 3 x 3, those between 1 x 1.
         transformer: law of the couplings, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         activation: name in `pushforward.networks.ACTIVATIONS`.
+        recompute: whether training computes what went into each layer from what left it, instead of keeping it: memory
+            stays flat in n_layers, for up to twice the time.
         base: distribution of the image's shape; standard normal by default.
 
     Returns:
@@ -74,7 +77,7 @@ def glow(
 
     return glow_of(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-        base, mix,
+        recompute, base, mix,
     )  # fmt: skip
 
 
@@ -91,6 +94,7 @@ def glow_of(
     depth: int,
     transformer: str | AbstractBijection,
     activation: str,
+    recompute: bool,
     base: AbstractDistribution | None,
     mix: Callable[[Shape, PRNGKeyArray], AbstractBijection],
 ) -> Flow:
@@ -106,7 +110,7 @@ def glow_of(
         return Chain([coupling, mix(shape, second), ActivationNormalisation(shape)])
 
     def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
-        return Repeat([layer(shape, each) for each in jax.random.split(key, n_layers)])
+        return Repeat([layer(shape, each) for each in jax.random.split(key, n_layers)], recompute=recompute)
 
     return image_flow(
         shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, layers=layers, base=base

@@ -25,13 +25,14 @@ def periodic_glow(
     kernel_size: int = 3,
     transformer: str | AbstractBijection = "affine",
     activation: str = "relu",
+    recompute: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow with periodic convolutions: W x becomes z = x + k * x on the torus, taken apart by Fourier.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-            base: as for `glow`.
+            recompute, base: as for `glow`.
         kernel_size: odd side of the convolutions.
 
     Returns:
@@ -56,5 +57,5 @@ def periodic_glow(
 
     return glow_of(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-        base, mix,
+        recompute, base, mix,
     )  # fmt: skip

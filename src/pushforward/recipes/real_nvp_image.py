@@ -24,6 +24,7 @@ def real_nvp_image(
     depth: int = 2,
     transformer: str | AbstractBijection = "affine",
     activation: str = "relu",
+    recompute: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """RealNVP on images: x^A = z^A exp(s(z^B)) + t(z^B), A in turn each half of a checkerboard, then of the channels.
@@ -32,8 +33,8 @@ def real_nvp_image(
     then half of the channels are left to the base. Activation normalisation follows each pair.
 
     Args:
-        shape, key, context_dim, levels, transform, alpha, n_scales, width, depth, transformer, activation, base: as for
-            `glow`.
+        shape, key, context_dim, levels, transform, alpha, n_scales, width, depth, transformer, activation, recompute,
+            base: as for `glow`.
         n_layers: pairs of couplings of each of the two kinds at each scale.
 
     Returns:
@@ -66,7 +67,7 @@ def real_nvp_image(
         return Chain([*couplings, ActivationNormalisation(shape)])
 
     def pairs(shape: Shape, key: PRNGKeyArray, partition: str) -> AbstractBijection:
-        return Repeat([pair(shape, each, partition) for each in jax.random.split(key, n_layers)])
+        return Repeat([pair(shape, each, partition) for each in jax.random.split(key, n_layers)], recompute=recompute)
 
     return image_flow(
         shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, base=base,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.convolutional.images import Offsets, check_kernel_size
+from pushforward.bijections.convolutional.images import check_kernel_size
+from pushforward.neighbours import Offsets
 
 MASKS = ("raster", "quadrant")
 

@@ -3,8 +3,8 @@
     log|det(I + J)| = sum over k >= 1 of (-1)^(k+1) / k tr(J^k),       tr(A) = E[v^T A v]  for E[v v^T] = I
 
 The series converges as the spectral radius of J is below one. Its gradient is E[w^T (dJ) v] with w = (I + J)^-T v, the
-Neumann series sum (-1)^k (J^T)^k v: the loop that adds up the one adds up the other, and nothing in it is kept for the
-backward pass, so that memory does not grow with the number of terms.
+Neumann series sum (-1)^k (J^T)^k v: n terms of the one and of the other are sums of the same n - 1 products, nothing in
+whose loop is kept for the backward pass, so that memory does not grow with the number of terms.
 """
 
 import abc
@@ -257,23 +257,28 @@ def _series(
     held, at, given = jax.lax.stop_gradient((network, z.reshape(-1), context))
     _, pull = jax.vjp(lambda z: flat(held, z, given), at)
 
-    def term(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        k, powers, total, weighted = state
-        k, powers = k + 1, jax.vmap(lambda u: pull(u)[0])(powers)
-        signed = jnp.where(k % 2 == 0, 1, -1) / chance(k)
-        total = total - signed / k * jnp.sum(powers * probes)
-        return k, powers, total.astype(z.dtype), (weighted + signed * powers).astype(z.dtype)
+    # Term k is c_k / k ((J^T)^(k-1) v)^T (J v), and J v is needed for the gradient anyway: one product less.
+    def signed(k: Array) -> Array:
+        return (jnp.where(k % 2 == 1, 1, -1) / chance(k)).astype(z.dtype)
 
-    start = jnp.zeros((), jnp.int32), probes, jnp.zeros((), z.dtype), probes
-    _, _, total, weighted = jax.lax.while_loop(lambda state: state[0] < n_terms, term, start)
+    def term(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        k, powers, of_value, of_slope = state
+        k, powers = k + 1, jax.vmap(lambda u: pull(u)[0])(powers)
+        return k, powers, of_value + signed(k) / k.astype(z.dtype) * powers, of_slope + signed(k) * powers
+
+    one = jnp.ones((), jnp.int32)
+    first = jnp.where(n_terms > 0, signed(one), 0) * probes
+    _, _, of_value, of_slope = jax.lax.while_loop(lambda s: s[0] < n_terms, term, (one, probes, first, first))
 
     # Computed again on the way back: what a layer keeps would be stacked over all layers, which costs more than it.
     @jax.checkpoint
-    def once_more(network: AbstractLipschitzNetwork, z: Array, context: Array | None, weighted: Array) -> Any:
+    def once_more(network: AbstractLipschitzNetwork, z: Array, context: Array | None) -> Any:
         value, push = jax.linearize(lambda z: flat(network, z, context), z)
-        return value, jnp.sum(weighted * jax.vmap(push)(probes))
+        return value, jax.vmap(push)(probes)
 
-    value, slope = once_more(network, z.reshape(-1), context, jax.lax.stop_gradient(weighted))
+    value, images = once_more(network, z.reshape(-1), context)
+    total = jnp.sum(jax.lax.stop_gradient(of_value * images))
+    slope = jnp.sum(jax.lax.stop_gradient(of_slope) * images)
     return value.reshape(z.shape), with_gradient_of(total, slope) / len(probes)
 
 
