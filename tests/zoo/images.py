@@ -80,7 +80,7 @@ class ImageRecipe:
     quick: tuple[str, ...] = ()
     tolerance: str = "linear"
     largest: float = 1e6  # layers of several couplings in a row multiply what is far out
-    shapes: tuple[tuple[int, int, int], ...] = ((4, 4, 1), (4, 4, 3))  # larger ones are in test_images.py
+    shapes: tuple[tuple[int, int, int], ...] = ((4, 4, 1), (4, 4, 2), (8, 8, 3))
 
 
 ONE = {"n_scales": 1}  # a second scale of the small images is a single pixel, which has no neighbours

@@ -98,7 +98,7 @@ class PowerSeries(AbstractLogDet):
         probe: "gaussian", "rademacher", or "orthogonal".
         n_probes: how many v are averaged over.
 
-    Cost: n products with the transposed Jacobian for each probe.
+    Cost: n products with the Jacobian or its transpose for each probe.
 
     Raises:
         ValueError: if a number is not positive or the probe has another name.
@@ -157,7 +157,7 @@ class RussianRoulette(AbstractLogDet):
         probe: "gaussian", "rademacher", or "orthogonal".
         n_probes: how many v are averaged over.
 
-    Cost: N products with the transposed Jacobian for each probe, n_exact + q / (1 - q) on average.
+    Cost: N products with the Jacobian or its transpose for each probe, n_exact + q / (1 - q) on average.
 
     Raises:
         ValueError: if an argument is out of range or a name unknown.
