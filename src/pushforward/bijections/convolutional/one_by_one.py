@@ -23,7 +23,7 @@ class OneByOne(AbstractBijection):
         shape: (H, W, C).
 
     Cost: H W times that of the inner bijection, in both directions; what it does to its matrix (factorisation,
-        log-determinant) is done once a batch, and triangular systems are solved for all pixels at a time.
+        log-determinant, inversion of triangles) is done once a batch.
 
     Raises:
         ShapeError: if the inner bijection is not one of the channels.

@@ -2,11 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.bijections.linear.substitution import substitute
 from pushforward.numerics import zeros
 
 
@@ -66,7 +66,7 @@ class Triangular(AbstractBijection):
     ) -> tuple[Array, Array]:
         diagonal = positive(self.diagonal, self.min_diagonal)
         matrix = self._off_diagonal() + jnp.diag(diagonal)
-        return solve_triangular(matrix, x - self.bias, lower=self.lower), -jnp.sum(jnp.log(diagonal))
+        return substitute(matrix, x - self.bias, lower=self.lower), -jnp.sum(jnp.log(diagonal))
 
     def _off_diagonal(self) -> Array:
         return jnp.tril(self.factor, -1) if self.lower else jnp.triu(self.factor, 1)

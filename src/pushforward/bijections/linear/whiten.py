@@ -3,11 +3,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim
+from pushforward.bijections.linear.substitution import substitute
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed
 
@@ -92,4 +92,4 @@ class Whiten(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         mean, factor = jnp.asarray(self.mean, x.dtype), jnp.asarray(self.factor, x.dtype)
-        return solve_triangular(factor, x - mean, lower=True), -jnp.sum(jnp.log(jnp.diagonal(factor)))
+        return substitute(factor, x - mean, lower=True), -jnp.sum(jnp.log(jnp.diagonal(factor)))

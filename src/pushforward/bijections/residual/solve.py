@@ -5,7 +5,7 @@
 A turn takes one evaluation. Anderson's candidate (the combination of the last steps whose residuals nearly cancel) is
 kept where the residual |fn(z) - z| falls; where it did not fall by the factor `rate`, the next turn is an ordinary
 repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is what rounding
-of fn alone may leave, or when a repetition no longer lowers it. Rows that are not there after a hundred turns go on with
+of fn alone may leave, or when a repetition no longer lowers it. Rows still away after a hundred turns go on with
 Newton-Krylov as long as a step gains a digit, and then with plain repetition, which needs log(eps) / log(rate) turns at
 worst (a rotation, whose steps no combination shortens). The distance from the fixed point is at most
 residual / (1 - rate); the last image fn(z), which is known by then, is nearer than z itself by the factor `rate`.
