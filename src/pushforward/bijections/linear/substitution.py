@@ -32,7 +32,8 @@ class _Rule(BatchRule):
         self.lower, self.unit_diagonal = lower, unit_diagonal
         self.avals = [jax.core.ShapedArray(right.shape, right.dtype)]
 
-    def __call__(self, matrix: Array, right: Array) -> list[Array]:
+    def __call__(self, *leaves: Any) -> list[Array]:
+        matrix, right = leaves
         return [solve_triangular(matrix, right, lower=self.lower, unit_diagonal=self.unit_diagonal)]
 
     def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:

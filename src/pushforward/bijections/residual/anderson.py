@@ -79,15 +79,17 @@ class _Rule(BatchRule):
             jax.core.ShapedArray(rows, jnp.bool_), jax.core.ShapedArray(rows, jnp.int32),
         ]  # fmt: skip
 
-    def __call__(self, start: Array, rate: Array, *leaves: Any) -> list[Array]:
+    def __call__(self, *leaves: Any) -> list[Array]:
+        start, rate, *weights = leaves
+
         def one(z: Array, *leaves: Any) -> Array:
             return self.fn(jax.tree.unflatten(self.structure, leaves), z)
 
         if self.axes is None:
-            found = _turns(lambda z: one(z[0], *leaves)[None], start[None], rate, self.norm, self.noise)
+            found = _turns(lambda z: one(z[0], *weights)[None], start[None], rate, self.norm, self.noise)
             return [part[0] for part in found]
         rows = jax.vmap(one, (0, *self.axes))
-        return list(_turns(lambda z: rows(z, *leaves), start, rate, self.norm, self.noise))
+        return list(_turns(lambda z: rows(z, *weights), start, rate, self.norm, self.noise))
 
     def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
         if self.axes is not None:
