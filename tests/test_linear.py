@@ -11,6 +11,7 @@ from scipy import stats
 import pushforward as pf
 from pushforward.bijections import Cayley, Conditional, Householder
 from pushforward.bijections.linear.orthogonal import _unit_rows
+from pushforward.bijections.linear.substitution import substitute
 from pushforward.fields import count_parameters
 from pushforward.networks import MLP
 from pushforward.recipes.linear_flow import LINEAR_KINDS
@@ -106,3 +107,29 @@ def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
     exact = stats.multivariate_normal(x.mean(0), np.cov(x.T, bias=True)).logpdf(test).mean()
     flow, _ = pf.fit(pf.nsf(dim=5, whiten=True, key=seed), x, key=seed, progress=False)
     assert float(np.mean(flow.log_prob(test))) > exact - 0.3
+
+
+@pytest.mark.parametrize("n_rows", [3, 7])  # fewer than the five rows of the matrix, and more: a solve, and a product
+@pytest.mark.parametrize(("lower", "unit_diagonal"), [(True, False), (True, True), (False, False)])
+def test_triangular_systems_of_a_batch(n_rows, lower, unit_diagonal):
+    """Solutions and gradients are those of NumPy's dense system, however many right-hand sides there are."""
+    random = np.random.default_rng(0)
+    matrix, right, weights = random.normal(size=(5, 5)) + 3 * np.eye(5), *random.normal(size=(2, n_rows, 5))
+    triangle = np.tril(matrix) if lower else np.triu(matrix)
+    if unit_diagonal:
+        np.fill_diagonal(triangle, 1.0)
+    solution = np.linalg.solve(triangle, right.T).T
+
+    def total(matrix, right):
+        solve = lambda row: substitute(matrix, row, lower=lower, unit_diagonal=unit_diagonal)  # noqa: E731
+        found = jax.vmap(solve)(right)
+        return jnp.sum(found * weights), found
+
+    with jax.enable_x64(True):
+        (_, found), (of_matrix, of_right) = jax.value_and_grad(total, (0, 1), has_aux=True)(matrix, jnp.asarray(right))
+    np.testing.assert_allclose(found, solution, rtol=1e-12, atol=1e-13)
+    adjoint = np.linalg.solve(triangle.T, weights.T).T
+    np.testing.assert_allclose(of_right, adjoint, rtol=1e-12, atol=1e-13)
+    moved_by = -adjoint.T @ solution
+    kept = np.tri(5, k=-1 if unit_diagonal else 0, dtype=bool)
+    np.testing.assert_allclose(of_matrix, np.where(kept if lower else kept.T, moved_by, 0), rtol=1e-12, atol=1e-13)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from battery import randomised
 from compiling import quickly_compiled
+from sampling import quick_few
 
 import pushforward as pf
 from pushforward.bijection import AbstractBijection
@@ -334,3 +335,23 @@ def test_a_file_from_before_the_option_is_read_without_it():
     del config["fields"]["bijection"]["fields"]["unroll"]
     with pytest.raises(ValueError, match="unroll"):
         tree_room.decode(config, tree_room.registry(), tensors)
+
+
+@pytest.mark.parametrize("recipe", quick_few(("glow", "emerging_glow", "periodic_glow", "real_nvp_image"), "glow"))
+def test_recipes_hand_the_option_on(recipe):
+    """Every stack of the flow takes it, and the gradient of its score stays the same."""
+    with jax.enable_x64(True):
+        x = drawn(3, 4, 4, 2)
+        gradients = []
+        for recompute in (False, True):
+            flow = cast(getattr(pf, recipe)((4, 4, 2), key=0, n_scales=1, n_layers=2, width=4, recompute=recompute),
+                        jnp.float64)  # fmt: skip
+            flow = moved(flow, 0, 0.05)
+            stacks = jax.tree.leaves(flow, is_leaf=lambda node: isinstance(node, Repeat))
+            assert {node.recompute for node in stacks if isinstance(node, Repeat)} == {recompute}
+            trained, rest = eqx.partition(flow, pf.trainable(flow))
+            score = lambda trained, rest=rest: jnp.mean(eqx.combine(trained, rest).log_prob(x))  # noqa: E731
+            gradients.append(jax.tree.leaves(jax.jit(jax.grad(score))(trained)))
+    assert any(np.abs(leaf).max() > 0 for leaf in gradients[0])
+    for kept, recomputed in zip(*gradients, strict=True):
+        np.testing.assert_allclose(recomputed, kept, rtol=1e-8, atol=1e-10)

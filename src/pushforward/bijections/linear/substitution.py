@@ -1,8 +1,8 @@
 """Triangular systems of one vector, which a batch of them with one matrix turns into a product.
 
 A triangular solve is a call that nothing fuses with; for the pixels of a batch, in the loop over the layers of Glow, it
-took longer than the networks. As soon as there are as many vectors as rows, inverting the triangle once
-is no more work than solving for them, and the rest is a matrix product.
+took longer than the networks. As soon as there are as many vectors as rows, inverting the triangle once is no more work
+than solving for them, and the rest is a matrix product.
 """
 
 from typing import Any
