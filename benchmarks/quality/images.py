@@ -114,10 +114,10 @@ def run_equal(names: list[str], minutes: float) -> None:
 
 def _run(part: str, jobs: dict[str, tuple[Kind, Images, dict[str, Any]]], minutes: float) -> None:
     path = RESULTS / f"images_{part}.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
     for name, (kind, data, sizes) in jobs.items():
         flow, found = fitted(kind, data, minutes, sizes)
-        rows = [row for row in rows if row["flow"] != name]
+        kept = json.loads(path.read_text())["rows"] if path.exists() else []  # now: another process may have added some
+        rows = [row for row in kept if row["flow"] != name]
         rows.append({"flow": name, "budget_minutes": minutes, "sizes": sizes, **found})
         print(rows[-1], flush=True)
         _picture(flow, data, f"images_{part}_{name.replace(', ', '_').replace(' ', '').replace(',', '')}")
