@@ -199,6 +199,28 @@ def test_a_convolution_stretches_no_more_than_certified(shape, kernel):
         assert kernel > 1 or true >= tamed.certified() - 1e-9
 
 
+def test_a_convolution_is_held_at_every_frequency():
+    """A vector at one frequency stays there; the norm that training follows must see the others grow."""
+    layer = LipschitzConv((6, 6), 2, 3, kernel_size=3, coefficient=0.7, key=jax.random.key(0))
+    signs = (-1.0) ** jnp.add.outer(jnp.arange(3), jnp.arange(3))
+    for pattern in (jnp.ones((3, 3)), signs, jnp.array([[1.0, 0, -1]] * 3)):
+        grown = eqx.tree_at(lambda conv: conv.weight, layer, layer.weight + 2 * pattern[..., None, None])
+        for _ in range(5):
+            grown = refresh(grown)
+        np.testing.assert_allclose(grown.norm(), grown.certified_norm(grown.weight), rtol=1e-2)
+
+
+def test_what_training_validates_is_what_it_returns():
+    """Certified norms take the place of followed ones at the end of `fit`: the density stays that of the best epoch."""
+    x = np.random.default_rng(0).integers(0, 8, (200, 6, 6, 1)) * np.arange(6)[:, None, None] // 5
+    flow = pf.residual_flow_image((6, 6, 1), n_scales=1, n_layers=2, width=8, levels=8, lipschitz=0.9, key=0)
+    flow, history = pf.fit(
+        pf.Dequantised(flow, 8), x, key=0, validation=x[:50], max_epochs=30, learning_rate=1e-2, progress=False
+    )
+    assert max(history.validation) > history.start + 10
+    np.testing.assert_allclose(np.mean(flow.log_prob(x[:50])), max(history.validation), atol=1.0)
+
+
 def test_scores_are_numbers_of_their_rows():
     """Estimated in 70 coordinates: equal bits whatever the order and company, and near the exact ones."""
     flow = pf.residual_flow(dim=70, width=16, depth=1, n_layers=2, key=0)
