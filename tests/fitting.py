@@ -59,6 +59,26 @@ class Brittle(AbstractBijection):
         return x, jnp.where(fails, jnp.nan, jnp.zeros((), x.dtype))
 
 
+class Cliff(AbstractBijection):
+    """x = z + shift, whose log-determinant is NaN once the trained shift has left a box: no step leads back in."""
+
+    shift: jax.Array
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: None = eqx.field(static=True)
+
+    def __init__(self, shift):
+        self.shift, self.shape, self.context_shape = jnp.full(2, shift), (2,), None
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        return z + self.shift, self._log_det()
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return x - self.shift, self._log_det()
+
+    def _log_det(self):
+        return jnp.where(jnp.any(jnp.abs(self.shift) > 0.1), jnp.nan, 0.0)
+
+
 def brittle_flow(bound):
     stack = flow_2d().bijection.bijections
     return pf.Flow(pf.bases.Normal((2,)), Chain([*stack[:-1], Brittle(bound), stack[-1]]))

@@ -17,6 +17,7 @@ class History:
         stop_reason: "finished", "early stopping" or "interrupted".
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite.
+        restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
         compile_seconds: time spent compiling the programs that train and that score held-out rows.
         n_train, n_validation: row counts.
         batch_size: rows a step.
@@ -31,6 +32,7 @@ class History:
     stop_reason: str = "finished"
     gaussian: float = float("nan")
     skipped_steps: int = 0
+    restarts: int = 0
     compile_seconds: float = 0.0
     n_train: int = 0
     n_validation: int = 0

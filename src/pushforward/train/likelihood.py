@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
-from pushforward.state import finalise
+from pushforward.state import finalise, takes_part
 from pushforward.train.batches import Batches
 from pushforward.train.data import (
     Rows,
@@ -32,7 +33,19 @@ from pushforward.train.data import (
 from pushforward.train.history import History
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
-from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, run_steps, taken
+from pushforward.train.steps import (
+    GIVE_UP,
+    Course,
+    Plan,
+    begin,
+    clipped,
+    cosine,
+    default_optimizer,
+    kept,
+    restored,
+    run_steps,
+    taken,
+)
 from pushforward.train.units import initialised, restandardised, standardised, whitened
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
@@ -43,7 +56,7 @@ _TOTAL_PASSES = 300
 _PATIENCE_STEPS = 1500
 _LEARNING_RATE = 5e-3
 _FULL_RATE_ROWS = 5000
-_GIVE_UP = 25
+_RESTARTS = 5
 
 
 def fit(
@@ -68,7 +81,9 @@ def fit(
 
     Rows are standardised on the host in float64 (the flow's `Standardise` is filled; a second fit keeps it), so
     training does not depend on the units of the data. A step whose loss or gradient is not finite is skipped and
-    counted. The weights of the best epoch on held-out rows are returned; the start weights where none was better.
+    counted; where steps fail in a row, training goes back by a few dozen steps, with half the learning rate from there
+    on, at most five times. The weights of the best epoch on held-out rows are returned; those of the start where none
+    was better.
 
     Args:
         flow: the flow to start from, or `Dequantised` around one for whole numbers; fitting twice continues.
@@ -156,20 +171,28 @@ def fit(
         jax.block_until_ready(course.streak)
         history.start = math.nan if start is None else start.result() + offset
     history.compile_seconds = time.perf_counter() - before
+    before, since = kept(course), 0
     best_value = history.start if math.isfinite(history.start) else -math.inf
     with progress_bar(progress, max_epochs, lambda epoch: _sentence(epoch, max_epochs, history)) as report:
         try:
             for epoch in range(max_epochs):
                 done, total = epoch * epoch_steps, 0.0
                 for buffer, n_steps in batches.epoch(random):
+                    if not int(course.streak):
+                        before, since = kept(course), 0  # a copy: the loop takes the memory of what it is given
+                    since += n_steps
                     course, part = run(course, buffer, n_steps, done)
+                    if int(course.streak) >= GIVE_UP:
+                        if history.restarts == _RESTARTS or optimizer is not None:
+                            raise TrainingDiverged(
+                                f"training diverged in epoch {epoch} at learning rate {plan.learning_rate:g}: "
+                                f"{GIVE_UP} steps in a row had a loss or gradient that is not finite. Use a smaller "
+                                "learning_rate, a smaller clip, or look at the data with pushforward.check."
+                            )
+                        history.restarts += 1
+                        plan = plan._replace(learning_rate=plan.learning_rate / 2)
+                        course, part = restored(before, since), 0.0
                     done, total = done + n_steps, total + float(part)
-                    if int(course.streak) >= _GIVE_UP:
-                        raise TrainingDiverged(
-                            f"training diverged in epoch {epoch} at learning rate {learning_rate:g}: {_GIVE_UP} "
-                            "steps in a row had a loss or gradient that is not finite. Use a smaller learning_rate, a "
-                            "smaller clip, or look at the data with pushforward.check."
-                        )
                 skipped = int(course.skipped) - history.skipped_steps
                 history.skipped_steps += skipped
                 history.train.append(total / (epoch_steps - skipped) + offset if skipped < epoch_steps else math.nan)
@@ -193,7 +216,20 @@ def fit(
             f"training diverged at learning rate {learning_rate:g}: no epoch of {len(history.train)} had a finite "
             "likelihood. Use a smaller learning_rate, or look at the data with pushforward.check."
         )
-    return restandardised(finalise(best), flow), history
+    fitted: Any = finalise(best)
+    if held is not None and takes_part(best, "finalised"):
+        _check_kept(_held_nats(fitted, held) + offset, best_value, history)
+    return restandardised(fitted, flow), history
+
+
+def _check_kept(value: float, best: float, history: History) -> None:
+    """Warn where the certified norms that end training cost more than a hundredth of what training gained."""
+    if not value >= best - max(0.05, 0.01 * abs(best - history.start)):
+        warnings.warn(
+            f"fit: with its certified norms the flow has {value:.3f} held-out nats, {best:.3f} with those that "
+            "training followed by power iteration. Train with a smaller learning_rate, or more steps.",
+            stacklevel=3,
+        )
 
 
 def _sentence(epoch: int, max_epochs: int, history: History) -> str:

@@ -11,9 +11,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.errors import TrainingDiverged
 from pushforward.fields import is_array
 from pushforward.programs import flatten, float_type, unflatten
 from pushforward.state import refresh, takes_part
+
+GIVE_UP = 25  # failed steps in a row
 
 
 class Course(NamedTuple):
@@ -210,6 +213,26 @@ def begin(
     average = [jnp.asarray(np.array(leaf)) for leaf in weights] if averaged else []
     count, caution = jnp.asarray(np.zeros((), np.int32)), jnp.asarray(np.ones((), float_type(arrays)))
     return merge, Course(weights, rest, optimizer.init(weights), average, caution, count, jnp.array(count))
+
+
+def check_streak(course: Course, first: int, end: int, learning_rate: float, advice: str) -> None:
+    """Give up where many steps failed in a row, or all of a block of them; `advice` is the remedy."""
+    streak = int(course.streak)
+    if streak >= GIVE_UP or streak >= end - first > 1:
+        raise TrainingDiverged(
+            f"training diverged within steps {first} to {end} at learning rate {learning_rate:g}: {streak} steps in a "
+            f"row had a loss or gradient that is not finite. {advice}"
+        )
+
+
+def kept(course: Course) -> Course:
+    """A copy of the course on the host."""
+    return jax.tree.map(np.array, course)
+
+
+def restored(course: Course, n_steps: int) -> Course:
+    """The course of a copy, with `n_steps` more of its steps counted as skipped."""
+    return jax.tree.map(jnp.asarray, course._replace(skipped=course.skipped + np.int32(n_steps)))
 
 
 def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:

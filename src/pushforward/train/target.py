@@ -18,7 +18,7 @@ from pushforward.bijections import Affine, Elementwise
 from pushforward.diagnostics import ImportanceSample, importance_sample
 from pushforward.diagnostics.importance import check_log_density
 from pushforward.distribution import as_key
-from pushforward.errors import DataError, NumericError, TrainingDiverged
+from pushforward.errors import DataError, NumericError
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -26,12 +26,15 @@ from pushforward.state import finalise
 from pushforward.train.data import as_rows
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
-from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, taken
+from pushforward.train.steps import Course, Plan, begin, check_streak, clipped, cosine, default_optimizer, taken
 from pushforward.train.target_steps import Aim, run_target_steps
 from pushforward.train.units import outer_standardise
 
 _BLOCKS = 50
-_GIVE_UP = 25
+_ADVICE = (
+    "Where log_density is -inf at samples of the flow, map the flow onto the support (pf.bijections), or train with "
+    "forward=1; else use a smaller learning_rate."
+)
 
 
 @dataclasses.dataclass
@@ -172,7 +175,7 @@ def fit_target(
         try:
             for block, end in enumerate(ends):
                 course, total = run(course, first, end - first)
-                _check_streak(course, first, end, learning_rate, history)
+                check_streak(course, first, end, learning_rate, _ADVICE)
                 made = end - first - (int(course.skipped) - history.skipped_steps)
                 history.skipped_steps = int(course.skipped)
                 fitted = taken(merge, course, flow, bool(ema))  # a copy: an interrupted step has used up the course
@@ -210,17 +213,6 @@ def _contexts(flow: Flow, context: Any) -> np.ndarray | None:
     if len(rows) == 0:
         raise DataError("context: expected at least one row, got none.")
     return rows
-
-
-def _check_streak(course: Course, first: int, end: int, learning_rate: float, history: TargetHistory) -> None:
-    """Give up where steps failed in a row, or a whole block of them."""
-    streak = int(course.streak)
-    if streak >= _GIVE_UP or streak >= end - first > 1:
-        raise TrainingDiverged(
-            f"training diverged within steps {first} to {end} at learning rate {learning_rate:g}: {streak} steps in a "
-            "row had a loss or gradient that is not finite. Where log_density is -inf at samples of the flow, map the "
-            "flow onto the support (pf.bijections), or train with forward=1; else use a smaller learning_rate."
-        )
 
 
 def _piloted(flow: Flow, log_density: Callable[..., Array], steps: int, batch: int, key: PRNGKeyArray) -> Flow:
