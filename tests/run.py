@@ -54,7 +54,7 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).parent / name), *arguments)
 
 
-AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_recipes.py")
+AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_causal_conv.py", "tests/test_recipes.py")
 LAYERS = ("tests/test_laws.py", "tests/test_linear.py", "tests/test_planar_radial.py", "tests/test_spline.py")
 IMAGES = ("tests/test_convolutional.py", "tests/test_images.py", "tests/test_recompute.py", "tests/test_residual.py")
 ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *IMAGES, *LAYERS)

@@ -3,7 +3,7 @@
 import jax
 
 from pushforward.bijections import BlockAutoregressive, Inverse, RationalQuadraticSpline
-from zoo.builders import attention, autoregressive, in_order
+from zoo.builders import attention, autoregressive, convolution, in_order
 from zoo.rows import CONTEXT_DIM, Row
 from zoo.scalars import BOX
 
@@ -49,6 +49,15 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "MaskedAutoregressive attention tokens", lambda: attention("affine", 3, token_size=2), "linear",
             depends=in_order((0, 1, 2), 2), is_identity=True, largest_gradient=1e3, quick=(),
+        ),
+        Row(
+            "MaskedAutoregressive convolution", lambda: convolution("affine", 4, CONTEXT_DIM), "linear",
+            depends=in_order(natural), is_identity=True, quick=("float32",),
+        ),
+        Row(
+            "Inverse[MaskedAutoregressive] convolution",  # forward is one pass: what lies further back is not seen
+            lambda: Inverse(convolution("affine", 7, order=(3, 1, 0, 2, 6, 5, 4))), "linear",
+            depends=in_order((3, 1, 0, 2, 6, 5, 4), reach=4), is_identity=True, quick=("float64",),
         ),
         Row(
             "BlockAutoregressive",

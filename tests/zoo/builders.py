@@ -8,7 +8,7 @@ import numpy as np
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
 from pushforward.fields import count_parameters
-from pushforward.networks import MLP, CausalAttention, MaskedMLP
+from pushforward.networks import MLP, CausalAttention, CausalConvolution, MaskedMLP
 from zoo.rows import CONTEXT_DIM
 
 
@@ -49,10 +49,20 @@ def attention(transformer: str, dim: int, context: int = 0, **options: Any) -> M
     return MaskedAutoregressive(law, network, context_shape=(context,) if context else None, method="cached")
 
 
-def in_order(order: tuple[int, ...], token_size: int = 1) -> np.ndarray:
-    """Who depends on whom: each on itself and on all of lower rank."""
+def convolution(transformer: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+    law, context_shape = transformer_named(transformer), (context,) if context else None
+    network = CausalConvolution(
+        dim, n_parameters(law), width=8, context_shape=context_shape, key=jax.random.key(3),
+        **{"depth": 2, "cycle": 2, **options},
+    )  # fmt: skip
+    return MaskedAutoregressive(law, network, context_shape=context_shape, method="cached")
+
+
+def in_order(order: tuple[int, ...], token_size: int = 1, reach: int | None = None) -> np.ndarray:
+    """Who depends on whom: each on itself and on all of lower rank, or on `reach` of them."""
     ranks = np.argsort(order) // token_size
-    return (ranks[:, None] > ranks[None, :]) | np.eye(len(order), dtype=bool)
+    back = ranks[:, None] - ranks[None, :]
+    return ((back > 0) & (back <= (reach or len(order)))) | np.eye(len(order), dtype=bool)
 
 
 def conditional(layer: AbstractBijection) -> Conditional:

@@ -97,6 +97,22 @@ RECIPES: dict[str, Recipe] = {
         quick=(),
         dead_in_1=ALONE,
     ),
+    "wavenet": Recipe(
+        pf.wavenet,
+        "root",
+        {"n_components": 3, "depth": 3, "cycle": 2},
+        is_identity=False,
+        largest=1e3,
+        quick=(),
+        dead_in_1=ALONE,
+    ),
+    "parallel_wavenet": Recipe(
+        pf.parallel_wavenet,
+        "linear",
+        {"n_layers": 2, "depth": 3, "cycle": 2},
+        quick=("float32",),
+        dead_in_1=ALONE,
+    ),
     "flowpp": Recipe(
         pf.flowpp, "root", {"n_layers": 1, "n_components": 3, "depth": 1}, is_identity=False, largest=1e3, quick=()
     ),

@@ -7,7 +7,7 @@ from pushforward.bases import Normal
 from pushforward.bijections import PLU, Chain, Repeat, Standardise
 from pushforward.flow import Flow
 from pushforward.gallery.card import Card
-from pushforward.gallery.structure import attention_masks, block_masks, factors, masks
+from pushforward.gallery.structure import attention_masks, block_masks, convolution_masks, factors, masks
 
 _WIDTH = 32  # of every conditioner in the gallery, with two hidden layers, unless a card's note says otherwise
 _TRIANGLE = "Triangular in the order of the layer; the next layer turns the order round, and two together are full."
@@ -193,6 +193,21 @@ CARDS = (
         density_cost="O(T W² + T² W) for T tokens of width W.", sample_cost="The same, token by token.",
         depths=(1, 2, 4), n_layers=4, matrices=attention_masks,
         note="Attention is dear in the plane: one block of width 16 a layer, at most 4 layers here and for the shapes.",
+    ),
+    Card(
+        name="wavenet", title="Dilated convolution (WaveNet)", recipes=("wavenet", "parallel_wavenet"),
+        formula="<i>z</i><sub>t</sub> = logit &Sigma;<sub>k</sub> <i>w</i><sub>k</sub> sigmoid("
+        "(<i>x</i><sub>t</sub> &minus; <i>&mu;</i><sub>k</sub>) / <i>s</i><sub>k</sub>), &nbsp; <i>w</i>, "
+        "<i>&mu;</i>, <i>s</i> = convolutions(<b>x</b><sub>&lt;t</sub>)",
+        build=lambda dim, n_layers, key: recipes.wavenet(
+            dim, key=key, n_layers=n_layers, n_components=4, width=16, depth=3
+        ),
+        jacobian="Triangular, and a band of the width of the receptive field; layers in one order stay triangular.",
+        use="Take it for waveforms and other long sequences whose rule is the same at every place; not for the plane.",
+        density_cost="O(T L W²) for T places, L dilated layers and W channels.",
+        sample_cost="The same, place by place; the inverse layers of parallel_wavenet draw in one pass.",
+        depths=(1, 2, 4), n_layers=2, most_dim=32, matrices=convolution_masks,
+        note="Few columns of a table form a sequence: at most 4 layers here, and 2 for the shapes; costs up to D = 32.",
     ),
 )  # fmt: skip
 

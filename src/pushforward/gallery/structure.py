@@ -10,7 +10,7 @@ from pushforward.bijections import PLU, BlockAutoregressive, Householder, Repeat
 from pushforward.fields import trainable
 from pushforward.flow import Flow
 from pushforward.gallery.card import Budget, Card, Matrix
-from pushforward.networks import CausalAttention, MaskedMLP
+from pushforward.networks import CausalAttention, CausalConvolution, MaskedMLP
 
 AnyModule = TypeVar("AnyModule")
 
@@ -89,6 +89,18 @@ def attention_masks(flow: Flow) -> tuple[Matrix, ...]:
         Matrix("attention: place by place", reads, True),
         Matrix("output by input", passed_on[:size, :size], True),
     )
+
+
+def convolution_masks(flow: Flow) -> tuple[Matrix, ...]:
+    """Which place reads which in the layer of each dilation, and from how far back an output is reached."""
+    network = found(flow, CausalConvolution)
+    size = len(network.order)
+    layers = [
+        Matrix(f"layer of dilation {dilation}", np.eye(size) + np.eye(size, k=-dilation), True)
+        for dilation in sorted(set(network.dilations))
+    ]
+    reached = np.tri(size, k=-1) - np.tri(size, k=-1 - network.receptive_field)
+    return (*layers, Matrix("output by input", reached, True))
 
 
 def factors(flow: Flow) -> tuple[Matrix, ...]:

@@ -3,6 +3,7 @@
 from pushforward.networks.attention import CausalAttention
 from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
+from pushforward.networks.causal_conv import CausalConvolution
 from pushforward.networks.conv import ConvNet
 from pushforward.networks.induced_norms import vector_norm
 from pushforward.networks.lipschitz import LIPSCHITZ_ACTIVATIONS, AbstractLipschitzNetwork, bounds_in
@@ -21,6 +22,7 @@ __all__ = [
     "AbstractNetwork",
     "AttentionBlock",
     "CausalAttention",
+    "CausalConvolution",
     "ConvNet",
     "LipschitzConv",
     "LipschitzConvNet",

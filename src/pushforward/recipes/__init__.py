@@ -23,11 +23,12 @@ from pushforward.recipes.residual_flow_image import residual_flow_image
 from pushforward.recipes.sos_flow import sos_flow
 from pushforward.recipes.transformer_flow import transformer_flow
 from pushforward.recipes.umnn_maf import umnn_maf
+from pushforward.recipes.wavenet import parallel_wavenet, wavenet
 
 _ALL = (
     autoregressive_flow, bernstein_flow, bnaf, coupling_flow, elementwise_flow, flowpp, i_resnet, iaf, linear_flow,
-    made, made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, planar_flow, radial_flow, real_nvp, residual_flow,
-    sos_flow, sylvester_flow, transformer_flow, umnn_maf,
+    made, made_mog, maf, maf_mog, naf, naf_ar, nice, nsf, nsf_ar, parallel_wavenet, planar_flow, radial_flow, real_nvp,
+    residual_flow, sos_flow, sylvester_flow, transformer_flow, umnn_maf, wavenet,
 )  # fmt: skip
 _IMAGES = (emerging_glow, glow, periodic_glow, real_nvp_image, residual_flow_image)
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}

@@ -1,0 +1,241 @@
+"""Dilated causal convolutions as an autoregressive conditioner (WaveNet): the columns to be read again are kept.
+
+All at once, a convolution over two places is a product of [the sequence, the sequence d places ago] with one matrix.
+Why not XLA's own convolution: on the CPU it falls back to slow code inside a loop, and training is a loop. A training
+step on 16 sequences of 512 places, width 32, 10 layers, two busy threads: 0.93 s in a loop against 0.11 by products,
+though 0.10 against 0.16 alone; in float64 it is 2.5 to 3 times slower even there.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from pushforward.errors import ShapeError
+from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.masked_mlp import checked_order
+from pushforward.networks.network import check_sizes
+from pushforward.networks.start import normal
+from pushforward.numerics import trailing_batch, zeros
+
+_SIZE_OF_A_GATE = 0.3  # root mean square of tanh(a) sigmoid(b), a and b standard normal
+
+
+class CausalConvolution(AbstractAutoregressiveNetwork):
+    """WaveNet: parameters (P, D), those of a place from the `receptive_field` places before it, weights shared by all.
+
+        h_0[t] = u asinh(x[t-1]) + b,   a_l = tanh(f_l) sigmoid(g_l),   h_(l+1) = h_l + R_l a_l
+        [f_l; g_l][t] = A_l h_l[t] + B_l h_l[t - d_l] + C_l context + c_l,   out = V relu(M relu(sum_l S_l a_l))
+
+    The dilations d_l are 1, 2, 4, ... and begin again after `cycle` layers. Before the first place there is nothing: a
+    learned column stands for its input, and zeros for the columns before it. The arsinh is near the identity for
+    standardised values and keeps an outlier from saturating every gate. The context enters every gate, so it reaches
+    every output. V starts at zero.
+
+    Args:
+        dim: number of coordinates D.
+        n_parameters: P, numbers emitted for each coordinate.
+        width: channels W of a column.
+        depth: number of dilated layers.
+        cycle: layers after which the dilations begin again; fewer where a dilation would reach back D places or more.
+        order: a permutation of 0..D-1, `order[t]` being the coordinate at place t; natural by default.
+        context_shape: None; (C,), the same for all places; or (F, C), F frames in turn, of ceil(D / F) places each (the
+            last may be shorter): a place sees its own frame, and through the places before it those before.
+        key: for the start weights.
+
+    Cost: 12 depth W^2 operations a place, at once and in order alike: in order each layer keeps its last d_l columns in
+    a ring, ceil(depth / cycle) 2^cycle W numbers in all, and a place is one short step. The gradient of that direction
+    goes back through the steps.
+
+    Raises:
+        ShapeError: if `order` is no permutation or the context has another shape.
+        ValueError: if a size is not positive or some frames would have no place.
+
+    Reference: van den Oord et al. 2016 (WaveNet), sections 2.1 and 2.3-2.5, kernels of two places; the rings: Paine et
+    al. 2016 (Fast WaveNet). Deviations: arsinh of the input; skip connections meet in one product.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pushforward.networks import CausalConvolution
+        >>> network = CausalConvolution(9, 2, width=8, depth=4, cycle=3, key=jax.random.key(0))
+        >>> print(network(jnp.ones(9)).shape, network.dilations, network.receptive_field)
+        (2, 9) (1, 2, 4, 1) 9
+    """
+
+    in_weight: Float[Array, "..."]
+    in_bias: Float[Array, "..."]
+    start: Float[Array, "..."]  # the column of the first place, which has no input
+    gate_weight: Float[Array, "..."]  # (depth, 2 W, 2 W): [here; d places back] by [tanh, sigmoid]
+    gate_bias: Float[Array, "..."]
+    context_weights: tuple[Float[Array, "..."], ...]  # one for all layers, or none
+    residual_weight: Float[Array, "..."]  # the last layer has none: only its skip connection is read
+    skip_weight: Float[Array, "..."]
+    skip_bias: Float[Array, "..."]
+    head_weight: Float[Array, "..."]
+    head_bias: Float[Array, "..."]
+    out_weight: Float[Array, "..."]
+    out_bias: Float[Array, "..."]
+    order: Int[Array, "..."]
+    places: Int[Array, "..."]
+    n_ranks: int = eqx.field(static=True)
+    depth: int = eqx.field(static=True)
+    cycle: int = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int,
+        n_parameters: int,
+        *,
+        width: int,
+        depth: int,
+        cycle: int = 10,
+        order: Sequence[int] | np.ndarray | None = None,
+        context_shape: tuple[int, ...] | None = None,
+        key: PRNGKeyArray,
+    ) -> None:
+        check_sizes(dim=dim, width=width, depth=depth, cycle=cycle)
+        order = checked_order(dim, order)
+        self.context_shape = _checked_frames(dim, context_shape)
+        self.n_ranks, self.depth, self.cycle = dim, depth, max(min(cycle, depth, (dim - 1).bit_length()), 1)
+        keys = [jax.random.fold_in(key, i) for i in range(7)]
+        self.in_weight, self.start = normal(keys[0], (width,), 1.0), normal(keys[1], (width,), 1.0)
+        self.gate_weight = normal(keys[2], (depth, 2 * width, 2 * width), 1 / math.sqrt(2 * width))
+        self.residual_weight = normal(keys[3], (depth - 1, width, width), 1 / math.sqrt(width))
+        one = 1 / (_SIZE_OF_A_GATE * math.sqrt(depth * width))  # the sum over all layers has entries of size one
+        self.skip_weight = normal(keys[4], (depth, width, width), one)
+        self.head_weight = normal(keys[5], (width, width), math.sqrt(2 / width))
+        self.context_weights = tuple(
+            normal(keys[6], (depth, n_channels, 2 * width), 1 / math.sqrt(n_channels))
+            for n_channels in (self.context_shape or ())[-1:]
+        )
+        self.in_bias, self.skip_bias, self.head_bias = zeros(width), zeros(width), zeros(width)
+        self.gate_bias = zeros((depth, 2 * width))
+        self.out_weight, self.out_bias = zeros((n_parameters, width)), zeros(n_parameters)
+        self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+
+    @property
+    def ranks(self) -> Int[Array, "..."]:
+        return self.places
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """How many places back each layer reads."""
+        return tuple(2 ** (index % self.cycle) for index in range(self.depth))
+
+    @property
+    def receptive_field(self) -> int:
+        """How many places before a place its parameters depend on, where there are as many."""
+        return 1 + sum(self.dilations)
+
+    def in_order(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "..."]:
+        dim, by_frame = x.shape[0], self._from_context(context)
+        hidden = jnp.concatenate([self.start[None], self._columns(x[:-1])])
+        skips = self.skip_bias[None]
+        for layer, dilation in enumerate(self.dilations):
+            before = jnp.pad(hidden[: dim - dilation], ((dilation, 0), (0, 0)))
+            both = jnp.concatenate([hidden, before], 1)
+            gates = _gated(both @ self.gate_weight[layer] + _at_places(by_frame[:, layer], dim))
+            skips = skips + gates @ self.skip_weight[layer]
+            if layer < self.depth - 1:
+                hidden = hidden + gates @ self.residual_weight[layer]
+        return self.out_weight @ self._head(skips).T + self.out_bias[:, None]
+
+    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        depth, width = self.depth, self.start.shape[0]
+        # One ring for each dilation d, (d, layers of that dilation, W): a step reads a slot of it and fills it again.
+        of_dilation = [range(first, depth, self.cycle) for first in range(self.cycle)]
+        stacked = np.concatenate([np.asarray(layers) for layers in of_dilation])
+        back = self.gate_weight[:, width:][stacked]
+        by_frame = self._from_context(context)[:, stacked]
+        frame_size = -(-z.shape[0] // by_frame.shape[0])
+        here = [self.gate_weight[layer, :width] for layer in range(depth)]
+        residuals, skips = list(self.residual_weight), self.skip_weight.reshape(-1, width)
+        mapped = trailing_batch(lambda data, weights: law(weights, *data))
+
+        def step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple[Array, Array]]:
+            rings, hidden = carry
+            place, z = inputs
+            slots = [place % ring.shape[0] for ring in rings]
+            # All rings are read, in one product, before the first is written: else XLA copies them in every step.
+            before = jnp.concatenate([_slot(ring, slot) for ring, slot in zip(rings, slots, strict=True)])
+            known = jnp.einsum("lw,lwv->lv", before, back) + _slot(by_frame, place // frame_size)
+            known = dict(zip(stacked.tolist(), known, strict=True))
+            columns, gates = [], []
+            for layer in range(depth):
+                columns.append(hidden)
+                gates.append(_gated(hidden @ here[layer] + known[layer]))
+                if layer < depth - 1:
+                    hidden = hidden + gates[-1] @ residuals[layer]
+            head = self._head(jnp.concatenate(gates) @ skips + self.skip_bias)
+            x, log_det = mapped((self.out_weight @ head + self.out_bias, z), weights)
+            rings = [
+                jax.lax.dynamic_update_index_in_dim(ring, jnp.stack([columns[layer] for layer in layers]), slot, 0)
+                for ring, slot, layers in zip(rings, slots, of_dilation, strict=True)
+            ]
+            return (rings, self._columns(x[None])[0]), (x, log_det)
+
+        rings = [jnp.zeros((2**index, len(layers), width), z.dtype) for index, layers in enumerate(of_dilation)]
+        _, (x, log_dets) = jax.lax.scan(step, (rings, self.start), (jnp.arange(z.shape[0]), z))
+        return x, jnp.sum(log_dets)
+
+    def _columns(self, x: Array) -> Array:
+        """(T, W), what enters the place after each of T values."""
+        return jnp.arcsinh(x)[:, None] * self.in_weight[None] + self.in_bias[None]
+
+    def _head(self, skips: Array) -> Array:
+        """(..., W), of the sum of the skip connections."""
+        bias = self.head_bias.reshape((1,) * (skips.ndim - 1) + self.head_bias.shape)
+        return jax.nn.relu(jax.nn.relu(skips) @ self.head_weight + bias)
+
+    def _from_context(self, context: Array | None) -> Array:
+        """(F, depth, 2 W): what each frame adds to the gates of each layer, their bias included; F = 1 without."""
+        if self.context_shape is None:
+            return self.gate_bias[None]
+        if context is None or context.shape != self.context_shape:
+            got = "none" if context is None else f"shape {context.shape}"
+            raise ShapeError(f"context: the network expects shape {self.context_shape}, got {got}. Pass context=.")
+        frames = context.reshape(-1, self.context_shape[-1])
+        return jnp.einsum("fc,lcv->flv", frames, self.context_weights[0]) + self.gate_bias[None]
+
+
+def _gated(gates: Array) -> Array:
+    """(..., W) of (..., 2 W)."""
+    content, openness = jnp.split(gates, 2, -1)
+    return jnp.tanh(content) * jax.nn.sigmoid(openness)
+
+
+def _at_places(by_frame: Array, dim: int) -> Array:
+    """(D, ...) of (F, ...); a single frame is left as it is, to be broadcast."""
+    n_frames = by_frame.shape[0]
+    return by_frame if n_frames == 1 else jnp.repeat(by_frame, -(-dim // n_frames), 0)[:dim]
+
+
+def _slot(ring: Array, slot: Array) -> Array:
+    return jax.lax.dynamic_index_in_dim(ring, slot, 0, keepdims=False)
+
+
+def _checked_frames(dim: int, context_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The shape of the context; a sentence if it has too many axes, an empty one, or frames without places."""
+    if context_shape is None:
+        return None
+    shape = tuple(context_shape)
+    if len(shape) not in (1, 2) or min(shape) < 1:
+        raise ValueError(
+            f"context_shape: expected (C,), or (F, C) for F frames, each at least 1, or None; got {context_shape}."
+        )
+    n_frames = shape[0] if len(shape) == 2 else 1
+    size = -(-dim // n_frames)
+    if -(-dim // size) != n_frames:
+        raise ValueError(
+            f"context_shape: expected frames that all have places, but of {n_frames} frames of {size} places the first "
+            f"{-(-dim // size)} cover all {dim}. Choose another number of frames."
+        )
+    return shape
