@@ -20,11 +20,11 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     "pushforward": """Dequantised Flow __version__ autoregressive_flow bases bernstein_flow bijections
-        bits_per_dim bnaf check coupling_flow datasets dequantisation_flow elementwise_flow emerging_glow export
+        bits_per_dim bnaf check coupling_flow datasets dequantisation_flow distill elementwise_flow emerging_glow export
         fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog maf maf_mog naf
-        naf_ar networks nice nsf nsf_ar periodic_glow planar_flow radial_flow real_nvp real_nvp_image
+        naf_ar networks nice nsf nsf_ar parallel_wavenet periodic_glow planar_flow radial_flow real_nvp real_nvp_image
         residual_flow residual_flow_image save sos_flow summary sylvester_flow trainable transformer_flow
-        umnn_maf""",
+        umnn_maf wavenet""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet ActivationNormalisation
         BlockAutoregressive Cayley Chain Conditional Contractive Coupling Dense Diagonal Elementwise
@@ -35,12 +35,13 @@ PUBLIC = {
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
-        MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
+        CausalConvolution MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
         LipschitzConvNet LipschitzDense LipschitzMLP ResidualMLP bounds_in checked_order vector_norm""",
     "pushforward.recipes": """IMAGE_RECIPES RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow
         dequantisation_flow elementwise_flow emerging_glow flowpp glow periodic_glow real_nvp_image
         residual_flow_image i_resnet iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar
-        planar_flow radial_flow real_nvp residual_flow sos_flow sylvester_flow transformer_flow umnn_maf""",
+        parallel_wavenet planar_flow radial_flow real_nvp residual_flow sos_flow sylvester_flow transformer_flow
+        umnn_maf wavenet""",
     "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
 }
 

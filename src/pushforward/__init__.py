@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         nice,
         nsf,
         nsf_ar,
+        parallel_wavenet,
         periodic_glow,
         planar_flow,
         radial_flow,
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
         sylvester_flow,
         transformer_flow,
         umnn_maf,
+        wavenet,
     )
-    from pushforward.train import fit, fit_target
+    from pushforward.train import distill, fit, fit_target
 
 _HOME = {
     "Dequantised": "pushforward.dequantise",
@@ -62,6 +64,7 @@ _HOME = {
     "check": "pushforward.diagnostics",
     "coupling_flow": "pushforward.recipes",
     "dequantisation_flow": "pushforward.recipes",
+    "distill": "pushforward.train",
     "elementwise_flow": "pushforward.recipes",
     "emerging_glow": "pushforward.recipes",
     "export": "pushforward.persistence",
@@ -83,6 +86,7 @@ _HOME = {
     "nice": "pushforward.recipes",
     "nsf": "pushforward.recipes",
     "nsf_ar": "pushforward.recipes",
+    "parallel_wavenet": "pushforward.recipes",
     "periodic_glow": "pushforward.recipes",
     "planar_flow": "pushforward.recipes",
     "radial_flow": "pushforward.recipes",
@@ -97,6 +101,7 @@ _HOME = {
     "trainable": "pushforward.fields",
     "transformer_flow": "pushforward.recipes",
     "umnn_maf": "pushforward.recipes",
+    "wavenet": "pushforward.recipes",
 }
 _ROOMS = ("bases", "bijections", "datasets", "networks")
 
@@ -114,6 +119,7 @@ __all__ = [
     "coupling_flow",
     "datasets",
     "dequantisation_flow",
+    "distill",
     "elementwise_flow",
     "emerging_glow",
     "export",
@@ -136,6 +142,7 @@ __all__ = [
     "nice",
     "nsf",
     "nsf_ar",
+    "parallel_wavenet",
     "periodic_glow",
     "planar_flow",
     "radial_flow",
@@ -150,6 +157,7 @@ __all__ = [
     "trainable",
     "transformer_flow",
     "umnn_maf",
+    "wavenet",
 ]
 
 

@@ -44,13 +44,14 @@ class Logistic(AbstractDistribution):
         self.scale = jnp.asarray(spread_positive("scale", scale, self.shape))
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        return jnp.sum(_log_logistic((x - self.loc) / self.scale) - jnp.log(self.scale))
+        return jnp.sum(log_standard_logistic((x - self.loc) / self.scale) - jnp.log(self.scale))
 
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         noise = jax.random.logistic(key, self.shape, self.loc.dtype)
-        return self.loc + self.scale * noise, jnp.sum(_log_logistic(noise) - jnp.log(self.scale))
+        return self.loc + self.scale * noise, jnp.sum(log_standard_logistic(noise) - jnp.log(self.scale))
 
 
-def _log_logistic(noise: Array) -> Array:
+def log_standard_logistic(noise: Array) -> Array:
+    """log of the standard logistic density, element by element."""
     size = jnp.abs(noise)
     return -size - 2.0 * jnp.log1p(jnp.exp(-size))

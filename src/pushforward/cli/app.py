@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from pushforward.cli.check import check
 from pushforward.cli.demo import demo
+from pushforward.cli.distill import distill
 from pushforward.cli.doctor import doctor
 from pushforward.cli.fit import fit
 from pushforward.cli.gallery import gallery
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Normalizing flows for tables: fit a density, score rows, draw samples. Start with: pushforward demo",
 )
-for command in (demo, fit, score, sample, show, check, gallery, doctor):
+for command in (demo, fit, score, sample, show, check, distill, gallery, doctor):
     app.command()(command)
 
 _INTERRUPTED = 130

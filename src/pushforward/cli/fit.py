@@ -52,8 +52,8 @@ def fit(
         for option, value in (("--columns", columns), ("--context", context), ("--drop-na", drop_na)):
             if value:
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
-    recipe, settings = _recipe(flow, data, n_layers=layers, width=width)
-    training = _chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
+    recipe, settings = recipe_named(flow, data, n_layers=layers, width=width)
+    training = chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     if data.is_dir():
         from pushforward.cli.fit_images import fit_images
 
@@ -120,8 +120,14 @@ def fit(
     })  # fmt: skip
 
 
-def _recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
-    """The recipe by its name, refused where it is not for such data, and those of its settings that the user gave."""
+def recipe_named(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
+    """The recipe by its name, refused where it is not for such data, and those of its settings that the user gave.
+
+    Args:
+        flow: the name, or None for the default one.
+        data: a folder of pictures; anything else stands for rows of a table.
+        options: settings of the recipe, None where the user gave none.
+    """
     from pushforward.recipes import IMAGE_RECIPES, RECIPES
 
     known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
@@ -131,14 +137,14 @@ def _recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, d
         raise typer.BadParameter(f"{name!r} models {fault}: use one of {', '.join(known)}.", param_hint="--flow")
     if name not in known:
         raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
-    settings = _chosen(**options)
+    settings = chosen(**options)
     for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
         option = "--layers" if setting == "n_layers" else f"--{setting}"
         raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
     return name, settings
 
 
-def _chosen(**options: Any) -> dict[str, Any]:
+def chosen(**options: Any) -> dict[str, Any]:
     """What the user has set; the rest keeps the library's defaults."""
     return {name: value for name, value in options.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""The HTML reports of `fit` and `demo`."""
+"""The HTML reports of `fit`, `demo` and `distill`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.cli.held_out import Split
 from pushforward.cli.scoring import Row, draw_rows, versions
 from pushforward.fields import count_parameters
-from pushforward.report import write_image_report, write_report
+from pushforward.report import write_distillation_report, write_image_report, write_report
 
 _GRID = 32  # pictures of either kind
 
@@ -83,6 +83,26 @@ def demo_report(
         },
         model=row.name,
         attribution=data.attribution,
+        overwrite=overwrite,
+    )
+
+
+def distillation_report(
+    path: Path, data: Path, recipe: str, teacher: Any, student: Any, found: Any, columns: Sequence[str], seed: int,
+    overwrite: bool,
+) -> None:  # fmt: skip
+    """Samples of the student over those of its teacher."""
+    write_distillation_report(
+        path,
+        title=f"{recipe} taught by {data.name}",
+        found=found,
+        columns=columns,
+        doubts=found.doubts(),
+        facts={
+            "columns": ", ".join(columns),
+            "trained parameters of the teacher": f"{count_parameters(teacher):,}",
+            **_common(student, seed),
+        },
         overwrite=overwrite,
     )
 

@@ -1,8 +1,19 @@
-"""What can be said of a flow without knowing its parts: a health certificate, and its worth as a proposal."""
+"""What a flow is worth, whatever its parts: its health, its weights as a proposal, its likeness to another flow."""
 
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.certify import check
+from pushforward.diagnostics.fidelity import Fidelity, ModeShare, fidelity
 from pushforward.diagnostics.importance import ImportanceSample, importance_sample
 from pushforward.diagnostics.pareto import pareto_k
 
-__all__ = ["Certificate", "ImportanceSample", "Row", "check", "importance_sample", "pareto_k"]
+__all__ = [
+    "Certificate",
+    "Fidelity",
+    "ImportanceSample",
+    "ModeShare",
+    "Row",
+    "check",
+    "fidelity",
+    "importance_sample",
+    "pareto_k",
+]

@@ -4,8 +4,9 @@ In every picture blue is data, orange is the model (colour-blind readers can tel
 """
 
 from pushforward.plots.curves import calibration, training_curve
+from pushforward.plots.divergences import divergences
 from pushforward.plots.grid import image_grid
 from pushforward.plots.maps import density, warp
 from pushforward.plots.marginals import corner
 
-__all__ = ["calibration", "corner", "density", "image_grid", "training_curve", "warp"]
+__all__ = ["calibration", "corner", "density", "divergences", "image_grid", "training_curve", "warp"]

@@ -18,7 +18,14 @@ _GAP, _LEFT, _BOTTOM, _EDGE, _TITLE = 0.1, 0.85, 0.66, 0.12, 0.34  # inches
 _PANEL, _PANEL_OF_FEW = 1.5, {1: 3.2, 2: 2.3}  # inches, by the number of columns where they are few
 
 
-def corner(data: Any, samples: Any, columns: Sequence[str] | None = None, *, title: str | None = None) -> "Figure":
+def corner(
+    data: Any,
+    samples: Any,
+    columns: Sequence[str] | None = None,
+    *,
+    labels: tuple[str, str] = ("data", "samples of the model"),
+    title: str | None = None,
+) -> "Figure":
     """Data against samples: histograms of each column on the diagonal, regions of each pair of columns below it.
 
     The regions of a pair are the smallest sets that hold 25, 50, 75 and 95 % of the rows: filled for the data, outlined
@@ -29,6 +36,7 @@ def corner(data: Any, samples: Any, columns: Sequence[str] | None = None, *, tit
         data: (n, d) observed rows.
         samples: (m, d) rows drawn from the model.
         columns: d names; `x1, x2, ...` by default. Of more than 8 columns the first 8 are drawn, and the title says so.
+        labels: what the blue and the orange are called.
         title: a heading, none by default.
 
     Returns:
@@ -57,17 +65,17 @@ def corner(data: Any, samples: Any, columns: Sequence[str] | None = None, *, tit
         title = f"{title}: the" if title else "The"
         title += f" first {shown} of {width} columns"
     data, samples = data[:, :shown].copy(), samples[:, :shown].copy()
-    labels, spans = [], []
+    axis_names, spans = [], []
     for i in range(shown):
         low, high = _span(data[:, i], samples[:, i])
         # Beside a large offset the digits that differ would not fit on the axis: draw the distance from a round number.
         shift = round(0.5 * (low + high)) if high - low < 1e-5 * abs(low + high) else 0
         data[:, i] -= shift
         samples[:, i] -= shift
-        labels.append(f"{names[i]}\n\N{MINUS SIGN} {shift:,}" if shift else names[i])
+        axis_names.append(f"{names[i]}\n\N{MINUS SIGN} {shift:,}" if shift else names[i])
         spans.append((low - shift, high - shift))
     with style():
-        return _draw(data, samples, labels, spans, title)
+        return _draw(data, samples, axis_names, spans, labels, title)
 
 
 def _span(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
@@ -78,9 +86,10 @@ def _span(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
 
 
 def _draw(
-    data: np.ndarray, samples: np.ndarray, labels: list[str], spans: list[tuple[float, float]], title: str | None
-) -> "Figure":
-    count = len(labels)
+    data: np.ndarray, samples: np.ndarray, names: list[str], spans: list[tuple[float, float]],
+    labels: tuple[str, str], title: str | None,
+) -> "Figure":  # fmt: skip
+    count = len(names)
     n_bins = int(np.clip(2.5 * min(len(data), len(samples)) ** (1 / 3), 16, 64))
     edges = [np.linspace(low, high, n_bins + 1) for low, high in spans]
     panel = _PANEL_OF_FEW.get(count, _PANEL)
@@ -98,8 +107,8 @@ def _draw(
             else:
                 pair = [column, row]
                 _regions(axes, data[:, pair], samples[:, pair], edges[column], edges[row])
-            _dress(axes, labels, spans, row, column, panel)
-    _key(figure, count, width, height, top)
+            _dress(axes, names, spans, row, column, panel)
+    _key(figure, count, labels, width, height, top)
     if title:
         plain(figure.text(_LEFT / width, 1 - 0.12 / height, title, va="top", fontsize=10.5, color=INK))
     return figure
@@ -176,14 +185,14 @@ def _tick(value: float, _: int) -> str:
     return f"{value:.6g}".replace("-", "\N{MINUS SIGN}").replace("e+0", "e").replace("e+", "e")
 
 
-def _key(figure: "Figure", count: int, width: float, height: float, top: float) -> None:
+def _key(figure: "Figure", count: int, labels: tuple[str, str], width: float, height: float, top: float) -> None:
     """What blue and orange mean, in the empty upper triangle."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     entries = [
-        Patch(facecolor=DATA, alpha=0.5, edgecolor=DATA, label="data"),
-        Line2D([], [], color=MODEL, linewidth=1.4, label="samples of the model"),
+        Patch(facecolor=DATA, alpha=0.5, edgecolor=DATA, label=labels[0]),
+        Line2D([], [], color=MODEL, linewidth=1.4, label=labels[1]),
     ]
     if count == 1:  # no corner is free: make room above the bars
         low, high = figure.axes[0].get_ylim()

@@ -78,11 +78,17 @@ def write_report(
 
 def write_page(
     target: Path, title: str, sentences: Sequence[str], leaderboard: str, history: Any, pictures: str,
-    facts: Mapping[str, object], how_to_read: str, attribution: str | None, overwrite: bool,
+    facts: Mapping[str, object], how_to_read: str, attribution: str | None, overwrite: bool, *,
+    headings: tuple[str, str] = ("Leaderboard", "Data against samples"),
 ) -> Path:  # fmt: skip
-    """Fill the frame and write it in one step; sentences, leaderboard, pictures and explanation are HTML already."""
+    """Fill the frame and write it in one step; sentences, leaderboard, pictures and explanation are HTML already.
+
+    `headings`: those of the leaderboard and of the pictures.
+    """
     page = PAGE.substitute(
         title=escape(title),
+        board=headings[0],
+        against=headings[1],
         lead=sentences[0],
         rest=f"<p>{' '.join(sentences[1:])}</p>" if sentences[1:] else "",
         leaderboard=leaderboard,

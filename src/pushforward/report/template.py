@@ -39,9 +39,9 @@ _BODY = """<main>
 <h1>$title</h1>
 <p class="lead">$lead</p>
 $rest
-<section><h2>Leaderboard</h2><div class="scroll" tabindex="0">$leaderboard</div></section>
+<section><h2>$board</h2><div class="scroll" tabindex="0">$leaderboard</div></section>
 $training
-<section><h2>Data against samples</h2>$pictures</section>
+<section><h2>$against</h2>$pictures</section>
 <section><h2>The model</h2><div class="scroll" tabindex="0">$facts</div></section>
 <section><h2>How to read this</h2>$how_to_read</section>
 </main>

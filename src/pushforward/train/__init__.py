@@ -1,7 +1,9 @@
-"""Training: on data, on a target."""
+"""Training: on data, on a target, on a teacher."""
 
+from pushforward.train.distillation import distill
+from pushforward.train.divergences import DistillationHistory
 from pushforward.train.history import History
 from pushforward.train.likelihood import fit
 from pushforward.train.target import TargetHistory, fit_target
 
-__all__ = ["History", "TargetHistory", "fit", "fit_target"]
+__all__ = ["DistillationHistory", "History", "TargetHistory", "distill", "fit", "fit_target"]

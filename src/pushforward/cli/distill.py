@@ -1,0 +1,106 @@
+"""`pushforward distill`: a model that draws fast, from one that was fitted."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed
+from pushforward.cli.outputs import check_outputs
+from pushforward.cli.printer import Printer, seconds
+
+
+def distill(
+    model: ModelFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model file of the student.")] = Path(
+        "student.safetensors"
+    ),
+    flow: Annotated[
+        str, typer.Option(help="Recipe of the student: nsf, iaf and more; a wrong name lists all.")
+    ] = "nsf",
+    contexts: Annotated[
+        Path | None, typer.Option(help="Table of context rows, for a model with a context.", show_default=False)
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 4000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples of either flow in a step.")] = 256,
+    forward: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of KL(teacher | student) in the loss.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Layers of the student.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Hidden units of its networks.")] = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Teach a student flow the density of a model, and say how faithful it is.
+
+    A student with a fast sampling direction (nsf, iaf, real_nvp) draws in one pass what an autoregressive model draws
+    in order. It learns from the model's own density and samples: no data are needed.
+    """
+    out = Printer(json, quiet)
+    check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
+    from pushforward.cli.fit import chosen, recipe_named
+    from pushforward.cli.model_file import is_image_model, load_model
+    from pushforward.cli.scoring import versions
+    from pushforward.persistence import save
+    from pushforward.recipes import RECIPES
+    from pushforward.train import distill as distill_flow
+
+    recipe, settings = recipe_named(flow, model, n_layers=layers, width=width)
+    teacher, notes = load_model(model)
+    if is_image_model(teacher):
+        raise typer.BadParameter(
+            f"{model} is a model of pictures, which this command does not distil: use pushforward.distill in Python.",
+            param_hint="MODEL",
+        )
+    rows = _contexts(notes, contexts)
+    start = RECIPES[recipe](teacher.shape[0], key=seed, context_dim=len(notes["context_columns"]) or None, **settings)
+    out.say(f"distilling {model} into {recipe}, {steps:,} steps of {batch_size:,} samples")
+    student, found = distill_flow(
+        teacher, start, key=seed, context=rows, progress=out.talks,
+        **chosen(steps=steps, batch_size=batch_size, forward=forward),
+    )  # fmt: skip
+    history = found.history
+    if history.stop_reason == "interrupted" and not history.reverse_kl:
+        raise KeyboardInterrupt
+    kept = {"columns": notes["columns"], "context_columns": notes["context_columns"]}
+    if "units" in notes:
+        kept["units"] = notes["units"]
+    figures = {name: value for name, value in found.to_dict().items() if name != "history"}
+    about = kept | {
+        "recipe": recipe, "settings": settings, "seed": seed, "source": model.name, "fidelity": figures,
+        "stop_reason": history.stop_reason, "versions": versions(),
+    }  # fmt: skip
+    save(output, student, notes=about, overwrite=overwrite)
+    if report is not None:
+        from pushforward.cli.pages import distillation_report
+
+        distillation_report(report, model, recipe, teacher, student, found, notes["columns"], seed, overwrite)
+    took = seconds(history.seconds[-1]) if history.seconds else "-"
+    out.say(f"{len(history.reverse_kl)} blocks of steps in {took} ({history.stop_reason})")
+    out.say(str(found))
+    out.say(
+        "The student is faithful to its teacher." if not found.doubts() else "The student is NOT faithful: see above."
+    )
+    out.say(f"wrote {output}" + (f" and {report}" if report else ""))
+    out.result({**about, "model": str(output), "report": None if report is None else str(report)})
+
+
+def _contexts(notes: dict[str, Any], path: Path | None) -> Any:
+    """Rows of the model's context columns, from a table that may hold others."""
+    wanted = notes["context_columns"]
+    if not wanted:
+        if path is not None:
+            raise typer.BadParameter("the model has no context.", param_hint="--contexts")
+        return None
+    if path is None:
+        raise typer.BadParameter(
+            f"the model is conditional on {', '.join(wanted)}: pass a table with these columns.",
+            param_hint="--contexts",
+        )
+    from pushforward.tables import read_table
+
+    return read_table(path, columns=wanted).values
