@@ -23,6 +23,7 @@ def emerging_glow(
     width: int = 64,
     depth: int = 2,
     kernel_size: int = 3,
+    mask: str = "raster",
     transformer: str | AbstractBijection = "affine",
     activation: str = "relu",
     recompute: bool = False,
@@ -34,6 +35,7 @@ def emerging_glow(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
             recompute, base: as for `glow`.
         kernel_size: odd side of the convolutions.
+        mask: "raster" or "quadrant", the pixels that each of the two sees.
 
     Returns:
         A flow of shape (H, W, C).
@@ -55,7 +57,7 @@ def emerging_glow(
     def mix(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
         # the matrix turned round: scoring, and so training, multiplies
         channels = Inverse(OneByOne(PLU(shape[2], key=key), shape))
-        return Chain([EmergingConvolution(shape, kernel_size=kernel_size), channels])
+        return Chain([EmergingConvolution(shape, kernel_size=kernel_size, mask=mask), channels])
 
     return glow_of(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
