@@ -106,7 +106,10 @@ class Fidelity:
         """Plain JSON-able values, without samples."""
         left_out = {"log_ratios", "samples", "history", "modes"}
         plain = {name: value for name, value in vars(self).items() if name not in left_out}
-        modes = [dataclasses.asdict(mode) | {"off": mode.off, "ok": mode.ok} for mode in self.modes]
+        modes = [
+            dataclasses.asdict(mode) | {"place": list(mode.place), "off": mode.off, "ok": mode.ok}
+            for mode in self.modes
+        ]
         return plain | {"modes": modes, "history": self.history and self.history.to_dict()}
 
     def __str__(self) -> str:

@@ -1,0 +1,49 @@
+"""`pushforward distill`: a student file that draws the same columns, its report, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pushforward.persistence import load, read_notes
+
+QUICK = ("--steps", "60", "--batch-size", "64", "--layers", "2", "--width", "8")
+
+
+def test_a_student_takes_its_teachers_place(command, model):
+    said = command("distill", model, "-o", "s.safetensors", "--report", "r.html", *QUICK)
+    assert said.code == 0, said
+    assert "KL(student | teacher)" in said.out
+    notes = read_notes("s.safetensors")
+    assert notes["columns"] == read_notes(model)["columns"]
+    assert notes["source"] == model.name
+    assert notes["fidelity"]["n"] == 10_000
+    assert load("s.safetensors").shape == load(model).shape
+    assert "Student against teacher" in Path("r.html").read_text()
+    drawn = command("sample", "s.safetensors", "-n", "20", "-o", "x.csv", "--json")
+    assert drawn.json["columns"] == ["a", "b", "c"]
+
+
+@pytest.mark.slow
+def test_a_conditional_student_needs_contexts(command, conditional, table):
+    refused = command("distill", conditional, *QUICK)
+    assert refused.code == 2
+    assert "conditional on c: pass a table" in refused.err
+    said = command("distill", conditional, "--contexts", table, "--flow", "real_nvp", *QUICK, "--json")
+    assert said.code == 0, said
+    assert said.json["context_columns"] == ["c"]
+    assert said.json["fidelity"]["modes"] == []
+
+
+def test_what_cannot_be_distilled_is_told(command, model, table):
+    for arguments, words in (
+        (("--flow", "nothing"), "expected one of"),
+        (("--flow", "glow"), "'glow' models pictures"),
+        (("--contexts", table), "the model has no context"),
+        (("--forward", "2"), "2"),
+        (("-o", model), "another part in the same command"),
+    ):
+        said = command("distill", model, *QUICK, *arguments)
+        assert said.code in (1, 2)
+        assert words in said.err
+        assert said.err.count("\n") == 1
+    assert command("distill", "none.safetensors").code == 1
