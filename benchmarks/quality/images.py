@@ -8,7 +8,8 @@
 The budget is processor time of the training steps, compilation aside: other work on the machine does not change how
 many epochs fit into it, if each process has one core (`taskset -c 0 python ...`; two may run beside each other). A fit
 that over-fits stops earlier, and the best weights on the validation images are kept. Bits are those of the evidence
-bound on test images, eight draws of uniform noise. Results go to `benchmarks/results/images_<part>.json`, `.md` and `.png`.
+bound on test images, eight draws of uniform noise. Results go to `benchmarks/results/images_<part>.json`, `.md` and
+`.png`.
 """
 
 import argparse

@@ -223,8 +223,8 @@ def fit(
 
 
 def _check_kept(value: float, best: float, history: History) -> None:
-    """Warn where the certified norms that end training cost more than a hundredth of what training gained."""
-    if not value >= best - max(0.05, 0.01 * abs(best - history.start)):
+    """Warn where the certified norms that end training cost more than a tenth of what training gained."""
+    if not value >= best - max(0.05, 0.1 * abs(best - history.start)):
         warnings.warn(
             f"fit: with its certified norms the flow has {value:.3f} held-out nats, {best:.3f} with those that "
             "training followed by power iteration. Train with a smaller learning_rate, or more steps.",
