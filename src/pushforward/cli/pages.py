@@ -100,8 +100,10 @@ def distillation_report(
         doubts=found.doubts(),
         facts={
             "columns": ", ".join(columns),
-            "trained parameters of the teacher": f"{count_parameters(teacher):,}",
-            **_common(student, seed),
+            "trained parameters, teacher": f"{count_parameters(teacher):,}",
+            "trained parameters, student": f"{count_parameters(student):,}",
+            "seed": seed,
+            **versions(),
         },
         overwrite=overwrite,
     )

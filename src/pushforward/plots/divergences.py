@@ -76,5 +76,5 @@ def _ratios(axes: "Axes", students: np.ndarray, teachers: np.ndarray) -> None:
     axes.axvline(0.0, color=INK, linewidth=0.8, dashes=(4, 3))
     axes.set(xlabel="log student density \N{MINUS SIGN} log teacher density (nats)", ylabel="share of samples")
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, 1.3 * axes.get_ylim()[1])  # room for the legend
     legend(axes, loc="upper left")
