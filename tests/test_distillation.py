@@ -35,8 +35,8 @@ def shaken(flow, size=0.3, seed=0):
     [
         {"forward": 1.0},
         {"forward": 0.0, "annealing": 0.0},
-        {"forward": 0.0, "annealing": 0.0, "gradient": "total"},
-        {"forward": 0.5},
+        pytest.param({"forward": 0.0, "annealing": 0.0, "gradient": "total"}, marks=pytest.mark.slow),
+        pytest.param({"forward": 0.5}, marks=pytest.mark.slow),
     ],
 )
 def test_a_normal_is_learned_by_either_divergence(loss):
@@ -76,12 +76,14 @@ def test_a_lost_mode_is_named():
     assert not fidelity(both, both, key=0, n=4000).doubts()
 
 
+@pytest.mark.slow
 def test_an_unfaithful_student_is_warned_about():
     teacher = pf.bases.Mixture([pf.bases.Normal((2,), loc=np.array([shift, 0.0])) for shift in (-4.0, 4.0)])
     with pytest.warns(UserWarning, match=r"not faithful: KL\(student \| teacher\) is .* nats, above 0\.1"):
         pf.distill(teacher, pf.linear_flow(dim=2, key=0), **QUICK | {"tolerance": 0.1})
 
 
+@pytest.mark.slow
 def test_an_affine_layer_becomes_its_own_inverse_flow():
     """MAF and IAF of one layer and one order are one family of maps: x2 given x1, with other conditioners."""
     teacher = shaken(pf.maf(dim=2, n_layers=1, width=8, order="same", key=0), 0.2)
@@ -90,7 +92,7 @@ def test_an_affine_layer_becomes_its_own_inverse_flow():
     assert found.forward_kl < 0.01
 
 
-@pytest.mark.parametrize("context_dim", [None, 2])
+@pytest.mark.parametrize("context_dim", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_one_step_draws_estimate_the_same_divergence(context_dim):
     dim = 4
     teacher = shaken(pf.made_mog(dim=dim, width=8, context_dim=context_dim, key=0), 0.1)
@@ -104,13 +106,26 @@ def test_one_step_draws_estimate_the_same_divergence(context_dim):
 
     keys = jax.random.split(jax.random.key(0), 20_000)
     plain = np.asarray(jax.jit(jax.vmap(whole))(keys))
-    calm = np.asarray(jax.jit(jax.vmap(lambda key: OneStep(8).divergence(teacher, student, key, context)))(keys))
+    calm = np.asarray(jax.jit(jax.vmap(lambda key: OneStep(8).divergence(teacher, student, key, context)[0]))(keys))
     calm = calm - dim * 0.5 * np.log(2 * np.pi * np.e)  # the entropy of the base is left out
     error = np.hypot(plain.std(), calm.std()) / np.sqrt(len(keys))
     assert abs(plain.mean() - calm.mean()) < 5 * error
     assert calm.std() < plain.std()
 
 
+def test_a_penalty_draws_the_students_samples():
+    """Of a batch, in the data's units; the divergence alone would keep the mean at 3."""
+    student = pf.linear_flow(dim=2, key=0)
+    options = QUICK | {"steps": 300, "learning_rate": 0.03, "forward": 0.0, "annealing": 0.0}
+    drawn, _ = pf.distill(NORMAL, student, penalty=lambda x: 100 * (jnp.mean(x[:, 0]) - 4) ** 2, **options)
+    assert abs(np.mean(drawn.sample(5000, key=1)[:, 0]) - 4) < 0.2
+    with pytest.raises(ShapeError, match=r"penalty: expected one number of a batch \(64, 2\), got shape \(64,\)"):
+        pf.distill(NORMAL, student, penalty=lambda x: x[:, 0], **options)
+    with pytest.raises(ValueError, match="penalty: expected None with forward=1"):
+        pf.distill(NORMAL, student, penalty=jnp.sum, **options | {"forward": 1.0})
+
+
+@pytest.mark.slow
 def test_one_step_distillation_trains():
     teacher = shaken(pf.made_mog(dim=3, width=8, key=0), 0.1)
     student = pf.iaf(dim=3, n_layers=1, width=16, order="same", key=1)
@@ -145,6 +160,7 @@ def test_a_conditional_student():
     np.testing.assert_allclose(student.context_scaling.mean, context.mean(0), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_units_do_not_matter():
     """A teacher far from the origin, in single precision: its standardised units are those of training."""
     x = np.random.default_rng(0).normal(size=(500, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
@@ -181,6 +197,7 @@ def test_the_best_block_is_returned_and_two_runs_are_equal():
     np.testing.assert_array_equal(further.bijection.bijections[-1].mean, first.bijection.bijections[-1].mean)
 
 
+@pytest.mark.slow
 def test_the_teacher_is_left_as_it_was():
     teacher = pf.maf(dim=2, n_layers=2, width=8, key=0)
     before = [np.array(leaf) for leaf in jax.tree.leaves(teacher)]
@@ -196,6 +213,12 @@ BAD = {
     "share": (lambda: (NORMAL, pf.nice(dim=2, key=0), {"forward": 1.5}), ValueError, "forward: expected a share"),
     "gradient": (lambda: (NORMAL, pf.nice(dim=2, key=0), {"gradient": "both"}), ValueError, "'path' or 'total'"),
     "steps": (lambda: (NORMAL, pf.nice(dim=2, key=0), {"steps": 0}), ValueError, "steps: expected a whole number"),
+    "few": (lambda: (NORMAL, pf.nice(dim=2, key=0), {"n_fidelity": 5}), ValueError, "n_fidelity: .* at least 100"),
+    "no effect": (
+        lambda: (NORMAL, pf.nice(dim=2, key=0), {"n_next": 2, "forward": 1.0}),
+        ValueError,
+        "n_next: .*forward=1",
+    ),
     "no flow": (lambda: (NORMAL, pf.bases.Normal((2,)), {}), TypeError, "student: expected a Flow"),
 }
 
@@ -247,6 +270,7 @@ def test_the_picture_and_the_report(tmp_path):
     assert "https:" not in text
 
 
+@pytest.mark.slow
 def test_the_parallel_wavenet_learns_a_wavenet():
     teacher = shaken(pf.wavenet(dim=12, width=8, depth=2, n_components=2, key=0), 0.1)
     student = pf.parallel_wavenet(dim=12, n_layers=1, width=8, depth=2, key=1)

@@ -162,8 +162,7 @@ def fidelity(
         0.0 0.0 1.0 1
     """
     check_pair(teacher, student)
-    if isinstance(n, bool) or n != int(n) or n < 100:
-        raise ValueError(f"n: expected a number of samples, at least 100, got {n}.")
+    check_sample_size("n", n)
     n = int(n)
     key_student, key_teacher, key_rows = jax.random.split(as_key(key), 3)
     rows = paired_contexts(teacher, context, n, key_rows)
@@ -190,6 +189,12 @@ def fidelity(
         log_ratios=(ours, theirs),
         samples=(drawn, real),
     )
+
+
+def check_sample_size(name: str, n: int) -> None:
+    """Refuse fewer samples than divergences, modes and weights can be told from."""
+    if isinstance(n, bool) or n != int(n) or n < 100:
+        raise ValueError(f"{name}: expected a number of samples, at least 100, got {n}.")
 
 
 def check_pair(teacher: AbstractDistribution, student: AbstractDistribution) -> None:

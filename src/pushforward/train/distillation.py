@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,8 +13,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from pushforward.diagnostics.fidelity import Fidelity, check_pair, fidelity, paired_contexts
+from pushforward.diagnostics.fidelity import Fidelity, check_pair, check_sample_size, fidelity, paired_contexts
 from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.errors import ShapeError
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -47,6 +49,7 @@ def distill(
     annealing: float = 0.5,
     gradient: str = "path",
     n_next: int = 1,
+    penalty: Callable[[Array], Array] | None = None,
     n_fidelity: int = 10_000,
     tolerance: float = 0.1,
     trainable: PyTree[bool] | None = None,
@@ -80,7 +83,9 @@ def distill(
         n_next: draws of each next coordinate for one of its past (see `pushforward.train.one_step`), for an `iaf` of
             one order taught by one autoregressive layer of that order; with 2 or more, the student's entropy is exact
             and `gradient` is not used. 1: whole samples.
-        n_fidelity: samples of either flow for the comparison at the end.
+        penalty: a function of a batch (batch_size, *shape) of the student's samples, in the data's units, to one number
+            that is added to the loss: of spectra, for instance. JAX must be able to trace it.
+        n_fidelity: samples of either flow for the comparison at the end, at least 100.
         tolerance: nats of either divergence above which a warning is given.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
         progress: show the course (a bar with rich, else a line).
@@ -111,7 +116,7 @@ def distill(
     """
     started = time.perf_counter()
     check_options(
-        {"steps": steps, "batch_size": batch_size, "n_fidelity": n_fidelity, "n_next": n_next},
+        {"steps": steps, "batch_size": batch_size, "n_next": n_next},
         {"learning_rate": learning_rate, "clip": clip, "tolerance": tolerance},
         ema,
     )
@@ -121,7 +126,9 @@ def distill(
             f"student: expected a Flow, got {type(student).__name__}. Of whole numbers distil the flow inside "
             "(Dequantised.flow)."
         )
+    check_sample_size("n_fidelity", n_fidelity)
     _check_loss(teacher, student, forward, annealing, gradient, n_next)
+    _check_penalty(penalty, (int(batch_size), *student.shape), forward)
     keys = jax.random.split(as_key(key), 5)
     taught = forward > 0 or annealing > 0
     teacher_there, inner = _in_teachers_units(teacher, student)
@@ -136,11 +143,13 @@ def distill(
     merge, course = begin(inner, flags, update, flat=optimizer is None, averaged=bool(ema))
     arrays, static = flatten(teacher_there)
     one_step = OneStep(int(n_next)) if n_next > 1 else None
-    lesson = Lesson(static, int(batch_size), forward < 1, gradient == "path", one_step)
+    lesson = Lesson(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty)
     plan = Plan(0, float(steps), float(learning_rate), float(ema or 0.0))
     shares = Shares(1.0 if annealing > 0 else float(forward), float(forward), float(annealing * steps))
-    held = HeldOut(teacher_there, context, keys[1], taught, forward)
     dtype = float_type(flatten(inner)[0])
+    units = tuple(jnp.asarray(part, dtype) for part in _units(teacher, student))
+    there = None if penalty is None else jax.jit(lambda x: penalty(units[0][None] + units[1][None] * x[:batch_size]))
+    held = HeldOut(teacher_there, context, keys[1], taught, forward, there)
 
     history, best = DistillationHistory(), inner
     best_value = held.value(inner)
@@ -154,7 +163,7 @@ def distill(
                 key_rows = jax.random.fold_in(keys[2], first)
                 rows = _lesson_rows(teacher_there, context, (size, int(batch_size)), key_rows, taught, dtype)
                 course = run_distillation_steps(
-                    merge, update, optimizer is None, bool(ema), lesson, course, arrays, rows, end - first,
+                    merge, update, optimizer is None, bool(ema), lesson, course, arrays, units, rows, end - first,
                     plan._replace(first_step=first), shares, jax.random.fold_in(keys[3], first),
                 )  # fmt: skip
                 check_streak(course, first, end, learning_rate, "Use a smaller learning_rate, or a smaller clip.")
@@ -172,7 +181,7 @@ def distill(
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
     fitted = _in_data_units(finalise(best), teacher)
-    found = fidelity(teacher, fitted, key=keys[4], context=context, n=max(int(n_fidelity), 100))
+    found = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
     found.history = history
     if doubts := found.doubts(tolerance):
         warnings.warn(
@@ -189,8 +198,28 @@ def _check_loss(teacher: Any, student: Any, forward: float, annealing: float, gr
             raise ValueError(f"{name}: expected a share from 0 to 1, got {share}.")
     if gradient not in ("path", "total"):
         raise ValueError(f"gradient: expected 'path' or 'total', got {gradient!r}.")
+    if n_next > 1 and forward == 1:
+        raise ValueError(f"n_next: expected 1 with forward=1, which takes no samples of the student, got {n_next}.")
     if n_next > 1 and (fault := one_step_fault(teacher, student)):
         raise ValueError(f"n_next: expected 1, got {n_next}: {fault}.")
+
+
+def _check_penalty(penalty: Any, shape: tuple[int, ...], forward: float) -> None:
+    if penalty is None:
+        return
+    if forward == 1:
+        raise ValueError("penalty: expected None with forward=1, which takes no samples of the student.")
+    got = jax.eval_shape(penalty, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
+    if getattr(got, "shape", None) != ():
+        raise ShapeError(f"penalty: expected one number of a batch {shape}, got shape {getattr(got, 'shape', None)}.")
+
+
+def _units(teacher: Any, student: Flow) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of the data's units in those of training, which are the teacher's."""
+    theirs, ours = outer_standardise(teacher) if isinstance(teacher, Flow) else None, outer_standardise(student)
+    if theirs is None or ours is None:
+        return np.zeros(student.shape), np.ones(student.shape)
+    return np.asarray(theirs.mean, np.float64), np.asarray(theirs.scale, np.float64)
 
 
 def _in_teachers_units(teacher: Any, student: Flow) -> tuple[Any, Flow]:
@@ -201,7 +230,7 @@ def _in_teachers_units(teacher: Any, student: Flow) -> tuple[Any, Flow]:
     theirs, ours = outer_standardise(teacher) if isinstance(teacher, Flow) else None, outer_standardise(student)
     if theirs is None or ours is None:
         return teacher, student
-    mean, scale = np.asarray(theirs.mean, np.float64), np.asarray(theirs.scale, np.float64)
+    mean, scale = _units(teacher, student)
     plain = eqx.tree_at(outer_standardise, teacher, theirs.filled(np.zeros(theirs.shape), np.ones(theirs.shape)))
     if bool(ours.is_filled):
         ours = ours.filled((np.asarray(ours.mean) - mean) / scale, np.asarray(ours.scale) / scale)
@@ -210,10 +239,10 @@ def _in_teachers_units(teacher: Any, student: Flow) -> tuple[Any, Flow]:
 
 def _in_data_units(student: Flow, teacher: Any) -> Flow:
     """The way back."""
-    theirs, ours = outer_standardise(teacher) if isinstance(teacher, Flow) else None, outer_standardise(student)
-    if theirs is None or ours is None:
+    ours = outer_standardise(student)
+    if ours is None:
         return student
-    mean, scale = np.asarray(theirs.mean, np.float64), np.asarray(theirs.scale, np.float64)
+    mean, scale = _units(teacher, student)
     moved = ours.filled(mean + scale * np.asarray(ours.mean), scale * np.asarray(ours.scale))
     return eqx.tree_at(outer_standardise, student, moved)
 

@@ -1,6 +1,7 @@
 """The compiled inner loop of distillation: a student against a teacher, on the samples of both."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ class Lesson(NamedTuple):
         reverse: whether the reverse divergence is in the loss.
         path: whether its gradient is the path derivative, or the total one.
         one_step: how the student's one-step conditionals are drawn and scored, or None for its samples alone.
+        penalty: of a batch of the student's samples in the data's units, or None.
     """
 
     teacher: Static
@@ -29,6 +31,7 @@ class Lesson(NamedTuple):
     reverse: bool
     path: bool
     one_step: OneStep | None
+    penalty: Callable[[Array], Array] | None
 
 
 class Shares(NamedTuple):
@@ -53,6 +56,7 @@ def run_distillation_steps(
     lesson: Lesson,
     course: Course,
     teacher_arrays: list[Array],
+    units: tuple[Array, Array],
     rows: tuple[Array | None, Array | None],
     n_steps: Array,
     plan: Plan,
@@ -65,6 +69,7 @@ def run_distillation_steps(
         merge, optimizer, scheduled, averaged, course, plan: as for `steps.run_steps`.
         lesson: what is minimised.
         teacher_arrays: the arrays of the teacher: no constants of the program, which serves all teachers of a kind.
+        units: mean and scale of the data's units in those of training.
         rows: samples of the teacher (S, B, *shape), or None without the forward divergence; contexts of these and of
             the student's samples (S, B, *context_shape), or None.
         n_steps: number of steps, at most S.
@@ -80,7 +85,11 @@ def run_distillation_steps(
             keys = jax.random.split(key, lesson.batch)
             frozen = merge(*jax.lax.stop_gradient((weights, rest)))
             reverse = functools.partial(_reverse, lesson, teacher, student, frozen)
-            value = (1 - share) * jnp.mean(jax.vmap(reverse, (0, axis))(keys, context))
+            each, x = jax.vmap(reverse, (0, axis))(keys, context)
+            value = (1 - share) * jnp.mean(each)
+            if lesson.penalty is not None:
+                mean, scale = units
+                value = value + lesson.penalty(mean[None] + scale[None] * x)
         if real is not None:
             scores = jax.vmap(lambda x, c: student.score_one(x, c, None), (0, axis))(real, context)
             value = value - share * jnp.mean(scores)
@@ -97,11 +106,13 @@ def run_distillation_steps(
     return jax.lax.fori_loop(0, n_steps, step, course)
 
 
-def _reverse(lesson: Lesson, teacher: Any, student: Any, frozen: Any, key: PRNGKeyArray, context: Any) -> Array:
-    """An unbiased estimate of KL(student | teacher) from one draw, as far as its gradient goes."""
+def _reverse(
+    lesson: Lesson, teacher: Any, student: Any, frozen: Any, key: PRNGKeyArray, context: Any
+) -> tuple[Array, Array]:
+    """An unbiased estimate of KL(student | teacher) from one draw, as far as its gradient goes, and that draw."""
     if lesson.one_step is not None:
         return lesson.one_step.divergence(teacher, student, key, context)
     x, log_q = student.draw_one(key, context)
     if lesson.path:
         log_q = frozen.score_one(x, context, None)
-    return log_q - teacher.score_one(x, context, None)
+    return log_q - teacher.score_one(x, context, None), x

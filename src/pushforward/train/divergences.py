@@ -43,9 +43,19 @@ class DistillationHistory:
 
 
 class HeldOut:
-    """The divergences of a student from random numbers that stay the same from block to block."""
+    """The divergences of a student from random numbers that stay the same from block to block.
 
-    def __init__(self, teacher: Any, context: Any, key: PRNGKeyArray, taught: bool, share: float) -> None:
+    Args:
+        teacher: the teacher, in the units of training.
+        context: the caller's contexts, or None.
+        key: of the random numbers.
+        taught: whether samples of the teacher are taken.
+        share: of the forward divergence, at the end.
+        penalty: of a batch of samples in the units of training, or None.
+    """
+
+    def __init__(self, teacher: Any, context: Any, key: PRNGKeyArray, taught: bool, share: float, penalty: Any) -> None:
+        self.penalty = penalty
         self.teacher, self.key, self.share = teacher, jax.random.fold_in(key, 1), share
         self.rows = paired_contexts(teacher, context, _HELD, key)
         self.reverse = self.forward = math.nan
@@ -65,6 +75,7 @@ class HeldOut:
                 self.forward = float(np.mean(self.log_p - student.log_prob(self.real, self.rows)))
         except NumericError:
             return math.nan
+        extra = 0.0 if self.penalty is None else float(self.penalty(x))
         if self.share == 0:
-            return self.reverse
-        return (1 - self.share) * self.reverse + self.share * self.forward
+            return self.reverse + extra
+        return extra + (1 - self.share) * self.reverse + self.share * self.forward

@@ -30,8 +30,8 @@ class OneStep(NamedTuple):
 
     n: int
 
-    def divergence(self, teacher: Any, student: Any, key: PRNGKeyArray, context: Array | None) -> Array:
-        """KL(student | teacher) from one draw of the past, up to the constant entropy of the base.
+    def divergence(self, teacher: Any, student: Any, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        """KL(student | teacher) from one draw of the past, up to the constant entropy of the base, and that draw.
 
         Args:
             teacher, student: flows that `one_step_fault` finds nothing wrong with.
@@ -45,7 +45,7 @@ class OneStep(NamedTuple):
         x, log_scale = _affine(student.bijection, z, _given(student, context))
         nexts = x[None] + jnp.exp(log_scale)[None] * (again - z[None])
         scores = _next_scores(teacher, x, nexts, _given(teacher, context))
-        return -jnp.sum(log_scale) - jnp.sum(jnp.mean(scores, 0))
+        return -jnp.sum(log_scale) - jnp.sum(jnp.mean(scores, 0)), x
 
 
 def one_step_fault(teacher: Any, student: Any) -> str | None:
