@@ -99,7 +99,7 @@ class LipschitzConv(AbstractLipschitzLayer):
 
     def norm(self) -> Float[Array, ""]:
         left, right = jax.lax.stop_gradient((self.left, self.right))
-        return jnp.max(jnp.sum(left * _stretched(right, *self._parts()), (1, 2)))
+        return jnp.max(jnp.sum(left * _stretched(right, *self._parts(self.weight)), (1, 2)))
 
     def certified_norm(self, weight: Array) -> Float[Array, ""]:
         numbers = _numbers(weight)
@@ -111,13 +111,12 @@ class LipschitzConv(AbstractLipschitzLayer):
         above, _, below = _numbers(weight).linalg.svd(self._frequencies(weight), full_matrices=False)
 
         def parts(vectors: Any) -> Array:
-            stacked = _numbers(weight).stack([vectors.real, vectors.imag], -2)
-            return jnp.asarray(stacked, weight.dtype).reshape(-1, 2, vectors.shape[-1])
+            return jnp.asarray(_numbers(weight).stack([vectors.real, vectors.imag], 1), weight.dtype)
 
-        return parts(below[..., 0, :]), parts(above[..., 0].conj())
+        return parts(below[:, 0]), parts(above[:, :, 0].conj())
 
     def refreshed(self) -> "LipschitzConv":
-        parts = self._parts()
+        parts = self._parts(self.weight)
 
         def step(_: Any, right: Array) -> Array:
             return _units(_pulled(_units(_stretched(right, *parts)), *parts))
@@ -132,21 +131,21 @@ class LipschitzConv(AbstractLipschitzLayer):
         return (1, 1) if side == 1 else (self.shape[0] + side - 1, self.shape[1] + side - 1)
 
     def _frequencies(self, weight: Array) -> Any:
-        """The matrices (in, out) of half the frequencies; the others are their conjugates."""
-        numbers = _numbers(weight)
-        rows, columns = self._torus(weight)
-        weight = numbers.asarray(weight)
-        across = numbers.fft.rfft(weight, columns, axis=1)
-        return numbers.fft.fft(across, rows, axis=0)
+        """The complex matrices (F, in, out) of half the frequencies; the others are their conjugates."""
+        real, imaginary = self._parts(weight)
+        return real + 1j * imaginary
 
-    def _parts(self) -> tuple[Array, Array]:
-        """The same matrices as (F, in, out), real and imaginary, by one product each: a kernel has few elements."""
-        (rows, columns), (side, _, n_in, n_out) = self._torus(self.weight), self.weight.shape
+    def _parts(self, weight: Array) -> tuple[Any, Any]:
+        """Their real and imaginary parts, by one product each.
+
+        A kernel has few elements; and XLA's FFT on the CPU can wait for itself for ever inside a program with loops.
+        """
+        numbers, (rows, columns), (side, _, n_in, n_out) = _numbers(weight), self._torus(weight), weight.shape
         turn = np.arange(rows)[:, None, None, None] * np.arange(side)[:, None] / rows  # (rows, 1, side, 1)
         turn = turn + np.arange(columns // 2 + 1)[:, None, None] * np.arange(side) / columns
         turn = -2 * np.pi * turn.reshape(-1, side**2)
-        flat = self.weight.reshape(side**2, -1)
-        cosine, sine = (jnp.asarray(part, flat.dtype) @ flat for part in (np.cos(turn), np.sin(turn)))
+        flat = numbers.asarray(weight).reshape(side**2, -1)
+        cosine, sine = (numbers.asarray(part, flat.dtype) @ flat for part in (np.cos(turn), np.sin(turn)))
         return cosine.reshape(-1, n_in, n_out), sine.reshape(-1, n_in, n_out)
 
 
@@ -232,13 +231,13 @@ class LipschitzConvNet(AbstractLipschitzStack):
         return (*self.layers[0].shape, self.layers[0].weight.shape[-2])
 
 
-def _stretched(right: Array, real: Array, imaginary: Array) -> Array:
+def _stretched(right: Array, real: Any, imaginary: Any) -> Array:
     """Vectors (F, 2, in), real and imaginary parts, times their frequencies' matrices: (F, 2, out)."""
     by_real, by_imaginary = (jnp.einsum("fpi,fio->fpo", right, part) for part in (real, imaginary))
     return jnp.stack([by_real[:, 0] - by_imaginary[:, 1], by_imaginary[:, 0] + by_real[:, 1]], 1)
 
 
-def _pulled(left: Array, real: Array, imaginary: Array) -> Array:
+def _pulled(left: Array, real: Any, imaginary: Any) -> Array:
     """The adjoint: vectors (F, 2, out) back to (F, 2, in)."""
     by_real, by_imaginary = (jnp.einsum("fpo,fio->fpi", left, part) for part in (real, imaginary))
     return jnp.stack([by_real[:, 0] + by_imaginary[:, 1], by_real[:, 1] - by_imaginary[:, 0]], 1)
