@@ -14,6 +14,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.convolutional.images import check_image, check_kernel_size
+from pushforward.bijections.convolutional.small_matrices import inverted
 from pushforward.errors import NumericError, ShapeError
 from pushforward.networks.start import normal
 from pushforward.numerics import zeros
@@ -82,17 +83,17 @@ class PeriodicConvolution(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         matrices = self._frequencies()
-        inverses, is_regular = self._inverted(matrices)
+        inverses, log_det, is_regular = self._inverted(matrices)
         x = self._multiplied(z - self.bias[None, None], inverses)
-        return jnp.where(is_regular, x, jnp.nan), -self._log_det(matrices, is_regular)
+        return jnp.where(is_regular, x, jnp.nan), -log_det
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         matrices = self._frequencies()
-        _, is_regular = self._inverted(jax.lax.stop_gradient(matrices))
+        _, log_det, is_regular = self._inverted(matrices)
         z = self._multiplied(x, matrices) + self.bias[None, None]
-        return jnp.where(is_regular, z, jnp.nan), self._log_det(matrices, is_regular)
+        return jnp.where(is_regular, z, jnp.nan), log_det
 
     def _frequencies(self) -> Complex[Array, "H F C C"]:
         """The matrices A_f of all frequencies of rows, and of the non-negative ones of columns."""
@@ -108,11 +109,13 @@ class PeriodicConvolution(AbstractBijection):
         both = jnp.einsum("ha,faoi->hfoi", rows, across, precision="highest")
         return both + jnp.eye(channels, dtype=complex_type)[None, None]
 
-    def _inverted(self, matrices: Array) -> tuple[Array, Array]:
-        """The inverse matrices, and whether rounding leaves them any digit: told by the largest of all norms."""
-        inverses = jnp.linalg.inv(matrices)
+    def _inverted(self, matrices: Array) -> tuple[Array, Array, Array]:
+        """The inverse matrices, log|det| of the convolution, and whether rounding leaves them any digit: told by the
+        largest of all norms.
+        """
+        inverses, log_dets = inverted(matrices)
         largest, steepest = (
-            jnp.max(jnp.sqrt(jnp.sum(jnp.abs(jax.lax.stop_gradient(m)) ** 2, (-2, -1)))) for m in (matrices, inverses)
+            jnp.max(jnp.sqrt(jnp.sum(jnp.abs(m) ** 2, (-2, -1)))) for m in jax.lax.stop_gradient((matrices, inverses))
         )
         condition = largest * steepest
         rounding = _ROUNDING * self.shape[2] ** 0.5 * float(jnp.finfo(self.taps.dtype).eps)
@@ -123,12 +126,9 @@ class PeriodicConvolution(AbstractBijection):
                 f"{float(condition):.3g}, beyond what {self.taps.dtype} resolves. Move the taps away from an average "
                 "of neighbours, or use EmergingConvolution, which cannot become singular."
             )
-        return inverses, is_regular
-
-    def _log_det(self, matrices: Array, is_regular: Array) -> Array:
-        log_dets = jnp.linalg.slogdet(matrices)[1]
         times = jnp.asarray(_multiplicity(self.shape[1]), log_dets.dtype)
-        return jnp.where(is_regular, jnp.sum(log_dets * jnp.broadcast_to(times, log_dets.shape)), jnp.nan)
+        total = jnp.sum(log_dets * jnp.broadcast_to(times, log_dets.shape))
+        return inverses, jnp.where(is_regular, total, jnp.nan), is_regular
 
     def _multiplied(self, image: Array, matrices: Array) -> Array:
         """The image taken to frequencies, multiplied there, and taken back; real and imaginary parts on a leading
