@@ -1,7 +1,7 @@
 """Inverses and determinants of many small complex matrices at once, by element-wise operations alone.
 
-Why not LAPACK: in jax 0.10 several such calls of one program may wait for each other for ever, when they share few threads
-(the battery's program of a `periodic_glow` at 8 x 8 x 3 did so on two). Besides, one elimination gives both.
+Why not LAPACK: in jax 0.10 several such calls of one program may wait for each other for ever, when they share few
+threads (the battery's program of a `periodic_glow` at 8 x 8 x 3 did so on two). Besides, one elimination gives both.
 """
 
 import jax
