@@ -65,7 +65,7 @@ UNOPTIMISED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 # The order is the order of starting, the longest first: whatever core is free takes the next.
 # The battery in float32, the command line and the docstrings run as users run them.
 PARTS = (
-    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),), UNOPTIMISED),
+    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("battery-float32", "battery", (pytest("tests/test_battery.py"),), {"PUSHFORWARD_TEST_DTYPE": "float32"}),
     Part(
         "battery-float64",

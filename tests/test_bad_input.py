@@ -62,6 +62,26 @@ CASES = {
         "ShapeError",
         ("context", "(2,)", "none", "context="),
     ),
+    "frames of no size": (
+        "pf.networks.CausalConvolution(3, 2, width=4, depth=1, context_shape=(0, 2), key=key)",
+        "ValueError",
+        ("context_shape", "(0, 2)", "(F, C)"),
+    ),
+    "frames without places": (
+        "pf.networks.CausalConvolution(5, 2, width=4, depth=1, context_shape=(4, 2), key=key)",
+        "ValueError",
+        ("context_shape", "4 frames of 2 places", "Choose another number"),
+    ),
+    "context of other frames": (
+        "pf.networks.CausalConvolution(4, 2, width=4, depth=1, context_shape=(2, 2), key=key)(np.ones(4), np.ones(2))",
+        "ShapeError",
+        ("context", "(2, 2)", "(2,)", "Pass context="),
+    ),
+    "frames of no context": (
+        "pf.wavenet(4, n_frames=2, key=0)",
+        "ValueError",
+        ("n_frames", "got 2", "context_dim="),
+    ),
     "heads that do not divide": (
         "pf.networks.CausalAttention(3, 2, width=8, depth=1, n_heads=3, key=key)",
         "ValueError",
