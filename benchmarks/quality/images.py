@@ -174,12 +174,16 @@ def _page(part: str, result: dict[str, Any]) -> None:
     ]  # fmt: skip
     for row in sorted(result["rows"], key=lambda row: row["bits"]):
         cells = [
-            row["flow"], f"{row['bits']:.3f} +- {row['standard_error']:.3f}", f"{row['validation_bits']:.3f}",
+            row["flow"], f"{_bits(row['bits'])} +- {_bits(row['standard_error'])}", f"{row['validation_bits']:.3f}",
             f"{row['parameters']:,}", f"{row['epochs']} ({row['best_epoch']})", f"{1e3 * row['epoch_seconds']:.0f}",
             f"{row['sample_64_ms']:.1f}", f"{row['minutes']:.1f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     (RESULTS / f"images_{part}.md").write_text("\n".join(lines) + "\n")
+
+
+def _bits(value: float) -> str:
+    return f"{value:.3f}" if value < 1e4 else f"{value:.2g}"
 
 
 def main() -> None:
