@@ -75,7 +75,7 @@ PARTS = (
     ),
     Part("images", "rest", (pytest(*IMAGES),), UNOPTIMISED),
     Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),), UNOPTIMISED),
-    Part("layers", "rest", (pytest(*LAYERS),), UNOPTIMISED),
+    Part("layers", "rest", (pytest(*LAYERS),)),
     Part("command-line", "command line", (pytest("tests/cli"),)),
     Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
     Part(

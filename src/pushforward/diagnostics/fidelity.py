@@ -176,7 +176,7 @@ def fidelity(
     return Fidelity(
         reverse_kl=float(ours.mean()),
         reverse_kl_error=_error(ours),
-        forward_kl=float(-theirs.mean()),
+        forward_kl=float(0.0 - theirs.mean()),  # not -0
         forward_kl_error=_error(theirs),
         efficiency=float(weights.sum() ** 2 / (weights**2).sum() / n),
         pareto_k=pareto_k(-ours) if np.ptp(ours) > 0 else 0.0,
