@@ -59,7 +59,8 @@ LAYERS = ("tests/test_laws.py", "tests/test_linear.py", "tests/test_planar_radia
 IMAGES = ("tests/test_convolutional.py", "tests/test_images.py", "tests/test_recompute.py", "tests/test_residual.py")
 ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *IMAGES, *LAYERS)
 
-# Programs of tests run once or twice: most of the time goes into compiling them, by a quarter less and more like this.
+# Programs of tests run once or twice, and most of their time goes into compiling: a quarter less of it like this. Not
+# for tests of equal bits or of rounding, which hold for programs as users compile them.
 UNOPTIMISED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.

@@ -27,6 +27,7 @@ from pushforward.bijections import (
     Triangular,
 )
 from pushforward.bijections.convolutional.masks import MASKS, Mask
+from pushforward.bijections.convolutional.small_matrices import inverted
 from pushforward.bijections.convolutional.solve import ORDERS, solve_masked
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.state import initialise
@@ -389,3 +390,38 @@ IMAGE = (2, 2, 3)
 def test_wrong_use_is_a_sentence(build, error, sentence):
     with pytest.raises(error, match=sentence):
         build()
+
+
+@pytest.mark.parametrize("size", [1, 2, 12, 48])
+def test_elimination_errs_as_the_condition_allows(size):
+    random = np.random.default_rng(size)
+    matrices = random.normal(size=(3, 2, size, size)) + 1j * random.normal(size=(3, 2, size, size))
+    exact, log_dets = np.linalg.inv(matrices), np.linalg.slogdet(matrices)[1]
+    single = matrices.astype(np.complex64)
+    inverses, found = inverted(jnp.asarray(single))
+    assert inverses.dtype == np.complex64
+    singular = np.linalg.svd(matrices, compute_uv=False)
+    allowed = (
+        np.finfo(np.float32).eps * singular[..., 0] / singular[..., -1] ** 2
+    )  # eps, condition, norm of the inverse
+    assert (np.linalg.norm(inverses - exact, 2, axis=(-2, -1)) < 2 * allowed).all()
+    np.testing.assert_allclose(found, log_dets, rtol=1e-5, atol=1e-5)
+
+
+def test_elimination_pivots_and_differentiates_by_the_formulas():
+    with jax.enable_x64(True):
+        swap = jnp.array([[0.0, 2.0], [1.0, 0.0]], complex)
+        inverses, log_det = inverted(swap)
+        np.testing.assert_allclose(inverses, [[0, 1], [0.5, 0]])
+        np.testing.assert_allclose(log_det, np.log(2))
+        assert not np.isfinite(inverted(jnp.zeros((2, 2), complex))[1])
+        random = np.random.default_rng(0)
+        parts = jnp.asarray(random.normal(size=(2, 4, 3, 3)))
+
+        def total(parts, inverse, log_det_of):
+            matrices = parts[0] + 1j * parts[1]
+            return jnp.sum(jnp.abs(inverse(matrices)) ** 2) + jnp.sum(log_det_of(matrices))
+
+        ours = jax.grad(lambda p: total(p, lambda m: inverted(m)[0], lambda m: inverted(m)[1]))(parts)
+        theirs = jax.grad(lambda p: total(p, jnp.linalg.inv, lambda m: jnp.linalg.slogdet(m)[1]))(parts)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)

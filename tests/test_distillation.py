@@ -76,6 +76,16 @@ def test_a_lost_mode_is_named():
     assert not fidelity(both, both, key=0, n=4000).doubts()
 
 
+@pytest.mark.parametrize("value", [1e17, np.inf, np.nan, 0.21])
+def test_a_divergence_that_single_samples_decide_is_doubted(value):
+    found = fidelity(NORMAL, NORMAL, key=0, n=500)
+    assert not found.doubts()
+    found.reverse_kl, found.reverse_kl_error = value, abs(value)
+    assert len(found.doubts()) == 1
+    found.reverse_kl, found.reverse_kl_error = 0.12, 0.02
+    assert not found.doubts()
+
+
 @pytest.mark.slow
 def test_an_unfaithful_student_is_warned_about():
     teacher = pf.bases.Mixture([pf.bases.Normal((2,), loc=np.array([shift, 0.0])) for shift in (-4.0, 4.0)])

@@ -218,6 +218,7 @@ def test_what_training_validates_is_what_it_returns():
         pf.Dequantised(flow, 8), x, key=0, validation=x[:50], max_epochs=30, learning_rate=1e-2, progress=False
     )
     assert max(history.validation) > history.start + 10
+    # power iteration lags behind the last steps: a twentieth of what training gains; the fault this is for cost 19 nats
     np.testing.assert_allclose(np.mean(flow.log_prob(x[:50])), max(history.validation), atol=1.0)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pushforward.persistence import load, read_notes
+import pushforward as pf
+from pushforward.persistence import load, read_notes, save
 
 QUICK = ("--steps", "60", "--batch-size", "64", "--layers", "2", "--width", "8")
 
@@ -47,3 +48,7 @@ def test_what_cannot_be_distilled_is_told(command, model, table):
         assert words in said.err
         assert said.err.count("\n") == 1
     assert command("distill", "none.safetensors").code == 1
+    save("i.safetensors", pf.Dequantised(pf.glow((2, 2, 1), n_scales=1, n_layers=1, width=4, levels=4, key=0), 4))
+    said = command("distill", "i.safetensors", *QUICK)
+    assert said.code == 2
+    assert "a model of pictures" in said.err
