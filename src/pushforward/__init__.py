@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         nice,
         nsf,
         nsf_ar,
+        of_length,
         parallel_wavenet,
         periodic_glow,
         planar_flow,
@@ -86,6 +87,7 @@ _HOME = {
     "nice": "pushforward.recipes",
     "nsf": "pushforward.recipes",
     "nsf_ar": "pushforward.recipes",
+    "of_length": "pushforward.recipes",
     "parallel_wavenet": "pushforward.recipes",
     "periodic_glow": "pushforward.recipes",
     "planar_flow": "pushforward.recipes",
@@ -103,7 +105,7 @@ _HOME = {
     "umnn_maf": "pushforward.recipes",
     "wavenet": "pushforward.recipes",
 }
-_ROOMS = ("bases", "bijections", "datasets", "networks")
+_ROOMS = ("bases", "bijections", "datasets", "diagnostics", "networks", "plots")
 
 __all__ = [
     "Dequantised",
@@ -142,6 +144,7 @@ __all__ = [
     "nice",
     "nsf",
     "nsf_ar",
+    "of_length",
     "parallel_wavenet",
     "periodic_glow",
     "planar_flow",

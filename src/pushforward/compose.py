@@ -204,6 +204,8 @@ class Standardise(AbstractBijection):
 
     Args:
         shape: event shape.
+        shared: whether all places along the first axis share their moments, as those of a sequence do, whose layers
+            share their weights.
 
     Cost: O(D) in both directions; the log-determinant is the constant sum of log scale.
 
@@ -222,10 +224,11 @@ class Standardise(AbstractBijection):
     is_filled: np.ndarray | Array = fixed()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
+    shared: bool = eqx.field(static=True, default=False)  # files of versions without it are read as False
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], *, shared: bool = False) -> None:
         self.mean, self.scale, self.is_filled = np.zeros(shape), np.ones(shape), np.zeros((), bool)
-        self.shape, self.context_shape = tuple(shape), None
+        self.shape, self.context_shape, self.shared = tuple(shape), None, bool(shared)
 
     def filled(self, mean: np.ndarray, scale: np.ndarray) -> "Standardise":
         """The same layer with these moments (float64, of the event shape; every scale positive and finite)."""
@@ -246,11 +249,13 @@ class Standardise(AbstractBijection):
         """
         if bool(self.is_filled):
             return self
-        x = np.asarray(x, np.float64)
-        mean, scale = x.mean(0), x.std(0)
+        x, over = np.asarray(x, np.float64), (0, 1) if self.shared else 0
+        mean = x.mean(over, keepdims=True)
+        scale = x.std(over, keepdims=True)
         if reach is not None:
-            scale = np.maximum(scale, np.quantile(np.abs(x - mean), 0.999, axis=0) / reach)
-        return self.filled(mean, np.where(scale > 0, scale, 1.0))
+            scale = np.maximum(scale, np.quantile(np.abs(x - mean), 0.999, axis=over, keepdims=True) / reach)
+        moments = mean[0], np.where(scale > 0, scale, 1.0)[0]
+        return self.filled(*(np.broadcast_to(part, self.shape) for part in moments))
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -125,6 +125,12 @@ def log_one_plus(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(far, jnp.log(jnp.where(far, 1.0 + u, 1.0)), jnp.log1p(jnp.where(far, 0.0, u)))
 
 
+def log_cosh(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log cosh u, without overflow."""
+    size = jnp.abs(u)
+    return size + jnp.log1p(jnp.exp(-2.0 * size)) - jnp.log(2.0).astype(u.dtype)
+
+
 def soft_clamp(u: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"]:
     """bound * tanh(u / bound): the identity near zero, never beyond +-bound."""
     return bound * jnp.tanh(u / bound)

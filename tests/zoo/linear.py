@@ -6,7 +6,17 @@ import jax
 import numpy as np
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Cayley, Chain, Dense, Diagonal, Householder, LowRank, Triangular, Whiten
+from pushforward.bijections import (
+    Cayley,
+    Chain,
+    Dense,
+    Diagonal,
+    Householder,
+    LinearPrediction,
+    LowRank,
+    Triangular,
+    Whiten,
+)
 from zoo.builders import conditional
 from zoo.rows import Row
 
@@ -40,4 +50,6 @@ def linear_rows() -> list[Row]:
         Row("Triangular upper", lambda: Triangular(3, lower=False), "linear", depends=lower.T, is_identity=True),
         Row("Householder, three in four", lambda: Householder(4, 3, key=first), "linear"),
         Row("Whiten", lambda: Whiten(3).filled(np.array([1.0, -2.0, 1e3]), factor), "linear", depends=lower),
-    ]
+        Row("LinearPrediction", lambda: LinearPrediction(3, 4).filled(np.array([0.9, -0.5, 0.2, 9.0]), 0.3), "linear",
+            depends=lower),
+    ]  # fmt: skip

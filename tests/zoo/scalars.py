@@ -11,6 +11,7 @@ from pushforward.bijections import (
     Bernstein,
     Chain,
     CircularSpline,
+    Companding,
     CubicSpline,
     Elementwise,
     Exp,
@@ -94,6 +95,7 @@ SCALARS: dict[str, Scalar] = {
     "LinearRationalSpline": Scalar(lambda: LinearRationalSpline(4), "spline", places=BOX, is_identity=True),
     "HeavyTails": Scalar(HeavyTails, "elementary", largest=10.0, coupled_largest=5.0),
     "NormalToLogistic": Scalar(NormalToLogistic, "elementary", largest=1e3),
+    "Companding": Scalar(lambda: Companding(0.5), "elementary", largest=100.0),
     "Exp": Scalar(Exp, "elementary", LINE, POSITIVE, 80.0),
     "Softplus": Scalar(Softplus, "elementary", LINE, POSITIVE, 80.0),
     "Sigmoid": Scalar(Sigmoid, "elementary", LINE, UNIT, 80.0),
@@ -113,7 +115,7 @@ QUICK_ALONE = (
         "CircularSpline",
         "MixtureLogistic",
     ),
-    *("NormalToLogistic", "Exp", "Softplus", "Sigmoid", "Tanh"),  # which stand in no coupling
+    *("NormalToLogistic", "Companding", "Exp", "Softplus", "Sigmoid", "Tanh"),  # which stand in no coupling
 )
 MADE_OF_OTHERS = ("MixtureGaussian", "Sigmoidal dense")
 QUICK_ELEMENTWISE = ("Affine", "RationalQuadraticSpline")

@@ -1,4 +1,4 @@
-"""Data to start with: a real table that ships with the package, planar shapes and energies of known density, images."""
+"""Data to start with: a real table that ships with the package, shapes and energies of known density, images, sound."""
 
 from pushforward.datasets.images import Images as Images
 from pushforward.datasets.images import digits as digits
@@ -9,21 +9,31 @@ from pushforward.datasets.potentials import POTENTIAL_NAMES as POTENTIAL_NAMES
 from pushforward.datasets.potentials import potential as potential
 from pushforward.datasets.power import HouseholdPower as HouseholdPower
 from pushforward.datasets.power import household_power as household_power
+from pushforward.datasets.speech import Speech as Speech
+from pushforward.datasets.speech import speech as speech
 from pushforward.datasets.toy import TOY_NAMES as TOY_NAMES
 from pushforward.datasets.toy import toy as toy
 from pushforward.datasets.toy import toy_log_density as toy_log_density
+from pushforward.datasets.wave_files import Sound as Sound
+from pushforward.datasets.wave_files import read_wave as read_wave
+from pushforward.datasets.wave_files import write_wave as write_wave
 
 __all__ = [
     "POTENTIAL_NAMES",
     "TOY_NAMES",
     "HouseholdPower",
     "Images",
+    "Sound",
+    "Speech",
     "digits",
     "fashion_mnist",
     "household_power",
     "image_folder",
     "mnist_digits",
     "potential",
+    "read_wave",
+    "speech",
     "toy",
     "toy_log_density",
+    "write_wave",
 ]

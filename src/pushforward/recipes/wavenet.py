@@ -1,16 +1,28 @@
 """WaveNet and Parallel WaveNet: autoregressive flows of sequences, with dilated causal convolutions."""
 
+import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Logistic
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Affine, Chain, Inverse, MaskedAutoregressive, MixtureLogistic, Repeat, n_parameters
+from pushforward.bijections import (
+    Affine,
+    Chain,
+    Companding,
+    Elementwise,
+    Inverse,
+    LinearPrediction,
+    MaskedAutoregressive,
+    MixtureLogistic,
+    Repeat,
+    Standardise,
+    n_parameters,
+)
 from pushforward.distribution import as_key
 from pushforward.flow import Flow
 from pushforward.networks import CausalConvolution
 from pushforward.recipes.options import check_count
-from pushforward.recipes.outer import outer_layers
 
 
 def wavenet(
@@ -19,7 +31,8 @@ def wavenet(
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
     n_frames: int | None = None,
-    whiten: bool = False,
+    prediction: int | None = None,
+    companding: float | None = None,
     n_layers: int = 1,
     n_components: int = 8,
     width: int = 64,
@@ -31,7 +44,8 @@ def wavenet(
 
     The parameters come from dilated causal convolutions with gated units, whose weights all places share
     (`CausalConvolution`). One layer whose law is the mixture's distribution function, over a logistic base; the usual
-    teacher of a `parallel_wavenet`.
+    teacher of a `parallel_wavenet`. `fit` takes one mean and one scale for all places; `of_length` gives the same
+    conditionals to sequences of another length.
 
     Args:
         dim: number of coordinates D, the length of a sequence.
@@ -39,7 +53,9 @@ def wavenet(
         context_dim: numbers C in the context, or None.
         n_frames: None for a context (C,), the same for all places; F for one of shape (F, C), F frames in turn over
             ceil(D / F) places each.
-        whiten: a full-covariance `Whiten` layer outside, D^2 numbers; not for long sequences.
+        prediction: order of a `LinearPrediction` layer outside, which `fit` fills: training then starts from a linear
+            autoregressive process.
+        companding: rate of a `Companding` layer before that one, for signals with quiet parts; about 8 for speech.
         n_layers: such layers one upon another, all in the natural order.
         n_components: logistics in each conditional.
         width: channels of the convolutions.
@@ -69,7 +85,7 @@ def wavenet(
         dim, MixtureLogistic(n_components), key=key, context_dim=context_dim, n_frames=n_frames, n_layers=n_layers,
         width=width, depth=depth, cycle=cycle, method=method,
     )  # fmt: skip
-    return Flow(Logistic((dim,)), Chain([Repeat(layers), *outer_layers(dim, whiten)]))
+    return _flow(Repeat(layers), prediction, companding)
 
 
 def parallel_wavenet(
@@ -78,7 +94,8 @@ def parallel_wavenet(
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
     n_frames: int | None = None,
-    whiten: bool = False,
+    prediction: int | None = None,
+    companding: float | None = None,
     n_layers: int = 4,
     width: int = 64,
     depth: int = 10,
@@ -96,7 +113,7 @@ def parallel_wavenet(
         dim: number of coordinates D, the length of a sequence.
         n_layers: affine layers.
         method: how `log_prob` is computed, "cached", "jacobi" or "sequential"; cached if None.
-        key, context_dim, n_frames, whiten, width, depth, cycle: as for `wavenet`.
+        key, context_dim, n_frames, prediction, companding, width, depth, cycle: as for `wavenet`.
 
     Returns:
         A flow of shape (dim,).
@@ -119,7 +136,7 @@ def parallel_wavenet(
         dim, Affine(), key=key, context_dim=context_dim, n_frames=n_frames, n_layers=n_layers, width=width, depth=depth,
         cycle=cycle, method=method,
     )  # fmt: skip
-    return Flow(Logistic((dim,)), Chain([Repeat([Inverse(layer) for layer in layers]), *outer_layers(dim, whiten)]))
+    return _flow(Repeat([Inverse(layer) for layer in layers]), prediction, companding)
 
 
 def _layers(
@@ -146,6 +163,21 @@ def _layers(
         )  # fmt: skip
         layers.append(MaskedAutoregressive(law, network, context_shape=context_shape, method=method))
     return layers
+
+
+def _flow(stack: Repeat, prediction: int | None, companding: float | None) -> Flow:
+    """Over a logistic base, in units that all places share."""
+    (dim,) = stack.shape
+    companded = [Standardise((dim,), shared=True), Elementwise(Companding(companding or 1.0), (dim,))]
+    outer = [
+        *([] if companding is None else companded),
+        *([] if prediction is None else [LinearPrediction(dim, prediction)]),
+        Standardise((dim,), shared=True),
+    ]
+    flow = Flow(Logistic((dim,)), Chain([stack, *outer]))
+    if flow.context_shape is None or len(flow.context_shape) == 1:
+        return flow
+    return eqx.tree_at(lambda f: f.context_scaling, flow, Standardise(flow.context_shape, shared=True))
 
 
 def _context_shape(context_dim: int | None, n_frames: int | None) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from pushforward.compose import Chain
 from pushforward.diagnostics.fidelity import Fidelity, check_pair, check_sample_size, fidelity, paired_contexts
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import ShapeError
@@ -20,6 +21,7 @@ from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
 from pushforward.state import finalise
+from pushforward.train.common_layers import adopted, with_common, without_common
 from pushforward.train.data import Rows, share_outside
 from pushforward.train.distillation_steps import Lesson, Shares, run_distillation_steps
 from pushforward.train.divergences import DistillationHistory, HeldOut
@@ -49,7 +51,7 @@ def distill(
     annealing: float = 0.5,
     gradient: str = "path",
     n_next: int = 1,
-    penalty: Callable[[Array], Array] | None = None,
+    penalty: Callable[..., Array] | None = None,
     n_fidelity: int = 10_000,
     tolerance: float = 0.1,
     trainable: PyTree[bool] | None = None,
@@ -61,9 +63,10 @@ def distill(
 
     The reverse divergence, on the student's own samples, forgives a student that drops a mode; the forward one, on
     fresh samples of the teacher, does not. The share f of the forward one starts at 1 and falls to `forward`. Training
-    happens in the teacher's standardised units; the student's own `Standardise` is filled from samples of the teacher,
-    unless it is filled already. The student with the smallest held-out loss is returned, and compared with its teacher;
-    where it is unfaithful, a warning says how.
+    happens in the teacher's standardised units, and without the outer layers that both flows have in common; where the
+    student's own outer layers are not filled yet, they take what the teacher's hold, or the moments of its samples. The
+    student with the smallest held-out loss is returned, and compared with its teacher; where it is unfaithful, a
+    warning says how.
 
     Args:
         teacher: any distribution that scores and, where `forward` or `annealing` is above 0, draws.
@@ -83,8 +86,9 @@ def distill(
         n_next: draws of each next coordinate for one of its past (see `pushforward.train.one_step`), for an `iaf` of
             one order taught by one autoregressive layer of that order; with 2 or more, the student's entropy is exact
             and `gradient` is not used. 1: whole samples.
-        penalty: a function of a batch (batch_size, *shape) of the student's samples, in the data's units, to one number
-            that is added to the loss: of spectra, for instance. JAX must be able to trace it.
+        penalty: a function of a batch (batch_size, *shape) of the student's samples, in the data's units, and for
+            conditional flows of their contexts, to one number that is added to the loss: of spectra, for instance. JAX
+            must be able to trace it.
         n_fidelity: samples of either flow for the comparison at the end, at least 100.
         tolerance: nats of either divergence above which a warning is given.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
@@ -127,11 +131,12 @@ def distill(
             "(Dequantised.flow)."
         )
     check_sample_size("n_fidelity", n_fidelity)
-    _check_loss(teacher, student, forward, annealing, gradient, n_next)
-    _check_penalty(penalty, (int(batch_size), *student.shape), forward)
+    bare_teacher, bare, common = without_common(teacher, adopted(teacher, student))
+    _check_loss(bare_teacher, bare, forward, annealing, gradient, n_next)
+    _check_penalty(penalty, student, int(batch_size), forward)
     keys = jax.random.split(as_key(key), 5)
     taught = forward > 0 or annealing > 0
-    teacher_there, inner = _in_teachers_units(teacher, student)
+    teacher_there, inner = _in_teachers_units(bare_teacher, bare)
     pool = _pool(teacher_there, inner, context, keys[0], taught)
     if pool is not None:
         inner = initialised(inner, pool)
@@ -143,13 +148,12 @@ def distill(
     merge, course = begin(inner, flags, update, flat=optimizer is None, averaged=bool(ema))
     arrays, static = flatten(teacher_there)
     one_step = OneStep(int(n_next)) if n_next > 1 else None
-    lesson = Lesson(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty)
+    there = None if penalty is None else _penalty_there(penalty, bare_teacher, bare, common)
+    lesson = Lesson(static, int(batch_size), forward < 1, gradient == "path", one_step, there)
     plan = Plan(0, float(steps), float(learning_rate), float(ema or 0.0))
     shares = Shares(1.0 if annealing > 0 else float(forward), float(forward), float(annealing * steps))
     dtype = float_type(flatten(inner)[0])
-    units = tuple(jnp.asarray(part, dtype) for part in _units(teacher, student))
-    there = None if penalty is None else jax.jit(lambda x: penalty(units[0][None] + units[1][None] * x[:batch_size]))
-    held = HeldOut(teacher_there, context, keys[1], taught, forward, there)
+    held = HeldOut(teacher_there, context, keys[1], taught, forward, there, int(batch_size))
 
     history, best = DistillationHistory(), inner
     best_value = held.value(inner)
@@ -163,7 +167,7 @@ def distill(
                 key_rows = jax.random.fold_in(keys[2], first)
                 rows = _lesson_rows(teacher_there, context, (size, int(batch_size)), key_rows, taught, dtype)
                 course = run_distillation_steps(
-                    merge, update, optimizer is None, bool(ema), lesson, course, arrays, units, rows, end - first,
+                    merge, update, optimizer is None, bool(ema), lesson, course, arrays, rows, end - first,
                     plan._replace(first_step=first), shares, jax.random.fold_in(keys[3], first),
                 )  # fmt: skip
                 check_streak(course, first, end, learning_rate, "Use a smaller learning_rate, or a smaller clip.")
@@ -180,7 +184,7 @@ def distill(
                 report(block)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    fitted = _in_data_units(finalise(best), teacher)
+    fitted = with_common(_in_data_units(finalise(best), bare_teacher), common)
     found = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
     found.history = history
     if doubts := found.doubts(tolerance):
@@ -204,14 +208,31 @@ def _check_loss(teacher: Any, student: Any, forward: float, annealing: float, gr
         raise ValueError(f"n_next: expected 1, got {n_next}: {fault}.")
 
 
-def _check_penalty(penalty: Any, shape: tuple[int, ...], forward: float) -> None:
+def _check_penalty(penalty: Any, student: Flow, batch: int, forward: float) -> None:
     if penalty is None:
         return
     if forward == 1:
         raise ValueError("penalty: expected None with forward=1, which takes no samples of the student.")
-    got = jax.eval_shape(penalty, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
+    shapes = [(batch, *shape) for shape in (student.shape, student.context_shape) if shape is not None]
+    got = jax.eval_shape(penalty, *(jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in shapes))
     if getattr(got, "shape", None) != ():
-        raise ShapeError(f"penalty: expected one number of a batch {shape}, got shape {getattr(got, 'shape', None)}.")
+        given = " and ".join(map(str, shapes))
+        raise ShapeError(f"penalty: expected one number of a batch {given}, got shape {getattr(got, 'shape', None)}.")
+
+
+def _penalty_there(
+    penalty: Callable[..., Array], teacher: Any, student: Flow, common: Chain | None
+) -> Callable[[Array, Array | None], Array]:
+    """The penalty of samples in the units of training."""
+    mean, scale = _units(teacher, student)
+
+    def there(x: Array, context: Array | None) -> Array:
+        x = jnp.asarray(mean, x.dtype)[None] + jnp.asarray(scale, x.dtype)[None] * x
+        if common is not None:
+            x = jax.vmap(common.forward)(x)
+        return penalty(x) if context is None else penalty(x, context)
+
+    return there
 
 
 def _units(teacher: Any, student: Flow) -> tuple[np.ndarray, np.ndarray]:
@@ -282,4 +303,6 @@ def _lesson_rows(
 
 
 def _sentence(history: DistillationHistory) -> str:
-    return f"KL(student | teacher) {history.reverse_kl[-1]:.3f}, KL(teacher | student) {history.forward_kl[-1]:.3f}"
+    forward = history.forward_kl[-1]
+    other = "" if math.isnan(forward) else f", KL(teacher | student) {forward:.3f}"
+    return f"KL(student | teacher) {history.reverse_kl[-1]:.3f}{other}"

@@ -23,7 +23,7 @@ class Lesson(NamedTuple):
         reverse: whether the reverse divergence is in the loss.
         path: whether its gradient is the path derivative, or the total one.
         one_step: how the student's one-step conditionals are drawn and scored, or None for its samples alone.
-        penalty: of a batch of the student's samples in the data's units, or None.
+        penalty: of a batch of the student's samples in the units of training and of their contexts, or None.
     """
 
     teacher: Static
@@ -31,7 +31,7 @@ class Lesson(NamedTuple):
     reverse: bool
     path: bool
     one_step: OneStep | None
-    penalty: Callable[[Array], Array] | None
+    penalty: Callable[[Array, Array | None], Array] | None
 
 
 class Shares(NamedTuple):
@@ -56,7 +56,6 @@ def run_distillation_steps(
     lesson: Lesson,
     course: Course,
     teacher_arrays: list[Array],
-    units: tuple[Array, Array],
     rows: tuple[Array | None, Array | None],
     n_steps: Array,
     plan: Plan,
@@ -69,7 +68,6 @@ def run_distillation_steps(
         merge, optimizer, scheduled, averaged, course, plan: as for `steps.run_steps`.
         lesson: what is minimised.
         teacher_arrays: the arrays of the teacher: no constants of the program, which serves all teachers of a kind.
-        units: mean and scale of the data's units in those of training.
         rows: samples of the teacher (S, B, *shape), or None without the forward divergence; contexts of these and of
             the student's samples (S, B, *context_shape), or None.
         n_steps: number of steps, at most S.
@@ -88,8 +86,7 @@ def run_distillation_steps(
             each, x = jax.vmap(reverse, (0, axis))(keys, context)
             value = (1 - share) * jnp.mean(each)
             if lesson.penalty is not None:
-                mean, scale = units
-                value = value + lesson.penalty(mean[None] + scale[None] * x)
+                value = value + lesson.penalty(x, context)
         if real is not None:
             scores = jax.vmap(lambda x, c: student.score_one(x, c, None), (0, axis))(real, context)
             value = value - share * jnp.mean(scores)

@@ -12,7 +12,9 @@ from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
 from pushforward.flow import Flow
 
-_HELD = 2048  # samples of either flow on which students are compared
+_HELD = 2048  # samples of either flow on which students are compared,
+_HELD_NUMBERS = 2**17  # but fewer where they hold more numbers than this,
+_FEWEST = 128  # though never less
 
 
 @dataclasses.dataclass
@@ -51,31 +53,38 @@ class HeldOut:
         key: of the random numbers.
         taught: whether samples of the teacher are taken.
         share: of the forward divergence, at the end.
-        penalty: of a batch of samples in the units of training, or None.
+        penalty: of a batch of samples in the units of training and of their contexts, or None.
+        batch: samples for the penalty.
     """
 
-    def __init__(self, teacher: Any, context: Any, key: PRNGKeyArray, taught: bool, share: float, penalty: Any) -> None:
-        self.penalty = penalty
+    def __init__(
+        self, teacher: Any, context: Any, key: PRNGKeyArray, taught: bool, share: float, penalty: Any, batch: int
+    ) -> None:
+        self.penalty, self.batch = None if penalty is None else jax.jit(penalty), batch
+        self.n = min(_HELD, max(_FEWEST, _HELD_NUMBERS // math.prod(teacher.shape)))
         self.teacher, self.key, self.share = teacher, jax.random.fold_in(key, 1), share
-        self.rows = paired_contexts(teacher, context, _HELD, key)
+        self.rows = paired_contexts(teacher, context, self.n, key)
         self.reverse = self.forward = math.nan
         self.real = None
         if taught:
-            count: Any = _HELD if self.rows is None else ()
+            count: Any = self.n if self.rows is None else ()
             self.real, log_p = teacher.sample_and_log_prob(count, key=key, context=self.rows)
             self.log_p = np.asarray(log_p, np.float64)
 
     def value(self, student: Flow) -> float:
         """The loss at its final share; nan where a density is no number."""
         try:
-            count: Any = _HELD if self.rows is None else ()
+            count: Any = self.n if self.rows is None else ()
             x, log_q = student.sample_and_log_prob(count, key=self.key, context=self.rows)
             self.reverse = float(np.mean(np.asarray(log_q, np.float64) - self.teacher.log_prob(x, self.rows)))
             if self.real is not None:
                 self.forward = float(np.mean(self.log_p - student.log_prob(self.real, self.rows)))
         except NumericError:
             return math.nan
-        extra = 0.0 if self.penalty is None else float(self.penalty(x))
+        extra = 0.0
+        if self.penalty is not None:
+            rows = None if self.rows is None else self.rows[: self.batch]
+            extra = float(self.penalty(x[: self.batch], rows))
         if self.share == 0:
             return self.reverse + extra
         return extra + (1 - self.share) * self.reverse + self.share * self.forward

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.affine import check_log_bound
-from pushforward.numerics import soft_clamp, zeros
+from pushforward.numerics import log_cosh, soft_clamp, zeros
 
 # arcsinh of 74: beyond that a skew only moves mass out of the floating-point range
 _SKEW_BOUND = 5.0
@@ -62,16 +62,11 @@ class SinhArcsinh(AbstractBijection):
     ) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
         inner = jnp.exp(log_tail) * (jnp.arcsinh(z) + soft_clamp(self.skew, _SKEW_BOUND))
-        return jnp.sinh(inner), log_tail + _log_cosh(inner) - _log_cosh(jnp.arcsinh(z))
+        return jnp.sinh(inner), log_tail + log_cosh(inner) - log_cosh(jnp.arcsinh(z))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
         inner = jnp.exp(-log_tail) * jnp.arcsinh(x) - soft_clamp(self.skew, _SKEW_BOUND)
-        return jnp.sinh(inner), _log_cosh(inner) - _log_cosh(jnp.arcsinh(x)) - log_tail
-
-
-def _log_cosh(u: Array) -> Array:
-    size = jnp.abs(u)
-    return size + jnp.log1p(jnp.exp(-2.0 * size)) - jnp.log(2.0).astype(u.dtype)
+        return jnp.sinh(inner), log_cosh(inner) - log_cosh(jnp.arcsinh(x)) - log_tail

@@ -6,6 +6,7 @@ from pushforward.bijections.linear.low_rank import LowRank
 from pushforward.bijections.linear.orthogonal import Cayley, Householder
 from pushforward.bijections.linear.permutation import Permutation
 from pushforward.bijections.linear.plu import PLU
+from pushforward.bijections.linear.prediction import LinearPrediction
 from pushforward.bijections.linear.triangular import Triangular
 from pushforward.bijections.linear.whiten import Whiten
 
@@ -15,6 +16,7 @@ __all__ = [
     "Dense",
     "Diagonal",
     "Householder",
+    "LinearPrediction",
     "LowRank",
     "Permutation",
     "Triangular",

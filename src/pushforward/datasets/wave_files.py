@@ -1,0 +1,97 @@
+"""Sound as whole numbers: uncompressed wave files of one channel, 8 or 16 bits, read and written."""
+
+import os
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from pushforward.atomic_write import write_atomically
+from pushforward.errors import DataError
+
+_LEVELS = {1: 256, 2: 65_536}
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A recording: whole numbers (T,) from 0 to levels - 1, silence in the middle of them; `rate` places a second."""
+
+    samples: np.ndarray
+    levels: int
+    rate: int
+
+
+def read_wave(path: str | os.PathLike[str]) -> Sound:
+    """A wave file of one channel, in 8 or 16 bits.
+
+    Args:
+        path: of a file in uncompressed PCM.
+
+    Returns:
+        A `Sound` with 256 or 65,536 levels, the file's own numbers; those of 16 bits are moved up by 32,768.
+
+    Raises:
+        DataError: if the file is missing, damaged, compressed, of several channels or of another width.
+
+    Example:
+        >>> from pushforward.datasets import read_wave
+        >>> read_wave("no such file.wav")
+        Traceback (most recent call last):
+        pushforward.errors.DataError: ...
+    """
+    try:
+        with wave.open(os.fspath(path), "rb") as file:
+            given = file.getparams()
+            if given.nchannels != 1:
+                raise DataError(f"{path}: expected one channel, got {given.nchannels}. Mix or split them first.")
+            if given.sampwidth not in _LEVELS:
+                raise DataError(f"{path}: expected 8 or 16 bits a sample, got {8 * given.sampwidth}. Convert it.")
+            content = file.readframes(given.nframes)
+    except (OSError, EOFError, wave.Error) as fault:
+        raise DataError(f"{path}: cannot be read as an uncompressed wave file ({fault or 'too short'}).") from fault
+    if len(content) != given.nframes * given.sampwidth:
+        raise DataError(f"{path}: cut short: {len(content) // given.sampwidth} of {given.nframes} samples are there.")
+    levels = _LEVELS[given.sampwidth]
+    if levels == 256:
+        samples = np.frombuffer(content, np.uint8).astype(np.int32)
+    else:
+        samples = np.frombuffer(content, "<i2").astype(np.int32) + levels // 2
+    return Sound(samples, levels, given.framerate)
+
+
+def write_wave(path: str | os.PathLike[str], sound: Sound) -> None:
+    """Write a sound as an uncompressed wave file, whole or not at all.
+
+    Args:
+        path: of the file; one that exists is replaced.
+        sound: of 256 or 65,536 levels.
+
+    Raises:
+        DataError: if the samples are no whole numbers of that range, or the levels are neither 256 nor 65,536.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from pushforward.datasets import Sound, read_wave, write_wave
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_wave(f"{folder}/a.wav", Sound(np.array([0, 128, 255]), 256, 8000))
+        ...     print(read_wave(f"{folder}/a.wav").samples)
+        [  0 128 255]
+    """
+    samples, width = np.asarray(sound.samples), {levels: width for width, levels in _LEVELS.items()}.get(sound.levels)
+    if width is None:
+        raise DataError(f"sound: expected 256 or 65,536 levels, got {sound.levels}: no wave file holds others.")
+    if samples.ndim != 1 or not np.array_equal(samples, np.clip(np.round(samples), 0, sound.levels - 1)):
+        raise DataError(
+            f"sound: expected whole numbers (T,) from 0 to {sound.levels - 1}, got shape {samples.shape} from "
+            f"{samples.min(initial=0)} to {samples.max(initial=0)}. Round and clip them first."
+        )
+    stored = samples.astype(np.uint8) if width == 1 else (samples - sound.levels // 2).astype("<i2")
+
+    def write(target: IO[bytes]) -> None:
+        with wave.open(target, "wb") as file:
+            file.setparams((1, width, sound.rate, 0, "NONE", "not compressed"))
+            file.writeframes(stored.tobytes())
+
+    write_atomically(Path(path), write, lambda: None)
