@@ -19,9 +19,12 @@ def windows(recordings: list[np.ndarray], length: int) -> np.ndarray:
 
 
 def spectra(x: jax.Array, levels: int) -> jax.Array:
-    """(n, T) of levels to (n, T / 160, 20), logarithms of the mean power in each band of each frame."""
+    """(n, T) of levels to (n, T / 160, 20), logarithms of the mean power in each band of each frame.
+
+    What is louder than any level is cut off, as a wave file would do it.
+    """
     waves, shares = (jnp.asarray(part, jnp.float32) for part in _bands())
-    parts = (jnp.asarray(x, jnp.float32) - levels / 2).reshape(len(x), -1, FRAME) @ waves
+    parts = (jnp.clip(jnp.asarray(x, jnp.float32), 0, levels) - levels / 2).reshape(len(x), -1, FRAME) @ waves
     power = parts[..., : len(shares)] ** 2 + parts[..., len(shares) :] ** 2
     return jnp.log(power @ shares + 1.0)
 

@@ -43,7 +43,7 @@ def fit_teacher(data: Any, options: argparse.Namespace) -> tuple[Any, pf.Flow, n
     held_contexts = given(np.asarray(spectra(held, data.levels)))
     held_contexts[1::2] = blind(held_contexts[1::2].shape, mean)
     flow = pf.wavenet(
-        WINDOW, width=options.width, depth=16, cycle=8, n_components=4, prediction=ORDER, companding=COMPANDING,
+        WINDOW, width=options.width, depth=20, n_components=4, prediction=ORDER, companding=COMPANDING,
         context_dim=BANDS + 1, n_frames=WINDOW // FRAME, key=options.seed,
     )  # fmt: skip
     epochs = max(1, round(options.steps / (len(train) // options.batch)))
@@ -70,7 +70,7 @@ def teach_student(
 ) -> tuple[pf.Flow, pf.diagnostics.Fidelity, float]:
     contexts = given(np.asarray(spectra(windows(data.train, WINDOW), data.levels)))
     student = pf.parallel_wavenet(
-        WINDOW, width=options.width, depth=8, cycle=8, n_layers=options.student_layers, prediction=ORDER,
+        WINDOW, width=options.student_width, depth=8, n_layers=options.student_layers, prediction=ORDER,
         companding=COMPANDING, context_dim=BANDS + 1, n_frames=WINDOW // FRAME, key=options.seed + 1,
     )  # fmt: skip
 
@@ -82,7 +82,7 @@ def teach_student(
         warnings.simplefilter("ignore", UserWarning)  # of tenths of a nat: here there are 960 places
         student, found = pf.distill(
             teacher, student, context=contexts, key=options.seed, steps=options.student_steps, forward=0, annealing=0,
-            n_next=4, penalty=penalty, batch_size=options.batch, learning_rate=3e-3, n_fidelity=512,
+            n_next=4, penalty=penalty, batch_size=options.batch, learning_rate=3e-3, n_fidelity=256,
         )  # fmt: skip
     return student, found, time.perf_counter() - began
 
@@ -111,7 +111,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("speech"), help="folder for sounds, pictures and figures")
     parser.add_argument("--steps", type=int, default=5000, help="of the teacher")
     parser.add_argument("--student-steps", type=int, default=1500)
-    parser.add_argument("--width", type=int, default=32, help="channels of both")
+    parser.add_argument("--width", type=int, default=32, help="channels of the teacher")
+    parser.add_argument("--student-width", type=int, default=24)
     parser.add_argument("--student-layers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
@@ -165,7 +166,8 @@ def report(figures: dict[str, Any]) -> str:
         f"{figures['kl_a_place'][0]:.3f} nats a place after the first fiftieth of the steps, "
         f"{figures['kl']:.3f} +- {figures['kl_error']:.3f} at the end.",
         f"{SCORED:,} samples: naive {naive:.1f} s ({SCORED:,} passes of the teacher, one measured), cached "
-        f"{cached:.3f} s ({naive / cached:.0f} times faster), student {student:.4f} s ({cached / student:.0f} times faster again).",
+        f"{cached:.3f} s ({naive / cached:.0f} times faster), student "
+        f"{student:.4f} s ({cached / student:.0f} times faster again).",
     ])  # fmt: skip
 
 
