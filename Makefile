@@ -7,10 +7,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow bench lint docs help clean
+.PHONY: demo audio test test-slow bench lint docs help clean
 
 demo: $(VENV)/.stamp-demo ## fit a flow to real data, print the leaderboard, write a report
 	$(BIN)/pushforward demo --overwrite
+
+audio: $(VENV)/.stamp-dev ## speech: a teacher, its student, their sounds and figures, in speech/ (20 minutes; Debian package asterisk-core-sounds-en-wav)
+	$(BIN)/python examples/speech.py --out speech
 
 test: $(VENV)/.stamp-dev ## lint, types and every quick test, with the time of each part
 	$(BIN)/python tests/run.py

@@ -243,6 +243,18 @@ CASES = {
         "ValueError",
         ("mean, factor", "positive diagonal"),
     ),
+    "prediction of no order": ("B.LinearPrediction(4, 0)", "ValueError", ("order", "at least 1", "got 0")),
+    "prediction by other coefficients": (
+        "B.LinearPrediction(4, 2).filled(np.zeros(3), 1.0)",
+        "ShapeError",
+        ("coefficients, scale", "(2,)", "(3,)"),
+    ),
+    "prediction of no scale": (
+        "B.LinearPrediction(4, 1).filled(np.zeros(1), 0.0)",
+        "ValueError",
+        ("coefficients, scale", "positive scale"),
+    ),
+    "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "Speech")),
     "linear layer of no size": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
     "linear layer without a floor": (
         "B.PLU(2, min_diagonal=0.0)",

@@ -20,15 +20,15 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     "pushforward": """Dequantised Flow __version__ autoregressive_flow bases bernstein_flow bijections
-        bits_per_dim bnaf check coupling_flow datasets dequantisation_flow distill elementwise_flow emerging_glow export
-        fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog maf maf_mog naf
-        naf_ar networks nice nsf nsf_ar parallel_wavenet periodic_glow planar_flow radial_flow real_nvp real_nvp_image
-        residual_flow residual_flow_image save sos_flow summary sylvester_flow trainable transformer_flow
+        bits_per_dim bnaf check coupling_flow datasets dequantisation_flow diagnostics distill elementwise_flow
+        emerging_glow export fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog
+        maf maf_mog naf naf_ar networks nice nsf nsf_ar of_length parallel_wavenet periodic_glow planar_flow radial_flow real_nvp
+        real_nvp_image residual_flow residual_flow_image save sos_flow summary sylvester_flow trainable transformer_flow
         umnn_maf wavenet""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet ActivationNormalisation
         BlockAutoregressive Cayley Chain Conditional Contractive Coupling Dense Diagonal Elementwise
-        EmergingConvolution Exact Householder ImageCoupling Inverse LowRank MaskedAutoregressive
+        EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction LowRank MaskedAutoregressive
         MaskedConvolution OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat
         Reshape RussianRoulette Split SplitChannels Squeeze Standardise Sylvester Triangular Whiten alternating
         apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",

@@ -3,6 +3,7 @@
     python benchmarks/quality/distillation.py --part shapes     # eight shapes: MAF to IAF, spline MAF to coupling
     python benchmarks/quality/distillation.py --part modes      # 4 and 8 modes, spline teacher, 8-layer students
     python benchmarks/quality/distillation.py --part power      # the household-power sample
+    python benchmarks/quality/distillation.py --part tried      # what helps where a default student has ESS / N < 0.5
     python benchmarks/quality/distillation.py --part affine     # one affine layer into its inverse flow
     python benchmarks/quality/distillation.py --part speed      # sampling: naive, cached, student; D = 8 to 8,000
 
@@ -105,6 +106,33 @@ def run_power() -> list[dict[str, Any]]:
     return rows
 
 
+def run_tried() -> list[dict[str, Any]]:
+    """Affine teachers whose affine students are poor by default settings, and what was tried."""
+    rows, power = [], household_power()
+    for shape in ("spirals", "checkerboard", "eight_gaussians", "household power"):
+        if shape == "household power":
+            x, test, options = power.train, power.test, {"validation": power.validation}
+        else:
+            x, test, options = toy(shape, ROWS, seed=1), toy(shape, ROWS, seed=2), {}
+        dim = x.shape[1]
+        teacher = taught(pf.maf(dim=dim, key=0), x, **options)
+        affine, spline = (
+            functools.partial(pf.iaf, dim=dim, key=1, **more) for more in ({}, {"transformer": "rational_quadratic"})
+        )
+        trials: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+            "16,000 steps": (affine, {"steps": 16_000}),
+            "half and half": (affine, {"forward": 0.5}),
+            "forward divergence alone": (affine, {"forward": 1.0}),
+            "twice the layers": (functools.partial(affine, n_layers=10), {}),
+            "spline law": (spline, {}),
+            "spline law, 16,000 steps": (spline, {"steps": 16_000}),
+        }
+        for name, (build, more) in trials.items():
+            rows.append(row(f"{shape}: maf -> iaf, {name}", teacher, build(), test, **more))
+            print(rows[-1], flush=True)
+    return rows
+
+
 def run_affine() -> list[dict[str, Any]]:
     rows = []
     for shape in ("two_bananas", "moons", "pinwheel"):
@@ -188,7 +216,10 @@ def page(part: str, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parts = {"shapes": run_shapes, "modes": run_modes, "power": run_power, "affine": run_affine, "speed": run_speed}
+    parts = {
+        "shapes": run_shapes, "modes": run_modes, "power": run_power, "tried": run_tried, "affine": run_affine,
+        "speed": run_speed,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=tuple(parts), required=True)
     part = parser.parse_args().part

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pushforward._version import __version__
 
 if TYPE_CHECKING:
-    from pushforward import bases, bijections, datasets, networks
+    from pushforward import bases, bijections, datasets, diagnostics, networks
     from pushforward.dequantise import Dequantised, bits_per_dim
     from pushforward.diagnostics import check, importance_sample
     from pushforward.fields import trainable
     from pushforward.flow import Flow, summary
+    from pushforward.lengths import of_length
     from pushforward.persistence import export, load, save
     from pushforward.recipes import (
         autoregressive_flow,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         nice,
         nsf,
         nsf_ar,
-        of_length,
         parallel_wavenet,
         periodic_glow,
         planar_flow,
@@ -87,7 +87,7 @@ _HOME = {
     "nice": "pushforward.recipes",
     "nsf": "pushforward.recipes",
     "nsf_ar": "pushforward.recipes",
-    "of_length": "pushforward.recipes",
+    "of_length": "pushforward.lengths",
     "parallel_wavenet": "pushforward.recipes",
     "periodic_glow": "pushforward.recipes",
     "planar_flow": "pushforward.recipes",
@@ -105,7 +105,7 @@ _HOME = {
     "umnn_maf": "pushforward.recipes",
     "wavenet": "pushforward.recipes",
 }
-_ROOMS = ("bases", "bijections", "datasets", "diagnostics", "networks", "plots")
+_ROOMS = ("bases", "bijections", "datasets", "diagnostics", "networks")
 
 __all__ = [
     "Dequantised",
@@ -121,6 +121,7 @@ __all__ = [
     "coupling_flow",
     "datasets",
     "dequantisation_flow",
+    "diagnostics",
     "distill",
     "elementwise_flow",
     "emerging_glow",

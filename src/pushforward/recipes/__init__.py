@@ -14,7 +14,6 @@ from pushforward.recipes.maf import iaf, made, made_mog, maf, maf_mog
 from pushforward.recipes.naf import naf, naf_ar
 from pushforward.recipes.nsf import nsf
 from pushforward.recipes.nsf_ar import nsf_ar
-from pushforward.recipes.of_length import of_length
 from pushforward.recipes.periodic_glow import periodic_glow
 from pushforward.recipes.planar_flow import planar_flow, radial_flow, sylvester_flow
 from pushforward.recipes.real_nvp import nice, real_nvp
@@ -35,4 +34,4 @@ _IMAGES = (emerging_glow, glow, periodic_glow, real_nvp_image, residual_flow_ima
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 IMAGE_RECIPES = {recipe.__name__: recipe for recipe in _IMAGES}
 
-__all__ = ["IMAGE_RECIPES", "RECIPES", "dequantisation_flow", "of_length", *RECIPES, *IMAGE_RECIPES]
+__all__ = ["IMAGE_RECIPES", "RECIPES", "dequantisation_flow", *RECIPES, *IMAGE_RECIPES]

@@ -1,0 +1,186 @@
+"""Sequences: linear prediction, shared moments, other lengths, and distillation behind layers that both flows share."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from battery.case import randomised
+from compiling import quickly_compiled
+from scipy.stats import multivariate_normal
+
+import pushforward as pf
+from pushforward.bases import Logistic, Normal
+from pushforward.bijections import Affine, Chain, Companding, Elementwise, LinearPrediction, Standardise
+from pushforward.errors import ShapeError
+from pushforward.train.common_layers import adopted, with_common, without_common
+
+FRAMES = {"context_dim": 2, "n_frames": 4}
+SIZES = {"width": 6, "depth": 4, "cycle": 3, "companding": 4.0, "prediction": 3}
+
+
+def process(n, dim, seed=0):
+    """Rows of the stationary process x_t = 1.2 x_(t-1) - 0.5 x_(t-2) + e_t, e of deviation 2."""
+    random, lead = np.random.default_rng(seed), 50
+    x, noise = np.zeros((n, dim + lead)), random.normal(0, 2, (n, dim + lead))
+    for t in range(2, dim + lead):
+        x[:, t] = 1.2 * x[:, t - 1] - 0.5 * x[:, t - 2] + noise[:, t]
+    return x[:, lead:]
+
+
+def shaken(tree, spread=0.1):
+    trained, rest = eqx.partition(tree, pf.trainable(tree))
+    return eqx.combine(randomised(trained, spread), rest)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """Filled from data, with conditionals that depend on everything before them."""
+    flow = pf.wavenet(dim=40, n_components=2, key=0, **SIZES, **FRAMES)
+    x, context = 100 + process(200, 40), np.random.default_rng(1).normal([1.0, 5.0], 2, (200, 4, 2))
+    with quickly_compiled():
+        flow, _ = pf.fit(flow, x, context=context, key=0, max_epochs=1, progress=False)
+    return shaken(flow)
+
+
+def test_prediction_finds_the_process():
+    layer = LinearPrediction(400, 4).initialised(process(500, 400))
+    np.testing.assert_allclose(layer.coefficients, [1.2, -0.5, 0.0, 0.0], atol=0.03)  # zeros stand before a row
+    assert abs(layer.scale - 2) < 0.03
+    assert layer.initialised(process(5, 400, seed=1)) is layer
+    longer = LinearPrediction(3, 5).initialised(process(500, 3))
+    assert (longer.coefficients[2:] == 0).all()
+    silent = LinearPrediction(3, 2).initialised(np.zeros((4, 3)))
+    np.testing.assert_array_equal(silent.forward(jnp.ones(3)), 1.0)
+
+
+def test_prediction_is_the_gaussian_of_the_process():
+    """Density, against SciPy with the covariance that the filter implies."""
+    with jax.enable_x64(True), quickly_compiled():
+        layer = LinearPrediction(6, 2).filled(np.array([1.2, -0.5]), 2.0)
+        matrix = np.asarray(jax.vmap(layer.forward)(jnp.eye(6))).T
+        x = process(5, 6)
+        expected = multivariate_normal(np.zeros(6), matrix @ matrix.T).logpdf(x)
+        np.testing.assert_allclose(pf.Flow(Normal((6,)), layer).log_prob(x), expected, rtol=1e-9)
+
+
+def test_shared_moments_are_those_of_all_places():
+    x = np.random.default_rng(0).normal([1.0, 5.0], [2.0, 3.0], (50, 7, 2))
+    layer = Standardise((7, 2), shared=True).initialised(x)
+    np.testing.assert_allclose(layer.mean, np.broadcast_to(x.mean((0, 1)), (7, 2)))
+    np.testing.assert_allclose(layer.scale, np.broadcast_to(x.std((0, 1)), (7, 2)))
+    reached = Standardise((7, 2), shared=True).initialised(x, reach=0.1)
+    assert (reached.scale == reached.scale[0]).all()
+    assert (np.quantile(np.abs(x - x.mean((0, 1))), 0.999, axis=(0, 1)) / 0.1 >= 0.999 * reached.scale[0]).all()
+
+
+def test_other_lengths_have_the_same_conditionals(teacher):
+    """The first 60 of 100 places cost what they cost alone; frames keep their ten places."""
+    random = np.random.default_rng(2)
+    z, context = random.logistic(size=(3, 100)), random.normal([1.0, 5.0], 2, (3, 10, 2))
+    with jax.enable_x64(True), quickly_compiled():
+        exact = jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == np.float32 else leaf, teacher)
+        long, short = pf.of_length(exact, 100), pf.of_length(exact, 60)
+        x, cut = (
+            np.stack([
+                flow.bijection.forward(jnp.asarray(a), flow._embedded(jnp.asarray(c)))
+                for a, c in zip(z[:, :places], context[:, :frames], strict=True)
+            ])
+            for flow, places, frames in ((long, 100, 10), (short, 60, 6))
+        )  # fmt: skip
+        np.testing.assert_allclose(x[:, :60], cut, rtol=1e-9)
+        assert long.log_prob(x, context).shape == (3,)
+        again = pf.of_length(long, 40)
+        np.testing.assert_array_equal(
+            again.log_prob(x[:, :40], context[:, :4]), exact.log_prob(x[:, :40], context[:, :4])
+        )
+
+
+def test_other_lengths_of_whole_numbers_and_of_one_context():
+    flow = pf.parallel_wavenet(dim=20, n_layers=2, width=4, depth=2, context_dim=3, key=0)
+    whole = pf.of_length(pf.Dequantised(flow, 16, n_draws=3), 30)
+    assert (whole.shape, whole.levels, whole.n_draws, whole.context_shape) == ((30,), 16, 3, (3,))
+
+
+REFUSED = {
+    "an image": (lambda: pf.Flow(Normal((2, 2)), Elementwise(Affine(), (2, 2))), 9, "flow of sequences"),
+    "a coupling": (lambda: pf.nsf(dim=4, n_layers=1, key=0), 9, "treat all places alike"),
+    "a mixture base": (
+        lambda: pf.Flow(pf.bases.Uniform((4,)), Elementwise(Companding(1.0), (4,))),
+        9,
+        "logistic or normal base",
+    ),
+    "a base of several scales": (
+        lambda: pf.Flow(Normal((2,), scale=np.array([1.0, 2.0])), Elementwise(Companding(1.0), (2,))),
+        9,
+        "one scale",
+    ),
+    "a part of a frame": (lambda: pf.wavenet(dim=40, key=0, width=2, depth=2, **FRAMES), 51, "frames of 10"),
+    "fewer places than a dilation": (lambda: pf.wavenet(dim=40, key=0, width=2, depth=5), 16, "more than 16"),
+    "a noise flow": (
+        lambda: pf.Dequantised(Normal((2, 2, 2)), 4, noise=pf.dequantisation_flow((2, 2, 2), levels=4, key=0)),
+        9,
+        "uniform noise",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_flows_that_belong_to_one_length_are_refused(name):
+    build, dim, words = REFUSED[name]
+    with pytest.raises(ValueError, match=words):
+        pf.of_length(build(), dim)
+
+
+def test_a_network_in_another_order_or_with_other_channels_is_refused(teacher):
+    network = teacher.bijection.bijections[0].layer(0).network
+    with pytest.raises(ShapeError, match="channels"):
+        network.of_length(50, (5, 3))
+    turned = pf.networks.CausalConvolution(4, 2, width=2, depth=1, order=(3, 2, 1, 0), key=jax.random.key(0))
+    flow = pf.Flow(Logistic((4,)), pf.bijections.MaskedAutoregressive("affine", turned))
+    with pytest.raises(ValueError, match="natural order"):
+        pf.of_length(flow, 9)
+
+
+def test_a_student_takes_its_outer_layers_from_the_teacher(teacher):
+    student = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **SIZES, **FRAMES)
+    filled = adopted(teacher, student)
+    np.testing.assert_array_equal(filled.context_scaling.mean, teacher.context_scaling.mean)
+    bare_teacher, bare, common = without_common(teacher, filled)
+    assert [type(layer) for layer in common.bijections] == [Standardise, Elementwise, LinearPrediction, Standardise]
+    assert len(bare.bijection.bijections) == len(bare_teacher.bijection.bijections) == 1
+    assert eqx.tree_equal(with_common(bare, common), filled)
+
+
+def test_what_differs_or_learns_is_no_common_layer(teacher):
+    other = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **{**SIZES, "companding": 3.0}, **FRAMES)
+    assert len(without_common(teacher, adopted(teacher, other))[2].bijections) == 2
+    assert without_common(Normal((2,)), other)[2] is None
+    learning = pf.Flow(Normal((2,)), Chain([Elementwise(Affine(), (2,)), Elementwise(Affine(), (2,))]))
+    assert without_common(learning, learning)[2] is None
+    spline = pf.nsf(dim=2, n_layers=1, key=0)
+    assert adopted(pf.maf(dim=2, key=0), spline) is spline
+
+
+def test_sequences_are_distilled_with_a_penalty_that_sees_their_contexts(teacher):
+    """The penalty is of samples in the data's units; n_next reaches behind companding and prediction."""
+    student = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **SIZES, **FRAMES)
+    context, seen = np.random.default_rng(3).normal([1.0, 5.0], 2, (64, 4, 2)), []
+
+    def penalty(x, frames):
+        seen.append((x.shape, frames.shape))
+        return 0.1 * jnp.mean(jnp.tanh((x - 100) / 10) ** 2) + 0.0 * jnp.sum(frames)
+
+    with quickly_compiled(), pytest.warns(UserWarning, match="not faithful"):
+        student, found = pf.distill(
+            teacher, student, key=0, context=context, steps=100, batch_size=16, learning_rate=0.02, forward=0,
+            annealing=0, n_next=4, penalty=penalty, n_fidelity=100, tolerance=1e-3, progress=False,
+        )  # fmt: skip
+    assert set(seen) == {((16, 40), (16, 4, 2))}
+    assert found.history.reverse_kl[-1] < 0.5 * found.history.reverse_kl[0]
+    assert np.isfinite(student.log_prob(student.sample((), key=1, context=context), context)).all()
+    with pytest.raises(ShapeError, match=r"a batch \(16, 40\) and \(16, 4, 2\), got shape \(16,\)"):
+        pf.distill(
+            teacher, student, key=0, context=context, batch_size=16, forward=0.5, annealing=0,
+            penalty=lambda x, frames: x[:, 0], progress=False,
+        )  # fmt: skip
