@@ -6,6 +6,7 @@ drawn again without another pass: x_t' = x_t + s_t (z_t' - z_t). A teacher of on
 parameters of one pass. The student's entropy needs no draw at all: it is that of the base plus sum_t log s_t.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,7 +19,7 @@ from pushforward.bases import Logistic, Normal
 from pushforward.bases.logistic import log_standard_logistic
 from pushforward.bases.normal import log_standard_normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Affine, MaskedAutoregressive, Translation, apply_transformer
+from pushforward.bijections import Affine, Elementwise, MaskedAutoregressive, Translation, apply_transformer
 from pushforward.compose import Chain, Inverse, Standardise
 from pushforward.fields import is_array
 from pushforward.flow import Flow
@@ -62,7 +63,7 @@ def one_step_fault(teacher: Any, student: Any) -> str | None:
         if not isinstance(inner, MaskedAutoregressive) or not isinstance(inner.transformer, Affine | Translation):
             return "the student has a layer that is no inverse affine autoregressive one (pf.iaf)"
         ranks.append(np.asarray(inner.network.ranks))
-    taught = [part for part in _layers(teacher.bijection) if not isinstance(part, Standardise)]
+    taught = [part for part in _layers(teacher.bijection) if not isinstance(part, Standardise | Elementwise)]
     if len(taught) != 1 or not isinstance(taught[0], MaskedAutoregressive):
         return "the teacher is no single autoregressive layer (pf.maf with n_layers=1, pf.made_mog, pf.wavenet)"
     ranks.append(np.asarray(taught[0].network.ranks))
@@ -134,10 +135,19 @@ def _next_scores(teacher: Any, x: Array, nexts: Array, context: Array | None) ->
         if isinstance(part, Standardise):
             mean, scale = jnp.asarray(part.mean, x.dtype), jnp.asarray(part.scale, x.dtype)
             x, nexts, total = (x - mean) / scale, (nexts - mean[None]) / scale[None], total - jnp.log(scale)[None]
+        elif isinstance(part, Elementwise):
+            x, _ = _each(part, x)
+            nexts, log_slopes = jax.vmap(functools.partial(_each, part))(nexts)
+            total = total + log_slopes
         else:
             nexts, log_slopes = _through(part, x, nexts, context)
             total = total + log_slopes
     return total + _base_scores(teacher.base, nexts)
+
+
+def _each(layer: Elementwise, value: Array) -> tuple[Array, Array]:
+    """Coordinates through the layer's inverse, with the logarithm of each one's slope."""
+    return apply_transformer(layer.transformer, layer.parameters, value, inverse=True)
 
 
 def _base_scores(base: Any, z: Array) -> Array:

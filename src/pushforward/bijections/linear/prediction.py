@@ -11,6 +11,7 @@ from pushforward.bijections.linear.diagonal import check_dim
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed
 
+_BLOCK = 64  # places that are drawn in one step
 _FLOOR = 1e-9  # of white noise, times the power: a sequence that predicts itself still gives a regular matrix
 
 
@@ -25,8 +26,8 @@ class LinearPrediction(AbstractBijection):
         dim: number of places D.
         order: number of coefficients K; more than D - 1 are never read.
 
-    Cost: inverse (density) K D operations at once; forward (sampling) the same in D short steps,
-    0.25 ms for 4,000 places and K = 32.
+    Cost: inverse (density) K D operations at once; forward (sampling) about 4 max(K, 64) D in D / max(K, 64)
+    short steps.
 
     Raises:
         ShapeError: if dim is not positive.
@@ -90,13 +91,22 @@ class LinearPrediction(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         coefficients, scale = jnp.asarray(self.coefficients, z.dtype), jnp.asarray(self.scale, z.dtype)
+        (dim,), size = self.shape, max(_BLOCK, len(self.coefficients))
+        if dim <= 2 * size:
+            return _one_by_one(coefficients, scale * z), self._log_det(scale)
+        # A block of places is a product with what drives it and one with the block before: few steps instead of many.
+        response = _toeplitz(_one_by_one(coefficients, jnp.zeros(size, z.dtype).at[0].set(1.0)), 0)
+        lags = jnp.concatenate([jnp.zeros(1, z.dtype), coefficients])
+        from_before = response @ _toeplitz(jnp.pad(lags, (0, size - len(coefficients))), size)
+        n_blocks = -(-dim // size)
+        driven = jnp.pad(scale * z, (0, n_blocks * size - dim)).reshape(n_blocks, size) @ response.T
 
-        def step(last: Array, driven: Array) -> tuple[Array, Array]:
-            x = driven + last @ coefficients
-            return jnp.concatenate([x[None], last[:-1]]), x
+        def step(before: Array, driven: Array) -> tuple[Array, Array]:
+            x = driven + from_before @ before
+            return x, x
 
-        _, x = jax.lax.scan(step, jnp.zeros_like(coefficients), scale * z)
-        return x, self._log_det(scale)
+        _, x = jax.lax.scan(step, jnp.zeros(size, z.dtype), driven)
+        return x.reshape(-1)[:dim], self._log_det(scale)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -111,3 +121,21 @@ class LinearPrediction(AbstractBijection):
 
     def _log_det(self, scale: Array) -> Array:
         return self.shape[0] * jnp.log(scale)
+
+
+def _one_by_one(coefficients: Array, driven: Array) -> Array:
+    """x_t = d_t + sum_k a_k x_(t-k), place by place."""
+
+    def step(last: Array, driven: Array) -> tuple[Array, Array]:
+        x = driven + last @ coefficients
+        return jnp.concatenate([x[None], last[:-1]]), x
+
+    return jax.lax.scan(step, jnp.zeros_like(coefficients), driven)[1]
+
+
+def _toeplitz(values: Array, shift: int) -> Array:
+    """(n, n) of values[shift + row - column] for n values, zero where there is none."""
+    size = len(values) if shift == 0 else shift
+    lags = shift + np.subtract.outer(np.arange(size), np.arange(size))
+    inside = (lags >= 0) & (lags < len(values))
+    return jnp.where(inside, values[np.clip(lags, 0, len(values) - 1)], 0.0)
