@@ -71,7 +71,7 @@ def teach_student(
     contexts = given(np.asarray(spectra(windows(data.train, WINDOW), data.levels)))
     student = pf.parallel_wavenet(
         WINDOW, width=options.student_width, depth=8, n_layers=options.student_layers, prediction=ORDER,
-        companding=COMPANDING, context_dim=BANDS + 1, n_frames=WINDOW // FRAME, key=options.seed + 1,
+        context_dim=BANDS + 1, n_frames=WINDOW // FRAME, key=options.seed + 1,
     )  # fmt: skip
 
     def penalty(x: jax.Array, frames: jax.Array) -> jax.Array:
@@ -82,7 +82,7 @@ def teach_student(
         warnings.simplefilter("ignore", UserWarning)  # of tenths of a nat: here there are 960 places
         student, found = pf.distill(
             teacher, student, context=contexts, key=options.seed, steps=options.student_steps, forward=0, annealing=0,
-            n_next=4, penalty=penalty, batch_size=options.batch, learning_rate=3e-3, n_fidelity=256,
+            n_next=4, penalty=penalty, batch_size=options.batch, learning_rate=6e-3, n_fidelity=256,
         )  # fmt: skip
     return student, found, time.perf_counter() - began
 
@@ -110,9 +110,9 @@ def main() -> None:
     parser.add_argument("--folder", default=SPEECH_FOLDER, help="of wave files, 8 kHz")
     parser.add_argument("--out", type=Path, default=Path("speech"), help="folder for sounds, pictures and figures")
     parser.add_argument("--steps", type=int, default=5000, help="of the teacher")
-    parser.add_argument("--student-steps", type=int, default=1500)
+    parser.add_argument("--student-steps", type=int, default=3000)
     parser.add_argument("--width", type=int, default=32, help="channels of the teacher")
-    parser.add_argument("--student-width", type=int, default=24)
+    parser.add_argument("--student-width", type=int, default=16)
     parser.add_argument("--student-layers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
