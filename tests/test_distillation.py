@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.bijections import Inverse, MaskedAutoregressive, Repeat
+from pushforward.bijections import Chain, Elementwise, Inverse, MaskedAutoregressive, Repeat, SinhArcsinh
 from pushforward.diagnostics import fidelity
 from pushforward.diagnostics.modes import find_modes
 from pushforward.errors import DataError, ShapeError, TrainingDiverged
@@ -104,8 +104,12 @@ def test_an_affine_layer_becomes_its_own_inverse_flow():
 
 @pytest.mark.parametrize("context_dim", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_one_step_draws_estimate_the_same_divergence(context_dim):
+    """Of a teacher with an element-wise layer outside, which the student does not have."""
     dim = 4
     teacher = shaken(pf.made_mog(dim=dim, width=8, context_dim=context_dim, key=0), 0.1)
+    outside = Elementwise(SinhArcsinh(log_bound=0.5), (dim,))
+    outside = eqx.tree_at(lambda layer: layer.parameters, outside, jnp.full((2, dim), 0.2))
+    teacher = eqx.tree_at(lambda f: f.bijection, teacher, Chain([*teacher.bijection.bijections, outside]))
     student = shaken(pf.iaf(dim=dim, n_layers=2, width=8, order="same", context_dim=context_dim, key=1), 0.1)
     assert one_step_fault(teacher, student) is None
     context = None if context_dim is None else jnp.array([0.3, -0.5])
