@@ -32,13 +32,11 @@ COMPANDING, ORDER = 8.0, 32
 PENALTY = 0.1  # nats a place for a band that is off by a factor of e in power
 
 
-def fit_teacher(data: Any, options: argparse.Namespace) -> tuple[Any, pf.Flow, np.ndarray, float]:
-    """The teacher of levels and of real numbers, the mean spectrum that stands for none, and the seconds it took."""
+def fit_teacher(data: Any, mean: np.ndarray, options: argparse.Namespace) -> pf.Flow:
+    """A density of real numbers, fitted to levels by way of noise; every other window hides its frames."""
     train, held = windows(data.train, WINDOW), windows(data.validation, WINDOW)
     held = held[np.random.default_rng(0).permutation(len(held))[:256]]
-    seen = np.asarray(spectra(train, data.levels))
-    mean = seen.mean((0, 1))
-    contexts = given(seen)
+    contexts = given(np.asarray(spectra(train, data.levels)))
     contexts[1::2] = blind(contexts[1::2].shape, mean)
     held_contexts = given(np.asarray(spectra(held, data.levels)))
     held_contexts[1::2] = blind(held_contexts[1::2].shape, mean)
@@ -47,12 +45,11 @@ def fit_teacher(data: Any, options: argparse.Namespace) -> tuple[Any, pf.Flow, n
         context_dim=BANDS + 1, n_frames=WINDOW // FRAME, key=options.seed,
     )  # fmt: skip
     epochs = max(1, round(options.steps / (len(train) // options.batch)))
-    began = time.perf_counter()
     teacher, _ = pf.fit(
         pf.Dequantised(flow, data.levels, n_draws=1), train, context=contexts, validation=(held, held_contexts),
         key=options.seed, batch_size=options.batch, max_epochs=epochs, learning_rate=4e-3, ema=0.995,
     )  # fmt: skip
-    return teacher, teacher.flow, mean, time.perf_counter() - began
+    return teacher.flow
 
 
 def given(seen: np.ndarray) -> np.ndarray:
@@ -70,7 +67,7 @@ def teach_student(
 ) -> tuple[pf.Flow, pf.diagnostics.Fidelity, float]:
     contexts = given(np.asarray(spectra(windows(data.train, WINDOW), data.levels)))
     student = pf.parallel_wavenet(
-        WINDOW, width=options.student_width, depth=8, n_layers=options.student_layers, prediction=ORDER,
+        WINDOW, width=options.student_width, depth=options.student_depth, n_layers=2, prediction=ORDER,
         context_dim=BANDS + 1, n_frames=WINDOW // FRAME, key=options.seed + 1,
     )  # fmt: skip
 
@@ -109,11 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", default=SPEECH_FOLDER, help="of wave files, 8 kHz")
     parser.add_argument("--out", type=Path, default=Path("speech"), help="folder for sounds, pictures and figures")
-    parser.add_argument("--steps", type=int, default=5000, help="of the teacher")
-    parser.add_argument("--student-steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=3750, help="of the teacher")
+    parser.add_argument("--teacher", type=Path, help="a teacher.safetensors of before, instead of fitting one")
+    parser.add_argument("--student-steps", type=int, default=2500)
     parser.add_argument("--width", type=int, default=32, help="channels of the teacher")
     parser.add_argument("--student-width", type=int, default=16)
-    parser.add_argument("--student-layers", type=int, default=2)
+    parser.add_argument("--student-depth", type=int, default=6, help="dilated layers in each of its two")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -122,9 +120,12 @@ def main() -> None:
 
     scored = windows(data.test, SCORED)
     figures: dict[str, Any] = {"bits": baselines(*(windows(x, SCORED) for x in (data.train, data.validation)), scored)}
-    dequantised, teacher, mean, figures["teacher_seconds"] = fit_teacher(data, options)
+    mean = np.asarray(spectra(windows(data.train, WINDOW), data.levels)).mean((0, 1))
+    began = time.perf_counter()
+    teacher = pf.load(options.teacher) if options.teacher else fit_teacher(data, mean, options)
+    figures["teacher_seconds"] = time.perf_counter() - began
     pf.save(options.out / "teacher.safetensors", teacher, overwrite=True)
-    long = pf.of_length(dequantised, SCORED)
+    long = pf.of_length(pf.Dequantised(teacher, data.levels, n_draws=1), SCORED)
     shown = given(np.asarray(spectra(scored, data.levels)))
     for name, contexts in {"teacher": blind(shown.shape, mean), "teacher, given the frames": shown}.items():
         figures["bits"][name], figures["bits_error"] = bits(long, scored, contexts)
@@ -151,7 +152,9 @@ def main() -> None:
         for index, row in enumerate(rows):
             write_wave(options.out / f"{name}-{index}.wav", Sound(row, data.levels, data.rate))
     draw_spectrograms(options.out / "spectrograms.png", sounds, data.rate, data.levels)
+    figures["settings"] = {name: str(value) for name, value in vars(options).items() if name not in ("folder", "out")}
     (options.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (options.out / "figures.md").write_text(f"# Speech\n\n{report(figures)}\n")
     print(report(figures))
 
 
