@@ -9,13 +9,13 @@ from battery.points import N
 
 
 def gradient_reaches(case: Case, w: Weighted) -> list[str]:
-    """Every trained leaf moves some output; in a `Repeat`, the leaf of every layer."""
+    """Every trained leaf that holds numbers moves some output; in a `Repeat`, the leaf of every layer."""
     wrong = []
     for name, side in zip(("forward", "inverse"), w.at, strict=True):
         for path, leaf in jax.tree_util.tree_leaves_with_path(side.influence):
             repeated = any(getattr(step, "name", "") == "layers" for step in path)
             parts = leaf.reshape(leaf.shape[0], -1).max(1) if repeated else leaf.max(initial=0)
-            if not np.all(parts > 0):
+            if leaf.size and not np.all(parts > 0):
                 wrong.append(f"{name}: nothing depends on {jax.tree_util.keystr(path)} {parts}")
     return wrong if not case.row.dead else ([] if wrong else [f"exempt ({case.row.dead}), but every leaf is alive"])
 

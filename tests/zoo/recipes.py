@@ -73,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
         dead_in_1=ALONE,
     ),
     "iaf": Recipe(pf.iaf, "linear", {"n_layers": 2}, dead_in_1=ALONE, quick=("float64",)),
-    "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, dead_in_1=ALONE, quick=("float64",)),
+    "nsf_ar": Recipe(pf.nsf_ar, "spline", {"n_layers": 2, "n_bins": 4}, BOX, dead_in_1=ALONE, quick=()),
     "bnaf": Recipe(
         pf.bnaf,
         "root",
@@ -106,17 +106,26 @@ RECIPES: dict[str, Recipe] = {
         quick=(),
         dead_in_1=ALONE,
     ),
+    "wavenet of sound": Recipe(
+        pf.wavenet,
+        "root",
+        {"n_components": 2, "depth": 2, "prediction": 2, "companding": 0.5},
+        is_identity=False,
+        largest=100.0,
+        quick=(),
+        dead_in_1=ALONE,
+    ),
     "parallel_wavenet": Recipe(
         pf.parallel_wavenet,
         "linear",
         {"n_layers": 2, "depth": 3, "cycle": 2},
-        quick=("float32",),
+        quick=(),
         dead_in_1=ALONE,
     ),
     "flowpp": Recipe(
         pf.flowpp, "root", {"n_layers": 1, "n_components": 3, "depth": 1}, is_identity=False, largest=1e3, quick=()
     ),
-    "naf": Recipe(pf.naf, "root", {"n_layers": 1, "n_units": 3}, is_identity=False, largest=1e3, quick=("float64",)),
+    "naf": Recipe(pf.naf, "root", {"n_layers": 1, "n_units": 3}, is_identity=False, largest=1e3, quick=()),
     "naf dense": Recipe(
         pf.naf,
         "root",
@@ -157,9 +166,9 @@ RECIPES: dict[str, Recipe] = {
     "bernstein_flow": Recipe(pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), dead_in_1=ALONE),
     "planar_flow": Recipe(pf.planar_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
     "planar_flow leaky": Recipe(
-        pf.planar_flow, "root", {"n_layers": 2, "bend": "leaky_relu"}, is_identity=False, quick=("float32",)
+        pf.planar_flow, "root", {"n_layers": 2, "bend": "leaky_relu"}, is_identity=False, quick=()
     ),
-    "radial_flow": Recipe(pf.radial_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float32",)),
+    "radial_flow": Recipe(pf.radial_flow, "root", {"n_layers": 2}, is_identity=False, quick=()),
     "sylvester_flow": Recipe(
         pf.sylvester_flow, "root", {"n_layers": 2}, is_identity=False, dead_in_1=REFLECTED, quick=()
     ),
@@ -177,9 +186,9 @@ RECIPES: dict[str, Recipe] = {
     "residual_flow": Recipe(
         pf.residual_flow, "root", {"n_layers": 2, "depth": 1}, is_identity=False, quick=("float64",)
     ),
-    "i_resnet": Recipe(pf.i_resnet, "root", {"n_layers": 2, "depth": 1}, is_identity=False, quick=("float32",)),
+    "i_resnet": Recipe(pf.i_resnet, "root", {"n_layers": 2, "depth": 1}, is_identity=False, quick=()),
     "coupling_flow": Recipe(
-        pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0, quick=("float64",)
+        pf.coupling_flow, "linear", {"n_layers": 2, "transformer": "sinh_arcsinh"}, largest=10.0, quick=()
     ),
 }
 
