@@ -70,5 +70,5 @@ def draw_spectrograms(path: Path, sounds: dict[str, np.ndarray], rate: int, leve
             axes.specgram(centred + 1e-9, NFFT=256, noverlap=192, Fs=rate, vmin=-130, vmax=-40, cmap="magma")
     for axes in panels[-1]:
         axes.set_xlabel("time (s)")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
     plt.close(figure)
