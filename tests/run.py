@@ -47,7 +47,7 @@ class Outcome:
 
 
 def pytest(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "pytest", "--quiet", "--durations=40", *arguments)
+    return (sys.executable, "-m", "pytest", "--quiet", "--durations=10", *arguments)
 
 
 def tool(name: str, *arguments: str) -> tuple[str, ...]:

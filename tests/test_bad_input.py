@@ -254,6 +254,16 @@ CASES = {
         "ValueError",
         ("coefficients, scale", "positive scale"),
     ),
+    "a sequence shorter than its dilations": (
+        "pf.of_length(pf.wavenet(dim=40, key=0, width=2, depth=5), 16)",
+        "ValueError",
+        ("dim", "more than 16", "got 16"),
+    ),
+    "a network of sequences with other channels": (
+        "pf.networks.CausalConvolution(4, 2, width=2, depth=1, key=key).of_length(5, (2,))",
+        "ShapeError",
+        ("context_shape", "None", "(2,)"),
+    ),
     "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "Speech")),
     "linear layer of no size": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
     "linear layer without a floor": (

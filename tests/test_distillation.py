@@ -162,6 +162,7 @@ def test_one_step_draws_are_refused_where_they_do_not_fit(teacher, student, word
         pf.distill(teacher, student, n_next=3, **QUICK)
 
 
+@pytest.mark.slow
 def test_a_conditional_student():
     teacher = shaken(pf.maf(dim=2, n_layers=2, width=8, context_dim=1, key=0), 0.2)
     student = pf.real_nvp(dim=2, n_layers=2, width=16, context_dim=1, key=1)

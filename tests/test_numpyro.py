@@ -285,6 +285,7 @@ def test_a_flow_that_is_handed_over_is_taken_as_it_is():
     np.testing.assert_allclose(got.log_prob([[1.0]]), flow.log_prob([[1.0]]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_neural_transport():
     """NUTS on a funnel, through a guide of random weights: the neck's scale stays N(0, 3). Five standard errors."""
 

@@ -216,6 +216,7 @@ def test_a_convolution_is_held_at_every_frequency():
         np.testing.assert_allclose(grown.norm(), grown.certified_norm(grown.weight), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_what_training_validates_is_what_it_returns():
     """Certified norms take the place of followed ones at the end of `fit`: the density stays that of the best epoch."""
     x = np.random.default_rng(0).integers(0, 8, (200, 6, 6, 1)) * np.arange(6)[:, None, None] // 5

@@ -162,6 +162,7 @@ def test_what_differs_or_learns_is_no_common_layer(teacher):
     assert adopted(pf.maf(dim=2, key=0), spline) is spline
 
 
+@pytest.mark.slow
 def test_sequences_are_distilled_with_a_penalty_that_sees_their_contexts(teacher):
     """The penalty is of samples in the data's units; n_next reaches behind companding and prediction."""
     student = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **SIZES, **FRAMES)
@@ -179,6 +180,11 @@ def test_sequences_are_distilled_with_a_penalty_that_sees_their_contexts(teacher
     assert set(seen) == {((16, 40), (16, 4, 2))}
     assert found.history.reverse_kl[-1] < 0.5 * found.history.reverse_kl[0]
     assert np.isfinite(student.log_prob(student.sample((), key=1, context=context), context)).all()
+
+
+def test_a_penalty_of_sequences_is_one_number(teacher):
+    student = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **SIZES, **FRAMES)
+    context = np.zeros((16, 4, 2))
     with pytest.raises(ShapeError, match=r"a batch \(16, 40\) and \(16, 4, 2\), got shape \(16,\)"):
         pf.distill(
             teacher, student, key=0, context=context, batch_size=16, forward=0.5, annealing=0,
