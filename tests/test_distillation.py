@@ -297,3 +297,13 @@ def test_the_parallel_wavenet_learns_a_wavenet():
         teacher, student, forward=0.0, annealing=0.0, n_next=4, **QUICK | {"steps": 200, "learning_rate": 1e-2}
     )
     assert found.reverse_kl < 0.5 * before
+
+
+def test_a_tree_of_what_is_trained_is_of_the_whole_student():
+    """Also where the outer layers are those of the teacher."""
+    teacher = shaken(pf.maf(dim=2, n_layers=1, width=4, key=0))
+    student = pf.iaf(dim=2, n_layers=1, width=4, key=1)
+    biases = jax.tree.map(lambda trained, leaf: trained and np.ndim(leaf) == 2, pf.trainable(student), student)
+    back, _ = pf.distill(teacher, student, trainable=biases, **QUICK | {"steps": 2})
+    pairs = zip(jax.tree.leaves(back.bijection), jax.tree.leaves(student.bijection), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs if np.ndim(a) == 3)

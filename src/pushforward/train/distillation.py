@@ -131,7 +131,9 @@ def distill(
             "(Dequantised.flow)."
         )
     check_sample_size("n_fidelity", n_fidelity)
-    bare_teacher, bare, common = without_common(teacher, adopted(teacher, student))
+    bare_teacher, bare, common = teacher, adopted(teacher, student), None
+    if trainable is None:  # a tree of the caller's is of the whole student
+        bare_teacher, bare, common = without_common(teacher, bare)
     _check_loss(bare_teacher, bare, forward, annealing, gradient, n_next)
     _check_penalty(penalty, student, int(batch_size), forward)
     keys = jax.random.split(as_key(key), 5)
