@@ -35,9 +35,8 @@ def _one_filter(test: np.ndarray, train: np.ndarray) -> float:
     rows = (train - np.asarray(units.mean)) / np.asarray(units.scale)
     layer = LinearPrediction(length, ORDER).initialised(rows)
     error = _errors((test - train.mean()) / train.std(), np.asarray(layer.coefficients)) / float(layer.scale)
-    return float(np.mean(0.5 * error**2 + 0.5 * np.log(2 * np.pi)) + np.log(float(layer.scale) * train.std())) / np.log(
-        2
-    )
+    nats = np.mean(0.5 * error**2 + 0.5 * np.log(2 * np.pi)) + np.log(float(layer.scale) * train.std())
+    return float(nats / np.log(2))
 
 
 def _errors(rows: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
@@ -67,7 +66,8 @@ def _own_filters(rows: np.ndarray) -> float:
 def _from_the_past(rows: np.ndarray, train: np.ndarray, past: int, pull: float) -> float:
     """Filter and scale of each frame from the frames before, drawn towards the filter of all; Student's t of 3 degrees.
 
-    A normal law is no match for the onset of a word: there it says thousands of bits a sample.
+    A normal law is no match for the onset of a word: it says hundreds of bits a sample there. The first frames of a
+    window have no past and are left out, in favour of these filters.
     """
     centre, sample = train.mean(), train[:: max(1, len(train) // 500)]
     lagged, values = _frames(sample - centre)

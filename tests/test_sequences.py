@@ -64,6 +64,24 @@ def test_prediction_is_the_gaussian_of_the_process():
         np.testing.assert_allclose(pf.Flow(Normal((6,)), layer).log_prob(x), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("dim", "order"), [(129, 64), (300, 3), (500, 100)])
+def test_long_sequences_are_drawn_by_blocks(dim, order):
+    """Beyond two blocks, against the recursion in NumPy; the last block is not full."""
+    with jax.enable_x64(True), quickly_compiled():
+        layer = LinearPrediction(dim, order).initialised(process(20, dim))
+        z, a = np.random.default_rng(0).normal(size=dim), np.asarray(layer.coefficients)
+        x = np.zeros(order + dim)
+        for t in range(dim):
+            x[order + t] = layer.scale * z[t] + a @ x[t : order + t][::-1]
+        got, log_det = layer.forward_and_log_det(jnp.asarray(z))
+        np.testing.assert_allclose(got, x[order:], rtol=1e-9, atol=1e-11)
+        back, inverse_log_det = layer.inverse_and_log_det(got)
+        np.testing.assert_allclose(back, z, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(log_det, -inverse_log_det)
+        jacobian = np.asarray(jax.jacobian(layer.forward)(jnp.asarray(z)))
+        np.testing.assert_allclose(np.linalg.slogdet(jacobian)[1], log_det, rtol=1e-9)
+
+
 def test_shared_moments_are_those_of_all_places():
     x = np.random.default_rng(0).normal([1.0, 5.0], [2.0, 3.0], (50, 7, 2))
     layer = Standardise((7, 2), shared=True).initialised(x)

@@ -34,6 +34,8 @@ def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
     Returns:
         A flow of shape (dim,) that shares its weights with the first; with frames, as many as cover D places.
 
+    Cost: nothing is computed; the weights are shared.
+
     Raises:
         ValueError: if a layer does not treat all places alike, or D is too small or no whole number of frames.
 

@@ -50,9 +50,14 @@ def read_wave(path: str | os.PathLike[str]) -> Sound:
                 raise DataError(f"{path}: expected 8 or 16 bits a sample, got {8 * given.sampwidth}. Convert it.")
             content = file.readframes(given.nframes)
     except (OSError, EOFError, wave.Error) as fault:
-        raise DataError(f"{path}: cannot be read as an uncompressed wave file ({fault or 'too short'}).") from fault
+        raise DataError(
+            f"{path}: cannot be read as an uncompressed wave file ({fault or 'too short'}). Write it as PCM of 8 or 16 "
+            "bits."
+        ) from fault
     if len(content) != given.nframes * given.sampwidth:
-        raise DataError(f"{path}: cut short: {len(content) // given.sampwidth} of {given.nframes} samples are there.")
+        raise DataError(
+            f"{path}: cut short: {len(content) // given.sampwidth} of {given.nframes} samples are there. Fetch it again."
+        )
     levels = _LEVELS[given.sampwidth]
     if levels == 256:
         samples = np.frombuffer(content, np.uint8).astype(np.int32)
