@@ -6,7 +6,8 @@
 The teacher is fitted to windows of 120 ms: p(window | frames), frames being the spectrum of every 20 ms in 20 bands.
 Half of the windows are shown without them, so one teacher says what speech costs either way. The student is distilled
 by KL(student | teacher) with a penalty on the spectra of its samples. Both are then stretched: to half a second to be
-scored and timed, to two seconds to be heard. The data are the prompts of the Debian package asterisk-core-sounds-en-wav (8 kHz, 16 bits).
+scored and timed, to two seconds to be heard. The data are the prompts of the Debian package
+asterisk-core-sounds-en-wav (8 kHz, 16 bits).
 """
 
 import argparse

@@ -54,10 +54,9 @@ def read_wave(path: str | os.PathLike[str]) -> Sound:
             f"{path}: cannot be read as an uncompressed wave file ({fault or 'too short'}). Write it as PCM of 8 or 16 "
             "bits."
         ) from fault
+    found = len(content) // given.sampwidth
     if len(content) != given.nframes * given.sampwidth:
-        raise DataError(
-            f"{path}: cut short: {len(content) // given.sampwidth} of {given.nframes} samples are there. Fetch it again."
-        )
+        raise DataError(f"{path}: cut short: {found} of {given.nframes} samples are there. Fetch it again.")
     levels = _LEVELS[given.sampwidth]
     if levels == 256:
         samples = np.frombuffer(content, np.uint8).astype(np.int32)
