@@ -138,9 +138,10 @@ def run_affine() -> list[dict[str, Any]]:
     for shape in ("two_bananas", "moons", "pinwheel"):
         x, test = toy(shape, ROWS, seed=1), toy(shape, ROWS, seed=2)
         teacher = taught(pf.maf(dim=2, n_layers=1, order="same", key=0), x)
-        student = pf.iaf(dim=2, n_layers=1, order="same", key=1)
-        rows.append(row(f"{shape}: one affine layer", teacher, student, test))
-        print(rows[-1], flush=True)
+        for steps in (4000, 8000):
+            student, options = pf.iaf(dim=2, n_layers=1, order="same", key=1), {"steps": steps, "n_fidelity": 100_000}
+            rows.append(row(f"{shape}: one affine layer, {steps:,} steps", teacher, student, test, **options))
+            print(rows[-1], flush=True)
     return rows
 
 
