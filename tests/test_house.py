@@ -21,7 +21,7 @@ FLOORS = (
     ("bijections",),
     ("bases", "distribution"),
     ("flow", "dequantise"),
-    ("recipes", "lengths", "persistence", "diagnostics", "datasets"),
+    ("recipes", "lengths", "persistence", "diagnostics", "datasets", "double"),
     ("train",),
     ("estimator", "plots", "baselines", "numpyro"),
     ("report", "gallery"),

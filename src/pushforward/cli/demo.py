@@ -36,8 +36,9 @@ def demo(
     import numpy as np
 
     from pushforward.cli.pages import demo_report
-    from pushforward.cli.scoring import Row, draw_rows, leaderboard_row, versions
+    from pushforward.cli.scoring import Row, leaderboard_row, versions
     from pushforward.datasets import household_power
+    from pushforward.double import draw_rows
     from pushforward.fields import count_parameters
     from pushforward.persistence import save
     from pushforward.recipes import nsf

@@ -10,9 +10,10 @@ import numpy as np
 
 from pushforward.cli.image_floor import gaussian_floor
 from pushforward.cli.printer import Printer, course, nats
-from pushforward.cli.scoring import score_rows, versions
+from pushforward.cli.scoring import versions
 from pushforward.datasets import Images, image_folder
 from pushforward.dequantise import Dequantised, bits_per_dim
+from pushforward.double import score_rows
 from pushforward.errors import DataError
 from pushforward.persistence import save
 from pushforward.recipes import IMAGE_RECIPES

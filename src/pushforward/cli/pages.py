@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pushforward.cli.held_out import Split
-from pushforward.cli.scoring import Row, draw_rows, versions
+from pushforward.cli.scoring import Row, versions
+from pushforward.double import draw_rows
 from pushforward.fields import count_parameters
 from pushforward.report import write_distillation_report, write_image_report, write_report
 

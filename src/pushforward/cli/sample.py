@@ -31,7 +31,7 @@ def sample(
 
     from pushforward.cli.model_file import is_image_model, load_model
     from pushforward.cli.picture_files import check_picture_output, write_pictures
-    from pushforward.cli.scoring import draw_rows
+    from pushforward.double import draw_rows
     from pushforward.tables import write_table
 
     flow, notes = load_model(model)

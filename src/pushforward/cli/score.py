@@ -38,8 +38,8 @@ def score(
     import numpy as np
 
     from pushforward.cli.model_file import is_image_model, load_model, matching_rows
-    from pushforward.cli.scoring import score_rows
     from pushforward.dequantise import bits_per_dim
+    from pushforward.double import score_rows
     from pushforward.tables import write_table
 
     flow, notes = load_model(model)

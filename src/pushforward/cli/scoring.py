@@ -1,4 +1,4 @@
-"""Scores and samples as the command line gives them: in double precision, in the data's own units."""
+"""Lines of a leaderboard, and the versions that decide a model's numbers."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.errors import NumericError
+from pushforward.double import score_rows
 
 
 @dataclasses.dataclass
@@ -21,33 +21,6 @@ class Row:
     fit_seconds: float | None = None
     score_seconds: float | None = None
     sample_seconds: float | None = None
-
-
-def score_rows(flow: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
-    """Log-density of every row in float64: the weights are cast up and JAX's double precision is on for the call."""
-    import jax
-
-    from pushforward.fields import cast
-
-    with jax.enable_x64(True):
-        return np.asarray(cast(flow, np.float64).log_prob(x, context))
-
-
-def draw_rows(flow: Any, n: int | tuple[int, ...], seed: int, context: np.ndarray | None = None) -> np.ndarray:
-    """Samples in float64, so that a column of large numbers, such as a time stamp, keeps its last digits."""
-    import jax
-
-    from pushforward.fields import cast
-
-    with jax.enable_x64(True):
-        rows = np.asarray(cast(flow, np.float64).sample(n, key=seed, context=context))
-    bad = ~np.isfinite(rows).all(axis=tuple(range(-len(flow.shape), 0)))
-    if bad.any():
-        raise NumericError(
-            f"{int(bad.sum())} of {bad.size} samples are infinite, first number {int(bad.argmax()) + 1}: look at the "
-            "model with pushforward check, or fit it with a smaller --learning-rate."
-        )
-    return rows
 
 
 def leaderboard_row(name: str, setting: str, flow: Any, test: np.ndarray, context: np.ndarray | None = None) -> Row:

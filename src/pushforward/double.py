@@ -1,0 +1,31 @@
+"""Scores and samples in double precision, in the data's own units, whatever the type in which a flow was trained."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.errors import NumericError
+from pushforward.fields import cast
+
+
+def score_rows(flow: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    """Log-density of every row in float64: the weights are cast up and JAX's double precision is on for the call."""
+    with jax.enable_x64(True):
+        return np.asarray(cast(flow, np.float64).log_prob(x, context))
+
+
+def draw_rows(
+    flow: Any, n: int | tuple[int, ...], seed: int | PRNGKeyArray, context: np.ndarray | None = None
+) -> np.ndarray:
+    """Samples in float64, so that a column of large numbers, such as a time stamp, keeps its last digits."""
+    with jax.enable_x64(True):
+        rows = np.asarray(cast(flow, np.float64).sample(n, key=seed, context=context))
+    bad = ~np.isfinite(rows).all(axis=tuple(range(-len(flow.shape), 0)))
+    if bad.any():
+        raise NumericError(
+            f"{int(bad.sum())} of {bad.size} samples are infinite, first number {int(bad.argmax()) + 1}: look at the "
+            "model with pushforward check, or fit it with a smaller learning rate."
+        )
+    return rows
