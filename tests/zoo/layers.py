@@ -7,6 +7,7 @@ from pushforward.bijections import (
     PLU,
     Affine,
     Chain,
+    ColumnMaps,
     Elementwise,
     Exp,
     Inverse,
@@ -73,6 +74,18 @@ def layer_rows() -> list[Row]:
             "Repeat[Chain]",
             lambda: Repeat([Chain([PLU(2, key=jax.random.key(i)), coupling(affine(), halves(2))]) for i in range(2)]),
             "linear", quick=("float64",)),
+        Row(
+            "ColumnMaps[real, heavy]",
+            lambda: ColumnMaps(("real", "heavy"), centre=1.0, scale=2.0, index=np.array([[0.1, 0.1], [0.3, 0.5]])),
+            "elementary", largest=10.0, depends=np.eye(2, dtype=bool)),
+        Row(
+            "ColumnMaps[positive]", lambda: ColumnMaps(("positive", "positive")), "elementary", LINE, POSITIVE, 80.0,
+            depends=np.eye(2, dtype=bool)),
+        Row(
+            "ColumnMaps[bounded]", lambda: ColumnMaps(("bounded", "bounded")), "elementary", LINE, UNIT, 15.0,
+            depends=np.eye(2, dtype=bool)),
+        Row(
+            "ColumnMaps[circular]", lambda: ColumnMaps(("circular",)), "elementary", LINE, UNIT, 10.0),
         Row("Reshape", lambda: Reshape(coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
         Row("Squeeze", lambda: Squeeze(coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
             is_identity=True),

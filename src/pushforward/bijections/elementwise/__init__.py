@@ -9,6 +9,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.affine import Affine, LeakyReLU, Translation
 from pushforward.bijections.elementwise.apply import apply_transformer, check_transformer, n_parameters
 from pushforward.bijections.elementwise.bernstein import Bernstein
+from pushforward.bijections.elementwise.columns import ColumnMaps
 from pushforward.bijections.elementwise.companding import Companding
 from pushforward.bijections.elementwise.cubic_spline import CubicSpline
 from pushforward.bijections.elementwise.heavy_tails import HeavyTails
@@ -80,6 +81,7 @@ __all__ = [
     "Affine",
     "Bernstein",
     "CircularSpline",
+    "ColumnMaps",
     "Companding",
     "CubicSpline",
     "Elementwise",

@@ -61,22 +61,32 @@ class HeavyTails(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        size, index = magnitude(z), self._index(z > 0)
-        log_tail = _log_tail(size)
         log_scale = soft_clamp(self.log_scale, 10.0)
-        out = jnp.exp(log_scale) * jnp.expm1(-index * log_tail) / index
-        log_slope = log_scale - index * log_tail + log_normal_hazard(-size)
-        return self.shift + jnp.where(z < 0, -out, out), log_slope
+        out, log_slope = with_tails(z, self._index(z > 0))
+        return self.shift + jnp.exp(log_scale) * out, log_scale + log_slope
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        centred = x - self.shift
-        index, log_scale = self._index(centred > 0), soft_clamp(self.log_scale, 10.0)
-        log_tail = -jnp.log1p(index * magnitude(centred) * jnp.exp(-log_scale)) / index
-        size = -log_normal_quantile(log_tail - jnp.log(2.0).astype(x.dtype))
-        log_slope = log_scale - index * log_tail + log_normal_hazard(-size)
-        return jnp.where(centred < 0, -size, size), -log_slope
+        log_scale = soft_clamp(self.log_scale, 10.0)
+        centred = (x - self.shift) * jnp.exp(-log_scale)
+        z, log_slope = without_tails(centred, self._index(centred > 0))
+        return z, log_slope - log_scale
+
+
+def with_tails(z: Array, index: Array) -> tuple[Array, Array]:
+    """s ((2 Phi(-|z|))^(-l) - 1) / l, s = sign(z), for indices l > 0, and the logarithm of its slope at z."""
+    size = magnitude(z)
+    log_tail = _log_tail(size)
+    out = jnp.expm1(-index * log_tail) / index
+    return jnp.where(z < 0, -out, out), log_normal_hazard(-size) - index * log_tail
+
+
+def without_tails(x: Array, index: Array) -> tuple[Array, Array]:
+    """The inverse of `with_tails`, and the logarithm of its slope at x."""
+    log_tail = -jnp.log1p(index * magnitude(x)) / index
+    size = -log_normal_quantile(log_tail - jnp.log(2.0).astype(x.dtype))
+    return jnp.where(x < 0, -size, size), index * log_tail - log_normal_hazard(-size)
 
 
 def _log_tail(size: Array) -> Array:
