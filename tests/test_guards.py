@@ -17,9 +17,10 @@ from pushforward.dequantise import Dequantised
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow, Given
 from pushforward.networks import AbstractNetwork
+from pushforward.rounded import Rounded
 
 PUBLIC = {
-    "pushforward": """Dequantised Flow __version__ autoregressive_flow bases bernstein_flow bijections
+    "pushforward": """Dequantised Flow Rounded __version__ autoregressive_flow bases bernstein_flow bijections
         bits_per_dim bnaf check coupling_flow datasets dequantisation_flow diagnostics distill elementwise_flow
         emerging_glow export fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog
         maf maf_mog naf naf_ar networks nice nsf nsf_ar of_length parallel_wavenet periodic_glow planar_flow
@@ -102,7 +103,7 @@ def test_every_bijection_has_a_row():
 
 
 def test_every_base_has_a_row():
-    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given, Dequantised}
+    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given, Dequantised, Rounded}
     missing = [name for name, kind in concrete(AbstractDistribution).items() if kind not in with_rows]
     assert not missing, f"no entry in zoo.BASES for {missing}"
 

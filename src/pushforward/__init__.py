@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pushforward import bases, bijections, datasets, diagnostics, networks
     from pushforward.dequantise import Dequantised, bits_per_dim
     from pushforward.diagnostics import check, importance_sample
+    from pushforward.estimator import ConditionalFlowDensity, FlowDensity
     from pushforward.fields import trainable
     from pushforward.flow import Flow, summary
     from pushforward.lengths import of_length
@@ -53,11 +54,15 @@ if TYPE_CHECKING:
         umnn_maf,
         wavenet,
     )
+    from pushforward.rounded import Rounded
     from pushforward.train import distill, fit, fit_target
 
 _HOME = {
+    "ConditionalFlowDensity": "pushforward.estimator",
     "Dequantised": "pushforward.dequantise",
+    "Rounded": "pushforward.rounded",
     "Flow": "pushforward.flow",
+    "FlowDensity": "pushforward.estimator",
     "autoregressive_flow": "pushforward.recipes",
     "bernstein_flow": "pushforward.recipes",
     "bits_per_dim": "pushforward.dequantise",
@@ -108,8 +113,11 @@ _HOME = {
 _ROOMS = ("bases", "bijections", "datasets", "diagnostics", "networks")
 
 __all__ = [
+    "ConditionalFlowDensity",
     "Dequantised",
     "Flow",
+    "FlowDensity",
+    "Rounded",
     "__version__",
     "autoregressive_flow",
     "bases",

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from pushforward.errors import DataError, MissingExtra, ShapeError
 _LOG_TWO_PI = math.log(2 * math.pi)
 _BLOCK_ELEMENTS = 2**20  # distances held at a time, 8 MB: they stay in the cache
 _TUNING_ROWS = 2_000
+COMPONENTS = (1, 2, 3, 5, 7, 10, 15, 20, 40, 80)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def gaussian_mixture(
     validation: np.ndarray,
     test: np.ndarray,
     *,
-    components: Sequence[int] = (10, 20, 40, 80),
+    components: Sequence[int] = COMPONENTS,
     max_iter: int = 100,
     seed: int = 0,
 ) -> Baseline:
@@ -98,37 +100,45 @@ def gaussian_mixture(
         DataError: an array has no rows or non-finite values, or a train column is constant.
         MissingExtra: scikit-learn is not installed.
     """
+    parts, log_volume = _standardised(train, validation, test)
+
+    def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+        best, tried = best_mixture(parts[0], parts[1], components=components, seed=seed, max_iter=max_iter)
+        stopped = "" if best.converged_ else f", stopped after {max_iter} steps"
+        setting = f"{best.n_components} components, of {', '.join(map(str, tried))} tried{stopped}"
+        return setting, best.score_samples
+
+    return _timed("Gaussian mixture", fit, parts[2], log_volume)
+
+
+def best_mixture(
+    train: np.ndarray, validation: np.ndarray, *, components: Sequence[int] = COMPONENTS, seed: int = 0,
+    max_iter: int = 100,
+) -> tuple[Any, list[int]]:  # fmt: skip
+    """scikit-learn's mixture of full covariances of the size that scores best on validation, and the sizes tried.
+
+    Args, Cost, Raises: as for `gaussian_mixture`, of rows that are standardised already.
+    """
     try:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits
     except ImportError as fault:
-        raise MissingExtra("scikit-learn", "cli", "The Gaussian mixture") from fault
-    parts, log_volume = _standardised(train, validation, test)
-    sizes = sorted(size for size in components if 1 <= size <= len(parts[0]))
+        raise MissingExtra("scikit-learn", "sklearn", "The Gaussian mixture") from fault
+    sizes = sorted(size for size in components if 1 <= size <= len(train))
     if not sizes:
-        raise DataError(f"components: none of {tuple(components)} is between 1 and the {len(parts[0])} train rows.")
-
-    def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-        fitted: list[tuple[float, GaussianMixture]] = []
-        for size in sizes:
-            mixture = GaussianMixture(size, max_iter=max_iter, random_state=seed, reg_covar=1e-6)
-            # One thread: the matrices are small, and on a busy machine threads that wait for each other cost tenfold.
-            with warnings.catch_warnings(), threadpool_limits(limits=1):
-                # the setting's words report an early stop
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                mixture.fit(parts[0])
-            fitted.append((float(mixture.score(parts[1])), mixture))
-            if len(fitted) > 1 and fitted[-1][0] <= fitted[-2][0]:
-                break
-        best = max(fitted, key=lambda pair: pair[0])[1]
-        stopped = "" if best.converged_ else f", stopped after {max_iter} steps"
-        setting = (
-            f"{best.n_components} components, of {', '.join(str(size) for size in sizes[: len(fitted)])} tried{stopped}"
-        )
-        return setting, best.score_samples
-
-    return _timed("Gaussian mixture", fit, parts[2], log_volume)
+        raise DataError(f"components: none of {tuple(components)} is between 1 and the {len(train)} train rows.")
+    fitted: list[tuple[float, GaussianMixture]] = []
+    for size in sizes:
+        mixture = GaussianMixture(size, max_iter=max_iter, random_state=seed, reg_covar=1e-6)
+        # One thread: the matrices are small, and on a busy machine threads that wait for each other cost tenfold.
+        with warnings.catch_warnings(), threadpool_limits(limits=1):
+            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` says so
+            mixture.fit(train)
+        fitted.append((float(mixture.score(validation)), mixture))
+        if len(fitted) > 1 and fitted[-1][0] <= fitted[-2][0]:
+            break
+    return max(fitted, key=lambda pair: pair[0])[1], sizes[: len(fitted)]
 
 
 def kernel_density(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Baseline:

@@ -85,7 +85,9 @@ def layer_rows() -> list[Row]:
             "ColumnMaps[bounded]", lambda: ColumnMaps(("bounded", "bounded")), "elementary", LINE, UNIT, 15.0,
             depends=np.eye(2, dtype=bool)),
         Row(
-            "ColumnMaps[circular]", lambda: ColumnMaps(("circular",)), "elementary", LINE, UNIT, 10.0),
+            "ColumnMaps[softplus]", lambda: ColumnMaps(("softplus",), scale=2.0), "elementary", LINE, POSITIVE, 1e3),
+        Row(
+            "ColumnMaps[circular]", lambda: ColumnMaps(("circular",), centre=0.3), "elementary", LINE, UNIT, 10.0),
         Row("Reshape", lambda: Reshape(coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
         Row("Squeeze", lambda: Squeeze(coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
             is_identity=True),

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray
 
-from pushforward import bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape
+from pushforward import bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape, rounded
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
 from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
@@ -27,7 +27,7 @@ from pushforward.persistence.container import DTYPES, Spec, checked_spec, damage
 Registry: TypeAlias = dict[str, type[eqx.Module]]
 MAX_DEPTH = 100
 MAX_MODULES = 20_000
-_ROOMS = (bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape)
+_ROOMS = (bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape, rounded)
 
 
 def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:

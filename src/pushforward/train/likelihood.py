@@ -145,7 +145,7 @@ def fit(
     batch = min(int(batch_size), len(train))
     history.batch_size = batch
     if learning_rate is None:
-        learning_rate = _LEARNING_RATE * min(1.0, len(train) / _FULL_RATE_ROWS) ** 1.25
+        learning_rate = default_learning_rate(len(train))
     pass_steps = len(train) // batch
     passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
     epoch_steps = pass_steps * passes
@@ -220,6 +220,11 @@ def fit(
     if held is not None and takes_part(best, "finalised"):
         _check_kept(_held_nats(fitted, held) + offset, best_value, history)
     return restandardised(fitted, flow), history
+
+
+def default_learning_rate(n_rows: int) -> float:
+    """The peak of the cosine schedule for that many training rows: few rows are over-fitted within few steps."""
+    return _LEARNING_RATE * min(1.0, n_rows / _FULL_RATE_ROWS) ** 1.25
 
 
 def _check_kept(value: float, best: float, history: History) -> None:

@@ -1,9 +1,10 @@
 """The outermost layer of a table: every column by a map of its own, from the line onto what the column can hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -13,16 +14,15 @@ from pushforward.bijections.elementwise.heavy_tails import with_tails, without_t
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed
 
-COLUMN_KINDS = ("real", "positive", "bounded", "circular", "heavy")
-
 
 class ColumnMaps(AbstractBijection):
     """Fixed element-wise maps from the line onto the columns of a table, by kind:
 
-        real      x = z
+        real      x = centre + scale z
         positive  x = lower + exp(z)
+        softplus  x = lower + scale log(1 + exp(z)), whose upper tail is that of z
         bounded   x = lower + (upper - lower) sigmoid(z)
-        circular  as bounded, the circle being cut at `lower`; every x is first brought into [lower, upper) by periods
+        circular  as bounded, the circle [lower, upper) being cut at `centre`; every x is brought into it by periods
         heavy     x = centre + scale * s ((2 Phi(-|z|))^(-l) - 1) / l,  s = sign(z), l the index of that side
 
     Outside the support of a column the density is zero: there the inverse gives a z of 0 and a log-determinant of -inf,
@@ -32,7 +32,7 @@ class ColumnMaps(AbstractBijection):
     Args:
         kinds: for each of D columns one of `COLUMN_KINDS`.
         lower, upper: ends of supports (D,); an end that a kind does not use is ignored.
-        centre, scale: of heavy columns (D,).
+        centre, scale: (D,), as above.
         index: of the tails of heavy columns, below and above (D, 2): P(|x| > t) falls like t^(-1/l).
 
     Cost: O(D) in both directions.
@@ -85,8 +85,8 @@ class ColumnMaps(AbstractBijection):
             low, high = float(self.lower[column]), float(self.upper[column])
             if kind in ("bounded", "circular") and not low < high:
                 raise ValueError(f"lower, upper: expected ends in order, got {low} and {high} for column {column}.")
-            if kind == "heavy" and not (self.scale[column] > 0 and (np.asarray(self.index[column]) > 0).all()):
-                raise ValueError(f"scale, index: expected positive numbers for the heavy column {column}.")
+            if not (self.scale[column] > 0 and (np.asarray(self.index[column]) > 0).all()):
+                raise ValueError(f"scale, index: expected positive numbers, got others for column {column}.")
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -100,12 +100,11 @@ class ColumnMaps(AbstractBijection):
 
     def _mapped(self, value: Array, inverse: bool) -> tuple[Array, Array]:
         out, log_det = value, jnp.zeros((), value.dtype)
-        for kind in COLUMN_KINDS[1:]:
+        for kind, (forward, backward, names) in _MAPS.items():
             columns = np.array([place for place, own in enumerate(self.kinds) if own == kind], int)
             if columns.size:
-                names = ("centre", "scale", "index") if kind == "heavy" else ("lower", "upper")
                 numbers = (jnp.asarray(getattr(self, name), value.dtype)[columns] for name in names)
-                image, log_slope = _MAPS[kind][inverse](value[columns], *numbers)
+                image, log_slope = (backward if inverse else forward)(value[columns], *numbers)
                 out, log_det = out.at[columns].set(image), log_det + jnp.sum(log_slope)
         return out, log_det
 
@@ -119,15 +118,34 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(array, shape).copy()
 
 
-def _exp(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+def _scaled(z: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
+    return centre + scale * z, jnp.log(scale)
+
+
+def _unscaled(x: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
+    return (x - centre) / scale, -jnp.log(scale)
+
+
+def _exp(z: Array, lower: Array) -> tuple[Array, Array]:
     return lower + jnp.exp(z), z
 
 
-def _log(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    above = x - lower
-    inside = above > 0
-    z = jnp.log(jnp.where(inside, above, 1.0))
+def _log(x: Array, lower: Array) -> tuple[Array, Array]:
+    inside = x > lower
+    z = jnp.log(jnp.where(inside, x - lower, 1.0))
     return z, jnp.where(inside, -z, -jnp.inf)
+
+
+def _softplus(z: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
+    return lower + scale * jax.nn.softplus(z), jnp.log(scale) + jax.nn.log_sigmoid(z)
+
+
+def _softplus_inverse(x: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
+    inside = x > lower
+    share = jnp.where(inside, (x - lower) / scale, jnp.log(2.0).astype(x.dtype))
+    # log(exp(s) - 1) = s + log(1 - exp(-s)), which neither overflows nor cancels
+    log_rest = jnp.log(-jnp.expm1(-share))
+    return share + log_rest, jnp.where(inside, -jnp.log(scale) - log_rest, -jnp.inf)
 
 
 def _sigmoid(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -145,12 +163,18 @@ def _logit(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     return log_above - log_below, jnp.where(inside, slope, -jnp.inf)
 
 
-def _cut(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+def _turned(z: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
     width = upper - lower
-    tiny = jnp.finfo(x.dtype).eps
+    x, log_slope = _sigmoid(z, centre, centre + width)
+    return lower + jnp.mod(x - lower, width), log_slope
+
+
+def _cut(x: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
+    width, tiny = upper - lower, jnp.finfo(x.dtype).eps
     # the cut itself belongs to the circle: it counts as the point next to it
-    share = jnp.clip(jnp.mod((x - lower) / width, 1.0), tiny, 1.0 - tiny)
-    return _logit(lower + width * share, lower, upper)
+    share = jnp.clip(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
+    z, log_slope = _logit(share, jnp.zeros_like(share), jnp.ones_like(share))
+    return z, log_slope - jnp.log(width)
 
 
 def _tails(z: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
@@ -164,9 +188,13 @@ def _normal(x: Array, centre: Array, scale: Array, index: Array) -> tuple[Array,
     return z, log_slope - jnp.log(scale)
 
 
-_MAPS = {
-    "positive": (_exp, _log),
-    "bounded": (_sigmoid, _logit),
-    "circular": (_sigmoid, _cut),
-    "heavy": (_tails, _normal),
+# kind: forward, inverse, and the numbers they take
+_MAPS: dict[str, tuple[Callable[..., tuple[Array, Array]], Callable[..., tuple[Array, Array]], tuple[str, ...]]] = {
+    "real": (_scaled, _unscaled, ("centre", "scale")),
+    "positive": (_exp, _log, ("lower",)),
+    "softplus": (_softplus, _softplus_inverse, ("lower", "scale")),
+    "bounded": (_sigmoid, _logit, ("lower", "upper")),
+    "circular": (_turned, _cut, ("lower", "upper", "centre")),
+    "heavy": (_tails, _normal, ("centre", "scale", "index")),
 }
+COLUMN_KINDS = tuple(_MAPS)

@@ -1,0 +1,136 @@
+"""Maximum likelihood in the columns' own units: split, fill the cells of rounded columns, map, train, map back."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.columns.mixture import with_mixture
+from pushforward.columns.plan import Plan
+from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.errors import DataError
+from pushforward.flow import Flow
+from pushforward.rounded import Rounded
+from pushforward.train import History, fit
+from pushforward.train.data import Rows, as_rows, split
+from pushforward.train.likelihood import default_learning_rate
+
+_NOISY_ROWS = 4000  # to which rows with rounded columns are multiplied, each with its own noise
+_MOST_COPIES = 16
+
+
+def fit_columns(
+    plan: Plan,
+    build: Callable[[int], Flow],
+    x: Any,
+    *,
+    key: PRNGKeyArray | int,
+    context: Any = None,
+    validation: float | tuple[np.ndarray, np.ndarray | None] = 0.1,
+    learning_rate: float | None = None,
+    base: str | None = None,
+    **options: Any,
+) -> tuple[AbstractDistribution, History]:
+    """Fit a flow to a table through its plan; the result scores and samples in the columns' own units.
+
+    Args:
+        plan: of the columns, from `plan_columns`.
+        build: makes the flow to start from, of as many coordinates as it is told: those of the plan that are modelled.
+        x: rows (n, columns of the plan).
+        key: a JAX key or an int.
+        context: (n, c) for a conditional flow.
+        validation: share of rows to hold out, or held-out rows with their contexts or None.
+        learning_rate: as for `pushforward.fit`.
+        base: "mixture" to give the flow, in place of its own base, a mixture of normals that EM has fitted to the
+            mapped rows (of the size that is best on the held-out ones); training then starts from that mixture.
+        options: of `pushforward.fit`.
+
+    Returns:
+        A distribution of the modelled columns (`Plan.select`, `Plan.expand` lead there and back): a `Flow`, or
+        `Rounded` around one; and the `History`, whose likelihoods are in the columns' own units. Its floor is a
+        Gaussian of the mapped columns. Where columns are rounded they are bounds of log-masses.
+
+    Raises:
+        DataError: as `pushforward.fit`, and for a held-out row outside the support of a column.
+    """
+    random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key)), np.uint32))
+    whole = as_rows("x", x, (len(plan.columns),))
+    rows = Rows(plan.select(whole), None if context is None else _contexts("context", context, len(whole)), None)
+    if isinstance(validation, tuple):
+        held_x = plan.select(as_rows("validation", validation[0], (len(plan.columns),)), "validation")
+        given = validation[1]
+        train, held = rows, Rows(held_x, None if given is None else _contexts("context", given, len(held_x)), None)
+    else:
+        train, held = split(rows, float(validation), random, may_repeat=plan.is_rounded)
+    start = build(len(plan.modelled))
+    outer = plan.around(start)
+    copies = 1
+    if isinstance(outer, Rounded):
+        copies = min(_MOST_COPIES, max(1, math.ceil(_NOISY_ROWS / len(train))))
+    mapped, _ = _mapped(plan, outer, train, copies, random, "x")
+    mapped_held, offset = (None, 0.0) if held is None else _mapped(plan, outer, held, copies, random, "validation")
+    if learning_rate is None:
+        learning_rate = default_learning_rate(len(train))
+    if base is not None:
+        start = with_mixture(start, mapped, mapped_held or mapped)
+    inner_validation: Any = 0.0
+    if mapped_held is not None:
+        inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
+    flow, history = fit(
+        start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
+        learning_rate=learning_rate, **options,
+    )  # fmt: skip
+    for course in (history.train, history.validation):
+        course[:] = [value + offset for value in course]
+    history.start, history.gaussian = history.start + offset, history.gaussian + offset
+    history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
+    return plan.around(flow), history
+
+
+def _contexts(name: str, context: Any, n: int) -> np.ndarray:
+    rows = np.asarray(context.to_numpy() if hasattr(context, "to_numpy") else context)
+    if rows.ndim != 2 or len(rows) != n:
+        raise DataError(f"{name}: expected {n} rows (n, c) as the rows have, got shape {rows.shape}.")
+    return as_rows(name, rows, rows.shape[1:])
+
+
+def _mapped(
+    plan: Plan, outer: AbstractDistribution, rows: Rows, copies: int, random: np.random.Generator, name: str
+) -> tuple[Rows, float]:
+    """Rows as the flow inside sees them, each as often as told with noise of its own, and the mean nats to add."""
+    x, context, cells = rows.x, rows.context, 0.0
+    if isinstance(outer, Rounded):
+        outer.check_rows(name, x)
+        x = outer.filled(np.repeat(x, copies, axis=0), random)
+        context = None if context is None else np.repeat(context, copies, axis=0)
+        steps = np.asarray(outer.steps)
+        cells = float(np.log(steps[steps > 0]).sum())
+    z, log_det = plan.inward(x)
+    outside = np.flatnonzero(np.isneginf(log_det))
+    if outside.size:
+        raise DataError(
+            f"{name}: row {outside[0] // copies} lies outside the support of a column ({outside.size} such rows): the "
+            "density there is zero. Declare that column real, or correct the row."
+        )
+    return Rows(z, context, None), float(log_det.mean()) + cells
+
+
+def _named(plan: Plan, rows: np.ndarray) -> Any:
+    """Rows with the names of their columns, which the sentences of `fit` then use."""
+    return _Frame(rows, [plan.names[place] for place in plan.modelled])
+
+
+class _Frame:
+    """As much of a data frame as `fit` looks at."""
+
+    def __init__(self, rows: np.ndarray, columns: list[str]) -> None:
+        self.rows, self.columns = rows, columns
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_numpy(self) -> np.ndarray:
+        return self.rows

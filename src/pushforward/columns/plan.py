@@ -1,0 +1,237 @@
+"""The plan of a table: what each column holds, printed, saved with the model, and turned into the outermost layer."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from pushforward.bijections import Chain, ColumnMaps
+from pushforward.columns.column import Column, declared
+from pushforward.columns.detect import centred, detected, emptiest, heavy
+from pushforward.distribution import AbstractDistribution
+from pushforward.errors import DataError, ShapeError
+from pushforward.flow import Flow
+from pushforward.rounded import Rounded
+
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How the columns of a table become the coordinates of a flow, and back.
+
+    A constant column is no coordinate: it has no density, is checked when rows are scored, and filled in again in
+    samples. The others are mapped one by one (`ColumnMaps`); rounded ones get noise in training, and bounds of their
+    masses in scores (`Rounded`).
+
+    Attributes:
+        columns: one `Column` for each column of the table.
+    """
+
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def modelled(self) -> np.ndarray:
+        """Positions of the columns that are coordinates of the flow."""
+        return np.flatnonzero([column.kind != "constant" for column in self.columns])
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether scores are bounds of log-masses in some columns."""
+        return any(column.step for column in self.columns)
+
+    def layer(self) -> ColumnMaps:
+        """The outermost layer, of the modelled columns."""
+        chosen = [self.columns[place] for place in self.modelled]
+        return ColumnMaps(
+            [column.kind for column in chosen],
+            lower=[column.lower for column in chosen],
+            upper=[column.upper for column in chosen],
+            centre=[column.centre for column in chosen],
+            scale=[column.scale for column in chosen],
+            index=[(column.below, column.above) for column in chosen],
+        )
+
+    def around(self, flow: Flow) -> AbstractDistribution:
+        """A flow of mapped columns as a distribution of the columns themselves, without the constant ones."""
+        inner = flow.bijection
+        layers = inner.bijections if isinstance(inner, Chain) else (inner,)
+        flow = eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, self.layer()]))
+        chosen = [self.columns[place] for place in self.modelled]
+        if not self.is_rounded:
+            return flow
+        return Rounded(flow, [column.step for column in chosen], origin=[column.origin for column in chosen])
+
+    def inside(self, distribution: AbstractDistribution) -> Flow:
+        """The flow of mapped columns in a distribution that `around` made.
+
+        Raises:
+            DataError: if this plan's layer is not its outermost one.
+        """
+        flow = distribution.flow if isinstance(distribution, Rounded) else distribution
+        layers = flow.bijection.bijections if isinstance(flow, Flow) and isinstance(flow.bijection, Chain) else ()
+        if not isinstance(flow, Flow) or len(layers) < 2 or not isinstance(layers[-1], ColumnMaps):
+            raise DataError("plan: expected a flow with the maps of its columns outermost, got another distribution.")
+        return eqx.tree_at(lambda f: f.bijection, flow, Chain(layers[:-1]))
+
+    def inward(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n, modelled columns) as the flow inside sees them, and log-determinants (n,), in float64."""
+        with jax.enable_x64(True):
+            z, log_det = jax.jit(jax.vmap(self.layer().inverse_and_log_det))(np.asarray(rows, np.float64))
+            return np.array(z), np.array(log_det)
+
+    def select(self, rows: np.ndarray, name: str = "x") -> np.ndarray:
+        """The modelled columns of rows (n, columns); refuses rows that differ from a constant column's value."""
+        if rows.shape[-1] != len(self.columns):
+            raise ShapeError(f"{name}: expected {len(self.columns)} columns, got {rows.shape[-1]}.")
+        for place, column in enumerate(self.columns):
+            if column.kind == "constant" and (bad := np.flatnonzero(rows[:, place] != column.centre)).size:
+                raise DataError(
+                    f"{name}: column {column.name!r} was {column.centre:g} in every row of the training data, got "
+                    f"{rows[bad[0], place]:g} at row {bad[0]} ({bad.size} such rows): such rows have no density. Leave "
+                    "them out, or fit again without that column."
+                )
+        return rows[:, self.modelled]
+
+    def expand(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the modelled columns (..., modelled) with the constant ones filled in: (..., columns)."""
+        whole = np.empty((*rows.shape[:-1], len(self.columns)))
+        whole[...] = [column.centre for column in self.columns]
+        whole[..., self.modelled] = rows
+        return whole
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"columns": [column.to_dict() for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Plan":
+        """The plan of `to_dict`, checked.
+
+        Raises:
+            DataError: if it is none.
+        """
+        if not isinstance(values, dict) or set(values) != {"columns"} or not isinstance(values["columns"], list):
+            raise DataError(f"plan: expected a dict with a list of columns, got {values!r}.")
+        return cls(tuple(Column.from_dict(column) for column in values["columns"]))
+
+    def __str__(self) -> str:
+        lines = [("column", "kind", "", "why")]
+        lines += [
+            (column.name + (f" ({column.unit})" if column.unit else ""), column.describe(), column.source, column.note)
+            for column in self.columns
+        ]
+        widths = [max(len(line[place]) for line in lines) for place in range(3)]
+        return "\n".join(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
+            for line in lines
+        )
+
+
+def plan_columns(
+    x: np.ndarray,
+    names: Sequence[str],
+    *,
+    declarations: Mapping[str, Any] | None = None,
+    detect: bool = True,
+    units: Sequence[str] | None = None,
+    first: int = 0,
+) -> Plan:
+    """What each column of a table holds: as declared, else as its values show, else a real number.
+
+    Detected are, from 50 rows on: a rounded column (at most 50 different values, on a grid, five rows to each), a
+    support (the positives, (0, 1), (-1, 1), (0, 100)) by which a normal law gains 0.1 nats a row, and tails that fall
+    off like a power. Constant columns and circles must be declared.
+
+    Args:
+        x: rows (n, columns), finite.
+        names: of the columns.
+        declarations: names of columns with their kinds, such as {"income": "positive", "share": "bounded:0:1"}.
+        detect: whether columns that are not declared are looked at; otherwise they are real.
+        units: of the columns, in words.
+        first: number of the first row in sentences.
+
+    Raises:
+        DataError: for a name or a declaration that is unknown, and for values outside a declared support, off a
+            declared grid, or not constant; the sentence names the column and the row.
+
+    >>> x = np.random.default_rng(0).lognormal(size=(500, 1))
+    >>> print(plan_columns(x, ["income"]).columns[0].describe())
+    positive, above 0
+    """
+    declarations = dict(declarations or {})
+    for name in declarations:
+        if name not in names:
+            raise DataError(f"columns: there is no column {name!r}; the table has {', '.join(map(repr, names))}.")
+    found = []
+    for place, name in enumerate(names):
+        column = Column(name) if name not in declarations else declared(name, declarations[name])
+        if column.kind != "constant":
+            _refuse_constant(column, x[:, place])
+        if name in declarations:
+            column = _completed(column, x[:, place], first)
+        elif detect:
+            column = detected(column, x[:, place])
+        if column.kind == "real":
+            column = centred(column, x[:, place])
+        found.append(dataclasses.replace(column, unit="" if units is None else units[place]))
+    if all(column.kind == "constant" for column in found):
+        raise DataError("columns: every column is constant, so nothing is left to model. Declare fewer constants.")
+    return Plan(tuple(found))
+
+
+def _completed(column: Column, x: np.ndarray, first: int) -> Column:
+    """A declared column with what its data decide, checked against them."""
+    if column.kind == "constant":
+        if (x != x[0]).any():
+            _refuse(column, x, x != x[0], f"{x[0]:g} in every row as it is declared constant", first)
+        return dataclasses.replace(column, centre=float(x[0]))
+    if column.kind == "heavy":
+        column = heavy(column, x)
+    if column.note == "category":
+        column = dataclasses.replace(column, lower=float(x.min()) - 0.5, upper=float(x.max()) + 0.5)
+    if column.step:
+        is_whole = column.step == 1.0
+        origin = 0.0 if is_whole else float(x[0])
+        places = (x - origin) / column.step
+        off = np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places)
+        _refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", first)
+        column = dataclasses.replace(column, origin=origin)
+    half = column.step / 2
+    if column.kind in ("positive", "softplus"):
+        outside = x - half < column.lower if half else x <= column.lower
+        _refuse(column, x, outside, f"values above {column.lower:g}", first)
+    if column.kind == "bounded":
+        outside = (x - half < column.lower) | (x + half > column.upper)
+        if not half:
+            outside = (x <= column.lower) | (x >= column.upper)
+        _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g})", first)
+    if column.kind == "circular":
+        cut = emptiest(x, column.lower, column.upper)
+        column = dataclasses.replace(column, centre=cut, note="cut where the gap between rows is widest")
+    return column
+
+
+def _refuse_constant(column: Column, x: np.ndarray) -> None:
+    if len(x) and (x == x[0]).all():
+        raise DataError(
+            f"column {column.name!r}: {x[0]:g} in all {len(x)} rows, so it has no density. Leave it out, or declare it "
+            "constant: it is then checked in new rows and filled in again in samples."
+        )
+
+
+def _refuse(column: Column, x: np.ndarray, bad: np.ndarray, expected: str, first: int) -> None:
+    places = np.flatnonzero(bad)
+    if places.size:
+        raise DataError(
+            f"column {column.name!r}: expected {expected}, got {x[places[0]]:g} at row {places[0] + first} "
+            f"({places.size} of {len(x)} rows). Correct these rows, or declare the column otherwise."
+        )
