@@ -7,6 +7,8 @@ from jaxtyping import install_import_hook
 # Before the first import of the package: every annotated function and module of it is checked from here on.
 install_import_hook("pushforward", "strict.typechecked")
 
+os.environ["PUSHFORWARD_CACHE"] = "off"  # no test writes into the folder of whoever runs it
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("recipes", "lengths", "persistence", "diagnostics", "datasets", "double"),
     ("train", "baselines"),
     ("columns",),
-    ("estimator", "plots", "numpyro"),
+    ("estimator", "leaderboard", "plots", "numpyro"),
     ("report", "gallery"),
     ("tables", "cli"),
     ("__init__", "__main__"),

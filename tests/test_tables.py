@@ -1,9 +1,12 @@
 """Tables in files: a corpus of faulty files, each with pieces of its sentence, and writing that is atomic."""
 
 import io
+import itertools
 import os
+import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,8 @@ import pytest
 
 from pushforward import tables
 from pushforward.errors import DataError, TableError
-from pushforward.tables import read_table, write_table
-from pushforward.tables import write as write_module
+from pushforward.tables import delimited, read_batches, read_table, write_batches, write_table
+from pushforward.tables import table as table_module
 
 GOOD = "a,b\n1,2\n3,4.5\n-5e-1,+.5\n"
 VALUES = [[1.0, 2.0], [3.0, 4.5], [-0.5, 0.5]]
@@ -288,8 +291,278 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
         return fsync
 
     for error, raised in ((KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left"), TableError)):
-        monkeypatch.setattr(write_module.os, "fsync", interrupted(error))
+        monkeypatch.setattr(os, "fsync", interrupted(error))
         with pytest.raises(raised):
             write_table(path, np.zeros((3, 1)), ["a"], overwrite=True)
         assert path.read_bytes() == before
         assert [item.name for item in tmp_path.iterdir()] == ["t.csv"]
+
+
+# Reading in batches
+
+
+def outcome(path: Path, **options: bool) -> tuple:
+    """What reading a file batch by batch gives: the numbers and the count of dropped rows, or the sentence."""
+    try:
+        batches = list(read_batches(path, **options))
+    except TableError as fault:
+        return (str(fault),)
+    return np.concatenate([batch.values for batch in batches]).tolist(), sum(batch.dropped for batch in batches)
+
+
+def small_pieces(patch: pytest.MonkeyPatch, rows: int, block: int) -> None:
+    patch.setattr(table_module, "_ROWS", rows)
+    patch.setattr(delimited, "_BLOCK", block)
+
+
+def odd_texts(count: int) -> Iterator[str]:
+    """CSV files of two columns to read and a text between them, with whatever spoils a file, and quite good ones."""
+    random = np.random.default_rng(0)
+    good = ["1", "-2.5", "3e4", ".5", '"6"', " 7 "]
+    cells = {"number": good, "gap": [*good, "", "NA"], "fault": [*good, "x", "inf", '"8', "9,", '1"2"', "\u00e9"]}
+    words = ["w", '"q"', '"a,b"', '"two\nlines"', '"say ""so"""', "", '"\r\n"', '5" pipe', 'a"b"']
+    for case in range(count):
+        kind = ("number", "gap", "fault")[case % 3]
+        rare = words if case % 2 else ["w"]
+        rows = []
+        for _ in range(random.integers(1, 40)):
+            first, last = random.choice(cells[kind] if random.random() < 0.1 else good, 2)
+            rows.append(f"{first},{random.choice(rare)},{last}")
+            if random.random() < 0.03:
+                rows.append("" if kind == "gap" else "1,2" if kind == "fault" else "3,w,4")
+        end = str(random.choice(["\n", "\r\n"]))
+        yield "a,t,b" + end + end.join(rows) + end * random.integers(0, 3)
+
+
+@pytest.mark.parametrize("drop_na", [False, True])
+def test_blocks_of_any_size_give_the_numbers_and_the_sentences_of_the_whole(
+    drop_na: bool, tmp_path: Path, monkeypatch
+) -> None:
+    """160 files of all kinds, in one block, in blocks of some rows, and without the fast reader: always the same."""
+    path, told = tmp_path / "t.csv", []
+    for text in odd_texts(160):
+        path.write_bytes(text.encode())
+        with monkeypatch.context() as patch:
+            patch.setattr(delimited, "_fast", lambda *arguments: None)
+            careful = outcome_of_a_and_b(path, drop_na)
+        assert outcome_of_a_and_b(path, drop_na) == careful, text
+        for block in (30, 64, 200):
+            with monkeypatch.context() as patch:
+                small_pieces(patch, 5, block)
+                assert outcome_of_a_and_b(path, drop_na) == careful, (block, text)
+        told.append(careful[0] if len(careful) == 1 else "numbers")
+    kinds = {word for line in told for word in ("numbers", "missing", "not a number", "infinite", "cells, the header")
+             if word in line}  # fmt: skip
+    assert len(kinds) == (4 if drop_na else 5), kinds
+
+
+def outcome_of_a_and_b(path: Path, drop_na: bool) -> tuple:
+    try:
+        batches = list(read_batches(path, columns=["a"], context=["b"], drop_na=drop_na))
+    except TableError as fault:
+        return (str(fault),)
+    assert all(len(batch.values) <= table_module._ROWS for batch in batches)
+    shares = [batch.share for batch in batches]
+    assert (np.diff(shares) > -1e-9).all()
+    assert 0 < shares[0] <= shares[-1] <= 1
+    rows = [np.hstack([batch.values, batch.context]).tolist() for batch in batches]
+    return list(itertools.chain(*rows)), sum(batch.dropped for batch in batches)
+
+
+@pytest.mark.parametrize("text", ["a\n\n1\n2\n\n\n3\n\n\n", "a\n1\n\n\n\n\n\n\n2\n", '"a"\n1\n2\n3\n\n', "a\n\n"])
+def test_blank_lines_of_one_column_are_missing_cells_wherever_a_block_ends(
+    text: str, tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    monkeypatch.setattr(delimited, "_fast", lambda *arguments: None)
+    careful = [outcome(path), outcome(path, drop_na=True)]
+    monkeypatch.undo()
+    for block in (1, 2, 3, 4, 5, 100):
+        monkeypatch.setattr(delimited, "_BLOCK", block)
+        assert [outcome(path), outcome(path, drop_na=True)] == careful
+
+
+def test_a_fault_in_the_last_block_names_its_line_and_clean_blocks_stay_fast(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "t.csv"
+    lines = [f"{k},{k}.5" for k in range(3000)]
+    path.write_text("a,b\n" + "\n".join(lines) + "\n7,blue\n")
+    careful = []
+    numbers = delimited._numbers
+    monkeypatch.setattr(delimited, "_numbers", lambda *parts: careful.append(parts[1]) or numbers(*parts))
+    monkeypatch.setattr(delimited, "_BLOCK", 1000)
+    handed_out: list[int] = []
+    with pytest.raises(TableError, match=r"line 3002, column 'b': 'blue' is not a number"):
+        handed_out.extend(len(batch.values) for batch in read_batches(path))
+    assert 2800 < sum(handed_out) <= 3000
+    assert min(careful) > 2800
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".F.npy", ".npz", ".parquet", ".arrow", ".ipc"])
+def test_every_format_names_the_row_of_a_late_fault(suffix: str, tmp_path: Path, monkeypatch) -> None:
+    values = np.random.default_rng(0).standard_normal((100, 3))
+    path = tmp_path / f"t{suffix}"
+    monkeypatch.setattr(table_module, "_ROWS", 7)
+
+    def stored(numbers: np.ndarray) -> None:
+        frame = pl.DataFrame(numbers, schema=["x0", "x1", "x2"], orient="row")
+        if path.suffix == ".npy":
+            np.save(path, np.asfortranarray(numbers) if ".F" in suffix else numbers)
+        elif suffix == ".npz":
+            np.savez(path, numbers)
+        elif suffix == ".parquet":
+            frame.write_parquet(path, row_group_size=30)
+        elif suffix == ".arrow":
+            frame.write_ipc(path, compression="zstd", record_batch_size=40)
+        else:
+            frame.write_ipc_stream(path)
+
+    stored(values)
+    batches = list(read_batches(path, columns=["x2", "x0"], context=["x1"]))
+    assert max(len(batch.values) for batch in batches) == 7
+    np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), values[:, [2, 0]])
+    np.testing.assert_array_equal(np.concatenate([batch.context for batch in batches]), values[:, [1]])
+    np.testing.assert_allclose([batch.share for batch in batches][::14], [0.07, 1.0])
+    values[[3, 91, 92, 95], [0, 1, 1, 2]] = np.nan
+    stored(values)
+    with pytest.raises(
+        TableError, match=r"4 cells are missing \(row 4, column 'x0'; row 92, .*'x1'; row 93, .*, \.\.\.\)"
+    ):
+        list(read_batches(path))
+    kept = list(read_batches(path, drop_na=True))
+    assert (sum(len(batch.values) for batch in kept), sum(batch.dropped for batch in kept)) == (96, 4)
+    values[97, 2] = -np.inf
+    stored(values)
+    for drop_na in (False, True):
+        with pytest.raises(TableError, match="row 98, column 'x2' is -inf, the first of 1 infinite cells"):
+            list(read_batches(path, drop_na=drop_na))
+
+
+def test_after_a_missing_cell_the_rest_is_counted_but_not_handed_out(tmp_path: Path, monkeypatch) -> None:
+    np.save(tmp_path / "t.npy", np.where(np.arange(50) % 20 == 12, np.nan, 1.0))
+    monkeypatch.setattr(table_module, "_ROWS", 5)
+    handed_out: list[int] = []
+    with pytest.raises(TableError, match=r"2 cells are missing \(row 13, column 'x0'; row 33, column 'x0'\)"):
+        handed_out.extend(len(batch.values) for batch in read_batches(tmp_path / "t.npy"))
+    assert handed_out == [5, 5]
+
+
+def test_what_is_wrong_with_the_header_is_said_before_any_batch(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(TableError, match="no column 'z'"):
+        read_batches(path, columns=["z"])
+    pl.DataFrame({"a": [None, "x"]}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(TableError, match="text such as 'x' in row 2"):
+        read_batches(tmp_path / "t.parquet")
+    with pytest.raises(TypeError, match="in brackets"):
+        read_batches(path, columns="a")
+
+
+# Writing in batches
+
+SUFFIXES = [".csv", ".tsv", ".npy", ".npz", ".parquet", ".arrow"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_batches_make_the_table_of_the_whole(suffix: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((1001, 3)) * 1e-5
+    pieces = np.split(values, [0, 1, 500, 500, 900])
+    names = ["a", "=b", "c, d"]
+    write_table(tmp_path / f"whole{suffix}", values, names)
+    write_batches(tmp_path / f"pieces{suffix}", iter(pieces), names)
+    table = read_table(tmp_path / f"pieces{suffix}")
+    np.testing.assert_array_equal(table.values, values)
+    assert table.columns == read_table(tmp_path / f"whole{suffix}").columns
+    if suffix in (".csv", ".tsv", ".npy", ".npz"):
+        assert (tmp_path / f"pieces{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    write_batches(tmp_path / f"none{suffix}", iter(()), names)
+    with pytest.raises(TableError, match="0 rows"):
+        read_table(tmp_path / f"none{suffix}")
+
+
+class Fault(Exception):
+    """Raised by the source of the pieces."""
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kind", ["nan", "shape", "source", "interruption"])
+def test_a_fault_in_a_late_piece_leaves_the_old_file_and_no_other(suffix: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t{suffix}"
+    write_table(path, np.ones((3, 2)), ["a", "b"])
+    before = path.read_bytes()
+
+    def pieces() -> Iterator[np.ndarray]:
+        for _ in range(20):
+            yield np.zeros((1000, 2))
+        if kind == "nan":
+            yield np.array([[0.0, 1.0], [2.0, np.nan]])
+        if kind == "shape":
+            yield np.zeros((2, 3))
+        raise KeyboardInterrupt if kind == "interruption" else Fault("late")
+
+    expected, words = {
+        "nan": (TableError, "row 20002, column 'b' is NaN"),
+        "shape": (TableError, r"\(n, 2\) for 2 columns, got float64 of shape \(2, 3\)"),
+        "source": (Fault, "late"),
+        "interruption": (KeyboardInterrupt, None),
+    }[kind]
+    with pytest.raises(expected, match=words):
+        write_batches(path, pieces(), ["a", "b"], overwrite=True)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+FULL_DISK = """
+import resource
+import numpy as np
+from pushforward.errors import TableError
+from pushforward.tables import write_batches
+for suffix in {suffixes}:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, resource.RLIM_INFINITY))
+    try:
+        write_batches("t" + suffix, (np.random.rand(10_000, 2) for _ in range(50)), ["a", "b"])
+    except TableError as fault:
+        print(fault)
+"""
+
+
+def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path) -> None:
+    """A limit on the size of a file stands for a full disk: the system refuses the same call for another reason."""
+    program = FULL_DISK.format(suffixes=SUFFIXES)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    sentences = done.stdout.splitlines()
+    assert len(sentences) == len(SUFFIXES), done.stdout
+    for suffix, sentence in zip(SUFFIXES, sentences, strict=True):
+        assert sentence.startswith(f"t{suffix}: cannot be written (File too large")
+        assert sentence.endswith("): choose another place.")
+    assert list(tmp_path.iterdir()) == []
+    assert done.stderr == ""
+
+
+# The count of getrusage would start with the memory of the process that starts this one.
+PEAK = """
+from pathlib import Path
+import numpy as np
+from pushforward.tables import read_batches, write_batches
+random = np.random.default_rng(0)
+write_batches("t{suffix}", (random.standard_normal((50_000, 6)) for _ in range({pieces})), list("abcdef"))
+rows = sum(len(batch.values) for batch in read_batches("t{suffix}"))
+assert rows == 50_000 * {pieces}
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet", ".arrow"])
+def test_peak_memory_does_not_grow_with_the_rows(suffix: str, tmp_path: Path) -> None:
+    """0.5 and 4 million rows, written and read: 168 MB more of numbers may cost 40 MB, the buffers' own unrest."""
+    peaks = []
+    for pieces in (10, 80):
+        program = PEAK.format(suffix=suffix, pieces=pieces)
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout))
+        (tmp_path / f"t{suffix}").unlink()
+    print(f"{suffix}: {peaks[0]} MB, {peaks[1]} MB")
+    assert peaks[1] - peaks[0] <= 40

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
+from pushforward.cli.cache import keeping_programs
 from pushforward.cli.check import check
+from pushforward.cli.compare import compare
+from pushforward.cli.completion import flow_names, model_files, offer
 from pushforward.cli.demo import demo
 from pushforward.cli.distill import distill
 from pushforward.cli.doctor import doctor
@@ -20,12 +23,13 @@ from pushforward.cli.show import show
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Normalizing flows for tables: fit a density, score rows, draw samples. Start with: pushforward demo",
 )
-for command in (demo, fit, score, sample, show, check, distill, gallery, doctor):
-    app.command()(command)
+for command in (demo, fit, compare, score, sample, show, check, distill, gallery, doctor):
+    offer(command, "flow", flow_names)
+    offer(command, "model", model_files)
+    app.command()(keeping_programs(command))
 
 _INTERRUPTED = 130
 
@@ -36,7 +40,7 @@ _UsageError: type[Exception] = next(
 
 # What a user can cause, and what only a mistake of ours can: one line for each, the second asks for a report.
 _FAULTS = (ValueError, ArithmeticError, OSError, ImportError, MemoryError)
-_MISTAKES = (TypeError, LookupError, AttributeError, RuntimeError)
+_MISTAKES = (TypeError, LookupError, AttributeError, NameError, RuntimeError)
 
 
 def run(arguments: list[str]) -> int:

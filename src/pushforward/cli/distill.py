@@ -43,7 +43,7 @@ def distill(
     out = Printer(json, quiet)
     check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
     from pushforward.cli.fit import chosen, recipe_named
-    from pushforward.cli.model_file import is_image_model, load_model
+    from pushforward.cli.model_file import is_image_model, load_model, plan_of
     from pushforward.cli.scoring import versions
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
@@ -56,7 +56,9 @@ def distill(
             f"{model} is a model of pictures, which this command does not distil: use pushforward.distill in Python.",
             param_hint="MODEL",
         )
-    rows = _contexts(notes, contexts)
+    rows, plan = _contexts(notes, contexts), plan_of(model, teacher, notes)
+    if "plan" in notes:  # the columns' own maps stand outside both, and rounding is no part of a density
+        teacher = plan.inside(teacher)
     start = RECIPES[recipe](teacher.shape[0], key=seed, context_dim=len(notes["context_columns"]) or None, **settings)
     out.say(f"distilling {model} into {recipe}, {steps:,} steps of {batch_size:,} samples")
     student, found = distill_flow(
@@ -67,18 +69,18 @@ def distill(
     if history.stop_reason == "interrupted" and not history.reverse_kl:
         raise KeyboardInterrupt
     kept = {"columns": notes["columns"], "context_columns": notes["context_columns"]}
-    if "units" in notes:
-        kept["units"] = notes["units"]
+    kept |= {name: notes[name] for name in ("units", "plan", "is_bound") if name in notes}
     figures = {name: value for name, value in found.to_dict().items() if name != "history"}
     about = kept | {
         "recipe": recipe, "settings": settings, "seed": seed, "source": model.name, "fidelity": figures,
         "stop_reason": history.stop_reason, "versions": versions(),
     }  # fmt: skip
-    save(output, student, notes=about, overwrite=overwrite)
+    save(output, plan.around(student) if "plan" in notes else student, notes=about, overwrite=overwrite)
     if report is not None:
         from pushforward.cli.pages import distillation_report
 
-        distillation_report(report, model, recipe, teacher, student, found, notes["columns"], seed, overwrite)
+        modelled = [plan.names[place] for place in plan.modelled]
+        distillation_report(report, model, recipe, teacher, student, found, modelled, seed, overwrite)
     took = seconds(history.seconds[-1]) if history.seconds else "-"
     out.say(f"{len(history.reverse_kl)} blocks of steps in {took} ({history.stop_reason})")
     out.say(str(found))

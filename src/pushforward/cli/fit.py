@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, DropNA, Json, Overwrite, Quiet, Seed, names
+from pushforward.cli.options import (
+    Columns,
+    Debug,
+    DropNA,
+    Json,
+    Overwrite,
+    Plain,
+    Quiet,
+    Seed,
+    Units,
+    declarations,
+    names,
+)
 from pushforward.cli.outputs import check_outputs
 from pushforward.cli.printer import Printer, course, nats
 
@@ -24,6 +36,12 @@ def fit(
             help="Recipe: nsf, real_nvp, nice and more; a wrong name lists all.", show_default="nsf; glow for a folder"
         ),
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="mixture: start from a mixture of normals, for few rows and many clusters.")
+    ] = None,
+    column: Columns = None,
+    plain: Plain = False,
+    unit: Units = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write.")] = Path("model.safetensors"),
     report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
     epochs: Annotated[
@@ -49,9 +67,12 @@ def fit(
     if learning_rate is not None and not 0 < learning_rate < float("inf"):
         raise typer.BadParameter(f"expected a number above 0, got {learning_rate}.", param_hint="--learning-rate")
     if data.is_dir():
-        for option, value in (("--columns", columns), ("--context", context), ("--drop-na", drop_na)):
+        given = (("--columns", columns), ("--context", context), ("--column", column), ("--unit", unit))
+        for option, value in (*given, ("--base", base), ("--plain", plain), ("--drop-na", drop_na)):
             if value:
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
+    if base not in (None, "mixture"):
+        raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
     recipe, settings = recipe_named(flow, data, n_layers=layers, width=width)
     training = chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     if data.is_dir():
@@ -61,21 +82,25 @@ def fit(
         return
     from pushforward.cli.held_out import leaderboard, read_split
     from pushforward.cli.scoring import versions
+    from pushforward.columns import fit_columns
+    from pushforward.diagnostics import check
     from pushforward.errors import DataError, ShapeError
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
-    from pushforward.train import fit as fit_flow
 
-    split = read_split(data, names(columns), names(context), drop_na, seed)
+    split = read_split(
+        data, names(columns), names(context), drop_na, seed, declared=declarations(column), detect=not plain,
+        units=declarations(unit, "--unit"),
+    )  # fmt: skip
+    plan, context_dim = split.plan, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {', '.join(split.columns)}" + _given(split.context_columns))
+    out.say(str(plan))
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
-        start = RECIPES[recipe](
-            len(split.columns), key=seed, context_dim=len(split.context_columns) or None, **settings
-        )
-        model, history = fit_flow(
-            start, split.train_frame(), key=seed, context=split.train_context, progress=out.talks, **training
-        )
+        model, history = fit_columns(
+            plan, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings), split.train,
+            key=seed, context=split.train_context, base=base, progress=out.talks, **training,
+        )  # fmt: skip
     except (DataError, ShapeError) as error:
         raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
@@ -83,10 +108,20 @@ def fit(
     out.say(course(history))
     rows = leaderboard(recipe, split, model, history)
     row = rows[0]
+    shown = split.modelled()
+    certificate = check(
+        model, shown.test, key=seed, context=split.test_context,
+        train=shown.train if split.is_held_out else None,
+        train_context=split.train_context if split.is_held_out else None,
+    )  # fmt: skip
     notes = {
         "columns": list(split.columns),
         "context_columns": list(split.context_columns),
+        "units": [column.unit for column in plan.columns],
+        "plan": plan.to_dict(),
+        "is_bound": plan.is_rounded,
         "recipe": recipe,
+        "base": base or "normal",
         "settings": settings,
         "training": training,
         "seed": seed,
@@ -95,20 +130,27 @@ def fit(
         "held_out_nats": row.test_nats if math.isfinite(row.test_nats) else None,
         "held_out": row.setting,
         "gaussian_nats": rows[1].test_nats,
+        "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
         "stop_reason": history.stop_reason,
+        "certificate": certificate.to_dict(),
         "versions": versions(),
     }
     save(output, model, notes=notes, overwrite=overwrite)
     if report is not None:
         from pushforward.cli.pages import fit_report
 
-        fit_report(report, data, model, history, rows, split, seed, overwrite)
+        fit_report(
+            report, data, model, history, rows, shown, seed, overwrite, certificate=certificate, plan=plan.columns
+        )
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],
         [[line.name, line.setting, nats(line.test_nats, line.standard_error)] for line in rows],
         left=2,
     )
+    if plan.is_rounded:
+        out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
     _remark(out, row.test_nats - rows[1].test_nats, row.standard_error or 0.0)
+    _health(out, certificate)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.say("next:")
     given = " --given " + ",".join(f"{name}=..." for name in split.context_columns) if split.context_columns else ""
@@ -157,6 +199,13 @@ def _tested(split: Any) -> str:
     if split.is_held_out:
         return f"; {len(split.test):,} rows are kept back for the test"
     return "; too few to keep a test apart"
+
+
+def _health(out: Printer, certificate: Any) -> None:
+    out.say(f"Health: {certificate.verdict}")
+    for row in certificate.rows:
+        if row.ok is False:
+            out.say(f"  {row.name}: {row.sentence}")
 
 
 def _remark(out: Printer, gain: float, error: float) -> None:

@@ -1,12 +1,15 @@
-"""A table split by seed into rows to train on and rows for the test."""
+"""A table split by seed into rows to train on and rows for the test, with the plan of its columns."""
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pushforward.cli.scoring import Row, leaderboard_row
+from pushforward.columns import Plan, plan_columns
 from pushforward.errors import DataError
 from pushforward.tables import check_columns, read_table
 from pushforward.train.data import Rows, gaussian_nats
@@ -14,12 +17,17 @@ from pushforward.train.data import Rows, gaussian_nats
 _TEST_SHARE = 10
 _FEWEST_TEST_ROWS = 20
 _FEWEST_ROWS = 2
+_UNIT = re.compile(r".*[^\s(\[]\s*(?:\(([^()]{1,20})\)|\[([^\[\]]{1,20})\])")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Rows to train on and rows for the test, contexts or None; with too few rows, both are the whole table."""
+    """Rows to train on and rows for the test, contexts or None; with too few rows, both are the whole table.
 
+    `test_rows` are the numbers of the test rows in the table, counted from 1.
+    """
+
+    plan: Plan
     columns: tuple[str, ...]
     context_columns: tuple[str, ...]
     train: np.ndarray
@@ -27,31 +35,57 @@ class Split:
     train_context: np.ndarray | None
     test_context: np.ndarray | None
     is_held_out: bool
+    test_rows: np.ndarray
+
+    def modelled(self) -> "Split":
+        """The same without the constant columns, as the flow has it."""
+        places = self.plan.modelled
+        return dataclasses.replace(
+            self, columns=tuple(self.columns[place] for place in places), train=self.train[:, places],
+            test=self.test[:, places],
+        )  # fmt: skip
 
     @property
     def n_rows(self) -> int:
         """Rows of the table."""
         return len(self.train) + (len(self.test) if self.is_held_out else 0)
 
-    def train_frame(self) -> Any:
-        """The training rows with their names, which the sentences of `fit` then use."""
-        import polars
 
-        return polars.DataFrame(self.train, schema=list(self.columns), orient="row")
-
-
-def read_split(data: Path, columns: list[str] | None, context: list[str] | None, drop_na: bool, seed: int) -> Split:
-    """Read and check a table, and keep a tenth of its rows for the test, unless these would be fewer than 20."""
+def read_split(
+    data: Path,
+    columns: list[str] | None,
+    context: list[str] | None,
+    drop_na: bool,
+    seed: int,
+    *,
+    declared: Mapping[str, str],
+    detect: bool,
+    units: Mapping[str, str],
+) -> Split:
+    """Read, check and plan a table, and keep a tenth of its rows for the test, unless these would be fewer than 20."""
     table = read_table(data, columns=columns, context=context, drop_na=drop_na)
     if len(table.values) < _FEWEST_ROWS:
         raise DataError(f"{data}: expected at least {_FEWEST_ROWS} rows to fit, got {len(table.values)}: add rows.")
-    check_columns(table)
+    check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
+    for name in units:
+        if name not in table.columns:
+            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {list(table.columns)}.")
     order = np.random.default_rng(seed).permutation(len(table.values))
     n_test = len(order) // _TEST_SHARE
     is_held_out = n_test >= _FEWEST_TEST_ROWS
     train, test = (order[n_test:], order[:n_test]) if is_held_out else (order, order)
     given = table.context if table.context_columns else None
+    try:
+        # what is declared must hold for every row; what is found, and every number, come from the training rows
+        plan_columns(table.values, table.columns, declarations=declared, detect=False, first=1)
+        plan = plan_columns(
+            table.values[train], table.columns, declarations=declared, detect=detect,
+            units=[units.get(name, unit_in(name)) for name in table.columns],
+        )  # fmt: skip
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from error
     return Split(
+        plan,
         table.columns,
         table.context_columns,
         table.values[train],
@@ -59,17 +93,39 @@ def read_split(data: Path, columns: list[str] | None, context: list[str] | None,
         None if given is None else given[train],
         None if given is None else given[test],
         is_held_out,
+        test + 1,
     )
 
 
+def unit_in(name: str) -> str:
+    """The unit that a column's name ends with in brackets, or "".
+
+    >>> unit_in("height (cm)"), unit_in("speed [m/s]"), unit_in("f(x) of y")
+    ('cm', 'm/s', '')
+    """
+    match = _UNIT.fullmatch(name.strip())
+    return "" if match is None else (match[1] or match[2]).strip()
+
+
 def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
-    """The flow and its floor, a full Gaussian linear in the context, on rows that trained neither if there are any."""
-    if split.is_held_out:
-        row = leaderboard_row(name, f"{len(split.test):,} test rows", model, split.test, split.test_context)
-        train, test = Rows(split.train, split.train_context, None), Rows(split.test, split.test_context, None)
-        floor = Row("Gaussian", row.setting, gaussian_nats(train, test))
-    else:
+    """The flow and its floor, a full Gaussian linear in the context, on rows that trained neither if there are any.
+
+    Of rounded columns the Gaussian gets the same noise as training, and the volume of the cells.
+    """
+    plan, places = split.plan, split.plan.modelled
+    if not split.is_held_out:
         scored_on = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
         row, floor = Row(name, scored_on, history.best_validation), Row("Gaussian", scored_on, history.gaussian)
+    else:
+        test = split.modelled().test
+        row = leaderboard_row(name, f"{len(test):,} test rows", model, test, split.test_context)
+        steps = np.array([plan.columns[place].step for place in places])
+        noise = np.random.default_rng(0)
+        train, test = (
+            Rows(part[:, places] + steps * (noise.uniform(size=(len(part), len(places))) - 0.5), given, None)
+            for part, given in ((split.train, split.train_context), (split.test, split.test_context))
+        )
+        cells = float(np.log(steps[steps > 0]).sum())
+        floor = Row("Gaussian", row.setting, gaussian_nats(train, test) + cells)
     row.fit_seconds = history.seconds[-1] if history.seconds else None
     return [row, floor]

@@ -1,11 +1,13 @@
 """A model file with its notes, and the data that fit it: a table's columns in its order, or pictures of its shape."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 
+from pushforward.columns import Column, Plan
 from pushforward.dequantise import Dequantised
 from pushforward.errors import DataError, ModelFileError
 
@@ -28,13 +30,30 @@ def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]
             "line needs rows of a table, or whole-numbered images without a context: use pushforward.load in Python."
         )
     n_context = flow.context_shape[0] if flow.context_shape else 0
-    for field, letter, count in (("columns", "x", flow.shape[0]), ("context_columns", "c", n_context)):
+    n_columns = flow.shape[0] if "plan" not in notes else len(plan_of(path, flow, notes).columns)
+    for field, letter, count in (("columns", "x", n_columns), ("context_columns", "c", n_context)):
         found = notes.setdefault(field, [f"{letter}{index}" for index in range(count)])
         if not isinstance(found, list) or len(found) != count or any(not isinstance(name, str) for name in found):
             raise ModelFileError(
                 f"{path}: its notes have {found!r} as {field}, expected {count} names: save the model again."
             )
     return flow, notes
+
+
+def plan_of(path: Path, flow: Any, notes: dict[str, Any]) -> Plan:
+    """The plan of the model's columns; where the file has none, every column is what it is."""
+    if "plan" not in notes:
+        return Plan(tuple(Column(name) for name in notes["columns"]))
+    try:
+        plan = Plan.from_dict(notes["plan"])
+    except DataError as error:
+        raise ModelFileError(f"{path}: its notes hold a plan that is none ({error}): save the model again.") from error
+    if len(plan.modelled) != flow.shape[0] or list(plan.names) != notes.get("columns", list(plan.names)):
+        raise ModelFileError(
+            f"{path}: its plan is of the columns {', '.join(plan.names)}, which are not those of the model: save the "
+            "model again."
+        )
+    return plan
 
 
 def is_image_model(flow: Any) -> bool:
@@ -64,4 +83,33 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
     from pushforward.tables import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    return table.values, table.context if table.context_columns else None
+    values = plan_of(data, flow, notes).select(table.values, str(data), first=1)
+    return values, table.context if table.context_columns else None
+
+
+def matching_batches(
+    flow: Any, notes: dict[str, Any], data: Path, drop_na: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, int, float]]:
+    """What `matching_rows` reads, in batches: events, context rows or None, rows dropped, and the share read by then.
+
+    A table need not fit into memory; pictures come as one batch.
+    """
+    if is_image_model(flow):
+        return iter([(*matching_rows(flow, notes, data, drop_na), 0, 1.0)])
+    from pushforward.tables import read_batches
+
+    return _table_batches(
+        plan_of(data, flow, notes),
+        read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na),
+        str(data),
+    )
+
+
+def _table_batches(
+    plan: Plan, tables: Iterator[Any], name: str
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, int, float]]:
+    first = 1
+    for table in tables:
+        values = plan.select(table.values, name, first)
+        first += len(values)
+        yield values, table.context if table.context_columns else None, table.dropped, table.share

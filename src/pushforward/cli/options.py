@@ -14,6 +14,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 DropNA = Annotated[bool, typer.Option("--drop-na", help="Leave out rows with missing cells.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="What a column holds, NAME=KIND: positive, bounded:LOW:HIGH, circular:START:END, heavy, whole, count, "
+        "category, rounded:STEP, constant. May be given again.",
+    ),
+]
+Plain = Annotated[bool, typer.Option("--plain", help="Look for no kinds of columns in the data.")]
+Units = Annotated[list[str] | None, typer.Option("--unit", help="Unit of a column, NAME=UNIT. May be given again.")]
 ModelFile = Annotated[Path, typer.Argument(help="Model file that `pushforward fit` wrote.", show_default=False)]
 
 
@@ -26,6 +36,23 @@ def names(option: str | None) -> list[str] | None:
     if option is None:
         return None
     return [name.strip() for name in next(csv.reader([option], skipinitialspace=True), []) if name.strip()]
+
+
+def declarations(options: list[str] | None, hint: str = "--column") -> dict[str, str]:
+    """The words of `--column a=positive --column b=count` by their columns; of a name with "=", the last one counts.
+
+    >>> declarations(["a=positive", "b=bounded:0:1"])
+    {'a': 'positive', 'b': 'bounded:0:1'}
+    """
+    found: dict[str, str] = {}
+    for option in options or []:
+        name, equals, word = (piece.strip() for piece in option.rpartition("="))
+        if not equals or not name or not word:
+            raise typer.BadParameter(f"expected NAME=WORD, got {option!r}.", param_hint=hint)
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice: give it once.", param_hint=hint)
+        found[name] = word
+    return found
 
 
 def values_given(option: str | None, wanted: Sequence[str]) -> list[float] | None:

@@ -1,8 +1,12 @@
 """Refusing a file that cannot be written before the long work that would fill it, not after."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
+from pushforward.atomic_write import write_atomically
+from pushforward.cli.printer import strict
 from pushforward.errors import TableError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".npy", ".npz")
@@ -47,3 +51,12 @@ def check_table_output(path: Path) -> None:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         known = ", ".join(TABLE_SUFFIXES)
         raise TableError(f"{path}: the suffix {path.suffix!r} names no known format: use one of {known}.")
+
+
+def write_json(path: Path, values: dict[str, Any], overwrite: bool) -> None:
+    """Write strict JSON in one step: the whole file or none."""
+    content = (json.dumps(strict(values), allow_nan=False, indent=1) + "\n").encode()
+    try:
+        write_atomically(path.resolve(), lambda file: file.write(content), lambda: check_outputs(overwrite, path))
+    except OSError as fault:
+        raise TableError(f"{path}: cannot be written ({fault.strerror or fault}): choose another place.") from fault

@@ -1,9 +1,10 @@
 """What the commands say: text and tables for people, one JSON object for machines."""
 
+import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 
@@ -35,6 +36,18 @@ class Printer:
             sys.stdout.write(plain(text) + "\n")
             sys.stdout.flush()
 
+    @contextlib.contextmanager
+    def course(self) -> Generator[Callable[[str], None]]:
+        """A context whose value shows how long work stands, on standard error: a line that moves, else none."""
+        if not self.talks or not sys.stderr.isatty():
+            yield lambda sentence: None
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status("starting") as status:
+            yield lambda sentence: status.update(Text(plain(sentence)))
+
     def facts(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Names and values, one pair a line, the values under each other."""
         lines = [(name, str(value)) for name, value in pairs]
@@ -61,7 +74,7 @@ class Printer:
     def result(self, values: dict[str, Any]) -> None:
         """The result for machines: strict JSON, in which a number that is not finite is null."""
         if self.json_only:
-            sys.stdout.write(json.dumps(_strict(values), allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(strict(values), allow_nan=False) + "\n")
 
 
 def nats(value: float | None, error: float | None = None) -> str:
@@ -97,9 +110,10 @@ def course(history: Any) -> str:
     )
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """Plain JSON, in which a number that is not finite is null."""
     if isinstance(value, dict):
-        return {str(name): _strict(part) for name, part in value.items()}
+        return {str(name): strict(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(part) for part in value]
+        return [strict(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

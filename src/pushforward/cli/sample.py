@@ -29,7 +29,7 @@ def sample(
     check_outputs(overwrite, output, inputs=(model,))
     import numpy as np
 
-    from pushforward.cli.model_file import is_image_model, load_model
+    from pushforward.cli.model_file import is_image_model, load_model, plan_of
     from pushforward.cli.picture_files import check_picture_output, write_pictures
     from pushforward.double import draw_rows
     from pushforward.tables import write_table
@@ -46,6 +46,7 @@ def sample(
     check_table_output(output)
     values = values_given(given, notes["context_columns"])
     rows = draw_rows(flow, n, seed, None if values is None else np.array(values))
+    rows = plan_of(model, flow, notes).expand(rows)
     write_table(output, rows, notes["columns"], overwrite=overwrite)
     out.say(f"wrote {n:,} rows of {', '.join(notes['columns'])} to {output}")
     out.result({"rows": n, "columns": notes["columns"], "seed": seed, "output": str(output)})

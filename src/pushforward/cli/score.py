@@ -1,13 +1,21 @@
 """`pushforward score`: the log-density of every row of a table, or of every picture of a folder."""
 
+import contextlib
+import itertools
+import math
+import sys
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Overwrite, Quiet, Seed
 from pushforward.cli.outputs import check_outputs, check_table_output
 from pushforward.cli.printer import Printer
+
+_STEPS = 1000
 
 
 def score(
@@ -30,45 +38,137 @@ def score(
 
     Of pictures, in the order of their files' names, lower bounds of the log-probabilities are written, and bits per
     dimension. With --drop-na the rows that are left are written beside their scores, which no longer line up with the
-    file's.
+    file's; columns that were constant in training are left out.
     """
     out = Printer(json, quiet)
     check_table_output(output)
     check_outputs(overwrite, output, inputs=(model, data))
-    import numpy as np
-
-    from pushforward.cli.model_file import is_image_model, load_model, matching_rows
-    from pushforward.dequantise import bits_per_dim
-    from pushforward.double import score_rows
-    from pushforward.tables import write_table
+    from pushforward.cli.model_file import is_image_model, load_model, matching_batches, plan_of
+    from pushforward.cli.score_summary import ScoreSummary
+    from pushforward.tables import write_batches
 
     flow, notes = load_model(model)
-    x, context = matching_rows(flow, notes, data, drop_na)
-    scores = score_rows(flow, x, context)
-    table, columns = scores[:, None], ["log_prob"]
-    rows, bits = f"{len(scores):,} rows scored, in nats per row and in the data's own units", {}
-    if is_image_model(flow):
-        table, columns = np.stack([scores, bits_per_dim(scores, flow.shape)], axis=1), ["log_prob", "bits_per_dim"]
-        rows = f"{len(scores):,} pictures scored, in nats per picture, lower bounds"
-        bits = {"bits per dimension": float(table[:, 1].mean())}
+    found = _Found(ScoreSummary(seed))
+    batches = matching_batches(flow, notes, data, drop_na)
+    columns = ["log_prob", "bits_per_dim"] if is_image_model(flow) else ["log_prob"]
     if drop_na:
-        table = np.hstack([x, *([] if context is None else [context]), table])
-        columns = [*notes["columns"], *notes["context_columns"], *columns]
-    write_table(output, table, columns, overwrite=overwrite)
-    low, middle, high = (float(value) for value in np.quantile(scores, [0.01, 0.5, 0.99]))
-    out.say(f"{rows} (higher: more usual)")
+        plan = plan_of(model, flow, notes)
+        columns = [*(plan.names[place] for place in plan.modelled), *notes["context_columns"], *columns]
+    with _course(out.talks, found) as report:
+        write_batches(output, _scored(flow, data, batches, drop_na, found, report), columns, overwrite=overwrite)
+    _tell(out, found, notes, output)
+
+
+@dataclass
+class _Found:
+    """What is known of the rows that have been scored."""
+
+    summary: Any
+    dropped: int = 0
+    share: float = 0.0
+    is_pictures: bool = False
+    bits: float = 0.0
+
+
+def _scored(
+    flow: Any, data: Path, batches: Iterator[Any], keep: bool, found: _Found, report: Callable[[], None]
+) -> Iterator[Any]:
+    """The rows of the table to be written. Several threads score a batch each; the next is read meanwhile.
+
+    A JAX program of a small network runs on one core only, so cores are filled with batches. The first batch is scored
+    alone: it compiles the program for the others.
+    """
+    import jax
+    import numpy as np
+
+    from pushforward.cli.in_order import cores, in_order
+    from pushforward.cli.model_file import is_image_model
+    from pushforward.dequantise import bits_per_dim
+    from pushforward.double import scorer
+    from pushforward.errors import NumericError
+
+    score, found.is_pictures = scorer(flow), is_image_model(flow)
+
+    def scored(batch: Any) -> Any:
+        first, (x, context, dropped, share) = batch
+        if not len(x):
+            return np.empty(0), x, context, dropped, share
+        try:
+            return score(x, context), x, context, dropped, share
+        except NumericError as error:
+            raise NumericError(f"{data}, with rows counted from row {first + 1}, which is 0: {error}") from error
+
+    numbered = _numbered(batches)
+    first = next(numbered, None)
+    here = [] if first is None else [scored(first)]
+    workers = cores() if jax.default_backend() == "cpu" else 1
+    for scores, x, context, dropped, share in itertools.chain(here, in_order(scored, numbered, workers)):
+        found.summary.add(scores)
+        found.dropped, found.share = found.dropped + dropped, share
+        table = scores[:, None]
+        if found.is_pictures:
+            table = np.stack([scores, bits_per_dim(scores, flow.shape)], axis=1)
+            found.bits = float(table[:, 1].mean())
+        report()
+        yield np.hstack([x, *([] if context is None else [context]), table]) if keep else table
+
+
+def _numbered(batches: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+    """Each batch with the number of rows before it."""
+    before = 0
+    for batch in batches:
+        yield before, batch
+        before += len(batch[0])
+
+
+@contextlib.contextmanager
+def _course(show: bool, found: _Found) -> Generator[Callable[[], None]]:
+    """A bar on a terminal once there is more than one batch."""
+    with contextlib.ExitStack() as stack:
+        bar = None
+
+        def report() -> None:
+            nonlocal bar
+            if bar is None and show and sys.stderr.isatty() and found.share < 1:
+                from pushforward.train.progress import progress_bar
+
+                bar = stack.enter_context(
+                    progress_bar(True, _STEPS, lambda _: f"{found.summary.rows:,} rows scored", "scoring")
+                )
+            if bar is not None:
+                bar(math.ceil(_STEPS * found.share) - 1)
+
+        yield report
+
+
+def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> None:
+    summary = found.summary
+    low, middle, high = summary.quantiles([0.01, 0.5, 0.99])
+    if found.is_pictures:
+        out.say(f"{summary.rows:,} pictures scored, in nats per picture, lower bounds (higher: more usual)")
+    else:
+        out.say(f"{summary.rows:,} rows scored, in nats per row and in the data's own units (higher: more usual)")
+    if notes.get("is_bound"):
+        out.say("Rounded columns count with their masses, of which these scores are lower bounds.")
+    if summary.outside:
+        out.say(f"{summary.outside:,} rows lie outside the support of a column: log_prob -inf, not in the mean.")
+    if found.dropped:
+        out.say(f"{found.dropped:,} rows with a missing cell were left out.")
+    about = "" if summary.is_exact else "about "
+    bits = {"bits per dimension": found.bits} if found.is_pictures else {}
     out.facts([
-        ("mean", f"{scores.mean():.4f}"),
-        ("median", f"{middle:.4f}"),
-        ("99 % above", f"{low:.4f}"),
-        ("lowest", f"{scores.min():.4f}, in row {int(scores.argmin()) + 1}"),
+        ("mean", f"{summary.mean:.4f}"),
+        ("median", f"{about}{middle:.4f}"),
+        ("99 % above", f"{about}{low:.4f}"),
+        ("lowest", f"{summary.lowest:.4f}, in row {summary.lowest_row}"),
         *((name, f"{value:.4f}") for name, value in bits.items()),
     ])  # fmt: skip
     if notes.get("held_out_nats") is not None:
         out.say(f"The model's mean on the rows held out of its own training was {notes['held_out_nats']:.4f}.")
     out.say(f"wrote {output}")
     out.result({
-        "rows": len(scores), "mean": float(scores.mean()), "median": middle, "quantile_01": low, "quantile_99": high,
-        "lowest": float(scores.min()), **{name.replace(" ", "_"): value for name, value in bits.items()},
+        "rows": summary.rows, "dropped": found.dropped, "outside": summary.outside, "mean": summary.mean, "median": middle, "quantile_01": low,
+        "quantile_99": high, "quantiles_exact": summary.is_exact, "lowest": summary.lowest,
+        "lowest_row": summary.lowest_row, **{name.replace(" ", "_"): value for name, value in bits.items()},
         "output": str(output),
     })  # fmt: skip

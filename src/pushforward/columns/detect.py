@@ -66,8 +66,8 @@ def tail_indices(x: np.ndarray) -> tuple[float, float]:
 
     >>> import numpy as np
     >>> cauchy = np.random.default_rng(0).standard_cauchy(10_000)
-    >>> print([round(index, 1) for index in tail_indices(cauchy)])
-    [1.0, 1.0]
+    >>> [0.7 < index < 1.3 for index in tail_indices(cauchy)]  # both are 1
+    [True, True]
     """
     offset = x - np.median(x)
     return _tail_index(-offset), _tail_index(offset)

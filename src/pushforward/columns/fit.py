@@ -70,8 +70,10 @@ def fit_columns(
     copies = 1
     if isinstance(outer, Rounded):
         copies = min(_MOST_COPIES, max(1, math.ceil(_NOISY_ROWS / len(train))))
-    mapped, _ = _mapped(plan, outer, train, copies, random, "x")
-    mapped_held, offset = (None, 0.0) if held is None else _mapped(plan, outer, held, copies, random, "validation")
+    mapped, offset = _mapped(plan, outer, train, copies, random, "x")
+    mapped_held = None
+    if held is not None:  # whose own mean log-determinant then counts
+        mapped_held, offset = _mapped(plan, outer, held, copies, random, "validation")
     if learning_rate is None:
         learning_rate = default_learning_rate(len(train))
     if base is not None:
@@ -81,11 +83,8 @@ def fit_columns(
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
     flow, history = fit(
         start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
-        learning_rate=learning_rate, **options,
+        learning_rate=learning_rate, offset=offset, **options,
     )  # fmt: skip
-    for course in (history.train, history.validation):
-        course[:] = [value + offset for value in course]
-    history.start, history.gaussian = history.start + offset, history.gaussian + offset
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
     return plan.around(flow), history
 

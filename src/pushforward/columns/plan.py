@@ -88,16 +88,19 @@ class Plan:
             z, log_det = jax.jit(jax.vmap(self.layer().inverse_and_log_det))(np.asarray(rows, np.float64))
             return np.array(z), np.array(log_det)
 
-    def select(self, rows: np.ndarray, name: str = "x") -> np.ndarray:
-        """The modelled columns of rows (n, columns); refuses rows that differ from a constant column's value."""
+    def select(self, rows: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
+        """The modelled columns of rows (n, columns); refuses rows that differ from a constant column's value.
+
+        `name` and `first`, the number of the first row, are those of its sentences.
+        """
         if rows.shape[-1] != len(self.columns):
             raise ShapeError(f"{name}: expected {len(self.columns)} columns, got {rows.shape[-1]}.")
         for place, column in enumerate(self.columns):
             if column.kind == "constant" and (bad := np.flatnonzero(rows[:, place] != column.centre)).size:
                 raise DataError(
                     f"{name}: column {column.name!r} was {column.centre:g} in every row of the training data, got "
-                    f"{rows[bad[0], place]:g} at row {bad[0]} ({bad.size} such rows): such rows have no density. Leave "
-                    "them out, or fit again without that column."
+                    f"{rows[bad[0], place]:g} at row {bad[0] + first} ({bad.size} such rows), which has no density. "
+                    "Leave such rows out, or fit again without that column."
                 )
         return rows[:, self.modelled]
 
@@ -126,14 +129,18 @@ class Plan:
     def __str__(self) -> str:
         lines = [("column", "kind", "", "why")]
         lines += [
-            (column.name + (f" ({column.unit})" if column.unit else ""), column.describe(), column.source, column.note)
-            for column in self.columns
+            (column.name + _unit(column), column.describe(), column.source, column.note) for column in self.columns
         ]
         widths = [max(len(line[place]) for line in lines) for place in range(3)]
         return "\n".join(
             "  ".join(f"{cell:<{width}}" for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
             for line in lines
         )
+
+
+def _unit(column: Column) -> str:
+    """The unit in brackets, unless the name says it."""
+    return f" ({column.unit})" if column.unit and column.unit not in column.name else ""
 
 
 def plan_columns(

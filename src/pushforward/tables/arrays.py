@@ -5,7 +5,7 @@ import math
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from pushforward.errors import TableError
-from pushforward.tables.table import Cells, Wanted
+from pushforward.tables.table import Cells, Wanted, rows_at_once
 
 _KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "V": "records", "c": "complex numbers", "b": "true/false"}
 _KINDS |= {"M": "dates", "m": "durations"}
@@ -37,16 +37,45 @@ class _Declared:
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npy(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
+def read_npy(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     """The array of an NPY file, (n, d) or (n,), as columns x0, x1, ..."""
-    size = wanted.path.stat().st_size
+    where = f"{wanted.path}"
     with wanted.path.open("rb") as file:
-        values = _numbers(f"{wanted.path}", file, size)
-    return _columns(wanted, _matrix(f"{wanted.path}", values), None)
+        declared = _real(where, _declared(where, file, wanted.path.stat().st_size))
+    names, picked = _picked(wanted, _width(where, declared.shape), None)
+    return names, _pieces(wanted.path, declared, picked)
 
 
-def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
-    """The one table of an NPZ file: a single array, `values` with `columns` as we write it, or 1-D arrays by name."""
+def _pieces(path: Path, declared: _Declared, picked: list[int]) -> Iterator[Cells]:
+    """Rows are read as they are needed: pages of a mapped file would count as memory that the process holds."""
+    length, width = declared.shape[0], _width(f"{path}", declared.shape)
+    step = rows_at_once(width)
+    with path.open("rb") as file:
+        for first in range(0, length, step):
+            here = min(step, length - first)
+            if declared.fortran:
+                columns = [_run(path, file, declared, position * length + first, here) for position in picked]
+                values = np.stack(columns, axis=1)
+            else:
+                rows = _run(path, file, declared, first * width, here * width)
+                values = rows.reshape(here, width)[:, picked]
+            yield Cells(values.astype(np.float64, order="C"), first=first, share=(first + here) / length)
+
+
+def _run(path: Path, file: IO[bytes], declared: _Declared, start: int, count: int) -> np.ndarray:
+    """So many numbers that follow one another in the file."""
+    file.seek(declared.start + start * declared.dtype.itemsize)
+    content = file.read(count * declared.dtype.itemsize)
+    if len(content) != count * declared.dtype.itemsize:
+        raise TableError(f"{path} ends early: write it again.")
+    return np.frombuffer(content, declared.dtype)
+
+
+def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
+    """The one table of an NPZ file: a single array, `values` with `columns` as we write it, or 1-D arrays by name.
+
+    It is read as a whole: an archive may be compressed, and its 1-D arrays lie one after the other.
+    """
     path = wanted.path
     try:
         with zipfile.ZipFile(path) as archive:
@@ -87,14 +116,18 @@ def _stored_names(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
 
 
 def _numbers(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> np.ndarray:
-    declared = _declared(where, file, size)
-    if declared.dtype.kind not in "fiu":
-        kind = _KINDS.get(declared.dtype.kind, f"{declared.dtype}")
-        raise TableError(f"{where} holds {kind}, expected real numbers: convert it to float64 before saving.")
+    declared = _real(where, _declared(where, file, size))
     values = np.frombuffer(file.read(declared.bytes - declared.start), declared.dtype)
     if values.size != math.prod(declared.shape):
         raise TableError(f"{where} ends early: write it again.")
     return values.reshape(declared.shape, order="F" if declared.fortran else "C")
+
+
+def _real(where: str, declared: _Declared) -> _Declared:
+    if declared.dtype.kind not in "fiu":
+        kind = _KINDS.get(declared.dtype.kind, f"{declared.dtype}")
+        raise TableError(f"{where} holds {kind}, expected real numbers: convert it to float64 before saving.")
+    return declared
 
 
 def _declared(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> _Declared:
@@ -121,16 +154,28 @@ def _declared(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> _De
 
 
 def _matrix(where: str, values: np.ndarray) -> np.ndarray:
-    if values.ndim not in (1, 2):
-        raise TableError(f"{where} has shape {values.shape}, expected (n, d), or (n,) for one column: reshape it.")
-    return values[:, None] if values.ndim == 1 else values
+    width = _width(where, values.shape)
+    return values.reshape(len(values), width)
 
 
-def _columns(wanted: Wanted, values: np.ndarray, names: Sequence[str] | None) -> tuple[tuple[str, ...], Cells]:
-    names = tuple(f"x{position}" for position in range(values.shape[1])) if names is None else tuple(names)
-    if len(names) != values.shape[1]:
+def _width(where: str, shape: tuple[int, ...]) -> int:
+    if len(shape) not in (1, 2):
+        raise TableError(f"{where} has shape {shape}, expected (n, d), or (n,) for one column: reshape it.")
+    return shape[1] if len(shape) == 2 else 1
+
+
+def _columns(
+    wanted: Wanted, values: np.ndarray, names: Sequence[str] | None
+) -> tuple[tuple[str, ...], Iterator[Cells]]:
+    chosen, picked = _picked(wanted, values.shape[1], names)
+    return chosen, iter([Cells(values[:, picked].astype(np.float64))])
+
+
+def _picked(wanted: Wanted, width: int, names: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
+    names = tuple(f"x{position}" for position in range(width)) if names is None else tuple(names)
+    if len(names) != width:
         raise TableError(
-            f"{wanted.path}: {len(names)} names are stored for {values.shape[1]} columns: store one for each column."
+            f"{wanted.path}: {len(names)} names are stored for {width} columns: store one for each column."
         )
     picked = wanted.pick(names)
-    return tuple(names[position] for position in picked), Cells(values[:, picked].astype(np.float64))
+    return tuple(names[position] for position in picked), picked

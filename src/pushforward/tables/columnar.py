@@ -1,57 +1,83 @@
 """Parquet and Arrow IPC (Feather) files, through polars."""
 
+import contextlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pushforward.errors import TableError
-from pushforward.tables.table import Cells, Wanted, load_polars
+from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
+_MAGIC = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def read_columnar(wanted: Wanted) -> tuple[tuple[str, ...], Cells]:
+def read_columnar(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     """Names and numbers of the wanted columns; nulls and NaN both count as missing."""
     path, pl = wanted.path, load_polars()
+    with _readable(pl, path):
+        lazy = _parquet(pl, path) if path.suffix.lower() in (".parquet", ".pq") else _arrow(pl, path)
+        kinds = dict(lazy.collect_schema())
+        height = lazy.select(pl.len()).collect().item()
+    names = tuple(kinds)
+    chosen = tuple(names[position] for position in wanted.pick(names))
+    for name in chosen:
+        _check_type(pl, path, lazy, name, kinds[name])
+    return chosen, _pieces(pl, path, lazy.select(pl.col(name).cast(pl.Float64) for name in chosen), height)
+
+
+def _pieces(pl: ModuleType, path: Path, lazy: Any, height: int) -> Iterator[Cells]:
+    """A slice is read without the row groups before and after it."""
+    step = rows_at_once(len(lazy.collect_schema()))
+    for first in range(0, height, step):
+        with _readable(pl, path):
+            values = lazy.slice(first, step).collect().to_numpy(order="c")
+        yield Cells(values, first=first, share=(first + len(values)) / height)
+
+
+@contextlib.contextmanager
+def _readable(pl: ModuleType, path: Path) -> Generator[None]:
     try:
-        frame = _parquet(pl, path) if path.suffix.lower() in (".parquet", ".pq") else _arrow(pl, path)
+        yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, EOFError) as fault:
         reason = f"{fault}".strip().split("\n")[0][:120] or type(fault).__name__
         raise TableError(f"{path}: the file is not readable as {path.suffix} ({reason}): write it again.") from fault
-    names = tuple(frame.columns)
-    chosen = tuple(names[position] for position in wanted.pick(names))
-    for name in chosen:
-        _check_type(pl, path, frame[name])
-    return chosen, Cells(frame.select(pl.col(name).cast(pl.Float64) for name in chosen).to_numpy(order="c"))
 
 
 def _parquet(pl: ModuleType, path: Path) -> Any:
-    return pl.read_parquet(path.resolve(), glob=False, hive_partitioning=False)
+    return pl.scan_parquet(path.resolve(), glob=False, hive_partitioning=False)
 
 
 def _arrow(pl: ModuleType, path: Path) -> Any:
-    content = path.read_bytes()
-    is_file_format = content.startswith(b"ARROW1")
+    """A file is read slice by slice; a stream, which has no directory of its parts, as a whole."""
+    with path.open("rb") as file:
+        is_file_format = file.read(len(_MAGIC)) == _MAGIC
+        file.seek(max(path.stat().st_size - len(_END_OF_STREAM), 0))
+        end = file.read()
     # polars would panic on some files that are cut short, and return cells of a stream that never came
-    if not content.endswith(b"ARROW1" if is_file_format else _END_OF_STREAM):
+    if not end.endswith(_MAGIC if is_file_format else _END_OF_STREAM):
         raise ValueError("the end of the file is missing")
-    return pl.read_ipc(content) if is_file_format else pl.read_ipc_stream(content)
+    if is_file_format:
+        return pl.scan_ipc(path.resolve(), glob=False, hive_partitioning=False)
+    return pl.read_ipc_stream(path.read_bytes()).lazy()
 
 
-def _check_type(pl: ModuleType, path: Path, column: Any) -> None:
-    if column.dtype.is_numeric() or column.dtype == pl.Null:
+def _check_type(pl: ModuleType, path: Path, lazy: Any, name: str, kind: Any) -> None:
+    if kind.is_numeric() or kind == pl.Null:
         return
-    if column.dtype.is_temporal():
+    if kind.is_temporal():
         fault = "dates or times: write them as numbers"
-    elif column.dtype == pl.Boolean:
+    elif kind == pl.Boolean:
         fault = "true/false: write 1 and 0"
-    elif column.dtype in (pl.String, pl.Categorical, pl.Enum):
+    elif kind in (pl.String, pl.Categorical, pl.Enum):
         fault = "text: write numbers"
     else:
-        fault = f"{column.dtype}: write numbers"
-    present = column.drop_nulls()
-    example = f" such as {str(present[0])[:40]!r} in row {column.is_not_null().arg_max() + 1}" if len(present) else ""
+        fault = f"{kind}: write numbers"
+    with _readable(pl, path):
+        present = lazy.select(name).with_row_index("").filter(pl.col(name).is_not_null()).head(1).collect()
+    example = f" such as {str(present[name][0])[:40]!r} in row {present[''][0] + 1}" if len(present) else ""
     what, remedy = fault.split(": ", 1)
     raise TableError(
-        f"{path}: column {column.name!r} holds {what}{example}: {remedy}, or leave the column out with --columns."
+        f"{path}: column {name!r} holds {what}{example}: {remedy}, or leave the column out with --columns."
     )

@@ -1,14 +1,16 @@
 """CSV and TSV files: polars reads a clean file, a slower reader finds the exact line of a fault."""
 
 import csv
+import io
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pushforward.errors import TableError
-from pushforward.tables.table import Cells, Wanted, load_polars
+from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
@@ -17,26 +19,78 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a"))
+_BLOCK = 4 * 2**20
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Cells]:
+def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Iterator[Cells]]:
     """Names and numbers of the wanted columns of a text file with a header line."""
     path = wanted.path
     _refuse_other_encodings(path)
-    rows = _rows(path, separator)
-    first, header = next(rows, (0, []))
+    with path.open("rb") as file:
+        first, header = next(_Lines(path, separator).rows(file), (0, []))
     if not header:
         raise TableError(f"{path}: the file holds no header and no rows: write a line of column names and the numbers.")
     names = [_unescaped(name.strip()) for name in header]
     _check_header(path, names, separator)
     picked = wanted.pick(names)
-    chosen = tuple(names[position] for position in picked)
-    if first == 1 and not any("\n" in name or "\r" in name for name in header):
-        values = _fast(path, separator, len(names), picked)
-        if values is not None:
-            return chosen, Cells(values)
-    return chosen, _careful(path, rows, names, picked)
+    is_plain = first == 1 and not any("\n" in name or "\r" in name for name in header)
+    pieces = _by_block(path, separator, names, picked) if is_plain else _by_row(path, separator, names, picked)
+    return tuple(names[position] for position in picked), pieces
+
+
+def _by_row(path: Path, separator: str, names: list[str], picked: list[int]) -> Iterator[Cells]:
+    """Where it is not known at which byte the header ends."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        rows = _Lines(path, separator).rows(file)
+        next(rows)
+        yield from _careful(path, rows, names, picked, lambda: file.tell() / size)
+
+
+def _by_block(path: Path, separator: str, names: list[str], picked: list[int]) -> Iterator[Cells]:
+    """Polars takes a block without any fault or gap, else the careful reader that block alone."""
+    lines, size = _Lines(path, separator), path.stat().st_size
+
+    def share() -> float:
+        return file.tell() / size
+
+    with path.open("rb") as file:
+        if b"\r" in file.readline().removesuffix(b"\n").removesuffix(b"\r"):
+            yield from _by_row(path, separator, names, picked)
+            return
+        lines.number, lines.started = 2, True
+        while block := file.read(_BLOCK):
+            here = file.tell() - len(block)
+            end = len(block) if len(block) < _BLOCK else _end_of_rows(block, separator)
+            if not end:
+                file.seek(here)
+                yield from _careful(path, lines.rows(file), names, picked, share)
+                return
+            block = block[:end]
+            file.seek(here + end)
+            values = None if lines.blank and len(names) == 1 else _fast(block, separator, len(names), picked)
+            if values is None:
+                yield from _careful(path, lines.rows(io.BytesIO(block)), names, picked, share)
+            else:
+                yield Cells(values, share=share())
+                lines.number += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+
+
+def _end_of_rows(block: bytes, separator: str) -> int:
+    """How many bytes of a block are whole rows; 0 where that cannot be told."""
+    if b'"' not in block:
+        return block.rfind(b"\n") + 1
+    content = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(content == ord('"'))
+    # Every other quote opens a cell, or follows the one before it and stands for a quote; else it is text.
+    opening = quotes[::2]
+    before = content[opening[opening > 0] - 1]
+    if not np.isin(before, np.frombuffer(f'{separator}\r\n"'.encode(), np.uint8)).all():
+        return 0
+    breaks = np.flatnonzero(content == ord("\n"))
+    outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+    return int(outside[-1]) + 1 if len(outside) else 0
 
 
 def _refuse_other_encodings(path: Path) -> None:
@@ -46,30 +100,45 @@ def _refuse_other_encodings(path: Path) -> None:
         raise TableError(f"{path}: the file is not UTF-8 text: save it as CSV in UTF-8.")
 
 
-def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which the row starts, its cells); blank lines between the header and the last row come as []."""
-    blank: list[int] = []
-    started = False
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator)
-        line = 1
+class _Lines:
+    """Cuts a text file into rows and counts its lines; what is read in several blocks is counted through.
+
+    Args:
+        path: of the file, for the sentences.
+        separator: of the cells.
+    """
+
+    def __init__(self, path: Path, separator: str) -> None:
+        self.path, self.separator = path, separator
+        self.number, self.started, self.blank = 1, False, []
+
+    def rows(self, file: io.BytesIO | io.BufferedReader) -> Iterator[tuple[int, list[str]]]:
+        """(line on which the row starts, its cells); blank lines between the header and the last row come as []."""
+        text = io.TextIOWrapper(file, encoding="utf-8" if self.started else "utf-8-sig", newline="")
+        reader, before = csv.reader(text, delimiter=self.separator), self.number - 1
         try:
             for row in reader:
                 if row:
-                    if started:
-                        yield from ((number, []) for number in blank)
-                    blank.clear()
-                    started = True
-                    yield line, row
+                    if self.started:
+                        yield from ((number, []) for number in self.blank)
+                    self.blank.clear()
+                    self.started = True
+                    yield self.number, row
                 else:
-                    blank.append(line)
-                line = reader.line_num + 1
+                    self.blank.append(self.number)
+                self.number = before + reader.line_num + 1
         except UnicodeDecodeError as fault:
             raise TableError(
-                f"{path}: after line {line - 1}, byte {fault.object[fault.start]:#04x} is not UTF-8: save it as UTF-8."
+                f"{self.path}: after line {self.number - 1}, byte {fault.object[fault.start]:#04x} is not UTF-8: save "
+                "it as UTF-8."
             ) from fault
         except csv.Error as fault:
-            raise TableError(f"{path}: line {line} cannot be cut into cells ({fault}): correct its quotes.") from fault
+            raise TableError(
+                f"{self.path}: line {self.number} cannot be cut into cells ({fault}): correct its quotes."
+            ) from fault
+        finally:
+            if not file.closed:
+                text.detach()  # the file stays open: whoever opened it closes it
 
 
 def _unescaped(name: str) -> str:
@@ -93,15 +162,13 @@ def _check_header(path: Path, names: list[str], separator: str) -> None:
         )
 
 
-def _fast(path: Path, separator: str, width: int, picked: list[int]) -> np.ndarray | None:
-    """The numbers of a file without any fault or gap, else None: the careful reader then says what is wrong."""
+def _fast(block: bytes, separator: str, width: int, picked: list[int]) -> np.ndarray | None:
+    """The numbers of a block without any fault or gap, else None: the careful reader then says what is wrong."""
     pl = load_polars()
     schema = {f"{position}": pl.Float64 if position in picked else pl.String for position in range(width)}
     try:
-        frame = pl.read_csv(
-            path.resolve(), has_header=False, skip_lines=1, separator=separator, schema=schema, glob=False
-        )
-    except (pl.exceptions.PolarsError, OSError):
+        frame = pl.read_csv(block, has_header=False, separator=separator, schema=schema)
+    except pl.exceptions.PolarsError:
         return None
     if not frame.height or any(frame.null_count().row(0)):
         return None
@@ -109,21 +176,27 @@ def _fast(path: Path, separator: str, width: int, picked: list[int]) -> np.ndarr
     return values if np.isfinite(values).all() else None
 
 
-def _careful(path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str], picked: list[int]) -> Cells:
+def _careful(
+    path: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    names: list[str],
+    picked: list[int],
+    share: Callable[[], float],
+) -> Iterator[Cells]:
     """Cell by cell, raising at the first fault."""
-    numbers: list[list[float]] = []
-    lines: list[int] = []
-    for line, row in rows:
-        if not row and len(names) > 1:
-            continue
-        cells = row or [""]  # in a file of one column a blank line between others is a missing cell
-        if len(cells) != len(names):
-            raise TableError(
-                f"{path}: line {line} has {len(cells)} cells, the header has {len(names)}: give each line the same."
-            )
-        numbers.append([_number(path, line, names[position], cells[position]) for position in picked])
-        lines.append(line)
-    return Cells(np.array(numbers, np.float64).reshape(len(numbers), len(picked)), np.array(lines, np.int64))
+    # In a file of one column a blank line between others is a missing cell.
+    kept = ((line, row or [""]) for line, row in rows if row or len(names) == 1)
+    while piece := list(itertools.islice(kept, rows_at_once(len(names)))):
+        numbers = [_numbers(path, line, row, names, picked) for line, row in piece]
+        yield Cells(np.array(numbers, np.float64), np.array([line for line, _ in piece], np.int64), share=share())
+
+
+def _numbers(path: Path, line: int, cells: list[str], names: list[str], picked: list[int]) -> list[float]:
+    if len(cells) != len(names):
+        raise TableError(
+            f"{path}: line {line} has {len(cells)} cells, the header has {len(names)}: give each line the same."
+        )
+    return [_number(path, line, names[position], cells[position]) for position in picked]
 
 
 def _number(path: Path, line: int, name: str, cell: str) -> float:

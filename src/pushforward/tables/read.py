@@ -1,17 +1,19 @@
-"""Reading a table: the format follows from the suffix."""
+"""Reading a table, as a whole or in batches: the format follows from the suffix."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from pushforward.errors import TableError
 from pushforward.tables.arrays import read_npy, read_npz
+from pushforward.tables.batches import checked_batches, joined
 from pushforward.tables.columnar import read_columnar
 from pushforward.tables.delimited import read_delimited
-from pushforward.tables.table import Cells, Table, Wanted, finish
+from pushforward.tables.table import Cells, Table, Wanted
 
-_READERS: dict[str, Callable[[Wanted], tuple[tuple[str, ...], Cells]]] = {
+_READERS: dict[str, Callable[[Wanted], tuple[tuple[str, ...], Iterator[Cells]]]] = {
     ".csv": partial(read_delimited, separator=","),
     ".tsv": partial(read_delimited, separator="\t"),
     ".parquet": read_columnar,
@@ -55,20 +57,64 @@ def read_table(
     >>> read_table(path, columns=["b"]).values.tolist()
     [[2.0], [4.0]]
     """
+    return joined(list(read_batches(path, columns=columns, context=context, drop_na=drop_na)))
+
+
+def read_batches(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    context: Sequence[str] | None = None,
+    drop_na: bool = False,
+) -> Iterator[Table]:
+    """The table of `read_table` in batches of at most 65,536 rows, for tables that do not fit into memory.
+
+    Args:
+        path, columns, context, drop_na: as for `read_table`.
+
+    Returns:
+        An iterator of `Table`. What is wrong with the header, or the kind of a column, is raised by this call; what is
+        wrong with a row, by the iterator: at the end of the file if cells are missing or infinite, for they are counted
+        and no batch follows the first of them. A batch may be empty if rows are dropped.
+
+    Cost: memory of a few batches, whatever the number of rows, for CSV, TSV, Parquet, NPY and Arrow files; of Parquet
+    and compressed Arrow at least that of a row group, whose size the writer of the file chose. Whole in memory are NPZ
+    archives and Arrow streams.
+
+    Raises:
+        TableError, MissingExtra: as `read_table`.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "t.csv")
+    >>> _ = path.write_text("a,b\\n1,2\\n3,4\\n")
+    >>> sum(table.values.sum() for table in read_batches(path))
+    np.float64(10.0)
+    """
     if isinstance(columns, str) or isinstance(context, str):
         raise TypeError(f"columns and context are lists of names, got {columns or context!r}: write it in brackets.")
     source = Path(path)
     suffix = source.suffix.lower()
-    try:
+    wanted = Wanted(source, columns, context)
+    with _permitted(source):
         _check_file(source)
         if suffix not in _READERS:
             known = ", ".join(_READERS)
             raise TableError(f"{source}: the suffix {suffix!r} names no known format: use one of {known}.")
-        wanted = Wanted(source, columns, context)
-        names, cells = _READERS[suffix](wanted)
+        names, pieces = _READERS[suffix](wanted)
+    return _batches(wanted, names, pieces, drop_na)
+
+
+def _batches(wanted: Wanted, names: Sequence[str], pieces: Iterator[Cells], drop_na: bool) -> Iterator[Table]:
+    with _permitted(wanted.path):
+        yield from checked_batches(wanted, names, pieces, drop_na)
+
+
+@contextlib.contextmanager
+def _permitted(source: Path) -> Generator[None]:
+    try:
+        yield
     except OSError as fault:
         raise TableError(f"{source}: cannot be read ({fault.strerror or fault}): check its permissions.") from fault
-    return finish(wanted, names, cells, drop_na)
 
 
 def _check_file(source: Path) -> None:

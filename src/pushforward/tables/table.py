@@ -10,8 +10,9 @@ import numpy as np
 
 from pushforward.errors import DataError, MissingExtra, TableError
 
-_SHOWN = 3
+_NEAR = 3
 _LISTED = 8
+_ROWS, _NUMBERS = 2**16, 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class Table:
         path: of the file they came from.
         context: float64 array (n, c), c = 0 when no context was asked for.
         context_columns: c names.
+        dropped: rows of the file that were left out here, for a cell of theirs is missing.
+        share: how much of the file has been read with this table, from 0 to 1.
     """
 
     values: np.ndarray
@@ -31,18 +34,26 @@ class Table:
     path: Path
     context: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     context_columns: tuple[str, ...] = ()
+    dropped: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A format's raw result: the picked columns as float64 with NaN for missing, and each row's line in a text file."""
+    """A piece of a format's raw result: rows of the picked columns as float64, NaN where a cell is missing.
+
+    `lines` has each row's line in a text file; `first` is the number of the piece's first row, counted from 0; `share`
+    is how much of the file has been read with it, from 0 to 1.
+    """
 
     values: np.ndarray
     lines: np.ndarray | None = None
+    first: int = 0
+    share: float = 1.0
 
     def place(self, row: int) -> str:
         """Where a reader of the file finds the row: 'line 7' of a text file, else 'row 6', counted from 1."""
-        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+        return f"row {self.first + row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
 @dataclass(frozen=True)
@@ -84,47 +95,12 @@ class Wanted:
             seen[name] = position
 
 
-def finish(wanted: Wanted, names: Sequence[str], cells: Cells, drop_na: bool) -> Table:
-    """Refuse infinities and, unless their rows are to be dropped, missing cells; split columns from context."""
-    path, values = wanted.path, cells.values
-    if not len(values):
-        raise TableError(f"{path}: the table has 0 rows: at least one is needed.")
-    infinite = np.argwhere(np.isinf(values))
-    if len(infinite):
-        row, column = infinite[0].tolist()
-        raise TableError(
-            f"{path}: {cells.place(row)}, column {names[column]!r} is {values[row, column]}, the first of "
-            f"{len(infinite)} infinite cells: correct or remove these rows."
-        )
-    missing = np.isnan(values)
-    if missing.any():
-        if not drop_na:
-            places = np.argwhere(missing).tolist()
-            shown = "; ".join(f"{cells.place(row)}, column {names[column]!r}" for row, column in places[:_SHOWN])
-            more = ", ..." if len(places) > _SHOWN else ""
-            count = "1 cell is missing" if len(places) == 1 else f"{len(places)} cells are missing"
-            raise TableError(
-                f"{path}: {count} ({shown}{more}): fill them in, or drop their rows with --drop-na (drop_na=True)."
-            )
-        values = values[~missing.any(axis=1)]
-        if not len(values):
-            raise TableError(f"{path}: every row has a missing cell, none is left: choose columns with --columns.")
-    context = len(wanted.context or ())
-    split = values.shape[1] - context
-    return Table(
-        np.ascontiguousarray(values[:, :split]),
-        tuple(names[:split]),
-        path,
-        np.ascontiguousarray(values[:, split:]),
-        tuple(names[split:]),
-    )
-
-
-def check_columns(table: Table) -> None:
+def check_columns(table: Table, constant: Sequence[str] = ()) -> None:
     """Refuse a table whose columns cannot all have a density: a constant column has none.
 
     Args:
         table: what is to be fitted; its context columns are checked too, since they are standardised.
+        constant: names of columns that may hold one value only.
 
     Raises:
         DataError: a column holds one value only; the sentence names it.
@@ -133,13 +109,25 @@ def check_columns(table: Table) -> None:
     >>> check_columns(Table(np.array([[1.0, 3.0], [2.0, 3.0]]), ("a", "b"), Path("t.csv")))
     Traceback (most recent call last):
         ...
-    pushforward.errors.DataError: t.csv: column 'b' is 3.0 in all 2 rows: leave it out with --columns.
+    pushforward.errors.DataError: t.csv: column 'b' is 3.0 in all 2 rows: leave it out with --columns, or ...
     """
     for values, columns in ((table.values, table.columns), (table.context, table.context_columns)):
         for name, column in zip(columns, values.T, strict=True):
-            if (column == column[0]).all():
-                where = f"{table.path}: column {name!r}"
-                raise DataError(f"{where} is {column[0]} in all {len(column)} rows: leave it out with --columns.")
+            if name not in constant and (column == column[0]).all():
+                remedy = "" if name in table.context_columns else f", or keep it as it is with --column {name}=constant"
+                raise DataError(
+                    f"{table.path}: column {name!r} is {column[0]} in all {len(column)} rows: leave it out with "
+                    f"--columns{remedy}."
+                )
+
+
+def rows_at_once(width: int) -> int:
+    """Rows of so many columns that are held at a time: 65,536, fewer of very wide ones.
+
+    >>> rows_at_once(6), rows_at_once(1_000)
+    (65536, 4194)
+    """
+    return max(1, min(_ROWS, _NUMBERS // max(width, 1)))
 
 
 def load_polars() -> ModuleType:
@@ -155,8 +143,8 @@ def _near(name: str, names: Sequence[str]) -> str:
     spellings: dict[str, list[str]] = {}
     for known in names:
         spellings.setdefault(known.casefold(), []).append(known)
-    matches = difflib.get_close_matches(name.casefold(), list(spellings), _SHOWN)
-    near = [known for match in matches for known in spellings[match]][:_SHOWN]
+    matches = difflib.get_close_matches(name.casefold(), list(spellings), _NEAR)
+    near = [known for match in matches for known in spellings[match]][:_NEAR]
     if near:
         return f"did you mean {' or '.join(repr(known) for known in near)}"
     more = ", ..." if len(names) > _LISTED else ""

@@ -1,20 +1,14 @@
-"""Writing a table: the whole file appears under its name at once, or nothing changes."""
+"""Writing a table, whole or in batches: the file appears under its name at once, or nothing changes."""
 
-import csv
-import io
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from pushforward.atomic_write import write_atomically
 from pushforward.errors import TableError
-from pushforward.tables.table import load_polars
-
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+from pushforward.tables.formats import WRITERS
 
 
 def write_table(
@@ -42,38 +36,73 @@ def write_table(
     >>> path.read_text()
     'a,"b, in m"\\n0.1,-2.0\\n'
     """
+    write_batches(path, [values], columns, overwrite=overwrite)
+
+
+def write_batches(
+    path: str | os.PathLike[str], batches: Iterable[np.ndarray], columns: Sequence[str], *, overwrite: bool = False
+) -> None:
+    """Write a table that comes in pieces, as `write_table` would write it whole.
+
+    A fault in any piece, also one that `batches` itself raises, leaves the old file, or none. Parquet and Arrow are
+    written by a thread of polars, which then asks for the pieces.
+
+    Args:
+        path: of the file.
+        batches: real arrays (n, d), without NaN, each n at least 0; none at all makes a table without rows.
+        columns: d different names.
+        overwrite: replace a file that is there.
+
+    Cost: memory of a few pieces; an NPZ archive is put together in memory, for its header says how many rows follow.
+
+    Raises:
+        TableError, MissingExtra: as `write_table`; and whatever `batches` raises.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "t.csv")
+    >>> write_batches(path, (np.full((1, 2), k) for k in range(2)), ("a", "b"))
+    >>> path.read_text()
+    'a,b\\n0.0,0.0\\n1.0,1.0\\n'
+    """
     target = Path(path)
     suffix = target.suffix.lower()
-    if suffix not in _WRITERS:
-        raise TableError(f"{target}: the suffix {suffix!r} names no known format: use one of {', '.join(_WRITERS)}.")
-    numbers, names = _checked(target, values, columns)
-    try:
-        _refuse_existing(target, overwrite)
-        final = target.resolve()  # a symbolic link stays one
-        write_atomically(
-            final, lambda file: _WRITERS[suffix](file, numbers, names), lambda: _refuse_existing(target, overwrite)
-        )
-    except OSError as fault:
-        raise TableError(f"{target}: cannot be written ({fault.strerror or fault}): choose another place.") from fault
-
-
-def _checked(target: Path, values: np.ndarray, columns: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    array = np.asarray(values)
-    if array.ndim != 2 or array.shape[1] != len(columns) or array.dtype.kind not in "fiu":
-        raise TableError(
-            f"{target}: values must be real numbers of shape (n, {len(columns)}) for {len(columns)} columns, got "
-            f"{array.dtype} of shape {array.shape}: reshape them or name each column."
-        )
-    numbers, names = array.astype(np.float64), [str(name) for name in columns]
-    if np.isnan(numbers).any():
-        row, column = np.argwhere(np.isnan(numbers))[0]
-        raise TableError(f"{target}: row {row + 1}, column {names[column]!r} is NaN: a table is written without NaN.")
+    if suffix not in WRITERS:
+        raise TableError(f"{target}: the suffix {suffix!r} names no known format: use one of {', '.join(WRITERS)}.")
+    names = [str(name) for name in columns]
     if not names or len(set(names)) != len(names) or any(not name.strip() or name != name.strip() for name in names):
         raise TableError(
             f"{target}: the column names {names} must be different, at least one, not empty, and without spaces at "
             "their ends: rename them."
         )
-    return numbers, names
+    try:
+        _refuse_existing(target, overwrite)
+        final = target.resolve()  # a symbolic link stays one
+        write_atomically(
+            final,
+            lambda file: WRITERS[suffix](file, _checked(target, batches, names), names),
+            lambda: _refuse_existing(target, overwrite),
+        )
+    except OSError as fault:
+        raise TableError(f"{target}: cannot be written ({fault.strerror or fault}): choose another place.") from fault
+
+
+def _checked(target: Path, batches: Iterable[np.ndarray], names: list[str]) -> Iterator[np.ndarray]:
+    done = 0
+    for batch in batches:
+        array = np.asarray(batch)
+        if array.ndim != 2 or array.shape[1] != len(names) or array.dtype.kind not in "fiu":
+            raise TableError(
+                f"{target}: values must be real numbers of shape (n, {len(names)}) for {len(names)} columns, got "
+                f"{array.dtype} of shape {array.shape}: reshape them or name each column."
+            )
+        numbers = array.astype(np.float64)
+        if np.isnan(numbers).any():
+            row, column = np.argwhere(np.isnan(numbers))[0]
+            raise TableError(
+                f"{target}: row {done + row + 1}, column {names[column]!r} is NaN: a table is written without NaN."
+            )
+        done += len(numbers)
+        yield numbers
 
 
 def _refuse_existing(target: Path, overwrite: bool) -> None:
@@ -81,51 +110,3 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
         raise TableError(f"{target}: this is a folder: name a file in it.")
     if target.exists() and not overwrite:
         raise TableError(f"{target}: the file exists: choose another name, or replace it with --overwrite.")
-
-
-def _write_delimited(file: IO[bytes], values: np.ndarray, names: list[str], separator: str) -> None:
-    safe = [f"'{name}" if _FORMULA.match(name) else name for name in names]
-    header = io.StringIO()
-    # Quotes tell the reader that a line of names which look like numbers is a header.
-    quoting = csv.QUOTE_ALL if all(_looks_numeric(name) for name in names) else csv.QUOTE_MINIMAL
-    csv.writer(header, delimiter=separator, lineterminator="\n", quoting=quoting).writerow(safe)
-    file.write(header.getvalue().encode())
-    frame = load_polars().DataFrame(values, schema=[f"{position}" for position in range(len(names))], orient="row")
-    frame.write_csv(file, include_header=False, separator=separator)
-
-
-def _looks_numeric(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _write_parquet(file: IO[bytes], values: np.ndarray, names: list[str]) -> None:
-    load_polars().DataFrame(values, schema=names, orient="row").write_parquet(file)
-
-
-def _write_arrow(file: IO[bytes], values: np.ndarray, names: list[str]) -> None:
-    load_polars().DataFrame(values, schema=names, orient="row").write_ipc(file)
-
-
-def _write_npy(file: IO[bytes], values: np.ndarray, names: list[str]) -> None:
-    np.save(file, values, allow_pickle=False)
-
-
-def _write_npz(file: IO[bytes], values: np.ndarray, names: list[str]) -> None:
-    np.savez(file, values=values, columns=np.array(names, dtype=np.str_))
-
-
-_WRITERS: dict[str, Callable[[IO[bytes], np.ndarray, list[str]], None]] = {
-    ".csv": lambda file, values, names: _write_delimited(file, values, names, ","),
-    ".tsv": lambda file, values, names: _write_delimited(file, values, names, "\t"),
-    ".parquet": _write_parquet,
-    ".pq": _write_parquet,
-    ".arrow": _write_arrow,
-    ".feather": _write_arrow,
-    ".ipc": _write_arrow,
-    ".npy": _write_npy,
-    ".npz": _write_npz,
-}

@@ -75,6 +75,7 @@ def fit(
     clip: float | None = 5.0,
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
+    offset: float = 0.0,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -104,6 +105,8 @@ def fit(
         ema: decay of an exponential moving average of the weights, which is validated and returned, or None to use
             the weights as they are. The average is as good at the end and much calmer on the way there.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        offset: nats to add to every likelihood that is told: the mean log-determinant of a map that the rows have been
+            through already, if their own units are another's.
         progress: show the course (a bar with rich, else a line).
 
     Returns:
@@ -135,11 +138,12 @@ def fit(
     train, held = _prepare(flow, x, context, weights, validation, random)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
     seen = filled(flow, train, random)
-    history.gaussian = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
+    history.gaussian = gaussian_nats(seen, seen if held is None else filled(flow, held, random)) + offset
 
     flow = initialised(flow, seen)
     del seen
-    inner, train, held, offset = standardised(flow, train, held)
+    inner, train, held, scaled = standardised(flow, train, held)
+    offset += scaled
     if isinstance(inner, Flow):
         share_outside(inner, whitened(inner, train.x))
     batch = min(int(batch_size), len(train))

@@ -1,0 +1,116 @@
+"""`pushforward compare`: flows and classical densities on the same table, held against each other."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pushforward.cli.options import (
+    Columns,
+    Debug,
+    DropNA,
+    Json,
+    Overwrite,
+    Plain,
+    Quiet,
+    Seed,
+    declarations,
+    names,
+)
+from pushforward.cli.outputs import check_outputs
+from pushforward.cli.printer import Printer, nats, seconds
+
+
+def compare(
+    data: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, Arrow, NPY, NPZ.", show_default=False)],
+    flows: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipes, a,b,c; NAME+mixture starts from a mixture of normals.", show_default="nsf,maf,nsf+mixture"
+        ),
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to model, a,b,c; all others by default.")] = None,
+    context: Annotated[str | None, typer.Option(help="Columns to condition on, not modelled.")] = None,
+    column: Columns = None,
+    plain: Plain = False,
+    folds: Annotated[int, typer.Option(min=1, help="Parts, each of which is the test once; 1 for a single test.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows, at most.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Layers of the flows.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Hidden units of their networks.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write the result to.")] = None,
+    drop_na: DropNA = False,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit flows, a Gaussian, a Gaussian mixture and a kernel density to the same rows; choose a flow on validation.
+
+    In each fold one part of the rows is the test, a fifth of the others chooses, the rest trains. No test row has a
+    part in any choice. Figures are means over the folds.
+    """
+    out = Printer(json, quiet)
+    check_outputs(overwrite, output, inputs=(data,))
+    declared = declarations(column)
+    from pushforward.cli.fit import chosen
+    from pushforward.cli.scoring import versions
+    from pushforward.errors import DataError
+    from pushforward.leaderboard import DEFAULT_FLOWS
+    from pushforward.leaderboard import compare as compare_flows
+    from pushforward.tables import check_columns, read_table
+
+    table = read_table(data, columns=names(columns), context=names(context), drop_na=drop_na)
+    check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
+    out.say(f"{data}: {len(table.values):,} rows of {', '.join(table.columns)}")
+    with out.course() as tell:
+        try:
+            board = compare_flows(
+                table.values, names=table.columns, flows=names(flows) or DEFAULT_FLOWS,
+                context=table.context if table.context_columns else None, columns=declared, detect=not plain,
+                folds=folds, key=seed, settings=chosen(n_layers=layers, width=width),
+                training=chosen(max_epochs=epochs), tell=tell,
+            )  # fmt: skip
+        except DataError as error:
+            raise DataError(f"{data}: {error}") from error
+    out.say(str(board.plan))
+    out.say()
+    out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
+    if board.is_bound:
+        out.say("Rounded columns count with their masses: flows by lower bounds, the others by one draw of the noise.")
+    _table(out, board)
+    _in_words(out, board)
+    out.say("next:")
+    recipe, _, base = board.chosen.partition("+")
+    out.say(f"  pushforward fit {data} --flow {recipe}" + (f" --base {base}" if base else ""))
+    result = board.to_dict() | {"source": data.name, "seed": seed, "versions": versions()}
+    if output is not None:
+        from pushforward.cli.outputs import write_json
+
+        write_json(output, result, overwrite)
+        out.say(f"wrote {output}")
+    out.result(result)
+
+
+def _table(out: Printer, board: Any) -> None:
+    lines = []
+    for entry in board.entries:
+        mark = "*" if entry.name == board.chosen else ""
+        memory = "-" if entry.peak_megabytes is None else f"{entry.peak_megabytes:,.0f} MB"
+        size = "-" if entry.parameters is None else f"{entry.parameters:,}"
+        lines.append([
+            entry.name + mark, nats(entry.validation_nats), nats(entry.test_nats, entry.standard_error),
+            seconds(entry.fit_seconds), seconds(entry.score_seconds), seconds(entry.sample_seconds), memory, size,
+        ])  # fmt: skip
+    out.table(["model", "validation", "test", "fit", "score", "sample 1,000", "peak", "parameters"], lines)
+    out.say("* best of the flows on the validation rows; peak: memory of the whole process")
+
+
+def _in_words(out: Printer, board: Any) -> None:
+    entry, margin = board.entry(board.chosen), board.margin
+    if abs(margin) <= entry.standard_error:
+        out.say(f"{board.chosen} is level with the better of Gaussian and mixture.")
+    elif margin > 0:
+        out.say(f"{board.chosen} gains {margin:.2f} nats a row over the better of Gaussian and mixture.")
+    else:
+        out.say(f"{board.chosen} is {-margin:.2f} nats a row behind the better of Gaussian and mixture.")

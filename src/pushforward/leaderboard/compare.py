@@ -1,0 +1,132 @@
+"""Flows beside classical densities on the same rows: folds, held-out nats, time, memory, size; chosen on validation."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pushforward.columns import plan_columns
+from pushforward.errors import DataError
+from pushforward.leaderboard.contest import MIXTURE, Contest, Outcome, Split
+from pushforward.leaderboard.entries import Entry, Leaderboard
+from pushforward.leaderboard.memory import high_water, reset_high_water
+from pushforward.recipes import RECIPES
+
+DEFAULT_FLOWS = ("nsf", "maf", "nsf+mixture")
+_VALIDATION_SHARE = 5  # of the rows that are not tested, one in so many
+
+
+def compare(
+    x: np.ndarray,
+    *,
+    names: Sequence[str] | None = None,
+    flows: Sequence[str] = DEFAULT_FLOWS,
+    context: np.ndarray | None = None,
+    columns: Mapping[str, Any] | None = None,
+    detect: bool = True,
+    folds: int = 5,
+    key: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Leaderboard:
+    """Fit flows and classical densities to the same rows, and hold them against each other on rows that none has seen.
+
+    The rows are shuffled and cut into folds. For each, one part is the test; a fifth of the others is for validation
+    (early stopping, the number of components, the bandwidth), the rest for training. Columns are planned on the rows
+    that are not tested. Baselines get the columns as they are, with the same noise in rounded ones. A flow's name
+    followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
+
+    Args:
+        x: rows (n, columns), finite.
+        names: of the columns; x0, x1, ... by default.
+        flows: names of recipes for tables, with or without "+mixture".
+        context: (n, c): densities of x given it. The baseline is then a Gaussian linear in the context.
+        columns: declarations, as for `plan_columns`.
+        detect: whether other columns are looked at.
+        folds: their number; 1 for a single test part of a fifth.
+        key: seed of the folds, the start weights and training.
+        settings: of all recipes that have them, such as {"width": 32}.
+        training: options of `pushforward.fit`.
+        tell: called with a line after each model.
+
+    Returns:
+        A `Leaderboard`.
+
+    Raises:
+        DataError: for unknown flows, too few rows, and whatever `plan_columns` or `fit` refuse.
+        MissingExtra: without scikit-learn, which the mixture needs.
+
+    Example:
+        >>> import numpy as np, pushforward as pf
+        >>> x = np.random.default_rng(0).normal(size=(60, 2))
+        >>> board = pf.compare(x, flows=["nice"], folds=1, settings={"width": 8}, training={"max_epochs": 1})
+        >>> sorted(entry.name for entry in board.entries)
+        ['Gaussian', 'Gaussian mixture', 'Kernel density', 'nice']
+    """
+    names = [f"x{place}" for place in range(x.shape[1])] if names is None else list(names)
+    _check(x, flows, folds)
+    order = np.random.default_rng(key).permutation(len(x))
+    parts = np.array_split(order, folds if folds > 1 else 5)[:folds]
+    found: dict[str, list[Outcome]] = {}
+    plan = None
+    for fold, test in enumerate(parts):
+        rest = order[~np.isin(order, test)]
+        n_held = max(1, len(rest) // _VALIDATION_SHARE)
+        split = Split(x, context, rest[n_held:], rest[:n_held], test)
+        planned = plan_columns(x[rest], names, declarations=columns, detect=detect)
+        plan = plan or planned
+        contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
+        for name in (*flows, *contest.baselines()):
+            outcome = _measured(lambda name=name, contest=contest: contest.run(name))
+            found.setdefault(name, []).append(outcome)
+            tell(f"fold {fold + 1} of {len(parts)}: {name} {outcome.scores.mean():.3f}")
+    entries = sorted((_entry(name, outcomes) for name, outcomes in found.items()), key=lambda entry: -entry.test_nats)
+    best = max((entry for entry in entries if entry.is_flow), key=_validation_nats)
+    return Leaderboard(tuple(entries), best.name, len(parts), plan is not None and plan.is_rounded, plan)
+
+
+def _validation_nats(entry: Entry) -> float:
+    return -math.inf if entry.validation_nats is None else entry.validation_nats
+
+
+def _check(x: np.ndarray, flows: Sequence[str], folds: int) -> None:
+    for flow in flows:
+        if flow.removesuffix(MIXTURE) not in RECIPES:
+            raise DataError(f"flows: expected names among {', '.join(RECIPES)}, with +mixture or not, got {flow!r}.")
+    if not flows or len(set(flows)) < len(flows):
+        raise DataError(f"flows: expected at least one, each once, got {list(flows)}.")
+    if not 1 <= folds <= len(x) // 5:
+        raise DataError(f"folds: expected 1 to a fifth of the {len(x)} rows, got {folds}: add rows, or take fewer.")
+
+
+def _measured(run: Callable[[], Outcome]) -> Outcome:
+    """An outcome with the largest memory of the process while it came about, where the system tells."""
+    is_reset = reset_high_water()
+    outcome = run()
+    outcome.peak_megabytes = high_water() if is_reset else None
+    return outcome
+
+
+def _entry(name: str, outcomes: list[Outcome]) -> Entry:
+    def mean(values: list[Any]) -> Any:
+        return None if any(value is None for value in values) else float(np.mean(values))
+
+    folds = tuple(float(outcome.scores.mean()) for outcome in outcomes)
+    errors = [outcome.standard_error for outcome in outcomes]
+    peaks = [outcome.peak_megabytes for outcome in outcomes if outcome.peak_megabytes is not None]
+    return Entry(
+        name=name,
+        is_flow=outcomes[0].validation_nats is not None,
+        validation_nats=mean([outcome.validation_nats for outcome in outcomes]),
+        test_nats=float(np.mean(folds)),
+        standard_error=float(math.sqrt(np.sum(np.square(errors))) / len(errors)),
+        folds=folds,
+        fit_seconds=mean([outcome.fit_seconds for outcome in outcomes]),
+        score_seconds=mean([outcome.score_seconds for outcome in outcomes]),
+        sample_seconds=mean([outcome.sample_seconds for outcome in outcomes]),
+        peak_megabytes=max(peaks, default=None),
+        parameters=outcomes[0].parameters,
+        setting=outcomes[0].setting,
+    )

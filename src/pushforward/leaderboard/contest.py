@@ -1,0 +1,114 @@
+"""All models on one fold: trained and chosen on rows of their own, scored on the test rows once."""
+
+import dataclasses
+import inspect
+import math
+import time
+
+import numpy as np
+
+from pushforward import baselines
+from pushforward.columns import Plan, fit_columns
+from pushforward.double import draw_rows, score_rows
+from pushforward.fields import count_parameters
+from pushforward.recipes import RECIPES
+from pushforward.train.data import Rows, gaussian_nats
+
+MIXTURE = "+mixture"  # after the name of a flow that starts from a mixture of normals
+_SAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """A table and the places of the rows of each part."""
+
+    x: np.ndarray
+    context: np.ndarray | None
+    train: np.ndarray
+    held: np.ndarray
+    test: np.ndarray
+
+    def given(self, places: np.ndarray) -> np.ndarray | None:
+        return None if self.context is None else self.context[places]
+
+
+@dataclasses.dataclass
+class Outcome:
+    """One model on one fold."""
+
+    scores: np.ndarray
+    standard_error: float
+    fit_seconds: float
+    score_seconds: float
+    validation_nats: float | None = None
+    sample_seconds: float | None = None
+    parameters: int | None = None
+    setting: str = ""
+    peak_megabytes: float | None = None
+
+
+class Contest:
+    """All models on one fold."""
+
+    def __init__(self, split: Split, plan: Plan, key: int, settings: dict, training: dict) -> None:
+        self.split, self.plan, self.key, self.settings, self.training = split, plan, key, settings, training
+
+    def baselines(self) -> tuple[str, ...]:
+        """Mixture and kernels have no conditional form here."""
+        return ("Gaussian",) if self.split.context is not None else ("Gaussian", "Gaussian mixture", "Kernel density")
+
+    def run(self, name: str) -> Outcome:
+        return self.baseline(name) if name in self.baselines() else self.flow(name)
+
+    def flow(self, name: str) -> Outcome:
+        recipe = RECIPES[name.removesuffix(MIXTURE)]
+        known = inspect.signature(recipe).parameters
+        options = {option: value for option, value in self.settings.items() if option in known}
+        split, n_context = self.split, None if self.split.context is None else self.split.context.shape[1]
+        start = time.perf_counter()
+        model, history = fit_columns(
+            self.plan, lambda dim: recipe(dim, key=self.key, context_dim=n_context, **options), split.x[split.train],
+            key=self.key, context=split.given(split.train),
+            validation=(split.x[split.held], split.given(split.held)),
+            base="mixture" if name.endswith(MIXTURE) else None,
+            **({"progress": False} | self.training),
+        )  # fmt: skip
+        fitted = time.perf_counter()
+        scores = score_rows(model, self.plan.select(split.x[split.test]), split.given(split.test))
+        scored = time.perf_counter()
+        given = split.given(split.test[:1])
+        draw_rows(model, _SAMPLES, self.key, None if given is None else given[0])
+        drawn = time.perf_counter()
+        error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.inf
+        return Outcome(
+            scores, error, fitted - start, scored - fitted, history.best_validation, drawn - scored,
+            count_parameters(model), f"{len(history.train)} epochs",
+        )  # fmt: skip
+
+    def baseline(self, name: str) -> Outcome:
+        """On the modelled columns as they are; cells of rounded ones filled with noise, whose volume is added back."""
+        split, places = self.split, self.plan.modelled
+        steps = np.array([self.plan.columns[place].step for place in places])
+        cells = float(np.log(steps[steps > 0]).sum())
+        noise = np.random.default_rng(self.key)
+        parts = []
+        for index in (split.train, split.held, split.test):
+            rows = split.x[index][:, places]
+            parts.append(rows + steps * (noise.uniform(size=rows.shape) - 0.5))
+        if name == "Gaussian" and split.context is not None:
+            start = time.perf_counter()
+            nats = gaussian_nats(
+                Rows(parts[0], split.given(split.train), None), Rows(parts[2], split.given(split.test), None)
+            )
+            took = time.perf_counter() - start
+            return Outcome(np.array([nats + cells]), math.nan, took, 0.0, setting="linear in the context")
+        fit = {
+            "Gaussian": baselines.gaussian,
+            "Gaussian mixture": baselines.gaussian_mixture,
+            "Kernel density": baselines.kernel_density,
+        }[name]
+        line = fit(*parts)
+        return Outcome(
+            np.array([line.test_nats + cells]), line.standard_error, line.fit_seconds, line.score_seconds,
+            setting=line.setting,
+        )  # fmt: skip

@@ -1,0 +1,74 @@
+"""What a comparison found: one line for each model, and which flow was chosen."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One model of a `Leaderboard`: means over the folds, each of which is trained, chosen and tested on other rows.
+
+    Attributes:
+        name: of the flow or the baseline.
+        is_flow: whether it is a flow.
+        validation_nats: mean log-likelihood per validation row, in nats; None for a baseline, which reports none.
+        test_nats: the same per test row, in the data's own units.
+        standard_error: of that mean, over all test rows.
+        folds: test nats of each fold.
+        fit_seconds: a fold, compilation included.
+        score_seconds: for the test rows of a fold.
+        sample_seconds: for a thousand samples; None for a baseline.
+        peak_megabytes: largest memory of the whole process meanwhile, or None where the system does not tell.
+        parameters: trained numbers; None for a baseline.
+        setting: what was chosen in the first fold, in words.
+    """
+
+    name: str
+    is_flow: bool
+    validation_nats: float | None
+    test_nats: float
+    standard_error: float
+    folds: tuple[float, ...]
+    fit_seconds: float
+    score_seconds: float
+    sample_seconds: float | None
+    peak_megabytes: float | None
+    parameters: int | None
+    setting: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaderboard:
+    """What `compare` found.
+
+    Attributes:
+        entries: best on the test rows first.
+        chosen: name of the flow with the best mean on the validation rows: the choice never saw a test row.
+        n_folds: number of folds.
+        is_bound: whether scores are bounds of log-masses in some columns, which the plan says.
+        plan: of the columns, as the first fold's training rows showed it.
+    """
+
+    entries: tuple[Entry, ...]
+    chosen: str
+    n_folds: int
+    is_bound: bool
+    plan: Any
+
+    def entry(self, name: str) -> Entry:
+        """The model of that name."""
+        return next(entry for entry in self.entries if entry.name == name)
+
+    @property
+    def margin(self) -> float:
+        """Test nats of the chosen flow less those of the best baseline but the kernels (Gaussian and mixture)."""
+        rivals = [e.test_nats for e in self.entries if not e.is_flow and e.name != "Kernel density"]
+        return self.entry(self.chosen).test_nats - max(rivals)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        entries = [dataclasses.asdict(entry) | {"folds": list(entry.folds)} for entry in self.entries]
+        return {
+            "entries": entries, "chosen": self.chosen, "margin": self.margin, "folds": self.n_folds,
+            "is_bound": self.is_bound, "plan": self.plan.to_dict(),
+        }  # fmt: skip

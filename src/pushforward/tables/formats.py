@@ -1,0 +1,96 @@
+"""How each format is written piece by piece into an open file."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from pushforward.tables.table import load_polars
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+Writer = Callable[[IO[bytes], Iterable[np.ndarray], list[str]], None]
+
+
+def _write_delimited(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], separator: str) -> None:
+    safe = [f"'{name}" if _FORMULA.match(name) else name for name in names]
+    header = io.StringIO()
+    # Quotes tell the reader that a line of names which look like numbers is a header.
+    quoting = csv.QUOTE_ALL if all(_looks_numeric(name) for name in names) else csv.QUOTE_MINIMAL
+    csv.writer(header, delimiter=separator, lineterminator="\n", quoting=quoting).writerow(safe)
+    file.write(header.getvalue().encode())
+    for values in batches:
+        _frame(values, [f"{position}" for position in range(len(names))]).write_csv(
+            file, include_header=False, separator=separator
+        )
+
+
+def _looks_numeric(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
+    _sink(batches, names, lambda lazy: lazy.sink_parquet(file))
+
+
+def _write_arrow(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
+    _sink(batches, names, lambda lazy: lazy.sink_ipc(file))
+
+
+def _sink(batches: Iterable[np.ndarray], names: list[str], write: Callable[[Any], object]) -> None:
+    """Hand the batches to polars as a query over a source of its own kind, which it draws from as it writes."""
+    pl = load_polars()
+    from polars.io.plugins import register_io_source
+
+    def source(*request: object) -> Iterator[Any]:
+        return (_frame(values, names) for values in batches)
+
+    try:
+        write(register_io_source(source, schema=dict.fromkeys(names, pl.Float64)))
+    except pl.exceptions.PolarsError as fault:  # its name for a disk that refuses
+        raise OSError(f"{fault}".rpartition("IO error: ")[-1]) from fault
+
+
+def _frame(values: np.ndarray, names: list[str]) -> Any:
+    return load_polars().DataFrame(values, schema=names, orient="row")
+
+
+def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
+    rows = 0
+    _npy_header(file, rows, len(names))
+    for values in batches:
+        file.write(np.ascontiguousarray(values).data)
+        rows += len(values)
+    file.seek(0)
+    _npy_header(file, rows, len(names))
+
+
+def _npy_header(file: IO[bytes], rows: int, width: int) -> None:
+    """NumPy leaves room for the first number of a shape to grow, so that the header of more rows is as long."""
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.float64))
+    described = {"descr": kind, "fortran_order": False, "shape": (rows, width)}
+    np.lib.format.write_array_header_1_0(file, described)
+
+
+def _write_npz(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
+    values = np.concatenate([np.empty((0, len(names))), *batches])
+    np.savez(file, values=values, columns=np.array(names, dtype=np.str_))
+
+
+WRITERS: dict[str, Writer] = {
+    ".csv": lambda file, batches, names: _write_delimited(file, batches, names, ","),
+    ".tsv": lambda file, batches, names: _write_delimited(file, batches, names, "\t"),
+    ".parquet": _write_parquet,
+    ".pq": _write_parquet,
+    ".arrow": _write_arrow,
+    ".feather": _write_arrow,
+    ".ipc": _write_arrow,
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+}

@@ -1,0 +1,432 @@
+"""Plans of tables: what is declared, what is found, and densities that stay exact in the columns' own units."""
+
+import dataclasses
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import pushforward as pf
+from pushforward.bijections import ColumnMaps, Elementwise, Standardise
+from pushforward.columns import Column, Plan, fit_columns, plan_columns
+from pushforward.columns.column import declared
+from pushforward.columns.detect import grid_step, tail_indices
+from pushforward.double import draw_rows, score_rows
+from pushforward.errors import DataError, MissingExtra, ShapeError
+
+N = 2000
+RANDOM = np.random.default_rng(0)
+VALUES = {
+    "income": RANDOM.lognormal(3.0, 1.0, N),
+    "share": RANDOM.uniform(0.0, 1.0, N),
+    "tails": 2.0 + 5.0 * RANDOM.standard_cauchy(N),
+    "stars": RANDOM.integers(1, 6, N) / 2,
+    "plain": RANDOM.normal(-3.0, 2.0, N),
+}
+TABLE, NAMES = np.stack(list(VALUES.values()), 1), tuple(VALUES)
+SMALL = {"n_layers": 2, "width": 16}
+
+
+def one(name, values, **options):
+    return plan_columns(np.asarray(values, float)[:, None], [name], **options).columns[0]
+
+
+def build(dim):
+    return pf.nsf(dim, key=0, **SMALL)
+
+
+# --- what is found
+
+
+def test_what_the_values_show():
+    found = {column.name: column for column in plan_columns(TABLE, NAMES).columns}
+    assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "real", "real"]
+    assert found["stars"].step == pytest.approx(0.5, rel=1e-12)
+    assert [found[name].source for name in NAMES] == ["detected"] * 4 + ["default"]
+    assert found["plain"].centre == np.median(VALUES["plain"])
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e12])
+def test_what_is_found_does_not_depend_on_the_unit(scale):
+    for name in ("income", "tails", "stars", "plain"):
+        mine, other = one(name, VALUES[name]), one(name, scale * VALUES[name])
+        assert (mine.kind, bool(mine.step)) == (other.kind, bool(other.step))
+        assert other.step == pytest.approx(scale * mine.step)
+        assert other.scale == pytest.approx(scale * mine.scale if mine.kind in ("real", "heavy") else mine.scale)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RANDOM.normal(100.0, 1.0, N),  # positive, but a logarithm gains nothing
+        RANDOM.exponential(1.0, N).round(2) + 0.01,  # a zero may well come
+        RANDOM.uniform(0.0, 0.5, N),  # one end of (0, 1) is not reached
+        RANDOM.standard_t(8.0, N),
+        np.concatenate([RANDOM.normal(-5.0, 1.0, N), RANDOM.normal(5.0, 1.0, N)]),
+    ],
+)
+def test_what_does_not_show_stays_real(values):
+    column = one("x", values)
+    assert (column.kind, column.step) == ("real", 0.0)
+
+
+def test_nothing_is_looked_for_where_the_caller_does_not_want_it():
+    assert {column.kind for column in plan_columns(TABLE, NAMES, detect=False).columns} == {"real"}
+    assert {column.kind for column in plan_columns(TABLE[:40], NAMES).columns} == {"real"}
+
+
+def test_few_values_off_every_grid_are_not_called_rounded():
+    assert grid_step(np.tile([0.0, 1.0, np.pi], 50)) == 0.0
+    assert grid_step(np.tile([3.0, 3.5, 5.0], 50)) == 0.5
+    assert grid_step(RANDOM.normal(size=100)) == 0.0
+
+
+@pytest.mark.parametrize("freedom", [1.0, 2.0])
+def test_indices_of_tails(freedom):
+    """The index of a Student-t is one over its degrees of freedom; its standard error here is about 0.05."""
+    x = np.random.default_rng(1).standard_t(freedom, 20_000)
+    assert np.allclose(tail_indices(x), 1 / freedom, atol=0.3)
+
+
+# --- what is declared
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "words"),
+    [
+        ("real", [1.0, 2.0, 4.0], "real"),
+        ("positive", [1.0, 2.0, 4.0], "positive, above 0"),
+        ("positive:-1", [-0.5, 2.0, 4.0], "positive, above -1"),
+        (("bounded", 0, 10), [1.0, 2.0, 4.0], "bounded, 0 to 10"),
+        ("circular:0:360", [1.0, 359.0, 200.0, 100.0], "circular, 0 to 360, cut at 279.5"),
+        ("whole", [1.0, 2.0, 4.0], "real; rounded to 1"),
+        ("count", [0.0, 2.0, 4.0], "above -0.5; rounded to 1"),
+        ("category", [3.0, 5.0, 4.0], "bounded, 2.5 to 5.5; rounded to 1"),
+        ("positive+rounded:0.5", [0.5, 2.0, 4.5], "positive, above 0; rounded to 0.5"),
+    ],
+)
+def test_declarations(text, values, words):
+    column = one("x", values, declarations={"x": text})
+    assert column.describe() == words
+    assert column.source == "declared"
+
+
+@pytest.mark.parametrize(
+    ("declarations", "values", "words"),
+    [
+        ({"y": "real"}, [1.0, 2.0], ("'y'", "'x'")),
+        ({"x": "positif"}, [1.0, 2.0], ("'x'", "positive", "'positif'")),
+        ({"x": "bounded:0"}, [1.0, 2.0], ("'x'", "'bounded:0'")),
+        ({"x": "bounded:0:one"}, [1.0, 2.0], ("'x'", "'bounded:0:one'")),
+        ({"x": "bounded:3:0"}, [1.0, 2.0], ("'x'", "3", "0", "below")),
+        ({"x": "rounded:0"}, [1.0, 2.0], ("'x'", "above 0")),
+        ({"x": "rounded:-1"}, [1.0, 2.0], ("'x'", "above 0")),
+        ({"x": 3}, [1.0, 2.0], ("'x'", "got 3")),
+        ({"x": "positive"}, [1.0, 0.0, 2.0, 0.0], ("'x'", "above 0", "got 0 at row 1", "2 of 4")),
+        ({"x": "bounded:0:2"}, [1.0, 2.0], ("'x'", "inside (0, 2)", "got 2 at row 1")),
+        ({"x": "whole"}, [1.0, 2.0, 2.5], ("'x'", "whole numbers", "got 2.5 at row 2")),
+        ({"x": "count"}, [1.0, -1.0], ("'x'", "got -1 at row 1")),
+        ({"x": "rounded:0.5"}, [1.0, 2.0, 2.2], ("'x'", "step 0.5", "got 2.2 at row 2")),
+        ({"x": "constant"}, [1.0, 1.0, 2.0], ("'x'", "constant", "got 2 at row 2")),
+        ({"x": "heavy"}, [1.0, 1.0, 1.0, 1.0, 2.0], ("'x'", "quartiles", "heavy")),
+        ({}, [3.0, 3.0, 3.0], ("'x'", "3 in all 3 rows", "constant")),
+    ],
+)
+def test_declarations_that_the_values_deny(declarations, values, words):
+    with pytest.raises(DataError) as error:
+        one("x", values, declarations=declarations)
+    for word in words:
+        assert word in str(error.value), (word, str(error.value))
+
+
+def test_a_constant_column_keeps_its_value():
+    plan = plan_columns(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
+    assert plan.columns[0].describe() == "constant, 7"
+    assert plan.modelled.tolist() == [1]
+
+
+def test_a_table_of_constants_alone():
+    with pytest.raises(DataError, match="nothing is left"):
+        one("x", [3.0, 3.0], declarations={"x": "constant"})
+
+
+def test_a_plan_survives_json():
+    plan = plan_columns(TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5)
+    assert Plan.from_dict(plan.to_dict()) == plan
+    text = str(plan)
+    for word in ("income (EUR)", "positive, above 0", "detected", "declared", "rounded to 0.5"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        {"columns": 3},
+        {"columns": [], "more": 1},
+        {"columns": [{"kind": "real"}]},
+        {"columns": [{"name": "x", "kind": "odd"}]},
+        {"columns": [{"name": "x", "lower": "0"}]},
+        {"columns": [{"name": "x", "lower": float("nan")}]},
+        {"columns": [{"name": "x", "colour": "red"}]},
+        {"columns": [{"name": 3}]},
+    ],
+)
+def test_a_plan_that_is_none(values):
+    with pytest.raises(DataError, match=r"plan|column"):
+        Plan.from_dict(values)
+
+
+# --- maps of columns
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "law", "points"),
+    [
+        ("real", {"centre": 2.0, "scale": 3.0}, stats.norm(2.0, 3.0), [-5.0, 2.0, 9.0]),
+        ("positive", {"lower": 1.0}, stats.lognorm(1.0, loc=1.0), [1.1, 2.0, 30.0]),
+        ("bounded", {"lower": -1.0, "upper": 3.0}, None, [-0.9, 1.0, 2.9]),
+    ],
+)
+def test_density_of_one_column(kind, options, law, points):
+    flow = pf.Flow(pf.bases.Normal((1,)), ColumnMaps((kind,), **options))
+    found = score_rows(flow, np.array(points)[:, None])
+    if law is None:  # logit-normal, by hand
+        share = (np.array(points) + 1) / 4
+        expected = stats.norm.logpdf(np.log(share / (1 - share))) - np.log(4 * share * (1 - share))
+    else:
+        expected = law.logpdf(points)
+    assert np.allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["positive", "softplus", "bounded"])
+def test_outside_its_support_a_column_has_no_density(kind):
+    flow = pf.Flow(pf.bases.Normal((2,)), ColumnMaps((kind, "real")))
+    scores = np.asarray(flow.log_prob(jnp.array([[0.5, 0.0], [0.0, 0.0], [-1.0, 0.0], [-1e30, 0.0]])))
+    assert np.isfinite(scores[0])
+    assert np.isneginf(scores[1:]).all()
+
+
+def test_a_circle_is_the_same_after_a_turn_and_holds_a_mass_of_one():
+    layer = ColumnMaps(("circular",), lower=0.0, upper=360.0, centre=100.0)
+    flow = pf.Flow(pf.bases.Logistic((1,)), layer)
+    angles = np.linspace(0.5, 359.5, 360)
+    scores = score_rows(flow, angles[:, None])
+    assert np.allclose(scores, score_rows(flow, angles[:, None] - 720.0), rtol=1e-9)
+    assert np.exp(scores).sum() == pytest.approx(1.0, abs=1e-3)  # squares of one degree
+    drawn = draw_rows(flow, 1000, 0)
+    assert ((drawn >= 0) & (drawn < 360)).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ColumnMaps(("real", "odd")), ("'odd'", "column 1")),
+        (lambda: ColumnMaps(("bounded",), lower=1.0, upper=1.0), ("in order", "column 0")),
+        (lambda: ColumnMaps(("heavy",), index=-0.1), ("positive", "column 0")),
+        (lambda: ColumnMaps(("real",), scale=0.0), ("positive", "column 0")),
+        (lambda: ColumnMaps(("real",), lower=np.inf), ("lower", "finite")),
+    ],
+)
+def test_maps_that_cannot_be(call, words):
+    with pytest.raises(ValueError, match=r"kinds|lower|scale") as error:
+        call()
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_maps_of_another_width():
+    with pytest.raises(ShapeError, match=r"lower.*\(2,\).*\(3,\)"):
+        ColumnMaps(("real", "real"), lower=[1.0, 2.0, 3.0])
+
+
+# --- rounded columns
+
+
+def rounded(n_draws=16, step=0.5):
+    outer = Elementwise(pf.bijections.Affine(), (2,))
+    return pf.Rounded(pf.Flow(pf.bases.Normal((2,)), outer), [step, 0.0], origin=[0.1, 0.0], n_draws=n_draws)
+
+
+def test_masses_of_rounded_cells_against_the_normal_law():
+    grid = 0.1 + 0.5 * np.arange(-8, 9)
+    x = np.stack([grid, np.full(len(grid), 0.3)], 1)
+    masses = stats.norm.cdf(grid + 0.25) - stats.norm.cdf(grid - 0.25)
+    expected = np.log(masses) + stats.norm.logpdf(0.3)
+    assert np.allclose(score_rows(rounded(), x), expected, atol=0.02)
+    single = score_rows(rounded(n_draws=1), x)
+    assert not np.allclose(single, expected, atol=0.02)
+
+
+def test_rounded_scores_are_bounds_and_the_same_in_any_company():
+    grid = 0.1 + 0.5 * np.arange(-8, 9)
+    x = np.stack([np.tile(grid, 200), np.random.default_rng(0).normal(size=200 * len(grid))], 1)
+    masses = stats.norm.cdf(x[:, 0] + 0.25) - stats.norm.cdf(x[:, 0] - 0.25)
+    gap = score_rows(rounded(n_draws=1), x) - np.log(masses) - stats.norm.logpdf(x[:, 1])
+    # E log of one draw lies below the log of the mean; 5 standard errors, and the defect seen is a sign
+    assert gap.mean() < -5 * gap.std() / np.sqrt(len(gap))
+    whole = score_rows(rounded(), x)
+    assert np.array_equal(whole[::7], score_rows(rounded(), x[::7]))
+
+
+def test_rounded_samples_lie_on_the_grid_and_follow_the_masses():
+    """Shares of 20,000 samples within five standard errors."""
+    drawn = draw_rows(rounded(), 20_000, 0)[:, 0]
+    places = (drawn - 0.1) / 0.5
+    assert np.abs(places - np.round(places)).max() < 1e-9
+    for cell in (-2, 0, 3):
+        mass = stats.norm.cdf(0.1 + 0.5 * cell + 0.25) - stats.norm.cdf(0.1 + 0.5 * cell - 0.25)
+        assert abs((np.round(places) == cell).mean() - mass) < 5 * np.sqrt(mass / 20_000)
+
+
+def test_rounded_refuses_what_is_off_its_grid():
+    with pytest.raises(DataError, match=r"step 0.5 in column 0, got 0.3 at row 1"):
+        rounded().log_prob(np.array([[0.1, 1.0], [0.3, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "error", "words"),
+    [
+        ([1.0], {}, ShapeError, r"\(1,\).*\(2,\)"),
+        ([1.0, -1.0], {}, ValueError, "at least 0"),
+        ([0.0, 0.0], {}, ValueError, "one of them positive"),
+        ([1.0, 1.0], {"n_draws": 0}, ValueError, "n_draws"),
+    ],
+)
+def test_rounded_that_cannot_be(steps, options, error, words):
+    with pytest.raises(error, match=words):
+        pf.Rounded(pf.bases.Normal((2,)), steps, **options)
+
+
+def test_rounded_survives_a_file(tmp_path):
+    path = tmp_path / "m.safetensors"
+    x = np.array([[0.6, 0.2], [-0.4, 1.0]])
+    pf.save(path, rounded())
+    assert np.array_equal(score_rows(rounded(), x), score_rows(pf.load(path), x))
+
+
+# --- fits
+
+
+def fitted(x, plan, *, epochs=60, **options):
+    return fit_columns(plan, build, x, key=0, progress=False, max_epochs=epochs, batch_size=512, **options)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """All kinds at once."""
+    x = np.column_stack([TABLE, np.full(N, 3.0)])
+    plan = plan_columns(x, [*NAMES, "same"], declarations={"same": "constant"})
+    flow, history = fitted(x, plan)
+    return x, plan, flow, history
+
+
+def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
+    x, plan, flow, history = mixed
+    fresh = np.random.default_rng(5)
+    n = 4000
+    new = np.column_stack([
+        fresh.lognormal(3.0, 1.0, n), fresh.uniform(0.0, 1.0, n), 2.0 + 5.0 * fresh.standard_cauchy(n),
+        fresh.integers(1, 6, n) / 2, fresh.normal(-3.0, 2.0, n), np.full(n, 3.0),
+    ])  # fmt: skip
+    new[:, 1] = np.clip(new[:, 1], 1e-9, 1 - 1e-9)
+    scores = score_rows(flow, plan.select(new))
+    truth = (
+        stats.lognorm.logpdf(new[:, 0], 1.0, scale=np.exp(3.0)) + stats.cauchy.logpdf(new[:, 2], 2.0, 5.0)
+        - np.log(5.0) + stats.norm.logpdf(new[:, 4], -3.0, 2.0)
+    )  # fmt: skip
+    gap = (truth - scores).mean()
+    assert -0.02 < gap < 0.35  # five columns learnt from 1,800 rows; a map left out costs more, a wrong slope too
+    assert abs(history.best_validation - scores.mean()) < 0.6
+    assert history.n_train + history.n_validation == len(x)
+
+
+def test_samples_are_what_the_columns_can_hold(mixed):
+    x, plan, flow, _ = mixed
+    drawn = plan.expand(draw_rows(flow, 4000, 0))
+    assert drawn.shape == (4000, 6)
+    assert (drawn[:, 0] > 0).all()
+    assert ((drawn[:, 1] > 0) & (drawn[:, 1] < 1)).all()
+    assert np.isin(drawn[:, 3], np.arange(-2, 12) / 2).all()
+    assert (drawn[:, 5] == 3.0).all()
+    far = [np.quantile(np.abs(values[:, 2]), 0.995) for values in (drawn, x)]
+    assert 0.4 < far[0] / far[1] < 2.5
+
+
+def test_rows_that_differ_from_a_constant_column_are_refused(mixed):
+    x, plan, _, _ = mixed
+    changed = x.copy()
+    changed[4, 5] = 4.0
+    with pytest.raises(DataError, match=r"'same'.*got 4 at row 4"):
+        plan.select(changed)
+
+
+def test_counts_have_their_masses():
+    """Poisson(3), 4,000 rows: the mass of each count within 0.03 of the truth (its error in the data is 0.007)."""
+    x = np.random.default_rng(2).poisson(3.0, (4000, 1)).astype(float)
+    plan = plan_columns(x, ["n"], declarations={"n": "count"})
+    flow, _ = fitted(x, plan, epochs=20)
+    counts = np.arange(0, 12.0)
+    masses = np.exp(score_rows(flow, counts[:, None]))
+    assert np.abs(masses - stats.poisson.pmf(counts, 3.0)).max() < 0.03
+    assert masses.sum() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_a_fit_does_not_depend_on_the_unit(scale):
+    x = np.random.default_rng(3).normal(size=(300, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
+    names, offset = ["a", "b"], 7.0 * scale
+    mine, other = (fitted(rows, plan_columns(rows, names), epochs=3)[0] for rows in (x, scale * x + offset))
+    change = score_rows(other, scale * x + offset) + 2 * np.log(scale) - score_rows(mine, x)
+    assert np.abs(change).max() < 1e-6
+
+
+def test_an_offset_beyond_single_precision_is_no_matter():
+    """1e9 + N(0, 1) is a single number in float32."""
+    x = 1e9 + np.random.default_rng(4).normal(size=(2000, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow, _ = fitted(x, plan_columns(x, ["t"]), epochs=10)
+    scores = score_rows(flow, x)
+    assert scores.mean() == pytest.approx(stats.norm.logpdf(x - 1e9).mean(), abs=0.05)
+
+
+def test_a_mixture_to_start_from():
+    pytest.importorskip("sklearn")
+    random = np.random.default_rng(6)
+    x = np.concatenate([random.normal(-4.0, 0.3, (300, 2)), random.normal(4.0, 0.3, (300, 2))])
+    plan = plan_columns(x, ["a", "b"])
+    flow, history = fitted(x, plan, epochs=2, base="mixture")
+    assert history.start > history.gaussian + 1.0  # before any step
+    assert history.best_validation >= history.start
+    assert score_rows(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
+
+
+def test_without_scikit_learn_the_mixture_says_so(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn.mixture", None)
+    with pytest.raises(MissingExtra, match="scikit-learn"):
+        fitted(TABLE[:200, 4:], plan_columns(TABLE[:200, 4:], ["plain"]), epochs=1, base="mixture")
+
+
+def test_held_out_rows_outside_a_support_are_named():
+    x = VALUES["income"][:200, None]
+    plan = plan_columns(x, ["income"])
+    with pytest.raises(DataError, match=r"validation: row 1 .*support"):
+        fitted(x, plan, validation=(np.array([[1.0], [-1.0]]), None))
+
+
+def test_the_flow_inside_is_found_again(mixed):
+    _, plan, flow, _ = mixed
+    inner = plan.inside(flow)
+    z, log_det = plan.inward(TABLE[:5, : len(plan.modelled)])
+    assert isinstance(inner.bijection.bijections[-1], Standardise)
+    assert np.allclose(score_rows(inner, z) + log_det, score_rows(flow.flow, TABLE[:5]))
+    with pytest.raises(DataError, match="outermost"):
+        plan.inside(build(2))
+
+
+def test_declared_words_are_all_in_the_list():
+    assert declared("x", "heavy").kind == "heavy"
+    assert dataclasses.replace(Column("x"), unit="m").to_dict() == {"name": "x", "unit": "m"}

@@ -1,0 +1,121 @@
+"""Comparisons: every row is tested once, nothing is chosen by a test row, and the figures are the models' own."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import pushforward as pf
+from pushforward.errors import DataError
+from pushforward.leaderboard import compare
+from pushforward.leaderboard.contest import Contest, Outcome
+
+TINY = {"settings": {"n_layers": 2, "width": 8}, "training": {"max_epochs": 1}}
+
+
+def rows(n=200, seed=0):
+    """Two clusters, and a column of five values."""
+    random = np.random.default_rng(seed)
+    side = random.choice([-4.0, 4.0], n)
+    return np.stack([side + random.normal(size=n), random.normal(size=n) - side, random.integers(0, 5, n)], 1)
+
+
+@pytest.fixture(scope="module")
+def board():
+    return compare(rows(), names=["a", "b", "c"], flows=["nice", "nice+mixture"], folds=2, **TINY)
+
+
+def test_all_models_are_there_best_first(board):
+    names = {entry.name for entry in board.entries}
+    assert names == {"nice", "nice+mixture", "Gaussian", "Gaussian mixture", "Kernel density"}
+    nats = [entry.test_nats for entry in board.entries]
+    assert nats == sorted(nats, reverse=True)
+    assert all(len(entry.folds) == 2 and np.isclose(entry.test_nats, np.mean(entry.folds)) for entry in board.entries)
+
+
+def test_a_mixture_beats_a_normal_law_on_two_clusters(board):
+    assert board.entry("Gaussian mixture").test_nats > board.entry("Gaussian").test_nats + 0.5
+    assert board.entry("nice+mixture").test_nats > board.entry("Gaussian").test_nats + 0.5
+    assert board.chosen == "nice+mixture"
+    assert board.margin == pytest.approx(
+        board.entry("nice+mixture").test_nats - board.entry("Gaussian mixture").test_nats
+    )
+
+
+def test_few_values_are_scored_by_their_masses_in_all_models(board):
+    """The column of five equally likely values costs log 5 nats in every model, about; a density of it has no bound."""
+    assert board.is_bound
+    assert board.plan.columns[2].step == 1.0
+    without = compare(rows()[:, :2], flows=["nice+mixture"], folds=2, **TINY)
+    for name in ("Gaussian", "Gaussian mixture", "nice+mixture"):
+        assert board.entry(name).test_nats - without.entry(name).test_nats == pytest.approx(-np.log(5), abs=0.5)
+
+
+def test_the_gaussian_of_the_board_is_scipys():
+    x = rows()[:, :2]
+    found = compare(x, flows=["nice"], folds=1, detect=False, **TINY)
+    order = np.random.default_rng(0).permutation(len(x))
+    test, rest = np.array_split(order, 5)[0], order[40:]
+    train = x[rest[len(rest) // 5 :]]
+    law = stats.multivariate_normal(train.mean(0), np.cov(train.T, bias=True))
+    assert found.entry("Gaussian").test_nats == pytest.approx(law.logpdf(x[test]).mean(), rel=1e-6)
+
+
+def test_the_choice_never_sees_a_test_row(monkeypatch):
+    """The flow that is best on the test rows is not chosen where another is best on the validation rows."""
+    figures = {"nice": (-1.0, -9.0), "maf": (-2.0, 3.0)}
+
+    def run(self, name):
+        validation, test = figures.get(name, (None, -5.0))
+        return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_nats=validation)
+
+    monkeypatch.setattr(Contest, "run", run)
+    found = compare(rows(), flows=["nice", "maf"], folds=2)
+    assert found.chosen == "nice"
+    assert found.margin == pytest.approx(-4.0)
+
+
+def test_every_row_is_tested_once_and_trains_no_model_of_its_fold(monkeypatch):
+    tested = []
+
+    def run(self, name):
+        split = self.split
+        parts = [split.train, split.held, split.test]
+        assert sorted(np.concatenate(parts)) == list(range(200))
+        tested.extend(split.test if name == "nice" else [])
+        return Outcome(np.zeros(1), 0.1, 1.0, 1.0, validation_nats=0.0)
+
+    monkeypatch.setattr(Contest, "run", run)
+    compare(rows(), flows=["nice"], folds=4)
+    assert sorted(tested) == list(range(200))
+
+
+def test_given_a_context():
+    x = rows()
+    found = compare(x[:, :1], flows=["nice"], context=x[:, 1:2], folds=1, **TINY)
+    assert {entry.name for entry in found.entries} == {"nice", "Gaussian"}
+
+
+def test_a_board_is_plain_json(board):
+    values = json.loads(json.dumps(board.to_dict(), allow_nan=False))
+    assert values["chosen"] == "nice+mixture"
+    assert {entry["name"] for entry in values["entries"]} >= {"Gaussian"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"flows": ["nfs"]}, ("nsf", "'nfs'")),
+        ({"flows": []}, ("at least one",)),
+        ({"flows": ["nsf", "nsf"]}, ("each once",)),
+        ({"folds": 0}, ("folds", "got 0")),
+        ({"folds": 41}, ("folds", "200 rows", "got 41")),
+        ({"columns": {"z": "positive"}}, ("'z'", "'x0'")),
+    ],
+)
+def test_what_cannot_be_compared(options, words):
+    with pytest.raises(DataError) as error:
+        pf.compare(rows(), **options)
+    for word in words:
+        assert word in str(error.value)
