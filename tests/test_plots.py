@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 
 from pushforward.errors import DataError, MissingExtra, NumericError, ShapeError
-from pushforward.plots import calibration, corner, density, image_grid, training_curve, warp
+from pushforward.plots import (
+    calibration,
+    corner,
+    density,
+    image_grid,
+    log_densities,
+    training_curve,
+    warp,
+    warp_layers,
+)
 from pushforward.plots.canvas import DATA, MODEL, limits
-from pushforward.plots.curves import kolmogorov_band
 from pushforward.plots.marginals import regions
+from pushforward.plots.pit import distance, effective_count, kolmogorov_band
 
 
 def draw(figure):
@@ -45,6 +54,12 @@ PICTURES = {
     "corner with hostile names": lambda: corner(normal(90, 3), normal(90, 3), ["$x_{$", "a\n\x00b", "w" * 999]),
     "density": lambda: density(standard, (-3, 3, -2, 2), resolution=24, data=normal(500, 2), title="$a_{$"),
     "log density": lambda: density(SimpleNamespace(log_prob=standard), (-9, 9, -9, 9), resolution=24, log=True),
+    "density with contours and dots": lambda: density(
+        standard, (-3, 3, -2, 2), resolution=24, data=normal(5000, 2), contours=True, veiled=True
+    ),
+    "contours of nothing": lambda: density(
+        lambda x: np.full(len(x), -np.inf), (0, 1, 0, 1), resolution=8, contours=True
+    ),
     "density of nothing": lambda: density(lambda x: np.full(len(x), -np.inf), (0, 1, 0, 1), resolution=8),
     "training": lambda: training_curve(history(), title="$a_{$"),
     "one epoch": lambda: training_curve(history(1)),
@@ -54,6 +69,16 @@ PICTURES = {
     "grey images": lambda: image_grid(np.arange(48).reshape(3, 4, 4, 1), levels=48, columns=2),
     "images in colour": lambda: image_grid(np.full((9, 4, 6, 3), 255)),
     "warp": lambda: warp(lambda z: z**3 / 9.0),
+    "layers": lambda: warp_layers([lambda z: z + 1, lambda z: z**3], titles=["$a_{$", "b", "c"], shown=[0, 2]),
+    "a layer that flattens": lambda: warp_layers([lambda z: 0.0 * z]),
+    "log-densities": lambda: log_densities(normal(900, 1)[:, 0], normal(300, 1, 1)[:, 0], title="$a_{$"),
+    "log-densities of few rows": lambda: log_densities([1.0, -1e9, -np.inf], [-np.inf]),
+    "log-densities all alike": lambda: log_densities([-2.0] * 40),
+    "log-densities of nothing": lambda: log_densities([-np.inf] * 3),
+    "samples far from the rows": lambda: log_densities(1e-3 * normal(900, 1)[:, 0], 1e6 + normal(300, 1, 1)[:, 0]),
+    "calibration of many": lambda: calibration(
+        np.random.default_rng(0).uniform(size=(50, 90)) ** 3, references=70, n_projections=30
+    ),
     "calibration": lambda: calibration(np.random.default_rng(0).uniform(size=(200, 3)) ** [1.0, 2.0, 1.0]),
 }
 
@@ -173,6 +198,75 @@ def test_the_band_has_the_level_it_states():
     assert left == pytest.approx(0.0975 * trials, abs=150)
 
 
+def test_two_samples_of_one_law_stay_in_their_band():
+    """Of 4,000 pairs of samples at level 0.9, 400 +- 19 leave the band; beyond 5 errors and 8 % of form: below 1e-6."""
+    count, references, trials = 300, 200, 4000
+    rows, drawn = np.random.default_rng(0).uniform(size=(2, trials, count))
+    drawn = np.sort(drawn[:, :references], axis=1)
+    found = [
+        distance(np.sort(np.searchsorted(reference, x) / references))[0]
+        for reference, x in zip(drawn, rows, strict=True)
+    ]
+    left = int((np.array(found) > kolmogorov_band(effective_count(count, references), 1, 0.9)).sum())
+    assert left == pytest.approx(400, abs=95 + 0.08 * 400)
+    assert int((np.array(found) > kolmogorov_band(count, 1, 0.9)).sum()) > 800  # the band of one sample is too narrow
+
+
+def test_projections_leave_the_band_without_a_name():
+    pit = np.random.default_rng(0).uniform(size=(2000, 3))
+    pit[:, [0, 2]] **= 1.5
+    axes = calibration(pit, columns=["a", "b", "c"], n_projections=1).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["a"]
+
+
+def test_of_many_curves_the_furthest_are_drawn():
+    pit = np.tile(((np.arange(200) + 0.5) / 200)[:, None], (1, 90))
+    pit[:, 77] **= 2.0
+    axes = calibration(pit).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["u78"]
+    assert len(axes.lines) <= 52
+
+
+def test_contours_enclose_the_shares_they_name():
+    axes = density(standard, (-4, 4, -4, 4), resolution=200, contours=True).axes[0]
+    (lines,) = [part for part in axes.collections if len(part.get_paths()) == 4]
+    # A normal's region of probability p is the disc of squared radius -2 log(1 - p).
+    radii = [np.sqrt((path.vertices**2).sum(axis=1)).mean() for path in lines.get_paths()]
+    assert radii == pytest.approx([np.sqrt(-2.0 * np.log(1.0 - p)) for p in (0.95, 0.75, 0.5, 0.25)], abs=0.04)
+    assert all(dashes is None for _, dashes in lines.get_linestyle())  # below zero matplotlib would dash
+
+
+def test_contours_count_the_mass_off_the_picture():
+    half = density(standard, (0, 4, -4, 4), resolution=100, contours=True).axes[0]  # holds half of the mass
+    (lines,) = [part for part in half.collections if type(part).__name__ == "QuadContourSet"]
+    assert len(lines.get_paths()) == 1
+
+
+def test_a_veiled_density_is_clear_where_there_is_nothing():
+    image = density(standard, (-9, 9, -9, 9), resolution=32, veiled=True).axes[0].images[0]
+    colours = image.to_rgba(image.get_array())
+    assert colours[0, 0, 3] == 0.0
+    assert colours[..., 3].max() == 1.0
+
+
+def test_layers_act_one_after_the_other():
+    figure = warp_layers([lambda z: z + np.array([5.0, 0.0]), lambda z: -2.0 * z], (0, 1, 0, 1), n_lines=3)
+    spans = [(axes.get_xlim(), axes.get_title(loc="left")) for axes in figure.axes]
+    assert [title for _, title in spans] == ["base", "1", "2"]
+    for (span, _), middle in zip(spans, (0.5, 5.5, -11.0), strict=True):
+        assert sum(span) / 2 == pytest.approx(middle, abs=0.05)
+
+
+def test_log_densities_count_what_they_cannot_show():
+    scores = np.concatenate([np.linspace(-1.0, 0.0, 1000), [-1e6, -np.inf, -np.inf]])
+    axes = log_densities(scores).axes[0]
+    assert axes.get_xlim()[0] > -4.0
+    assert [text.get_text() for text in axes.texts] == ["\N{LEFTWARDS ARROW} 3 rows further left"]
+    assert sum(axes.patches[0].get_data().values) == pytest.approx(1000 / 1003)
+    edge = next(line for line in axes.lines if str(line.get_label()).startswith("1 % of the rows"))
+    assert edge.get_xdata()[0] == pytest.approx(np.sort(scores)[10])
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -197,6 +291,17 @@ def test_the_band_has_the_level_it_states():
         (lambda: training_curve(history(best_epoch=30)), ValueError, "history.best_epoch: expected an index"),
         (lambda: training_curve(history(2, train=[np.nan] * 2, validation=[])), ValueError, "some finite"),
         (lambda: calibration([0.5, 1.5]), ValueError, "pit: expected values from 0 to 1"),
+        (lambda: calibration([0.5], references=0), ValueError, "references: expected at least one sample"),
+        (lambda: calibration([0.5], n_projections=1), ValueError, "n_projections: expected a number from 0 to 0"),
+        (lambda: log_densities(np.zeros((3, 1))), ShapeError, r"scores: expected shape \(n,\) .* got \(3, 1\)"),
+        (lambda: log_densities([]), ShapeError, "scores: expected shape"),
+        (lambda: log_densities([0.0], [np.nan]), NumericError, "sample_scores: 1 of 1 are NaN"),
+        (lambda: log_densities([0.0, np.inf]), NumericError, "scores: 1 of 2 .* number 1"),
+        (lambda: warp_layers([lambda z: z[:3]]), ShapeError, r"layers\[0\]: expected shape"),
+        (lambda: warp_layers([lambda z: z, lambda z: z * np.nan]), DataError, r"layers\[1\]"),
+        (lambda: warp_layers([], n_lines=1), ValueError, "n_lines: expected at least 2, got 1"),
+        (lambda: warp_layers([], titles=[]), ValueError, "titles: expected 1 headings"),
+        (lambda: warp_layers([], shown=[1]), ValueError, "shown: expected numbers of panels from 0 to 0"),
         (lambda: calibration([0.5], level=1.0), ValueError, "level: expected a probability"),
         (lambda: calibration([0.5], columns=["a", "b"]), ValueError, "columns: expected 1 names"),
     ],

@@ -8,36 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pages import Page
+from pages import BOARD, HOSTILE, Page, history, row, written
 
-from pushforward.report import write_report
 from pushforward.report.words import duration, summary, training
-
-HOSTILE = "<script>alert('x')</script>"
-
-
-def row(name, nats, error=0.01, **changes):
-    fields = {"setting": "s", "fit_seconds": 1.0, "score_seconds": 0.002, "sample_seconds": None}
-    return SimpleNamespace(name=name, test_nats=nats, standard_error=error, **{**fields, **changes})
-
-
-BOARD = [row("Flow", 3.0), row("Gaussian", -0.4), row("Kernel density", 1.0, None), row("Broken", None, None)]
-
-
-def history():
-    return SimpleNamespace(
-        train=[0.0, 1.0, 2.0], validation=[0.0, 0.9, 0.8], seconds=[3.0, 4.0, 5.0], best_epoch=1, gaussian=-0.4,
-        stop_reason="patience ran out", skipped_steps=0, compile_seconds=1.5,
-    )  # fmt: skip
-
-
-def written(path, **changes):
-    random = np.random.default_rng(0)
-    arguments = {
-        "title": "A title", "leaderboard": BOARD, "history": history(), "data": random.normal(size=(200, 2)),
-        "samples": random.normal(size=(100, 2)), "columns": ["a", "b"], "facts": {"Seed": 0},
-    }  # fmt: skip
-    return write_report(path, **{**arguments, **changes}).read_text(encoding="utf-8")
 
 
 def test_the_file_needs_nothing_else(tmp_path):

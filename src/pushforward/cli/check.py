@@ -1,12 +1,17 @@
 """`pushforward check`: the health certificate of a model."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed
-from pushforward.cli.printer import Printer
+from pushforward.cli.printer import Printer, plain
+
+_WIDE = 130  # columns of a terminal from which words stand beside the numbers
+_STYLES = {True: "green", False: "bold red", None: "dim"}
+_WORDS = {True: "ok", False: "FAILED", None: "not tested"}
 
 
 def check(
@@ -20,14 +25,77 @@ def check(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Test a model's arithmetic: round trips, log-determinants, normalisation. Exit code 1 if a test fails."""
+    """Test a model: round trips, log-determinants, normalisation, and with a table whether it fits those rows.
+
+    Without a table the model is held against its own samples, and what was found when it was made is told. Exit code 1
+    if a test fails.
+    """
     out = Printer(json, quiet)
     from pushforward.cli.model_file import load_model, matching_rows
+    from pushforward.diagnostics import Certificate
     from pushforward.diagnostics import check as certify
+    from pushforward.errors import DataError
 
     flow, notes = load_model(model)
+    try:
+        when_made = Certificate.from_dict(notes["certificate"]) if notes.get("certificate") else None
+    except DataError as error:
+        raise DataError(f"{model}: its notes have no readable {error}") from error
     x, context = (None, None) if data is None else matching_rows(flow, notes, data, drop_na)
-    certificate = certify(flow, x, key=seed, context=context)
-    out.say(str(certificate))
-    out.result(certificate.to_dict())
+    certificate = certify(flow, _named(x, notes.get("columns")), key=seed, context=context)
+    if out.talks:
+        _show(out, certificate)
+    if data is None:
+        for line in _history(notes, when_made):
+            out.say(line)
+    told = {} if when_made is None else {"when_made": when_made.to_dict()}
+    out.result(certificate.to_dict() | told)
     return 0 if certificate.ok else 1
+
+
+def _named(x: Any, columns: Any) -> Any:
+    """The rows with their names, which the certificate then uses; pictures as they are."""
+    if x is None or x.ndim != 2 or columns is None:
+        return x
+    from pushforward.diagnostics.inputs import Frame
+
+    return Frame(x, columns)
+
+
+def _show(out: Printer, certificate: Any) -> None:
+    """The rows with their words beside them where the terminal is wide, else the plain table."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout)
+    if not console.is_terminal or console.width < _WIDE:
+        out.say(str(certificate))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("test", "value", "bound", "result", ""):
+        table.add_column(name, justify="right" if name in ("value", "bound") else "left", no_wrap=bool(name))
+    for row in certificate.rows:
+        numbers = [Text("-" if number is None else f"{number:.3g}") for number in (row.value, row.bound)]
+        words = Text(plain(row.sentence))
+        if row.remedy:
+            words.append(f"\n{plain(row.remedy)}", style="italic")
+        table.add_row(Text(plain(row.name)), *numbers, Text(_WORDS[row.ok], style=_STYLES[row.ok]), words)
+    console.print(table)
+    console.print(Text(plain(certificate.verdict), style=_STYLES[certificate.ok]))
+
+
+def _history(notes: dict[str, Any], when_made: Any) -> list[str]:
+    """What the file says of the model's own data."""
+    lines = []
+    if when_made is not None:
+        lines.append(f"When it was made: {when_made.verdict}")
+        lines += [
+            f"  {row.name}: {row.sentence}" for row in when_made.rows if row.ok is False or row.name == "over-fitting"
+        ]
+    found, where, floor = (notes.get(name) for name in ("held_out_nats", "held_out", "gaussian_nats"))
+    if isinstance(found, int | float):
+        beside = f" (a Gaussian: {floor:.3f})" if isinstance(floor, int | float) else ""
+        lines.append(f"Its log-likelihood then: {found:.3f} nats a row on {where or 'held-out rows'}{beside}.")
+    return ["", *lines, "Give a table to test it on rows: pushforward check MODEL TABLE."]

@@ -102,8 +102,8 @@ def _table(out: Printer, board: Any) -> None:
             entry.name + mark, nats(entry.validation_nats), nats(entry.test_nats, entry.standard_error),
             seconds(entry.fit_seconds), seconds(entry.score_seconds), seconds(entry.sample_seconds), memory, size,
         ])  # fmt: skip
-    out.table(["model", "validation", "test", "fit", "score", "sample 1,000", "peak", "parameters"], lines)
-    out.say("* best of the flows on the validation rows; peak: memory of the whole process")
+    out.table(["model", "validation", "test", "fit", "score", "sample", "peak", "parameters"], lines)
+    out.say("* best of the flows on the validation rows; sample: 1,000 rows; peak: memory of the whole process")
 
 
 def _in_words(out: Printer, board: Any) -> None:

@@ -38,6 +38,7 @@ def demo(
     from pushforward.cli.pages import demo_report
     from pushforward.cli.scoring import Row, leaderboard_row, versions
     from pushforward.datasets import household_power
+    from pushforward.diagnostics import check
     from pushforward.double import draw_rows
     from pushforward.fields import count_parameters
     from pushforward.persistence import save
@@ -65,6 +66,7 @@ def demo(
     start = time.perf_counter()
     samples = draw_rows(flow, _SAMPLES, seed)
     row.sample_seconds = time.perf_counter() - start
+    certificate = check(flow, data.test, key=seed, train=data.train)
     rows = sorted([*rows, row], key=lambda line: -line.test_nats)
     notes = {
         "columns": list(data.columns),
@@ -78,17 +80,22 @@ def demo(
         "rows": len(data.train),
         "held_out_nats": row.test_nats,
         "held_out": f"{len(data.test):,} test rows",
+        "certificate": certificate.to_dict(),
         "versions": versions(),
         "attribution": data.attribution,
     }
     output.mkdir(exist_ok=True)
     save(model_path, flow, notes=notes, overwrite=overwrite)
     write_table(samples_path, samples, data.columns, overwrite=overwrite)
-    demo_report(report_path, data, flow, history, rows, row, np.asarray(samples), _SETTINGS, _TRAINING, seed, overwrite)
+    demo_report(
+        report_path, data, flow, history, rows, row, np.asarray(samples), _SETTINGS, _TRAINING, seed, overwrite,
+        certificate=certificate,
+    )  # fmt: skip
     out.say()
     out.say(f"Log-likelihood of the {len(data.test):,} test rows, in nats per row (higher is better)")
     _leaderboard(out, rows)
     _in_words(out, row, rows)
+    out.say(f"Health: {certificate.verdict}")
     out.say()
     out.say(f"wrote {model_path}, {samples_path} and")
     out.say(f"      {report_path}, which shows data and samples: open it in a browser")

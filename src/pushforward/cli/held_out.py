@@ -58,11 +58,12 @@ def read_split(
     drop_na: bool,
     seed: int,
     *,
-    declared: Mapping[str, str],
-    detect: bool,
-    units: Mapping[str, str],
+    declared: Mapping[str, str] | None = None,
+    detect: bool = True,
+    units: Mapping[str, str] | None = None,
 ) -> Split:
     """Read, check and plan a table, and keep a tenth of its rows for the test, unless these would be fewer than 20."""
+    declared, units = declared or {}, units or {}
     table = read_table(data, columns=columns, context=context, drop_na=drop_na)
     if len(table.values) < _FEWEST_ROWS:
         raise DataError(f"{data}: expected at least {_FEWEST_ROWS} rows to fit, got {len(table.values)}: add rows.")

@@ -8,25 +8,36 @@ import numpy as np
 
 from pushforward.cli.held_out import Split
 from pushforward.cli.scoring import Row, versions
-from pushforward.double import draw_rows
+from pushforward.double import draw_rows, score_rows
 from pushforward.fields import count_parameters
 from pushforward.report import write_distillation_report, write_image_report, write_report
 
 _GRID = 32  # pictures of either kind
+_MOST_SAMPLES = 50_000
+_RANKED, _DRAWS = 1024, 63  # rows of a conditional flow, and samples at the context of each among which it is ranked
 
 
 def fit_report(
-    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Row], split: Split, seed: int, overwrite: bool
-) -> None:
-    """Held-out rows beside as many samples, drawn at the rows' own contexts."""
-    given = split.test_context
-    samples = draw_rows(model, len(split.test) if given is None else (), seed, given)
+    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Row], split: Split, seed: int, overwrite: bool, *,
+    certificate: Any = None, plan: Any = None,
+) -> None:  # fmt: skip
+    """Held-out rows beside samples, drawn at the rows' own contexts.
+
+    Args:
+        path, data, model, history, rows, split, seed, overwrite: as `pushforward fit` has them.
+        certificate: what `pushforward.check` found, or its `to_dict()`.
+        plan: what each column holds.
+    """
+    test, given = split.test, split.test_context
+    samples = _samples(model, len(test), seed, given)
+    # Samples of a conditional flow stand at the contexts of the first rows, as many as are drawn.
+    beside = None if given is None else given[: len(samples)]
     write_report(
         path,
         title=f"{rows[0].name} fitted to {data.name}",
         leaderboard=rows,
         history=history,
-        data=split.test,
+        data=test,
         samples=samples,
         columns=split.columns,
         facts={
@@ -35,9 +46,22 @@ def fit_report(
             "rows": f"{split.n_rows:,}; the scores are those of {rows[0].setting}",
             **_common(model, seed),
         },
+        certificate=certificate,
+        plan=plan,
+        flow=model,
+        scores=score_rows(model, test, given),
+        sample_scores=score_rows(model, samples, beside),
+        row_numbers=split.test_rows,
+        draws=None if given is None else draw_rows(model, (_DRAWS,), seed, given[:_RANKED]),
         model=rows[0].name,
         overwrite=overwrite,
     )
+
+
+def _samples(model: Any, n: int, seed: int, given: Any) -> Any:
+    """As many samples as rows, at their contexts, up to a number at which no picture changes."""
+    count = min(n, _MOST_SAMPLES)
+    return draw_rows(model, count if given is None else (), seed, None if given is None else given[:count])
 
 
 def image_report(
@@ -65,9 +89,10 @@ def image_report(
 
 def demo_report(
     path: Path, data: Any, model: Any, history: Any, rows: Sequence[Row], row: Row, samples: np.ndarray,
-    settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool,
+    settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *, certificate: Any = None,
+    plan: Any = None,
 ) -> None:  # fmt: skip
-    """The demo's leaderboard with the flow as its subject."""
+    """The demo's leaderboard with the flow as its subject; certificate and plan as for `fit_report`."""
     write_report(
         path,
         title="A spline flow of a household's electricity",
@@ -82,6 +107,11 @@ def demo_report(
             "rows": f"{len(data.train):,} to train, {len(data.validation):,} to choose by, {len(data.test):,} to test",
             **_common(model, seed),
         },
+        certificate=certificate,
+        plan=plan,
+        flow=model,
+        scores=score_rows(model, data.test),
+        sample_scores=score_rows(model, samples),
         model=row.name,
         attribution=data.attribution,
         overwrite=overwrite,

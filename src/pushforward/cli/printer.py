@@ -8,6 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 
+_FILE_WIDTH = 120  # of a table that no terminal bounds
+
+
 def plain(text: str) -> str:
     """Text that cannot steer a terminal: control characters, which a file may hold, are written as escapes.
 
@@ -66,10 +69,12 @@ class Printer:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(header):
-            table.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
+            table.add_column(
+                Text(name), justify="left" if index < left else "right", overflow="fold", no_wrap=index == 0
+            )
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        Console(file=sys.stdout).print(table)
+        Console(file=sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
 
     def result(self, values: dict[str, Any]) -> None:
         """The result for machines: strict JSON, in which a number that is not finite is null."""

@@ -167,7 +167,8 @@ def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> N
         out.say(f"The model's mean on the rows held out of its own training was {notes['held_out_nats']:.4f}.")
     out.say(f"wrote {output}")
     out.result({
-        "rows": summary.rows, "dropped": found.dropped, "outside": summary.outside, "mean": summary.mean, "median": middle, "quantile_01": low,
+        "rows": summary.rows, "dropped": found.dropped, "outside": summary.outside,
+        "mean": summary.mean, "median": middle, "quantile_01": low,
         "quantile_99": high, "quantiles_exact": summary.is_exact, "lowest": summary.lowest,
         "lowest_row": summary.lowest_row, **{name.replace(" ", "_"): value for name, value in bits.items()},
         "output": str(output),

@@ -111,6 +111,14 @@ def ramp() -> Any:
     return LinearSegmentedColormap.from_list("pushforward", [PAPER, "#fbd9b5", "#f2a25c", MODEL, "#8a3300", "#431600"])
 
 
+def veil() -> Any:
+    """The colour map of model densities on a page of either brightness: orange, from clear to opaque."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    red, green, blue = to_rgb(MODEL)
+    return LinearSegmentedColormap.from_list("pushforward veil", [(red, green, blue, alpha) for alpha in (0.0, 1.0)])
+
+
 def table(name: str, values: Any, width: int | None = None) -> np.ndarray:
     """The values as a finite float64 matrix (n, d).
 

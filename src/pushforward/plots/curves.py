@@ -1,24 +1,19 @@
-"""Pictures of one curve against another: training over epochs, and calibration over probabilities."""
+"""The curve of a training: log-likelihood over epochs."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pushforward.plots.canvas import (
     DATA,
-    GRID,
     INK,
     MODEL,
-    MUTED,
     PAPER,
     blank,
     legend,
     number,
     plain,
-    short,
     style,
-    table,
 )
 
 if TYPE_CHECKING:
@@ -131,93 +126,3 @@ def _clock(axes: "Axes", seconds: np.ndarray) -> None:
     clock.xaxis.set_major_formatter(FixedFormatter([word for _, word in kept]))
     clock.set_xlabel(f"wall time ({name})")
     clock.spines["top"].set_visible(True)
-
-
-def calibration(
-    pit: Any, *, columns: Sequence[str] | None = None, level: float = 0.95, title: str | None = None
-) -> "Figure":
-    """How far probability integral transforms are from uniform: F_n(u) - u against u, with Kolmogorov's band.
-
-    For a calibrated model u = F(x) is uniform, and sup |F_n(u) - u| stays below the level-quantile k of Kolmogorov's
-    statistic for n values. Of d columns each is held to 1 - (1 - level) / d, so that all of them stay in the band
-    together with probability `level` at least, however they depend on each other. A curve that leaves it is orange
-    and named.
-
-    Args:
-        pit: (n,) or (n, d) values in [0, 1].
-        columns: d names; `u1, u2, ...` by default.
-        level: probability of the band.
-        title: a heading, none by default.
-
-    Returns:
-        The figure. A curve below zero at small u and above it at large u means that the model is too wide; the other
-        way round, too narrow; all below or all above, shifted.
-
-    Raises:
-        ValueError: a value outside [0, 1], a level outside (0, 1), or a wrong number of names.
-
-    Reference: Kolmogorov (1933); the exact quantile for finite n is SciPy's `kstwo`.
-
-    >>> import numpy as np
-    >>> figure = calibration((np.arange(100) + 0.5) / 100)
-    >>> figure.axes[0].get_xlabel()
-    'probability under the model, u'
-    """
-    values = np.asarray(pit, dtype=np.float64)
-    values = table("pit", values[:, None] if values.ndim == 1 else values)
-    if values.min() < 0.0 or values.max() > 1.0:
-        raise ValueError(f"pit: expected values from 0 to 1, got {values.min():g} to {values.max():g}.")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level: expected a probability between 0 and 1, got {level}.")
-    count, width = values.shape
-    names = [f"u{i + 1}" for i in range(width)] if columns is None else [short(name) for name in columns]
-    if len(names) != width:
-        raise ValueError(f"columns: expected {width} names, one for each column of pit, got {len(names)}.")
-    band = kolmogorov_band(count, width, level)
-    with style():
-        figure = blank(6.2, 3.7)
-        axes = figure.add_subplot()
-        axes.axhspan(-band, band, color=GRID, linewidth=0, label=f"{100 * level:.4g} % band")
-        axes.axhline(0.0, color=MUTED, linewidth=0.8)
-        furthest = max(
-            _deviation(axes, name, column, band) for name, column in zip(names, np.sort(values, axis=0).T, strict=True)
-        )
-        furthest = max(furthest, band)
-        axes.set(xlim=(0.0, 1.0), ylim=(-1.15 * furthest, 1.15 * furthest))
-        axes.set(xlabel="probability under the model, u", ylabel="share of rows below u, minus u")
-        legend(axes, loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0.0)
-        if title:
-            plain(axes.set_title(title))
-        return figure
-
-
-def kolmogorov_band(count: int, width: int, level: float) -> float:
-    """The k with P(sup |F_n(u) - u| <= k in all of `width` columns) >= `level`, for `count` uniform values in each.
-
-    >>> round(kolmogorov_band(10_000, 1, 0.95) * 100, 2)  # 1.36 / sqrt(n) in the limit
-    1.36
-    """
-    from scipy.stats import kstwo
-
-    return float(kstwo.ppf(1.0 - (1.0 - level) / width, count))
-
-
-def _deviation(axes: "Axes", name: str, ordered: np.ndarray, band: float) -> float:
-    """Draw F_n(u) - u on a grid; the largest distance, which decides the colour, is taken over all values."""
-    count = len(ordered)
-    steps = np.arange(count + 1) / count
-    above, below = steps[1:] - ordered, ordered - steps[:-1]
-    largest = max(float(above.max()), float(below.max()))
-    outside = largest > band
-    grid = np.linspace(0.0, 1.0, 513)
-    curve = np.searchsorted(ordered, grid, side="right") / count - grid
-    axes.plot(grid, curve, color=MODEL if outside else INK, linewidth=1.6 if outside else 0.9, zorder=3 + outside)
-    if outside:
-        up = above.max() >= below.max()
-        place = float(ordered[np.argmax(above if up else below)])
-        note = axes.annotate(
-            name, (place, largest if up else -largest), xytext=(0, 4 if up else -4), textcoords="offset points",
-            ha="center", va="bottom" if up else "top", color=MODEL, fontsize=8.5,
-        )  # fmt: skip
-        plain(note)
-    return largest

@@ -9,9 +9,11 @@ from pushforward.errors import NumericError, ShapeError
 from pushforward.plots.canvas import (
     DATA,
     GRID,
+    INK,
     MODEL,
     MUTED,
     blank,
+    legend,
     limits,
     plain,
     ramp,
@@ -19,14 +21,16 @@ from pushforward.plots.canvas import (
     short,
     style,
     table,
+    veil,
 )
-from pushforward.plots.marginals import regions
+from pushforward.plots.marginals import SHARES, regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NATS_SHOWN = 10.0
+_MOST_DOTS = 1500
 
 
 def density(
@@ -36,6 +40,8 @@ def density(
     resolution: int = 256,
     log: bool = False,
     data: Any = None,
+    contours: bool = False,
+    veiled: bool = False,
     columns: Sequence[str] = ("x1", "x2"),
     title: str | None = None,
 ) -> "Figure":
@@ -46,7 +52,11 @@ def density(
         bounds: (left, right, bottom, top) of the picture.
         resolution: cells along each side.
         log: show log p, cut 10 nats below its highest value, instead of p.
-        data: (m, 2) rows, drawn as the regions that hold 25, 50, 75 and 95 % of them; none by default.
+        data: (m, 2) rows, drawn as the regions that hold 25, 50, 75 and 95 % of them; none by default. With
+            `contours` as dots, 1,500 of them at most, spread evenly over the rows.
+        contours: draw the outlines {p = c} of the smallest regions to which the density gives 25, 50, 75 and 95 %; an
+            outline that the picture does not hold is left out.
+        veiled: let the colours fade into whatever lies behind the picture, a dark page too.
         columns: the two names.
         title: a heading, none by default.
 
@@ -91,15 +101,23 @@ def density(
             shown,
             origin="lower",
             extent=(left, right, bottom, top),
-            cmap=ramp(),
+            cmap=veil() if veiled else ramp(),
             vmin=floor if log else 0.0,
             aspect="auto",
             interpolation="nearest",
         )
-        if rows is not None:
+        if rows is not None and contours:
+            some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_DOTS)).astype(int)]
+            axes.plot(some[:, 0], some[:, 1], ".", color=DATA, markersize=3.2, markeredgewidth=0, label="data")
+            legend(axes, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0, markerscale=2.0)
+        elif rows is not None:
             _outline(axes, rows, (left, right, bottom, top))
+        if contours:
+            _contours(axes, x, y, values.reshape(resolution, resolution))
         bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30, extend="min" if log else "neither")
         bar.outline.set_visible(False)
+        if bar.solids is not None:  # one small image, where a path for each shade would be many
+            bar.solids.set_rasterized(True)
         bar.set_label("log density (nats)" if log else "density")
         axes.set(xlim=(left, right), ylim=(bottom, top))
         plain(axes.set_xlabel(names[0]))
@@ -165,6 +183,22 @@ def _outline(axes: "Axes", rows: np.ndarray, bounds: tuple[float, float, float, 
     grid, x, y, levels = regions(rows, np.linspace(left, right, 49), np.linspace(bottom, top, 49))
     if levels:
         axes.contour(x, y, grid, levels=levels, colors=[DATA], linewidths=1.0)
+
+
+def _contours(axes: "Axes", x: np.ndarray, y: np.ndarray, values: np.ndarray) -> None:
+    """Level lines of log p (rows along y) around the cells that hold the shares, of the whole mass, not the picture's.
+
+    What lies off the picture is unknown, and taken to be below every level.
+    """
+    heights = np.sort(values, axis=None)[::-1]
+    held = np.cumsum(np.exp(heights)) * (x[1] - x[0]) * (y[1] - y[0])
+    found = {float(heights[np.searchsorted(held, share)]) for share in SHARES if share <= held[-1]}
+    levels = sorted(level for level in found if np.isfinite(level) and level < heights[0])
+    if levels:
+        floor = np.maximum(values, levels[0] - NATS_SHOWN)
+        widths = np.linspace(0.7, 1.1, len(levels))
+        # Solid, or matplotlib would dash the levels below zero.
+        axes.contour(x, y, floor, levels=levels, colors=[INK], linewidths=widths, linestyles="solid")
 
 
 def mesh(extent: tuple[float, float, float, float], n_lines: int, n_points: int = 200) -> np.ndarray:

@@ -67,7 +67,7 @@ def corner(
     data, samples = data[:, :shown].copy(), samples[:, :shown].copy()
     axis_names, spans = [], []
     for i in range(shown):
-        low, high = _span(data[:, i], samples[:, i])
+        low, high = span(data[:, i], samples[:, i])
         # Beside a large offset the digits that differ would not fit on the axis: draw the distance from a round number.
         shift = round(0.5 * (low + high)) if high - low < 1e-5 * abs(low + high) else 0
         data[:, i] -= shift
@@ -78,8 +78,8 @@ def corner(
         return _draw(data, samples, axis_names, spans, labels, title)
 
 
-def _span(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """The data's limits, widened to the samples' by at most half: a wild model must not shrink the data to a dot."""
+def span(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """The data's limits (n,), widened to the samples' by at most half: a wild model must not shrink data to a dot."""
     (low, high), (reach_low, reach_high) = limits(data), limits(samples)
     half = 0.5 * (high - low)
     return max(min(low, reach_low), low - half), min(max(high, reach_high), high + half)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pushforward.plots import image_grid
 from pushforward.plots.inline import inline_svg
-from pushforward.report.page import check_target, figure_html, write_page
+from pushforward.report.frame import check_target, figure_html, write_page
 from pushforward.report.words import decimals, duration
 
 _HOW_TO_READ = """<dl>

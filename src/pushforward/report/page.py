@@ -1,4 +1,4 @@
-"""The page: pictures as inline SVG in the page's own colours, tables, and one atomic write."""
+"""The report of a fit: which sections it has, and their order."""
 
 import math
 import os
@@ -7,11 +7,32 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pushforward.atomic_write import write_atomically
-from pushforward.plots import corner, training_curve
+import numpy as np
+
+from pushforward.plots import corner
+from pushforward.plots.canvas import table
 from pushforward.plots.inline import inline_svg
-from pushforward.report.template import HOW_TO_READ, PAGE
-from pushforward.report.words import NONE, decimals, duration, find, gain, summary, training
+from pushforward.plots.marginals import MOST_COLUMNS
+from pushforward.report.calibration import calibration_section
+from pushforward.report.certificate import certificate_section, is_healthy
+from pushforward.report.columns import columns_section
+from pushforward.report.frame import (
+    Section,
+    check_target,
+    facts_html,
+    figure_html,
+    scrolled,
+    terms_html,
+    training_section,
+    write_sections,
+)
+from pushforward.report.plane import density_section, is_plane, layers_section
+from pushforward.report.telling import telling
+from pushforward.report.template import CORNER_TERMS, FIT_CSS, LEADERBOARD_TERMS
+from pushforward.report.unlikely import unlikely_section
+from pushforward.report.words import NONE, clean, decimals, duration, find, gain, summary
+
+_FEW, _MANY = 3, 5  # columns: a phone can show the corner plot of few nearly whole
 
 
 def write_report(
@@ -24,15 +45,27 @@ def write_report(
     samples: Any,
     columns: Sequence[str],
     facts: Mapping[str, object],
+    certificate: Any = None,
+    plan: Any = None,
+    flow: Any = None,
+    scores: Any = None,
+    sample_scores: Any = None,
+    row_numbers: Any = None,
+    draws: Any = None,
     model: str | None = None,
     baseline: str = "Gaussian",
     attribution: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write one self-contained HTML file: the result in words, leaderboard, training curve, corner plot, facts.
+    """Write one self-contained HTML file that tells what was fitted, how good it is, and which rows stand out.
+
+    In this order, each where its material is there: the result in words, leaderboard, health certificate, columns,
+    training curve, corner plot, calibration, log-densities with the rows of lowest density, for a flow of two columns
+    its density and what each of its layers does to a grid, facts, and how to read all this.
 
     The file fetches nothing and runs nothing: its pictures are part of it, and its own policy forbids the rest. All
-    text is escaped. It is written beside its place and moved there in one step, so no reader ever sees half of it.
+    text is escaped. It is written beside its place and moved there in one step, so no reader ever sees half of it. It
+    stays below 2 MB: of many columns the eight are drawn in which data and samples differ most.
 
     Args:
         path: where to write; the folder must exist.
@@ -41,10 +74,18 @@ def write_report(
             `sample_seconds`; numbers may be None. They are shown best first.
         history: of the training, see `pushforward.plots.training_curve`; also `stop_reason`, `skipped_steps`,
             `compile_seconds`. None, or a history without an epoch, leaves the section out.
-        data: (n, d) rows of the corner plot, held out from training.
-        samples: (m, d) rows drawn from the model.
+        data: (n, d) rows, held out from training.
+        samples: (m, d) rows drawn from the model; of a conditional flow, at the contexts of rows of the data.
         columns: d names.
         facts: what is to be known about the model, in order: layers, parameters, seed, versions.
+        certificate: what `pushforward.check` found, or its `to_dict()`.
+        plan: what each column holds: objects or mappings with `name`, `kind`, `unit`, `note`, or what has such objects
+            as its `columns`.
+        flow: the model. Only a `Flow` of two columns without a context has pictures of its own.
+        scores: (n,) log-densities of the rows of data, in nats.
+        sample_scores: (m,) those of the samples.
+        row_numbers: (n,) where the rows of data stand in the user's file, counted from 1.
+        draws: (k, n', d) samples at the own contexts of the first n' rows of data; these are then calibrated by them.
         model: name of the leaderboard's row that this report is about; the first one by default.
         baseline: name of the row that gains are counted from; without such a row gains are left out.
         attribution: where the data come from, at the foot of the page.
@@ -53,10 +94,12 @@ def write_report(
     Returns:
         The path written.
 
+    Cost: that of the pictures, some seconds; with a flow of two columns 25,600 scores and a grid through each layer.
+
     Raises:
         ValueError: the file exists and `overwrite` is false, the folder does not, the leaderboard is empty, or has no
-            row named `model`.
-        DataError, ShapeError: `data` or `samples` cannot be drawn.
+            row named `model`; a plan without a column.
+        DataError, ShapeError: `data` or `samples` cannot be drawn; scores that do not belong to them.
     """
     target = Path(path)
     check_target(target, overwrite)
@@ -65,42 +108,50 @@ def write_report(
     subject = leaderboard[0] if model is None else find(leaderboard, model)
     if subject is None:
         raise ValueError(f"model: expected one of {[row.name for row in leaderboard]}, got {model!r}.")
+    rows = table("data", data)
+    drawn = table("samples", samples, rows.shape[1])
     reference = find(leaderboard, baseline)
-    sentences = [escape(sentence) for sentence in summary(leaderboard, subject, reference)]
-    picture = figure_html(
-        inline_svg(corner(data, samples, columns), "corner", "Corner plot: data against samples of the model"),
-        "Every column alone, and every pair of columns. Where orange follows blue, the model has learned the data.",
-        kind="wide",
+    sentences = [escape(clean(sentence)) for sentence in summary(leaderboard, subject, reference)]
+    sections = [Section("Leaderboard", scrolled(_leaderboard(leaderboard, subject, reference)), LEADERBOARD_TERMS)]
+    if certificate is not None:
+        sections.append(certificate_section(certificate))
+        if not is_healthy(certificate):
+            sentences.append("<b>The model is not healthy: see its certificate below.</b>")
+    if plan is not None:
+        sections.append(columns_section(plan))
+    if course := training_section(history):
+        sections.append(course)
+    sections.append(_corner_section(rows, drawn, columns))
+    ranked = rows if draws is None else rows[: np.shape(draws)[1] if np.ndim(draws) == 3 else len(rows)]
+    sections.append(calibration_section(ranked, drawn, columns, draws))
+    if scores is not None:
+        sections.append(unlikely_section(rows, scores, columns, sample_scores, row_numbers))
+    if is_plane(flow):
+        sections += [density_section(flow, rows, drawn, columns), layers_section(flow)]
+    sections.append(Section("The model", facts_html({clean(name): clean(value) for name, value in facts.items()})))
+    terms = [term for section in sections for term in section.terms]
+    sections.append(Section("How to read this", terms_html(terms)))
+    return write_sections(
+        target, clean(title), sentences, [section.html() for section in sections], attribution, overwrite, FIT_CSS
     )
-    board = _leaderboard(leaderboard, subject, reference)
-    return write_page(target, title, sentences, board, history, picture, facts, HOW_TO_READ, attribution, overwrite)
 
 
-def write_page(
-    target: Path, title: str, sentences: Sequence[str], leaderboard: str, history: Any, pictures: str,
-    facts: Mapping[str, object], how_to_read: str, attribution: str | None, overwrite: bool, *,
-    headings: tuple[str, str] = ("Leaderboard", "Data against samples"),
-) -> Path:  # fmt: skip
-    """Fill the frame and write it in one step; sentences, leaderboard, pictures and explanation are HTML already.
-
-    `headings`: those of the leaderboard and of the pictures.
-    """
-    page = PAGE.substitute(
-        title=escape(title),
-        board=headings[0],
-        against=headings[1],
-        lead=sentences[0],
-        rest=f"<p>{' '.join(sentences[1:])}</p>" if sentences[1:] else "",
-        leaderboard=leaderboard,
-        training=_training(history) if history is not None and len(history.train) else "",
-        pictures=pictures,
-        facts=_facts(facts),
-        how_to_read=how_to_read,
-        attribution=f"<p>{escape(attribution)}</p>" if attribution else "",
-    )
-    content = page.encode(errors="replace")
-    write_atomically(target, lambda file: file.write(content), lambda: check_target(target, overwrite))
-    return target
+def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str]) -> Section:
+    """All columns, or the eight of many that tell most, with a sentence that says so."""
+    width = rows.shape[1]
+    if len(columns) != width:
+        raise ValueError(f"columns: expected {width} names, one for each column of data, got {len(columns)}.")
+    shown = telling(rows, samples, MOST_COLUMNS)
+    caption = "Every column alone, and every pair. Where orange follows blue, the model has learned the data."
+    if len(shown) < width:
+        caption = (
+            f"Of {width} columns the {len(shown)} are drawn in which data and samples differ most, alone or in the "
+            f"rank correlation of a pair. {caption}"
+        )
+    picture = corner(rows[:, shown], samples[:, shown], [columns[j] for j in shown])
+    svg = inline_svg(picture, "corner", "Corner plot: data against samples of the model")
+    kind = "square" if len(shown) <= _FEW else "wide" if len(shown) <= _MANY else "widest"
+    return Section("Data against samples", figure_html(svg, caption, kind), CORNER_TERMS)
 
 
 def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> str:
@@ -116,7 +167,7 @@ def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> st
         error = (
             "" if row.standard_error is None else f" <small>\N{PLUS-MINUS SIGN} {decimals(row.standard_error)}</small>"
         )
-        cells = [f'<th scope="row">{escape(row.name)}</th>', f"<td>{escape(str(row.setting or NONE))}</td>"]
+        cells = [f'<th scope="row">{escape(clean(row.name))}</th>', f"<td>{escape(clean(row.setting or NONE))}</td>"]
         cells.append(f'<td class="number">{decimals(row.test_nats)}{error}</td>')
         if reference is not None:
             cells.append(f'<td class="number">{decimals(gain(row, reference), 2, sign=True)}</td>')
@@ -130,32 +181,3 @@ def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> st
 def _rank(row: Any) -> float:
     """Sorts the best score first; one that is missing or not a number goes last."""
     return math.inf if row.test_nats is None or math.isnan(row.test_nats) else -row.test_nats
-
-
-def _training(history: Any) -> str:
-    picture = inline_svg(training_curve(history), "training", "Training curve: log-likelihood against epoch")
-    return f"<section><h2>Training</h2>{figure_html(picture, training(history))}</section>"
-
-
-def figure_html(svg: str, caption: str, kind: str = "plain") -> str:
-    """A picture with its caption, which is plain text."""
-    picture = f'<div class="scroll" tabindex="0">{svg}</div>'
-    return f'<figure class="{kind}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
-
-
-def _facts(facts: Mapping[str, object]) -> str:
-    rows = (
-        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>'
-        for name, value in facts.items()
-    )
-    return f"<table class=facts><tbody>{''.join(rows)}</tbody></table>"
-
-
-def check_target(target: Path, overwrite: bool) -> None:
-    """Refuse a place that cannot be written, or that is taken."""
-    if target.is_dir():
-        raise ValueError(f"path: {target} is a folder, expected the name of a file. Write {target / 'report.html'}.")
-    if not target.parent.is_dir():
-        raise ValueError(f"path: the folder {target.parent} does not exist. Make it first, or choose another place.")
-    if target.exists() and not overwrite:
-        raise ValueError(f"path: {target} exists already. Choose another name, or pass overwrite=True to replace it.")

@@ -1,8 +1,12 @@
 """The sentences and numbers of a report: what a reader would say aloud, as plain text."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
+from html import escape
 from typing import Any
+
+from pushforward.plots.canvas import short
 
 _STOPPED = {
     "finished": "Training ran for all the epochs it was given",
@@ -116,3 +120,66 @@ def training(history: Any) -> str:
         one = history.skipped_steps == 1
         words += f" {history.skipped_steps} step{' was' if one else 's were'} skipped for a loss that was not finite."
     return words
+
+
+def clean(text: object, most: int = 2000) -> str:
+    """Text as it may stand on a page: what steers a terminal or turns the reading direction is made visible.
+
+    Of more than `most` letters the first are kept, with an ellipsis.
+
+    >>> clean("a\\tb\\x1b[31m")
+    'a b\\ufffd[31m'
+    """
+    whole = str(text)
+    kept = whole if len(whole) <= most else whole[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    letters = (" " if letter in "\t\n\r" else "\ufffd" if _steers(letter) else letter for letter in kept)
+    return "".join(letters)
+
+
+def _steers(letter: str) -> bool:
+    """Control characters, halves of surrogate pairs, and the marks that turn or isolate the reading direction."""
+    turns = "\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069"
+    return turns or unicodedata.category(letter) in ("Cc", "Cs")
+
+
+def name_html(name: object) -> str:
+    """A name from somebody's file, escaped and shut off: its reading direction ends with it; at most 400 letters.
+
+    >>> name_html("<b>")
+    '<bdi>&lt;b&gt;</bdi>'
+    """
+    return f"<bdi>{escape(clean(name, 400))}</bdi>"
+
+
+def short_html(name: object) -> str:
+    """`name_html`, cut to what fits over a column of numbers; the whole name appears where a pointer rests on it."""
+    cut, whole = short(name), clean(name, 400)
+    title = f' title="{escape(whole)}"' if cut != whole else ""
+    return f"<bdi{title}>{escape(cut)}</bdi>"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row: `a`, `a and b`, `a, b and c`.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def measured(value: float | None) -> str:
+    r"""A number of any size in few characters, HTML: powers of ten where decimals would be all zeros.
+
+    >>> measured(0.25), ascii(measured(1234567.0))
+    ('0.25', "'1.2 \\xd7 10<sup>6</sup>'")
+    """
+    if value is None:
+        return NONE
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else f"{MINUS}infinite"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}".replace("-", MINUS) if abs(value) < 999.5 else f"{value:,.0f}".replace("-", MINUS)
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits} \N{MULTIPLICATION SIGN} 10<sup>{int(power)}</sup>".replace("-", MINUS)

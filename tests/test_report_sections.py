@@ -1,0 +1,342 @@
+"""The sections of a fit's report: each where its material is there, true to the numbers, safe whatever the names."""
+
+import re
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pages import HOSTILE, Page, written
+
+import pushforward as pf
+from pushforward.bijections import Affine, Chain, Elementwise, Inverse, Repeat
+from pushforward.diagnostics import Certificate, Row
+from pushforward.errors import ShapeError
+from pushforward.plots.pit import distance, kolmogorov_band
+from pushforward.report.calibration import calibration_section, ranks
+from pushforward.report.certificate import certificate_section
+from pushforward.report.columns import columns_section
+from pushforward.report.plane import density_section, is_plane, layers_section, parts
+from pushforward.report.telling import telling
+from pushforward.report.unlikely import unlikely_section
+from pushforward.report.words import clean, measured, name_html, short_html
+
+ALL = [
+    "Leaderboard", "Health certificate", "Columns", "Training", "Data against samples", "Calibration", "Log-densities",
+    "Density", "Layer by layer", "The model", "How to read this",
+]  # fmt: skip
+SICK = Certificate(
+    (
+        Row("finite values", 0.0, 0.0, True, "0 of 9 samples not finite."),
+        Row("round trip", 3.2e-3, 1.1e-5, False, "a < b", "it does not undo itself", f"do less {HOSTILE}"),
+        Row("integral", None, None, None, "a grid would be too large."),
+        Row("log-det", 2e-7, 1e-5, True, "against autodiff."),
+        Row("condition", 1e9, 2e5, False, "stretched."),
+    ),
+    "float32",
+)
+PLAN = [
+    {"name": "a", "kind": "real", "unit": "km", "note": "declared"},
+    SimpleNamespace(name="b", kind="positive", unit=None, note="no value below zero", source="detected"),
+]
+
+
+def normal(count, width, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, width))
+
+
+def standard(x):
+    return -0.5 * (x**2).sum(axis=1) - 0.5 * x.shape[1] * np.log(2.0 * np.pi)
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return pf.real_nvp(dim=2, key=0, n_layers=2, width=8)
+
+
+def section(text, heading):
+    """The HTML of one section."""
+    start = text.index(f"<h2>{heading}</h2>")
+    return text[start : text.index("</section>", start)]
+
+
+def headings(text):
+    return re.findall(r"<h2>([^<]*)</h2>", text)
+
+
+def compiled(bijection, z):
+    return jax.jit(lambda z: bijection.forward(z))(z)
+
+
+def plain(text):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
+
+
+def test_all_sections_stand_in_their_order(tmp_path, flow):
+    x = normal(300, 2)
+    text = written(
+        tmp_path / "r.html", certificate=SICK, plan=PLAN, flow=flow, data=x, scores=standard(x),
+        sample_scores=standard(normal(99, 2, 1)), row_numbers=np.arange(300) + 1,
+    )  # fmt: skip
+    assert headings(text) == ALL
+    assert "The model is not healthy" in text[: text.index("<h2>")]
+    assert not jax.config.jax_enable_x64
+    page = Page(text)
+    assert page.bare == []
+    assert not re.search(r"url\((?!#)|@import|<script", text)
+    identities = re.findall(r'<[^<>]* id="([^"]+)"', text)
+    assert len(identities) == len(set(identities))
+    for heading in ("Health certificate", "Calibration", "Log-densities", "Corner plot", "Training curve"):
+        assert f"<dt>{heading}</dt>" in text
+
+
+def test_what_is_missing_leaves_its_section_out(tmp_path):
+    text = written(tmp_path / "r.html", history=None)
+    kept = ["Leaderboard", "Data against samples", "Calibration", "The model", "How to read this"]
+    assert headings(text) == kept
+    assert "<dt>Training curve" not in text
+    assert "<dt>Log-densities" not in text
+    three = {"data": normal(50, 3), "samples": normal(50, 3, 1), "columns": list("abc")}
+    wide = written(tmp_path / "s.html", history=None, flow=pf.real_nvp(dim=3, key=0, n_layers=2, width=8), **three)
+    assert headings(wide) == kept
+    assert not is_plane(pf.real_nvp(dim=2, key=0, n_layers=2, width=8, context_dim=1))
+
+
+@pytest.mark.parametrize("certificate", [SICK, SICK.to_dict()], ids=["object", "dict"])
+def test_a_certificate_says_first_what_failed(certificate):
+    part = certificate_section(certificate).body
+    words = plain(part)
+    assert words.index("Not healthy") < words.index("FAILED round trip") < words.index("FAILED condition")
+    assert words.index("FAILED condition") < words.index("not tested integral") < words.index("The 2 tests that passed")
+    folded = part[part.index("<details>") :]
+    assert re.findall(r'<th scope="row">([^<]*)', folded) == ["finite values", "log-det"]
+    assert "Remedy: do less &lt;script&gt;" in words
+    assert ">0.0032<" in part
+    assert 'class="verdict failed"' in part
+
+
+def test_a_healthy_certificate_is_folded():
+    part = certificate_section(Certificate((SICK.rows[0],), "float32")).body
+    assert "The test that passed" in part
+    assert 'class="verdict ok"' in part
+    assert part.index("<details>") < part.index("<table")
+
+
+def test_the_plan_is_told():
+    assert plain(columns_section(PLAN).body) == (
+        "Column Kind Unit How it was chosen a real km declared b positive \N{EN DASH} detected: no value below zero"
+    )
+    bare = columns_section([{"name": "a", "kind": "real"}])
+    assert plain(bare.body) == "Column Kind a real"  # nothing to say in the other columns
+    column = SimpleNamespace(name="a", kind="positive", describe=lambda: "positive, above 0")
+    many = columns_section(SimpleNamespace(columns=[column] * 40)).body
+    assert "<summary>40 columns: 40 positive</summary>" in many
+    assert many.count("<tr>") == 41
+
+
+def test_the_ten_least_likely_rows_are_listed_with_their_places():
+    x = normal(1000, 2)
+    x[[17, 500]] = [[9.0, 0.5], [0.0, -7.0]]
+    part = unlikely_section(x, standard(x), "ab", None, np.arange(1000) * 2 + 5).body
+    lines = re.findall(r"<tr><th scope=\"row\" class=\"number\">(.*?)</tr>", part)
+    cells = [plain(line).split() for line in lines]
+    order = np.argsort(standard(x))[:10]
+    assert [int(line[0]) for line in cells] == (order * 2 + 5).tolist()
+    edge = np.sort(standard(x))[9]  # the lower of the two rows at the quantile
+    assert cells[0][1:3] == ["\N{MINUS SIGN}42.46", f"{edge - standard(x)[17]:.2f}"]
+    assert cells[9][2] == "\N{EN DASH}"
+    assert cells[0][3:] == ["9", "0.5"]
+    assert "<span class=far>9</span>" in lines[0]
+    assert "far>0.5" not in lines[0]
+    assert "<span class=far>\N{MINUS SIGN}7</span>" in lines[1]
+
+
+def test_rows_without_density_and_without_places():
+    x, scores = normal(50, 2), np.linspace(-3.0, 0.0, 50)
+    scores[[3, 8]] = -np.inf
+    part = unlikely_section(x, scores, "ab").body
+    assert "2 rows have a density of zero" in part
+    assert part.count("\N{MINUS SIGN}\N{INFINITY}") == 2
+    assert 'class="number">Row' not in part
+    scores[3] = np.nan
+    assert "cannot be shown: scores: 1 of 50 are NaN" in unlikely_section(x, scores, "ab").body
+
+
+def test_a_share_below_the_samples_lowest_hundredth():
+    """The rows' scores are the samples', but for 40 of 1,000 far below."""
+    scores = np.linspace(-3.0, 0.0, 1000)
+    rows = np.where(np.arange(1000) % 25 == 0, -9.0, scores)
+    shown = re.search(r"; (\d+\.\d)% of the rows lie below", unlikely_section(normal(1000, 2), rows, "ab", scores).body)
+    assert float(shown[1]) == pytest.approx(5.0, abs=0.15)
+
+
+def test_calibration_tells_who_leaves_the_band():
+    x = normal(2000, 3)
+    samples = normal(2000, 3, 1) + np.array([0.0, 0.4, 0.0])
+    part = calibration_section(x, samples, ["a", "<b>", "c"]).body
+    found = re.search(r"Outside the band: &lt;b&gt; \((\d+\.\d)% of the rows\)", part)
+    assert float(found[1]) == pytest.approx(100 * 2 * 0.0793, abs=5.0)  # Phi(0.2) - Phi(-0.2)
+    same = calibration_section(x, normal(2000, 3, 1), "abc").body
+    assert "All 3 columns and 16 random projections stay in the band" in same
+
+
+def test_dependence_that_is_missed_leaves_the_band_by_projections():
+    z = normal(3000, 2)
+    x = np.stack([z[:, 0], 0.95 * z[:, 0] + np.sqrt(1 - 0.95**2) * z[:, 1]], axis=1)
+    part = calibration_section(x, normal(3000, 2, 1), "ab").body
+    assert re.search(r"Outside the band: \d+ of 16 random projections", part)
+
+
+def test_draws_at_own_contexts_tell_what_samples_cannot():
+    """Right as a mixture over all contexts, shifted at every single one."""
+    random = np.random.default_rng(0)
+    context = random.normal(size=(2000, 1))
+    x = context + random.normal(size=(2000, 2))
+    samples, draws = -context + random.normal(size=(2000, 2)), -context + random.normal(size=(31, 2000, 2))
+    assert "Both columns" in calibration_section(x, samples, "ab").body
+    right = context + random.normal(size=(31, 2000, 2))
+    assert "Both columns" in calibration_section(x, samples, "ab", right).body
+    assert "Outside the band" in calibration_section(x, samples, "ab", draws).body
+
+
+def test_ranks_at_a_rows_own_context_are_uniform():
+    """Kolmogorov's band at a level of 1 - 1e-7; ties of a rounded law included, the wrong context seen."""
+    random = np.random.default_rng(0)
+    means = 5.0 * random.normal(size=4000)
+    rows, draws = random.normal(means), random.normal(means, size=(31, 4000))
+    band = kolmogorov_band(4000, 1, 1 - 1e-7)
+    assert distance(np.sort(ranks(rows, draws, random)))[0] < band
+    rounded = np.round(rows - means), np.round(draws - means)  # a third of all values is zero
+    assert distance(np.sort(ranks(*rounded, random)))[0] < band
+    assert distance(np.sort(ranks(rows, np.roll(draws, 1, axis=1), random)))[0] > band
+
+
+def test_equal_rounded_laws_stay_in_the_band_of_two_samples():
+    """At a level of 1 - 1e-7; of counts near one, half of all values tie."""
+    random = np.random.default_rng(0)
+    rows, samples = random.poisson(0.7, 3000).astype(float), random.poisson(0.7, 3000).astype(float)
+    u = ranks(rows, samples[:, None], random)
+    assert distance(np.sort(u))[0] < kolmogorov_band(1500, 1, 1 - 1e-7)
+    assert 0.0 <= u.min() <= u.max() <= 1.0
+
+
+def test_of_many_columns_the_most_telling_are_drawn(tmp_path):
+    z = normal(3000, 30)
+    data, samples = z.copy(), normal(3000, 30, 1)
+    samples[:, 21] *= 2.0  # a marginal
+    data[:, 5] = 0.6 * data[:, 5] + 0.8 * data[:, 28]  # a dependence; both stay standard normal
+    kept = telling(data, samples, 3)
+    assert kept == [5, 21, 28]
+    assert telling(data[:, :3], samples[:, :3], 3) == [0, 1, 2]
+    names = [f"column {j}" for j in range(30)]
+    text = written(tmp_path / "r.html", data=data, samples=samples, columns=names)
+    picture = section(text, "Data against samples")
+    assert "Of 30 columns the 8 are drawn" in picture
+    for j in kept:
+        assert f">column {j}</text>" in picture
+
+
+def test_a_report_stays_small_and_safe_whatever_the_table(tmp_path):
+    random = np.random.default_rng(0)
+    wide = random.standard_cauchy((3000, 30)) ** 3
+    odd = [HOSTILE, "w" * 300, "\u202eright to left", "bell\x07 \x1b[31m", "</td></table>", "\ud800", ""]
+    names = odd + [f"\N{HEBREW LETTER ALEF} {j} " * 40 for j in range(23)]
+    plan = [{"name": name, "kind": HOSTILE, "unit": HOSTILE, "note": name} for name in names]
+    text = written(
+        tmp_path / "r.html", data=wide, samples=wide[::-1], columns=names, plan=plan, scores=standard(wide),
+        sample_scores=standard(wide)[:9], row_numbers=np.arange(3000), certificate=SICK,
+        facts={"columns": "".join(names)},
+    )  # fmt: skip
+    assert len(text.encode()) < 2_000_000
+    page = Page(text)
+    assert page.bare == []
+    assert "<script" not in text.lower()
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", text)
+
+
+@pytest.mark.slow
+def test_thousands_of_columns_stay_below_the_limit(tmp_path):
+    names = [f"column {j} " + "x" * 280 for j in range(2000)]
+    plan = [{"name": name, "kind": "real", "note": "y" * 300} for name in names]
+    x = normal(60, 2000)
+    text = written(
+        tmp_path / "r.html", data=x, samples=normal(60, 2000, 1), columns=names, plan=plan, scores=standard(x),
+        facts={"columns": ", ".join(names)},
+    )  # fmt: skip
+    assert len(text) < 2_000_000
+    assert "The first 500 are listed" in text
+    assert "The 40 columns shown" in text
+
+
+def test_layers_in_order_make_the_flow(flow):
+    layers = parts(flow.bijection)
+    assert [name for name, _ in layers] == ["Coupling", "Coupling", "Standardise"]
+    z = x = jnp.array([0.3, -1.2])
+    for _, layer in layers:
+        x = compiled(layer, x)
+    np.testing.assert_allclose(x, compiled(flow.bijection, z), rtol=1e-5)
+
+
+def test_layers_turned_round_keep_their_order():
+    shift, scale = (Elementwise(Affine(shift=1.0), (2,)), Elementwise(Affine(scale=3.0), (2,)))
+    for inner in (Chain([shift, scale]), Repeat([shift, scale]), Chain([Inverse(shift), scale])):
+        turned = Inverse(inner)
+        x = z = jnp.array([0.3, -1.2])
+        for _, layer in parts(turned):
+            x = compiled(layer, x)
+        np.testing.assert_allclose(x, compiled(turned, z), rtol=1e-5)
+        assert len(parts(turned)) == 2
+
+
+def test_of_many_layers_some_are_shown():
+    deep = pf.Flow(pf.bases.Normal((2,)), Repeat([Elementwise(Affine(shift=0.1 * k), (2,)) for k in range(40)]))
+    part = layers_section(deep)
+    assert "Of 40 layers 15 are shown." in part.body
+    assert ">40: Elementwise</text>" in part.body
+    assert len(part.body) < 300_000
+
+
+def test_a_flow_that_breaks_is_reported_with_its_fault(flow):
+    def broken(leaf):
+        return leaf * np.nan if isinstance(leaf, jax.Array) and leaf.ndim == 3 else leaf
+
+    sick = jax.tree.map(broken, flow)
+    assert (
+        "The density cannot be drawn: log_prob is NaN" in density_section(sick, normal(9, 2), normal(9, 2), "ab").body
+    )
+    assert "The grid cannot be followed to the data: layers[0]" in layers_section(sick).body
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"certificate": {"ok": True}}, ValueError, "certificate: expected .* without verdict, rows"),
+        ({"plan": []}, ValueError, "plan: expected at least one column"),
+        ({"plan": [{"name": "a"}]}, ValueError, "plan: expected a name and a kind"),
+        ({"scores": np.zeros(3)}, ShapeError, r"scores: expected shape \(200,\), .* got \(3,\)"),
+        ({"scores": np.zeros(200), "row_numbers": [1]}, ShapeError, r"row_numbers: expected shape \(200,\)"),
+        ({"draws": np.zeros((5, 2))}, ShapeError, r"draws: expected shape \(k, 200, 2\)"),
+        ({"columns": ["a"]}, ValueError, "columns: expected 2 names, .* got 1"),
+    ],
+)
+def test_bad_material_is_a_sentence_and_writes_nothing(tmp_path, changes, error, words):
+    with pytest.raises(error, match=words):
+        written(tmp_path / "r.html", **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_shut_off():
+    assert clean("a\tb\x00\u202ec\ud800") == "a b\ufffd\ufffdc\ufffd"
+    assert clean("x" * 5000) == "x" * 1999 + "\N{HORIZONTAL ELLIPSIS}"
+    assert clean("\N{ZERO WIDTH NON-JOINER}\N{NO-BREAK SPACE}\N{ARABIC LETTER ALEF}") == "\u200c\xa0\u0627"
+    assert name_html("<i>") == "<bdi>&lt;i&gt;</bdi>"
+    assert short_html('"' * 30) == f'<bdi title="{"&quot;" * 30}">{"&quot;" * 19}\N{HORIZONTAL ELLIPSIS}</bdi>'
+
+
+def test_numbers_of_any_size():
+    signs = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+    assert [measured(value) for value in (None, 0.0, -0.25, 12345.6, np.nan, -np.inf)] == [
+        "\N{EN DASH}", "0", f"{signs[0]}0.25", "12,346", "not a number", f"{signs[0]}infinite",
+    ]  # fmt: skip
+    assert measured(-3.2e-7) == f"{signs[0]}3.2 {signs[1]} 10<sup>{signs[0]}7</sup>"
