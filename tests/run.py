@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS_COLLECTED = 5
 
-BUDGET_MINUTES = {"battery": 6, "command line": 2, "lint and types": 1, "rest": 3}
+BUDGET_MINUTES = {"battery": 6, "estimator checks": 2, "command line": 2, "lint and types": 1, "rest": 1}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
 AUTOREGRESSIVE = ("tests/test_autoregressive.py", "tests/test_causal_conv.py", "tests/test_recipes.py")
 LAYERS = ("tests/test_laws.py", "tests/test_linear.py", "tests/test_planar_radial.py", "tests/test_spline.py")
 IMAGES = ("tests/test_convolutional.py", "tests/test_images.py", "tests/test_recompute.py", "tests/test_residual.py")
-ELSEWHERE = ("tests/test_battery.py", "tests/cli", *AUTOREGRESSIVE, *IMAGES, *LAYERS)
+TABLES = ("tests/test_check.py", "tests/test_columns.py", "tests/test_leaderboard.py")
+ESTIMATOR = "tests/test_estimator.py"
+ELSEWHERE = ("tests/test_battery.py", "tests/cli", ESTIMATOR, *AUTOREGRESSIVE, *IMAGES, *LAYERS, *TABLES)
 
 # Programs of tests run once or twice, and most of their time goes into compiling: a quarter less of it like this. Not
 # for tests of equal bits or of rounding, which hold for programs as users compile them.
@@ -76,6 +78,8 @@ PARTS = (
     ),
     Part("images", "rest", (pytest(*IMAGES),), UNOPTIMISED),
     Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),), UNOPTIMISED),
+    Part("tables", "rest", (pytest(*TABLES),), UNOPTIMISED),
+    Part("estimator", "estimator checks", (pytest(ESTIMATOR),), UNOPTIMISED),
     Part("layers", "rest", (pytest(*LAYERS),)),
     Part("command-line", "command line", (pytest("tests/cli"),)),
     Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),

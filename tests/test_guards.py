@@ -20,7 +20,8 @@ from pushforward.networks import AbstractNetwork
 from pushforward.rounded import Rounded
 
 PUBLIC = {
-    "pushforward": """Dequantised Flow Rounded __version__ autoregressive_flow bases bernstein_flow bijections
+    "pushforward": """ConditionalFlowDensity Dequantised Flow FlowDensity Rounded __version__ autoregressive_flow
+        bases bernstein_flow bijections
         bits_per_dim bnaf check compare coupling_flow datasets dequantisation_flow diagnostics distill elementwise_flow
         emerging_glow export fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog
         maf maf_mog naf naf_ar networks nice nsf nsf_ar of_length parallel_wavenet periodic_glow planar_flow
@@ -29,7 +30,7 @@ PUBLIC = {
         umnn_maf wavenet""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet ActivationNormalisation
-        BlockAutoregressive Cayley Chain Conditional Contractive Coupling Dense Diagonal Elementwise
+        BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense Diagonal Elementwise
         EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction LowRank MaskedAutoregressive
         MaskedConvolution OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat
         Reshape RussianRoulette Split SplitChannels Squeeze Standardise Sylvester Triangular Whiten alternating

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pushforward.estimator import ConditionalFlowDensity, FlowDensity
     from pushforward.fields import trainable
     from pushforward.flow import Flow, summary
+    from pushforward.leaderboard import compare
     from pushforward.lengths import of_length
     from pushforward.persistence import export, load, save
     from pushforward.recipes import (
@@ -68,6 +69,7 @@ _HOME = {
     "bits_per_dim": "pushforward.dequantise",
     "bnaf": "pushforward.recipes",
     "check": "pushforward.diagnostics",
+    "compare": "pushforward.leaderboard",
     "coupling_flow": "pushforward.recipes",
     "dequantisation_flow": "pushforward.recipes",
     "distill": "pushforward.train",
@@ -126,6 +128,7 @@ __all__ = [
     "bits_per_dim",
     "bnaf",
     "check",
+    "compare",
     "coupling_flow",
     "datasets",
     "dequantisation_flow",

@@ -6,9 +6,12 @@ import sys
 def main() -> None:
     """Entry point of `pushforward` and of `python -m pushforward`."""
     try:
-        from pushforward.cli.app import run
-    except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich", "click"):
-            raise
-        sys.exit(f'pushforward: the command line needs {error.name}: pip install "pushforward[cli]".')
-    sys.exit(run(sys.argv[1:]))
+        try:
+            from pushforward.cli.app import run
+        except ModuleNotFoundError as error:
+            if error.name not in ("typer", "rich", "click"):
+                raise
+            sys.exit(f'pushforward: the command line needs {error.name}: pip install "pushforward[cli]".')
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while modules are loaded, or while a sentence is written
+        sys.exit("pushforward: interrupted.")

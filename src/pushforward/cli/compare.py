@@ -55,6 +55,7 @@ def compare(
     declared = declarations(column)
     from pushforward.cli.fit import chosen
     from pushforward.cli.scoring import versions
+    from pushforward.columns import plan_columns
     from pushforward.errors import DataError
     from pushforward.leaderboard import DEFAULT_FLOWS
     from pushforward.leaderboard import compare as compare_flows
@@ -65,6 +66,8 @@ def compare(
     out.say(f"{data}: {len(table.values):,} rows of {', '.join(table.columns)}")
     with out.course() as tell:
         try:
+            # what is declared must hold for every row, whose numbers the parts below do not know
+            plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
             board = compare_flows(
                 table.values, names=table.columns, flows=names(flows) or DEFAULT_FLOWS,
                 context=table.context if table.context_columns else None, columns=declared, detect=not plain,

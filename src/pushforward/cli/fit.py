@@ -20,7 +20,7 @@ from pushforward.cli.options import (
     declarations,
     names,
 )
-from pushforward.cli.outputs import check_outputs
+from pushforward.cli.outputs import check_outputs, writing
 from pushforward.cli.printer import Printer, course, nats
 
 
@@ -139,9 +139,10 @@ def fit(
     if report is not None:
         from pushforward.cli.pages import fit_report
 
-        fit_report(
-            report, data, model, history, rows, shown, seed, overwrite, certificate=certificate, plan=plan.columns
-        )
+        with writing(report):
+            fit_report(
+                report, data, model, history, rows, shown, seed, overwrite, certificate=certificate, plan=plan.columns
+            )
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],
         [[line.name, line.setting, nats(line.test_nats, line.standard_error)] for line in rows],

@@ -70,7 +70,7 @@ def read_split(
     check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
     for name in units:
         if name not in table.columns:
-            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {list(table.columns)}.")
+            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {', '.join(map(repr, table.columns))}.")
     order = np.random.default_rng(seed).permutation(len(table.values))
     n_test = len(order) // _TEST_SHARE
     is_held_out = n_test >= _FEWEST_TEST_ROWS
@@ -78,7 +78,7 @@ def read_split(
     given = table.context if table.context_columns else None
     try:
         # what is declared must hold for every row; what is found, and every number, come from the training rows
-        plan_columns(table.values, table.columns, declarations=declared, detect=False, first=1)
+        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
         plan = plan_columns(
             table.values[train], table.columns, declarations=declared, detect=detect,
             units=[units.get(name, unit_in(name)) for name in table.columns],

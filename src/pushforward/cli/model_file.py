@@ -83,7 +83,7 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
     from pushforward.tables import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    values = plan_of(data, flow, notes).select(table.values, str(data), first=1)
+    values = plan_of(data, flow, notes).select(table.values, str(data), table.numbers)
     return values, table.context if table.context_columns else None
 
 
@@ -108,8 +108,6 @@ def matching_batches(
 def _table_batches(
     plan: Plan, tables: Iterator[Any], name: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, int, float]]:
-    first = 1
     for table in tables:
-        values = plan.select(table.values, name, first)
-        first += len(values)
+        values = plan.select(table.values, name, table.numbers)
         yield values, table.context if table.context_columns else None, table.dropped, table.share

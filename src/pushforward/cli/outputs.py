@@ -1,7 +1,9 @@
 """Refusing a file that cannot be written before the long work that would fill it, not after."""
 
+import contextlib
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ def check_outputs(overwrite: bool, *outputs: Path | None, inputs: tuple[Path, ..
         outputs: files to be written; None where the user wants none.
         inputs: files to be read.
     """
-    taken = [path.resolve() for path in inputs]
+    taken = [_resolved(path) for path in inputs]
     for path in outputs:
         if path is None:
             continue
-        folder = path.resolve().parent
-        if path.resolve() in taken:
+        folder = _resolved(path).parent
+        if _resolved(path) in taken:
             raise TableError(f"{path}: this file has another part in the same command: choose another name.")
         if path.is_dir():
             raise TableError(f"{path}: this is a folder: name a file in it.")
@@ -35,7 +37,12 @@ def check_outputs(overwrite: bool, *outputs: Path | None, inputs: tuple[Path, ..
             raise TableError(f"{path}: the folder {path.parent} does not exist: make it first.")
         if not os.access(folder, os.W_OK):
             raise TableError(f"{path}: the folder {path.parent} cannot be written to: choose another place.")
-        taken.append(path.resolve())
+        taken.append(_resolved(path))
+
+
+def _resolved(path: Path) -> Path:
+    """The file behind all links; `Path.resolve` fails on links that go in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def check_samples_output(path: Path) -> None:
@@ -56,7 +63,14 @@ def check_table_output(path: Path) -> None:
 def write_json(path: Path, values: dict[str, Any], overwrite: bool) -> None:
     """Write strict JSON in one step: the whole file or none."""
     content = (json.dumps(strict(values), allow_nan=False, indent=1) + "\n").encode()
-    try:
+    with writing(path):
         write_atomically(path.resolve(), lambda file: file.write(content), lambda: check_outputs(overwrite, path))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Generator[None]:
+    """A context in which a disk that refuses is one sentence about the file."""
+    try:
+        yield
     except OSError as fault:
         raise TableError(f"{path}: cannot be written ({fault.strerror or fault}): choose another place.") from fault

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
-
 _FILE_WIDTH = 120  # of a table that no terminal bounds
 
 

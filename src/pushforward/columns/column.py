@@ -130,7 +130,8 @@ def declared(name: str, text: Any) -> Column:
         made = dataclasses.replace(made, **make(*values))
     if made.kind in ("bounded", "circular") and not made.lower < made.upper:
         raise DataError(
-            f"column {name!r}: expected a lower end below the upper one, got {made.lower:g} and {made.upper:g}."
+            f"column {name!r}: expected a lower end below the upper one, got {made.lower:g} and {made.upper:g}: exchange "
+            "them, or correct one."
         )
     if made.step < 0 or (made.step == 0 and "rounded" in text):
         raise DataError(f"column {name!r}: expected a step above 0, got {text!r}.")

@@ -88,10 +88,10 @@ class Plan:
             z, log_det = jax.jit(jax.vmap(self.layer().inverse_and_log_det))(np.asarray(rows, np.float64))
             return np.array(z), np.array(log_det)
 
-    def select(self, rows: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
+    def select(self, rows: np.ndarray, name: str = "x", numbers: np.ndarray | None = None) -> np.ndarray:
         """The modelled columns of rows (n, columns); refuses rows that differ from a constant column's value.
 
-        `name` and `first`, the number of the first row, are those of its sentences.
+        `name` and `numbers`, those of the rows, (n,), are for its sentences; None counts the rows from 0.
         """
         if rows.shape[-1] != len(self.columns):
             raise ShapeError(f"{name}: expected {len(self.columns)} columns, got {rows.shape[-1]}.")
@@ -99,7 +99,7 @@ class Plan:
             if column.kind == "constant" and (bad := np.flatnonzero(rows[:, place] != column.centre)).size:
                 raise DataError(
                     f"{name}: column {column.name!r} was {column.centre:g} in every row of the training data, got "
-                    f"{rows[bad[0], place]:g} at row {bad[0] + first} ({bad.size} such rows), which has no density. "
+                    f"{rows[bad[0], place]:g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no density. "
                     "Leave such rows out, or fit again without that column."
                 )
         return rows[:, self.modelled]
@@ -150,7 +150,7 @@ def plan_columns(
     declarations: Mapping[str, Any] | None = None,
     detect: bool = True,
     units: Sequence[str] | None = None,
-    first: int = 0,
+    numbers: np.ndarray | None = None,
 ) -> Plan:
     """What each column of a table holds: as declared, else as its values show, else a real number.
 
@@ -164,7 +164,7 @@ def plan_columns(
         declarations: names of columns with their kinds, such as {"income": "positive", "share": "bounded:0:1"}.
         detect: whether columns that are not declared are looked at; otherwise they are real.
         units: of the columns, in words.
-        first: number of the first row in sentences.
+        numbers: of the rows in sentences, (n,); None counts them from 0.
 
     Raises:
         DataError: for a name or a declaration that is unknown, and for values outside a declared support, off a
@@ -177,14 +177,14 @@ def plan_columns(
     declarations = dict(declarations or {})
     for name in declarations:
         if name not in names:
-            raise DataError(f"columns: there is no column {name!r}; the table has {', '.join(map(repr, names))}.")
+            raise DataError(f"columns: there is no column {name!r}: name one of {', '.join(map(repr, names))}.")
     found = []
     for place, name in enumerate(names):
         column = Column(name) if name not in declarations else declared(name, declarations[name])
         if column.kind != "constant":
             _refuse_constant(column, x[:, place])
         if name in declarations:
-            column = _completed(column, x[:, place], first)
+            column = _completed(column, x[:, place], numbers)
         elif detect:
             column = detected(column, x[:, place])
         if column.kind == "real":
@@ -195,11 +195,11 @@ def plan_columns(
     return Plan(tuple(found))
 
 
-def _completed(column: Column, x: np.ndarray, first: int) -> Column:
+def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None) -> Column:
     """A declared column with what its data decide, checked against them."""
     if column.kind == "constant":
         if (x != x[0]).any():
-            _refuse(column, x, x != x[0], f"{x[0]:g} in every row as it is declared constant", first)
+            _refuse(column, x, x != x[0], f"{x[0]:g} in every row as it is declared constant", numbers)
         return dataclasses.replace(column, centre=float(x[0]))
     if column.kind == "heavy":
         column = heavy(column, x)
@@ -210,17 +210,17 @@ def _completed(column: Column, x: np.ndarray, first: int) -> Column:
         origin = 0.0 if is_whole else float(x[0])
         places = (x - origin) / column.step
         off = np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places)
-        _refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", first)
+        _refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", numbers)
         column = dataclasses.replace(column, origin=origin)
     half = column.step / 2
     if column.kind in ("positive", "softplus"):
         outside = x - half < column.lower if half else x <= column.lower
-        _refuse(column, x, outside, f"values above {column.lower:g}", first)
+        _refuse(column, x, outside, f"values above {column.lower:g}", numbers)
     if column.kind == "bounded":
         outside = (x - half < column.lower) | (x + half > column.upper)
         if not half:
             outside = (x <= column.lower) | (x >= column.upper)
-        _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g})", first)
+        _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g})", numbers)
     if column.kind == "circular":
         cut = emptiest(x, column.lower, column.upper)
         column = dataclasses.replace(column, centre=cut, note="cut where the gap between rows is widest")
@@ -235,10 +235,14 @@ def _refuse_constant(column: Column, x: np.ndarray) -> None:
         )
 
 
-def _refuse(column: Column, x: np.ndarray, bad: np.ndarray, expected: str, first: int) -> None:
+def _refuse(column: Column, x: np.ndarray, bad: np.ndarray, expected: str, numbers: np.ndarray | None) -> None:
     places = np.flatnonzero(bad)
     if places.size:
         raise DataError(
-            f"column {column.name!r}: expected {expected}, got {x[places[0]]:g} at row {places[0] + first} "
+            f"column {column.name!r}: expected {expected}, got {x[places[0]]:g} at row {_number(numbers, places[0])} "
             f"({places.size} of {len(x)} rows). Correct these rows, or declare the column otherwise."
         )
+
+
+def _number(numbers: np.ndarray | None, place: np.integer) -> int:
+    return int(place if numbers is None else numbers[place])

@@ -2,6 +2,7 @@
 
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.certify import check
+from pushforward.diagnostics.doctor import NonFinite, locate_non_finite
 from pushforward.diagnostics.fidelity import Fidelity, ModeShare, fidelity
 from pushforward.diagnostics.importance import ImportanceSample, importance_sample
 from pushforward.diagnostics.pareto import pareto_k
@@ -11,9 +12,11 @@ __all__ = [
     "Fidelity",
     "ImportanceSample",
     "ModeShare",
+    "NonFinite",
     "Row",
     "check",
     "fidelity",
     "importance_sample",
+    "locate_non_finite",
     "pareto_k",
 ]

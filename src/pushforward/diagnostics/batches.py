@@ -1,55 +1,106 @@
-"""Log-densities and samples as they come, NaN included: the public methods would raise where a check must count."""
+"""Log-densities, samples and latents as they come, NaN included: the public methods would raise where a check counts.
 
-import functools
+They run in the programs that the public methods compile, chunk by chunk, so memory stays flat.
+"""
+
 import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distribution import AbstractDistribution
-from pushforward.programs import flatten, float_type, unflatten
+from pushforward.distribution import AbstractDistribution, draw_rows, score_rows
+from pushforward.flow import Flow
+from pushforward.programs import prepared, run
 
-_BATCH = 1024
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _score(static: Any, arrays: list[Any], x: Array, contexts: Any) -> Array:
-    distribution = unflatten(arrays, static)
-    return jax.lax.map(lambda row: distribution.score_one(row[0], row[1], None), (x, contexts), batch_size=_BATCH)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _draw(static: Any, arrays: list[Any], keys: Any, contexts: Any) -> tuple[Array, Array]:
-    distribution = unflatten(arrays, static)
-    return jax.lax.map(lambda row: distribution.draw_one(*row), (keys, contexts), batch_size=_BATCH)
+_ROWS = 1024
+_SMALL = 64
 
 
 def score(distribution: AbstractDistribution, x: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
     """Log-densities of rows x (n, *shape), at their contexts (any number, repeated to n)."""
-    arrays, static = flatten(distribution)
-    n, dtype = len(x), float_type(arrays)
-    padded = math.ceil(n / _BATCH) * _BATCH  # whole batches: a rest would be compiled once more
-    given = repeated(contexts, padded)
-    out = _score(
-        static, arrays, jnp.asarray(repeated(x, padded), dtype), None if given is None else given.astype(dtype)
-    )
-    return np.asarray(out)[:n]
+    return _run(score_rows, distribution, x, contexts)[0]
 
 
 def draw(
     distribution: AbstractDistribution, n: int, contexts: np.ndarray | None, key: PRNGKeyArray
 ) -> tuple[np.ndarray, np.ndarray]:
     """n samples (n, *shape) with their log-densities, at the contexts in turn."""
-    arrays, static = flatten(distribution)
-    given = repeated(contexts, n)
-    given = None if given is None else given.astype(float_type(arrays))
-    samples, scores = _draw(static, arrays, jax.random.split(key, n), given)
-    return np.asarray(samples), np.asarray(scores)
+    samples, scores = _run(draw_rows, distribution, np.arange(n, dtype=np.uint32), contexts, key)
+    return samples, scores
+
+
+def forward(flow: Flow, z: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
+    """Images (n, *shape) of latents z (n, *shape), at their contexts."""
+    return _run(_forward_rows, flow, z, contexts)[0]
+
+
+def base_draws(flow: Flow, n: int, contexts: np.ndarray | None, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """n draws of a flow's base (n, *shape) with their log-densities, at the flow's contexts in turn."""
+    drawn, scores = _run(_base_rows, flow, np.arange(n, dtype=np.uint32), contexts, key)
+    return drawn, scores
+
+
+def base_scores(flow: Flow, z: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
+    """Log-densities (n,) of latents under a flow's base."""
+    return _run(_base_score_rows, flow, z, contexts)[0]
+
+
+def embedded(flow: Flow, contexts: np.ndarray | None) -> np.ndarray | None:
+    """Contexts (n, ...) as the flow's bijection and base take them."""
+    if contexts is None:
+        return None
+    return _run(_embedded_rows, flow, np.zeros(len(contexts), np.float32), contexts)[0]
 
 
 def repeated(rows: np.ndarray | None, n: int) -> np.ndarray | None:
     """The rows again and again, n in all."""
     return None if rows is None else np.resize(rows, (n, *rows.shape[1:]))
+
+
+def _run(verb: Any, distribution: AbstractDistribution, rows: np.ndarray, contexts: Any, *more: Any) -> Any:
+    module, n, dim = prepared(distribution), len(rows), math.prod(distribution.shape)
+    # Few rows go in repeated, for one size of program in place of several: compilation is most of what a check costs.
+    size = max(n, _ROWS) if dim <= _SMALL else n
+    inputs = [repeated(rows, size), repeated(repeated(contexts, n), size)]
+    with np.errstate(over="ignore"):  # what is beyond the type becomes infinite, and is counted as such
+        inputs = [part.astype(module.dtype) if part is not None and part.dtype.kind == "f" else part for part in inputs]
+    out = run(verb, module, inputs, size, dim, *more)
+    if out is None:
+        raise TypeError("check: expected a flow of numbers, got one under a transformation of JAX. Call it outside.")
+    return tuple(np.asarray(part)[:n] for part in out)
+
+
+def _map(function: Any, rows: Array, contexts: Array | None) -> Any:
+    return jax.vmap(function, (0, None if contexts is None else 0))(rows, contexts)
+
+
+def _inner(part: Any, context: Array | None) -> Array | None:
+    return None if part.context_shape is None else context
+
+
+def _forward_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
+    def one(z: Array, context: Array | None) -> Array:
+        return flow.bijection.forward_and_log_det(z, _inner(flow.bijection, flow._embedded(context)))[0]
+
+    return (_map(one, z, contexts),)
+
+
+def _base_rows(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: Array | None) -> tuple[Array, ...]:
+    def one(index: Array, context: Array | None) -> tuple[Array, Array]:
+        return flow.base.draw_one(jax.random.fold_in(key, index), _inner(flow.base, flow._embedded(context)))
+
+    return _map(one, indices, contexts)
+
+
+def _base_score_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
+    def one(z: Array, context: Array | None) -> Array:
+        return flow.base.score_one(z, _inner(flow.base, flow._embedded(context)), None)
+
+    return (_map(one, z, contexts),)
+
+
+def _embedded_rows(flow: Flow, rows: Array, contexts: Array | None) -> tuple[Array, ...]:
+    found: Any = jax.vmap(flow._embedded)(contexts)
+    return (found,)

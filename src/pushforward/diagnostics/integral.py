@@ -10,7 +10,8 @@ from pushforward.diagnostics.batches import draw, score
 from pushforward.diagnostics.certificate import Row
 from pushforward.distribution import AbstractDistribution
 
-_NAME = "integral of the density"
+NAME = "integral of the density"
+_FAULT = "the density does not integrate to one"
 _N_DRAWS = 1024
 # The grid reaches so many robust standard deviations from the median that even of a Cauchy law less than a thousandth
 # lies outside; its nodes are dense in the middle.
@@ -27,14 +28,17 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
     Args:
         distribution: what to integrate.
         context: one context (1, *context_shape), or None.
+
+    Raises:
+        ValueError: in more than two dimensions.
     """
     dim = math.prod(distribution.shape)
     if dim not in _NODES:
-        return Row(_NAME, None, None, None, f"A grid is affordable in one or two dimensions, here are {dim}.")
+        raise ValueError(f"distribution: expected one or two dimensions, for a grid, got {dim}. Use bridge_row.")
     draws = draw(distribution, _N_DRAWS, context, jax.random.key(0))[0].reshape(_N_DRAWS, dim).astype(np.float64)
     draws = draws[np.isfinite(draws).all(1)]
     if len(draws) < _N_DRAWS // 2 or (draws.std(0) == 0).any():
-        return Row(_NAME, None, None, None, "The samples are no guide to where a grid should lie.")
+        return Row(NAME, None, None, None, "The samples are no guide to where a grid should lie.")
     low, centre, high = np.quantile(draws, [0.02, 0.5, 0.98], axis=0)
     clipped = np.clip(draws, low, high)  # so that heavy tails do not make the grid coarse
     covariance = np.cov(clipped, rowvar=False).reshape(dim, dim)
@@ -55,11 +59,14 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
         f" ({outside.mean():.0%} of the grid lies outside the image)" if outside.any() else ""
     )
     if not math.isfinite(total):
-        return Row(_NAME, None, None, False, f"The density is infinite somewhere{where}: a log-det is wrong.")
+        return Row(NAME, None, None, False, f"The density is infinite somewhere{where}.", _FAULT, "A log-det is wrong.")
     value, bound = abs(total - 1.0), _MISSING + unresolved
-    if bound > _TOO_FINE and value < 10 * _TOO_FINE:
-        return Row(_NAME, value, bound, None, f"{total:.4f}{where}: the density is too fine for the grid.")
+    if bound > _TOO_FINE and value < max(10 * _TOO_FINE, bound):
+        return Row(NAME, value, bound, None, f"{total:.4f}{where}: the density is too fine for the grid.")
     if value <= bound:
-        return Row(_NAME, value, bound, True, f"{total:.4f}{where}, expected 1.")
-    remedy = "part of the base is never reached, or a log-det or the base's density is wrong"
-    return Row(_NAME, value, bound, False, f"{total:.4f}{where}, expected 1: {remedy}.")
+        return Row(NAME, value, bound, True, f"{total:.4f}{where}, expected 1.")
+    return Row(
+        NAME, value, bound, False, f"{total:.4f}{where}, expected 1.", _FAULT,
+        "Part of the base is never reached, or a log-det or the base's density is wrong: compare each layer with its "
+        "own Jacobian, and look for a layer whose image is not the whole line.",
+    )  # fmt: skip

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.diagnostics.batches import repeated
+from pushforward.diagnostics.batches import base_draws, base_scores, repeated
 from pushforward.diagnostics.certificate import Row
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type, unflatten
@@ -24,8 +24,10 @@ from pushforward.programs import flatten, float_type, unflatten
 FACTOR = 50.0
 _MAX_POINTS = 64
 _MAX_DIM = 1024
+_DRAWS = 1024
 _SINGULAR = 1e300  # stands for an infinite condition number; a certificate holds finite numbers
 _TOO_MANY = f"Jacobians are taken up to {_MAX_DIM} dimensions."
+_STABLE = "Compute in float64, or fit again with fewer layers, a smaller learning rate or splines in place of scales"
 _NO_POINT = "At no point has the base density and leaves the conditioning digits to compare."
 
 
@@ -63,24 +65,11 @@ def _map(
     return jax.lax.map(one, (points, contexts), batch_size=batch)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _latent(static: Any, arrays: list[Any], keys: Any, contexts: Any) -> tuple[Array, Array, Array]:
-    """Draws of the base, the same moved outward by three deviations, and the base's log-density there."""
-    flow = unflatten(arrays, static)
-    axis = None if contexts is None else 0
-    contexts = None if flow.base.context_shape is None else jax.vmap(flow._embedded)(contexts)
-    axis = None if contexts is None else axis
-    drawn = jax.vmap(lambda key, c: flow.base.draw_one(key, c)[0], (0, axis))(keys, contexts)
-    centre = jnp.mean(drawn, 0, keepdims=True)
-    spread = jnp.std(drawn, 0, keepdims=True)
-    far = drawn + 3.0 * spread * jnp.where(drawn >= centre, 1.0, -1.0)
-    return drawn, far, jax.vmap(lambda z, c: flow.base.score_one(z, c, None), (0, axis))(far, contexts)
-
-
 class Probe:
     """A flow at n contexts, its maps compiled once for n points at a time."""
 
     def __init__(self, flow: Flow, contexts: np.ndarray | None) -> None:
+        self.flow = flow
         self.arrays, self.static = flatten(flow)
         self.dtype = float_type(self.arrays)
         self.eps = float(jnp.finfo(self.dtype).eps)
@@ -91,23 +80,26 @@ class Probe:
         self.contexts = contexts
 
     def latent(self, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws of the base (n, D), others further out, and whether the base has density at the latter."""
-        drawn, far, scores = _latent(self.static, self.arrays, jax.random.split(key, self.n), self._given(None))
-        shape = (self.n, self.dim)
-        return np.reshape(_wide(drawn), shape), np.reshape(_wide(far), shape), np.isfinite(np.asarray(scores))
+        """Draws of the base (n, D), others three deviations further out, and whether the base has density there."""
+        count = max(self.n, _DRAWS)  # as many as other tests draw: their programs serve here
+        drawn = base_draws(self.flow, count, self.contexts, key)[0].reshape(count, self.dim)
+        far = drawn + 3.0 * drawn.std(0) * np.where(drawn >= drawn.mean(0), 1.0, -1.0).astype(drawn.dtype)
+        scores = base_scores(self.flow, far.reshape(-1, *self.flow.shape), self.contexts)
+        return _wide(drawn[: self.n]), _wide(far[: self.n]), np.isfinite(scores[: self.n])
 
     def map(self, points: np.ndarray, inverse: bool, contexts: np.ndarray | None = None) -> Side:
         """Points (n, D) through the flow, in one direction."""
         points = np.asarray(points, self.dtype)
         out = _map(
-            self.static, inverse, self.batch, self.dim <= _MAX_DIM, self.arrays, points, self._given(contexts)
+            self.static, inverse, self.batch, self.dim <= _MAX_DIM, self.arrays, points, self.contexts_of(contexts)
         )  # fmt: skip
         images, log_dets, jacobians = out
         return Side(_wide(points), _wide(images), _wide(log_dets), None if jacobians is None else _wide(jacobians))
 
-    def _given(self, contexts: np.ndarray | None) -> Array | None:
+    def contexts_of(self, contexts: np.ndarray | None) -> np.ndarray | None:
+        """One context for each of the n points: these, or in turn those of the probe."""
         contexts = repeated(self.contexts if contexts is None else contexts, self.n)
-        return None if contexts is None else jnp.asarray(contexts, self.dtype)
+        return None if contexts is None else np.asarray(contexts, self.dtype)
 
 
 def _wide(array: Any) -> np.ndarray:
@@ -133,7 +125,10 @@ def round_trip_row(name: str, there: Side, back: Side, unit: np.ndarray, eps: fl
         return Row(name, None, None, None, _NO_POINT)
     if not (good := np.isfinite(error).all(1)).all():
         what = f"{int((~good).sum())} of {len(good)} points do not come back finite"
-        return Row(name, None, None, False, f"{what}: a layer overflows or is left through the edge of its domain.")
+        return Row(
+            name, None, None, False, f"{what}: a layer overflows or is left through the edge of its domain.",
+            "forward or inverse overflows", f"{_STABLE}.",
+        )  # fmt: skip
     if there.jacobians is not None:  # where the Jacobian is not finite there is no bound; the log-det's row says so
         known = np.isfinite(there.jacobians[counted]).all((1, 2))
         start, end, error, matrices = start[known], end[known], error[known], there.jacobians[counted][known]
@@ -147,9 +142,12 @@ def round_trip_row(name: str, there: Side, back: Side, unit: np.ndarray, eps: fl
     worst = np.unravel_index(np.argmax(error / bound), error.shape)
     value, allowed = float(error[worst]), float(bound[worst])
     if value <= allowed:
-        return Row(name, value, allowed, True, f"Worst of {len(error)} points, against what rounding can do there.")
-    remedy = "test the layers one by one; a numerical inverse may need a finer tolerance"
-    return Row(name, value, allowed, False, f"Forward and inverse do not undo each other: {remedy}.")
+        return Row(name, value, allowed, True, f"Worst of {len(error)} points against rounding.")
+    return Row(
+        name, value, allowed, False, f"Worst of {len(error)} points against rounding.",
+        "forward and inverse do not undo each other",
+        "Test the layers one by one; a numerical inverse may need a finer tolerance.",
+    )  # fmt: skip
 
 
 def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -174,7 +172,10 @@ def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray) -
     finite, good = np.isfinite(jacobians).all((1, 2)), np.isfinite(log_dets) & counted
     if n_bad := int((good & ~finite).sum()):
         what = f"The Jacobian is NaN or infinite at {n_bad} of {len(good)} points where the map is finite"
-        return Row(name, None, None, False, f"{what}: gradients will be too.")
+        return Row(
+            name, None, None, False, f"{what}: gradients will be too.", "gradients are not finite",
+            "Look for a square root or a quotient whose unused branch is taken at zero.",
+        )  # fmt: skip
     if not good.any():
         return Row(
             name, None, None, None, "The log-determinant and the Jacobian are finite at no point to be compared."
@@ -183,7 +184,10 @@ def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray) -
     expected = np.linalg.slogdet(jacobians)[1]
     if n_bad := int((~np.isfinite(expected)).sum()):
         what = f"The Jacobian is singular at {n_bad} of {len(expected)} points"
-        return Row(name, None, None, False, f"{what}: the map is no bijection there.")
+        return Row(
+            name, None, None, False, f"{what}.", "the map is no bijection where its Jacobian is singular",
+            "Look for a layer whose slope can vanish, and give it a floor.",
+        )  # fmt: skip
     # Every entry of J is known to eps, so log|det J| to eps times |J^-1| |J| summed over its diagonal.
     spread = np.einsum("nij,nji->n", np.abs(_inverses(jacobians)), np.abs(jacobians))
     bound = FACTOR * eps * (1.0 + spread + np.abs(expected))
@@ -191,9 +195,12 @@ def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray) -
     worst = int(np.argmax(error / bound))
     value, allowed = float(error[worst]), float(bound[worst])
     if value <= allowed:
-        return Row(name, value, allowed, True, f"Worst of {len(error)} points, against automatic differentiation.")
-    remedy = "a sign, or a missing term: compare each layer with its own Jacobian"
-    return Row(name, value, allowed, False, f"Not the log-determinant of the map: {remedy}.")
+        return Row(name, value, allowed, True, f"Worst of {len(error)} points against autodiff.")
+    return Row(
+        name, value, allowed, False, f"Worst of {len(error)} points against autodiff.",
+        "the log-determinant is not that of the map",
+        "A sign, or a missing term: compare each layer with its own Jacobian.",
+    )  # fmt: skip
 
 
 def conditions(forward: Side, x_unit: np.ndarray, z_unit: np.ndarray) -> np.ndarray:
@@ -224,11 +231,14 @@ def conditioning_row(found: np.ndarray, eps: float, dim: int) -> Row:
     if len(found) == 0:
         return Row(name, None, None, None, "The Jacobian is finite at no point.")
     largest = float(found.max())
-    words = f"Largest of {len(found)} points; the median is {np.median(found):.3g}."
+    words = f"Largest of {len(found)} points, median {np.median(found):.3g}."
     if largest <= bound:
         return Row(name, largest, bound, True, words)
-    beyond = f"{words} Beyond the bound no digit may be left"
-    return Row(name, largest, bound, False, f"{beyond}: use float64, train with less freedom, drop redundant columns.")
+    fault = "the inverse explodes" if largest < _SINGULAR else "the Jacobian is singular at some points"
+    return Row(
+        name, largest, bound, False, f"{words} Beyond the bound no digit may be left.", fault,
+        f"{_STABLE}, or drop columns that others determine.",
+    )  # fmt: skip
 
 
 def _jacobians(sides: list[Side]) -> np.ndarray | None:

@@ -21,9 +21,15 @@ def lipschitz_rows(flow: AbstractDistribution) -> list[Row]:
     told = np.concatenate([np.asarray(bound).reshape(-1) for bound in stored])
     words = f"{len(found)} residual blocks, certified {found.min():.4g} to {found.max():.4g}"
     ok = bool((found < 1).all() and (told < 1).all())
-    if not ok:
-        words += f", stored up to {told.max():.4g}: call pushforward.state.finalise, which rescales weights"
-    return [Row("Lipschitz bound below one", float(max(found.max(), told.max())), 1.0, ok, words + ".")]
+    value = float(max(found.max(), told.max()))
+    if ok:
+        return [Row("Lipschitz bound below one", value, 1.0, True, words + ".")]
+    return [
+        Row(
+            "Lipschitz bound below one", value, 1.0, False, f"{words}, stored up to {told.max():.4g}.",
+            "a residual block is no contraction", "Call pushforward.state.finalise, which rescales weights.",
+        )
+    ]  # fmt: skip
 
 
 def estimate_row(
@@ -38,4 +44,10 @@ def estimate_row(
     spread, number = off.std(ddof=1), off.size
     value = abs(off.mean()) / (spread / number**0.5) if spread > 0 else 0.0
     words = f"estimated less exact log-densities: {off.mean():.2g} on average, one estimate errs by {spread:.2g} nats"
-    return Row("estimated log-det", float(value), _STANDARD_ERRORS, bool(value <= _STANDARD_ERRORS), words + ".")
+    if value <= _STANDARD_ERRORS:
+        return Row("estimated log-det", float(value), _STANDARD_ERRORS, True, words + ".")
+    return Row(
+        "estimated log-det", float(value), _STANDARD_ERRORS, False, words + ".",
+        "the estimated log-determinant is biased",
+        "Score by the exact determinant, or with an estimator that is not truncated.",
+    )  # fmt: skip

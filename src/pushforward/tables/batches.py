@@ -68,7 +68,11 @@ def checked_batches(wanted: Wanted, names: Sequence[str], pieces: Iterator[Cells
         for start in range(0, len(cells.values), step):
             values = cells.values[start : start + step]
             share += (cells.share - share) * len(values) / (len(cells.values) - start)
-            whole = values[~np.isnan(values).any(axis=1)] if seen.missing else values
+            numbers = np.arange(len(values)) + (seen.rows - len(cells.values) + start + 1)
+            whole = values
+            if seen.missing:
+                is_whole = ~np.isnan(values).any(axis=1)
+                whole, numbers = values[is_whole], numbers[is_whole]
             seen.kept += len(whole)
             yield Table(
                 np.ascontiguousarray(whole[:, :split]),
@@ -78,6 +82,7 @@ def checked_batches(wanted: Wanted, names: Sequence[str], pieces: Iterator[Cells
                 tuple(names[split:]),
                 len(values) - len(whole),
                 share,
+                numbers,
             )
     _refuse(wanted, seen, drop_na)
 
@@ -119,4 +124,5 @@ def joined(tables: Sequence[Table]) -> Table:
         np.concatenate([table.context for table in tables]),
         first.context_columns,
         sum(table.dropped for table in tables),
+        numbers=np.concatenate([table.numbers for table in tables]),
     )

@@ -67,17 +67,16 @@ def _check_type(pl: ModuleType, path: Path, lazy: Any, name: str, kind: Any) -> 
     if kind.is_numeric() or kind == pl.Null:
         return
     if kind.is_temporal():
-        fault = "dates or times: write them as numbers"
+        what, remedy = "dates or times", "write them as numbers"
     elif kind == pl.Boolean:
-        fault = "true/false: write 1 and 0"
+        what, remedy = "true/false", "write 1 and 0"
     elif kind in (pl.String, pl.Categorical, pl.Enum):
-        fault = "text: write numbers"
+        what, remedy = "text", "write numbers"
     else:
-        fault = f"{kind}: write numbers"
+        what, remedy = f"{kind}", "write numbers"
     with _readable(pl, path):
         present = lazy.select(name).with_row_index("").filter(pl.col(name).is_not_null()).head(1).collect()
-    example = f" such as {str(present[name][0])[:40]!r} in row {present[''][0] + 1}" if len(present) else ""
-    what, remedy = fault.split(": ", 1)
+    example = f" such as {str(present[name].to_list()[0])[:40]!r} in row {present[''][0] + 1}" if len(present) else ""
     raise TableError(
         f"{path}: column {name!r} holds {what}{example}: {remedy}, or leave the column out with --columns."
     )

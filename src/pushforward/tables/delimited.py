@@ -20,7 +20,19 @@ _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d{2}(:\d{
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a"))
 _BLOCK = 4 * 2**20
+_OPEN = ["a row with a quote that nothing closes"]  # it is refused in its turn, after the rows before it
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SUFFIXES = {",": ", or name it .csv", "\t": ", or name it .tsv"}
+# how files begin that are no text, whatever their name: what they are, and the remedy
+_OTHERS = {
+    b"\xff\xfe": ("UTF-16", "save it as CSV in UTF-8"),
+    b"\xfe\xff": ("UTF-16", "save it as CSV in UTF-8"),
+    b"\x1f\x8b": ("gzip", "unpack it first"),
+    b"PK\3\4": ("an archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    b"PAR1": ("Parquet", "name it .parquet"),
+    b"ARROW1": ("Arrow", "name it .arrow"),
+    b"\x93NUMPY": ("an array of NumPy", "name it .npy"),
+}
 
 
 def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Iterator[Cells]]:
@@ -29,6 +41,7 @@ def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Ite
     _refuse_other_encodings(path)
     with path.open("rb") as file:
         first, header = next(_Lines(path, separator).rows(file), (0, []))
+    _refuse_open(path, first, header)
     if not header:
         raise TableError(f"{path}: the file holds no header and no rows: write a line of column names and the numbers.")
     names = [_unescaped(name.strip()) for name in header]
@@ -69,7 +82,9 @@ def _by_block(path: Path, separator: str, names: list[str], picked: list[int]) -
                 return
             block = block[:end]
             file.seek(here + end)
-            values = None if lines.blank and len(names) == 1 else _fast(block, separator, len(names), picked)
+            # polars would take an open quote, and all rows after it, for the text of one cell
+            is_careful = (lines.blank and len(names) == 1) or block.count(b'"') % 2
+            values = None if is_careful else _fast(block, separator, len(names), picked)
             if values is None:
                 yield from _careful(path, lines.rows(io.BytesIO(block)), names, picked, share)
             else:
@@ -96,8 +111,28 @@ def _end_of_rows(block: bytes, separator: str) -> int:
 def _refuse_other_encodings(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(1024)
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
-        raise TableError(f"{path}: the file is not UTF-8 text: save it as CSV in UTF-8.")
+    for mark, (kind, remedy) in _OTHERS.items():
+        if start.startswith(mark):
+            raise TableError(f"{path}: the file is not UTF-8 text but {kind}: {remedy}.")
+    if b"\0" in start:
+        raise TableError(f"{path}: the file is not UTF-8 text, it has zero bytes: save it as CSV in UTF-8.")
+
+
+def _refuse_bytes(path: Path) -> None:
+    """Name the first line that is not UTF-8; the decoder, which works ahead of the lines, does not know it."""
+    number = 0
+    with path.open("rb") as file:
+        for part in file:
+            for line in part.splitlines():
+                number += 1
+                try:
+                    line.decode()
+                except UnicodeDecodeError as fault:
+                    near = line[max(fault.start - 15, 0) : fault.start + 5].decode(errors="backslashreplace")
+                    raise TableError(
+                        f"{path}: line {number}, byte {line[fault.start]:#04x} in '{near}' is not UTF-8: save it as "
+                        "UTF-8."
+                    ) from fault
 
 
 class _Lines:
@@ -115,10 +150,19 @@ class _Lines:
     def rows(self, file: io.BytesIO | io.BufferedReader) -> Iterator[tuple[int, list[str]]]:
         """(line on which the row starts, its cells); blank lines between the header and the last row come as []."""
         text = io.TextIOWrapper(file, encoding="utf-8" if self.started else "utf-8-sig", newline="")
-        reader, before = csv.reader(text, delimiter=self.separator), self.number - 1
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            is_over = True
+
+        whole = itertools.chain(text, iter(end, None))  # the latter gives no line, it tells that there is none
+        reader, before = csv.reader(whole, delimiter=self.separator), self.number - 1
         try:
             for row in reader:
-                if row:
+                if is_over:  # the reader looked for more lines of this row
+                    yield self.number, _OPEN
+                elif row:
                     if self.started:
                         yield from ((number, []) for number in self.blank)
                     self.blank.clear()
@@ -127,14 +171,13 @@ class _Lines:
                 else:
                     self.blank.append(self.number)
                 self.number = before + reader.line_num + 1
-        except UnicodeDecodeError as fault:
-            raise TableError(
-                f"{self.path}: after line {self.number - 1}, byte {fault.object[fault.start]:#04x} is not UTF-8: save "
-                "it as UTF-8."
-            ) from fault
+        except UnicodeDecodeError:
+            _refuse_bytes(self.path)
+            raise
         except csv.Error as fault:
             raise TableError(
-                f"{self.path}: line {self.number} cannot be cut into cells ({fault}): correct its quotes."
+                f"{self.path}: line {self.number} cannot be cut into cells ({fault}): correct its quotes, "
+                "or shorten the cell."
             ) from fault
         finally:
             if not file.closed:
@@ -151,7 +194,7 @@ def _check_header(path: Path, names: list[str], separator: str) -> None:
     if len(names) == 1 and other is not None:
         raise TableError(
             f"{path}: the header {names[0]!r} is one column, it seems separated by {_SEPARATORS[other]}: write the "
-            f"file with {_SEPARATORS[separator]}{' or name it .tsv' if other == chr(9) else ''}."
+            f"file with {_SEPARATORS[separator]}{_SUFFIXES.get(other, '')}."
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
         quoted = file.readline().startswith('"')
@@ -191,10 +234,18 @@ def _careful(
         yield Cells(np.array(numbers, np.float64), np.array([line for line, _ in piece], np.int64), share=share())
 
 
+def _refuse_open(path: Path, line: int, cells: list[str]) -> None:
+    if cells is _OPEN:
+        raise TableError(f"{path}: line {line}: a quote opens in this row and no other closes it: close it.")
+
+
 def _numbers(path: Path, line: int, cells: list[str], names: list[str], picked: list[int]) -> list[float]:
+    _refuse_open(path, line, cells)
     if len(cells) != len(names):
+        runs_on = " (a quote runs on over more than one line)" if any("\n" in cell for cell in cells) else ""
         raise TableError(
-            f"{path}: line {line} has {len(cells)} cells, the header has {len(names)}: give each line the same."
+            f"{path}: line {line} has {len(cells)} cells{runs_on}, the header has {len(names)}: give each line the "
+            "same."
         )
     return [_number(path, line, names[position], cells[position]) for position in picked]
 

@@ -27,6 +27,7 @@ class Table:
         context_columns: c names.
         dropped: rows of the file that were left out here, for a cell of theirs is missing.
         share: how much of the file has been read with this table, from 0 to 1.
+        numbers: of the rows in the file, counted from 1, the header not among them; dropped rows count too.
     """
 
     values: np.ndarray
@@ -36,6 +37,7 @@ class Table:
     context_columns: tuple[str, ...] = ()
     dropped: int = 0
     share: float = 1.0
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)

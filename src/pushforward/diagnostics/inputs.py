@@ -1,0 +1,112 @@
+"""What a check is given: rows and contexts in one form, checked, and the names of columns where there are any."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.distribution import AbstractDistribution
+from pushforward.errors import DataError, ShapeError
+from pushforward.flow import Flow
+
+_N_CONTEXTS = 64
+
+
+def given_rows(
+    flow: AbstractDistribution,
+    x: Any,
+    context: Any,
+    key: PRNGKeyArray,
+    *,
+    names: tuple[str, str] = ("x", "context"),
+    finite: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+    """Rows of data, contexts (one, or paired with the rows), and a note on where the latter come from.
+
+    Args:
+        flow: what they are for.
+        x: rows (..., *shape), or None.
+        context: contexts (..., *context_shape), or None: without rows they are drawn.
+        key: for such draws.
+        names: of the two arguments, for errors.
+        finite: whether NaN and infinite values are refused.
+    """
+    x_name, context_name = names
+    rows, contexts, note = _as_rows(x_name, x, finite), _as_rows(context_name, context, finite), ""
+    if contexts is None and flow.context_shape is not None and rows is None:
+        contexts = np.asarray(jax.random.normal(key, (_N_CONTEXTS, *flow.context_shape)), np.float64)
+        if isinstance(flow, Flow) and flow.context_scaling is not None:
+            contexts = np.asarray(flow.context_scaling.mean) + np.asarray(flow.context_scaling.scale) * contexts
+        note = " Contexts were drawn standard normal."
+    for name, found, event in ((x_name, rows, flow.shape), (context_name, contexts, flow.context_shape)):
+        if found is not None and event is not None and found.shape[max(found.ndim - len(event), 0) :] != event:
+            raise ShapeError(f"{name}: expected shape (..., {', '.join(map(str, event))}), got {found.shape}.")
+    if contexts is not None and flow.context_shape is None:
+        raise ShapeError(
+            f"{context_name}: this flow is unconditional, got a context of shape {contexts.shape}. Leave it out."
+        )
+    if contexts is None and flow.context_shape is not None:
+        raise ShapeError(
+            f"{context_name}: data of a conditional flow need their contexts, got none. Pass {context_name}=."
+        )
+    rows = None if rows is None else rows.reshape(-1, *flow.shape)
+    contexts = None if contexts is None or flow.context_shape is None else contexts.reshape(-1, *flow.context_shape)
+    if rows is not None and contexts is not None and len(contexts) not in (1, len(rows)):
+        raise ShapeError(
+            f"{context_name}: expected one, or one for each of the {len(rows)} rows of {x_name}, got {len(contexts)}."
+        )
+    return rows, contexts, note
+
+
+def paired(contexts: np.ndarray, n: int) -> np.ndarray:
+    """One context for each of n rows: the only one, or their own."""
+    return np.broadcast_to(contexts, (n, *contexts.shape[1:]))
+
+
+def some_of(rows: np.ndarray, contexts: np.ndarray | None, most: int, random: np.random.Generator) -> Any:
+    """At most so many rows, drawn without replacement, with their contexts (one stays one) and their numbers."""
+    if len(rows) <= most:
+        return rows, contexts, np.arange(len(rows))
+    kept = np.sort(random.choice(len(rows), most, replace=False))
+    return rows[kept], contexts if contexts is None or len(contexts) == 1 else contexts[kept], kept
+
+
+class Frame:
+    """Rows (n, D) with the names of their columns, by what a check asks of any frame."""
+
+    def __init__(self, rows: np.ndarray, columns: Any) -> None:
+        self.rows, self.columns = rows, [str(name) for name in columns]
+
+    def to_numpy(self) -> np.ndarray:
+        """The rows."""
+        return self.rows
+
+
+class Columns:
+    """The names of coordinates: those of a frame, else their numbers."""
+
+    def __init__(self, x: Any, shape: tuple[int, ...]) -> None:
+        self.names = [str(name) for name in x.columns] if hasattr(x, "columns") else None
+        self.shape = shape
+
+    def __getitem__(self, index: int) -> str:
+        if self.names is not None and index < len(self.names):
+            return f"column {self.names[index]!r}"
+        if len(self.shape) == 1:
+            return f"column {index}"
+        return f"place {tuple(int(i) for i in np.unravel_index(index, self.shape))}"
+
+
+def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:
+    if value is None:
+        return None
+    array = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
+    if array.dtype.kind not in "fiub" or array.size == 0:
+        raise DataError(f"{name}: expected real numbers, got {array.size} entries of type {array.dtype}.")
+    array = array.astype(np.float64)
+    if finite and (n_bad := int((~np.isfinite(array)).sum())) > 0:
+        raise DataError(
+            f"{name}: expected finite numbers, got {n_bad} NaN or infinite ones. Remove or fill them first."
+        )
+    return array

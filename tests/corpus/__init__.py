@@ -1,0 +1,1 @@
+"""Bad input, and odd but good input, as files: one list of file, command, exit code and words."""

@@ -1,0 +1,150 @@
+"""Files of the corpus that are made where they are wanted: binary ones, long ones, and tables drawn by a rule."""
+
+import datetime
+import decimal
+import gzip
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pushforward.tables import write_table
+
+
+def drawn(change: Callable[[np.ndarray], object] = lambda x: None, n: int = 60, width: int = 2) -> np.ndarray:
+    """Standard normal columns, changed in place; the same ones every time."""
+    x = np.random.default_rng(7).standard_normal((n, width))
+    change(x)
+    return x
+
+
+def put(column: int, values: np.ndarray | float, rows: slice | int = slice(None)) -> Callable[[np.ndarray], object]:
+    """The change that writes values into a column."""
+
+    def change(x: np.ndarray) -> None:
+        x[rows, column] = values
+
+    return change
+
+
+def table(values: Callable[[], np.ndarray]) -> Callable[[Path], object]:
+    """Writes a table whose columns are a, b, c and so on."""
+    return lambda path: write_table(path, found := values(), [chr(ord("a") + place) for place in range(found.shape[1])])
+
+
+def content(data: Callable[[], bytes]) -> Callable[[Path], object]:
+    """Writes these bytes."""
+    return lambda path: path.write_bytes(data())
+
+
+def saved(array: np.ndarray, **options: bool) -> bytes:
+    """An NPY file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    """An archive of compressed members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def parquet(**columns: list) -> bytes:
+    """A Parquet file."""
+    buffer = io.BytesIO()
+    pl.DataFrame(columns, strict=False).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def arrow(frame: pl.DataFrame) -> bytes:
+    """An Arrow file."""
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer)
+    return buffer.getvalue()
+
+
+def late(line: str) -> bytes:
+    """A table whose only fault is its last line, 5002."""
+    return ("a,b,c\n" + "1000,10,5\n" * 5000 + line).encode()
+
+
+POISSON = np.random.default_rng(7).poisson(3.0, 60)
+CAUCHY = np.random.default_rng(7).standard_cauchy(400)
+SHARES = np.random.default_rng(7).beta(2.0, 3.0, 60)
+DECIMALS = [decimal.Decimal(number) for number in ("1.5", "2.5", "3.5")]
+
+MADE: dict[str, Callable[[Path], object]] = {
+    # what a density can and cannot be fitted to
+    "constant.csv": table(lambda: drawn(put(1, 3.0))),
+    "constant_other.csv": table(lambda: drawn(lambda x: (put(1, 3.0)(x), put(1, 4.0, 1)(x)))),
+    "all_constant.csv": table(lambda: drawn(put(slice(0, 2), 3.0))),
+    "dependent.csv": table(lambda: drawn(lambda x: put(2, x[:, 0] + x[:, 1])(x), width=3)),
+    "wide.csv": table(lambda: drawn(n=20, width=24)),
+    "two_rows.csv": table(lambda: drawn(n=2)),
+    "three_rows.csv": table(lambda: drawn(n=3)),
+    "nineteen_rows.csv": table(lambda: drawn(n=19)),
+    "plain.csv": table(lambda: drawn()),
+    "huge.csv": table(lambda: 1e12 * drawn()),
+    "tiny.csv": table(lambda: 1e-12 * drawn()),
+    "mixed.csv": table(lambda: drawn() * [1e12, 1e-12]),
+    "offset.csv": table(lambda: drawn() + [1e9, 0.0]),
+    "cauchy.csv": table(lambda: drawn(put(1, CAUCHY), n=400)),
+    "on_the_bound.csv": table(lambda: drawn(lambda x: (put(1, SHARES)(x), put(1, 1.0, 6)(x)))),
+    "shares.csv": table(lambda: drawn(put(1, SHARES))),
+    "counts.csv": table(lambda: drawn(put(1, POISSON))),
+    "not_counts.csv": table(lambda: drawn(lambda x: (put(1, POISSON)(x), put(1, 2.5, 4)(x)))),
+    "duplicates.csv": table(lambda: np.tile(drawn(n=15), (4, 1))),
+    "copies_of_two.csv": table(lambda: np.tile(drawn(n=2), (30, 1))),
+    "formula_names.csv": lambda path: write_table(path, drawn(), ("=1+1", "@x")),
+    # text that is long, or no text
+    "late_word.csv": content(lambda: late("1000,blue,5\n")),
+    "late_nul.csv": content(lambda: late("1000,1\0 0,5\n")),
+    "long_cell.csv": content(lambda: b"a,b,c\n1000," + b"1" * 10**6 + b",5\n"),
+    "long_line.csv": content(lambda: b"a,b,c\n" + b"1," * 10**6 + b"1\n"),
+    "gzip.csv": content(lambda: gzip.compress(b"a,b,c\n1000,10,5\n")),
+    "parquet.csv": content(lambda: parquet(a=[1.0], b=[2.0], c=[3.0])),
+    "zero_bytes.csv": content(lambda: b""),
+    "csv.parquet": content(lambda: b"a,b,c\n1000,10,5\n"),
+    "sheet.xlsx": content(lambda: zipped(**{"xl/workbook.xml": b"<workbook/>"})),
+    # columnar files
+    "text.parquet": content(lambda: parquet(a=[1.0, 2.0], b=["9.9", "x"], c=[3.0, 4.0])),
+    "nested.parquet": content(lambda: parquet(a=[1.0, 2.0], b=[[1.0], [2.0]], c=[3.0, 4.0])),
+    "structs.parquet": content(lambda: parquet(a=[1.0], b=[{"x": 1.0}], c=[3.0])),
+    "dates.parquet": content(lambda: parquet(a=[1.0], b=[datetime.date(2020, 1, 31)], c=[3.0])),
+    "flags.parquet": content(lambda: parquet(a=[1.0], b=[True], c=[3.0])),
+    "nulls.parquet": content(lambda: parquet(a=[1.0, 2.0], b=[1.0, None], c=[3.0, 4.0])),
+    "decimals.parquet": content(lambda: parquet(a=DECIMALS, b=DECIMALS, c=DECIMALS)),
+    "no_rows.parquet": content(lambda: parquet(a=[], b=[], c=[])),
+    "cut.parquet": content(lambda: parquet(a=[1.0], b=[2.0], c=[3.0])[:-9]),
+    "cut.arrow": content(lambda: arrow(pl.DataFrame({"a": [1.0], "b": [2.0], "c": [3.0]}))[:-20]),
+    # arrays
+    "complex.npy": content(lambda: saved(np.ones((9, 3), complex))),
+    "objects.npy": content(lambda: saved(np.array([[1.0, "x", None]], object), allow_pickle=True)),
+    "pickle.npy": content(lambda: b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94."),
+    "half.npy": content(lambda: saved(np.ones((9, 3), np.float16))),
+    "fortran.npy": content(lambda: saved(np.asfortranarray(drawn(n=9, width=3)))),
+    "nan.npy": content(lambda: saved(drawn(put(1, np.nan, 4), n=9, width=3))),
+    "cube.npy": content(lambda: saved(np.ones((9, 3, 2)))),
+    "cut.npy": content(lambda: saved(np.ones((9, 3)))[:-8]),
+    "narrow.npy": content(lambda: saved(drawn(n=9, width=2))),
+    "liar.npy": content(lambda: saved(np.ones((9, 3))).replace(b"(9, 3)", b"(99,3)")),
+    "bomb.npz": content(lambda: zipped(**{"x.npy": saved(np.zeros((3_000_000, 3)))})),
+    "outside.npz": content(lambda: zipped(**{"../../x.npy": saved(np.ones((9, 2)))})),
+    "objects.npz": content(lambda: zipped(**{"x.npy": saved(np.array([{}], object), allow_pickle=True)})),
+    "two_arrays.npz": content(lambda: zipped(**{"x.npy": saved(np.ones((9, 3))), "y.npy": saved(np.ones(4))})),
+    # no files
+    "folder.csv": lambda path: path.mkdir(),
+    "pipe.csv": os.mkfifo,
+    "circle.csv": lambda path: path.symlink_to("circle.csv"),
+    "hanging.csv": lambda path: path.symlink_to("nowhere.csv"),
+    "unreadable.csv": lambda path: path.touch(mode=0o000),
+    "absent.csv": lambda path: None,
+}
