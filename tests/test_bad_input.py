@@ -264,6 +264,23 @@ CASES = {
         "ShapeError",
         ("context_shape", "None", "(2,)"),
     ),
+    "columns of an unknown kind": (
+        "B.ColumnMaps(('real', 'odd'))",
+        "ValueError",
+        ("kinds", "positive", "'odd'", "column 1"),
+    ),
+    "columns whose ends are one": (
+        "B.ColumnMaps(('bounded',), lower=1.0, upper=1.0)",
+        "ValueError",
+        ("lower, upper", "in order", "1.0 and 1.0", "column 0"),
+    ),
+    "columns without a scale": ("B.ColumnMaps(('real',), scale=0.0)", "ValueError", ("scale", "positive", "column 0")),
+    "columns of another width": (
+        "B.ColumnMaps(('real', 'real'), lower=[1.0, 2.0, 3.0])",
+        "ShapeError",
+        ("lower", "(2,)", "(3,)"),
+    ),
+    "columns without an end": ("B.ColumnMaps(('real',), lower=np.inf)", "ValueError", ("lower", "finite", "inf")),
     "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "Speech")),
     "linear layer of no size": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
     "linear layer without a floor": (

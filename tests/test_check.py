@@ -26,11 +26,12 @@ from pushforward.diagnostics.calibration import (
     uniform_distances,
 )
 from pushforward.diagnostics.gap import gap_row
-from pushforward.diagnostics.inputs import Columns, Frame
+from pushforward.diagnostics.inputs import Columns
 from pushforward.diagnostics.layers import layers_of, passes
 from pushforward.diagnostics.tails import reach_row, tails_row
 from pushforward.errors import DataError, ShapeError
 from pushforward.fields import cast
+from pushforward.named_rows import NamedRows
 
 SIZES = SMALL
 FINITE, SAMPLES, OUTWARD, DATA = (
@@ -416,7 +417,7 @@ class TestCalibration:
         x, drawn = random.normal(size=(2, 2000, 3))
         assert data_row(x, drawn, Columns(None, (3,)), random).ok
         x[:, 1] += 0.5
-        found = data_row(x, drawn, Columns(Frame(x, ["a", "b", "c"]), (3,)), random)
+        found = data_row(x, drawn, Columns(NamedRows(x, ["a", "b", "c"]), (3,)), random)
         assert found.ok is False
         assert "column 'b'" in found.fault
 
@@ -495,7 +496,7 @@ def test_columns_are_called_by_their_names():
     flow = pf.Flow(pf.bases.Normal((2,)), Elementwise(Affine(), (2,)))
     x = rows(1000)
     x[:, 1] *= 2
-    certificate = check(flow, Frame(x, ["height", "weight"]))
+    certificate = check(flow, NamedRows(x, ["height", "weight"]))
     assert "column 'weight' of the data is not as the flow says" in certificate.verdict
 
 
@@ -503,10 +504,10 @@ def test_rounded_columns_are_filled_and_named():
     flow = pf.Rounded(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
     x = rows(1000) * 3
     x[:, 0] = np.round(x[:, 0])
-    certificate = check(flow, Frame(x, ["age", "height"]), train=x[:100])
+    certificate = check(flow, NamedRows(x, ["age", "height"]), train=x[:100])
     assert certificate.ok, f"\n{certificate}"
     assert certificate.rows[0].name == "finite bounds of masses"
-    assert "column 'age'" in str(check(flow, Frame(x + np.array([9, 0]), ["age", "height"])).verdict)
+    assert "column 'age'" in str(check(flow, NamedRows(x + np.array([9, 0]), ["age", "height"])).verdict)
 
 
 def test_training_rows_need_others():

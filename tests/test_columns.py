@@ -220,28 +220,6 @@ def test_a_circle_is_the_same_after_a_turn_and_holds_a_mass_of_one():
     assert ((drawn >= 0) & (drawn < 360)).all()
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: ColumnMaps(("real", "odd")), ("'odd'", "column 1")),
-        (lambda: ColumnMaps(("bounded",), lower=1.0, upper=1.0), ("in order", "column 0")),
-        (lambda: ColumnMaps(("heavy",), index=-0.1), ("positive", "column 0")),
-        (lambda: ColumnMaps(("real",), scale=0.0), ("positive", "column 0")),
-        (lambda: ColumnMaps(("real",), lower=np.inf), ("lower", "finite")),
-    ],
-)
-def test_maps_that_cannot_be(call, words):
-    with pytest.raises(ValueError, match=r"kinds|lower|scale") as error:
-        call()
-    for word in words:
-        assert word in str(error.value)
-
-
-def test_maps_of_another_width():
-    with pytest.raises(ShapeError, match=r"lower.*\(2,\).*\(3,\)"):
-        ColumnMaps(("real", "real"), lower=[1.0, 2.0, 3.0])
-
-
 # --- rounded columns
 
 

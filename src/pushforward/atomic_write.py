@@ -25,10 +25,10 @@ def write_atomically(target: Path, write: Callable[[IO[bytes]], object], check: 
     >>> path.read_text()
     'whole'
     """
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    # O_EXCL: the name is ours alone; 0o666: the user's own mask decides who may read, as for any new file
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    try:  # before the file is opened, for an interruption may come as soon as it is there
+        # O_EXCL: the name is ours alone; 0o666: the user's own mask decides who may read, as for any new file
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
@@ -36,4 +36,8 @@ def write_atomically(target: Path, write: Callable[[IO[bytes]], object], check: 
         check()
         part.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        try:
+            part.unlink(missing_ok=True)
+        except KeyboardInterrupt:  # one signal can interrupt twice: polars sees it and Python sees it again
+            part.unlink(missing_ok=True)
+            raise

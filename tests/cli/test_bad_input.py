@@ -1,78 +1,16 @@
-"""Everything a user can get wrong: one sentence that names it, an exit code that is not 0, and no file left behind."""
+"""What a user can get wrong beside the data (tests/corpus): one sentence, an exit code that is not 0, no file left."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.small import TINY, rows
+from cli.small import TINY
+from corpus.sentences import refused
 
 import pushforward as pf
 from pushforward.cli.outputs import TABLE_SUFFIXES, check_table_output
 from pushforward.errors import TableError
 from pushforward.tables import write_table
-
-GOOD = "a,b\n" + "".join(f"{i},{i * i % 7}.5\n" for i in range(30))
-
-# file content -> what the sentence must hold: the place, the value, the remedy
-TABLES = {
-    "infinite": (GOOD + "inf,1\n", ("line 32", "'a'", "inf", "remove")),
-    "missing cell": (GOOD + "3,\n", ("line 32", "'b'", "missing", "--drop-na")),
-    "not a number": (GOOD + "3,nan\n", ("line 32", "'b'", "missing", "--drop-na")),
-    "text": (GOOD + "3,blue\n", ("line 32", "'b'", "'blue'", "--columns")),
-    "ragged": (GOOD + "3,4,5\n", ("line 32", "3 cells", "2")),
-    "short": (GOOD + "3\n", ("line 32", "1 cells", "2")),
-    "duplicate header": ("a,a\n1,2\n3,4\n", ("header", "'a'", "twice", "rename")),
-    "constant": ("a,b\n" + "".join(f"{i},7\n" for i in range(30)), ("'b'", "7.0", "--columns")),
-    "dependent": ("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(30)), ("'a'", "'b'", "linearly dependent", "Drop")),
-    "too few rows": ("a,b\n1,2\n", ("1", "at least 2 rows", "add")),
-    "no rows": ("a,b\n", ("0 rows",)),
-    "empty": ("", ("empty", "header")),
-    "only numbers": ("1,2\n3,4\n5,6\n", ("line 1", "numbers", "header")),
-    "semicolons": ("a;b\n1;2\n3;4\n", ("semicolons", "commas")),
-    "decimal comma": ('a,b\n"1,5",2\n', ("line 2", "'1,5'", "decimal point")),
-    "terminal codes": ("a,b\x1b[31m\n1,x\x1b[2J\n", ("line 2", "is not a number")),
-}
-
-
-def refused(said, code, *words):
-    """One sentence on standard error, nothing on the other stream, nothing new in the folder."""
-    assert said.code == code, said
-    assert said.out == ""
-    assert said.err.startswith("pushforward: ")
-    assert said.err.count("\n") == 1
-    assert said.err.endswith("\n")
-    assert "Traceback" not in said.err
-    assert said.err[:-1].isprintable()
-    for word in words:
-        assert str(word) in said.err, (word, said.err)
-
-
-@pytest.mark.parametrize("fault", TABLES)
-def test_a_table_that_cannot_be_fitted(command, fault, tmp_path):
-    content, words = TABLES[fault]
-    Path("bad.csv").write_text(content)
-    refused(command("fit", "bad.csv", "--quiet", "--report", "r.html", *TINY), 1, "bad.csv", *words)
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("a,b\n1000,10\n", ("'c'",)),
-        ("a,b,C\n1000,10,3\n", ("'c'", "'C'")),
-        ("a,b,c\n1000,10,x\n", ("line 2", "'c'", "'x'")),
-        ("a,b,c\n1000,10,\n", ("line 2", "'c'", "--drop-na")),
-    ],
-)
-def test_a_table_that_does_not_fit_the_model(command, model, content, words, tmp_path):
-    Path("new.csv").write_text(content)
-    refused(command("score", model, "new.csv"), 1, "new.csv", *words)
-    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
-
-
-def test_an_array_of_another_width(command, model):
-    np.save("wide.npy", rows()[:, :2])
-    refused(command("score", model, "wide.npy"), 1, "wide.npy", "'a'")
 
 
 @pytest.mark.parametrize(
@@ -110,15 +48,6 @@ def test_a_wrong_context(command, conditional, given, words):
 
 def test_a_context_for_a_model_without_one(command, model):
     refused(command("sample", model, "--given", "c=1"), 2, "'c=1'", "no context")
-
-
-@pytest.mark.parametrize(("option", "value"), [("--columns", "a,z"), ("--context", "z")])
-def test_an_unknown_column(command, table, option, value):
-    refused(command("fit", table, option, value), 1, "data.csv", "'z'", "'a'")
-
-
-def test_a_column_in_two_roles(command, table):
-    refused(command("fit", table, "--columns", "a,b", "--context", "b"), 1, "'b'", "twice")
 
 
 def test_an_existing_output_is_refused_before_the_work_and_kept(command, model, table):
@@ -231,10 +160,11 @@ def test_an_interruption_is_a_failure(command, model, monkeypatch):
 
 
 def test_a_fit_that_is_interrupted_before_its_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):
-    from pushforward import train
+    from pushforward import columns
+    from pushforward.train import History
 
-    history = train.History(stop_reason="interrupted")
-    monkeypatch.setattr(train, "fit", lambda flow, x, **options: (flow, history))
+    history = History(stop_reason="interrupted")
+    monkeypatch.setattr(columns, "fit_columns", lambda *parts, **options: (None, history))
     refused(command("fit", table, "--quiet", *TINY), 1, "interrupted")
     assert list(tmp_path.iterdir()) == []
 

@@ -36,7 +36,7 @@ def test_a_comparison(command, table):
 
 
 def test_a_comparison_for_machines_given_a_context(command, table):
-    said = command("compare", table, "--context", "c", *TINY, "--json")
+    said = command("compare", table, "--context", "c", "--column", "a=heavy", *TINY, "--json")
     assert said.code == 0, said.err
     assert {entry["name"] for entry in said.json["entries"]} == {"nice", "nice+mixture", "Gaussian"}
 

@@ -71,6 +71,26 @@ def arrow(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def stream(frame: pl.DataFrame) -> bytes:
+    """An Arrow stream."""
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer)
+    return buffer.getvalue()
+
+
+def lying() -> bytes:
+    """80 bytes that declare 32 GiB."""
+    return saved(np.zeros((2, 1))).replace(b"(2, 1)", b"(4294967296, 1)")[:-9] + b"\n"
+
+
+def marked(archive: bytes, local: int, value: int) -> bytes:
+    """The archive with another byte in the header of its one member and in its entry of the directory."""
+    changed = bytearray(archive)
+    changed[local] = value
+    changed[archive.index(b"PK\1\2") + local + 2] = value
+    return bytes(changed)
+
+
 def late(line: str) -> bytes:
     """A table whose only fault is its last line, 5002."""
     return ("a,b,c\n" + "1000,10,5\n" * 5000 + line).encode()
@@ -95,7 +115,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "huge.csv": table(lambda: 1e12 * drawn()),
     "tiny.csv": table(lambda: 1e-12 * drawn()),
     "mixed.csv": table(lambda: drawn() * [1e12, 1e-12]),
-    "offset.csv": table(lambda: drawn() + [1e9, 0.0]),
+    "offset.csv": table(lambda: np.add(drawn(), [1e9, 0.0])),
     "cauchy.csv": table(lambda: drawn(put(1, CAUCHY), n=400)),
     "on_the_bound.csv": table(lambda: drawn(lambda x: (put(1, SHARES)(x), put(1, 1.0, 6)(x)))),
     "shares.csv": table(lambda: drawn(put(1, SHARES))),
@@ -125,26 +145,44 @@ MADE: dict[str, Callable[[Path], object]] = {
     "no_rows.parquet": content(lambda: parquet(a=[], b=[], c=[])),
     "cut.parquet": content(lambda: parquet(a=[1.0], b=[2.0], c=[3.0])[:-9]),
     "cut.arrow": content(lambda: arrow(pl.DataFrame({"a": [1.0], "b": [2.0], "c": [3.0]}))[:-20]),
+    "stream_cut.arrow": content(lambda: stream(pl.DataFrame({"a": [1.0], "b": [2.0]}))[:-30]),
+    "junk.arrow": content(lambda: b"ARROW1 and then nothing"),
+    "old.feather": content(lambda: b"FEA1" + bytes(40)),
     # arrays
     "complex.npy": content(lambda: saved(np.ones((9, 3), complex))),
     "objects.npy": content(lambda: saved(np.array([[1.0, "x", None]], object), allow_pickle=True)),
+    "records.npy": content(lambda: saved(np.zeros(3, [("a", "f8")]))),
+    "text.npy": content(lambda: saved(np.array(["a"]))),
     "pickle.npy": content(lambda: b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94."),
-    "half.npy": content(lambda: saved(np.ones((9, 3), np.float16))),
+    "junk.npy": content(lambda: b"hello"),
+    "half.npy": content(lambda: saved(drawn(n=9, width=3).astype(np.float16))),
     "fortran.npy": content(lambda: saved(np.asfortranarray(drawn(n=9, width=3)))),
+    "whole.npy": content(lambda: saved(np.arange(27, dtype=">i2").reshape(9, 3))),
     "nan.npy": content(lambda: saved(drawn(put(1, np.nan, 4), n=9, width=3))),
     "cube.npy": content(lambda: saved(np.ones((9, 3, 2)))),
+    "scalar.npy": content(lambda: saved(np.array(1.0))),
     "cut.npy": content(lambda: saved(np.ones((9, 3)))[:-8]),
     "narrow.npy": content(lambda: saved(drawn(n=9, width=2))),
-    "liar.npy": content(lambda: saved(np.ones((9, 3))).replace(b"(9, 3)", b"(99,3)")),
+    "liar.npy": content(lying),
+    "negative.npy": content(lambda: saved(np.zeros((2, 3))).replace(b"(2, 3)", b"(-2,3)")),
+    "brackets.npy": content(lambda: saved(np.zeros((2, 3))).replace(b"(2, 3)", b"((((2,")),
+    "liar.npz": content(lambda: zipped(**{"x.npy": lying()})),
     "bomb.npz": content(lambda: zipped(**{"x.npy": saved(np.zeros((3_000_000, 3)))})),
-    "outside.npz": content(lambda: zipped(**{"../../x.npy": saved(np.ones((9, 2)))})),
+    "method.npz": content(lambda: marked(zipped(**{"x.npy": saved(np.ones(3))}), 8, 99)),
+    "encrypted.npz": content(lambda: marked(zipped(**{"x.npy": saved(np.ones(3))}), 6, 1)),
+    "junk.npz": content(lambda: b"hello"),
+    "outside.npz": content(lambda: zipped(**{"../../x.npy": saved(drawn(n=9, width=3))})),
     "objects.npz": content(lambda: zipped(**{"x.npy": saved(np.array([{}], object), allow_pickle=True)})),
     "two_arrays.npz": content(lambda: zipped(**{"x.npy": saved(np.ones((9, 3))), "y.npy": saved(np.ones(4))})),
+    "few_names.npz": content(
+        lambda: zipped(**{"x.npy": saved(np.ones((2, 2))), "columns.npy": saved(np.array(["a"]))})
+    ),
+    "no_names.npz": content(lambda: zipped(**{"x.npy": saved(np.ones((2, 2))), "columns.npy": saved(np.zeros(2))})),
     # no files
     "folder.csv": lambda path: path.mkdir(),
     "pipe.csv": os.mkfifo,
     "circle.csv": lambda path: path.symlink_to("circle.csv"),
     "hanging.csv": lambda path: path.symlink_to("nowhere.csv"),
-    "unreadable.csv": lambda path: path.touch(mode=0o000),
+    "unreadable.csv": lambda path: (path.write_bytes(b"a,b,c\n1000,10,5\n"), path.chmod(0)),
     "absent.csv": lambda path: None,
 }

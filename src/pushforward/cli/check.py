@@ -31,10 +31,11 @@ def check(
     if a test fails.
     """
     out = Printer(json, quiet)
-    from pushforward.cli.model_file import load_model, matching_rows
+    from pushforward.cli.model_file import is_image_model, load_model, matching_rows, plan_of
     from pushforward.diagnostics import Certificate
     from pushforward.diagnostics import check as certify
     from pushforward.errors import DataError
+    from pushforward.named_rows import NamedRows
 
     flow, notes = load_model(model)
     try:
@@ -42,7 +43,10 @@ def check(
     except DataError as error:
         raise DataError(f"{model}: its notes have no readable {error}") from error
     x, context = (None, None) if data is None else matching_rows(flow, notes, data, drop_na)
-    certificate = certify(flow, _named(x, notes.get("columns")), key=seed, context=context)
+    if x is not None and not is_image_model(flow):  # by their names, which the certificate then uses
+        plan = plan_of(model, flow, notes)
+        x = NamedRows(x, [plan.names[place] for place in plan.modelled])
+    certificate = certify(flow, x, key=seed, context=context)
     if out.talks:
         _show(out, certificate)
     if data is None:
@@ -51,15 +55,6 @@ def check(
     told = {} if when_made is None else {"when_made": when_made.to_dict()}
     out.result(certificate.to_dict() | told)
     return 0 if certificate.ok else 1
-
-
-def _named(x: Any, columns: Any) -> Any:
-    """The rows with their names, which the certificate then uses; pictures as they are."""
-    if x is None or x.ndim != 2 or columns is None:
-        return x
-    from pushforward.diagnostics.inputs import Frame
-
-    return Frame(x, columns)
 
 
 def _show(out: Printer, certificate: Any) -> None:

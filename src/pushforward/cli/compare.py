@@ -1,5 +1,6 @@
 """`pushforward compare`: flows and classical densities on the same table, held against each other."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,7 @@ def compare(
     check_outputs(overwrite, output, inputs=(data,))
     declared = declarations(column)
     from pushforward.cli.fit import chosen
+    from pushforward.cli.plan_table import say_plan
     from pushforward.cli.scoring import versions
     from pushforward.columns import plan_columns
     from pushforward.errors import DataError
@@ -63,11 +65,14 @@ def compare(
 
     table = read_table(data, columns=names(columns), context=names(context), drop_na=drop_na)
     check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
+    try:
+        # what is declared must hold for every row, whose numbers the parts below do not know
+        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from error
     out.say(f"{data}: {len(table.values):,} rows of {', '.join(table.columns)}")
     with out.course() as tell:
         try:
-            # what is declared must hold for every row, whose numbers the parts below do not know
-            plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
             board = compare_flows(
                 table.values, names=table.columns, flows=names(flows) or DEFAULT_FLOWS,
                 context=table.context if table.context_columns else None, columns=declared, detect=not plain,
@@ -76,8 +81,7 @@ def compare(
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{data}: {error}") from error
-    out.say(str(board.plan))
-    out.say()
+    say_plan(out, board.plan)
     out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
     if board.is_bound:
         out.say("Rounded columns count with their masses: flows by lower bounds, the others by one draw of the noise.")
@@ -85,7 +89,10 @@ def compare(
     _in_words(out, board)
     out.say("next:")
     recipe, _, base = board.chosen.partition("+")
-    out.say(f"  pushforward fit {data} --flow {recipe}" + (f" --base {base}" if base else ""))
+    words = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
+    for option, value in (("--columns", columns), ("--context", context), *(("--column", one) for one in column or ())):
+        words += [option, value] if value else []
+    out.say("  " + shlex.join([*words, *(("--plain",) if plain else ()), *(("--drop-na",) if drop_na else ())]))
     result = board.to_dict() | {"source": data.name, "seed": seed, "versions": versions()}
     if output is not None:
         from pushforward.cli.outputs import write_json

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed
-from pushforward.cli.outputs import check_outputs
+from pushforward.cli.outputs import check_outputs, writing
 from pushforward.cli.printer import Printer, nats, seconds
 
 # Chosen by short experiments on the validation rows. `fit` scales every column into the splines' box; since rare
@@ -87,15 +87,16 @@ def demo(
     output.mkdir(exist_ok=True)
     save(model_path, flow, notes=notes, overwrite=overwrite)
     write_table(samples_path, samples, data.columns, overwrite=overwrite)
-    demo_report(
-        report_path, data, flow, history, rows, row, np.asarray(samples), _SETTINGS, _TRAINING, seed, overwrite,
-        certificate=certificate,
-    )  # fmt: skip
+    with writing(report_path):
+        demo_report(
+            report_path, data, flow, history, rows, row, np.asarray(samples), _SETTINGS, _TRAINING, seed, overwrite,
+            certificate=certificate,
+        )  # fmt: skip
     out.say()
     out.say(f"Log-likelihood of the {len(data.test):,} test rows, in nats per row (higher is better)")
     _leaderboard(out, rows)
     _in_words(out, row, rows)
-    out.say(f"Health: {certificate.verdict}")
+    out.say(certificate.verdict)
     out.say()
     out.say(f"wrote {model_path}, {samples_path} and")
     out.say(f"      {report_path}, which shows data and samples: open it in a browser")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed
-from pushforward.cli.outputs import check_outputs
+from pushforward.cli.outputs import check_outputs, writing
 from pushforward.cli.printer import Printer, seconds
 
 
@@ -80,7 +80,8 @@ def distill(
         from pushforward.cli.pages import distillation_report
 
         modelled = [plan.names[place] for place in plan.modelled]
-        distillation_report(report, model, recipe, teacher, student, found, modelled, seed, overwrite)
+        with writing(report):
+            distillation_report(report, model, recipe, teacher, student, found, modelled, seed, overwrite)
     took = seconds(history.seconds[-1]) if history.seconds else "-"
     out.say(f"{len(history.reverse_kl)} blocks of steps in {took} ({history.stop_reason})")
     out.say(str(found))

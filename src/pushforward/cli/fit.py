@@ -81,10 +81,12 @@ def fit(
         fit_images(out, data, recipe, settings, training, output, report, seed, overwrite)
         return
     from pushforward.cli.held_out import leaderboard, read_split
+    from pushforward.cli.plan_table import say_plan
     from pushforward.cli.scoring import versions
     from pushforward.columns import fit_columns
     from pushforward.diagnostics import check
     from pushforward.errors import DataError, ShapeError
+    from pushforward.named_rows import NamedRows
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
 
@@ -94,7 +96,7 @@ def fit(
     )  # fmt: skip
     plan, context_dim = split.plan, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {', '.join(split.columns)}" + _given(split.context_columns))
-    out.say(str(plan))
+    say_plan(out, plan)
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
         model, history = fit_columns(
@@ -110,7 +112,7 @@ def fit(
     row = rows[0]
     shown = split.modelled()
     certificate = check(
-        model, shown.test, key=seed, context=split.test_context,
+        model, NamedRows(shown.test, shown.columns), key=seed, context=split.test_context,
         train=shown.train if split.is_held_out else None,
         train_context=split.train_context if split.is_held_out else None,
     )  # fmt: skip
@@ -203,7 +205,7 @@ def _tested(split: Any) -> str:
 
 
 def _health(out: Printer, certificate: Any) -> None:
-    out.say(f"Health: {certificate.verdict}")
+    out.say(certificate.verdict)
     for row in certificate.rows:
         if row.ok is False:
             out.say(f"  {row.name}: {row.sentence}")

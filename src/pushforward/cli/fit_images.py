@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.cli.image_floor import gaussian_floor
+from pushforward.cli.outputs import writing
 from pushforward.cli.printer import Printer, course, nats
 from pushforward.cli.scoring import versions
 from pushforward.datasets import Images, image_folder
@@ -83,7 +84,8 @@ def fit_images(
     if report is not None:
         from pushforward.cli.pages import image_report
 
-        image_report(report, data, model, history, rows, images, seed, overwrite)
+        with writing(report):
+            image_report(report, data, model, history, rows, images, seed, overwrite)
     out.table(
         ["bits per dimension", "validation", f"test ({len(images.test):,} pictures)"],
         [[line.name, nats(line.validation_bits), nats(line.test_bits, line.standard_error)] for line in rows],

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed, names
-from pushforward.cli.outputs import check_outputs
+from pushforward.cli.outputs import check_outputs, writing
 from pushforward.cli.printer import Printer, nats, seconds
 
 
@@ -50,7 +50,8 @@ def gallery(
         "seed": seed,
         "in": seconds(time.perf_counter() - start),
     }
-    write_gallery(output, finished, frames, budget, facts, overwrite=overwrite)
+    with writing(output):
+        write_gallery(output, finished, frames, budget, facts, overwrite=overwrite)
     titles = {card.name: card.title for card in cards}
     out.table(
         ["family", "mean nats", "short of the truth", "worst on", "took"],

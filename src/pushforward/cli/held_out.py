@@ -70,7 +70,8 @@ def read_split(
     check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
     for name in units:
         if name not in table.columns:
-            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {', '.join(map(repr, table.columns))}.")
+            known = ", ".join(map(repr, table.columns))
+            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {known}.")
     order = np.random.default_rng(seed).permutation(len(table.values))
     n_test = len(order) // _TEST_SHARE
     is_held_out = n_test >= _FEWEST_TEST_ROWS

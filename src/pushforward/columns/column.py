@@ -52,6 +52,11 @@ class Column:
         if not all(map(math.isfinite, numbers)):
             raise DataError(f"column {self.name!r}: expected finite numbers, got {numbers}.")
 
+    @property
+    def label(self) -> str:
+        """The name, with the unit in brackets unless the name says it."""
+        return self.name + (f" ({self.unit})" if self.unit and self.unit not in self.name else "")
+
     def describe(self) -> str:
         """The kind with its numbers, in a few words.
 
@@ -130,8 +135,8 @@ def declared(name: str, text: Any) -> Column:
         made = dataclasses.replace(made, **make(*values))
     if made.kind in ("bounded", "circular") and not made.lower < made.upper:
         raise DataError(
-            f"column {name!r}: expected a lower end below the upper one, got {made.lower:g} and {made.upper:g}: exchange "
-            "them, or correct one."
+            f"column {name!r}: expected a lower end below the upper one, got {made.lower:g} and {made.upper:g}: "
+            "exchange them, or correct one."
         )
     if made.step < 0 or (made.step == 0 and "rounded" in text):
         raise DataError(f"column {name!r}: expected a step above 0, got {text!r}.")

@@ -13,6 +13,7 @@ from pushforward.columns.plan import Plan
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError
 from pushforward.flow import Flow
+from pushforward.named_rows import NamedRows
 from pushforward.rounded import Rounded
 from pushforward.train import History, fit
 from pushforward.train.data import Rows, as_rows, split
@@ -117,19 +118,6 @@ def _mapped(
     return Rows(z, context, None), float(log_det.mean()) + cells
 
 
-def _named(plan: Plan, rows: np.ndarray) -> Any:
+def _named(plan: Plan, rows: np.ndarray) -> NamedRows:
     """Rows with the names of their columns, which the sentences of `fit` then use."""
-    return _Frame(rows, [plan.names[place] for place in plan.modelled])
-
-
-class _Frame:
-    """As much of a data frame as `fit` looks at."""
-
-    def __init__(self, rows: np.ndarray, columns: list[str]) -> None:
-        self.rows, self.columns = rows, columns
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def to_numpy(self) -> np.ndarray:
-        return self.rows
+    return NamedRows(rows, [plan.names[place] for place in plan.modelled])

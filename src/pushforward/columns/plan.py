@@ -99,8 +99,8 @@ class Plan:
             if column.kind == "constant" and (bad := np.flatnonzero(rows[:, place] != column.centre)).size:
                 raise DataError(
                     f"{name}: column {column.name!r} was {column.centre:g} in every row of the training data, got "
-                    f"{rows[bad[0], place]:g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no density. "
-                    "Leave such rows out, or fit again without that column."
+                    f"{rows[bad[0], place]:g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no "
+                    "density. Leave such rows out, or fit again without that column."
                 )
         return rows[:, self.modelled]
 
@@ -128,19 +128,12 @@ class Plan:
 
     def __str__(self) -> str:
         lines = [("column", "kind", "", "why")]
-        lines += [
-            (column.name + _unit(column), column.describe(), column.source, column.note) for column in self.columns
-        ]
+        lines += [(column.label, column.describe(), column.source, column.note) for column in self.columns]
         widths = [max(len(line[place]) for line in lines) for place in range(3)]
         return "\n".join(
             "  ".join(f"{cell:<{width}}" for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
             for line in lines
         )
-
-
-def _unit(column: Column) -> str:
-    """The unit in brackets, unless the name says it."""
-    return f" ({column.unit})" if column.unit and column.unit not in column.name else ""
 
 
 def plan_columns(

@@ -16,7 +16,7 @@ from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.data import data_rows
 from pushforward.diagnostics.doctor import locate_non_finite
 from pushforward.diagnostics.gap import gap_row
-from pushforward.diagnostics.inputs import Columns, Frame, given_rows, paired, some_of
+from pushforward.diagnostics.inputs import Columns, given_rows, paired, some_of
 from pushforward.diagnostics.integral import NAME as INTEGRAL
 from pushforward.diagnostics.integral import integral_row
 from pushforward.diagnostics.limits import limit_rows
@@ -27,6 +27,7 @@ from pushforward.diagnostics.residual import estimate_row, lipschitz_rows
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import ShapeError
 from pushforward.flow import Flow, Given
+from pushforward.named_rows import NamedRows
 from pushforward.programs import flatten, float_type
 from pushforward.rounded import Rounded
 from pushforward.state import is_estimated
@@ -176,7 +177,7 @@ def _check_masses(
     masses = dataclasses.replace(_finite_row(samples, log_probs, scores, note), name="finite bounds of masses")
     noisy: list[Any] = [None if part is None else _filled(flow, part, random) for part in (rows, fitted)]
     if rows is not None and hasattr(x, "columns"):
-        noisy[0] = Frame(noisy[0], x.columns)
+        noisy[0] = NamedRows(noisy[0], x.columns)
     density = check(flow.flow, noisy[0], key=key, context=context, train=noisy[1], train_context=train_context)
     return Certificate((masses, *density.rows), density.dtype)
 

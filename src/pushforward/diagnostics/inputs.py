@@ -72,17 +72,6 @@ def some_of(rows: np.ndarray, contexts: np.ndarray | None, most: int, random: np
     return rows[kept], contexts if contexts is None or len(contexts) == 1 else contexts[kept], kept
 
 
-class Frame:
-    """Rows (n, D) with the names of their columns, by what a check asks of any frame."""
-
-    def __init__(self, rows: np.ndarray, columns: Any) -> None:
-        self.rows, self.columns = rows, [str(name) for name in columns]
-
-    def to_numpy(self) -> np.ndarray:
-        """The rows."""
-        return self.rows
-
-
 class Columns:
     """The names of coordinates: those of a frame, else their numbers."""
 

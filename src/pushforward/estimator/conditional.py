@@ -8,8 +8,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted  #
 
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import ShapeError
-from pushforward.estimator.fitting import NamedRows, fitted, seed_of, whole_number
+from pushforward.estimator.fitting import fitted, seed_of, whole_number
 from pushforward.estimator.rows import checked_rows, checked_targets, common_draws, modelled, whole
+from pushforward.named_rows import NamedRows
 
 _BLOCK = 2**20  # numbers drawn at a time, 8 MB
 

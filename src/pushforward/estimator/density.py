@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_array, check_is_fitted  # noqa: TID25
 
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import ShapeError
-from pushforward.estimator.fitting import NamedRows, fitted, seed_of, whole_number
+from pushforward.estimator.fitting import fitted, seed_of, whole_number
 from pushforward.estimator.rows import checked_rows, finite, from_base, modelled, names_of, to_base, whole
+from pushforward.named_rows import NamedRows
 
 
 # OutlierMixin comes before DensityMixin, so that scikit-learn takes the estimator for a detector of outliers and holds

@@ -14,6 +14,7 @@ from pushforward.columns import Plan, fit_columns, plan_columns
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError
 from pushforward.flow import Flow
+from pushforward.named_rows import NamedRows
 from pushforward.recipes import RECIPES
 from pushforward.train import fit
 from pushforward.train.history import History
@@ -22,18 +23,6 @@ _STRUCTURE = ("n_layers", "width", "depth", "whiten")
 _TRAINING = ("batch_size", "max_epochs", "patience", "learning_rate")
 _OWN = ("dim", "key", "context_dim")
 _SEEDS = 2**32
-
-
-@dataclasses.dataclass(frozen=True)
-class NamedRows:
-    """Rows (n, d) with the names of their columns, if there are any, so that a fault is told by name."""
-
-    rows: np.ndarray
-    columns: list[str]
-
-    def to_numpy(self) -> np.ndarray:
-        """The rows."""
-        return self.rows
 
 
 def fitted(

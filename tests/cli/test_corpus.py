@@ -1,0 +1,158 @@
+"""The corpus of bad input (tests/corpus) through the command line: each file's exit code, sentence and leavings."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus import cases
+from corpus.made import drawn
+from corpus.sentences import listed, refused
+
+import pushforward as pf
+from pushforward import diagnostics, double
+from pushforward.diagnostics.certificate import Certificate, Row
+from pushforward.tables import read_table
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """MODEL of a, b, c; GIVEN of a, b given c; both as they start, for the corpus never asks how well they fit."""
+    folder = tmp_path_factory.mktemp("models")
+    small = {"key": 0, "n_layers": 2, "width": 8}
+    notes = {"columns": ["a", "b", "c"]}
+    pf.save(folder / "MODEL", pf.nice(dim=3, **small), notes=notes)
+    notes = {"columns": ["a", "b"], "context_columns": ["c"]}
+    pf.save(folder / "GIVEN", pf.nice(dim=2, context_dim=1, **small), notes=notes)
+    return folder
+
+
+@pytest.fixture
+def run(command, models, tmp_path):
+    """Runs a command of the corpus in a folder that holds its file and nothing else."""
+
+    def call(case, *more):
+        if not os.path.lexists(case.file):
+            cases.place(case.file, tmp_path)
+        places = {"FILE": case.file, "MODEL": models / "MODEL", "GIVEN": models / "GIVEN"}
+        return command(*(places.get(word, word) for word in case.command.split()), *more)
+
+    return call
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """`fit` without the work of its certificate, which is tested elsewhere."""
+    healthy = Certificate((Row("none", 0.0, 1.0, True, "nothing was tested"),), "float32")
+    monkeypatch.setattr(diagnostics, "check", lambda *parts, **options: healthy)
+
+
+@pytest.mark.parametrize("case", cases.REFUSED, ids=[case.name for case in cases.REFUSED])
+def test_refused(run, case, tmp_path):
+    cases.place(case.file, tmp_path)
+    if case.file == "unreadable.csv" and os.access(case.file, os.R_OK):
+        pytest.skip("this user may read every file")
+    before = listed(tmp_path)
+    refused(run(case), case.code, case.file, *case.words)
+    assert listed(tmp_path) == before
+
+
+def test_every_file_of_the_corpus_has_a_case():
+    listed = {case.file for case in (*cases.REFUSED, *cases.FITTED, *cases.FITTED_SLOWLY)}
+    listed |= {*cases.DRESSED, *cases.ARRAYS, "good.csv", "decimals.parquet", "constant_changed.csv"}
+    assert set(cases.NAMES) == listed
+
+
+def test_a_file_that_may_not_be_read(command, models, monkeypatch):
+    Path("closed.csv").write_text("a,b,c\n1,2,3\n")
+    opened = Path.open
+
+    def denied(path, *parts, **options):
+        if path.name == "closed.csv":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *parts, **options)
+
+    monkeypatch.setattr(Path, "open", denied)
+    words = ("closed.csv", "cannot be read (Permission denied)", "check its permissions")
+    refused(command("score", models / "MODEL", "closed.csv"), 1, *words)
+
+
+@pytest.mark.parametrize("name", cases.DRESSED)
+def test_a_good_table_in_odd_dress_has_the_scores_of_the_plain_one(command, models, name, tmp_path):
+    for file in ("good.csv", name):
+        cases.place(file, tmp_path)
+        said = command("score", models / "MODEL", file, "-o", f"scores_of_{file}")
+        assert (said.code, said.err) == (0, "")
+        assert "3 rows scored" in said.out
+    assert Path(f"scores_of_{name}").read_bytes() == Path("scores_of_good.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", cases.ARRAYS)
+def test_an_odd_array_of_numbers_is_scored(command, name, tmp_path):
+    pf.save("bare", pf.nice(dim=3, key=0, n_layers=2, width=8))
+    cases.place(name, tmp_path)
+    before = listed(tmp_path.parent)
+    assert command("score", "bare", name, "-o", "s.npy").code == 0
+    expected = {"half.npy": drawn(n=9, width=3).astype(np.float16), "whole.npy": np.arange(27.0).reshape(9, 3)}
+    rows = np.asarray(expected.get(name, drawn(n=9, width=3)), np.float64)
+    np.testing.assert_array_equal(np.load("s.npy")[:, 0], double.score_rows(pf.load("bare"), rows))
+    assert listed(tmp_path.parent) == before  # an archive's "../../x" goes nowhere
+
+
+def test_decimals_are_numbers(command, models, tmp_path):
+    cases.place("decimals.parquet", tmp_path)
+    assert command("score", models / "MODEL", "decimals.parquet", "--drop-na", "-o", "s.csv").code == 0
+    np.testing.assert_array_equal(read_table("s.csv").values[:, :3], [[1.5] * 3, [2.5] * 3, [3.5] * 3])
+
+
+@pytest.mark.parametrize("case", cases.FITTED, ids=[case.name for case in cases.FITTED])
+def test_fitted_with_a_note(run, case, command, unchecked):
+    said = run(case)
+    assert said.code == 0, said.err
+    for words in case.words:
+        assert words in said.out + said.err, (words, said)
+    assert command("score", "m.safetensors", case.file, "-o", "s.npy").code == 0
+    assert np.isfinite(np.load("s.npy")).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", cases.FITTED_SLOWLY, ids=[case.name for case in cases.FITTED_SLOWLY])
+def test_fitted(run, case, command):
+    """As above, with the certificate; and samples have the columns of the table."""
+    test_fitted_with_a_note(run, case, command, None)
+    assert command("sample", "m.safetensors", "-n", "20", "-o", "new.csv").code == 0
+    assert read_table("new.csv").columns == read_table(case.file).columns
+
+
+def test_a_constant_column_that_is_declared_works_from_end_to_end(command, unchecked, tmp_path):
+    for name in ("constant.csv", "constant_other.csv", "constant_changed.csv"):
+        cases.place(name, tmp_path)
+    options = cases.FIT.replace("FILE", "constant.csv").split()
+    said = command(*options, "--column", "b=constant")
+    assert said.code == 0
+    assert "constant, 3" in said.out
+    assert command("score", "m.safetensors", "constant.csv", "-o", "s.npy").code == 0
+    assert np.isfinite(np.load("s.npy")).all()
+    assert command("sample", "m.safetensors", "-n", "20", "-o", "new.csv").code == 0
+    assert (read_table("new.csv", columns=["b"]).values == 3.0).all()
+    words = ("'b' was 3 in every row", "no density", "Leave such rows out")
+    refused(command("score", "m.safetensors", "constant_other.csv", "-o", "t.csv"), 1, "got 4 at row 2", *words)
+    for verb in ("score", "check"):  # a dropped row is counted too
+        refused(command(verb, "m.safetensors", "constant_changed.csv", "--drop-na"), 1, "got 4 at row 3", *words)
+
+
+@pytest.mark.slow
+def test_the_unit_of_measurement_is_no_matter(command, unchecked, tmp_path):
+    """Columns in a unit a, 1e12 times larger or smaller, cost log a nats each; not a digit of 1e-6 more or less."""
+    scores = {}
+    for name in ("plain.csv", "huge.csv", "tiny.csv", "mixed.csv"):
+        cases.place(name, tmp_path)
+        shutil.rmtree("out", ignore_errors=True)
+        Path("out").mkdir()
+        assert command(*cases.FIT.replace("FILE", name).replace("m.safetensors", "out/m").split()).code == 0
+        assert command("score", "out/m", name, "-o", "out/s.npy").code == 0
+        scores[name] = np.load("out/s.npy")
+    step = 12 * np.log(10.0)
+    for name, nats in (("huge.csv", -2 * step), ("tiny.csv", 2 * step), ("mixed.csv", 0.0)):
+        np.testing.assert_allclose(scores[name], scores["plain.csv"] + nats, atol=1e-6, rtol=0)
