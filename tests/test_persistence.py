@@ -345,7 +345,7 @@ def test_other_formats_under_their_own_names(suffix, tmp_path):
 def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
     """The slowest kinds in a process of their own: the seconds of CPU and the growth of its memory, JAX loaded before.
 
-    Limits of 1 s and 200 MB; the time is CPU time, which a busy machine does not stretch.
+    Limits of 1 s and 200 MB; the time is CPU time, the shortest of three: a core that is shared with others doubles it.
     """
     outer, inner, body = parts(tiny[1])
     header = (100 << 20).to_bytes(8, "little")
@@ -366,12 +366,16 @@ def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
         "import jax, pushforward as pf\n"
         "pf.load(sys.argv[1])\n"
         "for path in sys.argv[2:]:\n"
-        "    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "    try:\n"
-        "        pf.load(path)\n"
-        "    except ValueError as error:\n"
-        "        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
-        "        print(json.dumps([path, time.process_time() - start, grown, str(error)]))\n"
+        "    before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []\n"
+        "    for _ in range(3):\n"
+        "        start = time.process_time()\n"
+        "        try:\n"
+        "            pf.load(path)\n"
+        "        except ValueError as error:\n"
+        "            times.append(time.process_time() - start)\n"
+        "            sentence = str(error)\n"
+        "    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+        "    print(json.dumps([path, min(times), len(times), grown, sentence]))\n"
     )
     (tmp_path / "good").write_bytes(tiny[1])
     names = ["long header", "hole", "deep", "many", "wide", "huge"]
@@ -379,7 +383,8 @@ def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
     ran = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [line[0] for line in lines] == paths[1:]
-    for path, seconds, kilobytes, sentence in lines:
+    for path, seconds, refusals, kilobytes, sentence in lines:
+        assert refusals == 3
         assert seconds < 1.0, (path, seconds, sentence)
         assert kilobytes < 200_000, (path, kilobytes, sentence)
 
