@@ -27,7 +27,14 @@ def table(tmp_path_factory):
 def test_a_comparison(command, table):
     said = command("compare", table, *TINY, "-o", "board.json")
     assert said.code == 0, said.err
-    for word in ("Gaussian mixture", "Kernel density", "nice+mixture*", "gains", "peak", "--flow nice --base mixture"):
+    for word in (
+        "Gaussian mixture",
+        "Kernel density",
+        "nice+mixture*",
+        "better of Gaussian and mixture",
+        "peak",
+        "--flow nice --base mixture",
+    ):
         assert word in said.out, (word, said.out)
     board = json.loads(Path("board.json").read_text())
     assert board["chosen"] == "nice+mixture"
