@@ -119,7 +119,12 @@ class Rounded(AbstractDistribution):
 
     def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, D) with uniform noise over the cells of their rounded columns: what the density in here is of."""
-        return rows + self.steps * (random.uniform(size=rows.shape) - 0.5)
+        return fill_cells(rows, np.asarray(self.steps), random)
+
+
+def fill_cells(rows: np.ndarray, steps: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rows (n, D) with uniform noise over cells of width `steps` (D,); a column of step 0 stays as it is."""
+    return rows + steps * (random.uniform(size=rows.shape) - 0.5)
 
 
 def _lattice(n: int, dim: int) -> np.ndarray:

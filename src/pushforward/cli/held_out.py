@@ -114,20 +114,18 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
 
     Of rounded columns the Gaussian gets the same noise as training, and the volume of the cells.
     """
-    plan, places = split.plan, split.plan.modelled
+    plan = split.plan
     if not split.is_held_out:
         scored_on = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
         row, floor = Row(name, scored_on, history.best_validation), Row("Gaussian", scored_on, history.gaussian)
     else:
         test = split.modelled().test
         row = leaderboard_row(name, f"{len(test):,} test rows", model, test, split.test_context)
-        steps = np.array([plan.columns[place].step for place in places])
-        noise = np.random.default_rng(0)
+        random = np.random.default_rng(0)
         train, test = (
-            Rows(part[:, places] + steps * (noise.uniform(size=(len(part), len(places))) - 0.5), given, None)
+            Rows(plan.filled(part[:, plan.modelled], random), given, None)
             for part, given in ((split.train, split.train_context), (split.test, split.test_context))
         )
-        cells = float(np.log(steps[steps > 0]).sum())
-        floor = Row("Gaussian", row.setting, gaussian_nats(train, test) + cells)
+        floor = Row("Gaussian", row.setting, gaussian_nats(train, test) + plan.log_cells)
     row.fit_seconds = history.seconds[-1] if history.seconds else None
     return [row, floor]

@@ -101,13 +101,11 @@ def _mapped(
     plan: Plan, outer: AbstractDistribution, rows: Rows, copies: int, random: np.random.Generator, name: str
 ) -> tuple[Rows, float]:
     """Rows as the flow inside sees them, each as often as told with noise of its own, and the mean nats to add."""
-    x, context, cells = rows.x, rows.context, 0.0
+    x, context = rows.x, rows.context
     if isinstance(outer, Rounded):
         outer.check_rows(name, x)
-        x = outer.filled(np.repeat(x, copies, axis=0), random)
+        x = plan.filled(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)
-        steps = np.asarray(outer.steps)
-        cells = float(np.log(steps[steps > 0]).sum())
     z, log_det = plan.inward(x)
     outside = np.flatnonzero(np.isneginf(log_det))
     if outside.size:
@@ -115,7 +113,7 @@ def _mapped(
             f"{name}: row {outside[0] // copies} lies outside the support of a column ({outside.size} such rows): the "
             "density there is zero. Declare that column real, or correct the row."
         )
-    return Rows(z, context, None), float(log_det.mean()) + cells
+    return Rows(z, context, None), float(log_det.mean()) + plan.log_cells
 
 
 def _named(plan: Plan, rows: np.ndarray) -> NamedRows:

@@ -14,9 +14,7 @@ from pushforward.columns.detect import centred, detected, emptiest, heavy
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
-from pushforward.rounded import Rounded
-
-_SHOWN = 5
+from pushforward.rounded import Rounded, fill_cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +46,19 @@ class Plan:
         """Whether scores are bounds of log-masses in some columns."""
         return any(column.step for column in self.columns)
 
+    def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Rows (n, modelled columns) with uniform noise over the cells of rounded columns."""
+        return fill_cells(rows, self._steps(), random)
+
+    @property
+    def log_cells(self) -> float:
+        """Sum of the logarithms of steps: what makes a density of filled rows a mass, in nats."""
+        steps = self._steps()
+        return float(np.log(steps[steps > 0]).sum())
+
+    def _steps(self) -> np.ndarray:
+        return np.array([self.columns[place].step for place in self.modelled])
+
     def layer(self) -> ColumnMaps:
         """The outermost layer, of the modelled columns."""
         chosen = [self.columns[place] for place in self.modelled]
@@ -68,7 +79,7 @@ class Plan:
         chosen = [self.columns[place] for place in self.modelled]
         if not self.is_rounded:
             return flow
-        return Rounded(flow, [column.step for column in chosen], origin=[column.origin for column in chosen])
+        return Rounded(flow, self._steps(), origin=[column.origin for column in chosen])
 
     def inside(self, distribution: AbstractDistribution) -> Flow:
         """The flow of mapped columns in a distribution that `around` made.

@@ -87,14 +87,11 @@ class Contest:
 
     def baseline(self, name: str) -> Outcome:
         """On the modelled columns as they are; cells of rounded ones filled with noise, whose volume is added back."""
-        split, places = self.split, self.plan.modelled
-        steps = np.array([self.plan.columns[place].step for place in places])
-        cells = float(np.log(steps[steps > 0]).sum())
-        noise = np.random.default_rng(self.key)
-        parts = []
-        for index in (split.train, split.held, split.test):
-            rows = split.x[index][:, places]
-            parts.append(rows + steps * (noise.uniform(size=rows.shape) - 0.5))
+        split, plan, cells = self.split, self.plan, self.plan.log_cells
+        random = np.random.default_rng(self.key)
+        parts = [
+            plan.filled(split.x[index][:, plan.modelled], random) for index in (split.train, split.held, split.test)
+        ]
         if name == "Gaussian" and split.context is not None:
             start = time.perf_counter()
             nats = gaussian_nats(
