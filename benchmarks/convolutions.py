@@ -8,7 +8,8 @@ orders: 32 x 32 x 8, batch 64, 3 x 3, float32; compiled, with the batch on the d
 round, and ratios are formed within a round, so that other work on the machine touches all of them.
 errors: greatest |forward(inverse(x)) - x| over 16 images x ~ N(0, 1), for kernels whose taps together weigh a given
 multiple of the diagonal.
-Results go to `benchmarks/results/convolutions_<part>.json`, `.md` and, for fields, `.png`.
+Results go to `benchmarks/results/convolutions_<part>.json`, `.md` and, for fields, `.png`; on an accelerator into
+`benchmarks/results/accelerator/`.
 """
 
 import argparse
@@ -297,7 +298,10 @@ def main() -> int:
     measure, page = PARTS[options.part]
     load = os.getloadavg()[0]
     result = measure(options.rounds)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {jax.default_backend()}, jax {jax.__version__}"
+    device = jax.devices()[0]
+    folder = RESULTS if device.platform == "cpu" else RESULTS / "accelerator"
+    kind = device.platform if device.platform == "cpu" else device.device_kind
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {kind}, jax {jax.__version__}"
     result = {
         "command": f"python benchmarks/convolutions.py --part {options.part}",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
@@ -307,9 +311,9 @@ def main() -> int:
     }
     made = f"Made by `{result['command']}` on {result['date']}: {machine}; load before the run {load:.2f}."
     body = "\n".join([f"# Convolutions with an inverse: {options.part}", "", made, "", *page(result)])
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"convolutions_{options.part}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / f"convolutions_{options.part}.md").write_text(body + "\n", encoding="utf-8")
+    folder.mkdir(exist_ok=True)
+    (folder / f"convolutions_{options.part}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (folder / f"convolutions_{options.part}.md").write_text(body + "\n", encoding="utf-8")
     print(body)
     return 0
 

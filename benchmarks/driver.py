@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from environments import HERE, anonymous, python_of
+from environments import HERE, anonymous, on_accelerator, python_of
 
 # Worker -> the environment it runs in. The order is that of the tables.
 WORKERS: dict[str, str] = {
@@ -43,18 +43,21 @@ class Worker:
         self.name = name
         self.operations: list[str] = []
         self._errors = tempfile.TemporaryFile("w+")
-        environment = {
-            key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-        }
-        # No stored programs: compilation is timed. No accelerator: the peers' builds have none.
-        environment |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
+        # No stored programs: compilation is timed.
+        always = {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONWARNINGS": "ignore"}
+        if on_accelerator():
+            # Several processes share its memory.
+            environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "BENCHMARK_DEVICE": "accelerator"}
+        else:
+            kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+            environment = {key: value for key, value in os.environ.items() if key in kept} | {"JAX_PLATFORMS": "cpu"}
         self._process = subprocess.Popen(
             [str(python_of(WORKERS[name])), str(HERE / "workers" / f"{name}.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment,
+            env=environment | always,
         )
 
     def ask(self, do: str, **request: Any) -> Any:

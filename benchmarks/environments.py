@@ -2,6 +2,8 @@
 
 Each lives in `benchmarks/.envs/<name>` and is made once, with venv and pip, by package name. What failed to install is
 kept in `installed.json` beside it, so that the tables can say so.
+
+Or every library is taken from the interpreter that runs the benchmarks, on its accelerator (`use_accelerator`).
 """
 
 import json
@@ -33,9 +35,23 @@ PLANS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
 GPU_PACKAGES = re.compile(r"^(nvidia|cuda|triton|pytorch-triton)", re.IGNORECASE)
 
 
+_own = False
+
+
+def use_accelerator() -> None:
+    """From here on every environment is this interpreter, with its accelerator; nothing is installed."""
+    global _own
+    _own = True
+
+
+def on_accelerator() -> bool:
+    """Whether `use_accelerator` was called."""
+    return _own
+
+
 def python_of(name: str) -> Path:
     """The interpreter of environment `name`."""
-    return ENVS / name / "bin" / "python"
+    return Path(sys.executable) if _own else ENVS / name / "bin" / "python"
 
 
 def anonymous(text: str) -> str:
@@ -47,6 +63,8 @@ def anonymous(text: str) -> str:
 
 def build(name: str) -> dict[str, str]:
     """Make environment `name` unless it stands; return {what: reason} of the steps that failed."""
+    if _own:
+        return {}
     record = ENVS / name / "installed.json"
     plan = [list(step) for step in PLANS[name]]
     wanted = json.dumps([anonymous(str(step)) for step in plan])

@@ -2,13 +2,19 @@
 
 Makes the environments if they are not there, measures, and writes `benchmarks/results/<name>.json` and `.md`. With
 `--quick` everything runs once and briefly, into `benchmarks/results/quick/`: a check that it works, not a measurement.
+With `--accelerator` the libraries are those of the interpreter that runs this, on its GPU, and the workloads are
+`workloads.ACCELERATOR`; into `benchmarks/results/accelerator/`.
 """
 
 import argparse
 import datetime
+import functools
 import os
 import platform
+import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import compile_times
 import environments
@@ -18,10 +24,12 @@ import residual
 import speed
 import tables
 from driver import WORKERS, library, say, write_json
-from workloads import FIT_BAR, IMAGES, LAWS, QUICK, RECIPES
+from workloads import ACCELERATOR, FIT_BAR, IMAGES, LAWS, QUICK, RECIPES
 
 PARTS = ("speed", "laws", "residual", "images", "fit", "compile", "growth")
 RESULTS = environments.HERE / "results"
+Body = Callable[[dict], list[str]]
+Save = Callable[[str, dict, Body], str]
 QUIET_LOAD = 0.25  # of one core, averaged over a minute: above it, the figures are not to be trusted
 
 
@@ -29,10 +37,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Speed, whole fits, compilation and growth beside other libraries.")
     parser.add_argument("--only", choices=PARTS, action="append", help="run just this part")
     parser.add_argument("--quick", action="store_true", help="once and briefly: does it work?")
+    parser.add_argument("--accelerator", action="store_true", help="speed of this interpreter's libraries on its GPU")
+    parser.add_argument("--workloads", help="with --accelerator: comma-separated names (default: all)")
     parser.add_argument("--peers", help="comma-separated libraries beside ours (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds (default 9, of compile 3; quick 1)")
     options = parser.parse_args()
-    parts = options.only or list(PARTS)
+    parts = options.only or (["speed"] if options.accelerator else list(PARTS))
+    if options.accelerator:
+        if parts != ["speed"] or options.quick:
+            parser.error("--accelerator measures speed alone, and not briefly: leave --only and --quick out.")
+        environments.use_accelerator()
 
     workers, failed, versions = _prepare(options.peers, with_peers=parts != ["compile"])
     load = os.getloadavg()[0]
@@ -47,6 +61,8 @@ def main() -> int:
         },
         "versions": versions,
     }
+    if options.accelerator:
+        head["machine"]["accelerator"] = _accelerator()
     notes = []
     if options.quick:
         notes.append("A quick run: it shows that everything works, the figures mean little.")
@@ -56,22 +72,37 @@ def main() -> int:
         head["note"] = " ".join(notes)
         say(head["note"])
 
+    folder = RESULTS / ("quick" if options.quick else "accelerator" if options.accelerator else "")
     ok = True
     for part in parts:
-        title, result, body = _part(part, workers, failed, options)
-        result = head | {"name": part} | result
-        folder = RESULTS / "quick" if options.quick else RESULTS
-        write_json(folder / f"{part}.json", result)
-        text = tables.page(title, result, body(result))
-        (folder / f"{part}.md").write_text(text)
-        print(text)
+        save = functools.partial(_save, folder, head | {"name": part})
+        title, result, body = _part(part, workers, failed, options, save)
+        print(save(title, result, body))
         ok &= not any(one["library"] == "pushforward" for one in result["failures"])
     return 0 if ok else 1
 
 
-def _part(part: str, workers: list[str], failed: dict[str, str], options: argparse.Namespace) -> tuple:
+def _save(folder: Path, head: dict, title: str, result: dict, body: Body) -> str:
+    """Write the result as data and as a page; the page."""
+    result = head | result
+    write_json(folder / f"{result['name']}.json", result)
+    text = tables.page(title, result, body(result))
+    (folder / f"{result['name']}.md").write_text(text)
+    return text
+
+
+def _part(part: str, workers: list[str], failed: dict[str, str], options: argparse.Namespace, save: Save) -> tuple:
     quick = options.quick
     if part == "speed":
+        if options.accelerator:
+            named = options.workloads.split(",") if options.workloads else [one.name for one in ACCELERATOR]
+            chosen = tuple(one for one in ACCELERATOR if one.name in named)
+            title, body = "Speed on an accelerator", tables.speed
+            # Compiling for it takes minutes: a run that is cut short has kept what it measured.
+            result = speed.run(
+                workers, failed, options.rounds or 9, workloads=chosen, after_each=lambda now: save(title, now, body)
+            )
+            return title, result, body
         if quick:
             result = speed.run(workers, failed, options.rounds or 1, visit=0.02, workloads=QUICK)
         else:
@@ -102,6 +133,16 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
     ours = {name: reason for name, reason in failed.items() if name == "ours"}
     rounds = options.rounds or (1 if quick else 3)
     return "Compilation", compile_times.run(ours, rounds, RECIPES[:2] if quick else RECIPES), tables.compile_times
+
+
+def _accelerator() -> str:
+    """The name of the device that JAX finds, asked of a process of its own: this one takes no memory there."""
+    ask = "import jax; print(jax.devices()[0].platform, jax.devices()[0].device_kind)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False)
+    found = done.stdout.strip()
+    if done.returncode != 0 or found.startswith("cpu"):
+        raise SystemExit(f"--accelerator: JAX finds none in this interpreter ({found or 'it does not start'}).")
+    return found.split(" ", 1)[1]
 
 
 def _prepare(peers: str | None, with_peers: bool) -> tuple[list[str], dict[str, str], dict[str, str]]:

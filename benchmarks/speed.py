@@ -1,6 +1,7 @@
 """Speed beside the peers: every workload, every operation, all libraries taking turns within each round."""
 
 import contextlib
+from collections.abc import Callable
 
 from driver import Worker, WorkerError, library, not_installed, say
 from turns import VISIT_SECONDS, note, opened, ratio, take_turns
@@ -15,13 +16,15 @@ def run(
     rounds: int,
     visit: float = VISIT_SECONDS,
     workloads: tuple[Workload, ...] = WORKLOADS,
+    after_each: Callable[[dict], None] = lambda result: None,
 ) -> dict:
-    """Rows of results, one for each workload and operation, and what failed."""
+    """Rows of results, one for each workload and operation, and what failed; `after_each` takes them so far."""
     rows: list[dict] = []
     failures = not_installed(failed)
     for workload in workloads:
         say(f"speed: {workload.name}")
         rows += _workload_rows(workload, workers, failures, rounds, visit)
+        after_each({"rounds": rounds, "rows": rows, "failures": failures})
     return {"rounds": rounds, "rows": rows, "failures": failures}
 
 

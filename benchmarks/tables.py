@@ -28,12 +28,13 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 def page(title: str, result: dict, body: list[str]) -> str:
     """One page: title, how it was made, body, what failed."""
     machine = result["machine"]
+    accelerator = f"{machine['accelerator']}, " if "accelerator" in machine else ""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
     lines = [
         f"# {title}",
         "",
-        f"Made by `{result['command']}` on {result['date']}: {machine['cores']} cores, Python {machine['python']}; "
-        f"load before the run {machine['load_before']:.2f}.",
+        f"Made by `{result['command']}` on {result['date']}: {accelerator}{machine['cores']} cores, "
+        f"Python {machine['python']}; load before the run {machine['load_before']:.2f}.",
         f"Versions: {versions}.",
         "",
         *([f"**{result['note']}**", ""] if result.get("note") else []),

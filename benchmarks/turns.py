@@ -48,9 +48,9 @@ def opened(
 ) -> dict[str, Worker]:
     """A fresh process for each library that can build the flow of `workload`; it ends with `stack`."""
     workers: dict[str, Worker] = {}
-    for name in names:
+    started = {name: stack.enter_context(Worker(name)) for name in names}  # they import their libraries side by side
+    for name, worker in started.items():
         try:
-            worker = stack.enter_context(Worker(name))
             worker.operations = worker.ask("build", workload=workload.to_dict())["operations"]
             workers[name] = worker
         except WorkerError as error:

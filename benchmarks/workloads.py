@@ -177,6 +177,21 @@ TRAINED_RESIDUAL: tuple[tuple[Workload, str, int], ...] = (
 )
 
 
+def _on_accelerator() -> tuple[Workload, ...]:
+    """The flows of a table of 43 columns at the batch of the CPU and at one that fills a GPU, and the wide one."""
+    named = {workload.name: dataclasses.replace(workload, bars={}, own=()) for workload in (*WORKLOADS, *IMAGES)}
+    rows = [
+        dataclasses.replace(named[name], name=f"{name}-{batch}", batch=batch)
+        for batch in (8192, 512)
+        for name in ("nsf-43", "maf-43", "nsf_ar-43")
+    ]
+    return (*rows, named["maf-256"], named["glow-32"])
+
+
+# On an accelerator there are no bars: those of the CPU were set on two cores.
+ACCELERATOR: tuple[Workload, ...] = _on_accelerator()
+
+
 def _quick() -> tuple[Workload, ...]:
     """One workload of every family, the smallest, cut down where even that is large."""
     smallest: dict[str, Workload] = {}

@@ -13,7 +13,7 @@ LONGEST_FILE = 350
 
 # A room is a file or folder of src/pushforward, or of bijections/. It may import rooms of lower floors only.
 FLOORS = (
-    ("errors", "_version", "atomic_write"),
+    ("errors", "_version", "atomic_write", "precision"),
     ("fields", "named_rows", "neighbours", "numerics"),
     ("bijection", "fixed_point", "recompute", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),

@@ -65,7 +65,7 @@ def _first(name: str, operation: Operation, workload: dict) -> float:
     started = time.perf_counter()
     result = operation()
     taken = time.perf_counter() - started
-    values = np.asarray(result)
+    values = np.asarray(result.cpu() if hasattr(result, "cpu") else result)
     batch, event = workload["batch"], tuple(workload["shape"] or (workload["dim"],))
     shapes: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(("log_prob", "log_prob_in_jit"), (batch,)),

@@ -2,6 +2,7 @@
 
 Eager mode, as their documentation uses them. All cores; the gradient tape is off where none is needed. Where a density
 takes derivatives itself, `torch.no_grad` stands in for the faster `torch.inference_mode`, under which it cannot.
+On an accelerator (see `driver.Worker`) every operation waits until the device has done its work.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import torch
 from protocol import Operation, normal_rows
 
 LEARNING_RATE = 1e-4
+DEVICE = torch.device("cuda" if os.environ.get("BENCHMARK_DEVICE") == "accelerator" else "cpu")
 
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 
@@ -39,11 +41,12 @@ def operations_on(
 ) -> dict[str, Operation]:
     """The same on events of any shape."""
     without_tape = torch.no_grad if differentiates else torch.inference_mode
+    module, x = module.to(DEVICE), x.to(DEVICE)
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
 
     def score() -> torch.Tensor:
         with without_tape():
-            return log_prob(x)
+            return done(log_prob(x))
 
     def step() -> float:
         optimizer.zero_grad()
@@ -55,9 +58,16 @@ def operations_on(
 
     def draw() -> torch.Tensor:
         with without_tape():
-            return sample()
+            return done(sample())
 
     return {"log_prob": score, "training_step": step, "sample": draw}
+
+
+def done(result: torch.Tensor) -> torch.Tensor:
+    """The result once it is there: calls to a GPU return before it is."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return result
 
 
 class PlainNetwork(torch.nn.Module):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import ShapeError
+from pushforward.precision import in_full_precision
 
 _elementwise = contextvars.ContextVar("elementwise", default=False)
 
@@ -83,6 +84,7 @@ def as_float(value: Any) -> Float[Array, "*shape"]:
 
 def _checked(verb: Callable[..., Any], argument: str) -> Callable[..., Any]:
     @functools.wraps(verb)
+    @in_full_precision
     def checked(
         self: AbstractBijection, value: Any, context: Any = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import DataError, NumericError, ShapeError
+from pushforward.precision import in_full_precision
 from pushforward.programs import is_traced, prepared, run
 from pushforward.state import takes_part
 
@@ -47,6 +48,12 @@ class AbstractDistribution(eqx.Module):
 
     shape: eqx.AbstractVar[tuple[int, ...]]
     context_shape: eqx.AbstractVar[tuple[int, ...] | None]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for verb in ("score_one", "draw_one"):
+            if verb in cls.__dict__:
+                setattr(cls, verb, in_full_precision(cls.__dict__[verb]))
 
     @abc.abstractmethod
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from pushforward.precision import in_full_precision
+
 
 def fixed_point(
     fn: Callable[[Any, Array], Array], weights: Any, start: Array, tolerance: float, max_sweeps: int
@@ -63,6 +65,7 @@ def _forward(
     return out, (weights, out)
 
 
+@in_full_precision
 def _backward(fn: Callable, tolerance: float, max_sweeps: int, saved: Any, cotangent: Array) -> tuple[Any, ...]:
     weights, x = saved
     _, pull = jax.vjp(lambda x: fn(weights, x), x)

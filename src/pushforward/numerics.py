@@ -13,6 +13,8 @@ from jax.interpreters import ad, batching, mlir
 from jax.scipy.special import erfc
 from jaxtyping import Array, Float, UInt32
 
+from pushforward.precision import in_full_precision
+
 _TAIL, _TAIL_TERMS = 10.0, 14  # where a continued fraction takes over, and its length: 1e-16 there
 _NEWTON_STEPS = 6
 
@@ -41,11 +43,13 @@ class BatchRule(abc.ABC):
 
 _primitive = Primitive("whole_batch")
 _primitive.multiple_results = True
-_primitive.def_impl(lambda *args, rule: list(rule(*args)))
+# The rules are traced late, outside of the precision that was in force where the operation was written down.
+_written = in_full_precision(lambda *args, rule: list(rule(*args)))
+_primitive.def_impl(_written)
 _primitive.def_abstract_eval(lambda *args, rule: rule.avals)
-batching.primitive_batchers[_primitive] = lambda args, axes, *, rule: rule.batch(args, axes)
-ad.primitive_jvps[_primitive] = lambda primals, tangents, *, rule: rule.jvp(primals, tangents)
-mlir.register_lowering(_primitive, mlir.lower_fun(lambda *args, rule: list(rule(*args)), multiple_results=True))
+batching.primitive_batchers[_primitive] = in_full_precision(lambda args, axes, *, rule: rule.batch(args, axes))
+ad.primitive_jvps[_primitive] = in_full_precision(lambda primals, tangents, *, rule: rule.jvp(primals, tangents))
+mlir.register_lowering(_primitive, mlir.lower_fun(_written, multiple_results=True))
 
 
 def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from jax.interpreters import ad
 from jaxtyping import Array
 
 from pushforward.numerics import BatchRule, whole_batch
+from pushforward.precision import in_full_precision
 
 Run = Callable[[Array, Any, Any, Any], tuple[Array, Array]]
 Part = Callable[[list[Array], Array, Any, Any], tuple[Array, Array]]
@@ -126,10 +127,12 @@ class _Rule(BatchRule):
         def run(*leaves: Any) -> tuple[Array, Array]:
             return self(*leaves)
 
+        @in_full_precision
         def forward(*leaves: Any) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
             value, log_det = self(*leaves)
             return (value, log_det), (value, *leaves[1:])
 
+        @in_full_precision
         def backward(kept: tuple[Any, ...], cotangents: tuple[Array, Array]) -> tuple[Any, ...]:
             return self._back(moves, kept, *cotangents)
 

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pushforward.precision import in_full_precision
+
 _WIDENING = 4.0
 _STARTS, _AT_LOW, _AT_HIGH, _WIDENS, _NARROWS = range(5)  # why the image was taken at a point
 
@@ -161,6 +163,7 @@ def _forward(fn: Callable, weights: Any, y: Array) -> tuple[Array, Any]:
     return x, (weights, x)
 
 
+@in_full_precision
 def _backward(fn: Callable, saved: Any, cotangent: Array) -> tuple[Any, Array]:
     weights, x = saved
     _, pull = jax.vjp(fn, weights, x)

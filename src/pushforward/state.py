@@ -19,6 +19,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.compose import Chain, Standardise
 from pushforward.errors import ShapeError
 from pushforward.fields import is_array
+from pushforward.precision import in_full_precision
 from pushforward.programs import prepared, run
 from pushforward.repeat import Repeat
 
@@ -27,16 +28,19 @@ Tree = TypeVar("Tree")
 _MOST_NUMBERS = 1 << 20
 
 
+@in_full_precision
 def refresh(tree: Tree) -> Tree:
     """Every module that has `refreshed()` replaced by its result; pure, so it runs inside compiled loops."""
     return _replace(tree, "refreshed")
 
 
+@in_full_precision
 def finalise(tree: Tree) -> Tree:
     """Every module that has `finalised()` replaced by its result."""
     return _replace(tree, "finalised")
 
 
+@in_full_precision
 def certify(tree: Tree) -> Tree:
     """Every module that has `recertified()` replaced by its result: stored bounds become those of the weights."""
     return _replace(tree, "recertified")

@@ -53,6 +53,11 @@ def dtype_is_kept(case: Case, w: Weighted) -> list[str]:
     return wrong
 
 
+def products_in_full(case: Case, w: Weighted) -> list[str]:
+    """Products of matrices keep their bits on accelerators: in both directions, and in all of their gradients."""
+    return [f"a product that may lose bits: {line}" for line in case.loose_products]
+
+
 def jit_is_eager(case: Case, w: Weighted) -> list[str]:
     """One sample without a jit around it: op by op, so in float64 only, and for layers, of which flows are made."""
     if case.row.flow is not None or not case.is_double:

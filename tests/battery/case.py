@@ -79,7 +79,7 @@ class Case:
         # gradients in a loop double the time of compilation: in float64, and for layers, of which flows are made; a
         # scalar map has no batch of its own that could go astray
         thorough = self.is_double and row.flow is None and self.shape != ()
-        self.figures, fresh = compile_figures(self.bijection, thorough)
+        self.figures, fresh, self.loose_products = compile_figures(self.bijection, thorough)
         leaves = {"fresh": fresh}
         if jax.tree.leaves(fresh):
             leaves["random"] = randomised(fresh, row.spread)

@@ -4,7 +4,7 @@ import time
 
 from zoo import Row
 
-from battery.calls import dtype_is_kept, jit_is_eager, mapped_is_looped, small_batches
+from battery.calls import dtype_is_kept, jit_is_eager, mapped_is_looped, products_in_full, small_batches
 from battery.case import case_of
 from battery.densities import density_integrates, sample_scores_agree
 from battery.inverses import (
@@ -32,6 +32,7 @@ PROPERTIES = {
     "starts at identity": starts_at_identity,
     "monotone": is_monotone,
     "dtype kept": dtype_is_kept,
+    "products in full": products_in_full,
     "jit = eager": jit_is_eager,
     "integrates to one": density_integrates,
     "sample scores agree": sample_scores_agree,
@@ -46,6 +47,7 @@ KINDS = {
     "dependence": ("random",),
     "jit = eager": ("random", "only"),
     "dtype kept": ("fresh",),
+    "products in full": ("fresh",),
     "small batches": ("random",),
 }
 

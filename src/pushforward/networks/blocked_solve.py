@@ -19,6 +19,7 @@ from jaxtyping import Array
 from pushforward.networks.autoregressive import Law
 from pushforward.networks.blocked_recurrence import BlockedRecurrence
 from pushforward.networks.masked_pass import MaskedPass, masked
+from pushforward.precision import in_full_precision
 
 
 class BlockedSolve:
@@ -125,11 +126,13 @@ def _solved(solver: BlockedSolve, data: tuple[Array, ...], weights: tuple) -> tu
     return solver.solve(data, weights)
 
 
+@in_full_precision
 def _forward(solver: BlockedSolve, data: tuple[Array, ...], weights: tuple) -> tuple[tuple[Array, Array], tuple]:
     x, log_det = solver.solve(data, weights)
     return (x, log_det), (data, weights, x)
 
 
+@in_full_precision
 def _backward(solver: BlockedSolve, kept: tuple, bars: tuple[Array, Array]) -> tuple:
     return solver.pull_back(*kept, *bars)
 

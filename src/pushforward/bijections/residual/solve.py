@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from pushforward.bijections.residual.anderson import accelerate
 from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
+from pushforward.precision import in_full_precision
 
 _NEWTON_TURNS, _REPETITIONS = 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
@@ -76,6 +77,7 @@ def _forward(
     return z, (weights, z, rate)
 
 
+@in_full_precision
 def _backward(fn: Callable, norm: float, saved: Any, cotangent: Array) -> tuple[Any, ...]:
     weights, z, rate = saved
     _, pull = jax.vjp(lambda z: fn(weights, z), z)
