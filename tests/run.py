@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +32,7 @@ class Part:
     budget: str
     commands: tuple[tuple[str, ...], ...]
     environment: dict[str, str] = field(default_factory=dict)
+    in_haste: bool = True  # compiled in haste, as `hasty` says
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Outcome:
 
 
 def pytest(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "pytest", "--quiet", "--durations=10", *arguments)
+    unmarked = () if "-m" in arguments else ("-m", f"not slow and not {AS_COMPILED}")
+    return (sys.executable, "-m", "pytest", "--quiet", "--durations=10", *unmarked, *arguments)
 
 
 def tool(name: str, *arguments: str) -> tuple[str, ...]:
@@ -59,30 +61,36 @@ LAYERS = ("tests/test_laws.py", "tests/test_linear.py", "tests/test_planar_radia
 IMAGES = ("tests/test_convolutional.py", "tests/test_images.py", "tests/test_recompute.py", "tests/test_residual.py")
 TABLES = ("tests/test_check.py", "tests/test_columns.py", "tests/test_leaderboard.py")
 ESTIMATOR = "tests/test_estimator.py"
-ELSEWHERE = ("tests/test_battery.py", "tests/cli", ESTIMATOR, *AUTOREGRESSIVE, *IMAGES, *LAYERS, *TABLES)
+BATTERY = "tests/test_battery.py"
+ELSEWHERE = (BATTERY, "tests/cli", ESTIMATOR, *AUTOREGRESSIVE, *IMAGES, *LAYERS, *TABLES)
 
-# Programs of tests run once or twice, and most of their time goes into compiling: a quarter less of it like this. Not
-# for tests of equal bits or of rounding, which hold for programs as users compile them.
-UNOPTIMISED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+# Programs of tests run once or twice, and two thirds of the tests' time goes into compiling them. Without most
+# optimisations and without XLA's newer emitters of fused loops it takes a quarter of the time. Not for tests of equal
+# bits or of rounding, which hold for programs as users compile them: those are marked.
+EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+AS_COMPILED = "as_compiled"
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.
-# The battery in float32, the command line and the docstrings run as users run them.
+# The battery in float32 and the tests that are marked run as users run them.
 PARTS = (
     Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
-    Part("battery-float32", "battery", (pytest("tests/test_battery.py"),), {"PUSHFORWARD_TEST_DTYPE": "float32"}),
+    Part("battery-float32", "battery", (pytest(BATTERY),), {"PUSHFORWARD_TEST_DTYPE": "float32"}, False),
+    Part("command-line", "command line", (pytest("tests/cli"),)),
     Part(
         "battery-float64",
         "battery",
-        (pytest("tests/test_battery.py"),),
-        {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1", **UNOPTIMISED},
+        (pytest(BATTERY),),
+        {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1"},
     ),
-    Part("images", "rest", (pytest(*IMAGES),), UNOPTIMISED),
-    Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),), UNOPTIMISED),
-    Part("tables", "rest", (pytest(*TABLES),), UNOPTIMISED),
-    Part("estimator", "estimator checks", (pytest(ESTIMATOR),), UNOPTIMISED),
+    Part("images", "rest", (pytest(*IMAGES),)),
+    Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
+    Part("tables", "rest", (pytest(*TABLES),)),
     Part("layers", "rest", (pytest(*LAYERS),)),
-    Part("command-line", "command line", (pytest("tests/cli"),)),
     Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
+    Part("estimator", "estimator checks", (pytest(ESTIMATOR),)),
+    Part(
+        AS_COMPILED, "rest", (pytest("tests", f"--ignore={BATTERY}", "-m", f"{AS_COMPILED} and not slow"),), {}, False
+    ),
     Part(
         "lint",
         "lint and types",
@@ -95,12 +103,24 @@ PARTS = (
 )
 
 
+def hasty() -> dict[str, str]:
+    """What makes JAX compile in haste; without the flag of XLA where this release does not know it."""
+    settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {EMITTERS}".strip()}
+    probe = (sys.executable, "-c", "import jax; jax.devices()")
+    is_known = subprocess.run(probe, env={**os.environ, **flags}, capture_output=True, check=False).returncode == 0
+    return {**settings, **flags} if is_known else settings
+
+
 def slow_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The same parts with `-m slow` in place of `-m "not slow"`; docstrings and lint have no slow half."""
+    """The same parts with `-m slow` in place of `-m "not slow"`, compiled as users do: here computing takes longer.
+
+    Docstrings and lint have no slow half, and that of the marked tests is in the other parts.
+    """
     return tuple(
-        Part(part.name, part.budget, tuple((*command, "-m", "slow") for command in part.commands), part.environment)
+        replace(part, commands=tuple((*command, "-m", "slow") for command in part.commands), in_haste=False)
         for part in parts
-        if part.name not in ("lint", "docstrings")
+        if part.name not in ("lint", "docstrings", AS_COMPILED)
     )
 
 
@@ -110,7 +130,7 @@ def counted(output: str, word: str) -> int:
     return sum(int(number) for line in closing for number in re.findall(rf"\b(\d+) {word}\b", line))
 
 
-def run(part: Part, clock: float, slow: bool, printing: threading.Lock) -> Outcome:
+def run(part: Part, clock: float, slow: bool, haste: dict[str, str], printing: threading.Lock) -> Outcome:
     """Run one part to its end, then print all it said in one piece."""
     start = time.monotonic() - clock
     with printing:
@@ -120,7 +140,7 @@ def run(part: Part, clock: float, slow: bool, printing: threading.Lock) -> Outco
         finished = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **part.environment},
+            env={**os.environ, **part.environment, **(haste if part.in_haste else {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -178,8 +198,9 @@ def main() -> int:
     if not parts:
         parser.error(f"{', '.join(options.parts)} has no tests marked slow")
     clock, printing = time.monotonic(), threading.Lock()
+    haste = hasty() if any(part.in_haste for part in parts) else {}
     with ThreadPoolExecutor(max_workers=2) as cores:
-        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, printing), parts))
+        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, haste, printing), parts))
 
     print(table(outcomes, options.slow))
     passed, failed = sum(done.passed for done in outcomes), sum(done.failed for done in outcomes)

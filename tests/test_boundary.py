@@ -61,6 +61,7 @@ def test_another_row_count_compiles_nothing():
     assert seen == []
 
 
+@pytest.mark.as_compiled
 def test_results_do_not_depend_on_chunks():
     whole = np.asarray(FLOW.log_prob(X))
     np.testing.assert_array_equal(whole[1024:2048], FLOW.log_prob(X[1024:2048]))
@@ -69,6 +70,7 @@ def test_results_do_not_depend_on_chunks():
     np.testing.assert_allclose(FLOW.log_prob(X[7]), whole[7], rtol=2e-6, atol=1e-5)
 
 
+@pytest.mark.as_compiled
 def test_scores_are_those_of_single_samples():
     single = [float(FLOW.score_one(jnp.asarray(x), None, None)) for x in X[:5]]
     np.testing.assert_allclose(FLOW.log_prob(X[:5]), single, atol=1e-5)

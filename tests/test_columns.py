@@ -72,6 +72,15 @@ def test_what_does_not_show_stays_real(values):
     assert (column.kind, column.step) == ("real", 0.0)
 
 
+def test_what_other_rows_deny_is_not_found():
+    deny = {"income": -1.0, "share": 1.5, "stars": 1.3}
+    for name, value in deny.items():
+        found = one(name, VALUES[name], others=np.array([[value]]))
+        assert (found.kind, found.step, found.source) == ("real", 0.0, "default"), name
+        agreeing = one(name, VALUES[name], others=VALUES[name][:3, None])
+        assert agreeing == one(name, VALUES[name]), name
+
+
 def test_nothing_is_looked_for_where_the_caller_does_not_want_it():
     assert {column.kind for column in plan_columns(TABLE, NAMES, detect=False).columns} == {"real"}
     assert {column.kind for column in plan_columns(TABLE[:40], NAMES).columns} == {"real"}

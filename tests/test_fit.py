@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 from fitting import data, fit, flow_2d, numbers, same, trained_numbers
+from scipy import stats
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 import pushforward as pf
 from pushforward.errors import ShapeError
@@ -267,3 +269,17 @@ def test_the_gaussian_floor_is_the_closed_form():
     mahalanobis = np.einsum("ni,ij,nj->n", rest, np.linalg.inv(covariance), rest)
     expected = -0.5 * (mahalanobis.mean() + np.linalg.slogdet(2 * np.pi * covariance)[1])
     assert abs(gaussian_nats(Rows(x, None, None), Rows(y, None, None)) - expected) < 1e-6
+
+
+def test_the_floor_of_few_rows_is_a_gaussian_with_shrunken_correlations():
+    random = np.random.default_rng(5)
+    mix = random.normal(size=(50, 50)) * np.geomspace(1e-3, 1e3, 50)
+    train, held = random.normal(size=(20, 50)) @ mix, random.normal(size=(400, 50)) @ mix
+    rest = (train - train.mean(0)) / train.std(0)
+    share = ledoit_wolf_shrinkage(rest, assume_centered=True)
+    covariance = (1 - share) * rest.T @ rest / 20 + (share + 1e-10) * np.eye(50)
+    law = stats.multivariate_normal(np.zeros(50), covariance)
+    expected = law.logpdf((held - train.mean(0)) / train.std(0)).mean() - np.log(train.std(0)).sum()
+    found = gaussian_nats(Rows(train, None, None), Rows(held, None, None))
+    assert abs(found - expected) < 1e-6 * abs(expected)
+    assert 0.05 < share < 0.95

@@ -112,6 +112,7 @@ def test_the_density_integrates_to_one(name, dim, kind):
 PIECEWISE = ("cubic", "linear", "linear_rational", "quadratic", "rational_quadratic")
 
 
+@pytest.mark.as_compiled
 @pytest.mark.parametrize("name", quick_few(PIECEWISE, "linear_rational", "quadratic"))
 def test_half_a_million_points_in_random_bins(name):
     """Logits of deviation 10, float32: no NaN, increasing, and back within eight last places of the box."""

@@ -128,6 +128,7 @@ def result_and_gradients(repeat, verb, x, context, keys, mapped):
         ("autoregressive", "forward_and_log_det", 1, "x"),
     ],
 )
+@pytest.mark.as_compiled
 def test_results_are_the_same_bits_and_gradients_the_same_to_rounding(kind, verb, unroll, mapped):
     """Of weights, points and contexts; one sample, and a batch in which contexts and keys are shared or a row's own."""
     repeat = stack(kind, unroll=unroll)

@@ -25,7 +25,7 @@ _OF_JAX = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 
 @contextlib.contextmanager
 def programs_kept(limit: int = _LIMIT) -> Generator[None]:
-    """A context in which a JAX that is imported keeps compiled programs of more than a moment's work.
+    """A context in which a JAX that is imported keeps its compiled programs.
 
     It is off where the environment variable PUSHFORWARD_CACHE is "off", and where a variable of JAX already speaks of
     its cache. A folder that cannot be used, and a kept program that cannot be read, cost one note and no more.
@@ -44,7 +44,8 @@ def programs_kept(limit: int = _LIMIT) -> Generator[None]:
         _note(f"compiled programs are not kept ({fault}): make that folder your own, or set {SWITCH}=off.")
         yield
         return
-    settings = {"JAX_COMPILATION_CACHE_DIR": f"{folder}", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
+    # All of them, however soon they were compiled: a busy machine must not decide what is kept.
+    settings = {"JAX_COMPILATION_CACHE_DIR": f"{folder}", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

@@ -78,10 +78,11 @@ def read_split(
     train, test = (order[n_test:], order[:n_test]) if is_held_out else (order, order)
     given = table.context if table.context_columns else None
     try:
-        # what is declared must hold for every row; what is found, and every number, come from the training rows
+        # what is declared must hold for every row; what is found, and every number, come from the training rows, where
+        # the test rows do not deny it
         plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
         plan = plan_columns(
-            table.values[train], table.columns, declarations=declared, detect=detect,
+            table.values[train], table.columns, declarations=declared, detect=detect, others=table.values[test],
             units=[units.get(name, unit_in(name)) for name in table.columns],
         )  # fmt: skip
     except DataError as error:

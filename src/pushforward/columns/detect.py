@@ -18,16 +18,24 @@ _COPIES = 5  # rows to each of them, at least
 _QUARTILE = 0.6744897501960817  # of a normal law
 
 
-def detected(column: Column, x: np.ndarray) -> Column:
-    """A real column as its values x (n,) show it: rounded, within a support, with heavy tails; else as it is."""
+def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) -> Column:
+    """A real column as its values x (n,) show it: rounded, within a support, with heavy tails; else as it is.
+
+    A grid or a support that one of the `others` denies is none.
+    """
     if len(x) < _FEWEST:
         return column
+    others = x if others is None else others
     step = grid_step(x)
+    if step and off_grid(others, step, float(x.min())).any():
+        step = 0.0
     if step:
         n_values = len(np.unique(x))
         note = f"{n_values} different values in {len(x):,} rows"
         return dataclasses.replace(column, step=step, origin=float(x.min()), source="detected", note=note)
     for kind, lower, upper in _candidates(x):
+        if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
+            continue
         gain, error = _gain(x, kind, lower, upper)
         if gain > max(_GAIN, 3 * error):
             note = f"a normal law gains {gain:.2g} nats a row by this map"
@@ -98,6 +106,12 @@ def grid_step(x: np.ndarray) -> float:
         return 0.0
     # over the whole width rounding of single values cancels; twelve digits are more than any table writes
     return float(f"{(values[-1] - values[0]) / round(places[-1]):.12g}")
+
+
+def off_grid(x: np.ndarray, step: float, origin: float) -> np.ndarray:
+    """Which of the values lie off the grid by more than a hundredth of its step."""
+    places = (x - origin) / step
+    return np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places)
 
 
 def emptiest(x: np.ndarray, lower: float, upper: float) -> float:

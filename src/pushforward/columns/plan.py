@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.columns.column import Column, declared
-from pushforward.columns.detect import centred, detected, emptiest, heavy
+from pushforward.columns.detect import centred, detected, emptiest, heavy, off_grid
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
@@ -153,6 +153,7 @@ def plan_columns(
     *,
     declarations: Mapping[str, Any] | None = None,
     detect: bool = True,
+    others: np.ndarray | None = None,
     units: Sequence[str] | None = None,
     numbers: np.ndarray | None = None,
 ) -> Plan:
@@ -167,6 +168,8 @@ def plan_columns(
         names: of the columns.
         declarations: names of columns with their kinds, such as {"income": "positive", "share": "bounded:0:1"}.
         detect: whether columns that are not declared are looked at; otherwise they are real.
+        others: rows (m, columns) that the plan will meet, such as a test's. No number is taken from them, but a grid
+            or a support that they deny is not detected: these rows would have no density.
         units: of the columns, in words.
         numbers: of the rows in sentences, (n,); None counts them from 0.
 
@@ -190,7 +193,7 @@ def plan_columns(
         if name in declarations:
             column = _completed(column, x[:, place], numbers)
         elif detect:
-            column = detected(column, x[:, place])
+            column = detected(column, x[:, place], None if others is None else others[:, place])
         if column.kind == "real":
             column = centred(column, x[:, place])
         found.append(dataclasses.replace(column, unit="" if units is None else units[place]))
@@ -212,8 +215,7 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None) -> Col
     if column.step:
         is_whole = column.step == 1.0
         origin = 0.0 if is_whole else float(x[0])
-        places = (x - origin) / column.step
-        off = np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places)
+        off = off_grid(x, column.step, origin)
         _refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", numbers)
         column = dataclasses.replace(column, origin=origin)
     half = column.step / 2

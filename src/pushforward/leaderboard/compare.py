@@ -75,7 +75,7 @@ def compare(
         rest = order[~np.isin(order, test)]
         n_held = max(1, len(rest) // _VALIDATION_SHARE)
         split = Split(x, context, rest[n_held:], rest[:n_held], test)
-        planned = plan_columns(x[rest], names, declarations=columns, detect=detect)
+        planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
         plan = plan or planned
         contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
         for name in (*flows, *contest.baselines()):

@@ -187,7 +187,10 @@ def _equal_rows(rows: Rows) -> np.ndarray:
 
 
 def gaussian_nats(train: Rows, held: Rows) -> float:
-    """Mean log-density of held-out rows under a full Gaussian, linear in the context, fitted to the training rows."""
+    """Mean log-density of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
+
+    Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk.
+    """
     x, y = train.x.reshape(len(train), -1), held.x.reshape(len(held), -1)
     design, design_held = _design(train), _design(held)
     weights = np.ones(len(x)) if train.weights is None else train.weights / train.weights.mean()
@@ -195,11 +198,25 @@ def gaussian_nats(train: Rows, held: Rows) -> float:
     coefficients = np.linalg.lstsq(design * root, x * root, rcond=None)[0]
     rest, rest_held = (x - design @ coefficients) * root, y - design_held @ coefficients
     scale = np.maximum(rest.std(0), 1e-300)
-    covariance = np.atleast_2d((rest / scale).T @ (rest / scale) / len(x)) + 1e-10 * np.eye(x.shape[1])
-    factor = np.linalg.cholesky(covariance)
+    covariance = np.atleast_2d((rest / scale).T @ (rest / scale) / len(x))
+    if len(x) < 2 * x.shape[1]:
+        covariance = _shrunk(covariance, rest / scale)
+    factor = np.linalg.cholesky(covariance + 1e-10 * np.eye(x.shape[1]))
     white = np.linalg.solve(factor, (rest_held / scale).T)
     log_norm = np.log(np.diag(factor)).sum() + np.log(scale).sum() + 0.5 * x.shape[1] * np.log(2 * np.pi)
     return float(np.average(-0.5 * (white**2).sum(0) - log_norm, weights=held.weights))
+
+
+def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The covariance of standardised rows (n, D), moved to the identity as far as its own error tells.
+
+    Reference: Ledoit and Wolf 2004, lemma 3.3.
+    """
+    n, dim = rows.shape
+    distance = float(np.square(covariance - np.eye(dim)).sum())
+    error = float((np.square(np.square(rows).sum(1)).sum() / n - np.square(covariance).sum()) / n)
+    share = 1.0 if distance == 0.0 else min(max(error, 0.0) / distance, 1.0)
+    return (1 - share) * covariance + share * np.eye(dim)
 
 
 def _design(rows: Rows) -> np.ndarray:
