@@ -19,7 +19,7 @@ BACKWARD = {"float32": 1e-6, "float64": 1e-14}
 
 
 @pytest.mark.parametrize("dtype", quick_few(("float32", "float64"), "float32"))
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", quick_few(LAWS, *list(LAWS)[::3]))
 def test_inverse_errors(name, dtype):
     """Backward: the image of what was found, against what was asked; forward: against the point it came from.
 

@@ -118,14 +118,19 @@ def result_and_gradients(repeat, verb, x, context, keys, mapped):
     ("kind", "verb", "unroll", "mapped"),
     [
         ("coupling", "inverse_and_log_det", 3, "x"),
-        ("spline", "inverse_and_log_det", 1, "x"),
         ("PLU + coupling", "inverse_and_log_det", 2, "x"),
-        ("context", "forward_and_log_det", 1, "x"),
-        ("context", "forward_and_log_det", 1, "context"),
         ("keys", "inverse_and_log_det", 1, "x context keys"),
-        ("keys", "forward_and_log_det", 1, "x"),
-        ("keys", "inverse_and_log_det", 1, ""),
-        ("autoregressive", "forward_and_log_det", 1, "x"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                ("spline", "inverse_and_log_det", 1, "x"),
+                ("context", "forward_and_log_det", 1, "x"),
+                ("context", "forward_and_log_det", 1, "context"),
+                ("keys", "forward_and_log_det", 1, "x"),
+                ("keys", "inverse_and_log_det", 1, ""),
+                ("autoregressive", "forward_and_log_det", 1, "x"),
+            ]
+        ),
     ],
 )
 @pytest.mark.as_compiled

@@ -92,6 +92,7 @@ def test_shared_moments_are_those_of_all_places():
     assert (np.quantile(np.abs(x - x.mean((0, 1))), 0.999, axis=(0, 1)) / 0.1 >= 0.999 * reached.scale[0]).all()
 
 
+@pytest.mark.slow
 def test_other_lengths_have_the_same_conditionals(teacher):
     """The first 60 of 100 places cost what they cost alone; frames keep their ten places."""
     random = np.random.default_rng(2)
