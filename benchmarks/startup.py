@@ -2,7 +2,8 @@
 
     python benchmarks/startup.py [--rounds 3]
 
-Each round has a folder of its own, so that its first run of a command compiles everything and the second finds it all.
+Each command of each round has a folder of its own for its programs, so that its first run compiles everything and the
+second finds it all.
 The table has 2,000 rows of two columns; the flow is the default one, for two epochs, so that compiling and not training
 is what `fit` does. Wall time and processor time of whole processes; ratios are formed within a round.
 Results go to `benchmarks/results/startup.json` and `.md`.
@@ -62,11 +63,14 @@ def measured(rounds: int) -> list[dict[str, Any]]:
                         for made in ("scores.npy", "samples.npy"):
                             (folder / made).unlink(missing_ok=True)
                     more = ("--overwrite",) if name == "fit" and turn == "second" else ()
-                    rows[name][turn].append(seconds((*words, *more), folder, folder / "cache"))
-            kept = [path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file()]
-    for row in rows.values():
+                    rows[name][turn].append(seconds((*words, *more), folder, folder / f"cache-{name}"))
+            kept = {
+                name: [path.stat().st_size for path in (folder / f"cache-{name}").rglob("*") if path.is_file()]
+                for name in COMMANDS
+            }
+    for name, row in rows.items():
         row["ratio"] = statistics.median(a[0] / b[0] for a, b in zip(row["first"], row["second"], strict=True))
-        row["kept_files"], row["kept_bytes"] = len(kept), sum(kept)
+        row["kept_files"], row["kept_bytes"] = len(kept[name]), sum(kept[name])
     return list(rows.values())
 
 
@@ -79,19 +83,18 @@ def page(result: dict[str, Any]) -> str:
         f"{result['load_before']:.2f}.",
         "",
         "2,000 rows of two columns, the default flow, two epochs; whole processes, medians over "
-        f"{result['rounds']} rounds, each with an empty folder of programs at first. Wall (processor) seconds.",
+        f"{result['rounds']} rounds, each command with an empty folder of programs at first. Wall (processor) seconds.",
         "",
-        "| command | first run | second run | first / second |",
-        "|---|---|---|---|",
+        "| command | first run | second run | first / second | programs kept, MiB |",
+        "|---|---|---|---|---|",
     ]
     for row in rows:
         wall, processor = (
             [statistics.median(times[part] for times in row[turn]) for turn in ("first", "second")] for part in (0, 1)
         )
         cells = " | ".join(f"{one:.1f} ({other:.1f})" for one, other in zip(wall, processor, strict=True))
-        lines.append(f"| {row['command']} | {cells} | {row['ratio']:.2f} |")
-    kept = rows[0]
-    lines += ["", f"All four leave {kept['kept_files']} programs, {kept['kept_bytes'] / 2**20:.1f} MiB."]
+        kept = f"{row['kept_files']}, {row['kept_bytes'] / 2**20:.1f}"
+        lines.append(f"| {row['command']} | {cells} | {row['ratio']:.2f} | {kept} |")
     return "\n".join(lines) + "\n"
 
 
