@@ -104,7 +104,8 @@ def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, scores:
     unit = length * direction / np.linalg.norm(direction, axis=1, keepdims=True)
     x, scores = x[1024:], scores[1024:]
     # the largest ball in which the density does not vary too much, about the densest point or about calmer ones
-    for place, share in itertools.product((-1, 768, 512, 256), (0.1, 0.03, 0.01, 0.003)):
+    places = (-1, 768, 512, 256)
+    for place, share in (*itertools.product(places, (0.1, 0.03, 0.01, 0.003)), *itertools.product(places, (0.2,))):
         centre = aside[ranks[place]]
         radius = np.quantile(np.linalg.norm(aside - centre, axis=1), share)
         volume = np.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * radius**dim
