@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture
 from pushforward import baselines
 from pushforward.baselines import gaussian, gaussian_mixture, kernel_density
 from pushforward.errors import DataError, ShapeError
+from pushforward.train.data import Rows, gaussian_nats
 
 ALL = (gaussian, gaussian_mixture, kernel_density)
 MIX = np.array([[2.0, 0.3, 0.0], [0.0, 0.5, 0.1], [0.0, 0.0, 30.0]])
@@ -128,3 +129,47 @@ def test_singular_covariance_and_too_many_components_are_sentences() -> None:
         gaussian(train, train, train)
     with pytest.raises(DataError, match="between 1 and the 8 train rows"):
         gaussian_mixture(train, train, train, components=(9, 0))
+
+
+def given_parts(seed: int, rows: int = 500) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """x bends with a first context; a second one is constant."""
+    random, parts, contexts = np.random.default_rng(seed), [], []
+    for _ in range(3):
+        c = np.stack([random.uniform(-2, 2, rows), np.full(rows, 7.0)], 1)
+        parts.append(np.stack([c[:, 0] ** 2, 5 * c[:, 0]], 1) + random.standard_normal((rows, 2)) * [0.3, 2.0])
+        contexts.append(c)
+    return parts, contexts
+
+
+def test_a_gaussian_given_a_context_is_the_floor_of_fit() -> None:
+    parts, contexts = given_parts(10)
+    found = gaussian(*parts, contexts=contexts)
+    train, _, test = (Rows(x, c[:, :1], None) for x, c in zip(parts, contexts, strict=True))
+    assert found.test_nats == pytest.approx(gaussian_nats(train, test), abs=1e-6)
+    assert found.setting == "linear in the context"
+    one = gaussian_mixture(*parts, contexts=contexts, components=(1,)).test_nats
+    assert one == pytest.approx(found.test_nats, abs=1e-3)
+
+
+def test_bent_data_are_better_told_by_more_than_a_line() -> None:
+    parts, contexts = given_parts(11)
+    line, mixture, kernels = (fit(*parts, contexts=contexts).test_nats for fit in ALL)
+    assert mixture > line + 0.5
+    assert kernels > line + 0.3
+
+
+@pytest.mark.parametrize(("fit", "step"), [(gaussian, 0.4), (gaussian_mixture, 0.2), (kernel_density, 0.1)])
+def test_a_density_given_a_context_integrates_to_one(fit, step) -> None:
+    parts, contexts = given_parts(12)
+    parts = [x[:, :1] for x in parts]
+    for c in (-1.0, 0.5):
+        # one row to a call: a mean log-density is then that of the row
+        given = [*contexts[:2], np.array([[c, 7.0]])]
+        nats = [fit(*parts[:2], np.array([[x]]), contexts=given).test_nats for x in np.arange(-3.0, 9.0, step)]
+        assert np.exp(nats).sum() * step == pytest.approx(1.0, abs=0.01)
+
+
+def test_contexts_of_another_number_of_rows_are_refused() -> None:
+    parts, contexts = given_parts(13)
+    with pytest.raises(ShapeError, match=r"contexts: expected 500 rows \(n, c\) for test, got \(3, 2\)"):
+        gaussian(*parts, contexts=[*contexts[:2], contexts[2][:3]])

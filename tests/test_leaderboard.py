@@ -94,7 +94,7 @@ def test_every_row_is_tested_once_and_trains_no_model_of_its_fold(monkeypatch):
 def test_given_a_context():
     x = rows()
     found = compare(x[:, :1], flows=["nice"], context=x[:, 1:2], folds=1, **TINY)
-    assert {entry.name for entry in found.entries} == {"nice", "Gaussian"}
+    assert {entry.name for entry in found.entries} == {"nice", "Gaussian", "Gaussian mixture", "Kernel density"}
 
 
 def test_a_board_is_plain_json(board):

@@ -3,6 +3,8 @@
 Each standardises the columns by the train rows' mean and standard deviation in float64, fits there, and gives the mean
 log-density of the test rows in the data's own units, log p(x) = log p(s) - sum_j log spread_j for standardised s.
 Choices (number of components, bandwidth) are made on the validation rows; the test rows are scored once.
+
+With contexts c each is a density of x given c: log p(c, s) - log p(c) of the same estimator of both, chosen by that.
 """
 
 import math
@@ -43,11 +45,15 @@ class Baseline:
     score_seconds: float
 
 
-def gaussian(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Baseline:
+Contexts = Sequence[np.ndarray] | None
+
+
+def gaussian(train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None) -> Baseline:
     """A normal distribution with full covariance, by maximum likelihood on the train rows.
 
     Args:
         train, validation, test: real arrays (n, d) without NaN; `validation` is checked, but nothing is to be chosen.
+        contexts: of the three, each (n, c), or None. The mean is then linear in them.
 
     Cost: O(n d^2 + d^3).
 
@@ -58,7 +64,7 @@ def gaussian(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Bas
     >>> round(gaussian(rows, rows, rows).test_nats, 4), round(-(1 + math.log(2 * math.pi)) / 2, 4)
     (-1.4189, -1.4189)
     """
-    parts, log_volume = _standardised(train, validation, test)
+    parts, log_volume, n_given = _standardised((train, validation, test), contexts)
 
     def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         covariance = parts[0].T @ parts[0] / len(parts[0])
@@ -68,9 +74,11 @@ def gaussian(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Bas
             raise DataError(
                 "train: a column is a linear combination of others (the covariance is singular): leave one out."
             ) from fault
-        constant = np.log(np.diag(factor)).sum() + factor.shape[0] / 2 * _LOG_TWO_PI
-        whiten = np.linalg.inv(factor).T
-        return "full covariance", lambda x: -0.5 * ((x @ whiten) ** 2).sum(axis=1) - constant
+        # the contexts come first, so that the rows of the factor behind theirs are those of the conditional law
+        constant = np.log(np.diag(factor)[n_given:]).sum() + (len(factor) - n_given) / 2 * _LOG_TWO_PI
+        whiten = np.linalg.inv(factor)[n_given:].T
+        setting = "full covariance" if contexts is None else "linear in the context"
+        return setting, lambda x: -0.5 * ((x @ whiten) ** 2).sum(axis=1) - constant
 
     return _timed("Gaussian", fit, parts[2], log_volume)
 
@@ -80,6 +88,7 @@ def gaussian_mixture(
     validation: np.ndarray,
     test: np.ndarray,
     *,
+    contexts: Contexts = None,
     components: Sequence[int] = COMPONENTS,
     max_iter: int = 100,
     seed: int = 0,
@@ -88,6 +97,7 @@ def gaussian_mixture(
 
     Args:
         train, validation, test: real arrays (n, d) without NaN.
+        contexts: of the three, each (n, c), or None.
         components: the sizes to try, in rising order, until one scores worse on the validation rows than the one
             before; those larger than the number of train rows are left out.
         max_iter: bound on the steps of expectation-maximisation for each size.
@@ -100,24 +110,25 @@ def gaussian_mixture(
         DataError: an array has no rows or non-finite values, or a train column is constant.
         MissingExtra: scikit-learn is not installed.
     """
-    parts, log_volume = _standardised(train, validation, test)
+    parts, log_volume, n_given = _standardised((train, validation, test), contexts)
 
     def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-        best, tried = best_mixture(parts[0], parts[1], components=components, seed=seed, max_iter=max_iter)
+        best, tried = best_mixture(*parts[:2], components=components, seed=seed, max_iter=max_iter, n_given=n_given)
         stopped = "" if best.converged_ else f", stopped after {max_iter} steps"
         setting = f"{best.n_components} components, of {', '.join(map(str, tried))} tried{stopped}"
-        return setting, best.score_samples
+        return setting, lambda x: _mixture_scores(best, x, n_given)
 
     return _timed("Gaussian mixture", fit, parts[2], log_volume)
 
 
 def best_mixture(
     train: np.ndarray, validation: np.ndarray, *, components: Sequence[int] = COMPONENTS, seed: int = 0,
-    max_iter: int = 100,
+    max_iter: int = 100, n_given: int = 0,
 ) -> tuple[Any, list[int]]:  # fmt: skip
     """scikit-learn's mixture of full covariances of the size that scores best on validation, and the sizes tried.
 
-    Args, Cost, Raises: as for `gaussian_mixture`, of rows that are standardised already.
+    Args, Cost, Raises: as for `gaussian_mixture`, of rows that are standardised already; the first `n_given` columns
+    are contexts.
     """
     try:
         from sklearn.exceptions import ConvergenceWarning
@@ -135,13 +146,29 @@ def best_mixture(
         with warnings.catch_warnings(), threadpool_limits(limits=1):
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` says so
             mixture.fit(train)
-        fitted.append((float(mixture.score(validation)), mixture))
+        fitted.append((float(_mixture_scores(mixture, validation, n_given).mean()), mixture))
         if len(fitted) > 1 and fitted[-1][0] <= fitted[-2][0]:
             break
     return max(fitted, key=lambda pair: pair[0])[1], sizes[: len(fitted)]
 
 
-def kernel_density(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Baseline:
+def _mixture_scores(mixture: Any, x: np.ndarray, n_given: int) -> np.ndarray:
+    """Log-density of rows; of the columns behind the first `n_given` given these."""
+    joint = mixture.score_samples(x)
+    if not n_given:
+        return joint
+    terms = []
+    for weight, mean, covariance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True):
+        factor = np.linalg.cholesky(covariance[:n_given, :n_given])
+        white = np.linalg.solve(factor, (x[:, :n_given] - mean[:n_given]).T)
+        constant = np.log(np.diag(factor)).sum() + n_given / 2 * _LOG_TWO_PI
+        terms.append(math.log(max(weight, 1e-300)) - 0.5 * (white**2).sum(axis=0) - constant)
+    return joint - np.logaddexp.reduce(terms)
+
+
+def kernel_density(
+    train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None
+) -> Baseline:
     """A normal kernel on every train row, one bandwidth for all standardised columns, chosen on the validation rows.
 
     p(s) = 1/n sum_i N(s; s_i, h^2 I). The bandwidth is the best of h = 2, 2^(1/2), 1, ..., 2^-7, refined by steps of
@@ -150,6 +177,7 @@ def kernel_density(train: np.ndarray, validation: np.ndarray, test: np.ndarray) 
 
     Args:
         train, validation, test: real arrays (n, d) without NaN.
+        contexts: of the three, each (n, c), or None.
 
     Cost: O(n m d) for m scored rows; memory is bounded.
 
@@ -158,16 +186,20 @@ def kernel_density(train: np.ndarray, validation: np.ndarray, test: np.ndarray) 
 
     Reference: Silverman (1986), "Density estimation for statistics and data analysis", sections 3.4 and 4.3.
     """
-    parts, log_volume = _standardised(train, validation, test)
+    parts, log_volume, n_given = _standardised((train, validation, test), contexts)
     centres, tuning = parts[0], parts[1][:_TUNING_ROWS]
+
+    def scores(x: np.ndarray, widths: np.ndarray, halving: bool = False) -> np.ndarray:
+        joint = _kernel_scores(centres, x, widths, halving)
+        return joint - _kernel_scores(centres[:, :n_given], x[:, :n_given], widths, halving) if n_given else joint
 
     def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         coarse = 2.0 ** np.arange(1.0, -7.5, -0.5)
-        middle = coarse[_kernel_scores(centres, tuning, coarse, halving=True).mean(axis=1).argmax()]
+        middle = coarse[scores(tuning, coarse, halving=True).mean(axis=1).argmax()]
         fine = middle * 2.0 ** (np.arange(-3, 4) / 8)
-        width = float(fine[_kernel_scores(centres, tuning, fine).mean(axis=1).argmax()])
+        width = float(fine[scores(tuning, fine).mean(axis=1).argmax()])
         setting = f"bandwidth {width:.3g} standard deviations"
-        return setting, lambda x: _kernel_scores(centres, x, np.array([width]))[0]
+        return setting, lambda x: scores(x, np.array([width]))[0]
 
     return _timed("Kernel density", fit, parts[2], log_volume)
 
@@ -196,8 +228,9 @@ def _kernel_scores(centres: np.ndarray, x: np.ndarray, widths: np.ndarray, halvi
     return scores
 
 
-def _standardised(*parts: np.ndarray) -> tuple[list[np.ndarray], float]:
-    """The three parts by the first one's moments, and sum_j log spread_j, the log-determinant of going back."""
+def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list[np.ndarray], float, int]:
+    """The three parts by the first one's moments, contexts before them; sum_j log spread_j, the log-determinant of
+    going back; and the number of columns of the contexts, of which constant ones are left out."""
     arrays = [np.asarray(part, np.float64) for part in parts]
     for name, array in zip(("train", "validation", "test"), arrays, strict=True):
         if array.ndim != 2 or array.shape[1] != arrays[0].shape[-1]:
@@ -211,7 +244,19 @@ def _standardised(*parts: np.ndarray) -> tuple[list[np.ndarray], float]:
     spread = np.sqrt((centred[0] ** 2).mean(axis=0))
     for column in np.flatnonzero(np.ptp(arrays[0], axis=0) == 0):
         raise DataError(f"train: column {column} is {arrays[0][0, column]} in every row: leave it out.")
-    return [array / spread for array in centred], float(np.log(spread).sum())
+    rows, n_given = [array / spread for array in centred], 0
+    if contexts is not None:
+        given = [np.asarray(context, np.float64) for context in contexts]
+        for name, array, context in zip(("train", "validation", "test"), arrays, given, strict=True):
+            if context.ndim != 2 or len(context) != len(array):
+                raise ShapeError(f"contexts: expected {len(array)} rows (n, c) for {name}, got {context.shape}.")
+        moves = np.ptp(given[0], axis=0) > 0
+        centre, scale = given[0][:, moves].mean(axis=0), given[0][:, moves].std(axis=0)
+        rows = [
+            np.hstack([(context[:, moves] - centre) / scale, row]) for context, row in zip(given, rows, strict=True)
+        ]
+        n_given = int(moves.sum())
+    return rows, float(np.log(spread).sum()), n_given
 
 
 def _timed(

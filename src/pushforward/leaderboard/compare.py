@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward.columns import plan_columns
 from pushforward.errors import DataError
-from pushforward.leaderboard.contest import MIXTURE, Contest, Outcome, Split
+from pushforward.leaderboard.contest import BASELINES, MIXTURE, Contest, Outcome, Split
 from pushforward.leaderboard.entries import Entry, Leaderboard
 from pushforward.leaderboard.memory import high_water, reset_high_water
 from pushforward.recipes import RECIPES
@@ -42,7 +42,7 @@ def compare(
         x: rows (n, columns), finite.
         names: of the columns; x0, x1, ... by default.
         flows: names of recipes for tables, with or without "+mixture".
-        context: (n, c): densities of x given it. The baseline is then a Gaussian linear in the context.
+        context: (n, c): densities of x given it. So are the baselines then.
         columns: declarations, as for `plan_columns`.
         detect: whether other columns are looked at.
         folds: their number; 1 for a single test part of a fifth.
@@ -78,7 +78,7 @@ def compare(
         planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
         plan = plan or planned
         contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
-        for name in (*flows, *contest.baselines()):
+        for name in (*flows, *BASELINES):
             outcome = _measured(lambda name=name, contest=contest: contest.run(name))
             found.setdefault(name, []).append(outcome)
             tell(f"fold {fold + 1} of {len(parts)}: {name} {outcome.scores.mean():.3f}")

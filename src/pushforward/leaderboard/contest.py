@@ -12,9 +12,13 @@ from pushforward.columns import Plan, fit_columns
 from pushforward.double import draw_rows, score_rows
 from pushforward.fields import count_parameters
 from pushforward.recipes import RECIPES
-from pushforward.train.data import Rows, gaussian_nats
 
 MIXTURE = "+mixture"  # after the name of a flow that starts from a mixture of normals
+BASELINES = {
+    "Gaussian": baselines.gaussian,
+    "Gaussian mixture": baselines.gaussian_mixture,
+    "Kernel density": baselines.kernel_density,
+}
 _SAMPLES = 1000
 
 
@@ -53,12 +57,8 @@ class Contest:
     def __init__(self, split: Split, plan: Plan, key: int, settings: dict, training: dict) -> None:
         self.split, self.plan, self.key, self.settings, self.training = split, plan, key, settings, training
 
-    def baselines(self) -> tuple[str, ...]:
-        """Mixture and kernels have no conditional form here."""
-        return ("Gaussian",) if self.split.context is not None else ("Gaussian", "Gaussian mixture", "Kernel density")
-
     def run(self, name: str) -> Outcome:
-        return self.baseline(name) if name in self.baselines() else self.flow(name)
+        return self.baseline(name) if name in BASELINES else self.flow(name)
 
     def flow(self, name: str) -> Outcome:
         recipe = RECIPES[name.removesuffix(MIXTURE)]
@@ -92,19 +92,10 @@ class Contest:
         parts = [
             plan.filled(split.x[index][:, plan.modelled], random) for index in (split.train, split.held, split.test)
         ]
-        if name == "Gaussian" and split.context is not None:
-            start = time.perf_counter()
-            nats = gaussian_nats(
-                Rows(parts[0], split.given(split.train), None), Rows(parts[2], split.given(split.test), None)
-            )
-            took = time.perf_counter() - start
-            return Outcome(np.array([nats + cells]), math.nan, took, 0.0, setting="linear in the context")
-        fit = {
-            "Gaussian": baselines.gaussian,
-            "Gaussian mixture": baselines.gaussian_mixture,
-            "Kernel density": baselines.kernel_density,
-        }[name]
-        line = fit(*parts)
+        given = None
+        if split.context is not None:
+            given = [split.context[index] for index in (split.train, split.held, split.test)]
+        line = BASELINES[name](*parts, contexts=given)
         return Outcome(
             np.array([line.test_nats + cells]), line.standard_error, line.fit_seconds, line.score_seconds,
             setting=line.setting,
