@@ -108,7 +108,7 @@ def _scored(
         table = scores[:, None]
         if found.is_pictures:
             table = np.stack([scores, bits_per_dim(scores, flow.shape)], axis=1)
-            found.bits = float(table[:, 1].mean())
+            found.bits = float(bits_per_dim(found.summary.mean, flow.shape))
         report()
         yield np.hstack([x, *([] if context is None else [context]), table]) if keep else table
 

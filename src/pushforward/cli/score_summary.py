@@ -21,6 +21,9 @@ class ScoreSummary:
     ...     summary.add(scores)
     >>> summary.rows, summary.mean, summary.lowest, summary.lowest_row, summary.quantiles([0.5])
     (3, 1.0, -2.0, 2, [1.0])
+    >>> summary.add(np.array([-np.inf, -np.inf, -np.inf]))
+    >>> summary.outside, summary.quantiles([0.1, 0.5, 0.9])
+    (3, [-inf, -inf, 2.5])
     """
 
     def __init__(self, seed: int) -> None:
@@ -56,4 +59,6 @@ class ScoreSummary:
 
     def quantiles(self, shares: list[float]) -> list[float]:
         """The scores that lie above these shares of all, from 0 to 1."""
-        return [float(value) for value in np.quantile(self._kept, shares)]
+        with np.errstate(invalid="ignore"):  # between -inf and a number nothing lies in the middle
+            between, below = np.quantile(self._kept, shares), np.quantile(self._kept, shares, method="lower")
+        return [float(value) for value in np.where(np.isneginf(below), below, between)]

@@ -100,7 +100,7 @@ class Plan:
             return np.array(z), np.array(log_det)
 
     def select(self, rows: np.ndarray, name: str = "x", numbers: np.ndarray | None = None) -> np.ndarray:
-        """The modelled columns of rows (n, columns); refuses rows that differ from a constant column's value.
+        """The modelled columns of rows (n, columns); refuses what has no density: off a constant's value, off a grid.
 
         `name` and `numbers`, those of the rows, (n,), are for its sentences; None counts the rows from 0.
         """
@@ -112,6 +112,11 @@ class Plan:
                     f"{name}: column {column.name!r} was {column.centre:g} in every row of the training data, got "
                     f"{rows[bad[0], place]:g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no "
                     "density. Leave such rows out, or fit again without that column."
+                )
+            if column.step and (bad := np.flatnonzero(off_grid(rows[:, place], column.step, column.origin))).size:
+                raise DataError(
+                    f"{name}: column {column.name!r} is rounded to {column.step:g}, got {rows[bad[0], place]:.12g} at "
+                    f"row {_number(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column."
                 )
         return rows[:, self.modelled]
 
