@@ -122,6 +122,22 @@ def test_declarations(text, values, words):
     assert column.source == "declared"
 
 
+def test_a_row_off_a_grid_is_told_by_its_column():
+    plan = plan_columns(TABLE, NAMES)
+    rows = TABLE[:3].copy()
+    rows[1, NAMES.index("stars")] = 1.3
+    with pytest.raises(DataError, match=r"new: column 'stars' is rounded to 0.5, got 1.3 at row 1 \(1 such rows\)"):
+        plan.select(rows, "new")
+    with pytest.raises(DataError, match="at row 8"):
+        plan.select(rows, "new", np.arange(7, 10))
+
+
+def test_codes_that_never_occur_are_told_of():
+    assert one("x", [3.0, 5.0, 4.0], declarations={"x": "category"}).note == "category"
+    told = one("x", [1.0, 2.0, 7.0], declarations={"x": "category"}).note
+    assert told.startswith("category; 4 codes between never occur")
+
+
 @pytest.mark.parametrize(
     ("declarations", "values", "words"),
     [

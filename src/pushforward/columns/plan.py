@@ -216,7 +216,12 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None) -> Col
     if column.kind == "heavy":
         column = heavy(column, x)
     if column.note == "category":
-        column = dataclasses.replace(column, lower=float(x.min()) - 0.5, upper=float(x.max()) + 0.5)
+        lower, upper = float(x.min()) - 0.5, float(x.max()) + 0.5
+        missing = int(upper - lower) - len(np.unique(np.round(x)))
+        note = "category"
+        if missing > 0:
+            note += f"; {missing} codes between never occur, yet samples may hold them: number codes without gaps"
+        column = dataclasses.replace(column, lower=lower, upper=upper, note=note)
     if column.step:
         is_whole = column.step == 1.0
         origin = 0.0 if is_whole else float(x[0])
