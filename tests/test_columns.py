@@ -132,6 +132,13 @@ def test_a_row_off_a_grid_is_told_by_its_column():
         plan.select(rows, "new", np.arange(7, 10))
 
 
+@pytest.mark.parametrize(("scale", "words"), [(1e300, "up to 3.."), (1e-300, "differ by 6....-300")])
+def test_values_that_no_float32_holds_are_refused(scale, words):
+    values = scale * np.random.default_rng(0).normal(size=500)
+    with pytest.raises(DataError, match=rf"column 'x': .* {words}.* another unit"):
+        one("x", values)
+
+
 def test_codes_that_never_occur_are_told_of():
     assert one("x", [3.0, 5.0, 4.0], declarations={"x": "category"}).note == "category"
     told = one("x", [1.0, 2.0, 7.0], declarations={"x": "category"}).note

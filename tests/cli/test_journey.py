@@ -103,7 +103,10 @@ def test_show_prints_layers_and_notes(command, model):
     assert said.code == 0
     assert "Flow shape (3,)" in said.out
     assert "a, b, c" in said.out
+    assert "{" not in said.out
+    printed = said.out
     said = command("show", model, "--json")
+    assert said.json["notes"]["certificate"]["verdict"][:30] in printed
     assert said.json["notes"]["columns"] == ["a", "b", "c"]
     assert said.json["parameters"] > 0
 

@@ -13,9 +13,10 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Print the layers of a model with shapes and parameter counts, and the notes kept with it."""
+    """Print the layers of a model with shapes and parameter counts, the plan of its columns, and its notes."""
     out = Printer(json, quiet)
-    from pushforward.cli.model_file import load_model
+    from pushforward.cli.model_file import load_model, plan_of
+    from pushforward.cli.plan_table import say_plan
     from pushforward.fields import count_parameters
     from pushforward.flow import summary
 
@@ -23,13 +24,19 @@ def show(
     layers = summary(flow)
     out.say(layers)
     out.say()
-    out.facts((name.replace("_", " "), _words(value)) for name, value in notes.items() if value not in ([], {}))
+    if "plan" in notes:
+        say_plan(out, plan_of(model, flow, notes))
+    # The plan is a table of its own; of a certificate the verdict is enough here, `check` makes the whole.
+    words = {name.replace("_", " "): _words(value) for name, value in notes.items() if name != "plan"}
+    out.facts((name, text) for name, text in words.items() if text.strip(", "))
     out.result({"layers": layers.splitlines(), "parameters": count_parameters(flow), "notes": notes})
 
 
 def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, dict) and "verdict" in value:
+        return f"{value['verdict']}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {part}" for name, part in value.items())
     return f"{value:.4f}" if isinstance(value, float) else f"{value}"

@@ -16,6 +16,8 @@ from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
 from pushforward.rounded import Rounded, fill_cells
 
+_LARGEST = 1e30
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -195,6 +197,7 @@ def plan_columns(
         column = Column(name) if name not in declarations else declared(name, declarations[name])
         if column.kind != "constant":
             _refuse_constant(column, x[:, place])
+            _refuse_extremes(column, x[:, place])
         if name in declarations:
             column = _completed(column, x[:, place], numbers)
         elif detect:
@@ -248,6 +251,17 @@ def _refuse_constant(column: Column, x: np.ndarray) -> None:
         raise DataError(
             f"column {column.name!r}: {x[0]:g} in all {len(x)} rows, so it has no density. Leave it out, or declare it "
             "constant: it is then checked in new rows and filled in again in samples."
+        )
+
+
+def _refuse_extremes(column: Column, x: np.ndarray) -> None:
+    """Flows compute in float32, which ends at 3e38, and squares must stay numbers."""
+    with np.errstate(over="ignore"):
+        largest, spread = float(np.abs(x).max(initial=0.0)), float(np.ptp(x))
+    if largest > _LARGEST or spread < 1 / _LARGEST:
+        raise DataError(
+            f"column {column.name!r}: expected values up to {_LARGEST:g} that differ by {1 / _LARGEST:g} or more, got "
+            f"values up to {largest:.3g} that differ by {spread:.3g}: write the column in another unit."
         )
 
 
