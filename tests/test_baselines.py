@@ -171,6 +171,13 @@ def test_a_density_given_a_context_integrates_to_one(fit, step) -> None:
         assert np.exp(nats).sum() * step == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("fit", ALL)
+def test_contexts_that_follow_from_others_change_nothing(fit) -> None:
+    parts, contexts = given_parts(14)
+    more = [np.hstack([c, 1.0 - 3.0 * c[:, :1]]) for c in contexts]
+    assert fit(*parts, contexts=more).test_nats == fit(*parts, contexts=contexts).test_nats
+
+
 def test_contexts_of_another_number_of_rows_are_refused() -> None:
     parts, contexts = given_parts(13)
     with pytest.raises(ShapeError, match=r"contexts: expected 500 rows \(n, c\) for test, got \(3, 2\)"):

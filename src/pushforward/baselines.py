@@ -21,6 +21,7 @@ from pushforward.errors import DataError, MissingExtra, ShapeError
 _LOG_TWO_PI = math.log(2 * math.pi)
 _BLOCK_ELEMENTS = 2**20  # distances held at a time, 8 MB: they stay in the cache
 _TUNING_ROWS = 2_000
+_LEAST_MOVE = 1e-6  # of a standardised column
 COMPONENTS = (1, 2, 3, 5, 7, 10, 15, 20, 40, 80)
 
 
@@ -230,7 +231,7 @@ def _kernel_scores(centres: np.ndarray, x: np.ndarray, widths: np.ndarray, halvi
 
 def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list[np.ndarray], float, int]:
     """The three parts by the first one's moments, contexts before them; sum_j log spread_j, the log-determinant of
-    going back; and the number of columns of the contexts, of which constant ones are left out."""
+    going back; and the number of columns of the contexts, without those that are constant or follow from others."""
     arrays = [np.asarray(part, np.float64) for part in parts]
     for name, array in zip(("train", "validation", "test"), arrays, strict=True):
         if array.ndim != 2 or array.shape[1] != arrays[0].shape[-1]:
@@ -250,13 +251,22 @@ def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list
         for name, array, context in zip(("train", "validation", "test"), arrays, given, strict=True):
             if context.ndim != 2 or len(context) != len(array):
                 raise ShapeError(f"contexts: expected {len(array)} rows (n, c) for {name}, got {context.shape}.")
-        moves = np.ptp(given[0], axis=0) > 0
-        centre, scale = given[0][:, moves].mean(axis=0), given[0][:, moves].std(axis=0)
-        rows = [
-            np.hstack([(context[:, moves] - centre) / scale, row]) for context, row in zip(given, rows, strict=True)
-        ]
-        n_given = int(moves.sum())
+        centre, scale = given[0].mean(axis=0), np.where(np.ptp(given[0], axis=0) > 0, given[0].std(axis=0), 1.0)
+        given = [(context - centre) / scale for context in given]
+        chosen = _independent(given[0])
+        rows, n_given = [np.hstack([c[:, chosen], row]) for c, row in zip(given, rows, strict=True)], len(chosen)
     return rows, float(np.log(spread).sum()), n_given
+
+
+def _independent(columns: np.ndarray) -> list[int]:
+    """Places of columns, each of which moves by more than those before it say: one-hot contexts sum to one."""
+    chosen: list[int] = []
+    for place, column in enumerate(columns.T):
+        before = columns[:, chosen]
+        rest = column - before @ np.linalg.lstsq(before, column, rcond=None)[0] if chosen else column
+        if rest.std() > _LEAST_MOVE:
+            chosen.append(place)
+    return chosen
 
 
 def _timed(
