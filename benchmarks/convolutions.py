@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -303,7 +304,7 @@ def main() -> int:
     kind = device.platform if device.platform == "cpu" else device.device_kind
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {kind}, jax {jax.__version__}"
     result = {
-        "command": f"python benchmarks/convolutions.py --part {options.part}",
+        "command": " ".join(["python benchmarks/convolutions.py", *sys.argv[1:]]),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "machine": machine,
         "load_before": round(load, 2),
