@@ -2,16 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 PEAK = """
-import resource
+from pathlib import Path
 import pushforward as pf
 flow = pf.{recipe}(dim={dim}, n_layers=2, width=64, key=0)
 samples, _ = flow.sample_and_log_prob({n}, key=0)
 assert samples.shape == ({n}, {dim})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 DIM, FEW, MANY = 256, 2_000, 100_000
 
@@ -23,6 +24,8 @@ def peak_bytes(recipe: str, n: int) -> int:
     return int(done.stdout) * 1024
 
 
+# The system's count of a child begins with its parent's memory; that of the status file with the program itself.
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system keeps no status file of a process")
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["maf", "nsf"])
 def test_peak_memory_grows_by_copies_of_the_result_alone(recipe):
