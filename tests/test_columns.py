@@ -139,6 +139,13 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
         one("x", values)
 
 
+def test_columns_of_whole_numbers_are_known():
+    columns = (Column("a"), Column("b", step=1.0), Column("c", step=0.5), Column("d", step=2.0, origin=0.5))
+    plan = Plan(columns)
+    assert plan.whole(np.ones((3, 4))) == ("b",)
+    assert plan.whole(np.full((3, 4), 2.0**60)) == ()
+
+
 def test_codes_that_never_occur_are_told_of():
     assert one("x", [3.0, 5.0, 4.0], declarations={"x": "category"}).note == "category"
     told = one("x", [1.0, 2.0, 7.0], declarations={"x": "category"}).note

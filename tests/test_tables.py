@@ -471,3 +471,14 @@ def test_peak_memory_does_not_grow_with_the_rows(suffix: str, tmp_path: Path) ->
         (tmp_path / f"t{suffix}").unlink()
     print(f"{suffix}: {peaks[0]} MB, {peaks[1]} MB")
     assert peaks[1] - peaks[0] <= 40
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow", ".npy", ".npz"])
+def test_whole_columns_are_written_as_such_and_read_as_numbers(tmp_path: Path, suffix) -> None:
+    path, values = tmp_path / f"t{suffix}", np.array([[0.5, 3.0], [1.5, -4.0]])
+    write_table(path, values, ("a", "k"), whole=["k"])
+    np.testing.assert_array_equal(read_table(path).values, values)
+    if suffix == ".csv":
+        assert path.read_text() == "a,k\n0.5,3\n1.5,-4\n"
+    if suffix == ".parquet":
+        assert pl.read_parquet(path).schema == {"a": pl.Float64, "k": pl.Int64}

@@ -122,6 +122,14 @@ class Plan:
                 )
         return rows[:, self.modelled]
 
+    def whole(self, rows: np.ndarray) -> tuple[str, ...]:
+        """Names of the columns of whole numbers, where those in rows (n, columns) are small enough to be exact."""
+        return tuple(
+            column.name
+            for column, values in zip(self.columns, rows.T, strict=True)
+            if column.step and column.step % 1 == column.origin % 1 == 0 and (np.abs(values) < 2**53).all()
+        )
+
     def expand(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the modelled columns (..., modelled) with the constant ones filled in: (..., columns)."""
         whole = np.empty((*rows.shape[:-1], len(self.columns)))

@@ -11,10 +11,12 @@ import numpy as np
 from pushforward.tables.table import load_polars
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-Writer = Callable[[IO[bytes], Iterable[np.ndarray], list[str]], None]
+Writer = Callable[[IO[bytes], Iterable[np.ndarray], list[str], frozenset[str]], None]
 
 
-def _write_delimited(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], separator: str) -> None:
+def _write_delimited(
+    file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str], separator: str
+) -> None:
     safe = [f"'{name}" if _FORMULA.match(name) else name for name in names]
     header = io.StringIO()
     # Quotes tell the reader that a line of names which look like numbers is a header.
@@ -22,9 +24,7 @@ def _write_delimited(file: IO[bytes], batches: Iterable[np.ndarray], names: list
     csv.writer(header, delimiter=separator, lineterminator="\n", quoting=quoting).writerow(safe)
     file.write(header.getvalue().encode())
     for values in batches:
-        _frame(values, [f"{position}" for position in range(len(names))]).write_csv(
-            file, include_header=False, separator=separator
-        )
+        _frame(values, names, whole).write_csv(file, include_header=False, separator=separator)
 
 
 def _looks_numeric(name: str) -> bool:
@@ -35,33 +35,36 @@ def _looks_numeric(name: str) -> bool:
     return True
 
 
-def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
-    _sink(batches, names, lambda lazy: lazy.sink_parquet(file))
+def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
+    _sink(batches, names, whole, lambda lazy: lazy.sink_parquet(file))
 
 
-def _write_arrow(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
-    _sink(batches, names, lambda lazy: lazy.sink_ipc(file))
+def _write_arrow(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
+    _sink(batches, names, whole, lambda lazy: lazy.sink_ipc(file))
 
 
-def _sink(batches: Iterable[np.ndarray], names: list[str], write: Callable[[Any], object]) -> None:
+def _sink(
+    batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str], write: Callable[[Any], object]
+) -> None:
     """Hand the batches to polars as a query over a source of its own kind, which it draws from as it writes."""
     pl = load_polars()
     from polars.io.plugins import register_io_source
 
     def source(*request: object) -> Iterator[Any]:
-        return (_frame(values, names) for values in batches)
+        return (_frame(values, names, whole) for values in batches)
 
     try:
-        write(register_io_source(source, schema=dict.fromkeys(names, pl.Float64)))
+        write(register_io_source(source, schema={name: pl.Int64 if name in whole else pl.Float64 for name in names}))
     except pl.exceptions.PolarsError as fault:  # its name for a disk that refuses
         raise OSError(f"{fault}".rpartition("IO error: ")[-1]) from fault
 
 
-def _frame(values: np.ndarray, names: list[str]) -> Any:
-    return load_polars().DataFrame(values, schema=names, orient="row")
+def _frame(values: np.ndarray, names: list[str], whole: frozenset[str]) -> Any:
+    pl = load_polars()
+    return pl.DataFrame(values, schema=names, orient="row").cast(dict.fromkeys(whole, pl.Int64))
 
 
-def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
+def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
     rows = 0
     _npy_header(file, rows, len(names))
     for values in batches:
@@ -78,14 +81,14 @@ def _npy_header(file: IO[bytes], rows: int, width: int) -> None:
     np.lib.format.write_array_header_1_0(file, described)
 
 
-def _write_npz(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str]) -> None:
+def _write_npz(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
     values = np.concatenate([np.empty((0, len(names))), *batches])
     np.savez(file, values=values, columns=np.array(names, dtype=np.str_))
 
 
 WRITERS: dict[str, Writer] = {
-    ".csv": lambda file, batches, names: _write_delimited(file, batches, names, ","),
-    ".tsv": lambda file, batches, names: _write_delimited(file, batches, names, "\t"),
+    ".csv": lambda file, batches, names, whole: _write_delimited(file, batches, names, whole, ","),
+    ".tsv": lambda file, batches, names, whole: _write_delimited(file, batches, names, whole, "\t"),
     ".parquet": _write_parquet,
     ".pq": _write_parquet,
     ".arrow": _write_arrow,

@@ -1,7 +1,7 @@
 """Writing a table, whole or in batches: the file appears under its name at once, or nothing changes."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,12 @@ from pushforward.tables.formats import WRITERS
 
 
 def write_table(
-    path: str | os.PathLike[str], values: np.ndarray, columns: Sequence[str], *, overwrite: bool = False
+    path: str | os.PathLike[str],
+    values: np.ndarray,
+    columns: Sequence[str],
+    *,
+    whole: Collection[str] = (),
+    overwrite: bool = False,
 ) -> None:
     """Write numbers with named columns; the suffix names the format, `read_table` gives the same numbers back.
 
@@ -24,6 +29,7 @@ def write_table(
         path: of the file.
         values: real array (n, d), without NaN.
         columns: d different names.
+        whole: names of columns of whole numbers below 2^53, which are written as such; NPY and NPZ know one type only.
         overwrite: replace a file that is there.
 
     Raises:
@@ -36,11 +42,16 @@ def write_table(
     >>> path.read_text()
     'a,"b, in m"\\n0.1,-2.0\\n'
     """
-    write_batches(path, [values], columns, overwrite=overwrite)
+    write_batches(path, [values], columns, whole=whole, overwrite=overwrite)
 
 
 def write_batches(
-    path: str | os.PathLike[str], batches: Iterable[np.ndarray], columns: Sequence[str], *, overwrite: bool = False
+    path: str | os.PathLike[str],
+    batches: Iterable[np.ndarray],
+    columns: Sequence[str],
+    *,
+    whole: Collection[str] = (),
+    overwrite: bool = False,
 ) -> None:
     """Write a table that comes in pieces, as `write_table` would write it whole.
 
@@ -51,6 +62,7 @@ def write_batches(
         path: of the file.
         batches: real arrays (n, d), without NaN, each n at least 0; none at all makes a table without rows.
         columns: d different names.
+        whole: as for `write_table`.
         overwrite: replace a file that is there.
 
     Cost: memory of a few pieces; an NPZ archive is put together in memory, for its header says how many rows follow.
@@ -79,7 +91,7 @@ def write_batches(
         final = target.resolve()  # a symbolic link stays one
         write_atomically(
             final,
-            lambda file: WRITERS[suffix](file, _checked(target, batches, names), names),
+            lambda file: WRITERS[suffix](file, _checked(target, batches, names), names, frozenset(whole)),
             lambda: _refuse_existing(target, overwrite),
         )
     except OSError as fault:
