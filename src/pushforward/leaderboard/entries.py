@@ -43,7 +43,8 @@ class Leaderboard:
 
     Attributes:
         entries: best on the test rows first.
-        chosen: name of the flow with the best mean on the validation rows: the choice never saw a test row.
+        chosen: name of the flow with the best mean on the validation rows of all folds. With several folds those of one
+            are among the test rows of another, so it is not free of them.
         n_folds: number of folds.
         is_bound: whether scores are bounds of log-masses in some columns, which the plan says.
         plan: of the columns, as the first fold's training rows showed it.
