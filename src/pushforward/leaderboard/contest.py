@@ -88,7 +88,7 @@ class Contest:
     def baseline(self, name: str) -> Outcome:
         """On the modelled columns as they are; cells of rounded ones filled with noise, whose volume is added back.
 
-        One draw of it, where a flow's score is the mean over 16 points of a cell: of rounded columns that favours flows.
+        One draw of it, where a flow's score is the mean over 16 points of a cell: that favours flows.
         """
         split, plan, cells = self.split, self.plan, self.plan.log_cells
         random = np.random.default_rng(self.key)
