@@ -46,7 +46,13 @@ def main() -> int:
     if options.accelerator:
         if parts != ["speed"] or options.quick:
             parser.error("--accelerator measures speed alone, and not briefly: leave --only and --quick out.")
+        unknown = set((options.workloads or "").split(",")) - {"", *(one.name for one in ACCELERATOR)}
+        if unknown:
+            known = ", ".join(one.name for one in ACCELERATOR)
+            parser.error(f"--workloads: unknown {', '.join(sorted(unknown))}; expected some of {known}.")
         environments.use_accelerator()
+    elif options.workloads:
+        parser.error("--workloads: chooses among those of --accelerator: add that, or leave it out.")
 
     workers, failed, versions = _prepare(options.peers, with_peers=parts != ["compile"])
     load = os.getloadavg()[0]

@@ -28,6 +28,12 @@ from pushforward.datasets import household_power
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = "python benchmarks/quality/tables.py"
 EVERY = 5  # of the household's minutes
+WARNING = (
+    "**Two faults of `compare` are in these figures, so the bar is not shown to be met.** The validation rows of all folds "
+    "but the first are test rows of the first, so the choice has seen test rows. And where columns are rounded (iris, one "
+    "of diabetes) a flow is scored by 16 points of a cell and a baseline by one, which favours the flow: one Gaussian "
+    "scored both ways, four such columns, 0.1 to 0.5 nats."
+)
 
 
 def bunch(load: Any) -> tuple[np.ndarray, list[str]]:
@@ -88,6 +94,8 @@ def page(found: dict[str, Any]) -> str:
         "",
         "Test nats a row, mean of five folds, +- standard error over all test rows; the flow is chosen on validation "
         "rows. Margin: the chosen flow less the better of Gaussian and mixture. Bar: at least -0.3, above 0 on four.",
+        "",
+        WARNING,
         "",
         "| table | chosen flow | its nats | " + " | ".join(names) + " | margin |",
         "|" + " --- |" * 7,

@@ -31,12 +31,13 @@ def compare(
     training: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Leaderboard:
-    """Fit flows and classical densities to the same rows, and hold them against each other on rows that none has seen.
+    """Fit flows and classical densities to the same rows, and hold them against each other on rows kept back for a test.
 
     The rows are shuffled and cut into folds. For each, one part is the test; a fifth of the others is for validation
     (early stopping, the number of components, the bandwidth), the rest for training. Columns are planned on the rows
-    that are not tested. Baselines get the columns as they are, with the same noise in rounded ones. A flow's name
-    followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
+    that are not tested, but a kind that a test row denies is not found. Baselines get the columns as they are, with noise
+    in rounded ones: one draw to a row, where a flow's score is a mean over the cell, which favours the flow. A flow's
+    name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
 
     Args:
         x: rows (n, columns), finite.
