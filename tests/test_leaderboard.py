@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
+from pushforward.columns import plan_columns
+from pushforward.double import score_rows
 from pushforward.errors import DataError
 from pushforward.leaderboard import compare
-from pushforward.leaderboard.contest import Contest, Outcome
+from pushforward.leaderboard.contest import Contest, Outcome, Split
 
 TINY = {"settings": {"n_layers": 2, "width": 8}, "training": {"max_epochs": 1}}
 
@@ -119,3 +121,59 @@ def test_what_cannot_be_compared(options, words):
         pf.compare(rows(), **options)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_fold_is_chosen_by_its_own_validation_rows_alone(monkeypatch):
+    """maf is best on the validation rows of all folds together, but the first fold's own choose nice."""
+    figures = {"nice": [(-1.0, -9.0), (-5.0, -7.0)], "maf": [(-2.0, 3.0), (4.0, 1.0)]}
+    run_so_far = dict.fromkeys(figures, 0)
+
+    def run(self, name):
+        if name not in figures:
+            return Outcome(np.array([-5.0]), 0.1, 1.0, 1.0)
+        validation, test = figures[name][run_so_far[name]]
+        run_so_far[name] += 1
+        return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_nats=validation)
+
+    monkeypatch.setattr(Contest, "run", run)
+    found = compare(rows(), flows=["nice", "maf"], folds=2)
+    assert found.chosen == "maf"
+    assert found.picks == ("nice", "maf")
+    assert found.chosen_nats == pytest.approx((-9.0 + 1.0) / 2)
+    assert found.margin == pytest.approx(-4.0 + 5.0)
+
+
+def test_folds_are_validated_on_rows_of_their_own(monkeypatch):
+    held = []
+
+    def run(self, name):
+        held.append(frozenset(self.split.held))
+        return Outcome(np.zeros(1), 0.1, 1.0, 1.0, validation_nats=0.0)
+
+    monkeypatch.setattr(Contest, "run", run)
+    compare(rows(), flows=["nice"], folds=4)
+    assert len(set(held)) == 4
+    assert not set.intersection(*map(set, held))
+
+
+def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
+    """The same normal law as baseline and inside `Rounded`: equal scores, to the error of the few rows' fit."""
+    random = np.random.default_rng(3)
+    x = np.round(random.normal(size=(500, 3)))
+    names = ["a", "b", "c"]
+    plan = plan_columns(x, names)
+    split = Split(x, None, np.arange(300), np.arange(300, 400), np.arange(400, 500))
+    found = Contest(split, plan, 0, {}, {}).baseline("Gaussian")
+    noisy = plan.filled(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
+    law = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
+    expected = score_rows(pf.Rounded(law, np.ones(3)), x[400:]).mean()
+    assert found.scores[0] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_code_that_only_test_rows_have_keeps_a_density():
+    x = rows()
+    x[:, 2] = 0.0
+    x[::7, 2] = 1.0
+    x[np.random.default_rng(0).permutation(200)[:3], 2] = 2.0  # all in the first test part
+    found = compare(x, names=["a", "b", "c"], columns={"c": "category"}, flows=["nice"], folds=1, **TINY)
+    assert all(np.isfinite([entry.test_nats, entry.standard_error]).all() for entry in found.entries)

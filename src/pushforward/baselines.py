@@ -5,6 +5,9 @@ log-density of the test rows in the data's own units, log p(x) = log p(s) - sum_
 Choices (number of components, bandwidth) are made on the validation rows; the test rows are scored once.
 
 With contexts c each is a density of x given c: log p(c, s) - log p(c) of the same estimator of both, chosen by that.
+
+Where columns are rounded, a test row may come as several points of its cell: so many in a row count as one test row,
+whose score is the logarithm of their mean density, as `Rounded` scores a flow.
 """
 
 import math
@@ -49,12 +52,15 @@ class Baseline:
 Contexts = Sequence[np.ndarray] | None
 
 
-def gaussian(train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None) -> Baseline:
+def gaussian(
+    train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None, points: int = 1
+) -> Baseline:
     """A normal distribution with full covariance, by maximum likelihood on the train rows.
 
     Args:
         train, validation, test: real arrays (n, d) without NaN; `validation` is checked, but nothing is to be chosen.
         contexts: of the three, each (n, c), or None. The mean is then linear in them.
+        points: so many rows of `test` in a row are points of one cell.
 
     Cost: O(n d^2 + d^3).
 
@@ -81,7 +87,7 @@ def gaussian(train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, con
         setting = "full covariance" if contexts is None else "linear in the context"
         return setting, lambda x: -0.5 * ((x @ whiten) ** 2).sum(axis=1) - constant
 
-    return _timed("Gaussian", fit, parts[2], log_volume)
+    return _timed("Gaussian", fit, parts[2], log_volume, points)
 
 
 def gaussian_mixture(
@@ -90,6 +96,7 @@ def gaussian_mixture(
     test: np.ndarray,
     *,
     contexts: Contexts = None,
+    points: int = 1,
     components: Sequence[int] = COMPONENTS,
     max_iter: int = 100,
     seed: int = 0,
@@ -99,6 +106,7 @@ def gaussian_mixture(
     Args:
         train, validation, test: real arrays (n, d) without NaN.
         contexts: of the three, each (n, c), or None.
+        points: so many rows of `test` in a row are points of one cell.
         components: the sizes to try, in rising order, until one scores worse on the validation rows than the one
             before; those larger than the number of train rows are left out.
         max_iter: bound on the steps of expectation-maximisation for each size.
@@ -119,7 +127,7 @@ def gaussian_mixture(
         setting = f"{best.n_components} components, of {', '.join(map(str, tried))} tried{stopped}"
         return setting, lambda x: _mixture_scores(best, x, n_given)
 
-    return _timed("Gaussian mixture", fit, parts[2], log_volume)
+    return _timed("Gaussian mixture", fit, parts[2], log_volume, points)
 
 
 def best_mixture(
@@ -168,7 +176,7 @@ def _mixture_scores(mixture: Any, x: np.ndarray, n_given: int) -> np.ndarray:
 
 
 def kernel_density(
-    train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None
+    train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None, points: int = 1
 ) -> Baseline:
     """A normal kernel on every train row, one bandwidth for all standardised columns, chosen on the validation rows.
 
@@ -179,6 +187,7 @@ def kernel_density(
     Args:
         train, validation, test: real arrays (n, d) without NaN.
         contexts: of the three, each (n, c), or None.
+        points: so many rows of `test` in a row are points of one cell.
 
     Cost: O(n m d) for m scored rows; memory is bounded.
 
@@ -202,7 +211,7 @@ def kernel_density(
         setting = f"bandwidth {width:.3g} standard deviations"
         return setting, lambda x: scores(x, np.array([width]))[0]
 
-    return _timed("Kernel density", fit, parts[2], log_volume)
+    return _timed("Kernel density", fit, parts[2], log_volume, points)
 
 
 def _kernel_scores(centres: np.ndarray, x: np.ndarray, widths: np.ndarray, halving: bool = False) -> np.ndarray:
@@ -269,16 +278,22 @@ def _independent(columns: np.ndarray) -> list[int]:
     return chosen
 
 
+def mean_density(scores: np.ndarray) -> np.ndarray:
+    """Logarithm (n,) of the mean density of the points (n, K) of each cell, from their log-densities."""
+    return np.logaddexp.reduce(scores, axis=1) - math.log(scores.shape[1])
+
+
 def _timed(
     name: str,
     fit: Callable[[], tuple[str, Callable[[np.ndarray], np.ndarray]]],
     test: np.ndarray,
     log_volume: float,
+    points: int,
 ) -> Baseline:
     begin = time.perf_counter()
     setting, score = fit()
     middle = time.perf_counter()
-    nats = score(test) - log_volume
+    nats = mean_density(score(test).reshape(-1, points)) - log_volume
     end = time.perf_counter()
     error = float(nats.std(ddof=1) / math.sqrt(len(nats))) if len(nats) > 1 else math.inf
     return Baseline(name, setting, float(nats.mean()), error, middle - begin, end - middle)

@@ -13,6 +13,7 @@ from pushforward.errors import DataError, ShapeError
 from pushforward.fields import fixed
 from pushforward.numerics import bits_of
 
+N_DRAWS = 16  # points of a cell in a score
 _OFF_GRID = 0.01  # of a step, by which a value may miss the grid
 
 
@@ -54,7 +55,7 @@ class Rounded(AbstractDistribution):
     origin: np.ndarray | Array = fixed()
     n_draws: int = eqx.field(static=True)
 
-    def __init__(self, flow: AbstractDistribution, steps: Any, *, origin: Any = 0.0, n_draws: int = 16) -> None:
+    def __init__(self, flow: AbstractDistribution, steps: Any, *, origin: Any = 0.0, n_draws: int = N_DRAWS) -> None:
         self.flow, self.n_draws = flow, int(n_draws)
         self.steps = np.asarray(steps, np.float64)
         self.origin = np.broadcast_to(np.asarray(origin, np.float64), self.steps.shape).copy()
@@ -86,10 +87,7 @@ class Rounded(AbstractDistribution):
             first, second = jax.random.split(key)
             u = jax.random.uniform(first, x.shape, x.dtype)
             return self.flow.score_one(x + steps * (u - 0.5), context, second) + log_cell
-        shift = jax.random.uniform(jax.random.key(bits_of(x)), x.shape, x.dtype)
-        u = jnp.mod(jnp.asarray(_lattice(self.n_draws, x.size), x.dtype) + shift[None], 1.0)
-        u = 1.0 - jnp.abs(2.0 * u - 1.0)  # folded: the cell's two ends then meet, and the lattice errs by 1 / K^2
-        found = jax.vmap(lambda u: self.flow.score_one(x + steps * (u - 0.5), context, None))(u)
+        found = jax.vmap(lambda x: self.flow.score_one(x, context, None))(cell_points(x, steps, self.n_draws))
         return jax.scipy.special.logsumexp(found) - jnp.log(float(self.n_draws)) + log_cell
 
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
@@ -120,6 +118,14 @@ class Rounded(AbstractDistribution):
     def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, D) with uniform noise over the cells of their rounded columns: what the density in here is of."""
         return fill_cells(rows, np.asarray(self.steps), random)
+
+
+def cell_points(x: Array, steps: Array, n: int = N_DRAWS) -> Array:
+    """Points (n, D) that fill the cell of widths `steps` (D,) about a row (D,) evenly, the same for equal rows."""
+    shift = jax.random.uniform(jax.random.key(bits_of(x)), x.shape, x.dtype)
+    u = jnp.mod(jnp.asarray(_lattice(n, x.size), x.dtype) + shift[None], 1.0)
+    u = 1.0 - jnp.abs(2.0 * u - 1.0)  # folded: the cell's two ends then meet, and the lattice errs by 1 / n^2
+    return x[None] + steps[None] * (u - 0.5)
 
 
 def fill_cells(rows: np.ndarray, steps: np.ndarray, random: np.random.Generator) -> np.ndarray:

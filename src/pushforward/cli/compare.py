@@ -1,5 +1,6 @@
 """`pushforward compare`: flows and classical densities on the same table, held against each other."""
 
+import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,8 +49,8 @@ def compare(
 ) -> None:
     """Fit flows, a Gaussian, a Gaussian mixture and a kernel density to the same rows; choose a flow on validation.
 
-    In each fold one part of the rows is the test, a fifth of the others chooses, the rest trains. No test row has a
-    part in any choice. Figures are means over the folds.
+    In each fold one part of the rows is the test, a fifth of the others chooses, the rest trains. The margin is of the
+    flows so chosen, each on its own fold's test rows. Figures are means over the folds.
     """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, inputs=(data,))
@@ -84,7 +85,7 @@ def compare(
     say_plan(out, board.plan)
     out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
     if board.is_bound:
-        out.say("Rounded columns count with their masses: flows by lower bounds, the others by one draw of the noise.")
+        out.say("Rounded columns count with their masses: all models by bounds, over the same points.")
     _table(out, board)
     _in_words(out, board)
     out.say("next:")
@@ -117,10 +118,15 @@ def _table(out: Printer, board: Any) -> None:
 
 
 def _in_words(out: Printer, board: Any) -> None:
-    entry, margin = board.entry(board.chosen), board.margin
-    if abs(margin) <= entry.standard_error:
-        out.say(f"{board.chosen} is level with the better of Gaussian and mixture.")
+    error, margin = board.entry(board.chosen).standard_error, board.margin
+    name = board.chosen if set(board.picks) == {board.chosen} else "The flow that validation chooses in each fold"
+    if set(board.picks) != {board.chosen}:
+        out.say(f"chosen fold by fold: {', '.join(board.picks)}: {nats(board.chosen_nats)} on their test rows")
+    if not math.isfinite(margin):
+        out.say("A test row has no density under one of the models: see the table.")
+    elif abs(margin) <= error:
+        out.say(f"{name} is level with the better of Gaussian and mixture.")
     elif margin > 0:
-        out.say(f"{board.chosen} gains {margin:.2f} nats a row over the better of Gaussian and mixture.")
+        out.say(f"{name} gains {margin:.2f} nats a row over the better of Gaussian and mixture.")
     else:
-        out.say(f"{board.chosen} is {-margin:.2f} nats a row behind the better of Gaussian and mixture.")
+        out.say(f"{name} is {-margin:.2f} nats a row behind the better of Gaussian and mixture.")

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.baselines import mean_density
 from pushforward.cli.scoring import Row, leaderboard_row
-from pushforward.columns import Plan, plan_columns
+from pushforward.columns import Plan, n_copies, plan_columns
 from pushforward.errors import DataError
 from pushforward.tables import check_columns, read_table
-from pushforward.train.data import Rows, gaussian_nats
+from pushforward.train.data import Rows, gaussian_scores
 
 _TEST_SHARE = 10
 _FEWEST_TEST_ROWS = 20
@@ -113,20 +114,27 @@ def unit_in(name: str) -> str:
 def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
     """The flow and its floor, a full Gaussian linear in the context, on rows that trained neither if there are any.
 
-    Of rounded columns the Gaussian gets the same noise as training, and the volume of the cells.
+    Where columns are rounded the Gaussian is fitted to noisy copies and scored by the points of a cell, as the flow is.
     """
-    plan = split.plan
     if not split.is_held_out:
         scored_on = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
         row, floor = Row(name, scored_on, history.best_validation), Row("Gaussian", scored_on, history.gaussian)
     else:
         test = split.modelled().test
         row = leaderboard_row(name, f"{len(test):,} test rows", model, test, split.test_context)
-        random = np.random.default_rng(0)
-        train, test = (
-            Rows(plan.filled(part[:, plan.modelled], random), given, None)
-            for part, given in ((split.train, split.train_context), (split.test, split.test_context))
-        )
-        floor = Row("Gaussian", row.setting, gaussian_nats(train, test) + plan.log_cells)
+        floor = Row("Gaussian", row.setting, _floor(split))
     row.fit_seconds = history.seconds[-1] if history.seconds else None
     return [row, floor]
+
+
+def _floor(split: Split) -> float:
+    """Mean nats of the test rows under a full Gaussian of the training rows, cells counted with their volume."""
+    plan, copies = split.plan, n_copies(split.plan, len(split.train))
+    noisy = plan.filled(np.tile(split.train[:, plan.modelled], (copies, 1)), np.random.default_rng(0))
+    points = plan.cell_points(split.test[:, plan.modelled])
+    given = [None, None]
+    if split.train_context is not None and split.test_context is not None:
+        given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
+    train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
+    scores = mean_density(gaussian_scores(train, test).reshape(points.shape[:2]))
+    return float(scores.mean()) + plan.log_cells

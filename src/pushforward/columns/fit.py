@@ -68,9 +68,7 @@ def fit_columns(
         train, held = split(rows, float(validation), random, may_repeat=plan.is_rounded)
     start = build(len(plan.modelled))
     outer = plan.around(start)
-    copies = 1
-    if isinstance(outer, Rounded):
-        copies = min(_MOST_COPIES, max(1, math.ceil(_NOISY_ROWS / len(train))))
+    copies = n_copies(plan, len(train))
     mapped, offset = _mapped(plan, outer, train, copies, random, "x")
     mapped_held = None
     if held is not None:  # whose own mean log-determinant then counts
@@ -88,6 +86,11 @@ def fit_columns(
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
     return plan.around(flow), history
+
+
+def n_copies(plan: Plan, n: int) -> int:
+    """How often each of n training rows is taken, each time with other noise in its rounded columns; 1 without such."""
+    return min(_MOST_COPIES, max(1, math.ceil(_NOISY_ROWS / n))) if plan.is_rounded else 1
 
 
 def _contexts(name: str, context: Any, n: int) -> np.ndarray:

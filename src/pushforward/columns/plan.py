@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
@@ -14,7 +15,7 @@ from pushforward.columns.detect import centred, detected, emptiest, heavy, off_g
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
-from pushforward.rounded import Rounded, fill_cells
+from pushforward.rounded import Rounded, cell_points, fill_cells
 
 _LARGEST = 1e30
 
@@ -51,6 +52,17 @@ class Plan:
     def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, modelled columns) with uniform noise over the cells of rounded columns."""
         return fill_cells(rows, self._steps(), random)
+
+    def cell_points(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n, modelled columns) as points (n, K, modelled columns), by whose mean density `Rounded` scores them.
+
+        K is 1, and the points are the rows, where no column is rounded.
+        """
+        if not self.is_rounded:
+            return rows[:, None]
+        with jax.enable_x64(True):
+            steps = jnp.asarray(self._steps())
+            return np.asarray(jax.jit(jax.vmap(lambda row: cell_points(row, steps)))(np.asarray(rows, np.float64)))
 
     @property
     def log_cells(self) -> float:
@@ -183,8 +195,8 @@ def plan_columns(
         names: of the columns.
         declarations: names of columns with their kinds, such as {"income": "positive", "share": "bounded:0:1"}.
         detect: whether columns that are not declared are looked at; otherwise they are real.
-        others: rows (m, columns) that the plan will meet, such as a test's. No number is taken from them, but a grid
-            or a support that they deny is not detected: these rows would have no density.
+        others: rows (m, columns) that the plan will meet, such as a test's. No number is taken from them but the codes
+            of declared categories; and a grid or a support that they deny is not detected, or they had no density.
         units: of the columns, in words.
         numbers: of the rows in sentences, (n,); None counts them from 0.
 
@@ -207,7 +219,7 @@ def plan_columns(
             _refuse_constant(column, x[:, place])
             _refuse_extremes(column, x[:, place])
         if name in declarations:
-            column = _completed(column, x[:, place], numbers)
+            column = _completed(column, x[:, place], numbers, None if others is None else others[:, place])
         elif detect:
             column = detected(column, x[:, place], None if others is None else others[:, place])
         if column.kind == "real":
@@ -218,7 +230,7 @@ def plan_columns(
     return Plan(tuple(found))
 
 
-def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None) -> Column:
+def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others: np.ndarray | None) -> Column:
     """A declared column with what its data decide, checked against them."""
     if column.kind == "constant":
         if (x != x[0]).any():
@@ -227,8 +239,9 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None) -> Col
     if column.kind == "heavy":
         column = heavy(column, x)
     if column.note == "category":
-        lower, upper = float(x.min()) - 0.5, float(x.max()) + 0.5
-        missing = int(upper - lower) - len(np.unique(np.round(x)))
+        codes = np.unique(np.round(x if others is None else np.concatenate([x, others])))
+        lower, upper = float(codes[0]) - 0.5, float(codes[-1]) + 0.5
+        missing = int(upper - lower) - len(codes)
         note = "category"
         if missing > 0:
             note += f"; {missing} codes between never occur, yet samples may hold them: number codes without gaps"

@@ -107,7 +107,7 @@ def conditional_row(
     groups = [group for group in groups if group.any()]
     found = np.stack([uniform_distances(ranks[group]) for group in groups])
     bands = np.array([[band(found.size, int(group.sum()))] for group in groups])
-    worst = int((found / bands).max(1).argmax())
+    worst = int((found - bands).max(1).argmax())  # by what the bound below is of
     where = " on one side of a context" if worst else ""
     words = f"{int(groups[worst].sum())} rows{where} and of the flow's samples at their contexts"
     return _data_row(found[worst], float(bands[worst, 0]), words, where, dim, columns)

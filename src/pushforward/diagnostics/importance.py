@@ -76,6 +76,8 @@ class ImportanceSample:
 
     def __str__(self) -> str:
         doubt = "" if self.can_be_trusted else "; the weights' tail is heavy, do not trust the estimates"
+        if math.isnan(self.pareto_k):
+            doubt = "; how heavy the weights' tail is cannot be told from so few"
         return (
             f"log evidence {self.log_evidence:.3f} +- {self.log_evidence_error:.3f}, ELBO {self.elbo:.3f}, effective "
             f"{self.effective_sample_size:.0f} of {len(self.samples)} samples, Pareto k {self.pareto_k:.2f}{doubt}"

@@ -12,7 +12,7 @@ def pareto_k(log_weights: np.ndarray) -> float:
 
     Below 0.5 the weights have a variance; up to 0.7 estimates from them can be trusted; above, more samples hardly
     help, for a few weights decide. The tail is the min(n / 5, 3 sqrt(n)) largest weights. NaN with fewer than 25
-    weights, or where less than five in the tail differ from the largest one outside it.
+    weights, or where one to four in the tail differ from the largest one outside it; 0 where none does.
 
     Args:
         log_weights: (n,) logarithms of unnormalised weights; -inf counts as a weight of zero.
@@ -34,6 +34,8 @@ def pareto_k(log_weights: np.ndarray) -> float:
     scaled = np.exp(log_weights - log_weights[-1])
     excess = scaled[-size:] - scaled[-size - 1]
     excess = excess[excess > 0]
+    if not len(excess):
+        return 0.0  # equal weights have no tail
     if len(excess) < _FEWEST:
         return math.nan
     return _shape(excess)

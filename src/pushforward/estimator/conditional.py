@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted  #
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import ShapeError
 from pushforward.estimator.fitting import fitted, seed_of, whole_number
-from pushforward.estimator.rows import checked_rows, checked_targets, common_draws, modelled, whole
+from pushforward.estimator.rows import checked_rows, checked_targets, common_draws, modelled, target_names, whole
 from pushforward.named_rows import NamedRows
 
 _BLOCK = 2**20  # numbers drawn at a time, 8 MB
@@ -121,7 +121,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         check_consistent_length(x, targets)
         whole_number("n_draws", self.n_draws)
         seed = seed_of(self.random_state)
-        rows = NamedRows(targets.reshape(len(x), -1), [])
+        rows = NamedRows(targets.reshape(len(x), -1), target_names(y))
         self.flow_, self.history_, self.plan_ = fitted(self, rows, x, seed)
         self.seed_, self.n_outputs_, self._is_flat = seed, rows.rows.shape[1], targets.ndim == 1
         if self.history_.stop_reason == "interrupted":
@@ -213,7 +213,9 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         levels = np.atleast_1d(np.asarray(quantiles, np.float64))
         if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
             raise ValueError(f"quantiles: expected numbers between 0 and 1, got {quantiles!r}.")
-        return self._shaped(self._over_draws(X, lambda drawn: np.moveaxis(np.quantile(drawn, levels, axis=1), 0, 1)))
+        return self._shaped(
+            self._over_draws(X, lambda drawn: np.moveaxis(np.quantile(drawn, levels, axis=1, method="weibull"), 0, 1))
+        )
 
     def _over_draws(self, X: Any, statistic: Any) -> np.ndarray:
         """A statistic of the draws (rows, n_draws, k), block by block of rows."""

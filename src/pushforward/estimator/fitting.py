@@ -63,6 +63,12 @@ def fitted(
         raise ValueError(f"base: expected 'mixture' or None, got {estimator.base!r}.")
     with _told_as(names | {"columns": "columns"}, otherwise=names["x"]):
         plan = _planned(estimator.columns, x)
+        for column in plan.columns if estimator.noise else ():
+            if column.step or column.kind not in ("real", "heavy"):
+                raise ValueError(
+                    f"noise: expected 0 where a column is rounded or has bounds, as {column.name!r} is "
+                    f"({column.describe()}): noise would lead out of it. Leave noise out, or declare the column real."
+                )
         model, history = fit_columns(plan, build, noisy.rows, base=estimator.base, **training)
         return model, history, plan
 

@@ -43,7 +43,7 @@ def checked_targets(estimator: Any, y: Any) -> np.ndarray:
     targets = check_array(
         y, ensure_2d=False, dtype=np.float64, order="C", ensure_all_finite=False, input_name="y", estimator=estimator
     )
-    return finite("y", targets, [])
+    return finite("y", targets, target_names(y))
 
 
 def finite(name: str, rows: np.ndarray, columns: list[str]) -> np.ndarray:
@@ -64,6 +64,15 @@ def finite(name: str, rows: np.ndarray, columns: list[str]) -> np.ndarray:
 def names_of(estimator: Any) -> list[str]:
     """The names of X's columns in `fit`; none where X was no frame."""
     return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+
+
+def target_names(y: Any) -> list[str]:
+    """The names of the columns of y; none where it is no frame, and no series with a name."""
+    columns = getattr(y, "columns", None)
+    if columns is None:
+        name = getattr(y, "name", None)
+        columns = [] if name is None or name == "" else [name]
+    return [str(name) for name in columns]
 
 
 def modelled(plan: Plan | None, x: np.ndarray, name: str = "X") -> np.ndarray:

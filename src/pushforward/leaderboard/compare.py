@@ -31,13 +31,14 @@ def compare(
     training: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Leaderboard:
-    """Fit flows and classical densities to the same rows, and hold them against each other on rows kept back for a test.
+    """Fit flows and classical densities to the same rows, and hold them against each other on test rows of their own.
 
     The rows are shuffled and cut into folds. For each, one part is the test; a fifth of the others is for validation
-    (early stopping, the number of components, the bandwidth), the rest for training. Columns are planned on the rows
-    that are not tested, but a kind that a test row denies is not found. Baselines get the columns as they are, with noise
-    in rounded ones: one draw to a row, where a flow's score is a mean over the cell, which favours the flow. A flow's
-    name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
+    (early stopping, the choice of a flow, the number of components, the bandwidth), the rest for training. The margin
+    is that of the flows chosen so, each in its own fold. Columns are planned on the rows that are not tested; of the
+    test rows nothing is taken but that a grid or a support that they deny is not found, for all models alike. Baselines
+    get the columns as they are, rounded ones with the noise and the points that flows are trained and scored with. A
+    flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
 
     Args:
         x: rows (n, columns), finite.
@@ -69,11 +70,11 @@ def compare(
     names = [f"x{place}" for place in range(x.shape[1])] if names is None else list(names)
     _check(x, flows, folds)
     order = np.random.default_rng(key).permutation(len(x))
-    parts = np.array_split(order, folds if folds > 1 else 5)[:folds]
+    parts = np.array_split(order, folds if folds > 1 else 5)
     found: dict[str, list[Outcome]] = {}
     plan = None
-    for fold, test in enumerate(parts):
-        rest = order[~np.isin(order, test)]
+    for fold, test in enumerate(parts[:folds]):
+        rest = np.concatenate([*parts[fold + 1 :], *parts[:fold]])  # each fold is validated on other rows
         n_held = max(1, len(rest) // _VALIDATION_SHARE)
         split = Split(x, context, rest[n_held:], rest[:n_held], test)
         planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
@@ -82,14 +83,15 @@ def compare(
         for name in (*flows, *BASELINES):
             outcome = _measured(lambda name=name, contest=contest: contest.run(name))
             found.setdefault(name, []).append(outcome)
-            tell(f"fold {fold + 1} of {len(parts)}: {name} {outcome.scores.mean():.3f}")
+            tell(f"fold {fold + 1} of {folds}: {name} {outcome.scores.mean():.3f}")
     entries = sorted((_entry(name, outcomes) for name, outcomes in found.items()), key=lambda entry: -entry.test_nats)
-    best = max((entry for entry in entries if entry.is_flow), key=_validation_nats)
-    return Leaderboard(tuple(entries), best.name, len(parts), plan is not None and plan.is_rounded, plan)
+    best = max((entry for entry in entries if entry.is_flow), key=lambda entry: _nats(entry.validation_nats))
+    picks = tuple(max(flows, key=lambda name: _nats(found[name][fold].validation_nats)) for fold in range(folds))
+    return Leaderboard(tuple(entries), best.name, picks, plan is not None and plan.is_rounded, plan)
 
 
-def _validation_nats(entry: Entry) -> float:
-    return -math.inf if entry.validation_nats is None else entry.validation_nats
+def _nats(value: float | None) -> float:
+    return -math.inf if value is None or math.isnan(value) else value
 
 
 def _check(x: np.ndarray, flows: Sequence[str], folds: int) -> None:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from pushforward import baselines
-from pushforward.columns import Plan, fit_columns
+from pushforward.columns import Plan, fit_columns, n_copies
 from pushforward.double import draw_rows, score_rows
 from pushforward.fields import count_parameters
 from pushforward.recipes import RECIPES
@@ -79,27 +79,31 @@ class Contest:
         given = split.given(split.test[:1])
         draw_rows(model, _SAMPLES, self.key, None if given is None else given[0])
         drawn = time.perf_counter()
-        error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.inf
+        is_known = len(scores) > 1 and bool(np.isfinite(scores).all())
+        error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if is_known else math.inf
         return Outcome(
             scores, error, fitted - start, scored - fitted, history.best_validation, drawn - scored,
             count_parameters(model), f"{len(history.train)} epochs",
         )  # fmt: skip
 
     def baseline(self, name: str) -> Outcome:
-        """On the modelled columns as they are; cells of rounded ones filled with noise, whose volume is added back.
+        """On the modelled columns as they are, with noise and volumes of cells where some are rounded.
 
-        One draw of it, where a flow's score is the mean over 16 points of a cell: that favours flows.
+        As a flow is: trained and chosen on as many noisy copies, scored by the mean density of the same points.
         """
-        split, plan, cells = self.split, self.plan, self.plan.log_cells
+        split, plan = self.split, self.plan
         random = np.random.default_rng(self.key)
-        parts = [
-            plan.filled(split.x[index][:, plan.modelled], random) for index in (split.train, split.held, split.test)
-        ]
+        copies = n_copies(plan, len(split.train))
+        # copy after copy, so that the first rows are not all copies of a few
+        places = [np.tile(split.train, copies), np.tile(split.held, copies)]
+        parts = [plan.filled(split.x[index][:, plan.modelled], random) for index in places]
+        points = plan.cell_points(split.x[split.test][:, plan.modelled])
+        n_points = points.shape[1]
         given = None
         if split.context is not None:
-            given = [split.context[index] for index in (split.train, split.held, split.test)]
-        line = BASELINES[name](*parts, contexts=given)
+            given = [split.context[index] for index in (*places, np.repeat(split.test, n_points))]
+        line = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=given, points=n_points)
         return Outcome(
-            np.array([line.test_nats + cells]), line.standard_error, line.fit_seconds, line.score_seconds,
+            np.array([line.test_nats + plan.log_cells]), line.standard_error, line.fit_seconds, line.score_seconds,
             setting=line.setting,
         )  # fmt: skip

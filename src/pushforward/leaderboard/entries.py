@@ -43,16 +43,16 @@ class Leaderboard:
 
     Attributes:
         entries: best on the test rows first.
-        chosen: name of the flow with the best mean on the validation rows of all folds. With several folds those of one
-            are among the test rows of another, so it is not free of them.
-        n_folds: number of folds.
+        chosen: name of the flow with the best mean on the validation rows of all folds: the one to take. With several
+            folds these are test rows of other folds, so its own test nats are not free of the choice; `chosen_nats` is.
+        picks: names of the flows that are best on the validation rows of each fold.
         is_bound: whether scores are bounds of log-masses in some columns, which the plan says.
         plan: of the columns, as the first fold's training rows showed it.
     """
 
     entries: tuple[Entry, ...]
     chosen: str
-    n_folds: int
+    picks: tuple[str, ...]
     is_bound: bool
     plan: Any
 
@@ -61,15 +61,25 @@ class Leaderboard:
         return next(entry for entry in self.entries if entry.name == name)
 
     @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return len(self.picks)
+
+    @property
+    def chosen_nats(self) -> float:
+        """Test nats of the flows that their fold's own validation rows choose, which no test row has a part in."""
+        return sum(self.entry(name).folds[fold] for fold, name in enumerate(self.picks)) / len(self.picks)
+
+    @property
     def margin(self) -> float:
-        """Test nats of the chosen flow less those of the best baseline but the kernels (Gaussian and mixture)."""
+        """`chosen_nats` less the test nats of the best baseline but the kernels (Gaussian and mixture)."""
         rivals = [e.test_nats for e in self.entries if not e.is_flow and e.name != "Kernel density"]
-        return self.entry(self.chosen).test_nats - max(rivals)
+        return self.chosen_nats - max(rivals)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Plain values; a score of minus infinity stays one, which JSON has no word for."""
         entries = [dataclasses.asdict(entry) | {"folds": list(entry.folds)} for entry in self.entries]
         return {
-            "entries": entries, "chosen": self.chosen, "margin": self.margin, "folds": self.n_folds,
-            "is_bound": self.is_bound, "plan": self.plan.to_dict(),
+            "entries": entries, "chosen": self.chosen, "picks": list(self.picks), "chosen_nats": self.chosen_nats,
+            "margin": self.margin, "folds": self.n_folds, "is_bound": self.is_bound, "plan": self.plan.to_dict(),
         }  # fmt: skip

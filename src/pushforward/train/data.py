@@ -187,7 +187,12 @@ def _equal_rows(rows: Rows) -> np.ndarray:
 
 
 def gaussian_nats(train: Rows, held: Rows) -> float:
-    """Mean log-density of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
+    """Mean log-density of held-out rows under the Gaussian of `gaussian_scores`."""
+    return float(np.average(gaussian_scores(train, held), weights=held.weights))
+
+
+def gaussian_scores(train: Rows, held: Rows) -> np.ndarray:
+    """Log-densities (n,) of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
 
     Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk.
     """
@@ -204,7 +209,7 @@ def gaussian_nats(train: Rows, held: Rows) -> float:
     factor = np.linalg.cholesky(covariance + 1e-10 * np.eye(x.shape[1]))
     white = np.linalg.solve(factor, (rest_held / scale).T)
     log_norm = np.log(np.diag(factor)).sum() + np.log(scale).sum() + 0.5 * x.shape[1] * np.log(2 * np.pi)
-    return float(np.average(-0.5 * (white**2).sum(0) - log_norm, weights=held.weights))
+    return -0.5 * (white**2).sum(0) - log_norm
 
 
 def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
