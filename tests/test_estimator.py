@@ -610,9 +610,9 @@ def test_targets_are_declared_by_their_names():
     x = random.normal(size=(120, 1))
     y = pd.DataFrame({"income": random.lognormal(size=120), "age": random.integers(20, 60, 120)})
     options = {"flow": "nice", "max_epochs": 1, "random_state": 0}
-    found = ConditionalFlowDensity(columns={"income": "positive", "age": "count"}, **options).fit(x, y)
+    found = pf.ConditionalFlowDensity(columns={"income": "positive", "age": "count"}, **options).fit(x, y)
     assert found.plan_.names == ("income", "age")
-    series = ConditionalFlowDensity(columns={"income": "positive"}, **options).fit(x, y["income"])
+    series = pf.ConditionalFlowDensity(columns={"income": "positive"}, **options).fit(x, y["income"])
     assert series.plan_.columns[0].kind == "positive"
 
 
@@ -620,13 +620,13 @@ def test_targets_are_declared_by_their_names():
 def test_noise_that_would_lead_out_of_a_column_is_refused(kind):
     x = np.random.default_rng(0).integers(1, 60, (120, 1)).astype(float)
     with pytest.raises(ValueError, match=r"noise: expected 0 .*'x0'"):
-        FlowDensity(columns={0: kind}, noise=0.1).fit(x)
+        pf.FlowDensity(columns={0: kind}, noise=0.1).fit(x)
 
 
 def test_quantiles_are_not_biased_inwards(monkeypatch):
     """Of n draws the share below a quantile of level q is q in the mean: for a uniform law, (n + 1) q of n + 1 gaps."""
     drawn = np.sort(np.random.default_rng(0).uniform(size=(20_000, 19)), axis=1)[..., None]
-    monkeypatch.setattr(ConditionalFlowDensity, "_over_draws", lambda self, x, statistic: statistic(drawn))
-    monkeypatch.setattr(ConditionalFlowDensity, "_is_flat", True, raising=False)
-    found = ConditionalFlowDensity().predict_quantiles(None, [0.1, 0.9]).mean(0)
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "_over_draws", lambda self, x, statistic: statistic(drawn))
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "_is_flat", True, raising=False)
+    found = pf.ConditionalFlowDensity().predict_quantiles(None, [0.1, 0.9]).mean(0)
     np.testing.assert_allclose(found, [0.1, 0.9], atol=0.003)

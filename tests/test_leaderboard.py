@@ -10,8 +10,9 @@ import pushforward as pf
 from pushforward.columns import plan_columns
 from pushforward.double import score_rows
 from pushforward.errors import DataError
-from pushforward.leaderboard import compare
+from pushforward.leaderboard import compare, contest
 from pushforward.leaderboard.contest import Contest, Outcome, Split
+from pushforward.train.history import History
 
 TINY = {"settings": {"n_layers": 2, "width": 8}, "training": {"max_epochs": 1}}
 
@@ -177,3 +178,12 @@ def test_a_code_that_only_test_rows_have_keeps_a_density():
     x[np.random.default_rng(0).permutation(200)[:3], 2] = 2.0  # all in the first test part
     found = compare(x, names=["a", "b", "c"], columns={"c": "category"}, flows=["nice"], folds=1, **TINY)
     assert all(np.isfinite([entry.test_nats, entry.standard_error]).all() for entry in found.entries)
+
+
+def test_an_interrupt_ends_the_comparison(monkeypatch):
+    def fitted(plan, build, x, **options):
+        return build(len(plan.modelled)), History(stop_reason="interrupted")
+
+    monkeypatch.setattr(contest, "fit_columns", fitted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(rows(), flows=["nice"], folds=1, **TINY)

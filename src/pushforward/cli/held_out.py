@@ -97,7 +97,7 @@ def read_split(
         None if given is None else given[train],
         None if given is None else given[test],
         is_held_out,
-        test + 1,
+        table.numbers[test],
     )
 
 

@@ -73,6 +73,8 @@ class Contest:
             base="mixture" if name.endswith(MIXTURE) else None,
             **({"progress": False} | self.training),
         )  # fmt: skip
+        if history.stop_reason == "interrupted":
+            raise KeyboardInterrupt("compare was interrupted: a flow trained by half is no entry.")
         fitted = time.perf_counter()
         scores = score_rows(model, self.plan.select(split.x[split.test]), split.given(split.test))
         scored = time.perf_counter()
