@@ -155,3 +155,13 @@ def test_with_few_rows_the_validation_rows_are_scored(tmp_path):
     flow, floor = leaderboard("nsf", split, None, history)
     assert (flow.setting, flow.test_nats, flow.fit_seconds) == ("6 validation rows", -2.0, 1.5)
     assert (floor.setting, floor.test_nats) == ("6 validation rows", -2.5)
+
+
+def test_test_rows_are_numbered_as_in_the_file(tmp_path):
+    """Rows that were dropped count too: whoever looks a row up looks in the file."""
+    values = np.random.default_rng(0).normal(size=(300, 2))
+    lines = ["a,b", *(f"{'' if place < 50 else a},{b}" for place, (a, b) in enumerate(values))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    split = read_split(tmp_path / "t.csv", None, None, True, 0)
+    assert split.test_rows.min() > 50
+    np.testing.assert_allclose(split.test, values[split.test_rows - 1])

@@ -45,6 +45,8 @@ def data_rows(
     drawn = draw(flow, n, given, keys[0])[0].reshape(n, dim).astype(np.float64)
     drawn = drawn[np.isfinite(drawn).all(1)]
     found = []
+    if n < 2:
+        return [Row("calibration of data", None, None, None, "One row has no distribution: pass more rows.")]
     if len(drawn) < 2:
         return [Row("calibration of data", None, None, None, "The flow's samples are not finite.")]
     if z is not None and isinstance(flow, Flow):
