@@ -82,7 +82,7 @@ def run(name: str, columns: list[str], folder: Path) -> dict[str, Any]:
 def page(found: dict[str, Any]) -> str:
     names = ["Gaussian", "Gaussian mixture", "Kernel density"]
     lines = [
-        "# Six real tables",
+        "# Real tables" if len(found) == len(TABLES) else f"# Real tables ({len(found)} of {len(TABLES)} measured)",
         "",
         f"Made by `{COMMAND}`, which runs `pushforward compare` on each with default settings.",
         "",
