@@ -67,7 +67,7 @@ class Leaderboard:
 
     @property
     def chosen_nats(self) -> float:
-        """Test nats of the flows that their fold's own validation rows choose, which no test row has a part in."""
+        """Test nats of the flows that their fold's own validation rows choose: no score of a test row is looked at."""
         return sum(self.entry(name).folds[fold] for fold, name in enumerate(self.picks)) / len(self.picks)
 
     @property
