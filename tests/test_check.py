@@ -13,7 +13,18 @@ from sick_flows import BUILDERS, SMALL, Half, healthy, nan_weights, randomised, 
 
 import pushforward as pf
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Affine, Chain, Elementwise, Exp, Inverse, Repeat, Sigmoid, Standardise, Tanh
+from pushforward.bijections import (
+    Affine,
+    Chain,
+    ColumnMaps,
+    Elementwise,
+    Exp,
+    Inverse,
+    Repeat,
+    Sigmoid,
+    Standardise,
+    Tanh,
+)
 from pushforward.diagnostics import Certificate, Row, check, locate_non_finite
 from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.calibration import (
@@ -508,6 +519,41 @@ def test_rounded_columns_are_filled_and_named():
     assert certificate.ok, f"\n{certificate}"
     assert certificate.rows[0].name == "finite bounds of masses"
     assert "column 'age'" in str(check(flow, NamedRows(x + np.array([9, 0]), ["age", "height"])).verdict)
+
+
+def on_a_circle(dim=2, **faults):
+    """Hours of a day, cut at 15, beside dim - 1 lines."""
+    maps = ColumnMaps(("circular", *["real"] * (dim - 1)), lower=0.0, upper=24.0, centre=15.0)
+    layers = [Elementwise(Affine(shift=1.0, scale=0.8), (dim,)), maps]
+    return pf.Flow(pf.bases.Normal((dim,), **faults), Chain(layers))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_circular_columns_are_tested_over_one_period(dim):
+    """Of rows of any turn, beyond the cut, and at it."""
+    flow = on_a_circle(dim)
+    x = np.asarray(flow.sample(3000, key=7), np.float64)
+    x[::3, 0] += 24.0
+    x[1::3, 0] -= 240.0
+    x[0, 0] = 15.0
+    certificate = check(flow, x, train=x[:500])
+    assert certificate.ok, f"\n{certificate}"
+    assert all(row.ok for row in certificate.rows if row.name.startswith(("round trip", "integral")))
+    turned = x + np.eye(dim)[0] * 7.0
+    assert "calibration of data" in failed(check(flow, turned))
+
+
+def test_a_circle_hides_no_fault():
+    layers = [Elementwise(Affine(), (2,)), Faulty("inverse sign"), ColumnMaps(("circular", "real"), upper=24.0)]
+    assert INTEGRAL in failed(check(pf.Flow(pf.bases.Normal((2,)), Chain(layers))))
+
+
+def test_hours_are_checked_and_drawn_once():
+    """24 is 0: as a value of a column that is rounded and circular."""
+    flow = pf.Rounded(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])
+    drawn = np.asarray(flow.sample(2000, key=0), np.float64)
+    assert set(drawn[:, 0]) == set(range(24))
+    assert check(flow, drawn).ok
 
 
 def test_training_rows_need_others():

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.bijections import ColumnMaps, Elementwise, Standardise
+from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
 from pushforward.columns import Column, Plan, fit_columns, plan_columns
 from pushforward.columns.column import declared
 from pushforward.columns.detect import grid_step, tail_indices
@@ -169,6 +169,7 @@ def test_codes_that_never_occur_are_told_of():
         ({"x": "count"}, [1.0, -1.0], ("'x'", "got -1 at row 1")),
         ({"x": "rounded:0.5"}, [1.0, 2.0, 2.2], ("'x'", "step 0.5", "got 2.2 at row 2")),
         ({"x": "constant"}, [1.0, 1.0, 2.0], ("'x'", "constant", "got 2 at row 2")),
+        ({"x": "circular:0:24.5+whole"}, [1.0, 2.0], ("'x'", "circle of a whole number of steps", "24.5 steps of 1")),
         ({"x": "heavy"}, [1.0, 1.0, 1.0, 1.0, 2.0], ("'x'", "quartiles", "heavy")),
         ({}, [3.0, 3.0, 3.0], ("'x'", "3 in all 3 rows", "constant")),
     ],
@@ -310,6 +311,8 @@ def test_rounded_refuses_what_is_off_its_grid():
         ([1.0, -1.0], {}, ValueError, "at least 0"),
         ([0.0, 0.0], {}, ValueError, "one of them positive"),
         ([1.0, 1.0], {"n_draws": 0}, ValueError, "n_draws"),
+        ([1.0, 1.0], {"period": [24.0, 24.5]}, ValueError, "period: expected whole numbers of steps"),
+        ([1.0, 1.0], {"period": [1.0, 1.0, 1.0]}, ShapeError, r"period.*\(2,\)"),
     ],
 )
 def test_rounded_that_cannot_be(steps, options, error, words):
@@ -322,6 +325,18 @@ def test_rounded_survives_a_file(tmp_path):
     x = np.array([[0.6, 0.2], [-0.4, 1.0]])
     pf.save(path, rounded())
     assert np.array_equal(score_rows(rounded(), x), score_rows(pf.load(path), x))
+
+
+def test_a_rounded_circle_has_each_value_once():
+    """Hours that were read as 1 to 24 are told, scored and drawn as 0 to 23, and their masses add to one."""
+    x = np.random.default_rng(0).integers(1, 25, 400).astype(float)
+    plan = plan_columns(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
+    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=2.0), Elementwise(Affine(), (1,))))
+    drawn = draw_rows(flow, 5000, 0)[:, 0]
+    assert np.array_equal(np.unique(drawn), np.arange(24))
+    scores = score_rows(flow, np.arange(25.0)[:, None])
+    assert scores[0] == scores[24]
+    assert abs(np.exp(scores[:24]).sum() - 1) < 0.02
 
 
 # --- fits

@@ -30,13 +30,15 @@ class Rounded(AbstractDistribution):
         flow: density of rows (D,).
         steps: (D,), not negative; 0 for a column that is not rounded.
         origin: (D,), a value on each column's grid: its values are origin + step * integer.
+        period: (D,), of columns on a circle, a whole number of steps: there values that differ by it are one, in
+            [origin, origin + period); 0 for all others.
         n_draws: K.
 
     Cost: K densities in evaluation, one in training; of samples one draw of the flow and its score.
 
     Raises:
-        ShapeError: if steps or origin do not fit the flow.
-        ValueError: if a step is negative, none is positive, or n_draws is below 1.
+        ShapeError: if steps, origin or period do not fit the flow.
+        ValueError: if a step is negative, none is positive, a period is no whole number of steps, or n_draws < 1.
         DataError: by `log_prob`, for values that are not on the grid (under a caller's trace nothing is checked).
 
     Reference: Theis, van den Oord & Bethge 2016, section 3.1 (uniform noise); Burda, Grosse & Salakhutdinov 2016
@@ -53,21 +55,37 @@ class Rounded(AbstractDistribution):
     flow: AbstractDistribution
     steps: np.ndarray | Array = fixed()
     origin: np.ndarray | Array = fixed()
+    period: np.ndarray | Array = fixed()
     n_draws: int = eqx.field(static=True)
 
-    def __init__(self, flow: AbstractDistribution, steps: Any, *, origin: Any = 0.0, n_draws: int = N_DRAWS) -> None:
+    def __init__(
+        self,
+        flow: AbstractDistribution,
+        steps: Any,
+        *,
+        origin: Any = 0.0,
+        period: Any = 0.0,
+        n_draws: int = N_DRAWS,
+    ) -> None:
         self.flow, self.n_draws = flow, int(n_draws)
         self.steps = np.asarray(steps, np.float64)
-        self.origin = np.broadcast_to(np.asarray(origin, np.float64), self.steps.shape).copy()
+        self.origin, self.period = (
+            np.full(self.steps.shape, value, np.float64) if np.ndim(value) == 0 else np.asarray(value, np.float64)
+            for value in (origin, period)
+        )
 
     def __check_init__(self) -> None:
-        if len(self.flow.shape) != 1 or self.steps.shape != self.flow.shape or self.origin.shape != self.flow.shape:
+        if len(self.flow.shape) != 1 or {self.steps.shape, self.origin.shape, self.period.shape} != {self.flow.shape}:
             raise ShapeError(
-                f"steps, origin: expected one number for each column of a flow of rows, got {self.steps.shape} and "
-                f"{self.origin.shape} for a flow of shape {self.flow.shape}."
+                "steps, origin, period: expected one number for each column of a flow of rows, got "
+                f"{self.steps.shape}, {self.origin.shape} and {self.period.shape} for a flow of shape "
+                f"{self.flow.shape}."
             )
         if (self.steps < 0).any() or not (self.steps > 0).any():
             raise ValueError(f"steps: expected numbers of at least 0, one of them positive, got {self.steps}.")
+        n_steps = self.period / np.where(self.steps > 0, self.steps, 1.0)
+        if (self.period < 0).any() or (np.abs(n_steps - np.round(n_steps)) > _OFF_GRID)[self.steps > 0].any():
+            raise ValueError(f"period: expected whole numbers of steps {self.steps}, got {self.period}.")
         if self.n_draws < 1:
             raise ValueError(f"n_draws: expected a whole number of at least 1, got {self.n_draws}.")
 
@@ -95,11 +113,13 @@ class Rounded(AbstractDistribution):
         return x, self.score_one(x, context, None)
 
     def _snapped(self, x: Array) -> Array:
-        """The grid points next to x: what was read may miss them by rounding."""
-        steps, origin = jnp.asarray(self.steps, x.dtype), jnp.asarray(self.origin, x.dtype)
+        """The grid points next to x, once on a circle: what was read may miss them by rounding."""
+        steps, origin, period = (jnp.asarray(part, x.dtype) for part in (self.steps, self.origin, self.period))
         is_rounded = steps > 0
         safe = jnp.where(is_rounded, steps, 1.0)
-        return jnp.where(is_rounded, origin + safe * jnp.floor((x - origin) / safe + 0.5), x)
+        places, n_steps = jnp.floor((x - origin) / safe + 0.5), jnp.round(period / safe)
+        places = jnp.where(period > 0, jnp.mod(places, jnp.where(period > 0, n_steps, 1.0)), places)
+        return jnp.where(is_rounded, origin + safe * places, x)
 
     def check_rows(self, name: str, rows: np.ndarray) -> None:
         is_rounded = self.steps > 0

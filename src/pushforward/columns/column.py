@@ -53,6 +53,15 @@ class Column:
             raise DataError(f"column {self.name!r}: expected finite numbers, got {numbers}.")
 
     @property
+    def first(self) -> float:
+        """The first value of its grid from `lower` on.
+
+        >>> Column("hour", "circular", lower=1.0, upper=25.0, step=1.0, origin=7.0).first
+        1.0
+        """
+        return self.origin + self.step * math.ceil((self.lower - self.origin) / self.step - 1e-9) if self.step else 0.0
+
+    @property
     def label(self) -> str:
         """The name, with the unit in brackets unless the name says it."""
         return self.name + (f" ({self.unit})" if self.unit and self.unit not in self.name else "")
@@ -137,6 +146,12 @@ def declared(name: str, text: Any) -> Column:
         raise DataError(
             f"column {name!r}: expected a lower end below the upper one, got {made.lower:g} and {made.upper:g}: "
             "exchange them, or correct one."
+        )
+    n_steps = (made.upper - made.lower) / made.step if made.kind == "circular" and made.step > 0 else 1.0
+    if abs(n_steps - round(n_steps)) > 1e-6:
+        raise DataError(
+            f"column {name!r}: expected a circle of a whole number of steps, got {n_steps:g} steps of {made.step:g} "
+            f"from {made.lower:g} to {made.upper:g}: correct the ends, or declare it circular alone."
         )
     if made.step < 0 or (made.step == 0 and "rounded" in text):
         raise DataError(f"column {name!r}: expected a step above 0, got {text!r}.")

@@ -93,7 +93,12 @@ class Plan:
         chosen = [self.columns[place] for place in self.modelled]
         if not self.is_rounded:
             return flow
-        return Rounded(flow, self._steps(), origin=[column.origin for column in chosen])
+        return Rounded(
+            flow,
+            self._steps(),
+            origin=[column.first if column.kind == "circular" else column.origin for column in chosen],
+            period=[column.upper - column.lower if column.kind == "circular" else 0.0 for column in chosen],
+        )
 
     def inside(self, distribution: AbstractDistribution) -> Flow:
         """The flow of mapped columns in a distribution that `around` made.

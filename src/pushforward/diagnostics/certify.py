@@ -13,6 +13,7 @@ from pushforward.dequantise import Dequantised
 from pushforward.diagnostics.batches import draw, repeated, score
 from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.certificate import Certificate, Row
+from pushforward.diagnostics.circles import cut_open
 from pushforward.diagnostics.data import data_rows
 from pushforward.diagnostics.doctor import locate_non_finite
 from pushforward.diagnostics.gap import gap_row
@@ -60,7 +61,8 @@ def check(
 
     Args:
         flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests). Of a `Dequantised`
-            or `Rounded` its own scores and samples must be finite; the other tests are of the density in it.
+            or `Rounded` its own scores and samples must be finite; the other tests are of the density in it. Circular
+            columns are cut open, and tested over one period.
         x: data (n, *shape), best such as it was not fitted to; of more than 10,000 rows (or four million numbers) as
             many are drawn. The columns of a frame are called by their names.
         key: a JAX key or an int, for the points.
@@ -103,6 +105,10 @@ def check(
     if rows is not None:
         rows, contexts, numbers = some_of(rows, contexts, most, random)
     fitted = _training_rows(inner, train, train_context, rows, context_key, most, random)
+    inner, circles = cut_open(inner)
+    if circles is not None:
+        rows = None if rows is None else circles.into(rows)
+        fitted = None if fitted is None else (circles.into(fitted[0]), fitted[1])
 
     samples, log_probs = draw(inner, _N_DRAWS, contexts, draw_key)
     scores = None if rows is None else score(inner, rows, contexts)

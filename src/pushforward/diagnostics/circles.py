@@ -1,0 +1,60 @@
+"""Circular columns cut open: a density of one period alone, for tests that look at the whole line."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.bijections import Chain, ColumnMaps
+from pushforward.distribution import AbstractDistribution
+from pushforward.flow import Flow
+from pushforward.programs import flatten, float_type
+
+
+@dataclasses.dataclass(frozen=True)
+class Circles:
+    """The circles among the columns of a table, each an interval [start, start + width) that begins at its cut.
+
+    A circular column has one density for x, x + width, x + 2 width, ...: over the line it does not integrate to one,
+    and a map's inverse leads back to x only up to periods.
+    """
+
+    columns: np.ndarray
+    start: np.ndarray
+    width: np.ndarray
+    margin: np.ndarray
+
+    def into(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n, D), float64, with circular columns brought into their intervals by periods."""
+        turned = np.mod(rows[:, self.columns] - self.start, self.width)
+        out = rows.copy()
+        out[:, self.columns] = self.start + np.clip(turned, self.margin, self.width - self.margin)
+        return out
+
+
+def cut_open(distribution: AbstractDistribution) -> tuple[AbstractDistribution, Circles | None]:
+    """A flow whose circular columns are bounded ones from cut to cut, and these circles; None where there are none.
+
+    Within the intervals density and samples are the same; outside them the density is zero.
+    """
+    if not isinstance(distribution, Flow) or not isinstance(distribution.bijection, Chain):
+        return distribution, None
+    layers = distribution.bijection.bijections
+    if not isinstance(layers[-1], ColumnMaps) or "circular" not in layers[-1].kinds:
+        return distribution, None
+    maps = layers[-1]
+    lower, upper = np.array(maps.lower), np.array(maps.upper)
+    columns = np.flatnonzero([kind == "circular" for kind in maps.kinds])
+    width = (upper - lower)[columns]
+    lower[columns] = start = np.array(maps.centre)[columns]
+    upper[columns] = start + width
+    opened = ColumnMaps(
+        ["bounded" if kind == "circular" else kind for kind in maps.kinds],
+        lower=lower, upper=upper, centre=maps.centre, scale=maps.scale, index=maps.index,
+    )  # fmt: skip
+    flow: Any = eqx.tree_at(lambda f: f.bijection, distribution, Chain([*layers[:-1], opened]))
+    # the cut belongs to the circle, and an end does not: two units in the last place of the flow's own numbers
+    eps = float(jnp.finfo(float_type(flatten(distribution)[0])).eps)
+    return flow, Circles(columns, start, width, 2 * eps * (np.abs(start) + width))
