@@ -490,7 +490,7 @@ class TestTails:
         z[100 : 100 + count, 1] = 8.0 + np.arange(count)
         found = reach_row(z, -(z**2).sum(1), drawn, -(drawn**2).sum(1), np.arange(1000) + 7)
         assert found.ok is ok
-        assert f"by number {107 + count - 1}" in found.sentence
+        assert f"at row {107 + count - 1}" in found.sentence
         assert found.value == count / 1000
 
 
@@ -519,6 +519,16 @@ def test_rounded_columns_are_filled_and_named():
     assert certificate.ok, f"\n{certificate}"
     assert certificate.rows[0].name == "finite bounds of masses"
     assert "column 'age'" in str(check(flow, NamedRows(x + np.array([9, 0]), ["age", "height"])).verdict)
+
+
+@pytest.mark.parametrize("steps", [None, [1.0, 0.0]])
+def test_rows_are_called_by_the_numbers_they_come_with(steps):
+    flow = pf.Flow(pf.bases.Normal((2,), scale=3.0), Elementwise(Affine(), (2,)))
+    x = np.round(rows(300) * 3)
+    x[:15, 1] = 40.0 + np.arange(15)
+    held = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
+    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), held)
+    assert "at row 1014, 1013, 1012" in str(certificate)
 
 
 def on_a_circle(dim=2, **faults):

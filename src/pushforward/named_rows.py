@@ -13,6 +13,7 @@ class NamedRows:
     Attributes:
         rows: (n, d).
         columns: d names, or none.
+        numbers: of the rows, (n,), as their reader counts them; None counts from 0.
 
     >>> NamedRows(np.zeros((2, 1)), ["a"]).to_numpy().shape
     (2, 1)
@@ -20,6 +21,7 @@ class NamedRows:
 
     rows: np.ndarray
     columns: Sequence[str]
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

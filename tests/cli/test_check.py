@@ -73,6 +73,19 @@ def test_a_table_is_handed_on_with_its_names(command, plain, table, checked):
     assert "When it was made" not in said.out
 
 
+def test_rows_are_numbered_as_in_the_file(command, plain, checked, tmp_path):
+    (tmp_path / "gaps.csv").write_text("a,b,c\n1000,10,5\n1000,,5\n1010,10.1,6\n")
+    command("check", plain(), "gaps.csv", "--drop-na")
+    assert checked["x"].numbers.tolist() == [1, 3]
+
+
+def test_fit_hands_on_the_numbers_of_its_test_rows(command, table, monkeypatch):
+    seen = []
+    monkeypatch.setattr(diagnostics, "check", lambda flow, x, **given: seen.append(x) or SICK)
+    assert command("fit", table, "--epochs", "1", "--layers", "2", "--width", "8", "-o", "m.safetensors").code == 0
+    np.testing.assert_allclose(seen[0].rows, rows()[seen[0].numbers - 1])
+
+
 def test_what_was_found_when_it_was_made_is_told(command, plain, checked):
     made = Certificate((Row("over-fitting", 0.1, 0.3, True, "A gap of 0.1 nats."),), "float32")
     model = plain(certificate=made.to_dict(), held_out_nats=-3.5, held_out="40 test rows", gaussian_nats=-4.0)

@@ -67,10 +67,13 @@ def test_dropped_rows_are_counted_over_all_batches(command, model, tmp_path, mon
     monkeypatch.setattr(table_module, "_ROWS", 10)
     said = command("score", model, "gaps.parquet", "--drop-na", "--json", "-o", "s.npy")
     assert (said.json["rows"], said.json["dropped"]) == (76, 14)
-    kept = values[~np.isnan(values).any(axis=1)]
+    is_kept = ~np.isnan(values).any(axis=1)
+    kept = values[is_kept]
     found = np.load("s.npy")
     np.testing.assert_array_equal(found[:, :3], kept)
     np.testing.assert_allclose(found[:, 3], double.score_rows(pf.load(model), kept), rtol=1e-12)
+    assert said.json["lowest_row"] == np.flatnonzero(is_kept)[found[:, 3].argmin()] + 1  # as the file counts
+    assert said.json["lowest_row"] > 2
     said = command("score", model, "gaps.parquet", "--drop-na", "-o", "t.npy")
     assert "14 rows with a missing cell were left out" in said.out
 
@@ -84,6 +87,16 @@ def test_a_column_that_is_not_modelled_is_not_written_beside_the_scores(command)
     found = read_table("s.csv")
     assert found.columns == ("a", "b", "log_prob")
     np.testing.assert_array_equal(found.values[:, :2], [[2, 1], [6, 5]])
+
+
+def test_a_column_may_be_called_as_the_scores_are(command):
+    flow = pf.nice(dim=2, key=0, n_layers=2, width=8)
+    pf.save("m.safetensors", flow, notes={"columns": ["log_prob", "b"]})
+    Path("t.csv").write_text("log_prob,b\n1,2\n,4\n5,6\n")
+    said = command("score", "m.safetensors", "t.csv", "--drop-na", "-o", "s.csv")
+    assert said.code == 0
+    assert "scores are the column log_prob_," in said.out
+    assert read_table("s.csv").columns == ("log_prob", "b", "log_prob_")
 
 
 def test_beyond_the_sample_quantiles_are_about_right_and_the_rest_is_exact(command, model, many, monkeypatch):
@@ -107,7 +120,7 @@ def test_the_sample_is_uniform_whatever_the_batches():
     scores = np.arange(1e6)
     summary = ScoreSummary(3)
     for part in np.split(scores, [1, 200_000, 200_001, 900_000]):
-        summary.add(part)
+        summary.add(part, summary.rows + 1 + np.arange(len(part)))
     kept = np.sort(summary._kept)
     assert len(kept) == len(np.unique(kept)) == 2**17
     assert abs(np.mean(kept >= 900_000) - 0.1) < 5 * 0.00083

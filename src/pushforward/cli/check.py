@@ -42,11 +42,12 @@ def check(
         when_made = Certificate.from_dict(notes["certificate"]) if notes.get("certificate") else None
     except DataError as error:
         raise DataError(f"{model}: its notes have no readable {error}") from error
-    x, context = (None, None) if data is None else matching_rows(flow, notes, data, drop_na)
-    if x is not None and not is_image_model(flow):  # by their names, which the certificate then uses
+    found = None if data is None else matching_rows(flow, notes, data, drop_na)
+    x: Any = None if found is None else found.x
+    if found is not None and not is_image_model(flow):  # by their names and numbers, which the certificate then uses
         plan = plan_of(model, flow, notes)
-        x = NamedRows(x, [plan.names[place] for place in plan.modelled])
-    certificate = certify(flow, x, key=seed, context=context)
+        x = NamedRows(found.x, [plan.names[place] for place in plan.modelled], found.numbers)
+    certificate = certify(flow, x, key=seed, context=None if found is None else found.context)
     if out.talks:
         _show(out, certificate)
     if data is None:

@@ -112,7 +112,7 @@ def fit(
     row = rows[0]
     shown = split.modelled()
     certificate = check(
-        model, NamedRows(shown.test, shown.columns), key=seed, context=split.test_context,
+        model, NamedRows(shown.test, shown.columns, shown.test_rows), key=seed, context=split.test_context,
         train=shown.train if split.is_held_out else None,
         train_context=split.train_context if split.is_held_out else None,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """A model file with its notes, and the data that fit it: a table's columns in its order, or pictures of its shape."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,27 @@ def is_image_model(flow: Any) -> bool:
     return isinstance(flow, Dequantised) and len(flow.shape) == 3 and flow.context_shape is None
 
 
-def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """The events of a file or folder, and context rows or None.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Matched:
+    """Rows of a file or folder that a model can score.
+
+    Attributes:
+        x: events (n, *shape).
+        context: (n, *context_shape), or None.
+        numbers: of the rows in the file, counted from 1; dropped ones count too.
+        dropped: rows that were left out here, for a cell of theirs is missing.
+        share: how much of the file has been read with these, from 0 to 1.
+    """
+
+    x: np.ndarray
+    context: np.ndarray | None
+    numbers: np.ndarray
+    dropped: int = 0
+    share: float = 1.0
+
+
+def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> Matched:
+    """All rows of a file or folder.
 
     A table's columns are matched by name whatever their order; pictures come in the order of their files' names.
     """
@@ -79,35 +99,25 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
                 f"{data}: expected pictures of shape {flow.shape} (height, width, colours) as the model has, got "
                 f"{pictures.shape[1:]}: bring them to that size."
             )
-        return pictures, None
+        return Matched(pictures, None, np.arange(1, len(pictures) + 1))
     from pushforward.tables import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    values = plan_of(data, flow, notes).select(table.values, str(data), table.numbers)
-    return values, table.context if table.context_columns else None
+    return _matched(plan_of(data, flow, notes), table, str(data))
 
 
-def matching_batches(
-    flow: Any, notes: dict[str, Any], data: Path, drop_na: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray | None, int, float]]:
-    """What `matching_rows` reads, in batches: events, context rows or None, rows dropped, and the share read by then.
-
-    A table need not fit into memory; pictures come as one batch.
-    """
+def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> Iterator[Matched]:
+    """What `matching_rows` reads, in batches: a table need not fit into memory; pictures come as one batch."""
     if is_image_model(flow):
-        return iter([(*matching_rows(flow, notes, data, drop_na), 0, 1.0)])
+        return iter([matching_rows(flow, notes, data, drop_na)])
     from pushforward.tables import read_batches
 
-    return _table_batches(
-        plan_of(data, flow, notes),
-        read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na),
-        str(data),
-    )
+    plan = plan_of(data, flow, notes)
+    tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
+    return (_matched(plan, table, str(data)) for table in tables)
 
 
-def _table_batches(
-    plan: Plan, tables: Iterator[Any], name: str
-) -> Iterator[tuple[np.ndarray, np.ndarray | None, int, float]]:
-    for table in tables:
-        values = plan.select(table.values, name, table.numbers)
-        yield values, table.context if table.context_columns else None, table.dropped, table.share
+def _matched(plan: Plan, table: Any, name: str) -> Matched:
+    x = plan.select(table.values, name, table.numbers)
+    context = table.context if table.context_columns else None
+    return Matched(x, context, table.numbers, table.dropped, table.share)

@@ -38,7 +38,7 @@ def score(
 
     Of pictures, in the order of their files' names, lower bounds of the log-probabilities are written, and bits per
     dimension. With --drop-na the rows that are left are written beside their scores, which no longer line up with the
-    file's; columns that were constant in training are left out.
+    file's; columns that were constant in training are left out. Where a column is called log_prob, theirs is log_prob_.
     """
     out = Printer(json, quiet)
     check_table_output(output)
@@ -53,10 +53,20 @@ def score(
     columns = ["log_prob", "bits_per_dim"] if is_image_model(flow) else ["log_prob"]
     if drop_na:
         plan = plan_of(model, flow, notes)
-        columns = [*(plan.names[place] for place in plan.modelled), *notes["context_columns"], *columns]
+        known = [*(plan.names[place] for place in plan.modelled), *notes["context_columns"]]
+        columns = [*known, *(_free(name, known) for name in columns)]
     with _course(out.talks, found) as report:
         write_batches(output, _scored(flow, data, batches, drop_na, found, report), columns, overwrite=overwrite)
+    if drop_na and columns[-1] != "log_prob":
+        out.say(f"The scores are the column {columns[-1]}, for the table has a log_prob of its own.")
     _tell(out, found, notes, output)
+
+
+def _free(name: str, taken: list[str]) -> str:
+    """The name, with underscores at its end until no column has it."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 @dataclass
@@ -90,35 +100,27 @@ def _scored(
     score, found.is_pictures = scorer(flow), is_image_model(flow)
 
     def scored(batch: Any) -> Any:
-        first, (x, context, dropped, share) = batch
-        if not len(x):
-            return np.empty(0), x, context, dropped, share
+        if not len(batch.x):
+            return np.empty(0), batch
         try:
-            return score(x, context), x, context, dropped, share
+            return score(batch.x, batch.context), batch
         except NumericError as error:
-            raise NumericError(f"{data}, with rows counted from row {first + 1}, which is 0: {error}") from error
+            where = f"{data}, with rows counted from row {batch.numbers[0]}, which is 0"
+            raise NumericError(f"{where}{', and dropped ones left out' if keep else ''}: {error}") from error
 
-    numbered = _numbered(batches)
-    first = next(numbered, None)
+    first = next(batches, None)
     here = [] if first is None else [scored(first)]
     workers = cores() if jax.default_backend() == "cpu" else 1
-    for scores, x, context, dropped, share in itertools.chain(here, in_order(scored, numbered, workers)):
-        found.summary.add(scores)
-        found.dropped, found.share = found.dropped + dropped, share
+    for scores, batch in itertools.chain(here, in_order(scored, batches, workers)):
+        found.summary.add(scores, batch.numbers)
+        found.dropped, found.share = found.dropped + batch.dropped, batch.share
         table = scores[:, None]
         if found.is_pictures:
             table = np.stack([scores, bits_per_dim(scores, flow.shape)], axis=1)
             found.bits = float(bits_per_dim(found.summary.mean, flow.shape))
         report()
-        yield np.hstack([x, *([] if context is None else [context]), table]) if keep else table
-
-
-def _numbered(batches: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-    """Each batch with the number of rows before it."""
-    before = 0
-    for batch in batches:
-        yield before, batch
-        before += len(batch[0])
+        context = [] if batch.context is None else [batch.context]
+        yield np.hstack([batch.x, *context, table]) if keep else table
 
 
 @contextlib.contextmanager

@@ -18,10 +18,10 @@ class ScoreSummary:
 
     >>> summary = ScoreSummary(0)
     >>> for scores in (np.array([1.0, -2.0]), np.array([4.0])):
-    ...     summary.add(scores)
+    ...     summary.add(scores, summary.rows + 1 + np.arange(len(scores)))
     >>> summary.rows, summary.mean, summary.lowest, summary.lowest_row, summary.quantiles([0.5])
     (3, 1.0, -2.0, 2, [1.0])
-    >>> summary.add(np.array([-np.inf, -np.inf, -np.inf]))
+    >>> summary.add(np.array([-np.inf, -np.inf, -np.inf]), np.arange(4, 7))
     >>> summary.outside, summary.quantiles([0.1, 0.5, 0.9])
     (3, [-inf, -inf, 2.5])
     """
@@ -31,12 +31,12 @@ class ScoreSummary:
         self._sum, self._random = 0.0, np.random.default_rng(seed)
         self._kept, self._draws = np.empty(0), np.empty(0)
 
-    def add(self, scores: np.ndarray) -> None:
-        """Take the next scores (n,) into account."""
+    def add(self, scores: np.ndarray, numbers: np.ndarray) -> None:
+        """Take the next scores (n,) into account, of the rows of these numbers (n,)."""
         if not len(scores):
             return
         if not self.rows or scores.min() < self.lowest:
-            self.lowest, self.lowest_row = float(scores.min()), self.rows + int(scores.argmin()) + 1
+            self.lowest, self.lowest_row = float(scores.min()), int(numbers[scores.argmin()])
         inside = scores[~np.isneginf(scores)]
         self._sum += float(inside.sum())
         self.outside += len(scores) - len(inside)

@@ -17,7 +17,7 @@ from pushforward.diagnostics.circles import cut_open
 from pushforward.diagnostics.data import data_rows
 from pushforward.diagnostics.doctor import locate_non_finite
 from pushforward.diagnostics.gap import gap_row
-from pushforward.diagnostics.inputs import Columns, given_rows, paired, some_of
+from pushforward.diagnostics.inputs import Columns, given_rows, numbers_of, paired, some_of
 from pushforward.diagnostics.integral import NAME as INTEGRAL
 from pushforward.diagnostics.integral import integral_row
 from pushforward.diagnostics.limits import limit_rows
@@ -103,7 +103,9 @@ def check(
     rows, contexts, note = given_rows(inner, x, context, context_key)
     numbers = np.arange(0)
     if rows is not None:
-        rows, contexts, numbers = some_of(rows, contexts, most, random)
+        numbers = numbers_of(x, len(rows))
+        rows, contexts, kept = some_of(rows, contexts, most, random)
+        numbers = numbers[kept]
     fitted = _training_rows(inner, train, train_context, rows, context_key, most, random)
     inner, circles = cut_open(inner)
     if circles is not None:
@@ -182,8 +184,8 @@ def _check_masses(
     scores = None if rows is None else score(flow, rows[:_N_BOUNDS], given)
     masses = dataclasses.replace(_finite_row(samples, log_probs, scores, note), name="finite bounds of masses")
     noisy: list[Any] = [None if part is None else _filled(flow, part, random) for part in (rows, fitted)]
-    if rows is not None and hasattr(x, "columns"):
-        noisy[0] = NamedRows(noisy[0], x.columns)
+    if rows is not None:
+        noisy[0] = NamedRows(noisy[0], getattr(x, "columns", ()), numbers_of(x, len(rows)))
     density = check(flow.flow, noisy[0], key=key, context=context, train=noisy[1], train_context=train_context)
     return Certificate((masses, *density.rows), density.dtype)
 

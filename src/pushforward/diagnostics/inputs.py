@@ -9,6 +9,7 @@ from jaxtyping import PRNGKeyArray
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
+from pushforward.named_rows import NamedRows
 
 _N_CONTEXTS = 64
 
@@ -72,15 +73,21 @@ def some_of(rows: np.ndarray, contexts: np.ndarray | None, most: int, random: np
     return rows[kept], contexts if contexts is None or len(contexts) == 1 else contexts[kept], kept
 
 
+def numbers_of(x: Any, n: int) -> np.ndarray:
+    """What the caller calls n rows: the numbers of `NamedRows`, else from 0."""
+    found = getattr(x, "numbers", None) if isinstance(x, NamedRows) else None
+    return np.arange(n) if found is None else np.asarray(found)
+
+
 class Columns:
     """The names of coordinates: those of a frame, else their numbers."""
 
     def __init__(self, x: Any, shape: tuple[int, ...]) -> None:
-        self.names = [str(name) for name in x.columns] if hasattr(x, "columns") else None
+        self.names = [str(name) for name in getattr(x, "columns", ())]
         self.shape = shape
 
     def __getitem__(self, index: int) -> str:
-        if self.names is not None and index < len(self.names):
+        if index < len(self.names):
             return f"column {self.names[index]!r}"
         if len(self.shape) == 1:
             return f"column {index}"

@@ -40,7 +40,7 @@ def reach_row(
     n, count = len(z), int(beyond.sum())
     bound = max(_ALLOWED, _SHARE * n) / n
     furthest = np.flatnonzero(beyond)[np.argsort(-size[beyond])][:_SHOWN]
-    which = f", by number {', '.join(str(int(numbers[row])) for row in furthest)}{', ...' if count > _SHOWN else ''}"
+    which = f", at row {', '.join(str(int(numbers[row])) for row in furthest)}{', ...' if count > _SHOWN else ''}"
     words = (
         f"{count} of {n} rows lie beyond all of {len(drawn)} draws of the base{which if count else ''}; the largest "
         f"|z| is {size.max():.3g}, of the draws {allowed_size.max():.3g}."
