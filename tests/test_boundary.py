@@ -14,6 +14,7 @@ from zoo import conditional
 import pushforward as pf
 from pushforward.bijections import Affine, Elementwise, Exp
 from pushforward.errors import DataError, NumericError, ShapeError
+from pushforward.train.data import as_rows
 
 
 def random_flow(**options):
@@ -251,6 +252,23 @@ def test_tables():
 
     np.testing.assert_array_equal(FLOW.log_prob(Frame()), FLOW.log_prob(X[:9]))
     np.testing.assert_array_equal(FLOW.log_prob(Tensor()), FLOW.log_prob(X[:9]))
+
+
+def test_nullable_columns_of_pandas_are_numbers():
+    pandas = pytest.importorskip("pandas")
+    whole, parts = np.arange(9), X[:9, 1].astype(np.float64)
+    frame = pandas.DataFrame({"a": pandas.array(whole, "Int64"), "b": pandas.array(parts, "Float64")})
+    np.testing.assert_array_equal(FLOW.log_prob(frame), FLOW.log_prob(np.column_stack([whole, parts])))
+    assert np.array_equal(as_rows("x", frame, (2,)), np.column_stack([whole, parts]))
+    assert np.array_equal(as_rows("x", frame[["b"]], (1,))[:, 0], parts)
+    assert pf.check(FLOW, frame, key=0).rows
+    frame.loc[3, "b"] = pandas.NA
+    with pytest.raises(DataError, match=r"nan in column 'b' at row 3"):
+        as_rows("x", frame, (2,))
+    with pytest.raises(DataError, match="NaN"):
+        pf.check(FLOW, frame)
+    with pytest.raises(DataError, match="type object"):
+        as_rows("x", frame.assign(b=["1.5"] * 9), (2,))
 
 
 def test_the_type_of_numbers_follows_the_flow():

@@ -445,7 +445,7 @@ def test_without_scikit_learn_the_mixture_says_so(monkeypatch):
 def test_held_out_rows_outside_a_support_are_named():
     x = VALUES["income"][:200, None]
     plan = plan_columns(x, ["income"])
-    with pytest.raises(DataError, match=r"validation: row 1 .*support"):
+    with pytest.raises(DataError, match=r"validation: column 'income' is -1 .*support .*1 of 2 rows"):
         fitted(x, plan, validation=(np.array([[1.0], [-1.0]]), None))
 
 

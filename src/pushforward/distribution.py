@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import DataError, NumericError, ShapeError
+from pushforward.named_rows import unframed
 from pushforward.precision import in_full_precision
 from pushforward.programs import is_traced, prepared, run
 from pushforward.state import takes_part
@@ -261,9 +262,8 @@ def _as_array(value: Any, name: str) -> Any:
     if isinstance(value, jax.core.Tracer):
         return value
     if not isinstance(value, np.ndarray | jax.Array):
-        if hasattr(value, "to_numpy"):
-            value = value.to_numpy()
-        elif hasattr(value, "__dlpack__"):
+        value = unframed(value)
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
             value = np.from_dlpack(value)
     try:
         array = np.asarray(value)

@@ -1,7 +1,8 @@
-"""Rows with the names of their columns: as much of a data frame as checks and errors look at."""
+"""Rows with the names of their columns: as much of a data frame as checks and errors look at; and their numbers."""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +30,17 @@ class NamedRows:
     def to_numpy(self) -> np.ndarray:
         """The rows."""
         return self.rows
+
+
+def unframed(value: Any) -> Any:
+    """What a frame or series holds as an array, a missing number being NaN; anything else as it is.
+
+    Columns of pandas' own nullable types are numbers too, which by themselves become an array of objects.
+    """
+    if not hasattr(value, "to_numpy"):
+        return value
+    array = value.to_numpy()
+    if np.asarray(array).dtype.kind != "O":
+        return array
+    kinds = {getattr(kind, "kind", "O") for kind in np.atleast_1d(np.asarray(getattr(value, "dtypes", ()), object))}
+    return value.to_numpy(dtype=np.float64, na_value=np.nan) if kinds and kinds <= set("fiub") else array

@@ -13,7 +13,7 @@ from pushforward.columns.plan import Plan
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError
 from pushforward.flow import Flow
-from pushforward.named_rows import NamedRows
+from pushforward.named_rows import NamedRows, unframed
 from pushforward.rounded import Rounded
 from pushforward.train import History, fit
 from pushforward.train.data import Rows, as_rows, split
@@ -55,7 +55,7 @@ def fit_columns(
         Gaussian of the mapped columns. Where columns are rounded they are bounds of log-masses.
 
     Raises:
-        DataError: as `pushforward.fit`, and for a held-out row outside the support of a column.
+        DataError: as `pushforward.fit`, and for a row outside the support of a column.
     """
     random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key)), np.uint32))
     whole = as_rows("x", x, (len(plan.columns),))
@@ -94,7 +94,7 @@ def n_copies(plan: Plan, n: int) -> int:
 
 
 def _contexts(name: str, context: Any, n: int) -> np.ndarray:
-    rows = np.asarray(context.to_numpy() if hasattr(context, "to_numpy") else context)
+    rows = np.asarray(unframed(context))
     if rows.ndim != 2 or len(rows) != n:
         raise DataError(f"{name}: expected {n} rows (n, c) as the rows have, got shape {rows.shape}.")
     return as_rows(name, rows, rows.shape[1:])
@@ -112,9 +112,12 @@ def _mapped(
     z, log_det = plan.inward(x)
     outside = np.flatnonzero(np.isneginf(log_det))
     if outside.size:
+        row = rows.x[outside[0] // copies]
+        bad = plan.outside(x[outside[:1]])[0]
         raise DataError(
-            f"{name}: row {outside[0] // copies} lies outside the support of a column ({outside.size} such rows): the "
-            "density there is zero. Declare that column real, or correct the row."
+            f"{name}: column {plan.names[plan.modelled[bad.argmax()]]!r} is {row[bad.argmax()]:g} somewhere, outside "
+            f"the support that the plan gives it (of {len(np.unique(outside // copies))} of {len(rows)} rows): the "
+            "density there is zero. Declare that column real, or correct these rows."
         )
     return Rows(z, context, None), float(log_det.mean()) + plan.log_cells
 

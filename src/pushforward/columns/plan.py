@@ -118,6 +118,15 @@ class Plan:
             z, log_det = jax.jit(jax.vmap(self.layer().inverse_and_log_det))(np.asarray(rows, np.float64))
             return np.array(z), np.array(log_det)
 
+    def outside(self, rows: np.ndarray) -> np.ndarray:
+        """Which values of rows (n, modelled columns) have no density, for they lie outside their column's support."""
+        kinds, lower, upper = (
+            np.array([getattr(self.columns[place], name) for place in self.modelled])
+            for name in ("kind", "lower", "upper")
+        )
+        has_lower, has_upper = np.isin(kinds, ["positive", "softplus", "bounded"]), kinds == "bounded"
+        return (has_lower & (rows <= lower)) | (has_upper & (rows >= upper))
+
     def select(self, rows: np.ndarray, name: str = "x", numbers: np.ndarray | None = None) -> np.ndarray:
         """The modelled columns of rows (n, columns); refuses what has no density: off a constant's value, off a grid.
 

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
-from pushforward.named_rows import NamedRows
+from pushforward.named_rows import NamedRows, unframed
 
 _N_CONTEXTS = 64
 
@@ -97,7 +97,7 @@ class Columns:
 def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:
     if value is None:
         return None
-    array = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
+    array = np.asarray(unframed(value))
     if array.dtype.kind not in "fiub" or array.size == 0:
         raise DataError(f"{name}: expected real numbers, got {array.size} entries of type {array.dtype}.")
     array = array.astype(np.float64)

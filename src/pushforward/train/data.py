@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.bijections import RationalQuadraticSpline
 from pushforward.dequantise import Dequantised
 from pushforward.errors import DataError, ShapeError
+from pushforward.named_rows import unframed
 
 _COPIES = 0.05  # share of rows that are copies of others from which a warning is given
 
@@ -35,11 +36,8 @@ class Rows:
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Checked float64 rows (n, *shape) from NumPy, JAX, a pandas or polars frame, or anything with DLPack."""
     columns = column_names(value)
-    if hasattr(value, "to_numpy"):
-        value = value.to_numpy()
-    elif (
-        hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards")
-    ):
+    value = unframed(value)
+    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards"):
         value = np.from_dlpack(value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
