@@ -1,10 +1,11 @@
 """What a user can get wrong beside the data (tests/corpus): one sentence, an exit code that is not 0, no file left."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.small import TINY
+from cli.small import TINY, rows
 from corpus.sentences import refused
 
 import pushforward as pf
@@ -157,6 +158,48 @@ def test_an_interruption_is_a_failure(command, model, monkeypatch):
 
     monkeypatch.setattr(model_file, "load_model", interrupted)
     refused(command("show", model), 1, "interrupted")
+
+
+def test_an_interruption_that_is_dropped_comes_again(command, model, monkeypatch):
+    """As in a callback of a compiler, from which nothing can be raised."""
+    from pushforward.cli import model_file
+
+    class Callback:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def compiled(path, **options):
+        Callback()
+        time.sleep(20)
+        raise AssertionError
+
+    monkeypatch.setattr(model_file, "load_model", compiled)
+    refused(command("show", model), 1, "interrupted")
+
+
+def test_context_columns_have_no_kind(command, table):
+    refused(command("fit", table, "--context", "c", "--column", "c=heavy", *TINY), 1, "'c' is a context", "no kind")
+    refused(command("compare", table, "--context", "c", "--column", "c=heavy"), 1, "'c' is a context", "no kind")
+
+
+def test_names_that_no_table_could_keep_are_refused_at_once(command, tmp_path):
+    import polars as pl
+
+    values = rows(30)
+    for name in ("b ", " b", "b\n"):
+        pl.DataFrame({"a": values[:, 0], name: values[:, 1]}).write_parquet("t.parquet")
+        refused(command("fit", "t.parquet", *TINY), 1, repr(name), "rename")
+    pl.DataFrame({"a": values[:, 0], " ": values[:, 1]}).write_parquet("t.parquet")
+    refused(command("fit", "t.parquet", *TINY), 1, "column 2 has no name")
+    assert command("fit", "t.parquet", "--columns", "a", *TINY).code == 0
+
+
+def test_tables_without_columns_and_choices_of_none(command, table):
+    import polars as pl
+
+    pl.DataFrame({}).write_parquet("t.parquet")
+    refused(command("fit", "t.parquet", *TINY), 1, "t.parquet", "no columns")
+    refused(command("fit", table, "--columns", "", *TINY), 1, "no column is asked for", "'a', 'b', 'c'")
 
 
 def test_a_fit_that_is_interrupted_before_its_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):

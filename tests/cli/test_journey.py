@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from pathlib import Path
 
 import jax
@@ -155,6 +156,20 @@ def test_with_few_rows_the_validation_rows_are_scored(tmp_path):
     flow, floor = leaderboard("nsf", split, None, history)
     assert (flow.setting, flow.test_nats, flow.fit_seconds) == ("6 validation rows", -2.0, 1.5)
     assert (floor.setting, floor.test_nats) == ("6 validation rows", -2.5)
+
+
+def test_what_comes_next_can_be_copied(command, tmp_path):
+    """Names with blanks and commas, and every option that made the figures."""
+    write_table("my table.csv", rows(60), ("a", "b, in m", "c"))
+    said = command("fit", "my table.csv", "--context", '"b, in m"', "-o", "my model.safetensors", *TINY)
+    line = said.out.splitlines()[-1].replace("=...", "=10")
+    assert "'my model.safetensors'" in line
+    assert command(*shlex.split(line)[1:]).code == 0
+    said = command("compare", "my table.csv", "--columns", 'a,"b, in m"', "--folds", "1", "--flows", "nice", *TINY)
+    words = shlex.split(next(line for line in said.out.splitlines() if line.startswith("  pushforward fit")))
+    assert words[2] == "my table.csv"
+    assert words[words.index("--columns") + 1] == 'a,"b, in m"'
+    assert " ".join(TINY[:2]) in " ".join(words)
 
 
 def test_test_rows_are_numbered_as_in_the_file(tmp_path):

@@ -1,8 +1,12 @@
 """The commands put together, and how faults become one line and an exit code."""
 
+import _thread
+import contextlib
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -32,6 +36,7 @@ for command in (demo, fit, compare, score, sample, show, check, distill, gallery
     app.command()(keeping_programs(command))
 
 _INTERRUPTED = 130
+_AGAIN = 0.05  # seconds after which a dropped interrupt comes again
 
 # Typer has its own copy of click in some versions and shares it in others: the class by its name is right in both.
 _UsageError: type[Exception] = next(
@@ -46,7 +51,7 @@ _MISTAKES = (TypeError, LookupError, AttributeError, NameError, RuntimeError)
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code: 0 fine, 1 failed, 2 wrong use."""
     debug = "--debug" in arguments
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_interrupt_lost():
         warnings.simplefilter("ignore")
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("default", kind)
@@ -71,6 +76,24 @@ def run(arguments: list[str]) -> int:
     if outcome == _INTERRUPTED:
         return _failed("interrupted.")
     return outcome if isinstance(outcome, int) else 0
+
+
+@contextlib.contextmanager
+def _no_interrupt_lost() -> Generator[None]:
+    """Raise an interrupt again that arrived where Python drops what is raised, such as a callback of the compiler."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            threading.Timer(_AGAIN, _thread.interrupt_main).start()  # later: in here it would be dropped, too
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _wrong_use(error: Exception, arguments: list[str]) -> int:

@@ -56,21 +56,14 @@ def compare(
     check_outputs(overwrite, output, inputs=(data,))
     declared = declarations(column)
     from pushforward.cli.fit import chosen
+    from pushforward.cli.held_out import read_declared
     from pushforward.cli.plan_table import say_plan
     from pushforward.cli.scoring import versions
-    from pushforward.columns import plan_columns
     from pushforward.errors import DataError
     from pushforward.leaderboard import DEFAULT_FLOWS
     from pushforward.leaderboard import compare as compare_flows
-    from pushforward.tables import check_columns, read_table
 
-    table = read_table(data, columns=names(columns), context=names(context), drop_na=drop_na)
-    check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
-    try:
-        # what is declared must hold for every row, whose numbers the parts below do not know
-        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
-    except DataError as error:
-        raise DataError(f"{data}: {error}") from error
+    table = read_declared(data, names(columns), names(context), drop_na, declared)
     out.say(f"{data}: {len(table.values):,} rows of {', '.join(table.columns)}")
     with out.course() as tell:
         try:
@@ -91,8 +84,9 @@ def compare(
     out.say("next:")
     recipe, _, base = board.chosen.partition("+")
     words = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
-    for option, value in (("--columns", columns), ("--context", context), *(("--column", one) for one in column or ())):
-        words += [option, value] if value else []
+    same = {"columns": columns, "context": context, "epochs": epochs, "layers": layers, "width": width, "seed": seed}
+    for option, value in (*same.items(), *(("column", one) for one in column or ())):
+        words += [f"--{option}", str(value)] if value else []
     out.say("  " + shlex.join([*words, *(("--plain",) if plain else ()), *(("--drop-na",) if drop_na else ())]))
     result = board.to_dict() | {"source": data.name, "seed": seed, "versions": versions()}
     if output is not None:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from pushforward.cli.options import (
     Seed,
     Units,
     declarations,
+    listed,
     names,
 )
 from pushforward.cli.outputs import check_outputs, writing
@@ -156,9 +158,10 @@ def fit(
     _health(out, certificate)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.say("next:")
-    given = " --given " + ",".join(f"{name}=..." for name in split.context_columns) if split.context_columns else ""
-    out.say(f"  pushforward score {output} NEW.csv -o scores.csv")
-    out.say(f"  pushforward sample {output} -n 1000 -o samples.csv{given}")
+    given = listed([f"{name}=..." for name in split.context_columns])
+    sample = ["sample", str(output), "-n", "1000", "-o", "samples.csv", *(("--given", given) if given else ())]
+    for words in (["score", str(output), "NEW.csv", "-o", "scores.csv"], sample):
+        out.say("  " + shlex.join(["pushforward", *words]))
     out.result({
         **notes, "model": str(output), "report": None if report is None else str(report),
         "epochs": len(history.train), "fit_seconds": row.fit_seconds, "score_seconds": row.score_seconds,

@@ -12,7 +12,7 @@ from pushforward.baselines import mean_density
 from pushforward.cli.scoring import Row, leaderboard_row
 from pushforward.columns import Plan, n_copies, plan_columns
 from pushforward.errors import DataError
-from pushforward.tables import check_columns, read_table
+from pushforward.tables import Table, check_columns, read_table
 from pushforward.train.data import Rows, gaussian_scores
 
 _TEST_SHARE = 10
@@ -65,10 +65,7 @@ def read_split(
 ) -> Split:
     """Read, check and plan a table, and keep a tenth of its rows for the test, unless these would be fewer than 20."""
     declared, units = declared or {}, units or {}
-    table = read_table(data, columns=columns, context=context, drop_na=drop_na)
-    if len(table.values) < _FEWEST_ROWS:
-        raise DataError(f"{data}: expected at least {_FEWEST_ROWS} rows to fit, got {len(table.values)}: add rows.")
-    check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
+    table = read_declared(data, columns, context, drop_na, declared)
     for name in units:
         if name not in table.columns:
             known = ", ".join(map(repr, table.columns))
@@ -79,9 +76,7 @@ def read_split(
     train, test = (order[n_test:], order[:n_test]) if is_held_out else (order, order)
     given = table.context if table.context_columns else None
     try:
-        # what is declared must hold for every row; what is found, and every number, come from the training rows, where
-        # the test rows do not deny it
-        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
+        # what is found, and every number, come from the training rows, where the test rows do not deny it
         plan = plan_columns(
             table.values[train], table.columns, declarations=declared, detect=detect, others=table.values[test],
             units=[units.get(name, unit_in(name)) for name in table.columns],
@@ -99,6 +94,27 @@ def read_split(
         is_held_out,
         table.numbers[test],
     )
+
+
+def read_declared(
+    data: Path, columns: list[str] | None, context: list[str] | None, drop_na: bool, declared: Mapping[str, str]
+) -> Table:
+    """Read a table to fit: at least two rows, of which every one is what the columns are declared to hold."""
+    table = read_table(data, columns=columns, context=context, drop_na=drop_na)
+    if len(table.values) < _FEWEST_ROWS:
+        raise DataError(f"{data}: expected at least {_FEWEST_ROWS} rows to fit, got {len(table.values)}: add rows.")
+    for name in declared:
+        if name in table.context_columns:
+            raise DataError(
+                f"{data}: column {name!r} is a context, which is given and not modelled, so it takes no kind: leave "
+                f"--column {name}=... out, or {name} out of --context."
+            )
+    check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
+    try:
+        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from error
+    return table
 
 
 def unit_in(name: str) -> str:

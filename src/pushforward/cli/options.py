@@ -1,6 +1,7 @@
 """The options that several commands share, and what their text means."""
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,17 @@ def names(option: str | None) -> list[str] | None:
     if option is None:
         return None
     return [name.strip() for name in next(csv.reader([option], skipinitialspace=True), []) if name.strip()]
+
+
+def listed(words: Sequence[str]) -> str:
+    """The option that `names` takes apart again.
+
+    >>> listed(["a", "b, in m"])
+    'a,"b, in m"'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(words)
+    return text.getvalue()
 
 
 def declarations(options: list[str] | None, hint: str = "--column") -> dict[str, str]:
@@ -78,7 +90,7 @@ def values_given(option: str | None, wanted: Sequence[str]) -> list[float] | Non
         found[name] = number
     missing = [name for name in wanted if name not in found]
     if missing:
-        example = ",".join(f"{name}=NUMBER" for name in wanted)
+        example = listed([f"{name}=NUMBER" for name in wanted])
         raise typer.BadParameter(
             f"the model needs a value of {', '.join(missing)}: pass --given {example}.", param_hint="--given"
         )

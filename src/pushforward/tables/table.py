@@ -79,11 +79,23 @@ class Wanted:
         if repeated is not None:
             raise TableError(f"{self.path}: column {repeated!r} is asked for twice: name it once, in one role.")
         if not columns:
-            raise TableError(f"{self.path}: no column is left to model: ask for fewer context columns.")
-        if "" in asked:
+            words = "no column is left to model: ask for fewer context columns"
+            if not names:
+                words = "the table has no columns: write one with a header and numbers"
+            elif self.columns is not None:
+                words = f"no column is asked for: name some of {_listed(names)}, or leave the choice out for all"
+            raise TableError(f"{self.path}: {words}.")
+        spaced = next((name for name in asked if name != name.strip()), None)
+        if spaced is not None and spaced.strip():
             raise TableError(
-                f"{self.path}: column {list(names).index('') + 1} has no name: name it in the header, or choose other "
-                "columns with --columns (a data frame's unnamed index is left out by writing with index=False)."
+                f"{self.path}: the name {spaced!r} has a space or a line's end at an end of it, which no table written "
+                "here could keep: rename that column."
+            )
+        nameless = next((name for name in asked if not name.strip()), None)
+        if nameless is not None:
+            raise TableError(
+                f"{self.path}: column {list(names).index(nameless) + 1} has no name: name it in the header, or choose "
+                "other columns with --columns (a data frame's unnamed index is left out by writing with index=False)."
             )
         return [list(names).index(name) for name in asked]
 
@@ -149,5 +161,9 @@ def _near(name: str, names: Sequence[str]) -> str:
     near = [known for match in matches for known in spellings[match]][:_NEAR]
     if near:
         return f"did you mean {' or '.join(repr(known) for known in near)}"
+    return f"the file has {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > _LISTED else ""
-    return f"the file has {', '.join(repr(known) for known in names[:_LISTED])}{more}"
+    return f"{', '.join(repr(known) for known in names[:_LISTED])}{more}"

@@ -143,7 +143,7 @@ def split(
     if share > 0 and len(rows) < 20:
         warnings.warn(
             f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
-            "over-fit. Pass validation=0 to silence this.",
+            "over-fit. Add rows if there are more; in Python, validation=0 says that this is meant.",
             stacklevel=4,
         )
         n_held = 0
