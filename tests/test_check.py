@@ -483,6 +483,16 @@ class TestTails:
         x, drawn = np.random.default_rng(0).standard_t(1.5, (2, 5000, 2))
         assert tails_row(x, drawn, Columns(None, (2,))).ok
 
+    def test_far_and_improbable_rows_are_not_added_up(self):
+        """Six of either are allowed by chance; twelve rows are six of each here."""
+        random = np.random.default_rng(0)
+        z, drawn = random.normal(size=(1000, 2)), random.normal(size=(10_000, 2))
+        scores = -(z**2).sum(1)
+        z[100:106, 1] = 8.0
+        scores[200:206] = -1000.0
+        found = reach_row(z, scores, drawn, -(drawn**2).sum(1), np.arange(1000))
+        assert (found.ok, found.value) == (True, 0.006)
+
     @pytest.mark.parametrize(("count", "ok"), [(5, True), (20, False)])
     def test_rows_beyond_the_base_are_numbered(self, count, ok):
         random = np.random.default_rng(0)

@@ -628,5 +628,14 @@ def test_quantiles_are_not_biased_inwards(monkeypatch):
     drawn = np.sort(np.random.default_rng(0).uniform(size=(20_000, 19)), axis=1)[..., None]
     monkeypatch.setattr(pf.ConditionalFlowDensity, "_over_draws", lambda self, x, statistic: statistic(drawn))
     monkeypatch.setattr(pf.ConditionalFlowDensity, "_is_flat", True, raising=False)
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "plan_", None, raising=False)
     found = pf.ConditionalFlowDensity().predict_quantiles(None, [0.1, 0.9]).mean(0)
     np.testing.assert_allclose(found, [0.1, 0.9], atol=0.003)
+
+
+def test_quantiles_of_a_rounded_target_are_values_of_it():
+    x, y = pairs(200)
+    model = pf.ConditionalFlowDensity("real_nvp", columns={0: "rounded:0.5"}, **TINY).fit(x, np.round(2 * y) / 2)
+    found = model.predict_quantiles(x[:50], [0.05, 0.31, 0.5, 0.77, 0.95])
+    assert np.array_equal(found, np.round(2 * found) / 2)
+    assert (np.diff(found, axis=1) >= 0).all()

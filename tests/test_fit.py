@@ -271,6 +271,20 @@ def test_the_gaussian_floor_is_the_closed_form():
     assert abs(gaussian_nats(Rows(x, None, None), Rows(y, None, None)) - expected) < 1e-6
 
 
+def test_as_many_contexts_as_rows_explain_nothing():
+    random = np.random.default_rng(6)
+    x, context, held, given = (random.normal(size=(30, k)) for k in (2, 40, 2, 40))
+    found = gaussian_nats(Rows(x, context, None), Rows(held, given, None))
+    assert found == gaussian_nats(Rows(x, None, None), Rows(held, None, None))
+
+
+def test_offsets_of_training_and_held_out_rows_are_their_own():
+    (_, plain), (_, moved) = fit(data()), fit(data(), offset=(1.0, -2.0))
+    np.testing.assert_allclose(moved.train, np.array(plain.train) + 1.0)
+    np.testing.assert_allclose(moved.validation, np.array(plain.validation) - 2.0)
+    np.testing.assert_allclose([moved.start, moved.gaussian], np.array([plain.start, plain.gaussian]) - 2.0)
+
+
 def test_the_floor_of_few_rows_is_a_gaussian_with_shrunken_correlations():
     random = np.random.default_rng(5)
     mix = random.normal(size=(50, 50)) * np.geomspace(1e-3, 1e3, 50)

@@ -69,10 +69,10 @@ def fit_columns(
     start = build(len(plan.modelled))
     outer = plan.around(start)
     copies = n_copies(plan, len(train))
-    mapped, offset = _mapped(plan, outer, train, copies, random, "x")
-    mapped_held = None
-    if held is not None:  # whose own mean log-determinant then counts
-        mapped_held, offset = _mapped(plan, outer, held, copies, random, "validation")
+    mapped, added = _mapped(plan, outer, train, copies, random, "x")
+    mapped_held, held_added = None, added
+    if held is not None:
+        mapped_held, held_added = _mapped(plan, outer, held, copies, random, "validation")
     if learning_rate is None:
         learning_rate = default_learning_rate(len(train))
     if base is not None:
@@ -82,7 +82,7 @@ def fit_columns(
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
     flow, history = fit(
         start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
-        learning_rate=learning_rate, offset=offset, **options,
+        learning_rate=learning_rate, offset=(added, held_added), **options,
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
     return plan.around(flow), history

@@ -43,7 +43,8 @@ def uniform_distances(u: np.ndarray) -> np.ndarray:
 def band(n_statistics: int, *sizes: int) -> float:
     """What a distance may be by chance in one of so many comparisons of samples of these sizes.
 
-    Reference: Massart 1990; for two samples Wei & Dudley 2012, whose constant e holds for all sizes.
+    Reference: Massart 1990; for two samples Wei & Dudley 2012, who prove it with the constant e where both have one
+        size, and for others have it computed up to 200 and conjectured beyond.
 
     Example:
         >>> from pushforward.diagnostics.calibration import band

@@ -24,7 +24,7 @@ _FEWEST = 200  # below it the tail of a column is some dozen rows
 def reach_row(
     z: np.ndarray, scores: np.ndarray, drawn: np.ndarray, drawn_scores: np.ndarray, numbers: np.ndarray
 ) -> Row:
-    """Latents of data beyond every one of ten times as many draws of the base.
+    """Latents of data beyond every one of ten times as many draws of the base, by distance or by log-density.
 
     Args:
         z: latents (n, D) with their log-densities under the base (n,).
@@ -36,11 +36,14 @@ def reach_row(
     low, centre, high = np.quantile(drawn, [0.16, 0.5, 0.84], axis=0)
     unit = np.where(high > low, (high - low) / 2, 1.0)
     size, allowed_size = (np.abs((part - centre) / unit).max(1) for part in (z, drawn))
-    beyond = (size > allowed_size.max()) | (scores < drawn_scores.min())
-    n, count = len(z), int(beyond.sum())
+    further, rarer = size > allowed_size.max(), scores < drawn_scores.min()
+    beyond = further | rarer
+    n, count = len(z), max(int(further.sum()), int(rarer.sum()))
     bound = max(_ALLOWED, _SHARE * n) / n
     furthest = np.flatnonzero(beyond)[np.argsort(-size[beyond])][:_SHOWN]
-    which = f", at row {', '.join(str(int(numbers[row])) for row in furthest)}{', ...' if count > _SHOWN else ''}"
+    which = (
+        f", at row {', '.join(str(int(numbers[row])) for row in furthest)}{', ...' if beyond.sum() > _SHOWN else ''}"
+    )
     words = (
         f"{count} of {n} rows lie beyond all of {len(drawn)} draws of the base{which if count else ''}; the largest "
         f"|z| is {size.max():.3g}, of the draws {allowed_size.max():.3g}."

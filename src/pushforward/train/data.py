@@ -192,10 +192,13 @@ def gaussian_nats(train: Rows, held: Rows) -> float:
 def gaussian_scores(train: Rows, held: Rows) -> np.ndarray:
     """Log-densities (n,) of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
 
-    Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk.
+    Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk; where
+    there are fewer than two to a coefficient of the context, it is left out, for it would explain every row.
     """
     x, y = train.x.reshape(len(train), -1), held.x.reshape(len(held), -1)
     design, design_held = _design(train), _design(held)
+    if len(x) < 2 * design.shape[1]:
+        design, design_held = design[:, :1], design_held[:, :1]
     weights = np.ones(len(x)) if train.weights is None else train.weights / train.weights.mean()
     root = np.sqrt(weights)[:, None]
     coefficients = np.linalg.lstsq(design * root, x * root, rcond=None)[0]
@@ -213,7 +216,7 @@ def gaussian_scores(train: Rows, held: Rows) -> np.ndarray:
 def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The covariance of standardised rows (n, D), moved to the identity as far as its own error tells.
 
-    Reference: Ledoit and Wolf 2004, lemma 3.3.
+    Reference: Ledoit and Wolf 2004, section 3.3.
     """
     n, dim = rows.shape
     distance = float(np.square(covariance - np.eye(dim)).sum())

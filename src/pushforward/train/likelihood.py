@@ -75,7 +75,7 @@ def fit(
     clip: float | None = 5.0,
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
-    offset: float = 0.0,
+    offset: float | tuple[float, float] = 0.0,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -106,7 +106,7 @@ def fit(
             the weights as they are. The average is as good at the end and much calmer on the way there.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
         offset: nats to add to every likelihood that is told: the mean log-determinant of a map that the rows have been
-            through already, if their own units are another's.
+            through already, if their own units are another's; two numbers for training and held-out rows.
         progress: show the course (a bar with rich, else a line).
 
     Returns:
@@ -138,12 +138,14 @@ def fit(
     train, held = _prepare(flow, x, context, weights, validation, random)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
     seen = filled(flow, train, random)
-    history.gaussian = gaussian_nats(seen, seen if held is None else filled(flow, held, random)) + offset
+    added, held_added = offset if isinstance(offset, tuple) else (offset, offset)
+    floor = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
+    history.gaussian = floor + (added if held is None else held_added)
 
     flow = initialised(flow, seen)
     del seen
     inner, train, held, scaled = standardised(flow, train, held)
-    offset += scaled
+    added, held_added = added + scaled, held_added + scaled
     if isinstance(inner, Flow):
         share_outside(inner, whitened(inner, train.x))
     batch = min(int(batch_size), len(train))
@@ -173,7 +175,7 @@ def fit(
         start = None if held is None else beside.submit(_in_this_mode(_held_nats), inner, held)
         course, _ = run(course, batches.empty(), 0, 0)
         jax.block_until_ready(course.streak)
-        history.start = math.nan if start is None else start.result() + offset
+        history.start = math.nan if start is None else start.result() + held_added
     history.compile_seconds = time.perf_counter() - before
     before, since = kept(course), 0
     best_value = history.start if math.isfinite(history.start) else -math.inf
@@ -199,11 +201,11 @@ def fit(
                     done, total = done + n_steps, total + float(part)
                 skipped = int(course.skipped) - history.skipped_steps
                 history.skipped_steps += skipped
-                history.train.append(total / (epoch_steps - skipped) + offset if skipped < epoch_steps else math.nan)
+                history.train.append(total / (epoch_steps - skipped) + added if skipped < epoch_steps else math.nan)
                 history.learning_rate.append(float(cosine(plan, done, np)) if optimizer is None else math.nan)
                 now, value = taken(merge, course, inner, bool(ema)), history.train[-1]
                 if held is not None:
-                    value = _held_nats(now, held) + offset
+                    value = _held_nats(now, held) + held_added
                     history.validation.append(value)
                 history.seconds.append(time.perf_counter() - started)
                 if value > best_value or (held is None and math.isfinite(value)):
@@ -222,7 +224,7 @@ def fit(
         )
     fitted: Any = finalise(best)
     if held is not None and takes_part(best, "finalised"):
-        _check_kept(_held_nats(fitted, held) + offset, best_value, history)
+        _check_kept(_held_nats(fitted, held) + held_added, best_value, history)
     return restandardised(fitted, flow), history
 
 
