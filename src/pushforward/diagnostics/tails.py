@@ -41,9 +41,8 @@ def reach_row(
     n, count = len(z), max(int(further.sum()), int(rarer.sum()))
     bound = max(_ALLOWED, _SHARE * n) / n
     furthest = np.flatnonzero(beyond)[np.argsort(-size[beyond])][:_SHOWN]
-    which = (
-        f", at row {', '.join(str(int(numbers[row])) for row in furthest)}{', ...' if beyond.sum() > _SHOWN else ''}"
-    )
+    named = [str(int(numbers[row])) for row in furthest] + ["..."] * bool(beyond.sum() > _SHOWN)
+    which = f", at row {', '.join(named)}"
     words = (
         f"{count} of {n} rows lie beyond all of {len(drawn)} draws of the base{which if count else ''}; the largest "
         f"|z| is {size.max():.3g}, of the draws {allowed_size.max():.3g}."

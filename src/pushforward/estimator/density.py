@@ -179,7 +179,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         return to_base(self.flow_, modelled(self.plan_, x))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """x = T(z): from the base back to the units of the data; rounded columns come back as they were before rounding.
+        """x = T(z): from the base back to the units of the data; rounded columns come back unrounded.
 
         Args:
             X: (n, d), rows z as `transform` gives them.

@@ -192,8 +192,8 @@ def gaussian_nats(train: Rows, held: Rows) -> float:
 def gaussian_scores(train: Rows, held: Rows) -> np.ndarray:
     """Log-densities (n,) of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
 
-    Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk; where
-    there are fewer than two to a coefficient of the context, it is left out, for it would explain every row.
+    Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk;
+    where there are fewer than two to a coefficient of the context, it is left out, for it would explain every row.
     """
     x, y = train.x.reshape(len(train), -1), held.x.reshape(len(held), -1)
     design, design_held = _design(train), _design(held)
