@@ -277,7 +277,7 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
         _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g})", numbers)
     if column.kind == "circular":
         cut = emptiest(x, column.lower, column.upper)
-        column = dataclasses.replace(column, centre=cut, note="cut where the gap between rows is widest")
+        column = dataclasses.replace(column, centre=cut, note="cut where rows are rarest")
     return column
 
 

@@ -78,7 +78,7 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
         axes.grid(axis="y")
         if len(seconds):
             _clock(axes, seconds)
-        legend(axes, loc="lower right", bbox_to_anchor=(1.0, 0.12))
+        legend(axes, loc="best")
         if title:
             plain(axes.set_title(title))
         return figure
