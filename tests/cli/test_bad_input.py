@@ -1,5 +1,6 @@
 """What a user can get wrong beside the data (tests/corpus): one sentence, an exit code that is not 0, no file left."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -174,7 +175,11 @@ def test_an_interruption_that_is_dropped_comes_again(command, model, monkeypatch
         raise AssertionError
 
     monkeypatch.setattr(model_file, "load_model", compiled)
-    refused(command("show", model), 1, "interrupted")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
+    try:
+        refused(command("show", model), 1, "interrupted")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_context_columns_have_no_kind(command, table):
