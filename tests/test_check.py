@@ -563,6 +563,30 @@ def test_circular_columns_are_tested_over_one_period(dim):
     assert "calibration of data" in failed(check(flow, turned))
 
 
+class WrongCircle(ColumnMaps):
+    """Log-determinants of one per cent too much, or a map that is turned a little."""
+
+    fault: str = eqx.field(static=True, default="")
+
+    def _mapped(self, value, inverse):
+        out, log_det = super()._mapped(value, inverse)
+        if self.fault == "log-det":
+            return out, 1.01 * log_det
+        return out + (0.01 if self.fault == "inverse" and inverse else 0.0), log_det
+
+
+@pytest.mark.parametrize("fault", ["", "log-det", "inverse"])
+def test_a_circular_layer_is_tested_itself(fault):
+    wrong = WrongCircle(("circular", "positive"), upper=24.0, centre=15.0)
+    object.__setattr__(wrong, "fault", fault)
+    flow = pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), wrong]))
+    x = np.asarray(flow.sample(500, key=3), np.float64)
+    x[3, 1] = -1.0  # outside the support of another column
+    for data in (None, x):
+        found = row(check(flow, data), "circular columns")
+        assert found.ok is (fault == ""), f"{found}"
+
+
 def test_a_circle_hides_no_fault():
     layers = [Elementwise(Affine(), (2,)), Faulty("inverse sign"), ColumnMaps(("circular", "real"), upper=24.0)]
     assert INTEGRAL in failed(check(pf.Flow(pf.bases.Normal((2,)), Chain(layers))))

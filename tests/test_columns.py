@@ -166,6 +166,8 @@ def test_codes_that_never_occur_are_told_of():
         ({"x": "positive"}, [1.0, 0.0, 2.0, 0.0], ("'x'", "above 0", "got 0 at row 1", "2 of 4")),
         ({"x": "bounded:0:2"}, [1.0, 2.0], ("'x'", "inside (0, 2)", "got 2 at row 1")),
         ({"x": "whole"}, [1.0, 2.0, 2.5], ("'x'", "whole numbers", "got 2.5 at row 2")),
+        ({"x": "bounded:1:5+rounded:1"}, [1.0, 2.0], ("'x'", "from 1.5 to 4.5", "half a step beyond")),
+        ({"x": "positive+rounded:0.5"}, [0.5, 0.0], ("'x'", "from 0.25 on", "half a step below")),
         ({"x": "count"}, [1.0, -1.0], ("'x'", "got -1 at row 1")),
         ({"x": "rounded:0.5"}, [1.0, 2.0, 2.2], ("'x'", "step 0.5", "got 2.2 at row 2")),
         ({"x": "constant"}, [1.0, 1.0, 2.0], ("'x'", "constant", "got 2 at row 2")),
@@ -327,6 +329,25 @@ def test_rounded_survives_a_file(tmp_path):
     assert np.array_equal(score_rows(rounded(), x), score_rows(pf.load(path), x))
 
 
+def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double():
+    x = np.column_stack([np.full(200, 0.1), np.round(np.random.default_rng(0).uniform(1e3, 2e4, 200), 2)])
+    single = x.astype(np.float32).astype(np.float64)
+    plan = plan_columns(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
+    assert plan.select(x).shape == plan.select(single).shape == (200, 1)
+    flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
+    flow.check_rows("x", plan.select(single))
+    with pytest.raises(DataError, match=r"was 0.1\d* in every row of the training data, got 0.1001"):
+        plan.select(x + np.array([1e-4, 0.0]))
+    with pytest.raises(DataError, match=r"step 0\.01"):
+        plan_columns(single[:, 1:] + 0.0025, ["price"], declarations={"price": "rounded:0.01"})
+
+
+def test_two_values_are_all_there_are():
+    x = np.tile([0.0, 1.0], 40)
+    assert one("x", x).describe() == "bounded, -0.5 to 1.5; rounded to 1"
+    assert one("x", x, others=np.array([[2.0]])).describe() == "real; rounded to 1"
+
+
 def test_a_rounded_circle_has_each_value_once():
     """Hours that were read as 1 to 24 are told, scored and drawn as 0 to 23, and their masses add to one."""
     x = np.random.default_rng(0).integers(1, 25, 400).astype(float)
@@ -434,6 +455,16 @@ def test_a_mixture_to_start_from():
     assert history.start > history.gaussian + 1.0  # before any step
     assert history.best_validation >= history.start
     assert score_rows(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
+
+
+@pytest.mark.parametrize("n", [8, 300])
+def test_a_mixture_is_not_chosen_on_the_rows_it_was_fitted_to(n):
+    """One normal law: 300 rows once took 80 components, ten nats a row worse on new ones."""
+    pytest.importorskip("sklearn")
+    random = np.random.default_rng(8)
+    x = random.normal(size=(n, 2))
+    flow, _ = fitted(x, plan_columns(x, ["a", "b"]), epochs=1, base="mixture", validation=0.0)
+    assert score_rows(flow, random.normal(size=(2000, 2))).mean() > (-3.1 if n == 300 else -6.0)
 
 
 def test_without_scikit_learn_the_mixture_says_so(monkeypatch):

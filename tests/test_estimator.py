@@ -639,3 +639,48 @@ def test_quantiles_of_a_rounded_target_are_values_of_it():
     found = model.predict_quantiles(x[:50], [0.05, 0.31, 0.5, 0.77, 0.95])
     assert np.array_equal(found, np.round(2 * found) / 2)
     assert (np.diff(found, axis=1) >= 0).all()
+
+
+def test_circular_targets_are_told_on_the_circle():
+    """Times about midnight have neither noon for a mean nor the whole day for an interval."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 1))
+    y = np.mod(23.9 + 0.3 * random.normal(size=300), 24.0)
+    settings = TINY | {"max_epochs": 20}
+    model = pf.ConditionalFlowDensity("real_nvp", columns={0: "circular:0:24"}, **settings).fit(x, y)
+
+    def from_midnight(hours):
+        return np.mod(np.asarray(hours) + 12.0, 24.0) - 12.0
+
+    assert np.abs(from_midnight(model.predict(x[:20]))).max() < 2.0
+    low, middle, high = from_midnight(model.predict_quantiles(x[:20])).T
+    assert (low < middle).all()
+    assert (middle < high).all()
+
+
+def test_no_latent_is_made_up_for_rows_outside_a_support():
+    x = np.column_stack([np.exp(data(200)[:, 0]), data(200)[:, 1]])
+    model = pf.FlowDensity("real_nvp", columns={0: "positive"}, **TINY).fit(x)
+    with pytest.raises(DataError, match=r"^X: column 'x0' is -5 at row 1 \(2 such rows\), outside its support"):
+        model.transform([[1.0, 0.0], [-5.0, 0.0], [0.0, 0.0]])
+    assert model.score_samples([[-5.0, 0.0]]) == -np.inf
+
+
+def test_names_of_targets_that_are_numbers_are_none():
+    x, y = pairs(60)
+    frame = pd.DataFrame({1: y, 0: np.exp(data(60)[:, 1])})
+    model = pf.ConditionalFlowDensity("real_nvp", columns={1: "positive"}, **TINY).fit(x, frame)
+    assert [column.kind for column in model.plan_.columns] == ["real", "positive"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"), [(np.nan, "nan at row 3"), (-1.0, "-1 at row 3"), (np.inf, "inf at row 3")]
+)
+def test_wrong_weights_are_told_by_their_row(regressor, weights, words):
+    x, y = pairs(9)
+    given = np.ones(9)
+    given[3] = weights
+    with pytest.raises(ValueError, match=words):
+        regressor.score(x, y, sample_weight=given)
+    with pytest.raises(ValueError, match="a sum of 0"):
+        regressor.score(x, y, sample_weight=np.zeros(9))

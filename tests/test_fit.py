@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 import pushforward as pf
-from pushforward.errors import ShapeError
+from pushforward.errors import DataError, ShapeError
 from pushforward.train import likelihood
 from pushforward.train.data import Rows, gaussian_nats
 
@@ -276,6 +276,12 @@ def test_as_many_contexts_as_rows_explain_nothing():
     x, context, held, given = (random.normal(size=(30, k)) for k in (2, 40, 2, 40))
     found = gaussian_nats(Rows(x, context, None), Rows(held, given, None))
     assert found == gaussian_nats(Rows(x, None, None), Rows(held, None, None))
+
+
+@pytest.mark.parametrize("unit", [1e-165, 1e160])
+def test_units_beyond_double_precision_are_refused(unit):
+    with pytest.raises(DataError, match=r"in column 0: write it in another unit"):
+        fit(unit * data())
 
 
 def test_offsets_of_training_and_held_out_rows_are_their_own():

@@ -9,7 +9,7 @@ from scipy import stats
 import pushforward as pf
 from pushforward.columns import plan_columns
 from pushforward.double import score_rows
-from pushforward.errors import DataError
+from pushforward.errors import DataError, ShapeError
 from pushforward.leaderboard import compare, contest
 from pushforward.leaderboard.contest import Contest, Outcome, Split
 from pushforward.train.history import History
@@ -187,3 +187,24 @@ def test_an_interrupt_ends_the_comparison(monkeypatch):
     monkeypatch.setattr(contest, "fit_columns", fitted)
     with pytest.raises(KeyboardInterrupt):
         compare(rows(), flows=["nice"], folds=1, **TINY)
+
+
+def test_a_frame_is_compared_by_its_names():
+    polars = pytest.importorskip("polars")
+    found = compare(polars.DataFrame(rows(60), schema=["u", "v", "w"]), flows=["nice"], folds=1, **TINY)
+    assert found.plan.names == ("u", "v", "w")
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "error", "words"),
+    [
+        (rows()[:, 0], {}, ShapeError, r"x: expected rows .* got shape \(200,\)"),
+        (rows(), {"context": rows()[:, 0]}, ShapeError, r"context: expected rows .* got shape \(200,\)"),
+        (rows(), {"context": rows(300)}, ShapeError, "got 200 rows and 300 rows"),
+        (rows(), {"names": ["a"]}, ShapeError, "names: expected one for each of 3 columns, got 1"),
+        (rows() + np.eye(200, 3) * np.nan, {}, DataError, "got nan in column 0 at row 0"),
+    ],
+)
+def test_rows_that_cannot_be_compared(x, options, error, words):
+    with pytest.raises(error, match=words):
+        compare(x, flows=["nice"], **options, **TINY)

@@ -125,7 +125,8 @@ class Rounded(AbstractDistribution):
         is_rounded = self.steps > 0
         safe = np.where(is_rounded, self.steps, 1.0)
         places = (rows - self.origin) / safe
-        allowed = _OFF_GRID + 8 * np.finfo(rows.dtype).eps * np.abs(rows) / safe
+        rounding = max(8 * np.finfo(rows.dtype).eps, rounding_of(rows))
+        allowed = _OFF_GRID + rounding * np.abs(rows) / safe
         bad = is_rounded & (np.abs(places - np.round(places)) > allowed)
         if bad.any():
             row, column = np.argwhere(bad)[0]
@@ -138,6 +139,17 @@ class Rounded(AbstractDistribution):
     def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, D) with uniform noise over the cells of their rounded columns: what the density in here is of."""
         return fill_cells(rows, np.asarray(self.steps), random)
+
+
+def rounding_of(rows: np.ndarray) -> float:
+    """By which share of themselves numbers may be off: half a unit in the last place, a single one if they have that.
+
+    >>> rounding_of(np.array([0.1])) < 1e-15 < 1e-8 < rounding_of(np.float32([0.1]).astype(float)) < 1e-7
+    True
+    """
+    with np.errstate(over="ignore"):
+        is_single = np.array_equal(rows, rows.astype(np.float32))
+    return float(np.finfo(np.float32 if is_single else np.float64).eps) / 2
 
 
 def cell_points(x: Array, steps: Array, n: int = N_DRAWS) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from pushforward.columns.column import Column
 from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
+from pushforward.rounded import rounding_of
 
 _GAIN = 0.1  # nats a row by which a map must improve a normal law's likelihood, beside three standard errors
 _FEWEST = 50  # rows from which anything is detected
@@ -33,7 +34,11 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
     if step:
         n_values = len(np.unique(x))
         note = f"{n_values} different values in {len(x):,} rows"
-        return dataclasses.replace(column, step=step, origin=float(x.min()), source="detected", note=note)
+        column = dataclasses.replace(column, step=step, origin=float(x.min()), source="detected", note=note)
+        lower, upper = float(x.min()) - step / 2, float(x.max()) + step / 2
+        if n_values == 2 and (others > lower).all() and (others < upper).all():
+            return dataclasses.replace(column, kind="bounded", lower=lower, upper=upper)
+        return column
     for kind, lower, upper in _candidates(x):
         if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
             continue
@@ -110,9 +115,9 @@ def grid_step(x: np.ndarray) -> float:
 
 
 def off_grid(x: np.ndarray, step: float, origin: float) -> np.ndarray:
-    """Which of the values lie off the grid by more than a hundredth of its step."""
+    """Which of the values lie off the grid by more than a hundredth of its step, and what rounding does."""
     places = (x - origin) / step
-    return np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places)
+    return np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places) + rounding_of(x) * np.abs(x) / step
 
 
 def emptiest(x: np.ndarray, lower: float, upper: float) -> float:

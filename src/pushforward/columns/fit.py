@@ -46,7 +46,8 @@ def fit_columns(
         validation: share of rows to hold out, or held-out rows with their contexts or None.
         learning_rate: as for `pushforward.fit`.
         base: "mixture" to give the flow, in place of its own base, a mixture of normals that EM has fitted to the
-            mapped rows (of the size that is best on the held-out ones); training then starts from that mixture.
+            mapped rows (of the size that is best on held-out ones, or on a fifth of the rows where there are none);
+            training then starts from that mixture.
         options: of `pushforward.fit`.
 
     Returns:
@@ -76,7 +77,7 @@ def fit_columns(
     if learning_rate is None:
         learning_rate = default_learning_rate(len(train))
     if base is not None:
-        start = with_mixture(start, mapped, mapped_held or mapped)
+        start = with_mixture(start, mapped, mapped_held)
     inner_validation: Any = 0.0
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)

@@ -10,18 +10,27 @@ from pushforward.flow import Flow
 from pushforward.train.data import Rows
 from pushforward.train.units import initialised
 
+_SHARE, _FEWEST = 5, 10  # of the training rows decides the size where none are held out
 _MIN_SCALE = 1e-4  # EM adds 1e-6 to every variance, so that none of its deviations lies below 1e-3
 
 
-def with_mixture(flow: Flow, train: Rows, held: Rows) -> Flow:
+def with_mixture(flow: Flow, train: Rows, held: Rows | None) -> Flow:
     """The flow, its layers started from the rows, over a mixture that EM has fitted to what they make of the rows.
+
+    Its size is the one that is best on the held-out rows. Without such a fifth of the training rows, which are in
+    random order, decides it, and EM then takes all of them; of fewer than ten it is one normal law.
 
     Raises:
         MissingExtra: without scikit-learn.
     """
     flow = initialised(flow, train)
-    parts = [_latent(flow, rows) for rows in (train, held)]
-    best, _ = best_mixture(*parts)
+    z = _latent(flow, train)
+    if held is not None:
+        best, _ = best_mixture(z, _latent(flow, held))
+    else:
+        n_held = len(z) // _SHARE if len(z) >= _FEWEST else 0
+        size = best_mixture(z[n_held:], z[:n_held])[0].n_components if n_held else 1
+        best, _ = best_mixture(z, z, components=[size])
     components = [
         MultivariateNormal(flow.shape[0], loc=loc, covariance=covariance, min_scale=_MIN_SCALE)
         for loc, covariance in zip(best.means_, best.covariances_, strict=True)

@@ -15,7 +15,7 @@ from pushforward.columns.detect import centred, detected, emptiest, heavy, off_g
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
-from pushforward.rounded import Rounded, cell_points, fill_cells
+from pushforward.rounded import Rounded, cell_points, fill_cells, rounding_of
 
 _LARGEST = 1e30
 
@@ -135,10 +135,10 @@ class Plan:
         if rows.shape[-1] != len(self.columns):
             raise ShapeError(f"{name}: expected {len(self.columns)} columns, got {rows.shape[-1]}.")
         for place, column in enumerate(self.columns):
-            if column.kind == "constant" and (bad := np.flatnonzero(rows[:, place] != column.centre)).size:
+            if column.kind == "constant" and (bad := np.flatnonzero(_differs(rows[:, place], column.centre))).size:
                 raise DataError(
-                    f"{name}: column {column.name!r} was {column.centre:g} in every row of the training data, got "
-                    f"{rows[bad[0], place]:g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no "
+                    f"{name}: column {column.name!r} was {column.centre:.9g} in every row of the training data, got "
+                    f"{rows[bad[0], place]:.9g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no "
                     "density. Leave such rows out, or fit again without that column."
                 )
             if column.step and (bad := np.flatnonzero(off_grid(rows[:, place], column.step, column.origin))).size:
@@ -244,6 +244,11 @@ def plan_columns(
     return Plan(tuple(found))
 
 
+def _differs(x: np.ndarray, value: float) -> np.ndarray:
+    """Whether numbers are not a constant; a broken one may have been read in single precision at one of two times."""
+    return np.abs(x - value) > (0.0 if value % 1 == 0 else np.finfo(np.float32).eps * abs(value))
+
+
 def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others: np.ndarray | None) -> Column:
     """A declared column with what its data decide, checked against them."""
     if column.kind == "constant":
@@ -263,18 +268,24 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
     if column.step:
         is_whole = column.step == 1.0
         origin = 0.0 if is_whole else float(x[0])
+        nearest = column.step * round(origin / column.step)
+        if abs(nearest - origin) <= rounding_of(x) * abs(origin):  # it was read with an error that others have not
+            origin = nearest
         off = off_grid(x, column.step, origin)
         _refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", numbers)
         column = dataclasses.replace(column, origin=origin)
     half = column.step / 2
     if column.kind in ("positive", "softplus"):
         outside = x - half < column.lower if half else x <= column.lower
-        _refuse(column, x, outside, f"values above {column.lower:g}", numbers)
+        cells = f", and so from {column.lower + half:g} on, for cells reach half a step below" if half else ""
+        _refuse(column, x, outside, f"values above {column.lower:g}{cells}", numbers)
     if column.kind == "bounded":
         outside = (x - half < column.lower) | (x + half > column.upper)
         if not half:
             outside = (x <= column.lower) | (x >= column.upper)
-        _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g})", numbers)
+        ends = f"{column.lower + half:g} to {column.upper - half:g}"
+        cells = f", and so from {ends}, for cells reach half a step beyond" if half else ""
+        _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g}){cells}", numbers)
     if column.kind == "circular":
         cut = emptiest(x, column.lower, column.upper)
         column = dataclasses.replace(column, centre=cut, note="cut where rows are rarest")

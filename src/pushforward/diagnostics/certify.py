@@ -117,6 +117,10 @@ def check(
     results = [_finite_row(samples, log_probs, scores, note)]
     if results[0].ok is False:
         results = [_located(results[0], inner, rows, contexts)]
+    if circles is not None:
+        points = samples if rows is None else rows
+        points = circles.into(points[np.isfinite(points).all(1)].astype(np.float64)[:_N_DRAWS])
+        results += [circles.row(points)] if len(points) else []
     exact = exactly(inner) if is_estimated(inner) else inner
     if exact is not inner:
         results.append(estimate_row(inner, exact, samples[:_N_ESTIMATED], repeated(contexts, _N_ESTIMATED)))

@@ -4,13 +4,18 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
+from pushforward.diagnostics.certificate import Row
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
+
+NAME = "circular columns"
+_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Circles:
     start: np.ndarray
     width: np.ndarray
     margin: np.ndarray
+    layer: ColumnMaps
+    opened: ColumnMaps
 
     def into(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, D), float64, with circular columns brought into their intervals by periods."""
@@ -32,6 +39,34 @@ class Circles:
         out = rows.copy()
         out[:, self.columns] = self.start + np.clip(turned, self.margin, self.width - self.margin)
         return out
+
+    def row(self, points: np.ndarray) -> Row:
+        """Whether the layer itself is what was put in its place: both maps at points (n, D) inside, in float64."""
+
+        def apart(left: Any, right: Any) -> float:
+            return float(np.nan_to_num(np.abs(np.asarray(left) - np.asarray(right)), nan=np.inf).max())
+
+        with jax.enable_x64(True):
+            z, log_det = jax.jit(jax.vmap(self.opened.inverse_and_log_det))(points)
+            inside = np.isfinite(np.asarray(log_det))  # others lie outside another column's support
+            if not inside.any():
+                return Row(NAME, None, None, None, "No point lies inside the supports of all columns.")
+            points, z, log_det = points[inside], z[inside], log_det[inside]
+            found, found_log_det = jax.jit(jax.vmap(self.layer.inverse_and_log_det))(points)
+            image, image_log_det = jax.jit(jax.vmap(self.layer.forward_and_log_det))(z)
+        deviations = np.maximum(points.std(0), 1e-300)
+        back = self.into(np.asarray(image))
+        off = max(
+            apart(found, z), apart(found_log_det, log_det), apart(image_log_det, -log_det),
+            apart(back / deviations, points / deviations),
+        )  # fmt: skip
+        words = f"Cut open, the layer's maps and log-determinants differ by {off:.2g}."
+        if off <= _ROUNDING:
+            return Row(NAME, off, _ROUNDING, True, words)
+        return Row(
+            NAME, off, _ROUNDING, False, words, "the layer of circular columns is not the map it should be",
+            "Look at its two directions: both log-determinants are those of a logistic map from cut to cut.",
+        )  # fmt: skip
 
 
 def cut_open(distribution: AbstractDistribution) -> tuple[AbstractDistribution, Circles | None]:
@@ -57,4 +92,4 @@ def cut_open(distribution: AbstractDistribution) -> tuple[AbstractDistribution, 
     flow: Any = eqx.tree_at(lambda f: f.bijection, distribution, Chain([*layers[:-1], opened]))
     # the cut belongs to the circle, and an end does not: two units in the last place of the flow's own numbers
     eps = float(jnp.finfo(float_type(flatten(distribution)[0])).eps)
-    return flow, Circles(columns, start, width, 2 * eps * (np.abs(start) + width))
+    return flow, Circles(columns, start, width, 2 * eps * (np.abs(start) + width), maps, opened)

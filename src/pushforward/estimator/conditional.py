@@ -10,6 +10,7 @@ from pushforward.double import draw_rows, score_rows
 from pushforward.errors import ShapeError
 from pushforward.estimator.fitting import fitted, seed_of, whole_number
 from pushforward.estimator.rows import checked_rows, checked_targets, common_draws, modelled, target_names, whole
+from pushforward.estimator.summaries import mean_of, quantiles_of
 from pushforward.named_rows import NamedRows
 
 _BLOCK = 2**20  # numbers drawn at a time, 8 MB
@@ -160,8 +161,8 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         weights = np.asarray(sample_weight, np.float64)
         if weights.shape != scores.shape or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
             raise ValueError(
-                f"sample_weight: expected {len(scores)} non-negative numbers with a positive sum, one a row, got shape "
-                f"{weights.shape}. Correct them, or pass None."
+                f"sample_weight: expected {len(scores)} non-negative numbers with a positive sum, one a row, got "
+                f"{_weights_fault(weights, scores.shape)}. Correct them, or pass None."
             )
         return float(np.average(scores, weights=weights))
 
@@ -182,7 +183,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         return self._shaped(np.ascontiguousarray(np.moveaxis(whole(self.plan_, drawn), 0, 1)))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The mean of y given each row, from `n_draws` samples.
+        """The mean of y given each row, from `n_draws` samples; of a circular target the direction of the mean vector.
 
         A fitted estimator gives the same numbers at each call, and for each row whatever its company. Their standard
         error is the conditional spread of y over sqrt(n_draws): with 256 draws 6 % of it, which raises the squared
@@ -195,14 +196,14 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         Returns:
             Float64, (n,) where y in `fit` was one-dimensional, else (n, k).
         """
-        return self._shaped(self._over_draws(X, lambda drawn: drawn.mean(1, keepdims=True)))[:, 0]
+        return self._shaped(self._over_draws(X, lambda drawn: mean_of(self.plan_, drawn)))[:, 0]
 
     def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> np.ndarray:
         """Quantiles of each target given each row, from the samples that `predict` uses.
 
         A quantile q of n_draws samples lies, in terms of probability, within sqrt(q (1 - q) / n_draws) of q (one
         standard error): 0.05 is right to 0.014 with 256 draws. For finer ones raise n_draws (`set_params` will do).
-        Of a rounded target a quantile is one of its values.
+        Of a rounded target a quantile is one of its values; of a circular one they are counted from its cut.
 
         Args:
             X: (n, d).
@@ -214,14 +215,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         levels = np.atleast_1d(np.asarray(quantiles, np.float64))
         if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
             raise ValueError(f"quantiles: expected numbers between 0 and 1, got {quantiles!r}.")
-
-        def found(drawn: np.ndarray) -> np.ndarray:
-            is_rounded = False if self.plan_ is None else np.array([column.step > 0 for column in self.plan_.columns])
-            between = np.quantile(drawn, levels, axis=1, method="weibull")
-            values = np.quantile(drawn, levels, axis=1, method="inverted_cdf")
-            return np.moveaxis(np.where(is_rounded, values, between), 0, 1)
-
-        return self._shaped(self._over_draws(X, found))
+        return self._shaped(self._over_draws(X, lambda drawn: quantiles_of(self.plan_, drawn, levels)))
 
     def _over_draws(self, X: Any, statistic: Any) -> np.ndarray:
         """A statistic of the draws (rows, n_draws, k), block by block of rows."""
@@ -235,3 +229,10 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:
         return values[..., 0] if self._is_flat else values
+
+
+def _weights_fault(weights: np.ndarray, shape: tuple[int, ...]) -> str:
+    if weights.shape != shape:
+        return f"shape {weights.shape}"
+    bad = np.flatnonzero(~(weights >= 0) | np.isinf(weights))
+    return f"{weights[bad[0]]:g} at row {bad[0]}" if bad.size else f"a sum of {weights.sum():g}"

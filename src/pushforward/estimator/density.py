@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted  # noqa: TID25
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import ShapeError
 from pushforward.estimator.fitting import fitted, seed_of, whole_number
-from pushforward.estimator.rows import checked_rows, finite, from_base, modelled, names_of, to_base, whole
+from pushforward.estimator.rows import checked_rows, finite, from_base, modelled, names_of, supported, to_base, whole
 from pushforward.named_rows import NamedRows
 
 
@@ -173,10 +173,13 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
 
         Returns:
             (n, d) float64, or the frame that `set_output` asks for.
+
+        Raises:
+            DataError: for a row outside the support of a column, which no z is mapped to.
         """
         check_is_fitted(self)
         x = checked_rows(self, X)
-        return to_base(self.flow_, modelled(self.plan_, x))
+        return to_base(self.flow_, supported(self.plan_, modelled(self.plan_, x)))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """x = T(z): from the base back to the units of the data; rounded columns come back unrounded.

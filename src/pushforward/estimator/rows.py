@@ -67,17 +67,30 @@ def names_of(estimator: Any) -> list[str]:
 
 
 def target_names(y: Any) -> list[str]:
-    """The names of the columns of y; none where it is no frame, and no series with a name."""
+    """The names of the columns of y; none where it is no frame and no series with a name, or where one is no text."""
     columns = getattr(y, "columns", None)
     if columns is None:
         name = getattr(y, "name", None)
         columns = [] if name is None or name == "" else [name]
-    return [str(name) for name in columns]
+    return [str(name) for name in columns] if all(isinstance(name, str) for name in columns) else []
 
 
 def modelled(plan: Plan | None, x: np.ndarray, name: str = "X") -> np.ndarray:
     """The columns that the flow has: all, where there is no plan; rows that differ in a constant one are refused."""
     return x if plan is None else plan.select(x, name)
+
+
+def supported(plan: Plan | None, rows: np.ndarray) -> np.ndarray:
+    """The rows (n, modelled columns), refused where a value lies outside the support of its column."""
+    bad = np.zeros(rows.shape, bool) if plan is None else plan.outside(rows)
+    if plan is not None and bad.any():
+        row, place = np.argwhere(bad)[0]
+        column = plan.columns[plan.modelled[place]]
+        raise DataError(
+            f"X: column {column.name!r} is {rows[row, place]:g} at row {row} ({int(bad.any(1).sum())} such rows), "
+            f"outside its support ({column.describe()}): the density there is zero, and no z leads there. Drop them."
+        )
+    return rows
 
 
 def whole(plan: Plan | None, rows: np.ndarray) -> np.ndarray:

@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 
 from pushforward.columns import plan_columns
-from pushforward.errors import DataError
+from pushforward.errors import DataError, ShapeError
 from pushforward.leaderboard.contest import BASELINES, MIXTURE, Contest, Outcome, Split
 from pushforward.leaderboard.entries import Entry, Leaderboard
 from pushforward.leaderboard.memory import high_water, reset_high_water
+from pushforward.named_rows import unframed
 from pushforward.recipes import RECIPES
+from pushforward.train.data import as_rows, column_names
 
 DEFAULT_FLOWS = ("nsf", "maf", "nsf+mixture")
 _VALIDATION_SHARE = 5  # of the rows that are not tested, one in so many
 
 
 def compare(
-    x: np.ndarray,
+    x: Any,
     *,
     names: Sequence[str] | None = None,
     flows: Sequence[str] = DEFAULT_FLOWS,
-    context: np.ndarray | None = None,
+    context: Any = None,
     columns: Mapping[str, Any] | None = None,
     detect: bool = True,
     folds: int = 5,
@@ -41,8 +43,8 @@ def compare(
     flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
 
     Args:
-        x: rows (n, columns), finite.
-        names: of the columns; x0, x1, ... by default.
+        x: rows (n, columns), finite: an array, or a frame of pandas or polars.
+        names: of the columns; those of a frame, or x0, x1, ..., by default.
         flows: names of recipes for tables, with or without "+mixture".
         context: (n, c): densities of x given it. So are the baselines then.
         columns: declarations, as for `plan_columns`.
@@ -57,7 +59,9 @@ def compare(
         A `Leaderboard`.
 
     Raises:
-        DataError: for unknown flows, too few rows, and whatever `plan_columns` or `fit` refuse.
+        ShapeError: if x or the context are no rows, or not as many.
+        DataError: for unknown flows, values that are not finite, too few rows, and whatever `plan_columns` or `fit`
+            refuse.
         MissingExtra: without scikit-learn, which the mixture needs.
 
     Example:
@@ -67,7 +71,7 @@ def compare(
         >>> sorted(entry.name for entry in board.entries)
         ['Gaussian', 'Gaussian mixture', 'Kernel density', 'nice']
     """
-    names = [f"x{place}" for place in range(x.shape[1])] if names is None else list(names)
+    x, context, names = _arrays(x, context, names)
     _check(x, flows, folds)
     order = np.random.default_rng(key).permutation(len(x))
     parts = np.array_split(order, folds if folds > 1 else 5)
@@ -92,6 +96,26 @@ def compare(
 
 def _nats(value: float | None) -> float:
     return -math.inf if value is None or math.isnan(value) else value
+
+
+def _arrays(x: Any, context: Any, names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Rows and contexts as finite arrays of two dimensions and one length, and the names of the columns."""
+    found: list[np.ndarray | None] = [None, None]
+    for place, (name, value) in enumerate((("x", x), ("context", context))):
+        if value is not None:
+            shape = np.shape(unframed(value))
+            if len(shape) != 2 or not shape[1]:
+                raise ShapeError(f"{name}: expected rows (n, columns), got shape {shape}. Pass {name}[:, None] of one.")
+            found[place] = as_rows(name, value, shape[1:])
+    rows, given = found
+    if rows is None or (given is not None and len(given) != len(rows)):
+        lengths = " and ".join("none" if part is None else f"{len(part)} rows" for part in found)
+        raise ShapeError(f"x, context: expected one context for each row, got {lengths}.")
+    names = column_names(x) if names is None else list(names)
+    names = [f"x{place}" for place in range(rows.shape[1])] if names is None else names
+    if len(names) != rows.shape[1]:
+        raise ShapeError(f"names: expected one for each of {rows.shape[1]} columns, got {len(names)}.")
+    return rows, given, names
 
 
 def _check(x: np.ndarray, flows: Sequence[str], folds: int) -> None:

@@ -13,6 +13,7 @@ from pushforward.dequantise import Dequantised
 from pushforward.errors import DataError, ShapeError
 from pushforward.named_rows import unframed
 
+_LARGEST = 1e150  # whose square is a number
 _COPIES = 0.05  # share of rows that are copies of others from which a warning is given
 
 
@@ -95,6 +96,15 @@ def share_outside(flow: Any, z: np.ndarray) -> None:
 def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single_precision: bool) -> None:
     """Refuse constant columns and linear dependence; warn where float32 cannot hold the data."""
     flat = array.reshape(len(array), -1)
+    with np.errstate(over="ignore"):
+        largest, width = np.abs(flat).max(0, initial=0.0), np.ptp(flat, 0)
+    extreme = np.flatnonzero((largest > _LARGEST) | ((width > 0) & (width < 1 / _LARGEST)))
+    if extreme.size:
+        raise DataError(
+            f"{name}: expected values up to {_LARGEST:g} that differ by {1 / _LARGEST:g} or more, got values up to "
+            f"{largest[extreme[0]]:.3g} that differ by {width[extreme[0]]:.3g} in column "
+            f"{_column(columns, extreme[0])}: write it in another unit."
+        )
     spread, centre = flat.std(0), np.abs(flat.mean(0))
     constant = np.flatnonzero(np.ptp(flat, 0) == 0)
     if constant.size:
