@@ -206,6 +206,16 @@ def test_data_outside_the_support_are_counted():
     assert {FINITE, DATA} <= failed(certificate)
 
 
+def test_rows_where_the_density_is_zero_are_called_by_number():
+    flow = pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), ColumnMaps(("positive", "real"))]))
+    x = np.abs(rows(300))
+    x[7, 0] = -5.0
+    certificate = check(flow, NamedRows(x, ["a", "b"], np.arange(300) + 1))
+    assert "1 of 300 rows of data (first row 8)" in row(certificate, FINITE).sentence
+    assert "rows of data lie outside the support" in certificate.verdict
+    assert "weights" not in certificate.verdict
+
+
 def test_the_same_key_gives_the_same_certificate():
     flow = randomised(pf.real_nvp(2, key=0, **SIZES))
     assert check(flow, key=3) == check(flow, key=jax.random.key(3))

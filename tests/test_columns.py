@@ -15,6 +15,7 @@ from pushforward.columns.column import declared
 from pushforward.columns.detect import grid_step, tail_indices
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import DataError, MissingExtra, ShapeError
+from pushforward.train.data import Rows, gaussian_nats
 
 N = 2000
 RANDOM = np.random.default_rng(0)
@@ -137,6 +138,15 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
     values = scale * np.random.default_rng(0).normal(size=500)
     with pytest.raises(DataError, match=rf"column 'x': .* {words}.* another unit"):
         one("x", values)
+
+
+def test_the_floor_is_a_gaussian_of_the_columns_themselves():
+    x, held = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
+    plan = plan_columns(x, ["income", "stars"])
+    assert [column.kind for column in plan.columns] == ["positive", "real"]
+    _, history = fitted(x, plan, epochs=1, validation=(held, None))
+    found = gaussian_nats(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
+    assert history.gaussian == pytest.approx(found, abs=0.05)  # noise fills the cells
 
 
 def test_columns_of_whole_numbers_are_known():

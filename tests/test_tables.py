@@ -88,6 +88,8 @@ def test_columns_context_and_drop_na(tmp_path: Path) -> None:
     assert table.context_columns == ("b",)
     with pytest.raises(TableError, match="no column 'nane': did you mean 'name'"):
         read_table(path, columns=["nane"])
+    with pytest.raises(TableError, match=r"the file has 'pay \(kEUR\)'; if that is another unit, convert"):
+        table_module.Wanted(Path("t.csv"), ["pay (EUR)"], None).pick(["pay (kEUR)", "b"])
     with pytest.raises(TableError, match="no column 'NAME': did you mean 'name'"):
         read_table(path, columns=["NAME"])
     with pytest.raises(TableError, match="no column 'zzz': the file has 'name', 'a', 'b', 'c'"):

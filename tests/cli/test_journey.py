@@ -165,6 +165,7 @@ def test_what_comes_next_can_be_copied(command, tmp_path):
     line = said.out.splitlines()[-1].replace("=...", "=10")
     assert "'my model.safetensors'" in line
     assert command(*shlex.split(line)[1:]).code == 0
+    assert 'given "b, in m"' in said.out
     said = command("compare", "my table.csv", "--columns", 'a,"b, in m"', "--folds", "1", "--flows", "nice", *TINY)
     words = shlex.split(next(line for line in said.out.splitlines() if line.startswith("  pushforward fit")))
     assert words[2] == "my table.csv"

@@ -50,11 +50,14 @@ def check(
     certificate = certify(flow, x, key=seed, context=None if found is None else found.context)
     if out.talks:
         _show(out, certificate)
+    dropped = 0 if found is None else found.dropped
+    if dropped:
+        out.say(f"{dropped:,} rows with a missing cell were left out.")
     if data is None:
         for line in _history(notes, when_made):
             out.say(line)
     told = {} if when_made is None else {"when_made": when_made.to_dict()}
-    out.result(certificate.to_dict() | told)
+    out.result(certificate.to_dict() | told | {"dropped": dropped})
     return 0 if certificate.ok else 1
 
 

@@ -39,6 +39,15 @@ def names(option: str | None) -> list[str] | None:
     return [name.strip() for name in next(csv.reader([option], skipinitialspace=True), []) if name.strip()]
 
 
+def told(names: Sequence[str]) -> str:
+    """Names in a sentence, those that hold a comma in quotes.
+
+    >>> told(["a", "b, in m"])
+    'a, "b, in m"'
+    """
+    return ", ".join(f'"{name}"' if "," in name else name for name in names)
+
+
 def listed(words: Sequence[str]) -> str:
     """The option that `names` takes apart again.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, values_given
+from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, told, values_given
 from pushforward.cli.outputs import check_outputs, check_samples_output, check_table_output
 from pushforward.cli.printer import Printer
 
@@ -49,5 +49,5 @@ def sample(
     plan = plan_of(model, flow, notes)
     rows = plan.expand(rows)
     write_table(output, rows, notes["columns"], whole=plan.whole(rows), overwrite=overwrite)
-    out.say(f"wrote {n:,} rows of {', '.join(notes['columns'])} to {output}")
+    out.say(f"wrote {n:,} rows of {told(notes['columns'])} to {output}")
     out.result({"rows": n, "columns": notes["columns"], "seed": seed, "output": str(output)})

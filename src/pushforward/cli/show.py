@@ -27,7 +27,8 @@ def show(
     if "plan" in notes:
         say_plan(out, plan_of(model, flow, notes))
     # The plan is a table of its own; of a certificate the verdict is enough here, `check` makes the whole.
-    words = {name.replace("_", " "): _words(value) for name, value in notes.items() if name != "plan"}
+    hidden = {"plan", "units"} if "plan" in notes else {"plan"}  # whose table says them by column
+    words = {name.replace("_", " "): _words(value) for name, value in notes.items() if name not in hidden}
     out.facts((name, text) for name, text in words.items() if text.strip(", "))
     out.result({"layers": layers.splitlines(), "parameters": count_parameters(flow), "notes": notes})
 

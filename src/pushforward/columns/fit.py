@@ -16,7 +16,7 @@ from pushforward.flow import Flow
 from pushforward.named_rows import NamedRows, unframed
 from pushforward.rounded import Rounded
 from pushforward.train import History, fit
-from pushforward.train.data import Rows, as_rows, split
+from pushforward.train.data import Rows, as_rows, gaussian_nats, split
 from pushforward.train.likelihood import default_learning_rate
 
 _NOISY_ROWS = 4000  # to which rows with rounded columns are multiplied, each with its own noise
@@ -53,7 +53,7 @@ def fit_columns(
     Returns:
         A distribution of the modelled columns (`Plan.select`, `Plan.expand` lead there and back): a `Flow`, or
         `Rounded` around one; and the `History`, whose likelihoods are in the columns' own units. Its floor is a
-        Gaussian of the mapped columns. Where columns are rounded they are bounds of log-masses.
+        Gaussian of the columns as they are. Where columns are rounded they are bounds of log-masses.
 
     Raises:
         DataError: as `pushforward.fit`, and for a row outside the support of a column.
@@ -70,10 +70,10 @@ def fit_columns(
     start = build(len(plan.modelled))
     outer = plan.around(start)
     copies = n_copies(plan, len(train))
-    mapped, added = _mapped(plan, outer, train, copies, random, "x")
-    mapped_held, held_added = None, added
+    noisy, mapped, added = _mapped(plan, outer, train, copies, random, "x")
+    noisy_held, mapped_held, held_added = noisy, None, added
     if held is not None:
-        mapped_held, held_added = _mapped(plan, outer, held, copies, random, "validation")
+        noisy_held, mapped_held, held_added = _mapped(plan, outer, held, copies, random, "validation")
     if learning_rate is None:
         learning_rate = default_learning_rate(len(train))
     if base is not None:
@@ -83,7 +83,8 @@ def fit_columns(
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
     flow, history = fit(
         start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
-        learning_rate=learning_rate, offset=(added, held_added), **options,
+        learning_rate=learning_rate, offset=(added, held_added),
+        floor=gaussian_nats(noisy, noisy_held) + plan.log_cells, **options,
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
     return plan.around(flow), history
@@ -103,8 +104,8 @@ def _contexts(name: str, context: Any, n: int) -> np.ndarray:
 
 def _mapped(
     plan: Plan, outer: AbstractDistribution, rows: Rows, copies: int, random: np.random.Generator, name: str
-) -> tuple[Rows, float]:
-    """Rows as the flow inside sees them, each as often as told with noise of its own, and the mean nats to add."""
+) -> tuple[Rows, Rows, float]:
+    """Rows, each as often as told with noise of its own; these as the flow inside sees them; the mean nats to add."""
     x, context = rows.x, rows.context
     if isinstance(outer, Rounded):
         outer.check_rows(name, x)
@@ -120,7 +121,7 @@ def _mapped(
             f"the support that the plan gives it (of {len(np.unique(outside // copies))} of {len(rows)} rows): the "
             "density there is zero. Declare that column real, or correct these rows."
         )
-    return Rows(z, context, None), float(log_det.mean()) + plan.log_cells
+    return Rows(x, context, None), Rows(z, context, None), float(log_det.mean()) + plan.log_cells
 
 
 def _named(plan: Plan, rows: np.ndarray) -> NamedRows:

@@ -153,7 +153,9 @@ class Plan:
         return tuple(
             column.name
             for column, values in zip(self.columns, rows.T, strict=True)
-            if column.step and column.step % 1 == column.origin % 1 == 0 and (np.abs(values) < 2**53).all()
+            if (column.step % 1 == column.origin % 1 == 0 if column.step else column.kind == "constant")
+            and (np.abs(values) < 2**53).all()
+            and (values % 1 == 0).all()
         )
 
     def expand(self, rows: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ _MAX_ROWS = 10_000
 _MAX_NUMBERS = 1 << 22
 _N_ESTIMATED = 64
 _N_BOUNDS = 64
+OUTSIDE = "rows of data lie outside the support of the flow"
 
 
 def check(
@@ -114,7 +115,7 @@ def check(
 
     samples, log_probs = draw(inner, _N_DRAWS, contexts, draw_key)
     scores = None if rows is None else score(inner, rows, contexts)
-    results = [_finite_row(samples, log_probs, scores, note)]
+    results = [_finite_row(samples, log_probs, scores, note, numbers)]
     if results[0].ok is False:
         results = [_located(results[0], inner, rows, contexts)]
     if circles is not None:
@@ -186,7 +187,8 @@ def _check_masses(
     samples, log_probs = draw(flow, _N_BOUNDS, contexts, as_key(key))
     given = None if contexts is None or rows is None else paired(contexts, len(rows))[:_N_BOUNDS]
     scores = None if rows is None else score(flow, rows[:_N_BOUNDS], given)
-    masses = dataclasses.replace(_finite_row(samples, log_probs, scores, note), name="finite bounds of masses")
+    numbers = np.arange(0) if rows is None else numbers_of(x, len(rows))
+    masses = dataclasses.replace(_finite_row(samples, log_probs, scores, note, numbers), name="finite bounds of masses")
     noisy: list[Any] = [None if part is None else _filled(flow, part, random) for part in (rows, fitted)]
     if rows is not None:
         noisy[0] = NamedRows(noisy[0], getattr(x, "columns", ()), numbers_of(x, len(rows)))
@@ -198,12 +200,20 @@ def _filled(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Gen
     return flow.filled(rows, random) if isinstance(flow, Rounded) else rows + random.uniform(size=rows.shape)
 
 
-def _finite_row(samples: np.ndarray, log_probs: np.ndarray, data: np.ndarray | None, note: str) -> Row:
+def _finite_row(
+    samples: np.ndarray, log_probs: np.ndarray, data: np.ndarray | None, note: str, numbers: np.ndarray
+) -> Row:
     bad = ~(np.isfinite(samples.reshape(len(samples), -1)).all(1) & np.isfinite(log_probs))
     words = f"{int(bad.sum())} of {len(bad)} samples"
     if data is not None:
         bad_data = ~np.isfinite(data)
         words += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
+        words += f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
+        if bad_data.any() and not bad.any() and np.isneginf(data[bad_data]).all():
+            return Row(
+                "finite values", float(bad_data.mean()), 0.0, False, f"{words} not finite: the density is zero.{note}",
+                OUTSIDE, "Look at these rows; if they are right, fit with them, or without bounds of their columns.",
+            )  # fmt: skip
         bad = np.concatenate([bad, bad_data])
     share = float(bad.mean())
     if share == 0:
@@ -217,7 +227,7 @@ def _finite_row(samples: np.ndarray, log_probs: np.ndarray, data: np.ndarray | N
 def _located(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, contexts: np.ndarray | None) -> Row:
     """The row with the place where numbers first break."""
     found = locate_non_finite(flow, rows, contexts)
-    if not found:
+    if not found or (row.fault == OUTSIDE and not found.parameter):
         return row
     sentence = f"{row.sentence} First to break: {found}."
     if found.parameter:

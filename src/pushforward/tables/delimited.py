@@ -192,9 +192,10 @@ def _unescaped(name: str) -> str:
 def _check_header(path: Path, names: list[str], separator: str) -> None:
     other = next((mark for mark in _SEPARATORS if mark != separator and mark in names[0]), None)
     if len(names) == 1 and other is not None:
+        points = " and decimal points" if other == ";" else ""
         raise TableError(
             f"{path}: the header {names[0]!r} is one column, it seems separated by {_SEPARATORS[other]}: write the "
-            f"file with {_SEPARATORS[separator]}{_SUFFIXES.get(other, '')}."
+            f"file with {_SEPARATORS[separator]}{points}{_SUFFIXES.get(other, '')}."
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
         quoted = file.readline().startswith('"')

@@ -1,6 +1,7 @@
 """What a reader hands back, and the checks that every format shares."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pushforward.errors import DataError, MissingExtra, TableError
 
 _NEAR = 3
 _LISTED = 8
+_UNIT = re.compile(r"\s*[(\[].*[)\]]\s*$")  # at the end of a name
 _ROWS, _NUMBERS = 2**16, 2**22
 
 
@@ -159,6 +161,11 @@ def _near(name: str, names: Sequence[str]) -> str:
         spellings.setdefault(known.casefold(), []).append(known)
     matches = difflib.get_close_matches(name.casefold(), list(spellings), _NEAR)
     near = [known for match in matches for known in spellings[match]][:_NEAR]
+    other = [known for known in names if _UNIT.sub("", known).casefold() == _UNIT.sub("", name).casefold()]
+    if other and other[0].casefold() != name.casefold():
+        return (
+            f"the file has {other[0]!r}; if that is another unit, convert its numbers, then name it as the model does"
+        )
     if near:
         return f"did you mean {' or '.join(repr(known) for known in near)}"
     return f"the file has {_listed(names)}"

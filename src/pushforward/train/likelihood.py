@@ -76,6 +76,7 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
     offset: float | tuple[float, float] = 0.0,
+    floor: float | None = None,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -107,6 +108,8 @@ def fit(
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
         offset: nats to add to every likelihood that is told: the mean log-determinant of a map that the rows have been
             through already, if their own units are another's; two numbers for training and held-out rows.
+        floor: nats of the Gaussian that is told beside the course; by default those of a full one, fitted to the rows
+            as they come here.
         progress: show the course (a bar with rich, else a line).
 
     Returns:
@@ -139,8 +142,10 @@ def fit(
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
     seen = filled(flow, train, random)
     added, held_added = offset if isinstance(offset, tuple) else (offset, offset)
-    floor = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
-    history.gaussian = floor + (added if held is None else held_added)
+    if floor is None:
+        floor = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
+        floor += added if held is None else held_added
+    history.gaussian = floor
 
     flow = initialised(flow, seen)
     del seen
