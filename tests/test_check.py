@@ -211,7 +211,7 @@ def test_rows_where_the_density_is_zero_are_called_by_number():
     x = np.abs(rows(300))
     x[7, 0] = -5.0
     certificate = check(flow, NamedRows(x, ["a", "b"], np.arange(300) + 1))
-    assert "1 of 300 rows of data (first row 8)" in row(certificate, FINITE).sentence
+    assert "1 of 300 rows of data not finite (first row 8)" in row(certificate, FINITE).sentence
     assert "rows of data lie outside the support" in certificate.verdict
     assert "weights" not in certificate.verdict
 

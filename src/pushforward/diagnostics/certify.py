@@ -204,14 +204,14 @@ def _finite_row(
     samples: np.ndarray, log_probs: np.ndarray, data: np.ndarray | None, note: str, numbers: np.ndarray
 ) -> Row:
     bad = ~(np.isfinite(samples.reshape(len(samples), -1)).all(1) & np.isfinite(log_probs))
-    words = f"{int(bad.sum())} of {len(bad)} samples"
+    words, first = f"{int(bad.sum())} of {len(bad)} samples", ""
     if data is not None:
         bad_data = ~np.isfinite(data)
         words += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
-        words += f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
+        first = f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
         if bad_data.any() and not bad.any() and np.isneginf(data[bad_data]).all():
             return Row(
-                "finite values", float(bad_data.mean()), 0.0, False, f"{words} not finite: the density is zero.{note}",
+                "finite values", float(bad_data.mean()), 0.0, False, f"{words} not finite{first}: density 0.{note}",
                 OUTSIDE, "Look at these rows; if they are right, fit with them, or without bounds of their columns.",
             )  # fmt: skip
         bad = np.concatenate([bad, bad_data])
@@ -219,7 +219,7 @@ def _finite_row(
     if share == 0:
         return Row("finite values", share, 0.0, True, f"{words} not finite.{note}")
     return Row(
-        "finite values", share, 0.0, False, f"{words} not finite.{note}", "values are not finite",
+        "finite values", share, 0.0, False, f"{words} not finite{first}.{note}", "values are not finite",
         "Look for NaN weights, a layer that overflows, data outside the support.",
     )  # fmt: skip
 
