@@ -597,6 +597,16 @@ def test_a_circular_layer_is_tested_itself(fault):
         assert found.ok is (fault == ""), f"{found}"
 
 
+def test_a_row_at_the_cut_is_no_fault_in_float64():
+    """Nor is a column far from the origin beside it: only what the circle does is compared."""
+    maps = ColumnMaps(("circular", "real"), upper=24.0, centre=[15.0, 1e13])
+    with jax.enable_x64(True):
+        flow = cast(pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), maps])), np.float64)
+        x = np.array(flow.sample(100, key=1), np.float64)
+        x[:3, 0] = 15.0, 39.0, 15.0 + 1e-14
+        assert row(check(flow, x), "circular columns").ok
+
+
 def test_a_circle_hides_no_fault():
     layers = [Elementwise(Affine(), (2,)), Faulty("inverse sign"), ColumnMaps(("circular", "real"), upper=24.0)]
     assert INTEGRAL in failed(check(pf.Flow(pf.bases.Normal((2,)), Chain(layers))))

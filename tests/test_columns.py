@@ -151,6 +151,8 @@ def test_the_floor_is_a_gaussian_of_the_columns_themselves():
 
 def test_columns_of_whole_numbers_are_known():
     columns = (Column("a"), Column("b", step=1.0), Column("c", step=0.5), Column("d", step=2.0, origin=0.5))
+    constants = Plan((Column("k", "constant", centre=7.0), Column("l", "constant", centre=0.5)))
+    assert constants.whole(np.array([[7.0, 0.5]])) == ("k",)
     plan = Plan(columns)
     assert plan.whole(np.ones((3, 4))) == ("b",)
     assert plan.whole(np.full((3, 4), 2.0**60)) == ()

@@ -131,8 +131,7 @@ def emptiest(x: np.ndarray, lower: float, upper: float) -> float:
     gaps = np.diff(turned, append=turned[0] + width)
     middles = turned + gaps / 2
     thrice = np.concatenate([turned - width, turned, turned + width])
-    ends = (np.searchsorted(thrice, middles + side * _NEAR * width) for side in (-1, 1))
-    below, above = ends
+    below, above = (np.searchsorted(thrice, middles + side * _NEAR * width) for side in (-1, 1))
     chosen = np.lexsort((-gaps, above - below))[0]
     return float(lower + np.mod(middles[chosen], width))
 
