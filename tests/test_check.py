@@ -603,7 +603,7 @@ def test_a_row_at_the_cut_is_no_fault_in_float64():
     with jax.enable_x64(True):
         flow = cast(pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), maps])), np.float64)
         x = np.array(flow.sample(100, key=1), np.float64)
-        x[:3, 0] = 15.0, 39.0, 15.0 + 1e-14
+        x[:3, 0] = 15.0, 39.0, np.nextafter(15.0, 0.0)
         assert row(check(flow, x), "circular columns").ok
 
 
