@@ -82,6 +82,7 @@ import os, random, signal, sys, threading, time
 from pathlib import Path
 from pushforward.cli.app import run
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 times, target, *command = sys.argv[1:]
 whole, took = [], []
 for seed in ("0", "1", "0", "1"):

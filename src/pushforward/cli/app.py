@@ -1,7 +1,7 @@
 """The commands put together, and how faults become one line and an exit code."""
 
-import _thread
 import contextlib
+import signal
 import sys
 import threading
 import warnings
@@ -85,7 +85,9 @@ def _no_interrupt_lost() -> Generator[None]:
 
     def hook(dropped: Any) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            threading.Timer(_AGAIN, _thread.interrupt_main).start()  # later: in here it would be dropped, too
+            # later, for in here it would be dropped, too; and as a signal, which wakes what waits
+            main = threading.main_thread().ident or 0
+            threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT)).start()
         else:
             before(dropped)
 
