@@ -101,7 +101,7 @@ for k in range(20 * int(times)):  # some commands end before their signal comes
         timer.start()
         codes.append(run([*command, "--seed", seed]))
         timer.join()
-        time.sleep(0.01)  # a signal that came after the command ended is seen here at the latest
+        time.sleep(0.1)  # a signal that came after the command ended, or comes again, is seen here at the latest
     except KeyboardInterrupt:
         timer.join()
     assert not set(os.listdir()) - before, set(os.listdir()) - before
