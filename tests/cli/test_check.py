@@ -77,7 +77,7 @@ def test_rows_are_numbered_as_in_the_file(command, plain, checked, tmp_path):
     (tmp_path / "gaps.csv").write_text("a,b,c\n1000,10,5\n1000,,5\n1010,10.1,6\n")
     command("check", plain(), "gaps.csv", "--drop-na")
     assert checked["x"].numbers.tolist() == [1, 3]
-    assert "1 rows with a missing cell were left out" in command("check", plain(), "gaps.csv", "--drop-na").out
+    assert "Left out: 1 row with a missing cell" in command("check", plain(), "gaps.csv", "--drop-na").out
 
 
 def test_fit_hands_on_the_numbers_of_its_test_rows(command, table, monkeypatch):

@@ -75,7 +75,7 @@ def test_dropped_rows_are_counted_over_all_batches(command, model, tmp_path, mon
     assert said.json["lowest_row"] == np.flatnonzero(is_kept)[found[:, 3].argmin()] + 1  # as the file counts
     assert said.json["lowest_row"] > 2
     said = command("score", model, "gaps.parquet", "--drop-na", "-o", "t.npy")
-    assert "14 rows with a missing cell were left out" in said.out
+    assert "Left out: 14 rows with a missing cell" in said.out
 
 
 def test_a_column_that_is_not_modelled_is_not_written_beside_the_scores(command):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed, counted
 from pushforward.cli.printer import Printer, plain
 
 _WIDE = 130  # columns of a terminal from which words stand beside the numbers
@@ -52,7 +52,7 @@ def check(
         _show(out, certificate)
     dropped = 0 if found is None else found.dropped
     if dropped:
-        out.say(f"{dropped:,} rows with a missing cell were left out.")
+        out.say(f"Left out: {counted(dropped, 'row')} with a missing cell.")
     if data is None:
         for line in _history(notes, when_made):
             out.say(line)

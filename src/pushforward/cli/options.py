@@ -39,6 +39,15 @@ def names(option: str | None) -> list[str] | None:
     return [name.strip() for name in next(csv.reader([option], skipinitialspace=True), []) if name.strip()]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, in words that fit one of them too.
+
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def told(names: Sequence[str]) -> str:
     """Names in a sentence, those that hold a comma in quotes.
 

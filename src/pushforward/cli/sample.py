@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, told, values_given
+from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, counted, told, values_given
 from pushforward.cli.outputs import check_outputs, check_samples_output, check_table_output
 from pushforward.cli.printer import Printer
 
@@ -40,7 +40,7 @@ def sample(
         check_picture_output(output, flow.shape, flow.levels)
         write_pictures(output, draw_rows(flow, n, seed), flow.levels, overwrite=overwrite)
         height, width, _ = flow.shape
-        out.say(f"wrote {n:,} pictures of {height} x {width} to {output}")
+        out.say(f"wrote {counted(n, 'picture')} of {height} x {width} to {output}")
         out.result({"pictures": n, "shape": list(flow.shape), "seed": seed, "output": str(output)})
         return
     check_table_output(output)
@@ -49,5 +49,5 @@ def sample(
     plan = plan_of(model, flow, notes)
     rows = plan.expand(rows)
     write_table(output, rows, notes["columns"], whole=plan.whole(rows), overwrite=overwrite)
-    out.say(f"wrote {n:,} rows of {told(notes['columns'])} to {output}")
+    out.say(f"wrote {counted(n, 'row')} of {told(notes['columns'])} to {output}")
     out.result({"rows": n, "columns": notes["columns"], "seed": seed, "output": str(output)})

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Overwrite, Quiet, Seed
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Overwrite, Quiet, Seed, counted
 from pushforward.cli.outputs import check_outputs, check_table_output
 from pushforward.cli.printer import Printer
 
@@ -135,7 +135,7 @@ def _course(show: bool, found: _Found) -> Generator[Callable[[], None]]:
                 from pushforward.train.progress import progress_bar
 
                 bar = stack.enter_context(
-                    progress_bar(True, _STEPS, lambda _: f"{found.summary.rows:,} rows scored", "scoring")
+                    progress_bar(True, _STEPS, lambda _: f"{counted(found.summary.rows, 'row')} scored", "scoring")
                 )
             if bar is not None:
                 bar(math.ceil(_STEPS * found.share) - 1)
@@ -147,15 +147,16 @@ def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> N
     summary = found.summary
     low, middle, high = summary.quantiles([0.01, 0.5, 0.99])
     if found.is_pictures:
-        out.say(f"{summary.rows:,} pictures scored, in nats per picture, lower bounds (higher: more usual)")
+        scored, unit = counted(summary.rows, "picture"), "picture, lower bounds"
     else:
-        out.say(f"{summary.rows:,} rows scored, in nats per row and in the data's own units (higher: more usual)")
+        scored, unit = counted(summary.rows, "row"), "row and in the data's own units"
+    out.say(f"{scored} scored, in nats per {unit} (higher: more usual)")
     if notes.get("is_bound"):
         out.say("Rounded columns count with their masses, of which these scores are lower bounds.")
     if summary.outside:
-        out.say(f"{summary.outside:,} rows lie outside the support of a column: log_prob -inf, not in the mean.")
+        out.say(f"Outside the support of a column: {counted(summary.outside, 'row')} (log_prob -inf, not in the mean).")
     if found.dropped:
-        out.say(f"{found.dropped:,} rows with a missing cell were left out.")
+        out.say(f"Left out: {counted(found.dropped, 'row')} with a missing cell.")
     about = "" if summary.is_exact else "about "
     bits = {"bits per dimension": found.bits} if found.is_pictures else {}
     out.facts([

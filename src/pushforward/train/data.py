@@ -87,7 +87,7 @@ def share_outside(flow: Any, z: np.ndarray) -> None:
     bounds = spline_bounds(flow)
     if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
         warnings.warn(
-            f"x: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where "
+            f"fit: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where "
             "layers are the identity and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
             stacklevel=3,
         )
@@ -116,7 +116,7 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
     if single_precision and (centre > 1e4 * spread).any():
         column = _column(columns, np.flatnonzero(centre > 1e4 * spread)[0])
         warnings.warn(
-            f"{name}: column {column} has a mean more than 10,000 times its spread; in float32 its rows are hardly "
+            f"fit: column {column} has a mean more than 10,000 times its spread; in float32 its rows are hardly "
             "told apart when scored. Subtract an offset first, or score under jax.enable_x64(True).",
             stacklevel=4,
         )
@@ -132,7 +132,7 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
             )
     elif dim > 1 and n <= dim:
         warnings.warn(
-            f"{name}: {n} rows in {dim} dimensions lie in a lower-dimensional subspace; expect a poor fit. Use more "
+            f"fit: {n} rows in {dim} dimensions lie in a lower-dimensional subspace; expect a poor fit. Use more "
             "rows or fewer columns.",
             stacklevel=4,
         )
@@ -165,9 +165,9 @@ def split(
     n_copies = len(rows) - int(kind.max()) - 1
     if n_copies > _COPIES * len(rows):
         warnings.warn(
-            f"x: {n_copies} of {len(rows)} rows are copies of others. They are held out together, but a density has no "
-            "bound at repeated values: drop the copies and count them by weights=, or add the noise they were rounded "
-            "from.",
+            f"fit: {n_copies} of {len(rows)} rows are copies of others. They are held out together, but a density has "
+            "no bound at repeated values: drop the copies and count them by weights=, or add the noise they were "
+            "rounded from.",
             stacklevel=4,
         )
     place = np.empty(len(rows), int)
