@@ -289,3 +289,29 @@ def test_a_wrapped_context_reaches_the_boundary():
 def test_sampling_alone_draws_the_samples_that_are_scored():
     """Two programs, one of which leaves the log-density out: the same rows, up to the order of roundings."""
     np.testing.assert_allclose(FLOW.sample(20, key=3), FLOW.sample_and_log_prob(20, key=3)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_rows_on_an_accelerator_are_looked_at_there(monkeypatch):
+    """Fetching rows costs more than many programs; a NaN is still refused, and rows that must be padded are fetched."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    flow, rows = pf.real_nvp(2, n_layers=2, width=8, key=0), jax.random.normal(jax.random.key(1), (256, 2))
+    fetched: list[tuple[int, ...]] = []
+    as_numpy = np.asarray
+
+    def fetching(value, *more, **named):
+        if isinstance(value, jax.Array):
+            fetched.append(value.shape)
+        return as_numpy(value, *more, **named)
+
+    expected = flow.log_prob(as_numpy(rows))
+    flow.sample(256, key=0), flow.sample(200, key=0)
+    monkeypatch.setattr(np, "asarray", fetching)
+    np.testing.assert_array_equal(flow.log_prob(rows), expected)
+    assert (256, 2) not in fetched
+    drawn = flow.sample(256, key=0)
+    assert (256, 2) not in fetched
+    np.testing.assert_allclose(flow.sample(200, key=0), as_numpy(drawn)[:200], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(flow.log_prob(rows[:200]), as_numpy(expected)[:200], rtol=1e-5)
+    assert (200, 2) in fetched
+    with pytest.raises(DataError, match="x: expected finite numbers, got nan at row 3, column 1"):
+        flow.log_prob(rows.at[3, 1].set(jnp.nan))

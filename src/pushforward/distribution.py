@@ -21,7 +21,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.named_rows import unframed
 from pushforward.precision import in_full_precision
-from pushforward.programs import is_traced, prepared, run
+from pushforward.programs import is_traced, prepared, run, stays_there
 from pushforward.state import takes_part
 
 Count = int | np.integer | tuple[int | np.integer, ...]
@@ -64,7 +64,7 @@ class AbstractDistribution(eqx.Module):
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         """One sample and its log-density, without a second pass."""
 
-    def check_rows(self, name: str, rows: np.ndarray) -> None:
+    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
         """Refuse finite rows (n, *shape) that cannot be events, in a sentence; any real numbers can be by default."""
 
     @_Public
@@ -155,6 +155,8 @@ def _drawn(
 
 def _check_drawn(parts: tuple[Any, ...], again: Callable[[int], None]) -> None:
     size = len(parts[0])
+    if all(stays_there(part, size, math.prod(part.shape[1:])) and not jnp.isnan(part).any() for part in parts):
+        return
     broken = np.zeros(size, bool)
     for part in parts:
         broken |= np.isnan(part).reshape(size, math.prod(part.shape[1:])).any(1)
@@ -258,8 +260,8 @@ def _as_shape(n: Count) -> tuple[int, ...]:
 
 
 def _as_array(value: Any, name: str) -> Any:
-    """Concrete input as a NumPy array of floats, tracers as they are; tables and tensors by their own protocols."""
-    if isinstance(value, jax.core.Tracer):
+    """Concrete input as an array of floats, tracers as they are; tables and tensors by their own protocols."""
+    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and value.dtype.kind == "f"):
         return value
     if not isinstance(value, np.ndarray | jax.Array):
         value = unframed(value)
@@ -278,11 +280,14 @@ def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
     return () if value is None or event is None else value.shape[: value.ndim - len(event)]
 
 
-def _rows(value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None, dtype: np.dtype) -> np.ndarray | None:
+def _rows(
+    value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None, dtype: np.dtype
+) -> np.ndarray | Array | None:
+    """One row for each of `lead` in the given type, with NumPy; or the very array, where it lies on an accelerator."""
     if value is None or event is None:
         return None
     if value.dtype == dtype and value.shape == (math.prod(lead), *event):  # the common case, at no cost
-        return value
+        return value if stays_there(value, len(value), math.prod(event)) else np.asarray(value)
     with np.errstate(over="ignore"):  # a number beyond the type becomes infinite, and is then refused
         rows = np.asarray(value, dtype)
     return np.broadcast_to(rows, (*lead, *event)).reshape(math.prod(lead), *event)
@@ -310,11 +315,11 @@ def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[An
     return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
 
 
-def _check_finite(name: str, rows: np.ndarray | None, given: Any) -> None:
+def _check_finite(name: str, rows: np.ndarray | Array | None, given: Any) -> None:
     """Refuse rows with NaN or infinite values; `given` is what they were before they took the flow's type."""
-    if rows is None or np.isfinite(rows).all():
+    if rows is None or (np if isinstance(rows, np.ndarray) else jnp).isfinite(rows).all():
         return
-    given = np.asarray(given)
+    rows, given = np.asarray(rows), np.asarray(given)
     flat = rows.reshape(len(rows), -1)
     bad = ~np.isfinite(flat)
     row, column = np.argwhere(bad)[0]

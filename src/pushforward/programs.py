@@ -17,7 +17,8 @@ from jaxtyping import Array
 from pushforward.fields import is_array, is_inexact
 
 _ROWS = (1, 16, 64, 256, 512, 1024)
-_ROWS_ACCELERATOR = (*_ROWS, 4096, 16384)
+# Idle rows cost little beside the start of a kernel while they are few; from 1,024 on they cost their share.
+_ROWS_ACCELERATOR = (*_ROWS, 2048, 4096, 8192, 16384)
 _MAX_ELEMENTS = 1 << 20
 
 
@@ -97,6 +98,18 @@ def prepared(module: Any) -> Prepared:
     return made
 
 
+def stays_there(rows: Any, size: int, event_size: int) -> bool:
+    """Whether rows lie on an accelerator and run there unpadded: fetching them would cost more than the program."""
+    return isinstance(rows, jax.Array) and jax.default_backend() != "cpu" and size in _sizes(event_size)
+
+
+def _sizes(event_size: int) -> list[int]:
+    """The numbers of rows that programs are compiled for, where a row holds `event_size` numbers."""
+    sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
+    limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
+    return [s for s in sizes if s <= limit] or [1]
+
+
 def run(
     batched: Callable[..., tuple[Array, ...]], module: Prepared, rows: list[Any], size: int, event_size: int, *more: Any
 ) -> tuple[Any, ...] | None:
@@ -113,9 +126,7 @@ def run(
     Returns:
         One array for each of the program's outputs; None under somebody's trace, where concrete arrays do not help.
     """
-    sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
-    limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
-    sizes = [s for s in sizes if s <= limit] or [1]
+    sizes = _sizes(event_size)
     whole: tuple[np.ndarray, ...] | None = None
     for start in range(0, max(size, 1), sizes[-1]):
         here = min(sizes[-1], size - start)

@@ -121,7 +121,8 @@ class Rounded(AbstractDistribution):
         places = jnp.where(period > 0, jnp.mod(places, jnp.where(period > 0, n_steps, 1.0)), places)
         return jnp.where(is_rounded, origin + safe * places, x)
 
-    def check_rows(self, name: str, rows: np.ndarray) -> None:
+    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
+        rows = np.asarray(rows)
         is_rounded = self.steps > 0
         safe = np.where(is_rounded, self.steps, 1.0)
         places = (rows - self.origin) / safe

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.errors import NumericError, ShapeError
-from pushforward.plots.canvas import DATA, INK, MODEL, blank, legend, number, plain, style
+from pushforward.plots.canvas import DATA, INK, MODEL, PAPER, blank, legend, number, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ def log_densities(
         axes.set(xlim=(low - margin, high + margin), ylim=(-0.1 * top, 1.1 * top))
         axes.set(xlabel="log-density (nats)", ylabel="share of rows")
         axes.set_yticks([tick for tick in axes.get_yticks() if 0.0 <= tick <= 1.1 * top])
-        legend(axes, loc="upper left")
+        legend(axes, loc="upper left", frameon=True, facecolor=PAPER, edgecolor="none", framealpha=1.0)
         if title:
             plain(axes.set_title(title))
         return figure

@@ -22,7 +22,12 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 2.2rem 0 .8rem; }
 h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 .lead { font-size: 1.2rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--paper) 50%, transparent) 0 0 / 2.4rem 100% no-repeat local,
+  linear-gradient(to left, var(--paper) 50%, transparent) 100% 0 / 2.4rem 100% no-repeat local,
+  linear-gradient(to right, var(--line), transparent) 0 0 / .9rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--line), transparent) 100% 0 / .9rem 100% no-repeat scroll; }
+@media (max-width: 40rem) { thead .number { white-space: normal; min-width: 4.2rem; } tbody th { min-width: 0; } }
 table { border-collapse: collapse; font-size: .93rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .42rem .9rem .42rem 0; text-align: left; vertical-align: baseline; font-weight: 400;
   border-bottom: 1px solid var(--line); }
