@@ -36,6 +36,7 @@ def test_fit_tells_a_person_what_happened_and_what_is_next(command, table):
     for words in ("400 rows of a, b, c", "40 rows are kept back", "Gaussian", "wrote m.safetensors and report.html"):
         assert words in said.out
     assert "pushforward score m.safetensors" in said.out
+    assert "had a part in the training" not in said.out
     page = Path("report.html").read_text()
     assert "nsf fitted to data.csv" in page
     assert "Gaussian" in page
@@ -166,6 +167,7 @@ def test_what_comes_next_can_be_copied(command, tmp_path):
     assert "'my model.safetensors'" in line
     assert command(*shlex.split(line)[1:]).code == 0
     assert 'given "b, in m"' in said.out
+    assert "These rows had a part in the training" in said.out
     said = command("compare", "my table.csv", "--columns", 'a,"b, in m"', "--folds", "1", "--flows", "nice", *TINY)
     words = shlex.split(next(line for line in said.out.splitlines() if line.startswith("  pushforward fit")))
     assert words[2] == "my table.csv"

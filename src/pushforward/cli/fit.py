@@ -156,6 +156,8 @@ def fit(
     if plan.is_rounded:
         out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
     _remark(out, row.test_nats - rows[1].test_nats, row.standard_error or 0.0)
+    if not split.is_held_out:
+        out.say("These rows had a part in the training, which flatters the flow; pushforward compare keeps them apart.")
     _health(out, certificate)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.say("next:")

@@ -27,7 +27,6 @@ p { margin: .5rem 0; max-width: 46rem; }
   linear-gradient(to left, var(--paper) 50%, transparent) 100% 0 / 2.4rem 100% no-repeat local,
   linear-gradient(to right, var(--line), transparent) 0 0 / .9rem 100% no-repeat scroll,
   linear-gradient(to left, var(--line), transparent) 100% 0 / .9rem 100% no-repeat scroll; }
-@media (max-width: 40rem) { thead .number { white-space: normal; min-width: 4.2rem; } tbody th { min-width: 0; } }
 table { border-collapse: collapse; font-size: .93rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .42rem .9rem .42rem 0; text-align: left; vertical-align: baseline; font-weight: 400;
   border-bottom: 1px solid var(--line); }
@@ -39,6 +38,7 @@ figure { margin: .6rem 0; }
 figcaption { color: var(--muted); font-size: .9rem; max-width: 46rem; margin-top: .4rem; }
 svg { display: block; max-width: 100%; height: auto; }
 footer { color: var(--muted); font-size: .86rem; padding-top: 2rem; padding-bottom: 2rem; }
+@media (max-width: 40rem) { thead .number { white-space: normal; min-width: 4.2rem; } tbody th { min-width: 0; } }
 """
 
 _FRAME = """<!DOCTYPE html>
