@@ -465,7 +465,11 @@ class TestCalibration:
         random = np.random.default_rng(0)
         z, drawn = random.normal(size=(2000, 4)), random.normal(size=(20_000, 4))
         assert latent_row(z, drawn).ok
-        assert latent_row(1.3 * z, drawn).ok is False
+        far, near = latent_row(1.3 * z, drawn), latent_row(0.7 * z, drawn)
+        assert (far.ok, near.ok) == (False, False)
+        assert "by heart" not in far.sentence
+        assert "by heart" in near.sentence
+        assert near.remedy.startswith("Check rows that it was not trained on.")
 
     def test_whole_flows_at_their_own_contexts(self):
         flow = pf.elementwise_flow(2, key=0, context_dim=1, transformer="affine", width=8, depth=1)

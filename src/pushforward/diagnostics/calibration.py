@@ -136,11 +136,15 @@ def latent_row(z: np.ndarray, drawn: np.ndarray) -> Row:
     worst = int(found.argmax())
     name = f"coordinate {worst}" if worst < z.shape[1] else "the distance from the centre"
     words = f"Distribution functions of T^-1(x) at {len(z)} rows and of the base differ most in {name}."
-    return _row(
-        LATENT, float(found[worst]), bound + _LATENTS, name, words, "the data's latents are not as the base says",
+    remedy = (
         "Train longer or with more layers; where the calibration of data passes, dependence between columns is what "
-        "is missed.",
-    )  # fmt: skip
+        "is missed."
+    )
+    if worst == z.shape[1] and np.median(mine[:, worst]) < np.median(theirs[:, worst]):
+        words += " The rows lie nearer to it: the flow is too wide, or knows these rows by heart."
+        remedy = f"Check rows that it was not trained on. If these are such rows: {remedy[0].lower()}{remedy[1:]}"
+    fault = "the data's latents are not as the base says"
+    return _row(LATENT, float(found[worst]), bound + _LATENTS, name, words, fault, remedy)
 
 
 def _row(name: str, value: float, bound: float, worst: str, words: str, fault: str, remedy: str) -> Row:
