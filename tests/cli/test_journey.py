@@ -168,7 +168,9 @@ def test_what_comes_next_can_be_copied(command, tmp_path):
     assert command(*shlex.split(line)[1:]).code == 0
     assert 'given "b, in m"' in said.out
     assert "These rows had a part in the training" in said.out
-    said = command("compare", "my table.csv", "--columns", 'a,"b, in m"', "--folds", "1", "--flows", "nice", *TINY)
+    options = ("--columns", 'a,"b, in m"', "--context", "c", "--folds", "1", "--flows", "nice", *TINY)
+    said = command("compare", "my table.csv", *options)
+    assert '60 rows of a, "b, in m" given c' in said.out
     words = shlex.split(next(line for line in said.out.splitlines() if line.startswith("  pushforward fit")))
     assert words[2] == "my table.csv"
     assert words[words.index("--columns") + 1] == 'a,"b, in m"'

@@ -18,7 +18,7 @@ from pushforward.cli.options import (
     Seed,
     declarations,
     names,
-    told,
+    told_given,
 )
 from pushforward.cli.outputs import check_outputs
 from pushforward.cli.printer import Printer, nats, seconds
@@ -65,7 +65,7 @@ def compare(
     from pushforward.leaderboard import compare as compare_flows
 
     table = read_declared(data, names(columns), names(context), drop_na, declared)
-    out.say(f"{data}: {len(table.values):,} rows of {told(table.columns)}")
+    out.say(f"{data}: {len(table.values):,} rows of {told_given(table.columns, table.context_columns)}")
     with out.course() as tell:
         try:
             board = compare_flows(

@@ -21,7 +21,7 @@ from pushforward.cli.options import (
     declarations,
     listed,
     names,
-    told,
+    told_given,
 )
 from pushforward.cli.outputs import check_outputs, writing
 from pushforward.cli.printer import Printer, course, nats
@@ -98,7 +98,7 @@ def fit(
         units=declarations(unit, "--unit"),
     )  # fmt: skip
     plan, context_dim = split.plan, len(split.context_columns) or None
-    out.say(f"{data}: {split.n_rows:,} rows of {told(split.columns)}" + _given(split.context_columns))
+    out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
     say_plan(out, plan)
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
@@ -198,10 +198,6 @@ def recipe_named(flow: str | None, data: Path, **options: int | None) -> tuple[s
 def chosen(**options: Any) -> dict[str, Any]:
     """What the user has set; the rest keeps the library's defaults."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _given(context_columns: tuple[str, ...]) -> str:
-    return f" given {told(context_columns)}" if context_columns else ""
 
 
 def _tested(split: Any) -> str:

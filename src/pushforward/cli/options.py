@@ -57,6 +57,15 @@ def told(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' if "," in name else name for name in names)
 
 
+def told_given(names: Sequence[str], context: Sequence[str]) -> str:
+    """What is modelled, and given what.
+
+    >>> told_given(["a", "b"], ["c"])
+    'a, b given c'
+    """
+    return told(names) + (f" given {told(context)}" if context else "")
+
+
 def listed(words: Sequence[str]) -> str:
     """The option that `names` takes apart again.
 
