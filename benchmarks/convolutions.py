@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from environments import command
 
 from pushforward.bijections import EmergingConvolution, MaskedConvolution, PeriodicConvolution
 from pushforward.bijections.convolutional.solve import ORDERS
@@ -304,7 +304,7 @@ def main() -> int:
     kind = device.platform if device.platform == "cpu" else device.device_kind
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {kind}, jax {jax.__version__}"
     result = {
-        "command": " ".join(["python benchmarks/convolutions.py", *sys.argv[1:]]),
+        "command": command("convolutions.py"),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "machine": machine,
         "load_before": round(load, 2),

@@ -7,6 +7,7 @@ Or every library is taken from the interpreter that runs the benchmarks, on its 
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -47,6 +48,13 @@ def use_accelerator() -> None:
 def on_accelerator() -> bool:
     """Whether `use_accelerator` was called."""
     return _own
+
+
+def command(script: str) -> str:
+    """What made a result: the script, its options, and the one variable that changes what JAX computes."""
+    name = "JAX_DEFAULT_MATMUL_PRECISION"
+    setting = [f"{name}={os.environ[name]}"] if name in os.environ else []
+    return " ".join([*setting, f"python benchmarks/{script}", *sys.argv[1:]])
 
 
 def python_of(name: str) -> Path:

@@ -57,7 +57,7 @@ def main() -> int:
     workers, failed, versions = _prepare(options.peers, with_peers=parts != ["compile"])
     load = os.getloadavg()[0]
     head = {
-        "command": " ".join(["python benchmarks/run.py", *sys.argv[1:]]),
+        "command": environments.command("run.py"),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
