@@ -24,8 +24,9 @@ def data(n=400, seed=0, dim=2):
 
 
 def fit(x, flow=None, **options):
-    """One epoch of a tiny flow, quiet; every default may be overruled."""
+    """One epoch of a tiny flow from where it stands, quiet; every default may be overruled."""
     options = {"key": 0, "batch_size": 50, "max_epochs": 1, "validation": data(64, 9), "progress": False} | options
+    options = {"start": "given"} | options
     return pf.fit(flow_2d() if flow is None else flow, x, **options)
 
 

@@ -206,6 +206,8 @@ class Standardise(AbstractBijection):
         shape: event shape.
         shared: whether all places along the first axis share their moments, as those of a sequence do, whose layers
             share their weights.
+        joint_start: whether `fit` may put correlations and clusters of the data behind this layer (a `Whiten`, a
+            mixture of normals as base), where training starts nearer to the data with them.
 
     Cost: O(D) in both directions; the log-determinant is the constant sum of log scale.
 
@@ -225,10 +227,12 @@ class Standardise(AbstractBijection):
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
     shared: bool = eqx.field(static=True, default=False)  # files of versions without it are read as False
+    joint_start: bool = eqx.field(static=True, default=False)
 
-    def __init__(self, shape: tuple[int, ...], *, shared: bool = False) -> None:
+    def __init__(self, shape: tuple[int, ...], *, shared: bool = False, joint_start: bool = False) -> None:
         self.mean, self.scale, self.is_filled = np.zeros(shape), np.ones(shape), np.zeros((), bool)
-        self.shape, self.context_shape, self.shared = tuple(shape), None, bool(shared)
+        self.shape, self.context_shape = tuple(shape), None
+        self.shared, self.joint_start = bool(shared), bool(joint_start)
 
     def filled(self, mean: np.ndarray, scale: np.ndarray) -> "Standardise":
         """The same layer with these moments (float64, of the event shape; every scale positive and finite)."""

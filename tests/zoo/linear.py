@@ -13,6 +13,7 @@ from pushforward.bijections import (
     Diagonal,
     Householder,
     LinearPrediction,
+    LinearRegression,
     LowRank,
     Triangular,
     Whiten,

@@ -25,7 +25,7 @@ def autoregressive_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "rational_quadratic",
     context_dim: int | None = None,
-    whiten: bool = False,
+    whiten: bool | None = None,
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,

@@ -17,7 +17,7 @@ def bnaf(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
-    whiten: bool = False,
+    whiten: bool | None = None,
     n_layers: int = 1,
     n_units: int = 8,
     depth: int = 2,

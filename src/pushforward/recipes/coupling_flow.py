@@ -30,7 +30,7 @@ def coupling_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "rational_quadratic",
     context_dim: int | None = None,
-    whiten: bool = False,
+    whiten: bool | None = None,
     n_layers: int = 6,
     width: int = 64,
     depth: int = 2,

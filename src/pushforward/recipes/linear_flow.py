@@ -44,7 +44,7 @@ def linear_flow(
     kind: str = "triangular",
     rank: int = 1,
     context_dim: int | None = None,
-    whiten: bool = False,
+    whiten: bool | None = None,
     width: int = 64,
     depth: int = 2,
     activation: str = "relu",

@@ -13,7 +13,7 @@ def nsf_ar(
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None = None,
-    whiten: bool = False,
+    whiten: bool | None = None,
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,

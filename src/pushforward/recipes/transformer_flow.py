@@ -17,7 +17,7 @@ def transformer_flow(
     key: PRNGKeyArray | int,
     transformer: str | AbstractBijection = "affine",
     context_dim: int | None = None,
-    whiten: bool = False,
+    whiten: bool | None = None,
     n_layers: int = 4,
     width: int = 64,
     depth: int = 2,

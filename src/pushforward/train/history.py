@@ -15,6 +15,9 @@ class History:
         start: held-out nats before the first step (nan when nothing was held out).
         best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
         stop_reason: "finished", "early stopping" or "interrupted".
+        start_from: where training started: "given" (the flow as it was), "columns" (standardised), "gaussian" (whitened),
+            "baseline" (the linear Gaussian or the mixture that a first training fell short of).
+        mixture: validation nats of a mixture of normals, its size by the BIC; nan where there is none.
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite.
         restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
@@ -31,6 +34,8 @@ class History:
     best_epoch: int = -1
     stop_reason: str = "finished"
     gaussian: float = float("nan")
+    mixture: float = float("nan")
+    start_from: str = "given"
     skipped_steps: int = 0
     restarts: int = 0
     compile_seconds: float = 0.0

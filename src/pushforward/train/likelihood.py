@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ from pushforward.train.data import (
 from pushforward.train.history import History
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
+from pushforward.train.start import baseline_start, baselines, falls_short, may_start_jointly, whitened_start
 from pushforward.train.steps import (
     GIVE_UP,
     Course,
@@ -46,7 +47,7 @@ from pushforward.train.steps import (
     run_steps,
     taken,
 )
-from pushforward.train.units import initialised, restandardised, standardised, whitened
+from pushforward.train.units import initialised, restandardised, standardised
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -75,6 +76,7 @@ def fit(
     clip: float | None = 5.0,
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
+    start: str = "auto",
     offset: float | tuple[float, float] = 0.0,
     floor: float | None = None,
     progress: bool = True,
@@ -105,7 +107,12 @@ def fit(
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is validated and returned, or None to use
             the weights as they are. The average is as good at the end and much calmer on the way there.
-        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts; with one, `start` is "given".
+        start: "auto" lets `fit` choose where training starts, for recipes of vectors over a standard normal base with
+            `whiten` not False. Columns that the others or the context determine get a `Whiten` (and a
+            `LinearRegression` on the context) where the validation likelihood is better for it. A flow that ends below
+            a full Gaussian or a mixture of normals (its size by the BIC) on the validation rows is trained again from
+            that baseline: the mixture becomes its base. "given" trains the flow as it is.
         offset: nats to add to every likelihood that is told: the mean log-determinant of a map that the rows have been
             through already, if their own units are another's; two numbers for training and held-out rows.
         floor: nats of the Gaussian that is told beside the course; by default those of a full one, fitted to the rows
@@ -131,6 +138,8 @@ def fit(
         1
     """
     started = time.perf_counter()
+    if start not in ("auto", "given"):
+        raise ValueError(f"start: expected 'auto' or 'given', got {start!r}.")
     check_options(
         {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience},
         {"learning_rate": learning_rate, "clip": clip},
@@ -148,12 +157,82 @@ def fit(
     history.gaussian = floor
 
     flow = initialised(flow, seen)
+    chooses = start == "auto" and trainable is None and may_start_jointly(flow)
+    if chooses:
+        flow, columns = whitened_start(flow, seen, held), flow
+        history.start_from = "columns" if flow is columns else "gaussian"
     del seen
+    options = _Options(
+        int(batch_size), max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, (added, held_added), progress
+    )
+    fitted, history = _trained(flow, train, held, options, history, random, key_steps, started)
+    if chooses and held is not None and history.stop_reason != "interrupted":
+        fitted, history = _no_worse_than_baselines(
+            fitted, flow, train, held, options, history, random, key_steps, started
+        )
+    return fitted, history
+
+
+class _Options(NamedTuple):
+    """What the caller of `fit` chose for the training itself."""
+
+    batch_size: int
+    max_epochs: int | None
+    patience: int | None
+    learning_rate: float | None
+    optimizer: optax.GradientTransformation | None
+    clip: float | None
+    ema: float | None
+    trainable: PyTree[bool] | None
+    offsets: tuple[float, float]
+    progress: bool
+
+
+def _no_worse_than_baselines(
+    fitted: Flow, flow: Flow, train: Rows, held: Rows, options: _Options, history: History, *run: Any
+) -> tuple[Flow, History]:
+    """The flow, or the one trained again from a baseline that it fell short of; a warning where that falls short too."""
+    found = baselines(flow, train, held, seed=0)
+    added = options.offsets[1]
+    if found.mixture is not None:
+        history.mixture = float(np.average(found.mixture, weights=held.weights)) + added
+    if not falls_short(_scores_in_units(fitted, held), found, held.weights):
+        return fitted, history
+    start = baseline_start(flow, train, found)
+    second = History(
+        gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", n_train=history.n_train,
+        n_validation=history.n_validation,
+    )  # fmt: skip
+    again, second = _trained(start, train, held, options, second, *run)
+    if second.best_validation > history.best_validation:
+        fitted, history = again, second
+    if falls_short(_scores_in_units(fitted, held), found, held.weights):
+        best = float(np.average(found.better(held.weights), weights=held.weights)) + added
+        warnings.warn(
+            f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a mixture "
+            f"of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (base='mixture').",
+            stacklevel=3,
+        )
+    return fitted, history
+
+
+def _trained(
+    flow: AnyFlow,
+    train: Rows,
+    held: Rows | None,
+    options: _Options,
+    history: History,
+    random: np.random.Generator,
+    key_steps: PRNGKeyArray,
+    started: float,
+) -> tuple[AnyFlow, History]:
+    """The flow after training from where it stands, with the course of that in `history`."""
+    batch_size, max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, offsets, progress = options
     inner, train, held, scaled = standardised(flow, train, held)
-    added, held_added = added + scaled, held_added + scaled
+    added, held_added = (offset + scaled for offset in offsets)
     if isinstance(inner, Flow):
-        share_outside(inner, whitened(inner, train.x))
-    batch = min(int(batch_size), len(train))
+        share_outside(inner, train.x)
+    batch = min(batch_size, len(train))
     history.batch_size = batch
     if learning_rate is None:
         learning_rate = default_learning_rate(len(train))
@@ -177,10 +256,10 @@ def fit(
     batches = Batches(train, batch, passes, float_type(flatten(inner)[0]))
     before, best = time.perf_counter(), inner
     with ThreadPoolExecutor(1) as beside:  # two programs, compiled at the same time
-        start = None if held is None else beside.submit(_in_this_mode(_held_nats), inner, held)
+        first = None if held is None else beside.submit(_in_this_mode(_held_nats), inner, held)
         course, _ = run(course, batches.empty(), 0, 0)
         jax.block_until_ready(course.streak)
-        history.start = math.nan if start is None else start.result() + held_added
+        history.start = math.nan if first is None else first.result() + held_added
     history.compile_seconds = time.perf_counter() - before
     before, since = kept(course), 0
     best_value = history.start if math.isfinite(history.start) else -math.inf
@@ -302,6 +381,12 @@ def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
             return fn(*args)
 
     return run
+
+
+def _scores_in_units(flow: Flow, rows: Rows) -> np.ndarray:
+    """Log-densities (n,) in the data's units, of rows that take the units of training in float64."""
+    inner, rows, _, scaled = standardised(flow, rows, None)
+    return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + scaled
 
 
 def _held_nats(flow: AnyFlow, held: Rows) -> float:

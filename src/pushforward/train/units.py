@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bijections import Whiten
+from pushforward.bijections import LinearRegression, Whiten
 from pushforward.compose import Chain, Standardise
 from pushforward.dequantise import Dequantised
 from pushforward.flow import Flow
@@ -22,23 +22,19 @@ def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
     if isinstance(flow, Dequantised):
         started = initialised(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
         return eqx.tree_at(lambda d: d.flow, flow, started)
-    scaling, context = flow.context_scaling, train.context
-    if scaling is not None and context is not None:
-        scaling = scaling.initialised(context)
-        context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
-    if flow.embed is not None:
-        context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
-    flow = eqx.tree_at(lambda f: f.context_scaling, flow, scaling, is_leaf=lambda leaf: leaf is None)
+    if flow.context_scaling is not None and train.context is not None:
+        flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(train.context))
+    context = context_rows(flow, train.context)
     outer, bounds = outer_standardise(flow), spline_bounds(flow)
     if outer is not None and bounds:  # into the box of the narrowest spline, with a tenth to spare
-        reach, whiten = 0.9 * min(bounds), _whiten(flow)
+        reach, whiten = 0.9 * min(bounds), whitening_layer(flow)
         if whiten is None:
             flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach))
         else:
             outer = outer.initialised(train.x)
             rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
             flow = eqx.tree_at(outer_standardise, flow, outer)
-            flow = eqx.tree_at(_whiten, flow, whiten.initialised(rows, reach=reach))
+            flow = eqx.tree_at(whitening_layer, flow, whiten.initialised(rows, reach=reach))
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 
@@ -50,16 +46,25 @@ def standardised(flow: AnyFlow, train: Rows, held: Rows | None) -> tuple[AnyFlow
     """
     if isinstance(flow, Dequantised):
         return flow, train, held, 0.0
-    offset = 0.0
-    for layer, field in ((outer_standardise(flow), "x"), (flow.context_scaling, "context")):
-        if layer is None:
-            continue
-        mean, scale = np.asarray(layer.mean), np.asarray(layer.scale)
-        train, held = (
-            rows and Rows(**{**vars(rows), field: (getattr(rows, field) - mean) / scale}) for rows in (train, held)
-        )
-        offset -= float(np.log(scale).sum()) if field == "x" else 0.0
+    outer, offset = outer_standardise(flow), 0.0
+    if outer is not None:
+        offset -= float(np.log(np.asarray(outer.scale)).sum())
+    if (whiten := _fixed_whiten(flow)) is not None:
+        offset -= float(np.log(np.diagonal(np.asarray(whiten.factor))).sum())
+    train, held = (rows and _in_units(flow, rows) for rows in (train, held))
     return _with_moments(flow, None), train, held, offset
+
+
+def _in_units(flow: Flow, rows: Rows) -> Rows:
+    """The rows behind the fixed layers outside: standardised, less the regression on the context, white."""
+    x, context, outer, scaling = rows.x, rows.context, outer_standardise(flow), flow.context_scaling
+    if outer is not None:
+        x = (x - np.asarray(outer.mean)) / np.asarray(outer.scale)
+    if scaling is not None and context is not None:
+        context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
+    if _fixed_whiten(flow) is not None:
+        x = whitened(flow, x, context)
+    return Rows(x, context, rows.weights)
 
 
 def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
@@ -69,18 +74,35 @@ def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
     return _with_moments(flow, like)
 
 
-def whitened(flow: Flow, rows: np.ndarray) -> np.ndarray:
+def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
+    """Contexts as the layers see them: standardised, then embedded."""
+    if flow.context_scaling is not None and context is not None:
+        context = (context - np.asarray(flow.context_scaling.mean)) / np.asarray(flow.context_scaling.scale)
+    if flow.embed is not None:
+        context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
+    return context
+
+
+def whitened(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
     """Standardised rows as the layers behind `Whiten` see them; as they are where there is none."""
-    whiten = _whiten(flow)
+    whiten, regression = whitening_layer(flow), regression_layer(flow)
+    if regression is not None and context is not None:
+        rows = rows - context @ np.asarray(regression.coefficients).T
     if whiten is None:
         return rows
     return np.linalg.solve(np.asarray(whiten.factor), (rows - np.asarray(whiten.mean)).T).T
 
 
-def _whiten(flow: Any) -> Whiten | None:
-    chain = flow.bijection
-    layers = chain.bijections if isinstance(chain, Chain) else ()
-    return layers[-2] if len(layers) > 1 and isinstance(layers[-2], Whiten) else None
+def whitening_layer(flow: Any) -> Whiten | None:
+    """The `Whiten` next to the outermost layer of a flow, a `LinearRegression` aside, where there is one."""
+    layers = [layer for layer in _layers(flow)[:-1] if not isinstance(layer, LinearRegression)]
+    return layers[-1] if layers and isinstance(layers[-1], Whiten) else None
+
+
+def regression_layer(flow: Any) -> LinearRegression | None:
+    """The `LinearRegression` next to the outermost layer of a flow, where there is one."""
+    layers = _layers(flow)
+    return layers[-2] if len(layers) > 1 and isinstance(layers[-2], LinearRegression) else None
 
 
 def outer_standardise(flow: Any) -> Standardise | None:
@@ -90,14 +112,32 @@ def outer_standardise(flow: Any) -> Standardise | None:
     return last if isinstance(last, Standardise) else None
 
 
+def _layers(flow: Any) -> tuple[Any, ...]:
+    return flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
+
+
+def _fixed_whiten(flow: Any) -> Whiten | None:
+    """The `Whiten` that training leaves out; where a network embeds the context, none: what it sees changes."""
+    return whitening_layer(flow) if flow.embed is None else None
+
+
+def _fixed_regression(flow: Any) -> LinearRegression | None:
+    return regression_layer(flow) if flow.embed is None else None
+
+
+def _without_moments(layer: Any) -> Any:
+    """The layer as the identity, and filled."""
+    if isinstance(layer, Standardise):
+        return eqx.tree_at(lambda s: (s.mean, s.scale), layer, (np.zeros(layer.shape), np.ones(layer.shape)))
+    if isinstance(layer, Whiten):
+        dim = layer.shape[0]
+        return eqx.tree_at(lambda w: (w.mean, w.factor), layer, (np.zeros(dim), np.eye(dim)))
+    return eqx.tree_at(lambda r: r.coefficients, layer, np.zeros_like(np.asarray(layer.coefficients)))
+
+
 def _with_moments(flow: Any, like: Any) -> Any:
-    for where in (outer_standardise, lambda f: f.context_scaling):
+    for where in (outer_standardise, _fixed_whiten, _fixed_regression, lambda f: f.context_scaling):
         layer = where(flow)
-        if layer is None:
-            continue
-        if like is None:
-            new = eqx.tree_at(lambda s: (s.mean, s.scale), layer, (np.zeros(layer.shape), np.ones(layer.shape)))
-        else:
-            new = where(like)
-        flow = eqx.tree_at(where, flow, new)
+        if layer is not None:
+            flow = eqx.tree_at(where, flow, _without_moments(layer) if like is None else where(like))
     return flow

@@ -7,6 +7,7 @@ from pushforward.bijections.linear.orthogonal import Cayley, Householder
 from pushforward.bijections.linear.permutation import Permutation
 from pushforward.bijections.linear.plu import PLU
 from pushforward.bijections.linear.prediction import LinearPrediction
+from pushforward.bijections.linear.regression import LinearRegression
 from pushforward.bijections.linear.triangular import Triangular
 from pushforward.bijections.linear.whiten import Whiten
 
@@ -17,6 +18,7 @@ __all__ = [
     "Diagonal",
     "Householder",
     "LinearPrediction",
+    "LinearRegression",
     "LowRank",
     "Permutation",
     "Triangular",

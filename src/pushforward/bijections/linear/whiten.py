@@ -12,6 +12,8 @@ from pushforward.errors import ShapeError
 from pushforward.fields import fixed
 
 _SHRINKAGE = 1e-3  # towards no correlation, times D / n: fewer rows than columns still give a regular matrix
+_MANY = 10  # rows to a column, from which nothing but rounding is shrunk: nearly equal columns are meant
+_ROUNDING = 1e-13
 
 
 class Whiten(AbstractBijection):
@@ -62,25 +64,35 @@ class Whiten(AbstractBijection):
         new = mean, np.tril(factor), np.ones((), bool)
         return eqx.tree_at(lambda layer: (layer.mean, layer.factor, layer.is_filled), self, new)
 
-    def initialised(self, x: np.ndarray, context: np.ndarray | None = None, *, reach: float | None = None) -> "Whiten":
+    def initialised(
+        self,
+        x: np.ndarray,
+        context: np.ndarray | None = None,
+        *,
+        reach: float | None = None,
+        weights: np.ndarray | None = None,
+    ) -> "Whiten":
         """The same layer with mean and covariance of the rows x (n, D), taken in float64; once filled, unchanged.
 
-        With a `reach`, a white coordinate whose rows lie further out is scaled until 99.9 % are within +-reach, as
+        `weights` are positive sample weights (n,), or None. With a `reach`, a white coordinate whose rows lie further out is scaled until 99.9 % are within +-reach, as
         `Standardise` does it for the boxes of splines.
         """
         if bool(self.is_filled):
             return self
         x = np.asarray(x, np.float64)
         n, dim = x.shape
-        scale = np.where(x.std(0) > 0, x.std(0), 1.0)
-        centred = (x - x.mean(0)) / scale
-        share = min(_SHRINKAGE * dim / n, 1.0)
-        correlation = (1 - share) * centred.T @ centred / n + share * np.eye(dim)
+        share_of_row = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+        mean = share_of_row @ x
+        scale = np.sqrt(share_of_row @ np.square(x - mean))
+        scale = np.where(scale > 0, scale, 1.0)
+        centred = (x - mean) / scale
+        shrinkage = min(_SHRINKAGE * dim / n, 1.0) if n < _MANY * dim else _ROUNDING
+        correlation = (1 - shrinkage) * (share_of_row[:, None] * centred).T @ centred + shrinkage * np.eye(dim)
         factor = scale[:, None] * np.linalg.cholesky(correlation)
         if reach is not None:
-            white = np.linalg.solve(factor, (x - x.mean(0)).T)
+            white = np.linalg.solve(factor, (x - mean).T)
             factor = factor * np.maximum(np.quantile(np.abs(white), 0.999, axis=1) / reach, 1.0)
-        return self.filled(x.mean(0), factor)
+        return self.filled(mean, factor)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
