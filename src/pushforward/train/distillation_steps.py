@@ -11,7 +11,9 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.programs import Static, unflatten
 from pushforward.train.one_step import OneStep
-from pushforward.train.steps import Course, Merge, Plan, advanced
+from pushforward.train.steps import Course, Merge, Plan, advanced, searchable
+
+_CURE = "Use gradient='total', or an optimiser that does not search, such as optax.adam."
 
 
 class Lesson(NamedTuple):
@@ -95,10 +97,11 @@ def run_distillation_steps(
     def step(index: Array, course: Course) -> Course:
         now = tuple(None if part is None else part[index] for part in rows)
         share = shares.at(plan.first_step + index).astype(course.caution.dtype)
-        value, gradient = jax.value_and_grad(loss)(
-            course.weights, course.rest, now, share, jax.random.fold_in(key, index)
-        )
-        return advanced(merge, optimizer, scheduled, averaged, course, value, gradient, plan, index)[0]
+        here = jax.random.fold_in(key, index)
+        value, gradient = jax.value_and_grad(loss)(course.weights, course.rest, now, share, here)
+        estimated = lesson.reverse and lesson.path and lesson.one_step is None
+        again = searchable(lambda weights: loss(weights, course.rest, now, share, here), not estimated, _CURE)
+        return advanced(merge, optimizer, scheduled, averaged, course, value, gradient, again, plan, index)[0]
 
     return jax.lax.fori_loop(0, n_steps, step, course)
 

@@ -16,7 +16,7 @@ class History:
         best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
         stop_reason: "finished", "early stopping" or "interrupted".
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
-        skipped_steps: steps left out because loss or gradient was not finite.
+        skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
         restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
         compile_seconds: time spent compiling the programs that train and that score held-out rows.
         n_train, n_validation: row counts.
