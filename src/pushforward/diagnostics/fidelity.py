@@ -208,6 +208,12 @@ def fidelity(
     )
 
 
+def unknown_fidelity(n: int) -> Fidelity:
+    """Where flows cannot be compared: every figure is NaN, which `doubts` names."""
+    nan, none = math.nan, np.empty((0,))
+    return Fidelity(nan, nan, nan, nan, nan, nan, (), n, nan, nan, nan, nan, (none, none), (none, none))
+
+
 def check_sample_size(name: str, n: int) -> None:
     """Refuse fewer samples than divergences, modes and weights can be told from."""
     if isinstance(n, bool) or n != int(n) or n < 100:

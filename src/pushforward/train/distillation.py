@@ -15,9 +15,16 @@ import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.compose import Chain
-from pushforward.diagnostics.fidelity import Fidelity, check_pair, check_sample_size, fidelity, paired_contexts
+from pushforward.diagnostics.fidelity import (
+    Fidelity,
+    check_pair,
+    check_sample_size,
+    fidelity,
+    paired_contexts,
+    unknown_fidelity,
+)
 from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.errors import ShapeError, TrainingDiverged
+from pushforward.errors import NumericError, ShapeError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -102,7 +109,8 @@ def distill(
 
     Returns:
         The student and a `Fidelity`: divergences both ways with standard errors, effective sample size, shares of the
-        teacher's modes, times of both; its `history` is the course. Ctrl-C returns the best weights so far.
+        teacher's modes, times of both; its `history` is the course. Where a density is no number at samples, so that
+        the two cannot be compared, its figures are NaN, and a warning says why. Ctrl-C returns the best weights so far.
 
     A step whose loss or gradient is not finite is skipped and counted; where 25 fail in a row, training goes back to
     before they did, with half the learning rate from there on, at most five times.
@@ -210,9 +218,13 @@ def distill(
             f"gradient. {_ADVICE}"
         )
     fitted = with_common(_in_data_units(finalise(best), bare_teacher), common)
-    found = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
+    try:
+        found = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
+    except NumericError as error:  # the student is not lost for it
+        found = unknown_fidelity(int(n_fidelity))
+        warnings.warn(f"distill: the student could not be compared with its teacher: {error}", stacklevel=2)
     found.history = history
-    if doubts := found.doubts(tolerance):
+    if not math.isnan(found.reverse_kl) and (doubts := found.doubts(tolerance)):
         warnings.warn(
             f"distill: the student is not faithful: {'; '.join(doubts)}. Use more steps, a wider or deeper student, or "
             "one whose law is as flexible as the teacher's.",

@@ -200,7 +200,7 @@ def _trained(
     plan = Plan(0, float(steps), learning_rate, float(ema or 0.0))
     recovery = Recovery(learning_rate, adjustable=optimizer is None, advice=_ADVICE)
     rows = None if contexts is None else jnp.asarray(contexts, float_type(flatten(flow)[0]))
-    history, fitted = TargetHistory(), flow
+    history, fitted, earlier = TargetHistory(), flow, flow
     ends = [round(steps * (block + 1) / min(_BLOCKS, steps)) for block in range(min(_BLOCKS, steps))]
 
     def run(first: int, end: int, course: Course, rate: float) -> tuple[Course, Array]:
@@ -217,7 +217,9 @@ def _trained(
                 course, total, made = recovery.run(steps_here, course, end - first, where)
                 history.skipped_steps, history.restarts = int(course.skipped), recovery.restarts
                 if is_sound(course):  # a copy: an interrupted step has used up the course
-                    fitted = taken(merge, course, flow, bool(ema))
+                    earlier, fitted = fitted, taken(merge, course, flow, bool(ema))
+                elif not made:  # the last step that did not fail may have led to where no loss is finite
+                    fitted = earlier
                 plan = plan._replace(learning_rate=recovery.learning_rate)
                 history.elbo.append(total / made if made else math.nan)
                 history.seconds.append(time.perf_counter() - started)
