@@ -56,7 +56,7 @@ def default_optimizer(clip: float | None) -> optax.GradientTransformation:
 
 
 @functools.cache
-def clipped(optimizer: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformationExtraArgs:
+def clipped(optimizer: Any, clip: float | None) -> optax.GradientTransformationExtraArgs:
     """A caller's optimiser behind clipping, whose update takes extra arguments."""
     if isinstance(optimizer, optax.MultiSteps):  # which has the methods, and is none
         return clipped(optimizer.gradient_transformation(), clip)
