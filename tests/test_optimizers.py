@@ -177,7 +177,9 @@ def test_what_is_no_optimiser_or_needs_more_is_named():
 
 def narrowed(flow, dtype):
     """As a caller does it, standardisation included."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, flow)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, flow
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -185,7 +187,9 @@ def narrowed(flow, dtype):
 def test_sixteen_bits_are_refused_before_training(objective, dtype):
     flow, low = flow_2d(), narrowed(flow_2d(), dtype)
     name = "student" if objective == "distill" else "teacher" if objective == "distill teacher" else "flow"
-    with pytest.raises(ValueError, match=rf"{name}: expected .* got {dtype}, .*pushforward\.cast\({name}, \"float32\"\)"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: expected .* got {dtype}, .*pushforward\.cast\({name}, \"float32\"\)"
+    ):
         {
             "fit": lambda: pf.fit(low, data(), **QUIET),
             "fit_target": lambda: pf.fit_target(low, lambda x: -jnp.sum(x**2), **QUIET),

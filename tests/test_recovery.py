@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from fitting import Cliff, data, flow_2d, numbers, trained_numbers
+from fitting import Cliff, data, flow_2d, trained_numbers
 
 import pushforward as pf
 from pushforward.errors import TrainingDiverged
@@ -163,11 +163,13 @@ def test_an_optimiser_of_the_callers_has_no_rate_to_halve():
                batch_size=20, max_epochs=3, **QUIET)  # fmt: skip
 
 
-def test_training_without_held_out_rows_returns_weights_from_before_the_failure():
-    flow = cliff_flow()
+def test_without_held_out_rows_too_the_weights_are_from_before_the_failure():
+    """The second of 16 steps leaves the box: the epoch has a finite mean, and its weights have no density."""
+    runaway = optax.stateless(lambda updates, _: jax.tree.map(lambda u: jnp.full_like(u, 0.01), updates))
+    flow = pf.Flow(NORMAL, pf.bijections.Chain([Cliff(0.085), flow_2d().bijection.bijections[-1]]))
     flow, history = pf.fit(
-        flow, data(), validation=0, batch_size=50, learning_rate=0.3, ema=None, max_epochs=12, **QUIET
+        flow, data(), validation=0, batch_size=50, optimizer=runaway, ema=None, max_epochs=1, **QUIET
     )
-    assert history.restarts >= 1
+    assert history.skipped_steps == 14
+    assert np.isfinite(history.train).all()
     assert np.isfinite(flow.log_prob(data(5))).all()
-    assert all(np.isfinite(leaf).all() for leaf in numbers(flow))

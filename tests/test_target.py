@@ -116,9 +116,7 @@ def test_a_pilot_finds_the_units_of_a_target():
 
 
 def test_equal_keys_give_equal_flows():
-    flows = [
-        pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=5, n_importance=2, **QUIET)[0] for _ in range(2)
-    ]
+    flows = [pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=5, n_importance=2, **QUIET)[0] for _ in range(2)]
     for one, two in zip(*map(pf_arrays, flows), strict=True):
         np.testing.assert_array_equal(one, two)
 

@@ -87,7 +87,7 @@ class Fidelity:
         return self.efficiency * self.n
 
     def weight_doubts(self) -> list[str]:
-        """Why estimates from the student's samples, weighed to be the teacher's, cannot be trusted; none where they can.
+        """Why estimates from the student's samples, weighed to be the teacher's, cannot be trusted, a sentence each.
 
         As for an `ImportanceSample`: at least 100 effective samples, and a Pareto k of at most min(1 - 1 / log10 n,
         0.7). They say nothing against the student itself, whose divergences are means without weights; see `doubts`.

@@ -66,8 +66,8 @@ def weight_doubts(n: int, effective: float, k: float) -> list[str]:
         effective: their effective sample size.
         k: the Pareto shape of their tail, NaN where it cannot be told.
 
-    Reference: Elvira, Martino & Robert 2022 (what the effective sample size leaves out); Owen 2013, section 9.3; Vehtari
-        et al. 2024.
+    Reference: Owen 2013, section 9.3; Elvira, Martino & Robert 2022 (what the effective sample size leaves out);
+        Vehtari et al. 2024, section 3.
     """
     found = []
     if n < FEWEST_EFFECTIVE:

@@ -236,9 +236,7 @@ def _trained(
     return finalise(fitted), history
 
 
-def _judged(
-    fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray
-) -> ImportanceSample | None:
+def _judged(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
     """Importance sampling by the fitted flow, with a warning where it fails or is not to be trusted."""
     try:
         found = importance_sample(fitted, log_density, n, key=key)
