@@ -124,8 +124,8 @@ def importance_sample(
 
     Raises:
         ShapeError: if the flow is conditional, or log_density does not return one number.
-        NumericError: if log_density is NaN or +inf at a sample (with their share), or nowhere above zero density; if the
-            flow has no finite density at one of its own samples.
+        NumericError: if log_density is NaN or +inf at a sample (with their share), or nowhere above zero density; if
+            the flow has no finite density at one of its own samples.
 
     Reference: Owen 2013, chapter 9; Kong 1992 (effective sample size).
 
