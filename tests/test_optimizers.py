@@ -153,6 +153,16 @@ def test_a_search_needs_the_derivative_of_the_loss_in_distillation():
         assert size(flow) < 0.2
 
 
+@pytest.mark.slow
+def test_gradients_at_other_weights_may_be_estimates():
+    """SAM asks for the gradient at a second point: the path derivative there is as good as at the first."""
+    opaque, log_density = OPTIMIZERS["opaque sam"][0], lambda x: -0.5 * jnp.sum(x**2)
+    flow, _ = pf.fit_target(
+        shifted(), log_density, steps=60, batch_size=64, annealing=0.0, n_importance=2, optimizer=opaque, **QUIET
+    )
+    assert size(flow) < 0.4
+
+
 def test_an_optimiser_that_reads_the_loss_serves_every_objective():
     rule = optax.chain(optax.adam(0.05), optax.contrib.reduce_on_plateau(patience=50))
     options = {"steps": 60, "batch_size": 64, "optimizer": rule, "ema": None}

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.fields import is_array
 from pushforward.programs import flatten, float_type, unflatten
 from pushforward.state import refresh, takes_part
+from pushforward.train.callers_optimizer import callers_update, loss_functions
 
 
 class Course(NamedTuple):
@@ -120,7 +121,7 @@ def run_steps(
         rows = tuple(None if part is None else part[index] for part in batches)
         here = jax.random.fold_in(key, index)
         value, gradient = jax.value_and_grad(loss)(course.weights, course.rest, rows, here)
-        again = functools.partial(loss, rest=course.rest, rows=rows, key=here)
+        again = loss_functions(lambda weights: loss(weights, course.rest, rows, here))
         course, finite = advanced(merge, optimizer, scheduled, averaged, course, value, gradient, again, plan, index)
         return course, total + jnp.where(finite, -value, 0.0)
 
@@ -136,7 +137,7 @@ def advanced(
     course: Course,
     value: Array,
     gradient: Any,
-    loss: Callable[[Any], Array],
+    again: Mapping[str, Callable[..., Any]],
     plan: Plan,
     index: Array,
 ) -> tuple[Course, Array]:
@@ -147,14 +148,14 @@ def advanced(
         merge, optimizer, scheduled, averaged: as for `run_steps`.
         course: where training stands.
         value, gradient: of the loss there.
-        loss: of the trained arrays, on the same batch by the same random numbers, for optimisers that search.
+        again: the loss on the same batch, for a caller's optimiser, from `loss_functions`.
         plan: the schedule.
         index: number of the step after `plan.first_step`.
     """
     finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
     # selected, not branched: a lax.cond around the update compiled 1.5 s longer and saved nothing
     if not scheduled:
-        update, memory = callers_update(optimizer, course, value, gradient, loss)
+        update, memory = callers_update(optimizer, course.memory, course.weights, value, gradient, again)
         finite &= jnp.isfinite(optax.tree.norm(update))
     else:
         update, memory = optimizer.update(gradient, course.memory, course.weights)
@@ -171,57 +172,6 @@ def advanced(
     moved = Course(weights, rest, memory, average, caution, course.skipped, streak)
     stayed = course._replace(caution=course.caution * 0.5, skipped=course.skipped + 1, streak=course.streak + 1)
     return jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, stayed), finite
-
-
-# What optimisers of optax ask for by name: most of them the first three, Sophia `obj_fn`, SAM `grad_fn` and no other.
-# A line search of optax refuses names that it does not know, hence the order.
-_EXTRA = (("value", "grad", "value_fn"), ("value", "grad", "value_fn", "obj_fn", "grad_fn"), ("grad_fn",))
-
-
-def callers_update(
-    optimizer: optax.GradientTransformation, course: Course, value: Array, gradient: Any, loss: Callable[[Any], Array]
-) -> tuple[Any, Any]:
-    """Update and state of a caller's optimiser, which is given the loss under the names that optax has for it.
-
-    Raises:
-        ValueError: if the update fails whatever it is given.
-    """
-    slope = jax.grad(loss)
-    extra: dict[str, Any] = {
-        "value": value,
-        "grad": gradient,
-        "value_fn": lambda weights: loss(weights),  # of one argument, which a line search reads off the signature
-        "obj_fn": lambda weights: loss(weights),
-        "grad_fn": lambda weights, _: slope(weights),
-    }
-    update: Any = optimizer.update
-    faults: list[Exception] = []
-    for names in _EXTRA:
-        try:
-            return update(gradient, course.memory, course.weights, **{name: extra[name] for name in names})
-        except (TypeError, ValueError) as error:
-            if str(error).startswith("optimizer:"):
-                raise
-            faults.append(error)
-    raise ValueError(
-        "optimizer: its update failed with the extra arguments value, grad and value_fn (the loss at the weights, its "
-        f"gradient, and the loss as a function of the weights on the same batch): {str(faults[0]).rstrip('.')}. Use an "
-        "optimiser that needs no others, such as optax.adam."
-    ) from faults[0]
-
-
-def searchable(loss: Callable[[Any], Array], consistent: bool, cure: str) -> Callable[[Any], Array]:
-    """The loss for a caller's optimiser; where its gradient is not its derivative, one that refuses to be searched."""
-    if consistent:
-        return loss
-
-    def refuse(weights: Any) -> Array:
-        raise ValueError(
-            "optimizer: it searches along the loss, whose gradient is here an estimate and not the derivative of its "
-            f"value. {cure}"
-        )
-
-    return refuse
 
 
 class Merge:

@@ -151,6 +151,7 @@ def fit_target(
         >>> print(abs(history.importance.log_evidence - 1.8379) < 0.01)  # log 2 pi
         True
     """
+    started = time.perf_counter()
     check_options(
         {"steps": steps, "batch_size": batch_size, "n_importance": n_importance},
         {"learning_rate": learning_rate, "clip": clip},
@@ -170,8 +171,8 @@ def fit_target(
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
     flags = trained_flags(flow, trainable_filter(flow) if trainable is None else trainable)
     fitted, history = _trained(
-        flow, flags, aim, contexts, key_steps, int(steps), float(learning_rate), optimizer, clip, ema, annealing,
-        progress,
+        flow, flags, aim, contexts, key_steps, int(steps), float(learning_rate), started, optimizer, clip, ema,
+        annealing, progress,
     )  # fmt: skip
     if flow.context_shape is None:
         history.importance = _judged(fitted, log_density, max(int(n_importance), 2), key_importance)
@@ -186,6 +187,7 @@ def _trained(
     key: PRNGKeyArray,
     steps: int,
     learning_rate: float,
+    started: float,
     optimizer: optax.GradientTransformation | None = None,
     clip: float | None = 5.0,
     ema: float | None = 0.99,
@@ -193,7 +195,6 @@ def _trained(
     progress: bool = False,
 ) -> tuple[Flow, TargetHistory]:
     """The loop of `fit_target`: the flow after the last block that ended well, and the history."""
-    started = time.perf_counter()
     given: Any = optimizer
     update = default_optimizer(clip) if optimizer is None else clipped(given, clip)
     merge, course = begin(flow, flags, update, flat=optimizer is None, averaged=bool(ema))
@@ -281,7 +282,8 @@ def _piloted(flow: Flow, aim: Aim, steps: int, key: PRNGKeyArray) -> Flow:
     outer = outer_standardise(flow)
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
     try:
-        fitted, _ = _trained(start, trained_flags(start, trainable_filter(start)), aim, None, key, steps, 0.05)
+        flags = trained_flags(start, trainable_filter(start))
+        fitted, _ = _trained(start, flags, aim, None, key, steps, 0.05, time.perf_counter())
     except NumericError:  # no sample of the pilot has any density: its moments say nothing
         return flow
     mean, above = (

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.train.steps import Course, Merge, Plan, advanced, searchable
+from pushforward.train.callers_optimizer import loss_functions
+from pushforward.train.steps import Course, Merge, Plan, advanced
 
 _COLDEST = 0.01  # the power of the target with which annealing starts: Rezende & Mohamed 2015, section 6.1
 _CURE = "Use gradient='total' and forward=0, or an optimiser that does not search, such as optax.adam."
@@ -101,9 +102,8 @@ def run_target_steps(
         here = jax.random.fold_in(key, index)
         differ = jax.value_and_grad(loss, has_aux=True)
         (value, bound), gradient = differ(course.weights, course.rest, power, here)
-        again = searchable(
-            lambda weights: loss(weights, course.rest, power, here)[0], not aim.path and aim.forward == 0, _CURE
-        )
+        cure = _CURE if aim.path or aim.forward > 0 else None
+        again = loss_functions(lambda weights: loss(weights, course.rest, power, here)[0], cure)
         course, finite = advanced(merge, optimizer, scheduled, averaged, course, value, gradient, again, plan, index)
         return course, total + jnp.where(finite, bound, 0.0)
 
