@@ -21,8 +21,8 @@ from pushforward.rounded import Rounded
 
 PUBLIC = {
     "pushforward": """ConditionalFlowDensity Dequantised Flow FlowDensity Rounded __version__ autoregressive_flow
-        bases bernstein_flow bijections
-        bits_per_dim bnaf check compare coupling_flow datasets dequantisation_flow diagnostics distill elementwise_flow
+        bases bernstein_flow bijections bits_per_dim bnaf cast check compare coupling_flow datasets
+        dequantisation_flow diagnostics distill elementwise_flow
         emerging_glow export fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog
         maf maf_mog naf naf_ar networks nice nsf nsf_ar of_length parallel_wavenet periodic_glow planar_flow
         radial_flow real_nvp

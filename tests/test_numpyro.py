@@ -197,6 +197,7 @@ def test_a_flow_as_a_prior_under_nuts():
         (lambda: started(line(1.0)), ShapeError, "unconditional flow"),
         (lambda: started(lambda dim: dim), TypeError, "expected the function to return a flow, got 1"),
         (lambda: started("iaf", wide=3), TypeError, "wide"),
+        (lambda: started(pf.cast(pf.linear_flow(1, key=0), "float16")), ValueError, "flow: expected .* got float16"),
     ],
 )
 def test_wrong_use_is_a_sentence(call, kind, words):

@@ -77,8 +77,12 @@ def test_every_loss_finds_the_target(options):
 
 
 def test_annealing_keeps_both_modes():
-    """From a narrow start the reverse divergence falls into one mode, and its weights look fine."""
-    flow, history = pf.fit_target(pf.nsf(1, n_layers=2, width=16, key=0), two_modes, steps=1500, **QUIET)
+    """From a narrow start the reverse divergence falls into one mode, and its weights look fine.
+
+    The flow's tails are thinner than the target's, which is a warning: one sample in 10,000 counts for hundreds.
+    """
+    with pytest.warns(UserWarning, match="the Pareto k of the weights is .*, above 0.70"):
+        flow, history = pf.fit_target(pf.nsf(1, n_layers=2, width=16, key=0), two_modes, steps=1500, **QUIET)
     share = float((np.asarray(flow.sample(2000, key=1)) > 0).mean())
     assert 0.45 < share < 0.55  # five standard errors of a fair coin: 0.056
     np.testing.assert_allclose(history.importance.log_evidence, 0.5 * LOG_TWO_PI + np.log(2), atol=0.02)
@@ -112,7 +116,7 @@ def test_a_pilot_finds_the_units_of_a_target():
 
 
 def test_equal_keys_give_equal_flows():
-    flows = [pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=5, **QUIET)[0] for _ in range(2)]
+    flows = [pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=5, n_importance=2, **QUIET)[0] for _ in range(2)]
     for one, two in zip(*map(pf_arrays, flows), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -134,7 +138,7 @@ def test_ctrl_c_returns_what_there_is(monkeypatch):
         return Bar()
 
     monkeypatch.setattr(target_module, "progress_bar", interrupt)
-    _, history = pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=100, **QUIET)
+    _, history = pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=100, n_importance=2, **QUIET)
     assert history.stop_reason == "interrupted"
     assert len(history.elbo) == 1
 
@@ -190,7 +194,7 @@ class TestWrongUse:
             pf.importance_sample(pf.linear_flow(2, key=0), gaussian, 1, key=0)
 
     def test_a_target_that_is_nan(self):
-        with pytest.raises(NumericError, match=r"log_density: nan at 10 of 10 samples"):
+        with pytest.raises(NumericError, match=r"log_density: nan at 10 of 10 \(100.00%\) of the flow's samples"):
             pf.importance_sample(pf.linear_flow(2, key=0), lambda x: jnp.sum(x) * jnp.nan, 10, key=0)
 
     def test_a_target_elsewhere(self):

@@ -184,7 +184,7 @@ def potentials_page(result: dict[str, Any]) -> list[str]:
         ("KL(q | p) in nats", "kl", 3),
         ("log Z by importance sampling, less that by quadrature", "log_z_error", 4),
         ("Effective sample size, as a share of the samples", "effective_share", 3),
-        ("Pareto k of the weights (up to 0.7 can be trusted)", "pareto_k", 2),
+        ("Pareto k of the weights (with 100 effective samples, up to 0.7 can be trusted)", "pareto_k", 2),
     ):
         lines += [
             f"## {title}",

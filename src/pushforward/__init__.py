@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pushforward.dequantise import Dequantised, bits_per_dim
     from pushforward.diagnostics import check, importance_sample
     from pushforward.estimator import ConditionalFlowDensity, FlowDensity
-    from pushforward.fields import trainable
+    from pushforward.fields import cast, trainable
     from pushforward.flow import Flow, summary
     from pushforward.leaderboard import compare
     from pushforward.lengths import of_length
@@ -68,6 +68,7 @@ _HOME = {
     "bernstein_flow": "pushforward.recipes",
     "bits_per_dim": "pushforward.dequantise",
     "bnaf": "pushforward.recipes",
+    "cast": "pushforward.fields",
     "check": "pushforward.diagnostics",
     "compare": "pushforward.leaderboard",
     "coupling_flow": "pushforward.recipes",
@@ -127,6 +128,7 @@ __all__ = [
     "bijections",
     "bits_per_dim",
     "bnaf",
+    "cast",
     "check",
     "compare",
     "coupling_flow",

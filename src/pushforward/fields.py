@@ -104,9 +104,15 @@ def cast(tree: Any, dtype: Any) -> Any:
     Args:
         tree: a flow, a bijection, or any tree of them.
         dtype: float32 or float64; the latter needs `jax.enable_x64(True)` around this call and the use of its result.
+            float16 and bfloat16 are for storing: `fit`, `fit_target` and `distill` refuse them.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.cast(pf.nice(dim=2, key=0), "float32")
     """
 
     def convert(leaf: Any) -> Any:
-        return leaf.astype(dtype) if isinstance(leaf, jax.Array) and is_inexact(leaf) else leaf
+        narrow = is_inexact(leaf) and leaf.dtype.itemsize < 4  # also where it is NumPy's: no standardisation is
+        return leaf.astype(dtype) if is_inexact(leaf) and (isinstance(leaf, jax.Array) or narrow) else leaf
 
     return jax.tree.map(convert, tree)

@@ -52,3 +52,12 @@ def test_what_cannot_be_distilled_is_told(command, model, table):
     said = command("distill", "i.safetensors", *QUICK)
     assert said.code == 2
     assert "a model of pictures" in said.err
+
+
+def test_figures_without_a_number_are_saved_as_none(tmp_path):
+    """A tail of the weights that cannot be told, or an infinite standard error, must not cost the student."""
+    from pushforward.cli.distill import _finite
+
+    figures = _finite({"pareto_k": float("nan"), "errors": [float("inf"), 0.5], "modes": [{"off": -float("inf")}]})
+    assert figures == {"pareto_k": None, "errors": [None, 0.5], "modes": [{"off": None}]}
+    save(tmp_path / "f.safetensors", pf.nice(dim=2, n_layers=2, width=4, key=0), notes={"fidelity": figures})

@@ -1,5 +1,6 @@
 """`pushforward distill`: a model that draws fast, from one that was fitted."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +71,7 @@ def distill(
         raise KeyboardInterrupt
     kept = {"columns": notes["columns"], "context_columns": notes["context_columns"]}
     kept |= {name: notes[name] for name in ("units", "plan", "is_bound") if name in notes}
-    figures = {name: value for name, value in found.to_dict().items() if name != "history"}
+    figures = _finite({name: value for name, value in found.to_dict().items() if name != "history"})
     about = kept | {
         "recipe": recipe, "settings": settings, "seed": seed, "source": model.name, "fidelity": figures,
         "stop_reason": history.stop_reason, "versions": versions(),
@@ -84,12 +85,26 @@ def distill(
             distillation_report(report, model, recipe, teacher, student, found, modelled, seed, overwrite)
     took = seconds(history.seconds[-1]) if history.seconds else "-"
     out.say(f"{len(history.reverse_kl)} blocks of steps in {took} ({history.stop_reason})")
+    if history.skipped_steps:
+        out.say(
+            f"{history.skipped_steps} of {steps:,} steps were skipped for a loss that was not finite, or undone; "
+            f"training went back {history.restarts} times"
+        )
     out.say(str(found))
     out.say(
         "The student is faithful to its teacher." if not found.doubts() else "The student is NOT faithful: see above."
     )
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.result({**about, "model": str(output), "report": None if report is None else str(report)})
+
+
+def _finite(value: Any) -> Any:
+    """Numbers that are not finite, which JSON does not have, as None."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _contexts(notes: dict[str, Any], path: Path | None) -> Any:

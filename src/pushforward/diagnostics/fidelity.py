@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.diagnostics.modes import find_modes
 from pushforward.diagnostics.pareto import pareto_k
+from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError, ShapeError
 
@@ -53,7 +54,7 @@ class Fidelity:
         forward_kl: KL(teacher | student) = E_teacher[log p - log q]; large where the student lacks a mode.
         forward_kl_error: its standard error.
         efficiency: effective sample size of the student's samples, weighed to be the teacher's, over n: 1 is perfect.
-        pareto_k: shape of the tail of these weights; above 0.7 the efficiency is not to be trusted.
+        pareto_k: shape of the tail of these weights.
         modes: the teacher's modes with the share of either flow; empty where they were not sought (conditional flows,
             events that are no vectors or longer than 16).
         n: number of samples.
@@ -79,6 +80,19 @@ class Fidelity:
     log_ratios: tuple[np.ndarray, np.ndarray] = dataclasses.field(repr=False)
     samples: tuple[np.ndarray, np.ndarray] = dataclasses.field(repr=False)
     history: Any = dataclasses.field(default=None, repr=False)
+
+    @property
+    def effective_sample_size(self) -> float:
+        """How many samples of the teacher the student's `n` samples are worth once weighed."""
+        return self.efficiency * self.n
+
+    def weight_doubts(self) -> list[str]:
+        """Why estimates from the student's samples, weighed to be the teacher's, cannot be trusted, a sentence each.
+
+        As for an `ImportanceSample`: at least 100 effective samples, and a Pareto k of at most min(1 - 1 / log10 n,
+        0.7). They say nothing against the student itself, whose divergences are means without weights; see `doubts`.
+        """
+        return weight_doubts(self.n, self.effective_sample_size, self.pareto_k)
 
     def doubts(self, tolerance: float = 0.1) -> list[str]:
         """What speaks against the student, a sentence each; none where it is faithful.
@@ -112,6 +126,7 @@ class Fidelity:
             dataclasses.asdict(mode) | {"place": list(mode.place), "off": mode.off, "ok": mode.ok}
             for mode in self.modes
         ]
+        plain |= {"effective_sample_size": self.effective_sample_size, "weight_doubts": self.weight_doubts()}
         return plain | {"modes": modes, "history": self.history and self.history.to_dict()}
 
     def __str__(self) -> str:
@@ -119,6 +134,7 @@ class Fidelity:
             f"KL(student | teacher)   {_nats(self.reverse_kl)} +- {_nats(self.reverse_kl_error)} nats",
             f"KL(teacher | student)   {_nats(self.forward_kl)} +- {_nats(self.forward_kl_error)} nats",
             f"effective samples       {self.efficiency:.1%} of {self.n:,} (Pareto k {self.pareto_k:.2f})",
+            *(f"weights not trusted     {doubt}" for doubt in self.weight_doubts()),
             *(
                 f"mode {index}                  {mode.student:.1%} of the student's samples, {mode.teacher:.1%} of the "
                 f"teacher's ({mode.off:+.0%})"
@@ -174,14 +190,13 @@ def fidelity(
     ours = np.asarray(log_q, np.float64) - np.asarray(teacher.log_prob(drawn, rows), np.float64)
     theirs = np.asarray(student.log_prob(real, rows), np.float64) - np.asarray(log_p, np.float64)
     scored = (real[:_TIMED], None if rows is None else rows[:_TIMED])
-    weights = np.exp(np.min(ours) - ours) if np.isfinite(ours).any() else np.ones(n)
     return Fidelity(
         reverse_kl=float(ours.mean()),
         reverse_kl_error=_error(ours),
         forward_kl=float(0.0 - theirs.mean()),  # not -0
         forward_kl_error=_error(theirs),
-        efficiency=float(weights.sum() ** 2 / (weights**2).sum() / n),
-        pareto_k=pareto_k(-ours) if np.ptp(ours) > 0 else 0.0,
+        efficiency=effective_sample_size(-ours) / n,
+        pareto_k=pareto_k(-ours, rounding(np.asarray(log_q))),
         modes=_mode_shares(real, log_p, drawn, rows),
         n=n,
         teacher_sample_seconds=_seconds(lambda: _draw(teacher, rows)),
@@ -191,6 +206,12 @@ def fidelity(
         log_ratios=(ours, theirs),
         samples=(drawn, real),
     )
+
+
+def unknown_fidelity(n: int) -> Fidelity:
+    """Where flows cannot be compared: every figure is NaN, which `doubts` names."""
+    nan, none = math.nan, np.empty((0,))
+    return Fidelity(nan, nan, nan, nan, nan, nan, (), n, nan, nan, nan, nan, (none, none), (none, none))
 
 
 def check_sample_size(name: str, n: int) -> None:

@@ -12,16 +12,20 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.diagnostics.pareto import pareto_k
+from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import NumericError, ShapeError
 
 _CHUNK = 4096
-_TRUSTED = 0.7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportanceSample:
     """Samples of a flow q with the weights w = p / q that turn them into samples of a target p / Z.
+
+    Estimates can be trusted (`can_be_trusted`) where two things hold: at least 100 effective samples, and a Pareto k of
+    at most min(1 - 1 / log10 n, 0.7); `doubts` says what is missing. Neither sees a mode of the target that q has not
+    sampled: a flow that covers one of two equal modes looks perfect, and its log evidence is log 2 too small.
 
     Attributes:
         samples: (n, *shape).
@@ -29,7 +33,7 @@ class ImportanceSample:
         elbo: mean of log_weights, a lower bound of log Z in expectation.
         elbo_error: its standard error.
         log_evidence: log of the mean weight, the estimate of log Z.
-        log_evidence_error: its standard error by the delta method; not to be trusted where pareto_k exceeds 0.7.
+        log_evidence_error: its standard error by the delta method, about sqrt(1 / effective_sample_size - 1 / n).
         effective_sample_size: (sum w)^2 / sum w^2, between 1 and n.
         pareto_k: shape of the tail of the weights.
     """
@@ -55,9 +59,24 @@ class ImportanceSample:
         return self.log_evidence - self.elbo
 
     @property
+    def efficiency(self) -> float:
+        """Effective sample size over n: 1 where q is the target."""
+        return self.effective_sample_size / len(self.samples)
+
+    @property
     def can_be_trusted(self) -> bool:
-        """Whether the tail of the weights is light enough (pareto_k at most 0.7) for estimates from them."""
-        return self.pareto_k <= _TRUSTED
+        """Whether there are effective samples enough, and the tail of the weights is light: no `doubts`."""
+        return not self.doubts()
+
+    def doubts(self) -> list[str]:
+        """Why the estimates cannot be trusted, a sentence each; none where they can.
+
+        100 effective samples keep the standard error of the log evidence below 0.1. A part of the target that no sample
+        has met leaves no trace here.
+
+        Reference: Owen 2013, section 9.3; Elvira, Martino & Robert 2022; Vehtari et al. 2024, section 3.
+        """
+        return weight_doubts(len(self.samples), self.effective_sample_size, self.pareto_k)
 
     def mean(self, function: Callable[[np.ndarray], Any] = lambda x: x) -> np.ndarray:
         """Mean of function(x) under the target, one call for each sample."""
@@ -69,19 +88,22 @@ class ImportanceSample:
         random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key)), np.uint32))
         return self.samples[random.choice(len(self.samples), n, p=self.weights)]
 
-    def to_dict(self) -> dict[str, float]:
-        """The figures, without samples and weights."""
+    def to_dict(self) -> dict[str, Any]:
+        """The figures and what speaks against them, without samples and weights."""
         names = ("elbo", "elbo_error", "log_evidence", "log_evidence_error", "effective_sample_size", "pareto_k")
-        return {"n": len(self.samples), "reverse_kl": self.reverse_kl} | {name: getattr(self, name) for name in names}
+        names = (*names, "reverse_kl", "efficiency", "can_be_trusted")
+        return {"n": len(self.samples)} | {name: getattr(self, name) for name in names} | {"doubts": self.doubts()}
 
     def __str__(self) -> str:
-        doubt = "" if self.can_be_trusted else "; the weights' tail is heavy, do not trust the estimates"
-        if math.isnan(self.pareto_k):
-            doubt = "; how heavy the weights' tail is cannot be told from so few"
+        doubts = self.doubts()
         return (
             f"log evidence {self.log_evidence:.3f} +- {self.log_evidence_error:.3f}, ELBO {self.elbo:.3f}, effective "
-            f"{self.effective_sample_size:.0f} of {len(self.samples)} samples, Pareto k {self.pareto_k:.2f}{doubt}"
+            f"{self.effective_sample_size:.0f} of {len(self.samples)} samples ({self.efficiency:.2%}), Pareto k "
+            f"{self.pareto_k:.2f}" + (f"; do not trust the estimates: {'; '.join(doubts)}" if doubts else "")
         )
+
+    def __repr__(self) -> str:
+        return f"ImportanceSample({self})"
 
 
 def importance_sample(
@@ -102,7 +124,8 @@ def importance_sample(
 
     Raises:
         ShapeError: if the flow is conditional, or log_density does not return one number.
-        NumericError: if log_density is NaN or +inf at a sample, or nowhere above zero density.
+        NumericError: if log_density is NaN or +inf at a sample (with their share), or nowhere above zero density; if
+            the flow has no finite density at one of its own samples.
 
     Reference: Owen 2013, chapter 9; Kong 1992 (effective sample size).
 
@@ -118,15 +141,21 @@ def importance_sample(
         raise ValueError(f"n: expected a number of samples, at least 2, got {n}.")
     check_log_density(log_density, flow.shape)
     samples, scores = flow.sample_and_log_prob(int(n), key=key)
-    samples = np.asarray(samples)
+    samples, scores = np.asarray(samples), np.asarray(scores)
+    if (broken := ~np.isfinite(scores)).any():
+        row = int(broken.argmax())
+        raise NumericError(
+            f"flow: log-density {scores[row]} at {_share(broken)} of its own samples, first at {samples[row].tolist()}."
+            " See where it is lost with pushforward.check."
+        )
     target = _scores(log_density, samples)
     if (broken := np.isnan(target) | (target == np.inf)).any():
         row = int(broken.argmax())
         raise NumericError(
-            f"log_density: {target[row]} at {int(broken.sum())} of {n} samples, first at {samples[row].tolist()}. "
+            f"log_density: {target[row]} at {_share(broken)} of the flow's samples, first at {samples[row].tolist()}. "
             "Return -inf where the density is zero, and a finite number elsewhere."
         )
-    log_weights = target - np.asarray(scores, np.float64)
+    log_weights = target - scores.astype(np.float64)
     highest = log_weights.max()
     if highest == -np.inf:
         raise NumericError(f"log_density: -inf at all {n} samples: flow and target do not overlap. Fit the flow first.")
@@ -139,9 +168,13 @@ def importance_sample(
         elbo_error=float(log_weights.std(ddof=1) / math.sqrt(n)) if np.isfinite(log_weights).all() else math.inf,
         log_evidence=float(highest + np.log(mean)),
         log_evidence_error=float(raised.std(ddof=1) / mean / math.sqrt(n)),
-        effective_sample_size=float(raised.sum() ** 2 / (raised**2).sum()),
-        pareto_k=pareto_k(log_weights),
+        effective_sample_size=effective_sample_size(log_weights),
+        pareto_k=pareto_k(log_weights, rounding(scores)),
     )
+
+
+def _share(broken: np.ndarray) -> str:
+    return f"{int(broken.sum())} of {len(broken)} ({broken.mean():.2%})"
 
 
 def check_log_density(log_density: Callable[..., Array], *shapes: tuple[int, ...]) -> None:

@@ -7,15 +7,17 @@ import numpy as np
 _FEWEST = 5
 
 
-def pareto_k(log_weights: np.ndarray) -> float:
+def pareto_k(log_weights: np.ndarray, noise: float = 0.0) -> float:
     """Shape k of a generalised Pareto distribution fitted to the largest importance weights.
 
-    Below 0.5 the weights have a variance; up to 0.7 estimates from them can be trusted; above, more samples hardly
-    help, for a few weights decide. The tail is the min(n / 5, 3 sqrt(n)) largest weights. NaN with fewer than 25
-    weights, or where one to four in the tail differ from the largest one outside it; 0 where none does.
+    Below 0.5 the weights have a variance; above 0.7 more samples hardly help, for a few weights decide. A light tail is
+    necessary for estimates that can be trusted, and not sufficient: see `ImportanceSample.doubts`. The tail is the
+    min(n / 5, 3 sqrt(n)) largest weights. NaN with fewer than 25 weights, or where one to four in the tail differ from
+    the largest one outside it; 0 where none does.
 
     Args:
         log_weights: (n,) logarithms of unnormalised weights; -inf counts as a weight of zero.
+        noise: rounding of log_weights: a tail whose logarithms differ by no more is a tail of equal weights.
 
     Reference: Zhang & Stephens 2009; Vehtari, Simpson, Gelman, Yao & Gabry 2024, section 3 and appendix G (the
         weak prior on k).
@@ -31,11 +33,11 @@ def pareto_k(log_weights: np.ndarray) -> float:
     size = math.ceil(min(0.2 * n, 3.0 * math.sqrt(n)))
     if n < 5 * _FEWEST or not np.isfinite(log_weights[-1]):
         return math.nan
+    if log_weights[-1] - log_weights[-size - 1] <= noise:
+        return 0.0  # equal weights have no tail
     scaled = np.exp(log_weights - log_weights[-1])
     excess = scaled[-size:] - scaled[-size - 1]
     excess = excess[excess > 0]
-    if not len(excess):
-        return 0.0  # equal weights have no tail
     if len(excess) < _FEWEST:
         return math.nan
     return _shape(excess)

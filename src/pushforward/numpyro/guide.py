@@ -19,6 +19,7 @@ from pushforward.flow import Flow
 from pushforward.numpyro.distribution import FlowDistribution
 from pushforward.numpyro.transform import FlowTransform
 from pushforward.recipes import RECIPES
+from pushforward.train.options import check_precision
 
 _LOG_BOUND = 10.0  # of the outer scales: from exp(-10) to exp(10)
 _SHIFT = 0  # the row of an affine layer's parameters that holds its shifts
@@ -51,7 +52,8 @@ class AutoPushforward(AutoContinuous):
         options: further arguments of the recipe, such as n_layers=3 or transformer="rational_quadratic".
 
     Raises:
-        ValueError: if the recipe is unknown, an option does not fit, or init_scale is not positive.
+        ValueError: if the recipe is unknown, an option does not fit, init_scale is not positive, or an array of the
+            flow has 16 bits.
         TypeError: if flow is none of the three.
         ShapeError: if the flow has another dimension than the latent sites, or takes a context.
 
@@ -179,6 +181,7 @@ class AutoPushforward(AutoContinuous):
             raise ShapeError(f"flow: the model has {dim} latent numbers, expected shape {(dim,)}, got {flow.shape}.")
         if flow.context_shape is not None:
             raise ShapeError("flow: expected an unconditional flow. Pass one without a context.")
+        check_precision("flow", flow)
         if self._init_scale is None:
             return flow
         outer = Elementwise(Affine(scale=self._init_scale, log_bound=_LOG_BOUND), flow.shape)

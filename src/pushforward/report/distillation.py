@@ -18,8 +18,8 @@ that the teacher does not have. Zero for equal densities only.</dd>
 <dt>KL(teacher | student)</dt>
 <dd>The same over samples of the teacher. Large where the student lacks mass, such as a whole mode.</dd>
 <dt>Effective samples</dt>
-<dd>How many samples of the teacher the student's samples are worth, once weighed by the ratio of the densities. The
-figure is not to be trusted where Pareto's k is above 0.7.</dd>
+<dd>How many samples of the teacher the student's samples are worth, once weighed by the ratio of the densities.
+Weighed samples can be trusted from 100 effective ones on, where Pareto's k is below min(1 - 1 / log10 n, 0.7).</dd>
 <dt>Modes</dt>
 <dd>Peaks of the teacher's density that rise by a nat or more over the pass to a higher one. Every sample counts for the
 mode to which the nearest sample of the teacher belongs.</dd>
@@ -94,6 +94,7 @@ def _board(found: Any) -> str:
         ("KL(teacher | student), nats", decimals(found.forward_kl) + error.format(decimals(found.forward_kl_error))),
         ("Effective samples", f"{found.efficiency:.1%} of {found.n:,}"),
         ("Pareto's k of the weights", decimals(found.pareto_k, 2)),
+        ("Weighed samples", escape("; ".join(found.weight_doubts())) or "can be trusted"),
         ("1,000 samples, teacher", duration(found.teacher_sample_seconds)),
         ("1,000 samples, student", duration(found.student_sample_seconds)),
         ("1,000 scores, teacher", duration(found.teacher_score_seconds)),

@@ -1,5 +1,6 @@
 """Density distillation: a student flow learns the density of a teacher flow."""
 
+import functools
 import math
 import time
 import warnings
@@ -14,9 +15,16 @@ import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.compose import Chain
-from pushforward.diagnostics.fidelity import Fidelity, check_pair, check_sample_size, fidelity, paired_contexts
+from pushforward.diagnostics.fidelity import (
+    Fidelity,
+    check_pair,
+    check_sample_size,
+    fidelity,
+    paired_contexts,
+    unknown_fidelity,
+)
 from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.errors import ShapeError
+from pushforward.errors import NumericError, ShapeError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -26,12 +34,14 @@ from pushforward.train.data import Rows, share_outside
 from pushforward.train.distillation_steps import Lesson, Shares, run_distillation_steps
 from pushforward.train.divergences import DistillationHistory, HeldOut
 from pushforward.train.one_step import OneStep, one_step_fault
-from pushforward.train.options import check_options, trained_flags
+from pushforward.train.options import check_options, check_precision, trained_flags
 from pushforward.train.progress import progress_bar
-from pushforward.train.steps import Plan, begin, check_streak, clipped, cosine, default_optimizer, taken
+from pushforward.train.recovery import Recovery
+from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, taken
 from pushforward.train.units import initialised, outer_standardise, whitened
 
 _BLOCKS = 50
+_ADVICE = "Use a smaller learning_rate, or a smaller clip, or see where the teacher's log-density is not finite."
 _POOL = 10_000  # samples of the teacher whose moments the student starts from
 
 
@@ -76,7 +86,10 @@ def distill(
         steps: number of gradient steps.
         batch_size: samples of either flow a step.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam).
-        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own.
+        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own. One that
+            asks for `value` gets the loss of the step: the mean above on its samples, where the teacher's entropy, a
+            constant, is left out (with `n_next` the student's base's too), and the penalty. One that searches along the
+            loss (L-BFGS with a line search) needs gradient="total" or forward=1; `clip=None` suits it.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is returned, or None for the weights as is.
         forward: the share f at the end, from 0 (the published recipe) to 1 (likelihood on the teacher's samples).
@@ -96,14 +109,19 @@ def distill(
 
     Returns:
         The student and a `Fidelity`: divergences both ways with standard errors, effective sample size, shares of the
-        teacher's modes, times of both; its `history` is the course. Ctrl-C returns the best weights so far.
+        teacher's modes, times of both; its `history` is the course. Where a density is no number at samples, so that
+        the two cannot be compared, its figures are NaN, and a warning says why. Ctrl-C returns the best weights so far.
+
+    A step whose loss or gradient is not finite is skipped and counted; where 25 fail in a row, training goes back to
+    before they did, with half the learning rate from there on, at most five times.
 
     Cost: a step draws and differentiates `batch_size` samples of the student, scores them under the teacher (with
     "path" under the student too), and scores as many samples of the teacher under the student.
 
     Raises:
         ShapeError, DataError: if the flows or the context do not fit.
-        ValueError: if an option is out of range, or `n_next` does not fit the flows.
+        ValueError: if an option is out of range, `n_next` does not fit the flows, an array of either has 16 bits, or
+            `optimizer` does not fit the loss.
         TrainingDiverged: if steps fail again and again.
 
     Reference: van den Oord et al. 2018 (Parallel WaveNet), section 4; path derivative: Roeder, Wu & Duvenaud 2017. The
@@ -130,6 +148,8 @@ def distill(
             f"student: expected a Flow, got {type(student).__name__}. Of whole numbers distil the flow inside "
             "(Dequantised.flow)."
         )
+    check_precision("teacher", teacher)
+    check_precision("student", student)
     check_sample_size("n_fidelity", n_fidelity)
     bare_teacher, bare, common = teacher, adopted(teacher, student), None
     if trainable is None:  # a tree of the caller's is of the whole student
@@ -157,39 +177,54 @@ def distill(
     dtype = float_type(flatten(inner)[0])
     held = HeldOut(teacher_there, context, keys[1], taught, forward, there, int(batch_size))
 
+    recovery = Recovery(float(learning_rate), adjustable=optimizer is None, advice=_ADVICE)
     history, best = DistillationHistory(), inner
     best_value = held.value(inner)
     n_blocks = min(_BLOCKS, steps)
     ends = [round(steps * (block + 1) / n_blocks) for block in range(n_blocks)]
     size = max(end - first for first, end in zip([0, *ends], ends, strict=False))
+
+    def run(first: int, end: int, rows: Any, course: Course, rate: float) -> tuple[Course, float]:
+        now, here = plan._replace(first_step=first, learning_rate=rate), jax.random.fold_in(keys[3], first)
+        return run_distillation_steps(
+            merge, update, optimizer is None, bool(ema), lesson, course, arrays, rows, end - first, now, shares, here
+        ), 0.0  # no sum: students are compared on the same random numbers instead
+
     with progress_bar(progress, n_blocks, lambda _: _sentence(history), first="compiling") as report:
         first = 0
         try:
             for block, end in enumerate(ends):
                 key_rows = jax.random.fold_in(keys[2], first)
                 rows = _lesson_rows(teacher_there, context, (size, int(batch_size)), key_rows, taught, dtype)
-                course = run_distillation_steps(
-                    merge, update, optimizer is None, bool(ema), lesson, course, arrays, rows, end - first,
-                    plan._replace(first_step=first), shares, jax.random.fold_in(keys[3], first),
-                )  # fmt: skip
-                check_streak(course, first, end, learning_rate, "Use a smaller learning_rate, or a smaller clip.")
-                history.skipped_steps = int(course.skipped)
+                steps_here = functools.partial(run, first, end, rows)
+                course, _, _ = recovery.run(steps_here, course, end - first, f"within steps {first} to {end}")
+                history.skipped_steps, history.restarts = int(course.skipped), recovery.restarts
+                plan = plan._replace(learning_rate=recovery.learning_rate)
                 now = taken(merge, course, inner, bool(ema))  # a copy: an interrupted step has used up the course
                 value = held.value(now)
                 history.reverse_kl.append(held.reverse)
                 history.forward_kl.append(held.forward)
                 history.seconds.append(time.perf_counter() - started)
                 history.learning_rate.append(float(cosine(plan, end, np)) if optimizer is None else math.nan)
-                if value < best_value or not math.isfinite(best_value):
+                if value < best_value or (is_sound(course) and not math.isfinite(best_value)):
                     best, best_value, history.best_block = now, value, block
                 first = end
                 report(block)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
+    if history.stop_reason != "interrupted" and history.skipped_steps >= steps:
+        raise TrainingDiverged(
+            f"training diverged at learning rate {learning_rate:g}: none of {steps} steps had a finite loss and "
+            f"gradient. {_ADVICE}"
+        )
     fitted = with_common(_in_data_units(finalise(best), bare_teacher), common)
-    found = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
+    try:
+        found = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
+    except NumericError as error:  # the student is not lost for it
+        found = unknown_fidelity(int(n_fidelity))
+        warnings.warn(f"distill: the student could not be compared with its teacher: {error}", stacklevel=2)
     found.history = history
-    if doubts := found.doubts(tolerance):
+    if not math.isnan(found.reverse_kl) and (doubts := found.doubts(tolerance)):
         warnings.warn(
             f"distill: the student is not faithful: {'; '.join(doubts)}. Use more steps, a wider or deeper student, or "
             "one whose law is as flexible as the teacher's.",

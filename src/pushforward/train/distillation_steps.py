@@ -10,8 +10,11 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.programs import Static, unflatten
+from pushforward.train.callers_optimizer import loss_functions
 from pushforward.train.one_step import OneStep
 from pushforward.train.steps import Course, Merge, Plan, advanced
+
+_CURE = "Use gradient='total', or an optimiser that does not search, such as optax.adam."
 
 
 class Lesson(NamedTuple):
@@ -95,10 +98,11 @@ def run_distillation_steps(
     def step(index: Array, course: Course) -> Course:
         now = tuple(None if part is None else part[index] for part in rows)
         share = shares.at(plan.first_step + index).astype(course.caution.dtype)
-        value, gradient = jax.value_and_grad(loss)(
-            course.weights, course.rest, now, share, jax.random.fold_in(key, index)
-        )
-        return advanced(merge, optimizer, scheduled, averaged, course, value, gradient, plan, index)[0]
+        here = jax.random.fold_in(key, index)
+        value, gradient = jax.value_and_grad(loss)(course.weights, course.rest, now, share, here)
+        cure = _CURE if lesson.reverse and lesson.path and lesson.one_step is None else None
+        again = loss_functions(lambda weights: loss(weights, course.rest, now, share, here), cure)
+        return advanced(merge, optimizer, scheduled, averaged, course, value, gradient, again, plan, index)[0]
 
     return jax.lax.fori_loop(0, n_steps, step, course)
 

@@ -28,7 +28,8 @@ class DistillationHistory:
         learning_rate: at the end of the block (nan under an optimiser of the caller's).
         best_block: index of the block whose weights were returned; -1 for the start.
         stop_reason: "finished" or "interrupted".
-        skipped_steps: steps left out because loss or gradient was not finite.
+        skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
+        restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
     """
 
     reverse_kl: list[float] = dataclasses.field(default_factory=list)
@@ -38,6 +39,7 @@ class DistillationHistory:
     best_block: int = -1
     stop_reason: str = "finished"
     skipped_steps: int = 0
+    restarts: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""

@@ -19,7 +19,7 @@ class History:
             "baseline" (the linear Gaussian or the mixture that a first training fell short of).
         mixture: validation nats of a mixture of normals, its size by the BIC; nan where there is none.
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
-        skipped_steps: steps left out because loss or gradient was not finite.
+        skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
         restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
         compile_seconds: time spent compiling the programs that train and that score held-out rows.
         n_train, n_validation: row counts.

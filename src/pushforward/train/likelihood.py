@@ -1,5 +1,6 @@
 """Maximum likelihood: fit a flow to rows of data."""
 
+import functools
 import math
 import time
 import warnings
@@ -31,22 +32,11 @@ from pushforward.train.data import (
     split,
 )
 from pushforward.train.history import History
-from pushforward.train.options import check_options, trained_flags
+from pushforward.train.options import check_options, check_precision, trained_flags
 from pushforward.train.progress import progress_bar
+from pushforward.train.recovery import Recovery
 from pushforward.train.start import baseline_start, baselines, falls_short, may_start_jointly, whitened_start
-from pushforward.train.steps import (
-    GIVE_UP,
-    Course,
-    Plan,
-    begin,
-    clipped,
-    cosine,
-    default_optimizer,
-    kept,
-    restored,
-    run_steps,
-    taken,
-)
+from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, run_steps, taken
 from pushforward.train.units import initialised, restandardised, standardised
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
@@ -57,7 +47,7 @@ _TOTAL_PASSES = 300
 _PATIENCE_STEPS = 1500
 _LEARNING_RATE = 5e-3
 _FULL_RATE_ROWS = 5000
-_RESTARTS = 5
+_ADVICE = "Use a smaller learning_rate, a smaller clip, or look at the data with pushforward.check."
 
 
 def fit(
@@ -103,7 +93,10 @@ def fit(
         patience: epochs without a better held-out likelihood before training stops; by default 1,500 steps' worth.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, times
             (n / 5000)^1.25 for fewer than 5,000 training rows, which are over-fitted within few steps.
-        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own.
+        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own. One that
+            asks for `value` gets the loss of the step: the batch's mean negative log-likelihood in nats, in the units
+            of training, where the columns are standardised; it may be negative. One that searches along the loss
+            (L-BFGS) searches on the same batch; a large batch_size and `clip=None` suit it.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is validated and returned, or None to use
             the weights as they are. The average is as good at the end and much calmer on the way there.
@@ -126,6 +119,7 @@ def fit(
         DataError: NaN or infinite values, constant or linearly dependent columns (none of which matters to whole
             numbers), values that are no levels, too few rows.
         ShapeError: if shapes do not fit the flow.
+        ValueError: if an option is out of range, an array of the flow has 16 bits, or `optimizer` does not fit.
         TrainingDiverged: if steps fail again and again; names the epoch and the learning rate.
 
     Reference: Kingma & Ba 2015 (Adam); Loshchilov & Hutter 2017 (cosine schedule); Pascanu et al. 2013 (clipping).
@@ -145,6 +139,7 @@ def fit(
         {"learning_rate": learning_rate, "clip": clip},
         ema,
     )
+    check_precision("flow", flow)
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
     train, held = _prepare(flow, x, context, weights, validation, random)
@@ -248,51 +243,39 @@ def _trained(
     merge, course = begin(inner, flags, steps, flat=optimizer is None, averaged=bool(ema))
     plan = Plan(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
 
-    def run(course: Course, buffer: tuple, n_steps: int, first: int) -> tuple[Course, Any]:
+    def run(buffer: tuple, n_steps: int, first: int, course: Course, rate: float) -> tuple[Course, Any]:
         key = jax.random.fold_in(key_steps, first)
-        now = plan._replace(first_step=first)
+        now = plan._replace(first_step=first, learning_rate=rate)
         return run_steps(merge, steps, optimizer is None, bool(ema), course, buffer, n_steps, now, key)
 
     batches = Batches(train, batch, passes, float_type(flatten(inner)[0]))
     before, best = time.perf_counter(), inner
     with ThreadPoolExecutor(1) as beside:  # two programs, compiled at the same time
         first = None if held is None else beside.submit(_in_this_mode(_held_nats), inner, held)
-        course, _ = run(course, batches.empty(), 0, 0)
+        course, _ = run(batches.empty(), 0, 0, course, plan.learning_rate)
         jax.block_until_ready(course.streak)
         history.start = math.nan if first is None else first.result() + held_added
     history.compile_seconds = time.perf_counter() - before
-    before, since = kept(course), 0
+    recovery = Recovery(plan.learning_rate, adjustable=optimizer is None, advice=_ADVICE)
     best_value = history.start if math.isfinite(history.start) else -math.inf
     with progress_bar(progress, max_epochs, lambda epoch: _sentence(epoch, max_epochs, history)) as report:
         try:
             for epoch in range(max_epochs):
-                done, total = epoch * epoch_steps, 0.0
+                done, total, made = epoch * epoch_steps, 0.0, 0
                 for buffer, n_steps in batches.epoch(random):
-                    if not int(course.streak):
-                        before, since = kept(course), 0  # a copy: the loop takes the memory of what it is given
-                    since += n_steps
-                    course, part = run(course, buffer, n_steps, done)
-                    if int(course.streak) >= GIVE_UP:
-                        if history.restarts == _RESTARTS or optimizer is not None:
-                            raise TrainingDiverged(
-                                f"training diverged in epoch {epoch} at learning rate {plan.learning_rate:g}: "
-                                f"{GIVE_UP} steps in a row had a loss or gradient that is not finite. Use a smaller "
-                                "learning_rate, a smaller clip, or look at the data with pushforward.check."
-                            )
-                        history.restarts += 1
-                        plan = plan._replace(learning_rate=plan.learning_rate / 2)
-                        course, part = restored(before, since), 0.0
-                    done, total = done + n_steps, total + float(part)
-                skipped = int(course.skipped) - history.skipped_steps
-                history.skipped_steps += skipped
-                history.train.append(total / (epoch_steps - skipped) + added if skipped < epoch_steps else math.nan)
+                    steps_here = functools.partial(run, buffer, n_steps, done)
+                    course, part, finite = recovery.run(steps_here, course, n_steps, f"in epoch {epoch}")
+                    done, total, made = done + n_steps, total + part, made + finite
+                history.skipped_steps, history.restarts = int(course.skipped), recovery.restarts
+                plan = plan._replace(learning_rate=recovery.learning_rate)
+                history.train.append(total / made + added if made else math.nan)
                 history.learning_rate.append(float(cosine(plan, done, np)) if optimizer is None else math.nan)
                 now, value = taken(merge, course, inner, bool(ema)), history.train[-1]
                 if held is not None:
                     value = _held_nats(now, held) + held_added
                     history.validation.append(value)
                 history.seconds.append(time.perf_counter() - started)
-                if value > best_value or (held is None and math.isfinite(value)):
+                if value > best_value if held is not None else is_sound(course) and math.isfinite(value):
                     best, best_value, history.best_epoch = now, value, epoch
                 report(epoch)
                 if held is not None and epoch - history.best_epoch >= patience:

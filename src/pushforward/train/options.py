@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
 from pushforward.distribution import AbstractDistribution
-from pushforward.fields import is_array
+from pushforward.fields import is_array, is_inexact
 
 
 def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | None], ema: float | None) -> None:
@@ -21,6 +22,16 @@ def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | 
             raise ValueError(f"{name}: expected a positive number, got {size}.")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema}.")
+
+
+def check_precision(name: str, flow: Any) -> None:
+    """Refuse arrays of 16 bits: sums of log-densities and steps of an optimiser need the digits of float32."""
+    narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(flow) if is_inexact(leaf) and leaf.dtype.itemsize < 4}
+    if narrow:
+        raise ValueError(
+            f"{name}: expected arrays of float32 or float64, got {' and '.join(sorted(narrow))}, in which the sums and "
+            f'small steps of training are lost. Train pushforward.cast({name}, "float32"); cast the result if need be.'
+        )
 
 
 def trained_flags(flow: AbstractDistribution, chosen: PyTree[bool]) -> tuple[bool, ...]:

@@ -1,8 +1,10 @@
 """Variational inference: fit a flow to a density that is known up to a constant."""
 
 import dataclasses
+import functools
 import math
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,16 +19,18 @@ from pushforward.bases import Normal
 from pushforward.bijections import Affine, Elementwise
 from pushforward.diagnostics import ImportanceSample, importance_sample
 from pushforward.diagnostics.importance import check_log_density
+from pushforward.diagnostics.weights import FEWEST_EFFECTIVE
 from pushforward.distribution import as_key
-from pushforward.errors import DataError, NumericError
+from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
 from pushforward.state import finalise
 from pushforward.train.data import as_rows
-from pushforward.train.options import check_options, trained_flags
+from pushforward.train.options import check_options, check_precision, trained_flags
 from pushforward.train.progress import progress_bar
-from pushforward.train.steps import Course, Plan, begin, check_streak, clipped, cosine, default_optimizer, taken
+from pushforward.train.recovery import Recovery
+from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, taken
 from pushforward.train.target_steps import Aim, run_target_steps
 from pushforward.train.units import outer_standardise
 
@@ -47,9 +51,11 @@ class TargetHistory:
         seconds: wall time since the start, compilation included.
         learning_rate: at the end of the block (nan under an optimiser of the caller's).
         stop_reason: "finished" or "interrupted".
-        skipped_steps: steps left out because loss or gradient was not finite.
-        importance: what importance sampling by the fitted flow says: log evidence, effective sample size, Pareto k.
-            None for a conditional flow, whose targets are many.
+        skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
+        restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
+        importance: what importance sampling by the fitted flow says: log evidence, effective sample size, Pareto k, and
+            whether to trust them. None for a conditional flow, whose targets are many, and where it failed, of which a
+            warning tells.
     """
 
     elbo: list[float] = dataclasses.field(default_factory=list)
@@ -57,6 +63,7 @@ class TargetHistory:
     learning_rate: list[float] = dataclasses.field(default_factory=list)
     stop_reason: str = "finished"
     skipped_steps: int = 0
+    restarts: int = 0
     importance: ImportanceSample | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +108,10 @@ def fit_target(
         steps: number of gradient steps.
         batch_size: samples a step.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam).
-        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own.
+        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own. One that
+            asks for `value` gets the loss of the step: the negative evidence lower bound of the batch at the target's
+            power (with `forward` a mean of both divergences), up to the constant log Z. One that searches along the
+            loss (L-BFGS with a line search) needs gradient="total" and forward=0; `clip=None` and annealing=0 suit it.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is returned, or None for the last weights.
         gradient: "path" (scores each sample once more, by the inverse direction), or "total", which needs the forward
@@ -118,11 +128,16 @@ def fit_target(
     Returns:
         The fitted flow, and its `TargetHistory`. Ctrl-C returns the weights so far.
 
+    A step whose loss or gradient is not finite is skipped and counted; where 25 fail in a row, training goes back to
+    before they did, with half the learning rate from there on, at most five times. Where importance sampling from the
+    fitted flow is not to be trusted (`ImportanceSample.doubts`), a warning says why.
+
     Cost: a step draws and differentiates `batch_size` samples; the path derivative adds as many inverse passes.
 
     Raises:
         ShapeError: if log_density does not return one number, or the context does not fit.
         ValueError: if an option is out of range.
+            Also where an array of the flow has 16 bits, or `optimizer` does not fit the loss.
         TrainingDiverged: if steps fail again and again, for instance where log_density is -inf at samples.
 
     Reference: Rezende & Mohamed 2015, section 3; path derivative: Roeder, Wu & Duvenaud 2017; forward divergence by
@@ -142,43 +157,71 @@ def fit_target(
         {"learning_rate": learning_rate, "clip": clip},
         ema,
     )
+    check_precision("flow", flow)
     _check_shares(gradient, forward, annealing, pilot)
     contexts = _contexts(flow, context)
     shapes = [flow.shape] if flow.context_shape is None else [flow.shape, flow.context_shape]
     check_log_density(log_density, *shapes)
     key_pilot, key_steps, key_importance = jax.random.split(as_key(key), 3)
+    aim = Aim(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
     outer = outer_standardise(flow)
     if pilot and flow.context_shape is None and outer is not None and not outer.is_filled:
-        flow = _piloted(flow, log_density, int(pilot), int(batch_size), key_pilot)
+        flow = _piloted(flow, aim._replace(path=True, forward=0.0), int(pilot), key_pilot)
     if contexts is not None and flow.context_scaling is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
     flags = trained_flags(flow, trainable_filter(flow) if trainable is None else trainable)
+    fitted, history = _trained(
+        flow, flags, aim, contexts, key_steps, int(steps), float(learning_rate), started, optimizer, clip, ema,
+        annealing, progress,
+    )  # fmt: skip
+    if flow.context_shape is None:
+        history.importance = _judged(fitted, log_density, max(int(n_importance), 2), key_importance)
+    return fitted, history
+
+
+def _trained(
+    flow: Flow,
+    flags: tuple[bool, ...],
+    aim: Aim,
+    contexts: np.ndarray | None,
+    key: PRNGKeyArray,
+    steps: int,
+    learning_rate: float,
+    started: float,
+    optimizer: optax.GradientTransformation | None = None,
+    clip: float | None = 5.0,
+    ema: float | None = 0.99,
+    annealing: float = 0.5,
+    progress: bool = False,
+) -> tuple[Flow, TargetHistory]:
+    """The loop of `fit_target`: the flow after the last block that ended well, and the history."""
     given: Any = optimizer
     update = default_optimizer(clip) if optimizer is None else clipped(given, clip)
     merge, course = begin(flow, flags, update, flat=optimizer is None, averaged=bool(ema))
-    aim = Aim(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
-    plan = Plan(0, float(steps), float(learning_rate), float(ema or 0.0))
-    if contexts is not None:
-        contexts = jnp.asarray(contexts, float_type(flatten(flow)[0]))
-    history, fitted = TargetHistory(), flow
+    plan = Plan(0, float(steps), learning_rate, float(ema or 0.0))
+    recovery = Recovery(learning_rate, adjustable=optimizer is None, advice=_ADVICE)
+    rows = None if contexts is None else jnp.asarray(contexts, float_type(flatten(flow)[0]))
+    history, fitted, earlier = TargetHistory(), flow, flow
     ends = [round(steps * (block + 1) / min(_BLOCKS, steps)) for block in range(min(_BLOCKS, steps))]
 
-    def run(course: Course, first: int, n_steps: int) -> tuple[Course, float]:
-        now, here = plan._replace(first_step=first), jax.random.fold_in(key_steps, first)
-        course, total = run_target_steps(
-            merge, update, optimizer is None, bool(ema), aim, course, contexts, n_steps, now, annealing * steps, here
+    def run(first: int, end: int, course: Course, rate: float) -> tuple[Course, Array]:
+        now, here = plan._replace(first_step=first, learning_rate=rate), jax.random.fold_in(key, first)
+        return run_target_steps(
+            merge, update, optimizer is None, bool(ema), aim, course, rows, end - first, now, annealing * steps, here
         )
-        return course, float(total)
 
     with progress_bar(progress, len(ends), lambda _: f"evidence lower bound {history.elbo[-1]:.3f}") as report:
         first = 0
         try:
             for block, end in enumerate(ends):
-                course, total = run(course, first, end - first)
-                check_streak(course, first, end, learning_rate, _ADVICE)
-                made = end - first - (int(course.skipped) - history.skipped_steps)
-                history.skipped_steps = int(course.skipped)
-                fitted = taken(merge, course, flow, bool(ema))  # a copy: an interrupted step has used up the course
+                steps_here, where = functools.partial(run, first, end), f"within steps {first} to {end}"
+                course, total, made = recovery.run(steps_here, course, end - first, where)
+                history.skipped_steps, history.restarts = int(course.skipped), recovery.restarts
+                if is_sound(course):  # a copy: an interrupted step has used up the course
+                    earlier, fitted = fitted, taken(merge, course, flow, bool(ema))
+                elif not made:  # the last step that did not fail may have led to where no loss is finite
+                    fitted = earlier
+                plan = plan._replace(learning_rate=recovery.learning_rate)
                 history.elbo.append(total / made if made else math.nan)
                 history.seconds.append(time.perf_counter() - started)
                 history.learning_rate.append(float(cosine(plan, end, np)) if optimizer is None else math.nan)
@@ -186,10 +229,29 @@ def fit_target(
                 report(block)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    fitted = finalise(fitted)
-    if flow.context_shape is None:
-        history.importance = importance_sample(fitted, log_density, max(int(n_importance), 2), key=key_importance)
-    return fitted, history
+    if history.stop_reason != "interrupted" and not np.isfinite(history.elbo).any():
+        raise TrainingDiverged(
+            f"training diverged at learning rate {learning_rate:g}: none of {steps} steps had a finite loss and "
+            f"gradient. {_ADVICE}"
+        )
+    return finalise(fitted), history
+
+
+def _judged(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
+    """Importance sampling by the fitted flow, with a warning where it fails or is not to be trusted."""
+    try:
+        found = importance_sample(fitted, log_density, n, key=key)
+    except NumericError as error:  # the fit is not lost for it
+        warnings.warn(f"fit_target: no importance sampling by the fitted flow: {error}", stacklevel=3)
+        return None
+    if n >= FEWEST_EFFECTIVE and (doubts := found.doubts()):  # fewer samples were not meant to judge the fit
+        warnings.warn(
+            f"fit_target: importance sampling by the fitted flow cannot be trusted: {'; '.join(doubts)}. Use more "
+            "steps, a more flexible flow, forward=0.3 where the flow may leave out parts of the target, or a larger "
+            "n_importance.",
+            stacklevel=3,
+        )
+    return found
 
 
 def _check_shares(gradient: str, forward: float, annealing: float, pilot: int) -> None:
@@ -215,15 +277,13 @@ def _contexts(flow: Flow, context: Any) -> np.ndarray | None:
     return rows
 
 
-def _piloted(flow: Flow, log_density: Callable[..., Array], steps: int, batch: int, key: PRNGKeyArray) -> Flow:
+def _piloted(flow: Flow, aim: Aim, steps: int, key: PRNGKeyArray) -> Flow:
     """The flow with its `Standardise` filled by a fitted Gaussian with independent coordinates."""
     outer = outer_standardise(flow)
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
     try:
-        fitted, _ = fit_target(
-            start, log_density, key=key, steps=steps, batch_size=batch, learning_rate=0.05, n_importance=2,
-            progress=False,
-        )  # fmt: skip
+        flags = trained_flags(start, trainable_filter(start))
+        fitted, _ = _trained(start, flags, aim, None, key, steps, 0.05, time.perf_counter())
     except NumericError:  # no sample of the pilot has any density: its moments say nothing
         return flow
     mean, above = (

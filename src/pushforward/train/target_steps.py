@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.train.callers_optimizer import loss_functions
 from pushforward.train.steps import Course, Merge, Plan, advanced
 
 _COLDEST = 0.01  # the power of the target with which annealing starts: Rezende & Mohamed 2015, section 6.1
+_CURE = "Use gradient='total' and forward=0, or an optimiser that does not search, such as optax.adam."
 
 
 class Aim(NamedTuple):
@@ -97,9 +99,12 @@ def run_target_steps(
     def step(index: Array, state: tuple[Course, Array]) -> tuple[Course, Array]:
         course, total = state
         power = tempered(plan.first_step + index, annealed).astype(course.caution.dtype)
+        here = jax.random.fold_in(key, index)
         differ = jax.value_and_grad(loss, has_aux=True)
-        (value, bound), gradient = differ(course.weights, course.rest, power, jax.random.fold_in(key, index))
-        course, finite = advanced(merge, optimizer, scheduled, averaged, course, value, gradient, plan, index)
+        (value, bound), gradient = differ(course.weights, course.rest, power, here)
+        cure = _CURE if aim.path or aim.forward > 0 else None
+        again = loss_functions(lambda weights: loss(weights, course.rest, power, here)[0], cure)
+        course, finite = advanced(merge, optimizer, scheduled, averaged, course, value, gradient, again, plan, index)
         return course, total + jnp.where(finite, bound, 0.0)
 
     start = (course, jnp.zeros((), course.caution.dtype))
