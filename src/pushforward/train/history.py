@@ -19,7 +19,11 @@ class History:
         skipped_steps: steps left out because loss or gradient was not finite.
         restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
         compile_seconds: time spent compiling the programs that train and that score held-out rows.
+        validation_without_copies: held-out nats, under the weights that were returned, of those validation rows that
+            have no equal training row (context included); `best_validation` where no row has, nan where all have or
+            nothing was held out. A large step down from `best_validation` says that the flow remembers rows.
         n_train, n_validation: row counts.
+        n_validation_copies: number of validation rows that have an equal training row.
         batch_size: rows a step.
     """
 
@@ -34,8 +38,10 @@ class History:
     skipped_steps: int = 0
     restarts: int = 0
     compile_seconds: float = 0.0
+    validation_without_copies: float = float("nan")
     n_train: int = 0
     n_validation: int = 0
+    n_validation_copies: int = 0
     batch_size: int = 0
 
     @property

@@ -28,11 +28,11 @@ from pushforward.train.data import (
     filled,
     gaussian_nats,
     share_outside,
-    split,
 )
 from pushforward.train.history import History
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
+from pushforward.train.split import group_numbers, has_equal_row, split, warn_of_repeated_values
 from pushforward.train.steps import (
     GIVE_UP,
     Course,
@@ -66,6 +66,7 @@ def fit(
     key: PRNGKeyArray | int,
     context: Any = None,
     weights: Any = None,
+    groups: Any = None,
     validation: float | Any = 0.1,
     batch_size: int = 256,
     max_epochs: int | None = None,
@@ -77,6 +78,7 @@ def fit(
     trainable: PyTree[bool] | None = None,
     offset: float | tuple[float, float] = 0.0,
     floor: float | None = None,
+    is_copy: np.ndarray | None = None,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -93,8 +95,12 @@ def fit(
         key: a JAX key or an int; it decides the split, the order of the rows and dropout.
         context: (n, *context_shape) for a conditional flow.
         weights: (n,) non-negative sample weights.
-        validation: share of rows to hold out, or held-out rows: x, or (x, context) for a conditional flow. 0 holds out
-            nothing: no early stopping.
+        groups: (n,) labels (numbers, text, anything that can be hashed; a column of a frame): rows with one label are
+            all validation rows or all training rows. Groups are drawn at random until the share of rows is nearest to
+            the one asked for; one of more than twice that many rows trains. By default every row is drawn by itself,
+            equal rows too.
+        validation: share of rows to hold out, or held-out rows: x, or (x, context) for a conditional flow, such as the
+            latest of a series. 0 holds out nothing: no early stopping.
         batch_size: rows in a step (fewer when there are fewer rows).
         max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an
             epoch holds several passes, at least 10 steps.
@@ -110,7 +116,12 @@ def fit(
             through already, if their own units are another's; two numbers for training and held-out rows.
         floor: nats of the Gaussian that is told beside the course; by default those of a full one, fitted to the rows
             as they come here.
+        is_copy: (m,) bools, which validation rows have an equal training row, from a caller who has looked for repeated
+            values already; by default `fit` does both.
         progress: show the course (a bar with rich, else a line).
+
+    A warning names the columns whose values repeat, for a density has no bound there: those in which more than 5 % of
+    the rows, and more than three, repeat a value that at least one row in a thousand has.
 
     Returns:
         The fitted flow, and its `History`. Ctrl-C returns the best weights so far.
@@ -138,8 +149,10 @@ def fit(
     )
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
-    train, held = _prepare(flow, x, context, weights, validation, random)
+    train, held = _prepare(flow, x, context, weights, groups, validation, random, is_searched=is_copy is None)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
+    if held is not None and is_copy is None:
+        is_copy = has_equal_row(held, train)
     seen = filled(flow, train, random)
     added, held_added = offset if isinstance(offset, tuple) else (offset, offset)
     if floor is None:
@@ -230,6 +243,11 @@ def fit(
     fitted: Any = finalise(best)
     if held is not None and takes_part(best, "finalised"):
         _check_kept(_held_nats(fitted, held) + held_added, best_value, history)
+    if held is not None and is_copy is not None:
+        history.n_validation_copies = int(is_copy.sum())
+        history.validation_without_copies = (
+            _nats_without(is_copy, fitted, held) + held_added if is_copy.any() else history.best_validation
+        )
     return restandardised(fitted, flow), history
 
 
@@ -255,17 +273,22 @@ def _sentence(epoch: int, max_epochs: int, history: History) -> str:
 
 
 def _prepare(
-    flow: AnyFlow, x: Any, context: Any, weights: Any, validation: Any, random: np.random.Generator
-) -> tuple[Rows, Rows | None]:
+    flow: AnyFlow, x: Any, context: Any, weights: Any, groups: Any, validation: Any, random: np.random.Generator, *,
+    is_searched: bool,
+) -> tuple[Rows, Rows | None]:  # fmt: skip
     """Check everything the caller gave and split it; float64 on the host from here on."""
-    rows = _rows_of(flow, "x", x, "context", context, weights)
+    rows = _rows_of(flow, "x", x, "context", context, weights, groups)
     if len(rows) < 2:
         raise DataError(f"x: expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).")
     single = float_type(flatten(flow)[0]) == np.float32
     if isinstance(flow, Flow):
         check_spread("x", rows.x, column_names(x), single)
+        if is_searched:
+            warn_of_repeated_values(rows.x, column_names(x), stacklevel=4)
     if isinstance(validation, int | float | np.number):
-        return split(rows, float(validation), random, may_repeat=isinstance(flow, Dequantised))
+        return split(rows, float(validation), random)
+    if groups is not None:
+        raise DataError("groups: expected none where validation rows are given, for then no row is to be held out.")
     pair = validation if isinstance(validation, tuple) else (validation, None)
     held = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
     if len(held) == 0:
@@ -273,7 +296,9 @@ def _prepare(
     return rows, held
 
 
-def _rows_of(flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, weights: Any) -> Rows:
+def _rows_of(
+    flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None
+) -> Rows:
     events = as_rows(name, x, flow.shape)
     flow.check_rows(name, events)
     shape = flow.context_shape
@@ -284,13 +309,14 @@ def _rows_of(flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, 
     for part, values in ((context_name, contexts), ("weights", weights)):
         if values is not None and len(values) != len(events):
             raise DataError(f"{part}: expected {len(events)} rows as {name} has, got {len(values)}.")
+    numbers = None if groups is None else group_numbers(groups, len(events))
     if weights is not None:
         weights = as_rows("weights", weights, ())
         if (weights < 0).any() or weights.sum() <= 0:
             raise DataError("weights: expected non-negative numbers with a positive sum.")
-        rows = Rows(events, contexts, weights / weights[weights > 0].mean())
+        rows = Rows(events, contexts, weights / weights[weights > 0].mean(), numbers)
         return rows.take(np.flatnonzero(weights > 0))
-    return Rows(events, contexts, None)
+    return Rows(events, contexts, None, numbers)
 
 
 def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -306,8 +332,21 @@ def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _held_nats(flow: AnyFlow, held: Rows) -> float:
     """Mean log-density of held-out rows; NaN where the weights have become so wild that a finite row has none."""
+    scores = _held_scores(flow, held)
+    return math.nan if scores is None else float(np.average(scores, weights=held.weights))
+
+
+def _held_scores(flow: AnyFlow, held: Rows) -> np.ndarray | None:
     try:
-        scores = flow.log_prob(held.x, held.context)
+        return np.asarray(flow.log_prob(held.x, held.context), np.float64)
     except NumericError:
+        return None
+
+
+def _nats_without(is_copy: np.ndarray, flow: AnyFlow, held: Rows) -> float:
+    """Mean log-density of the held-out rows that are no copies; NaN where all are."""
+    scores = None if is_copy.all() else _held_scores(flow, held)
+    if scores is None:
         return math.nan
-    return float(np.average(np.asarray(scores, np.float64), weights=held.weights))
+    weights = None if held.weights is None else held.weights[~is_copy]
+    return float(np.average(scores[~is_copy], weights=weights))
