@@ -44,6 +44,7 @@ def fit_report(
             "columns": ", ".join(split.columns),
             **({"given": ", ".join(split.context_columns)} if split.context_columns else {}),
             "rows": f"{split.n_rows:,}; the scores are those of {rows[0].setting}",
+            "split": split.rule + _copies(split),
             **_common(model, seed),
         },
         certificate=certificate,
@@ -56,6 +57,11 @@ def fit_report(
         model=rows[0].name,
         overwrite=overwrite,
     )
+
+
+def _copies(split: Split) -> str:
+    n_copies = int(split.is_copy.sum())
+    return f"; {n_copies:,} of the {len(split.test):,} test rows have an equal training row" if n_copies else ""
 
 
 def _samples(model: Any, n: int, seed: int, given: Any) -> Any:

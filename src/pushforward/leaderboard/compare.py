@@ -81,7 +81,7 @@ def compare(
     x, context, names = _arrays(x, context, names)
     if groups is not None and time is not None:
         raise DataError("groups, time: expected one of them, got both: rows are cut in one way.")
-    folds = folds or (_FOLDS if time is None else 1)
+    folds = (_FOLDS if time is None else 1) if folds is None else folds
     _check(x, flows, folds)
     numbers = None if groups is None else group_numbers(groups, len(x))
     times = None if time is None else time_numbers(time, len(x))

@@ -188,8 +188,14 @@ def group_numbers(groups: Any, n: int, name: str = "groups") -> np.ndarray:
         raise DataError(f"{name}: expected labels that can be hashed, such as numbers or text ({fault}).") from fault
 
 
-def time_numbers(times: Any, n: int, name: str = "time") -> np.ndarray:
+def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | None = None) -> np.ndarray:
     """(n,) numbers in the order of the times: numbers as they are, dates, or text of numbers or ISO 8601 dates.
+
+    Args:
+        times: (n,), an array, a list, or a column of a frame.
+        n: number of rows.
+        name: of the argument, for errors.
+        numbers: (n,) by which errors call the rows; None counts from 0.
 
     Raises:
         ShapeError: not one time for each row.
@@ -206,17 +212,17 @@ def time_numbers(times: Any, n: int, name: str = "time") -> np.ndarray:
     if labels.dtype.kind == "M":
         return labels.astype("datetime64[ns]").astype(np.int64)
     try:
-        numbers = np.array([float(label) for label in labels])
+        found = np.array([float(label) for label in labels])
     except (TypeError, ValueError):
-        return _dates(labels, name)
-    if not np.isfinite(numbers).all():
-        raise DataError(f"{name}: expected finite times, got {labels[~np.isfinite(numbers)][0]!r}.")
-    return numbers
+        return _dates(labels, name, np.arange(n) if numbers is None else numbers)
+    if not np.isfinite(found).all():
+        raise DataError(f"{name}: expected finite times, got {labels[~np.isfinite(found)][0]!r}.")
+    return found
 
 
-def _dates(labels: np.ndarray, name: str) -> np.ndarray:
+def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
     found = []
-    for row, label in enumerate(labels):
+    for row, label in zip(numbers.tolist(), labels, strict=True):
         try:
             date = datetime.datetime.fromisoformat(label if isinstance(label, str) else label.isoformat())
         except (AttributeError, ValueError) as fault:
@@ -299,7 +305,9 @@ def warn_of_repeated_values(x: np.ndarray, columns: Sequence[str] | None, stackl
         if copies > max(_FEW_COPIES, _COPIES * len(flat)):
             label = repr(columns[index]) if columns else str(index)
             value, share = values[counts.argmax()], counts.max() / len(flat)
-            found.append(f"{label} ({copies / len(flat):.0%} of the rows are copies; {value:.6g} in {share:.1%} of all)")
+            found.append(
+                f"{label} ({copies / len(flat):.0%} of the rows are copies; {value:.6g} in {share:.1%} of all)"
+            )
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         warnings.warn(
