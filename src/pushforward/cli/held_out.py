@@ -66,7 +66,7 @@ class Split:
 
     @functools.cached_property
     def is_copy(self) -> np.ndarray:
-        """(n_test,) whether a test row has an equal training row, context included; of no row where none is held out."""
+        """(n_test,) whether a test row has an equal training row, context included; none where no row is held out."""
         if not self.is_held_out:
             return np.zeros(len(self.test), bool)
         return has_equal_row(Rows(self.test, self.test_context, None), Rows(self.train, self.train_context, None))

@@ -71,9 +71,10 @@ def _samples(model: Any, n: int, seed: int, given: Any) -> Any:
 
 
 def image_report(
-    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Any], images: Any, seed: int, overwrite: bool
-) -> None:
-    """Test pictures beside samples."""
+    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Any], images: Any, seed: int, overwrite: bool, *,
+    n_copies: int = 0,
+) -> None:  # fmt: skip
+    """Test pictures beside samples; `n_copies` of them equal another picture."""
     n_train, n_validation, n_test = (len(part) for part in (images.train, images.validation, images.test))
     height, width, channels = images.shape
     write_image_report(
@@ -86,7 +87,8 @@ def image_report(
         levels=images.levels,
         facts={
             "pictures": f"{height} x {width}, {'grey' if channels == 1 else 'three colours'}, {images.levels} levels",
-            "split": f"{n_train:,} to train, {n_validation:,} to choose by, {n_test:,} to test",
+            "split": f"{n_train:,} to train, {n_validation:,} to choose by, {n_test:,} to test"
+            + (f"; {n_copies:,} of these equal a picture of the others" if n_copies else ""),
             **_common(model, seed),
         },
         overwrite=overwrite,

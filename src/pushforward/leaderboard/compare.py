@@ -39,12 +39,12 @@ def compare(
 ) -> Leaderboard:
     """Fit flows and classical densities to the same rows, and hold them against each other on test rows of their own.
 
-    The rows are shuffled, each by itself, and cut into folds. For each, one part is the test; a fifth of the others is for validation
-    (early stopping, the choice of a flow, the number of components, the bandwidth), the rest for training. The margin
-    is that of the flows chosen so, each in its own fold. Columns are planned on the rows that are not tested; of the
-    test rows nothing is taken but that a grid or a support that they deny is not found, for all models alike. Baselines
-    get the columns as they are, rounded ones with the noise and the points that flows are trained and scored with. A
-    flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
+    The rows are shuffled, each by itself, and cut into folds. For each, one part is the test; a fifth of the others is
+    for validation (early stopping, the choice of a flow, the number of components, the bandwidth), the rest for
+    training. The margin is that of the flows chosen so, each in its own fold. Columns are planned on the rows that are
+    not tested; of the test rows nothing is taken but that a grid or a support that they deny is not found, for all
+    models alike. Baselines get the columns as they are, rounded ones with the noise and the points that flows are
+    trained and scored with. A flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
 
     Args:
         x: rows (n, columns), finite: an array, or a frame of pandas or polars.

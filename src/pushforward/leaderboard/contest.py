@@ -48,7 +48,7 @@ class Split:
 
 @dataclasses.dataclass
 class Outcome:
-    """One model on one fold: `scores` (n_test,) of its test rows, `is_copy` those with an equal row among the others."""
+    """One model on one fold: `scores` (n_test,) of test rows, `is_copy` which of them equal a row of the others."""
 
     scores: np.ndarray
     standard_error: float

@@ -105,8 +105,9 @@ def read_batches(
 def read_labels(path: str | os.PathLike[str], column: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of all columns, and (n,) labels: the cells of one column, of text or numbers, for groups and times.
 
-    Label i belongs to the row that `read_table` numbers i + 1; it is None where the cell is missing. Cells of text files
-    are text, without the blanks around it; dates of Parquet and Arrow files are whole numbers, in the order of the dates.
+    Label i belongs to the row that `read_table` numbers i + 1; it is None where the cell is missing. Cells of text
+    files are text, without the blanks around it; dates of Parquet and Arrow files are whole numbers in the order of the
+    dates.
 
     Args:
         path: of the file; the suffix names the format.
