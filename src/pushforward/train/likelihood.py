@@ -121,7 +121,7 @@ def fit(
         progress: show the course (a bar with rich, else a line).
 
     A warning names the columns whose values repeat, for a density has no bound there: those in which more than 5 % of
-    the rows, and more than three, repeat a value that at least one row in a thousand has.
+    the rows, and more than three, repeat a value that about one row in a thousand has, or more.
 
     Returns:
         The fitted flow, and its `History`. Ctrl-C returns the best weights so far.

@@ -14,7 +14,7 @@ from pushforward.train.data import Rows
 _FEWEST_ROWS = 20  # below which no row is held out
 _COPIES = 0.05  # share of a column's rows that repeat frequent values, above which a warning names the column
 _FEW_COPIES = 3  # may always be an accident
-_FREQUENT = 1e-3  # share of rows that makes a value frequent: layers resolve no finer grid than a thousand steps
+_FREQUENT = 1e-3  # share of rows that makes a value frequent: layers resolve no finer grid than of a thousand values
 _MOST_ROWS, _MOST_COLUMNS = 100_000, 512  # that are searched for repeated values
 _NAMED = 6
 
@@ -289,25 +289,24 @@ def _hashes(rows: Rows) -> np.ndarray:
 def warn_of_repeated_values(x: np.ndarray, columns: Sequence[str] | None, stacklevel: int = 2) -> None:
     """Warn, once, with the columns in which values repeat: a density has no bound there.
 
-    A value is frequent if two rows and one in a thousand have it. A column is named if more than 5 % of its rows, and
-    more than three, repeat a frequent value that another row has already. Long tables and wide rows are looked at in
-    part: 100,000 rows and 512 columns, evenly spaced.
+    A value is frequent if two rows have it, and more than chance gives to one of a thousand equally likely values:
+    n / 1000 and three standard errors. A column is named if more than 5 % of its rows, and more than three, repeat a
+    frequent value that another row has already. Long tables and wide rows are looked at in part: 100,000 rows and 512
+    columns, evenly spaced.
     """
     flat = x.reshape(len(x), -1)
     flat = flat[:: -(-len(flat) // _MOST_ROWS)]
-    width = flat.shape[1]
+    n, width = flat.shape
+    expected = _FREQUENT * n
+    least = max(2.0, expected + 3 * expected**0.5)
     searched = range(0, width, -(-width // _MOST_COLUMNS))
     found = []
     for index in searched:
         values, counts = np.unique(flat[:, index], return_counts=True)
-        frequent = counts >= max(2.0, _FREQUENT * len(flat))
-        copies = int((counts[frequent] - 1).sum())
-        if copies > max(_FEW_COPIES, _COPIES * len(flat)):
+        if (counts[counts >= least] - 1).sum() > max(_FEW_COPIES, _COPIES * n):
             label = repr(columns[index]) if columns else str(index)
-            value, share = values[counts.argmax()], counts.max() / len(flat)
-            found.append(
-                f"{label} ({copies / len(flat):.0%} of the rows are copies; {value:.6g} in {share:.1%} of all)"
-            )
+            repeats, top = 1 - len(values) / n, counts.argmax()
+            found.append(f"{label} ({repeats:.0%} of rows repeat a value; {values[top]:.6g} in {counts[top] / n:.1%})")
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         warnings.warn(
