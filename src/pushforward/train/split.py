@@ -246,7 +246,7 @@ def _labels(values: Any, n: int, name: str) -> np.ndarray:
             labels[row] = value
     else:
         labels = np.asarray(values)
-    if labels.ndim == 2 and labels.shape[1] == 1:
+    if labels.ndim == 2 and labels.shape[1:] == (1,):
         labels = labels[:, 0]
     if labels.shape != (n,):
         raise ShapeError(f"{name}: expected {n} labels, one for each row, got shape {labels.shape}.")
