@@ -11,7 +11,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 import pushforward as pf
 from pushforward.errors import DataError, ShapeError
-from pushforward.train import likelihood
+from pushforward.train import loop
 from pushforward.train.data import Rows, gaussian_nats
 
 COMPILED = []
@@ -76,7 +76,7 @@ def test_early_stopping_returns_the_best_weights(monkeypatch):
         seen.append(trained_numbers(flow))
         return next(values)
 
-    monkeypatch.setattr(likelihood, "_held_nats", planted)
+    monkeypatch.setattr(loop, "_held_nats", planted)
     flow, history = fit(data(), max_epochs=5, patience=2)
     assert history.stop_reason == "early stopping"
     assert history.best_epoch == 1
@@ -86,7 +86,7 @@ def test_early_stopping_returns_the_best_weights(monkeypatch):
 
 def test_the_start_is_returned_where_nothing_was_better(monkeypatch):
     values = iter([-1.0, -3.0, np.nan, -2.0])
-    monkeypatch.setattr(likelihood, "_held_nats", lambda flow, held: next(values))
+    monkeypatch.setattr(loop, "_held_nats", lambda flow, held: next(values))
     flow, history = fit(data(), max_epochs=3)
     assert history.best_epoch == -1
     assert history.best_validation == history.start
@@ -94,7 +94,7 @@ def test_the_start_is_returned_where_nothing_was_better(monkeypatch):
 
 
 def test_ctrl_c_returns_the_best_so_far(monkeypatch):
-    scored, seen = likelihood._held_nats, []
+    scored, seen = loop._held_nats, []
 
     def interrupted(flow, held):
         if len(seen) == 3:
@@ -102,7 +102,7 @@ def test_ctrl_c_returns_the_best_so_far(monkeypatch):
         seen.append(trained_numbers(flow))
         return scored(flow, held)
 
-    monkeypatch.setattr(likelihood, "_held_nats", interrupted)
+    monkeypatch.setattr(loop, "_held_nats", interrupted)
     flow, history = fit(data(), max_epochs=5)
     assert history.stop_reason == "interrupted"
     assert len(history.validation) == 2

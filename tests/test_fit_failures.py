@@ -10,8 +10,7 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.bijections import Chain
 from pushforward.errors import DataError, TrainingDiverged
-from pushforward.train import likelihood
-from pushforward.train.data import Rows, split
+from pushforward.train import loop
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted():
@@ -55,7 +54,7 @@ def test_a_wild_learning_rate_gives_finite_weights_or_a_sentence():
 
 
 def test_no_finite_held_out_likelihood_is_told(monkeypatch):
-    monkeypatch.setattr(likelihood, "_held_nats", lambda flow, held: np.nan)
+    monkeypatch.setattr(loop, "_held_nats", lambda flow, held: np.nan)
     with pytest.raises(TrainingDiverged, match="no epoch of 2 had a finite likelihood"):
         fit(data(), max_epochs=2)
 
@@ -112,26 +111,6 @@ def test_more_columns_than_rows():
     with pytest.warns(UserWarning, match="20 rows in 50 dimensions"):
         flow, _ = fit(data(20, dim=50), pf.nice(dim=50, n_layers=2, width=8, key=0), validation=0)
     assert np.isfinite(flow.log_prob(data(5, dim=50))).all()
-
-
-def test_copies_of_rows_stay_on_one_side():
-    x = np.repeat(data(50), 20, axis=0)
-    with pytest.warns(UserWarning, match="950 of 1000 rows are copies of others"):
-        train, held = split(Rows(x, None, None), 0.1, np.random.default_rng(0))
-    assert len(train) + len(held) == 1000
-    assert 0 < len(held) <= 20 * 50 * 0.99
-    assert not {tuple(row) for row in train.x} & {tuple(row) for row in held.x}
-    # rows with equal x and another context are no copies
-    train, held = split(Rows(x, data(1000)[:, :1], None), 0.1, np.random.default_rng(0))
-    assert len(held) == 100
-
-
-def test_rows_without_copies_are_split_at_random():
-    x = data(200)
-    train, held = split(Rows(x, None, np.arange(200.0)), 0.25, np.random.default_rng(3))
-    assert (len(train), len(held)) == (150, 50)
-    assert sorted([*train.weights, *held.weights]) == list(range(200))
-    assert same([x[train.weights.astype(int)]], [train.x])
 
 
 @pytest.mark.parametrize(

@@ -208,3 +208,20 @@ def test_a_frame_is_compared_by_its_names():
 def test_rows_that_cannot_be_compared(x, options, error, words):
     with pytest.raises(error, match=words):
         compare(x, flows=["nice"], **options, **TINY)
+
+
+def test_folds_of_groups_and_scores_without_copies():
+    """By row, copies of a row are on both sides of a fold; by group, none is."""
+    x = np.repeat(rows(60)[:, :2], 2, axis=0)
+    options = {"flows": ["nice"], "folds": 1, "detect": False, **TINY}
+    with pytest.warns(UserWarning, match="values repeat in columns 'x0'"):
+        by_row = compare(x, **options)
+    entry = by_row.entry("Gaussian")
+    assert 0 < entry.n_test_copies < 24
+    assert entry.test_nats_without_copies != entry.test_nats
+    assert by_row.to_dict()["entries"][0]["n_test_copies"] == entry.n_test_copies
+    with pytest.warns(UserWarning, match="values repeat in columns 'x0'"):
+        entry = compare(x, groups=np.repeat(np.arange(60), 2), **options).entry("nice")
+    assert (entry.n_test_copies, entry.test_nats_without_copies) == (0, pytest.approx(entry.test_nats))
+    with pytest.raises(DataError, match="groups, time: expected one of them"):
+        compare(x, groups=np.arange(120), time=np.arange(120), **options)

@@ -15,6 +15,10 @@ SMALL = {"n_layers": 2, "width": 8, "key": 0}
 SHORT = {"key": 0, "max_epochs": 2, "progress": False}
 
 
+def kinds(flow):
+    return [type(layer) for layer in flow.bijection.bijections]
+
+
 def near_duplicates(n=1000, noise=1e-4):
     random = np.random.default_rng(0)
     first = random.normal(size=n)
@@ -87,7 +91,9 @@ def test_a_start_as_given_changes_no_layer_and_a_tree_of_flags_implies_it():
     for options in ({"start": "given"}, {"trainable": pf.trainable(start)}):
         flow, history = pf.fit(start, x, **SHORT, **options)
         assert history.start_from == "given"
-        assert [type(layer) for layer in flow.bijection.bijections] == [type(layer) for layer in start.bijection.bijections]
+        assert [type(layer) for layer in flow.bijection.bijections] == [
+            type(layer) for layer in start.bijection.bijections
+        ]
     for flow in (pf.nsf(2, whiten=False, **SMALL), pf.nsf(2, base=pf.bases.StudentT((2,)), **SMALL)):
         assert pf.fit(flow, x, **SHORT)[1].start_from == "given"
     with pytest.raises(ValueError, match=r"start: expected 'auto' or 'given', got 'mixture'"):
@@ -98,7 +104,9 @@ def test_a_second_fit_keeps_the_layers_of_the_first():
     x = near_duplicates(600)
     first, _ = pf.fit(pf.nsf(2, **SMALL), x, **SHORT)
     second, history = pf.fit(first, x, **SHORT)
-    assert [type(layer) for layer in second.bijection.bijections] == [type(layer) for layer in first.bijection.bijections]
+    assert [type(layer) for layer in second.bijection.bijections] == [
+        type(layer) for layer in first.bijection.bijections
+    ]
     assert history.start > -2 * 0.5 * np.log(2 * np.pi * np.e) + np.log(1e4) - 0.4
 
 

@@ -14,7 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Baseline:
         standard_error: of that mean, over the test rows.
         fit_seconds: for fitting and choosing.
         score_seconds: for scoring the test rows.
+        scores: (n,) log-densities of the test rows.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Baseline:
     standard_error: float
     fit_seconds: float
     score_seconds: float
+    scores: np.ndarray = field(repr=False, compare=False)
 
 
 Contexts = Sequence[np.ndarray] | None
@@ -296,4 +298,4 @@ def _timed(
     nats = mean_density(score(test).reshape(-1, points)) - log_volume
     end = time.perf_counter()
     error = float(nats.std(ddof=1) / math.sqrt(len(nats))) if len(nats) > 1 else math.inf
-    return Baseline(name, setting, float(nats.mean()), error, middle - begin, end - middle)
+    return Baseline(name, setting, float(nats.mean()), error, middle - begin, end - middle, nats)

@@ -13,7 +13,6 @@ from pushforward.bijections import (
     Diagonal,
     Householder,
     LinearPrediction,
-    LinearRegression,
     LowRank,
     Triangular,
     Whiten,

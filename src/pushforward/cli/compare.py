@@ -11,13 +11,17 @@ from pushforward.cli.options import (
     Columns,
     Debug,
     DropNA,
+    Groups,
     Json,
     Overwrite,
     Plain,
     Quiet,
     Seed,
+    SplitBy,
+    check_one_cut,
     declarations,
     names,
+    time_column,
     told_given,
 )
 from pushforward.cli.outputs import check_outputs
@@ -36,7 +40,16 @@ def compare(
     context: Annotated[str | None, typer.Option(help="Columns to condition on, not modelled.")] = None,
     column: Columns = None,
     plain: Plain = False,
-    folds: Annotated[int, typer.Option(min=1, help="Parts, each of which is the test once; 1 for a single test.")] = 5,
+    groups: Groups = None,
+    split_by: SplitBy = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Parts, each of which is the test once; 1 for a single test.",
+            show_default="5; 1 with --split time:COLUMN",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows, at most.")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Layers of the flows.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Hidden units of their networks.")] = None,
@@ -51,11 +64,18 @@ def compare(
     """Fit flows, a Gaussian, a Gaussian mixture and a kernel density to the same rows; choose a flow on validation.
 
     In each fold one part of the rows is the test, a fifth of the others chooses, the rest trains. The margin is of the
-    flows so chosen, each on its own fold's test rows. Figures are means over the folds.
+    flows so chosen, each on its own fold's test rows. Figures are means over the folds. Folds are of random rows, each
+    drawn by itself; of whole groups with --groups; with --split time:COLUMN the latest fifth is the single test.
     """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, inputs=(data,))
     declared = declarations(column)
+    check_one_cut(groups, split_by)
+    time = time_column(split_by)
+    if time is not None and folds not in (None, 1):
+        raise typer.BadParameter(
+            f"expected 1 with --split, whose test are the latest rows, got {folds}.", param_hint="--folds"
+        )
     from pushforward.cli.fit import chosen
     from pushforward.cli.held_out import read_declared
     from pushforward.cli.plan_table import say_plan
@@ -64,32 +84,41 @@ def compare(
     from pushforward.leaderboard import DEFAULT_FLOWS
     from pushforward.leaderboard import compare as compare_flows
 
-    table = read_declared(data, names(columns), names(context), drop_na, declared)
+    table, group, when = read_declared(
+        data, names(columns), names(context), drop_na, declared, groups=groups, time=time
+    )
     out.say(f"{data}: {len(table.values):,} rows of {told_given(table.columns, table.context_columns)}")
     with out.course() as tell:
         try:
             board = compare_flows(
                 table.values, names=table.columns, flows=names(flows) or DEFAULT_FLOWS,
                 context=table.context if table.context_columns else None, columns=declared, detect=not plain,
-                folds=folds, key=seed, settings=chosen(n_layers=layers, width=width),
+                folds=folds, groups=group, time=when, key=seed, settings=chosen(n_layers=layers, width=width),
                 training=chosen(max_epochs=epochs), tell=tell,
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{data}: {error}") from error
     say_plan(out, board.plan)
     out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
+    rule = f"by group of {groups}" if groups else f"the latest fifth is the test, by {time}" if time else ""
+    if rule:
+        out.say(f"Rows are split {rule}." if groups else f"Of the rows {rule}.")
     if board.is_bound:
         out.say("Rounded columns count with their masses: all models by bounds, over the same points.")
     _table(out, board)
+    _copies(out, board)
     _in_words(out, board)
     out.say("next:")
     recipe, _, base = board.chosen.partition("+")
     words = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
     same = {"columns": columns, "context": context, "epochs": epochs, "layers": layers, "width": width, "seed": seed}
+    same |= {"groups": groups, "split": split_by}
     for option, value in (*same.items(), *(("column", one) for one in column or ())):
         words += [f"--{option}", str(value)] if value else []
     out.say("  " + shlex.join([*words, *(("--plain",) if plain else ()), *(("--drop-na",) if drop_na else ())]))
-    result = board.to_dict() | {"source": data.name, "seed": seed, "versions": versions()}
+    result = board.to_dict() | {
+        "source": data.name, "seed": seed, "split": rule or "rows at random", "versions": versions(),
+    }  # fmt: skip
     if output is not None:
         from pushforward.cli.outputs import write_json
 
@@ -110,6 +139,19 @@ def _table(out: Printer, board: Any) -> None:
         ])  # fmt: skip
     out.table(["model", "validation", "test", "fit", "score", "sample", "peak", "parameters"], lines)
     out.say("* best of the flows on the validation rows; sample: 1,000 rows; peak: memory of the whole process")
+
+
+def _copies(out: Printer, board: Any) -> None:
+    """What models score on test rows that have no equal row outside the test, where some have one."""
+    entry = board.entry(board.chosen)
+    if not entry.n_test_copies:
+        return
+    n = f"{entry.n_test_copies:,}"
+    if entry.test_nats_without_copies is None:
+        out.say("Every test row equals one on which its fold's models were trained or chosen.")
+        return
+    others = ", ".join(f"{line.name} {nats(line.test_nats_without_copies)}" for line in board.entries)
+    out.say(f"{n} test rows equal one on which their fold's models were trained or chosen; without them: {others}.")
 
 
 def _in_words(out: Printer, board: Any) -> None:

@@ -50,7 +50,10 @@ def demo(
     out.say(f"Data       {sum(map(len, _parts(data))):,} minutes of one household's electricity, 2006 to 2010")
     out.say(f"           columns: {', '.join(data.columns)}")
     out.say("           {:,} rows to learn from, {:,} to choose by, {:,} for the test".format(*map(len, _parts(data))))
-    rows = [Row(**vars(baseline)) for baseline in _baselines(data, out)]
+    rows = [
+        Row(**{name: value for name, value in vars(baseline).items() if name != "scores"})
+        for baseline in _baselines(data, out)
+    ]
     flow = nsf(len(data.columns), key=seed, **_SETTINGS)
     size = f"{_SETTINGS['n_layers']} couplings, {count_parameters(flow):,} parameters"
     out.say(f"Flow       neural spline flow, {size}, by maximum likelihood")

@@ -12,19 +12,23 @@ from pushforward.cli.options import (
     Columns,
     Debug,
     DropNA,
+    Groups,
     Json,
     Overwrite,
     Plain,
     Quiet,
     Seed,
+    SplitBy,
     Units,
+    check_one_cut,
     declarations,
     listed,
     names,
+    time_column,
     told_given,
 )
 from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, course, nats
+from pushforward.cli.printer import Printer, copies, course, nats
 
 
 def fit(
@@ -45,6 +49,8 @@ def fit(
     column: Columns = None,
     plain: Plain = False,
     unit: Units = None,
+    groups: Groups = None,
+    split_by: SplitBy = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write.")] = Path("model.safetensors"),
     report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
     epochs: Annotated[
@@ -63,6 +69,9 @@ def fit(
 ) -> None:
     """Fit a flow to a table: hold out a tenth of the rows for a test, train on the rest, write the model.
 
+    Rows are drawn at random, each by itself; --groups keeps related rows together, --split time:COLUMN tests on the
+    latest.
+
     A folder of PNG or JPEG files of one size is fitted by a flow of images, and scored in bits per dimension.
     """
     out = Printer(json, quiet)
@@ -71,11 +80,14 @@ def fit(
         raise typer.BadParameter(f"expected a number above 0, got {learning_rate}.", param_hint="--learning-rate")
     if data.is_dir():
         given = (("--columns", columns), ("--context", context), ("--column", column), ("--unit", unit))
+        given += (("--groups", groups), ("--split", split_by))
         for option, value in (*given, ("--base", base), ("--plain", plain), ("--drop-na", drop_na)):
             if value:
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
     if base not in (None, "mixture"):
         raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
+    check_one_cut(groups, split_by)
+    time = time_column(split_by)
     recipe, settings = recipe_named(flow, data, n_layers=layers, width=width)
     training = chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     if data.is_dir():
@@ -95,7 +107,7 @@ def fit(
 
     split = read_split(
         data, names(columns), names(context), drop_na, seed, declared=declarations(column), detect=not plain,
-        units=declarations(unit, "--unit"),
+        units=declarations(unit, "--unit"), groups=groups, time=time,
     )  # fmt: skip
     plan, context_dim = split.plan, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
@@ -103,14 +115,17 @@ def fit(
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
         model, history = fit_columns(
-            plan, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings), split.train,
-            key=seed, context=split.train_context, base=base, progress=out.talks, **training,
+            plan, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings),
+            key=seed, base=base, progress=out.talks, **split.training(), **training,
         )  # fmt: skip
     except (DataError, ShapeError) as error:
         raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
     out.say(course(history))
+    if history.n_validation_copies:
+        without = history.validation_without_copies
+        out.say(copies("validation rows", history.n_validation_copies, history.n_validation, without))
     rows = leaderboard(recipe, split, model, history)
     row = rows[0]
     shown = split.modelled()
@@ -132,10 +147,12 @@ def fit(
         "seed": seed,
         "source": data.name,
         "rows": split.n_rows,
+        "split": split.rule,
         "held_out_nats": row.test_nats if math.isfinite(row.test_nats) else None,
         "held_out": row.setting,
         "gaussian_nats": rows[1].test_nats,
         "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
+        **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
         "certificate": certificate.to_dict(),
         "versions": versions(),
@@ -153,6 +170,8 @@ def fit(
         [[line.name, line.setting, nats(line.test_nats, line.standard_error)] for line in rows],
         left=2,
     )
+    if n_copies := int(split.is_copy.sum()):
+        out.say(copies("test rows", n_copies, len(split.test), row.without_copies))
     if plan.is_rounded:
         out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
     _remark(out, row.test_nats - rows[1].test_nats, row.standard_error or 0.0)
@@ -200,9 +219,21 @@ def chosen(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def _without_copies(split: Any, row: Any, history: Any) -> dict[str, Any]:
+    """For the notes: copies of training rows among test and validation rows, and the nats of the others."""
+    found = {}
+    if split.is_copy.any():
+        found |= {"held_out_copies": int(split.is_copy.sum()), "held_out_nats_without_copies": row.without_copies}
+    if history.n_validation_copies:
+        nats = history.validation_without_copies
+        found["validation_copies"] = history.n_validation_copies
+        found["validation_nats_without_copies"] = nats if math.isfinite(nats) else None
+    return found
+
+
 def _tested(split: Any) -> str:
     if split.is_held_out:
-        return f"; {len(split.test):,} rows are kept back for the test"
+        return f"; {len(split.test):,} rows are kept back for the test ({split.rule})"
     return "; too few to keep a test apart"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from pushforward.cli.image_floor import gaussian_floor
 from pushforward.cli.outputs import writing
-from pushforward.cli.printer import Printer, course, nats
-from pushforward.cli.scoring import versions
+from pushforward.cli.printer import Printer, copies, course, nats
+from pushforward.cli.scoring import mean_without, versions
 from pushforward.datasets import Images, image_folder
 from pushforward.dequantise import Dequantised, bits_per_dim
 from pushforward.double import score_rows
@@ -20,11 +20,18 @@ from pushforward.persistence import save
 from pushforward.recipes import IMAGE_RECIPES
 from pushforward.train import fit
 from pushforward.train.data import Rows, filled
+from pushforward.train.split import has_equal_row
+
+_WORDS = ("picture", "bits per dimension")
 
 
 @dataclasses.dataclass
 class ImageRow:
-    """One line of the result: bits per dimension, the standard error of the test's, seconds."""
+    """One line of the result: bits per dimension, the standard error of the test's, seconds.
+
+    `without_copies` are the bits of the test pictures that equal no picture for training or validation; None where none
+    does, or all do.
+    """
 
     name: str
     validation_bits: float
@@ -32,6 +39,7 @@ class ImageRow:
     standard_error: float | None = None
     fit_seconds: float | None = None
     score_seconds: float | None = None
+    without_copies: float | None = None
 
 
 def fit_images(
@@ -60,7 +68,8 @@ def fit_images(
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
     out.say(course(history))
-    rows = [_flow_row(recipe, model, history, images), _floor(model, history, images, seed)]
+    is_copy = _is_copy(images)
+    rows = [_flow_row(recipe, model, history, images, is_copy), _floor(model, history, images, seed)]
     row, floor = rows
     test_nats = -row.test_bits * math.prod(images.shape) * math.log(2)
     notes = {
@@ -77,6 +86,7 @@ def fit_images(
         "test_bits": _finite(row.test_bits),
         "validation_bits": _finite(row.validation_bits),
         "gaussian_bits": _finite(floor.test_bits),
+        **_without_copies(history, row, images, is_copy),
         "stop_reason": history.stop_reason,
         "versions": versions(),
     }
@@ -85,11 +95,16 @@ def fit_images(
         from pushforward.cli.pages import image_report
 
         with writing(report):
-            image_report(report, data, model, history, rows, images, seed, overwrite)
+            image_report(report, data, model, history, rows, images, seed, overwrite, n_copies=int(is_copy.sum()))
     out.table(
         ["bits per dimension", "validation", f"test ({len(images.test):,} pictures)"],
         [[line.name, nats(line.validation_bits), nats(line.test_bits, line.standard_error)] for line in rows],
     )
+    if history.n_validation_copies:
+        without = bits_per_dim(history.validation_without_copies, images.shape)
+        out.say(copies("validation pictures", history.n_validation_copies, history.n_validation, without, *_WORDS))
+    if is_copy.any():
+        out.say(copies("test pictures", int(is_copy.sum()), len(is_copy), row.without_copies, *_WORDS))
     _remark(out, floor.test_bits - row.test_bits)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.say("next:")
@@ -101,13 +116,32 @@ def fit_images(
     })  # fmt: skip
 
 
-def _flow_row(name: str, model: Any, history: Any, images: Images) -> ImageRow:
+def _is_copy(images: Images) -> np.ndarray:
+    """(n_test,) whether a test picture equals one that trained or chose the weights."""
+    others = np.concatenate([images.train, images.validation])
+    return has_equal_row(Rows(images.test, None, None), Rows(others, None, None))
+
+
+def _without_copies(history: Any, row: ImageRow, images: Images, is_copy: np.ndarray) -> dict[str, Any]:
+    """For the notes: equal pictures among test and validation, and the bits of the others."""
+    found: dict[str, Any] = {}
+    if is_copy.any():
+        found |= {"test_copies": int(is_copy.sum()), "test_bits_without_copies": row.without_copies}
+    if history.n_validation_copies:
+        found["validation_copies"] = history.n_validation_copies
+        bits = float(bits_per_dim(history.validation_without_copies, images.shape))
+        found["validation_bits_without_copies"] = _finite(bits)
+    return found
+
+
+def _flow_row(name: str, model: Any, history: Any, images: Images, is_copy: np.ndarray) -> ImageRow:
     start = time.perf_counter()
     bits = bits_per_dim(score_rows(model, images.test), images.shape)
     took = time.perf_counter() - start
     error = float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else None
     validation = float(bits_per_dim(history.best_validation, images.shape))
-    return ImageRow(name, validation, float(bits.mean()), error, history.seconds[-1], took)
+    without = mean_without(bits, is_copy)
+    return ImageRow(name, validation, float(bits.mean()), error, history.seconds[-1], took, without)
 
 
 def _floor(model: Any, history: Any, images: Images, seed: int) -> ImageRow:

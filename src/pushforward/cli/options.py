@@ -23,6 +23,22 @@ Columns = Annotated[
         "category, rounded:STEP, constant. May be given again.",
     ),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of text or numbers: rows with one value of it stay together, all in the test, in validation or in "
+        "training. It is not modelled, unless --columns or --context names it too."
+    ),
+]
+SplitBy = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="time:COLUMN takes the latest rows for the test and the latest of the others for validation; COLUMN has "
+        "numbers or ISO dates, and is not modelled unless --columns or --context names it too.",
+        show_default="rows at random",
+    ),
+]
 Plain = Annotated[bool, typer.Option("--plain", help="Look for no kinds of columns in the data.")]
 Units = Annotated[list[str] | None, typer.Option("--unit", help="Unit of a column, NAME=UNIT. May be given again.")]
 ModelFile = Annotated[Path, typer.Argument(help="Model file that `pushforward fit` wrote.", show_default=False)]
@@ -92,6 +108,28 @@ def declarations(options: list[str] | None, hint: str = "--column") -> dict[str,
             raise typer.BadParameter(f"{name} is given twice: give it once.", param_hint=hint)
         found[name] = word
     return found
+
+
+def time_column(option: str | None) -> str | None:
+    """The column of `--split time:COLUMN`; None where the option is not given.
+
+    >>> time_column("time:day: start")
+    'day: start'
+    """
+    if option is None:
+        return None
+    kind, _, column = (part.strip() for part in option.partition(":"))
+    if kind != "time" or not column:
+        raise typer.BadParameter(f"expected time:COLUMN, got {option!r}.", param_hint="--split")
+    return column
+
+
+def check_one_cut(groups: str | None, split: str | None) -> None:
+    """Refuse two rules by which rows are cut."""
+    if groups is not None and split is not None:
+        raise typer.BadParameter(
+            "expected --groups or --split, got both: rows are cut in one way.", param_hint="--split"
+        )
 
 
 def values_given(option: str | None, wanted: Sequence[str]) -> list[float] | None:

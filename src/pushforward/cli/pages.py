@@ -44,6 +44,7 @@ def fit_report(
             "columns": ", ".join(split.columns),
             **({"given": ", ".join(split.context_columns)} if split.context_columns else {}),
             "rows": f"{split.n_rows:,}; the scores are those of {rows[0].setting}",
+            "split": split.rule + _copies(split),
             **_common(model, seed),
         },
         certificate=certificate,
@@ -58,6 +59,11 @@ def fit_report(
     )
 
 
+def _copies(split: Split) -> str:
+    n_copies = int(split.is_copy.sum())
+    return f"; {n_copies:,} of the {len(split.test):,} test rows have an equal training row" if n_copies else ""
+
+
 def _samples(model: Any, n: int, seed: int, given: Any) -> Any:
     """As many samples as rows, at their contexts, up to a number at which no picture changes."""
     count = min(n, _MOST_SAMPLES)
@@ -65,9 +71,10 @@ def _samples(model: Any, n: int, seed: int, given: Any) -> Any:
 
 
 def image_report(
-    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Any], images: Any, seed: int, overwrite: bool
-) -> None:
-    """Test pictures beside samples."""
+    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Any], images: Any, seed: int, overwrite: bool, *,
+    n_copies: int = 0,
+) -> None:  # fmt: skip
+    """Test pictures beside samples; `n_copies` of them equal another picture."""
     n_train, n_validation, n_test = (len(part) for part in (images.train, images.validation, images.test))
     height, width, channels = images.shape
     write_image_report(
@@ -80,7 +87,8 @@ def image_report(
         levels=images.levels,
         facts={
             "pictures": f"{height} x {width}, {'grey' if channels == 1 else 'three colours'}, {images.levels} levels",
-            "split": f"{n_train:,} to train, {n_validation:,} to choose by, {n_test:,} to test",
+            "split": f"{n_train:,} to train, {n_validation:,} to choose by, {n_test:,} to test"
+            + (f"; {n_copies:,} of these equal a picture of the others" if n_copies else ""),
             **_common(model, seed),
         },
         overwrite=overwrite,

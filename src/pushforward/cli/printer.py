@@ -114,6 +114,25 @@ def course(history: Any) -> str:
     )
 
 
+def copies(
+    kind: str, n_copies: int, n: int, value: float | None, one: str = "row", unit: str = "nats a row"
+) -> str:  # fmt: skip
+    """How many rows of a test have an equal training row, and what the others score.
+
+    >>> copies("test rows", 300, 400, -1.25)
+    '300 of the 400 test rows equal a training row; the other 100 have -1.250 nats a row.'
+    >>> copies("test rows", 400, 400, None)
+    'All 400 test rows equal a training row.'
+    """
+    if n_copies == n:
+        return f"All {n:,} {kind} equal a training {one}."
+    verb = "has" if n - n_copies == 1 else "have"
+    return (
+        f"{n_copies:,} of the {n:,} {kind} equal{'s' if n_copies == 1 else ''} a training {one}; the other "
+        f"{n - n_copies:,} {verb} {nats(value)} {unit}."
+    )
+
+
 def strict(value: Any) -> Any:
     """Plain JSON, in which a number that is not finite is null."""
     if isinstance(value, dict):

@@ -12,7 +12,10 @@ from pushforward.double import score_rows
 
 @dataclasses.dataclass
 class Row:
-    """One line of a leaderboard: mean nats per test row, standard error, seconds (compilation included)."""
+    """One line of a leaderboard: mean nats per test row, standard error, seconds (compilation included).
+
+    `without_copies` is the mean over the test rows that have no equal training row; None where all have, or none has.
+    """
 
     name: str
     setting: str
@@ -21,15 +24,31 @@ class Row:
     fit_seconds: float | None = None
     score_seconds: float | None = None
     sample_seconds: float | None = None
+    without_copies: float | None = None
 
 
-def leaderboard_row(name: str, setting: str, flow: Any, test: np.ndarray, context: np.ndarray | None = None) -> Row:
-    """Held-out nats of a flow, with the time that scoring took (compilation included)."""
+def leaderboard_row(
+    name: str, setting: str, flow: Any, test: np.ndarray, context: np.ndarray | None = None,
+    is_copy: np.ndarray | None = None,
+) -> Row:  # fmt: skip
+    """Held-out nats of a flow, with the time that scoring took (compilation included).
+
+    `is_copy` says which test rows have an equal training row.
+    """
     start = time.perf_counter()
     scores = score_rows(flow, test, context)
     took = time.perf_counter() - start
     error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None
-    return Row(name, setting, float(scores.mean()), error, score_seconds=took)
+    return Row(
+        name, setting, float(scores.mean()), error, score_seconds=took, without_copies=mean_without(scores, is_copy)
+    )
+
+
+def mean_without(scores: np.ndarray, is_copy: np.ndarray | None) -> float | None:
+    """Mean score of the rows that are no copies; None where all are, or none is, which makes it the mean of all."""
+    if is_copy is None or not is_copy.any() or is_copy.all():
+        return None
+    return float(scores[~is_copy].mean())
 
 
 def versions() -> dict[str, str]:

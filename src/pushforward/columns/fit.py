@@ -16,8 +16,9 @@ from pushforward.flow import Flow
 from pushforward.named_rows import NamedRows, unframed
 from pushforward.rounded import Rounded
 from pushforward.train import History, fit
-from pushforward.train.data import Rows, as_rows, gaussian_nats, split
-from pushforward.train.likelihood import default_learning_rate
+from pushforward.train.data import Rows, as_rows, gaussian_nats
+from pushforward.train.loop import default_learning_rate
+from pushforward.train.split import group_numbers, has_equal_row, split, warn_of_repeated_values
 
 _NOISY_ROWS = 4000  # to which rows with rounded columns are multiplied, each with its own noise
 _MOST_COPIES = 16
@@ -30,6 +31,7 @@ def fit_columns(
     *,
     key: PRNGKeyArray | int,
     context: Any = None,
+    groups: Any = None,
     validation: float | tuple[np.ndarray, np.ndarray | None] = 0.1,
     learning_rate: float | None = None,
     base: str | None = None,
@@ -43,6 +45,7 @@ def fit_columns(
         x: rows (n, columns of the plan).
         key: a JAX key or an int.
         context: (n, c) for a conditional flow.
+        groups: (n,) labels, as for `pushforward.fit`: rows with one label are on one side of the split.
         validation: share of rows to hold out, or held-out rows with their contexts or None.
         learning_rate: as for `pushforward.fit`.
         base: "mixture" to give the flow, in place of its own base, a mixture of normals that EM has fitted to the
@@ -60,13 +63,22 @@ def fit_columns(
     """
     random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key)), np.uint32))
     whole = as_rows("x", x, (len(plan.columns),))
-    rows = Rows(plan.select(whole), None if context is None else _contexts("context", context, len(whole)), None)
+    numbers = None if groups is None else group_numbers(groups, len(whole))
+    given = None if context is None else _contexts("context", context, len(whole))
+    rows = Rows(plan.select(whole), given, None, numbers)
+    is_real = np.array([plan.columns[place].step == 0 for place in plan.modelled])
+    names = [plan.names[place] for place in plan.modelled[is_real]]
+    if names:  # the others are masses, which repeated values make
+        warn_of_repeated_values(rows.x[:, is_real], names, stacklevel=2)
     if isinstance(validation, tuple):
+        if groups is not None:
+            raise DataError("groups: expected none where validation rows are given, for then no row is to be held out.")
         held_x = plan.select(as_rows("validation", validation[0], (len(plan.columns),)), "validation")
         given = validation[1]
         train, held = rows, Rows(held_x, None if given is None else _contexts("context", given, len(held_x)), None)
     else:
-        train, held = split(rows, float(validation), random, may_repeat=plan.is_rounded)
+        train, held = split(rows, float(validation), random)
+    is_copy = np.zeros(0, bool) if held is None else has_equal_row(held, train)
     start = build(len(plan.modelled))
     outer = plan.around(start)
     copies = n_copies(plan, len(train))
@@ -84,9 +96,10 @@ def fit_columns(
     flow, history = fit(
         start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
         learning_rate=learning_rate, offset=(added, held_added),
-        floor=gaussian_nats(noisy, noisy_held) + plan.log_cells, **options,
+        floor=gaussian_nats(noisy, noisy_held) + plan.log_cells, is_copy=np.repeat(is_copy, copies), **options,
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
+    history.n_validation_copies = int(is_copy.sum())
     return plan.around(flow), history
 
 
@@ -121,7 +134,8 @@ def _mapped(
             f"the support that the plan gives it (of {len(np.unique(outside // copies))} of {len(rows)} rows): the "
             "density there is zero. Declare that column real, or correct these rows."
         )
-    return Rows(x, context, None), Rows(z, context, None), float(log_det.mean()) + plan.log_cells
+    groups = np.repeat(np.arange(len(rows)) if rows.groups is None else rows.groups, copies)
+    return Rows(x, context, None), Rows(z, context, None, groups), float(log_det.mean()) + plan.log_cells
 
 
 def _named(plan: Plan, rows: np.ndarray) -> NamedRows:

@@ -8,6 +8,7 @@ from pushforward.baselines import best_mixture
 from pushforward.bases import Mixture, MultivariateNormal
 from pushforward.flow import Flow
 from pushforward.train.data import Rows
+from pushforward.train.split import hold_out
 from pushforward.train.units import initialised
 
 _SHARE, _FEWEST = 5, 10  # of the training rows decides the size where none are held out
@@ -17,8 +18,8 @@ _MIN_SCALE = 1e-4  # EM adds 1e-6 to every variance, so that none of its deviati
 def with_mixture(flow: Flow, train: Rows, held: Rows | None) -> Flow:
     """The flow, its layers started from the rows, over a mixture that EM has fitted to what they make of the rows.
 
-    Its size is the one that is best on the held-out rows. Without such a fifth of the training rows, which are in
-    random order, decides it, and EM then takes all of them; of fewer than ten it is one normal law.
+    Its size is the one that is best on the held-out rows. Without such a fifth of the training rows, groups together,
+    decides it, and EM then takes all of them; of fewer than ten, or one group, it is one normal law.
 
     Raises:
         MissingExtra: without scikit-learn.
@@ -28,8 +29,10 @@ def with_mixture(flow: Flow, train: Rows, held: Rows | None) -> Flow:
     if held is not None:
         best, _ = best_mixture(z, _latent(flow, held))
     else:
-        n_held = len(z) // _SHARE if len(z) >= _FEWEST else 0
-        size = best_mixture(z[n_held:], z[:n_held])[0].n_components if n_held else 1
+        size = 1
+        if len(z) >= _FEWEST and (train.groups is None or len(np.unique(train.groups)) > 1):
+            parts = hold_out(len(z), len(z) // _SHARE, np.random.default_rng(0), train.groups)
+            size = best_mixture(*(z[part] for part in parts))[0].n_components
         best, _ = best_mixture(z, z, components=[size])
     components = [
         MultivariateNormal(flow.shape[0], loc=loc, covariance=covariance, min_scale=_MIN_SCALE)

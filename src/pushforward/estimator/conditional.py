@@ -37,7 +37,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
     Attributes:
         flow_: the fitted `Flow`, whose context is X; `pushforward.save(path, estimator.flow_)` keeps it safely.
         plan_: the `Plan` of the columns, or None where `columns` and `base` are None.
-        history_: the `History` of its training.
+        history_: the `History` of its training, as for `FlowDensity`.
         seed_: what `random_state` gave in `fit`; predictions draw by it.
         n_outputs_: number of targets k.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
@@ -110,12 +110,13 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         tags.regressor_tags.poor_score = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> "ConditionalFlowDensity":
+    def fit(self, X: Any, y: Any, *, groups: Any = None) -> "ConditionalFlowDensity":
         """Maximise the mean of log p(y | x) over the rows.
 
         Args:
             X: (n, d) numbers, at least 2 rows: array, list of lists, or frame of pandas or polars.
             y: (n,) or (n, k) numbers.
+            groups: (n,) labels, as for `pushforward.fit`: rows with one label are held out together, or not at all.
         """
         x = checked_rows(self, X, reset=True, least=2)
         targets = checked_targets(self, y)
@@ -123,7 +124,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         whole_number("n_draws", self.n_draws)
         seed = seed_of(self.random_state)
         rows = NamedRows(targets.reshape(len(x), -1), target_names(y))
-        self.flow_, self.history_, self.plan_ = fitted(self, rows, x, seed)
+        self.flow_, self.history_, self.plan_ = fitted(self, rows, x, seed, groups)
         self.seed_, self.n_outputs_, self._is_flat = seed, rows.rows.shape[1], targets.ndim == 1
         if self.history_.stop_reason == "interrupted":
             raise KeyboardInterrupt("fit was interrupted; the best weights so far are kept.")

@@ -39,7 +39,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
             Gaussian of the data.
         flow_options: dictionary of further settings of the recipe, such as {"n_bins": 16}.
         batch_size, max_epochs, patience, learning_rate: as for `pushforward.fit`; None takes its own.
-        validation: share of the rows that are held out for early stopping; 0 holds out nothing.
+        validation: share of the rows that are held out for early stopping; 0 holds out nothing. `groups` of `fit` keeps
+            rows together.
         noise: standard deviation of normal noise added to the training rows once, as a share of each column's spread.
             A remedy for rounded values, repeated rows and columns that depend on each other linearly, in all of which
             a density has no bound. The model is then that of the noisy rows.
@@ -49,7 +50,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
     Attributes:
         flow_: the fitted `Flow`; `pushforward.save(path, estimator.flow_)` is the safe way to keep it.
         plan_: the `Plan` of the columns, or None where `columns` and `base` are None.
-        history_: the `History` of its training.
+        history_: the `History` of its training; its `best_validation` is the log-likelihood of the held-out rows, its
+            `validation_without_copies` that of those among them that have no equal training row.
         offset_: the score below which `predict` says outlier.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
@@ -115,16 +117,17 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         self.progress = progress
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> "FlowDensity":
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "FlowDensity":
         """Maximise the mean of log p(x) over the rows.
 
         Args:
             X: (n, d) numbers, at least 2 rows: array, list of lists, or frame of pandas or polars.
             y: ignored, for pipelines.
+            groups: (n,) labels, as for `pushforward.fit`: rows with one label are held out together, or not at all.
         """
         x = checked_rows(self, X, reset=True, least=2)
         share = _checked_share(self.contamination)
-        flow, history, plan = fitted(self, NamedRows(x, names_of(self)), None, seed_of(self.random_state))
+        flow, history, plan = fitted(self, NamedRows(x, names_of(self)), None, seed_of(self.random_state), groups)
         offset = float(np.quantile(score_rows(flow, modelled(plan, x)), share))
         self.flow_, self.history_, self.plan_, self.offset_ = flow, history, plan, offset
         if history.stop_reason == "interrupted":

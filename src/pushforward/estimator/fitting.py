@@ -26,7 +26,7 @@ _SEEDS = 2**32
 
 
 def fitted(
-    estimator: Any, x: NamedRows, context: np.ndarray | None, seed: int
+    estimator: Any, x: NamedRows, context: np.ndarray | None, seed: int, groups: Any = None
 ) -> tuple[AbstractDistribution, History, Plan | None]:
     """The one way from rows to a fitted distribution, for both estimators.
 
@@ -35,6 +35,7 @@ def fitted(
         x: rows (n, d) to model, finite float64.
         context: (n, c) for p(x | context), or None.
         seed: decides the start weights, the held-out rows, the order of training and the noise.
+        groups: (n,) labels of rows that are held out together, or None.
 
     Returns:
         The distribution in the units of x, the course of its training, and the plan of its columns: None where
@@ -48,7 +49,7 @@ def fitted(
     names = {"x": "X"} if context is None else {"x": "y", "context": "X"}
     training: dict[str, Any] = _given(estimator, _TRAINING) | {
         "key": seed, "context": context, "validation": _plain(estimator.validation),
-        "progress": bool(estimator.progress),
+        "progress": bool(estimator.progress), "groups": groups,
     }  # fmt: skip
 
     def build(dim: int) -> Flow:
@@ -61,7 +62,7 @@ def fitted(
             return flow, history, None
     if estimator.base not in (None, "mixture"):
         raise ValueError(f"base: expected 'mixture' or None, got {estimator.base!r}.")
-    with _told_as(names | {"columns": "columns"}, otherwise=names["x"]):
+    with _told_as(names | {"columns": "columns", "groups": "groups"}, otherwise=names["x"]):
         plan = _planned(estimator.columns, x)
         for column in plan.columns if estimator.noise else ():
             if column.step or column.kind not in ("real", "heavy"):

@@ -14,9 +14,11 @@ from pushforward.leaderboard.memory import high_water, reset_high_water
 from pushforward.named_rows import unframed
 from pushforward.recipes import RECIPES
 from pushforward.train.data import as_rows, column_names
+from pushforward.train.split import folds as folds_of
+from pushforward.train.split import group_numbers, time_numbers
 
 DEFAULT_FLOWS = ("nsf", "maf", "nsf+mixture")
-_VALIDATION_SHARE = 5  # of the rows that are not tested, one in so many
+_FOLDS = 5
 
 
 def compare(
@@ -27,7 +29,9 @@ def compare(
     context: Any = None,
     columns: Mapping[str, Any] | None = None,
     detect: bool = True,
-    folds: int = 5,
+    folds: int | None = None,
+    groups: Any = None,
+    time: Any = None,
     key: int = 0,
     settings: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -35,12 +39,12 @@ def compare(
 ) -> Leaderboard:
     """Fit flows and classical densities to the same rows, and hold them against each other on test rows of their own.
 
-    The rows are shuffled and cut into folds. For each, one part is the test; a fifth of the others is for validation
-    (early stopping, the choice of a flow, the number of components, the bandwidth), the rest for training. The margin
-    is that of the flows chosen so, each in its own fold. Columns are planned on the rows that are not tested; of the
-    test rows nothing is taken but that a grid or a support that they deny is not found, for all models alike. Baselines
-    get the columns as they are, rounded ones with the noise and the points that flows are trained and scored with. A
-    flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
+    The rows are shuffled, each by itself, and cut into folds. For each, one part is the test; a fifth of the others is
+    for validation (early stopping, the choice of a flow, the number of components, the bandwidth), the rest for
+    training. The margin is that of the flows chosen so, each in its own fold. Columns are planned on the rows that are
+    not tested; of the test rows nothing is taken but that a grid or a support that they deny is not found, for all
+    models alike. Baselines get the columns as they are, rounded ones with the noise and the points that flows are
+    trained and scored with. A flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
 
     Args:
         x: rows (n, columns), finite: an array, or a frame of pandas or polars.
@@ -49,7 +53,10 @@ def compare(
         context: (n, c): densities of x given it. So are the baselines then.
         columns: declarations, as for `plan_columns`.
         detect: whether other columns are looked at.
-        folds: their number; 1 for a single test part of a fifth.
+        folds: their number, 5 by default; 1 for a single test part of a fifth.
+        groups: (n,) labels, as for `pushforward.fit`: rows with one label are in one part of every fold.
+        time: (n,) numbers or dates (of NumPy, pandas, or ISO 8601 text). The latest fifth of the rows is the test, the
+            latest fifth of the others validates, in a single fold; rows of equal time are in one part.
         key: seed of the folds, the start weights and training.
         settings: of all recipes that have them, such as {"width": 32}.
         training: options of `pushforward.fit`.
@@ -59,7 +66,7 @@ def compare(
         A `Leaderboard`.
 
     Raises:
-        ShapeError: if x or the context are no rows, or not as many.
+        ShapeError: if x, the context, groups or time are no rows, or not as many.
         DataError: for unknown flows, values that are not finite, too few rows, and whatever `plan_columns` or `fit`
             refuse.
         MissingExtra: without scikit-learn, which the mixture needs.
@@ -72,15 +79,16 @@ def compare(
         ['Gaussian', 'Gaussian mixture', 'Kernel density', 'nice']
     """
     x, context, names = _arrays(x, context, names)
+    if groups is not None and time is not None:
+        raise DataError("groups, time: expected one of them, got both: rows are cut in one way.")
+    folds = (_FOLDS if time is None else 1) if folds is None else folds
     _check(x, flows, folds)
-    order = np.random.default_rng(key).permutation(len(x))
-    parts = np.array_split(order, folds if folds > 1 else 5)
+    numbers = None if groups is None else group_numbers(groups, len(x))
+    times = None if time is None else time_numbers(time, len(x))
     found: dict[str, list[Outcome]] = {}
     plan = None
-    for fold, test in enumerate(parts[:folds]):
-        rest = np.concatenate([*parts[fold + 1 :], *parts[:fold]])  # each fold is validated on other rows
-        n_held = max(1, len(rest) // _VALIDATION_SHARE)
-        split = Split(x, context, rest[n_held:], rest[:n_held], test)
+    for fold, (train, held, test) in enumerate(folds_of(len(x), folds, np.random.default_rng(key), numbers, times)):
+        split, rest = Split(x, context, train, held, test), np.concatenate([held, train])
         planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
         plan = plan or planned
         contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
@@ -156,4 +164,13 @@ def _entry(name: str, outcomes: list[Outcome]) -> Entry:
         peak_megabytes=max(peaks, default=None),
         parameters=outcomes[0].parameters,
         setting=outcomes[0].setting,
+        n_test_copies=sum(int(outcome.is_copy.sum()) for outcome in outcomes if outcome.is_copy is not None),
+        test_nats_without_copies=_without_copies(outcomes),
     )
+
+
+def _without_copies(outcomes: list[Outcome]) -> float | None:
+    """Mean over the test rows of all folds that have no equal row among the others of their fold."""
+    scores = [out.scores if out.is_copy is None else out.scores[~out.is_copy] for out in outcomes]
+    joined = np.concatenate(scores)
+    return float(joined.mean()) if len(joined) else None

@@ -1,6 +1,7 @@
 """All models on one fold: trained and chosen on rows of their own, scored on the test rows once."""
 
 import dataclasses
+import functools
 import inspect
 import math
 import time
@@ -12,6 +13,8 @@ from pushforward.columns import Plan, fit_columns, n_copies
 from pushforward.double import draw_rows, score_rows
 from pushforward.fields import count_parameters
 from pushforward.recipes import RECIPES
+from pushforward.train.data import Rows
+from pushforward.train.split import has_equal_row
 
 MIXTURE = "+mixture"  # after the name of a flow that starts from a mixture of normals
 BASELINES = {
@@ -24,7 +27,7 @@ _SAMPLES = 1000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """A table and the places of the rows of each part."""
+    """A table and the indices of the rows of each part."""
 
     x: np.ndarray
     context: np.ndarray | None
@@ -35,10 +38,17 @@ class Split:
     def given(self, places: np.ndarray) -> np.ndarray | None:
         return None if self.context is None else self.context[places]
 
+    @functools.cached_property
+    def is_copy(self) -> np.ndarray:
+        """(n_test,) whether a test row has an equal one among the others, context included."""
+        rest = np.concatenate([self.train, self.held])
+        test, others = (Rows(self.x[index], self.given(index), None) for index in (self.test, rest))
+        return has_equal_row(test, others)
+
 
 @dataclasses.dataclass
 class Outcome:
-    """One model on one fold."""
+    """One model on one fold: `scores` (n_test,) of test rows, `is_copy` which of them equal a row of the others."""
 
     scores: np.ndarray
     standard_error: float
@@ -49,6 +59,7 @@ class Outcome:
     parameters: int | None = None
     setting: str = ""
     peak_megabytes: float | None = None
+    is_copy: np.ndarray | None = None
 
 
 class Contest:
@@ -85,7 +96,7 @@ class Contest:
         error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if is_known else math.inf
         return Outcome(
             scores, error, fitted - start, scored - fitted, history.best_validation, drawn - scored,
-            count_parameters(model), f"{len(history.train)} epochs",
+            count_parameters(model), f"{len(history.train)} epochs", is_copy=split.is_copy,
         )  # fmt: skip
 
     def baseline(self, name: str) -> Outcome:
@@ -106,6 +117,6 @@ class Contest:
             given = [split.context[index] for index in (*places, np.repeat(split.test, n_points))]
         line = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=given, points=n_points)
         return Outcome(
-            np.array([line.test_nats + plan.log_cells]), line.standard_error, line.fit_seconds, line.score_seconds,
-            setting=line.setting,
+            line.scores + plan.log_cells, line.standard_error, line.fit_seconds, line.score_seconds,
+            setting=line.setting, is_copy=split.is_copy,
         )  # fmt: skip

@@ -21,6 +21,8 @@ class Entry:
         peak_megabytes: largest memory of the whole process meanwhile, or None where the system does not tell.
         parameters: trained numbers; None for a baseline.
         setting: what was chosen in the first fold, in words.
+        n_test_copies: test rows of all folds that have an equal row, context included, among the others of their fold.
+        test_nats_without_copies: mean log-likelihood per test row of those that have none; None where all have.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Entry:
     peak_megabytes: float | None
     parameters: int | None
     setting: str
+    n_test_copies: int = 0
+    test_nats_without_copies: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,9 +71,11 @@ def write_report(
         path: where to write; the folder must exist.
         title: the heading.
         leaderboard: rows with `name`, `setting`, `test_nats`, `standard_error` (nats), `fit_seconds`, `score_seconds`,
-            `sample_seconds`; numbers may be None. They are shown best first.
+            `sample_seconds`; numbers may be None. They are shown best first. One with a `without_copies`, the nats of
+            the test rows that have no equal training row, adds a column.
         history: of the training, see `pushforward.plots.training_curve`; also `stop_reason`, `skipped_steps`,
-            `compile_seconds`. None, or a history without an epoch, leaves the section out.
+            `compile_seconds`, and `n_validation_copies` with `validation_without_copies` if there are. None, or a
+            history without an epoch, leaves the section out.
         data: (n, d) rows, held out from training.
         samples: (m, d) rows drawn from the model; of a conditional flow, at the contexts of rows of the data.
         columns: d names.
@@ -157,6 +159,9 @@ def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str
 def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> str:
     """Best first, the report's own model in bold; columns in which nothing was measured are left out."""
     heads = ["Model", "Setting", "Held-out nats per row"]
+    is_copied = any(getattr(row, "without_copies", None) is not None for row in rows)
+    if is_copied:
+        heads.append("Without copies of training rows")
     if reference is not None:
         heads.append(f"Gain over the {reference.name}")
     clocks = [("Fit", "fit_seconds"), ("Score", "score_seconds"), ("Sample", "sample_seconds")]
@@ -169,6 +174,8 @@ def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> st
         )
         cells = [f'<th scope="row">{escape(clean(row.name))}</th>', f"<td>{escape(clean(row.setting or NONE))}</td>"]
         cells.append(f'<td class="number">{decimals(row.test_nats)}{error}</td>')
+        if is_copied:
+            cells.append(f'<td class="number">{decimals(getattr(row, "without_copies", None))}</td>')
         if reference is not None:
             cells.append(f'<td class="number">{decimals(gain(row, reference), 2, sign=True)}</td>')
         cells += [f'<td class="number">{duration(getattr(row, field))}</td>' for _, field in clocks]

@@ -116,6 +116,10 @@ def training(history: Any) -> str:
     words += "."
     if history.stop_reason:
         words += f" {_STOPPED.get(history.stop_reason, f'Training stopped: {history.stop_reason}')}."
+    if n_copies := getattr(history, "n_validation_copies", 0):
+        without = getattr(history, "validation_without_copies", math.nan)
+        rest = "." if math.isnan(without) else f"; the others have {decimals(without)} nats per row."
+        words += f" {n_copies:,} of the {history.n_validation:,} validation rows equal a training row{rest}"
     if history.skipped_steps:
         one = history.skipped_steps == 1
         words += f" {history.skipped_steps} step{' was' if one else 's were'} skipped for a loss that was not finite."

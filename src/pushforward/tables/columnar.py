@@ -27,6 +27,20 @@ def read_columnar(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     return chosen, _pieces(pl, path, lazy.select(pl.col(name).cast(pl.Float64) for name in chosen), height)
 
 
+def columnar_labels(path: Path, column: str) -> tuple[tuple[str, ...], list[Any]]:
+    """Names of all columns, and each row's value of one, None where it is null; dates as whole numbers, in order."""
+    pl = load_polars()
+    with _readable(pl, path):
+        lazy = _parquet(pl, path) if path.suffix.lower() in (".parquet", ".pq") else _arrow(pl, path)
+        names = tuple(lazy.collect_schema())
+    Wanted(path, [column], None).pick(names)
+    with _readable(pl, path):
+        values = lazy.select(pl.col(column)).collect().to_series()
+    if values.dtype.is_temporal():
+        values = values.to_physical()
+    return names, [None if value != value else value for value in values.to_list()]
+
+
 def _pieces(pl: ModuleType, path: Path, lazy: Any, height: int) -> Iterator[Cells]:
     """A slice is read without the row groups before and after it."""
     step = rows_at_once(len(lazy.collect_schema()))

@@ -52,6 +52,24 @@ def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Ite
     return tuple(names[position] for position in picked), pieces
 
 
+def delimited_labels(path: Path, column: str, separator: str) -> tuple[tuple[str, ...], list[str | None]]:
+    """Names of all columns, and each row's cell of one column as text, None where it is missing."""
+    _refuse_other_encodings(path)
+    with path.open("rb") as file:
+        rows = _Lines(path, separator).rows(file)
+        line, header = next(rows, (0, []))
+        _refuse_open(path, line, header)
+        names = [_unescaped(name.strip()) for name in header]
+        position = Wanted(path, [column], None).pick(names)[0]
+        labels = []
+        for line, row in rows:
+            if row or len(names) == 1:
+                _refuse_ragged(path, line, row or [""], names)
+                text = (row or [""])[position].strip()
+                labels.append(None if text.lower() in _MISSING else text)
+    return tuple(names), labels
+
+
 def _by_row(path: Path, separator: str, names: list[str], picked: list[int]) -> Iterator[Cells]:
     """Where it is not known at which byte the header ends."""
     size = path.stat().st_size
@@ -241,6 +259,11 @@ def _refuse_open(path: Path, line: int, cells: list[str]) -> None:
 
 
 def _numbers(path: Path, line: int, cells: list[str], names: list[str], picked: list[int]) -> list[float]:
+    _refuse_ragged(path, line, cells, names)
+    return [_number(path, line, names[position], cells[position]) for position in picked]
+
+
+def _refuse_ragged(path: Path, line: int, cells: list[str], names: list[str]) -> None:
     _refuse_open(path, line, cells)
     if len(cells) != len(names):
         runs_on = " (a quote runs on over more than one line)" if any("\n" in cell for cell in cells) else ""
@@ -248,7 +271,6 @@ def _numbers(path: Path, line: int, cells: list[str], names: list[str], picked: 
             f"{path}: line {line} has {len(cells)} cells{runs_on}, the header has {len(names)}: give each line the "
             "same."
         )
-    return [_number(path, line, names[position], cells[position]) for position in picked]
 
 
 def _number(path: Path, line: int, name: str, cell: str) -> float:

@@ -5,12 +5,15 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pushforward.errors import TableError
 from pushforward.tables.arrays import read_npy, read_npz
 from pushforward.tables.batches import checked_batches, joined
-from pushforward.tables.columnar import read_columnar
-from pushforward.tables.delimited import read_delimited
+from pushforward.tables.columnar import columnar_labels, read_columnar
+from pushforward.tables.delimited import delimited_labels, read_delimited
 from pushforward.tables.table import Cells, Table, Wanted
 
 _READERS: dict[str, Callable[[Wanted], tuple[tuple[str, ...], Iterator[Cells]]]] = {
@@ -93,15 +96,59 @@ def read_batches(
     if isinstance(columns, str) or isinstance(context, str):
         raise TypeError(f"columns and context are lists of names, got {columns or context!r}: write it in brackets.")
     source = Path(path)
-    suffix = source.suffix.lower()
     wanted = Wanted(source, columns, context)
     with _permitted(source):
-        _check_file(source)
-        if suffix not in _READERS:
-            known = ", ".join(_READERS)
-            raise TableError(f"{source}: the suffix {suffix!r} names no known format: use one of {known}.")
-        names, pieces = _READERS[suffix](wanted)
+        names, pieces = _READERS[_known_suffix(source)](wanted)
     return _batches(wanted, names, pieces, drop_na)
+
+
+def read_labels(path: str | os.PathLike[str], column: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of all columns, and (n,) labels: the cells of one column, of text or numbers, for groups and times.
+
+    Label i belongs to the row that `read_table` numbers i + 1; it is None where the cell is missing. Cells of text
+    files are text, without the blanks around it; dates of Parquet and Arrow files are whole numbers in the order of the
+    dates.
+
+    Args:
+        path: of the file; the suffix names the format.
+        column: whose cells are the labels.
+
+    Raises:
+        TableError, MissingExtra: as `read_table`; arrays (NPY, NPZ) have numbers only.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "t.csv")
+    >>> _ = path.write_text("who,a\\nann,1\\n,2\\n")
+    >>> names, labels = read_labels(path, "who")
+    >>> names, labels.tolist()
+    (('who', 'a'), ['ann', None])
+    """
+    source = Path(path)
+    labels: list[Any]
+    with _permitted(source):
+        suffix = _known_suffix(source)
+        if suffix in (".csv", ".tsv"):
+            names, labels = delimited_labels(source, column, "," if suffix == ".csv" else "\t")
+        elif suffix in (".npy", ".npz"):
+            names, _ = _READERS[suffix](Wanted(source, None, None))
+            table = read_table(source, columns=[column], drop_na=True)
+            labels = [None] * (len(table.values) + table.dropped)
+            for number, value in zip(table.numbers, table.values[:, 0].tolist(), strict=True):
+                labels[number - 1] = value
+        else:
+            names, labels = columnar_labels(source, column)
+    found = np.empty(len(labels), object)
+    found[:] = labels
+    return tuple(names), found
+
+
+def _known_suffix(source: Path) -> str:
+    _check_file(source)
+    suffix = source.suffix.lower()
+    if suffix not in _READERS:
+        known = ", ".join(_READERS)
+        raise TableError(f"{source}: the suffix {suffix!r} names no known format: use one of {known}.")
+    return suffix
 
 
 def _batches(wanted: Wanted, names: Sequence[str], pieces: Iterator[Cells], drop_na: bool) -> Iterator[Table]:

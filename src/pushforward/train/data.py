@@ -14,24 +14,24 @@ from pushforward.errors import DataError, ShapeError
 from pushforward.named_rows import unframed
 
 _LARGEST = 1e150  # whose square is a number
-_COPIES = 0.05  # share of rows that are copies of others from which a warning is given
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of one split: events, contexts or None, weights or None; float64 on the host."""
+    """Rows of one split: events, contexts or None, weights or None, float64 on the host; numbers of groups or None."""
 
     x: np.ndarray
     context: np.ndarray | None
     weights: np.ndarray | None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, index: np.ndarray) -> "Rows":
         """The rows of an index array."""
-        context, weights = (None if part is None else part[index] for part in (self.context, self.weights))
-        return Rows(self.x[index], context, weights)
+        parts = (self.context, self.weights, self.groups)
+        return Rows(self.x[index], *(None if part is None else part[index] for part in parts))
 
 
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -136,62 +136,6 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
             "rows or fewer columns.",
             stacklevel=4,
         )
-
-
-def split(
-    rows: Rows, share: float, random: np.random.Generator, *, may_repeat: bool = False
-) -> tuple[Rows, Rows | None]:
-    """Shuffle and hold out a share for validation; below 20 rows nothing can be held out, and a warning says so.
-
-    Equal rows stay together, on one side of the split: held-out copies of training rows would hide over-fitting. Not
-    so where rows may well repeat (whole numbers): there the copies tell how probable a row is.
-    """
-    if not 0 <= share < 1:
-        raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
-    order = random.permutation(len(rows))
-    n_held = round(share * len(rows))
-    if share > 0 and len(rows) < 20:
-        warnings.warn(
-            f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
-            "over-fit. Add rows if there are more; in Python, validation=0 says that this is meant.",
-            stacklevel=4,
-        )
-        n_held = 0
-    if n_held == 0:
-        return rows.take(order), None
-    if may_repeat:
-        return rows.take(order[n_held:]), rows.take(order[:n_held])
-    kind = _equal_rows(rows)
-    n_copies = len(rows) - int(kind.max()) - 1
-    if n_copies > _COPIES * len(rows):
-        warnings.warn(
-            f"fit: {n_copies} of {len(rows)} rows are copies of others. They are held out together, but a density has "
-            "no bound at repeated values: drop the copies and count them by weights=, or add the noise they were "
-            "rounded from.",
-            stacklevel=4,
-        )
-    place = np.empty(len(rows), int)
-    place[order] = np.arange(len(rows))
-    first = np.full(int(kind.max()) + 1, len(rows))
-    np.minimum.at(first, kind, place)
-    is_held = first[kind[order]] < n_held
-    if is_held.all():
-        raise DataError(
-            f"validation: nothing is left to train on after {n_held} of {len(rows)} rows (and their copies) are held "
-            "out. Hold out fewer, or drop the copies."
-        )
-    return rows.take(order[~is_held]), rows.take(order[is_held])
-
-
-def _equal_rows(rows: Rows) -> np.ndarray:
-    """(n,) numbers from 0 up, the same for equal rows: a 64-bit hash of each row, then its rank."""
-    parts = [part.reshape(len(part), -1) for part in (rows.x, rows.context) if part is not None]
-    hashed = np.zeros(len(rows), np.uint64)
-    for column in np.hstack(parts).T:
-        bits = (column + 0.0).view(np.uint64)  # + 0.0: -0 equals 0
-        hashed = (hashed ^ bits) * np.uint64(0x9E3779B97F4A7C15)
-        hashed ^= hashed >> np.uint64(32)
-    return np.unique(hashed, return_inverse=True)[1]
 
 
 def gaussian_nats(train: Rows, held: Rows) -> float:

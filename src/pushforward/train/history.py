@@ -15,14 +15,18 @@ class History:
         start: held-out nats before the first step (nan when nothing was held out).
         best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
         stop_reason: "finished", "early stopping" or "interrupted".
-        start_from: where training started: "given" (the flow as it was), "columns" (standardised), "gaussian" (whitened),
-            "baseline" (the linear Gaussian or the mixture that a first training fell short of).
+        start_from: where training started: "given" (the flow as it was), "columns" (standardised), "gaussian"
+            (whitened), "baseline" (the linear Gaussian or the mixture that a first training fell short of).
         mixture: validation nats of a mixture of normals, its size by the BIC; nan where there is none.
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
         restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
         compile_seconds: time spent compiling the programs that train and that score held-out rows.
+        validation_without_copies: held-out nats, under the weights that were returned, of those validation rows that
+            have no equal training row (context included); `best_validation` where no row has, nan where all have or
+            nothing was held out. A large step down from `best_validation` says that the flow remembers rows.
         n_train, n_validation: row counts.
+        n_validation_copies: number of validation rows that have an equal training row.
         batch_size: rows a step.
     """
 
@@ -39,8 +43,10 @@ class History:
     skipped_steps: int = 0
     restarts: int = 0
     compile_seconds: float = 0.0
+    validation_without_copies: float = float("nan")
     n_train: int = 0
     n_validation: int = 0
+    n_validation_copies: int = 0
     batch_size: int = 0
 
     @property

@@ -10,7 +10,6 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 
 from pushforward.bases import Mixture, MultivariateNormal, Normal

@@ -51,8 +51,7 @@ def standardised(flow: AnyFlow, train: Rows, held: Rows | None) -> tuple[AnyFlow
         offset -= float(np.log(np.asarray(outer.scale)).sum())
     if (whiten := _fixed_whiten(flow)) is not None:
         offset -= float(np.log(np.diagonal(np.asarray(whiten.factor))).sum())
-    train, held = (rows and _in_units(flow, rows) for rows in (train, held))
-    return _with_moments(flow, None), train, held, offset
+    return _with_moments(flow, None), _in_units(flow, train), held and _in_units(flow, held), offset
 
 
 def _in_units(flow: Flow, rows: Rows) -> Rows:
@@ -65,6 +64,12 @@ def _in_units(flow: Flow, rows: Rows) -> Rows:
     if _fixed_whiten(flow) is not None:
         x = whitened(flow, x, context)
     return Rows(x, context, rows.weights)
+
+
+def scores_in_units(flow: AnyFlow, rows: Rows) -> np.ndarray:
+    """Log-densities (n,) in the data's units, of rows that take the units of training in float64."""
+    inner, rows, _, added = standardised(flow, rows, None)
+    return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + added
 
 
 def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:

@@ -1,5 +1,7 @@
 """Linear regression on the context: the fixed layer that makes a fresh conditional flow linear-Gaussian."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -59,9 +61,12 @@ class LinearRegression(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return z + jnp.asarray(self.coefficients, z.dtype) @ context, jnp.zeros((), z.dtype)
+        return z + self._shift(context), jnp.zeros((), z.dtype)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return x - jnp.asarray(self.coefficients, x.dtype) @ context, jnp.zeros((), x.dtype)
+        return x - self._shift(context), jnp.zeros((), x.dtype)
+
+    def _shift(self, context: Any) -> Array:
+        return jnp.asarray(self.coefficients, context.dtype) @ context

@@ -74,8 +74,8 @@ class Whiten(AbstractBijection):
     ) -> "Whiten":
         """The same layer with mean and covariance of the rows x (n, D), taken in float64; once filled, unchanged.
 
-        `weights` are positive sample weights (n,), or None. With a `reach`, a white coordinate whose rows lie further out is scaled until 99.9 % are within +-reach, as
-        `Standardise` does it for the boxes of splines.
+        `weights` are positive sample weights (n,), or None. With a `reach`, a white coordinate whose rows lie further
+        out is scaled until 99.9 % are within +-reach, as `Standardise` does it for the boxes of splines.
         """
         if bool(self.is_filled):
             return self

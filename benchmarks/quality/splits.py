@@ -1,0 +1,152 @@
+"""Splits of data whose values repeat: share of validation rows, likelihood beside a fresh test, spread of samples.
+
+    python benchmarks/quality/splits.py
+
+Each data set is fitted as a density (`fit`, on the values as they are) and, where its columns are rounded, as masses
+(`fit_columns`). Rows that go to validation together with their copies would leave the tails to training: the share of
+validation rows would be far above the tenth that is asked for, and samples too wide. Results go to
+`benchmarks/results/splits.md` and `.json`.
+"""
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pushforward as pf
+from pushforward.columns import fit_columns, plan_columns
+from pushforward.datasets import household_power
+from pushforward.double import draw_rows, score_rows
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+COMMAND = "python benchmarks/quality/splits.py"
+N, N_TEST, N_POWER = 4000, 20_000, 10_000
+SHARES = (0.4, 0.3, 0.15, 0.1, 0.05)  # of five categories
+SMALL = {"n_layers": 2, "width": 16}
+ONE_COLUMN = {"max_epochs": 40, "progress": False}
+POWER = {"max_epochs": 20, "progress": False}
+TICKS = np.array([0.001, 0.01, 1.0, 1.0, 1.0, 1.0])  # of the meter, and the minutes of the day
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def rounded(decimals: int) -> Draw:
+    return lambda random, n: np.round(random.normal(size=(n, 1)), decimals)
+
+
+DATA: dict[str, tuple[Draw, str]] = {
+    **{f"normal, {d} decimals": (rounded(d), f"rounded:{10.0**-d:g}") for d in range(4)},
+    "Poisson counts, mean 4": (lambda random, n: random.poisson(4.0, (n, 1)).astype(float), "count"),
+    "categories, 5 integers": (lambda random, n: random.choice(5, (n, 1), p=SHARES).astype(float), "category"),
+}
+
+
+def spread_error(x: np.ndarray, n: int) -> np.ndarray:
+    """Standard error of the standard deviation of each column, for n rows distributed as x."""
+    centred = x - x.mean(0)
+    variance = (centred**2).mean(0)
+    return np.sqrt(((centred**4).mean(0) - variance**2) / (4 * variance * n))
+
+
+def judged(name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.ndarray, test: np.ndarray) -> dict:
+    """One fit: what was held out, what it scores beside the test, and the column whose spread is off most."""
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        flow, history = fit()
+    seconds = time.perf_counter() - started
+    scores = score_rows(flow, test)
+    error = scores.std() * math.sqrt(1 / history.n_validation + 1 / len(test))
+    samples = draw_rows(flow, N_TEST, 1)
+    n_error = 1 / (1 / history.n_train + 1 / len(samples) + 1 / len(test))  # rows whose noise is that of all three
+    deviations = (samples.std(0) - test.std(0)) / spread_error(test, n_error)
+    worst = int(np.abs(deviations).argmax())
+    return {
+        "data": name, "fitted as": kind, "rows": len(train),
+        "share": history.n_validation / (history.n_train + history.n_validation),
+        "copies": history.n_validation_copies / history.n_validation,
+        "validation": history.best_validation, "test": float(scores.mean()), "error": float(error),
+        "without_copies": history.validation_without_copies,
+        "spread": float(samples[:, worst].std() / test[:, worst].std()),
+        "spread_error": float(spread_error(test, n_error)[worst] / test[:, worst].std()),
+        "warned": any("values repeat" in str(warning.message) for warning in caught), "seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def one_column(name: str) -> list[dict]:
+    draw, declared = DATA[name]
+    train, test = (draw(np.random.default_rng(seed), n) for seed, n in ((0, N), (1, N_TEST)))
+    plan = plan_columns(train, ["x"], declarations={"x": declared}, others=test)
+    found = []
+    for kind in ("density", "masses"):
+
+        def fit(kind: str = kind) -> tuple[Any, Any]:
+            if kind == "density":
+                return pf.fit(pf.nsf(dim=1, key=0, **SMALL), train, key=0, **ONE_COLUMN)
+            return fit_columns(plan, lambda dim: pf.nsf(dim, key=0, **SMALL), train, key=0, **ONE_COLUMN)
+
+        found.append(judged(name, kind, fit, train, test))
+    return found
+
+
+def power() -> list[dict]:
+    data = household_power()
+    found = []
+    for name, step in (("household power", None), ("household power, noise taken off", TICKS)):
+        train, test = (
+            rows if step is None else np.floor(rows / step + 1e-6) * step for rows in (data.train[:N_POWER], data.test)
+        )
+
+        def fit(train: np.ndarray = train) -> tuple[Any, Any]:
+            return pf.fit(pf.nsf(dim=6, key=0, n_layers=4, width=32), train, key=0, **POWER)
+
+        found.append(judged(name, "density", fit, train, test))
+    return found
+
+
+def page(lines: list[dict]) -> str:
+    text = [
+        "# Splits of data whose values repeat",
+        "",
+        f"Made by `{COMMAND}`: {N:,} rows ({N_POWER:,} of household power), a tenth asked for validation, {N_TEST:,} "
+        "fresh test rows (5,000 of household power). Copies: share of validation rows that have an equal training row. "
+        "Validation and test: nats a row; the difference with its standard error, from the rows of both. Spread: "
+        "standard deviation of samples over that of the test rows, with the error that the numbers of training rows, "
+        "samples and test rows leave; of several columns the one that is off most, in errors. Warned: `fit` named the "
+        "columns whose values repeat. Densities of repeated values have no bound; their nats are those of a short fit.",
+        "",
+        "| data | fitted as | validation rows | copies | validation | without copies | test | difference | spread "
+        "| warned |",
+        "|" + " --- |" * 10,
+    ]
+    for line in lines:
+        without = "-" if math.isnan(line["without_copies"]) else f"{line['without_copies']:.3f}"
+        text.append(
+            f"| {line['data']} | {line['fitted as']} | {line['share']:.1%} | {line['copies']:.0%} | "
+            f"{line['validation']:.3f} | {without} | {line['test']:.3f} | "
+            f"{line['validation'] - line['test']:+.3f} +- {line['error']:.3f} | "
+            f"{line['spread']:.3f} +- {line['spread_error']:.3f} | {'yes' if line['warned'] else 'no'} |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    lines: list[dict] = []
+    for make in (*(lambda name=name: one_column(name) for name in DATA), power):
+        lines += make()
+        print(json.dumps(lines[-1]), flush=True)
+    strict = [
+        {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
+        for line in lines
+    ]
+    (RESULTS / "splits.json").write_text(json.dumps({"command": COMMAND, "lines": strict}, indent=1) + "\n")
+    (RESULTS / "splits.md").write_text(page(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""Which rows validate: at random, by group or the latest; which of them have an equal training row; repeated values."""
+
+import datetime
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pushforward.errors import DataError, ShapeError
+from pushforward.named_rows import unframed
+from pushforward.train.data import Rows
+
+_FEWEST_ROWS = 20  # below which no row is held out
+_COPIES = 0.05  # share of a column's rows that repeat frequent values, above which a warning names the column
+_FEW_COPIES = 3  # may always be an accident
+_FREQUENT = 1e-3  # share of rows that makes a value frequent: layers resolve no finer grid than of a thousand values
+_MOST_ROWS, _MOST_COLUMNS = 100_000, 512  # that are searched for repeated values
+_NAMED = 6
+
+
+def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, Rows | None]:
+    """Shuffle and hold out a share of the rows for validation, uniformly; where rows have groups, whole groups.
+
+    Equal rows are no group: a duplicated record cannot be told from an independent row of equal values, and rows that
+    went to one side with their copies would no longer be distributed as the data.
+
+    Raises:
+        ValueError: share outside [0, 1).
+        DataError: no row is left to train on, or all rows are one group.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
+    count = round(share * len(rows))
+    if share > 0 and len(rows) < _FEWEST_ROWS:
+        warnings.warn(
+            f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
+            "over-fit. Add rows if there are more; in Python, validation=0 says that this is meant.",
+            stacklevel=4,
+        )
+        count = 0
+    if count == len(rows):
+        raise DataError(
+            f"validation: nothing is left to train on after {count} of {len(rows)} rows are held out. Hold out fewer."
+        )
+    train, held = hold_out(len(rows), count, random, rows.groups)
+    return rows.take(train), rows.take(held) if count else None
+
+
+def hold_out(
+    n: int, count: int, random: np.random.Generator, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of n rows in random order, cut in two: those that stay, and about `count` that are held out.
+
+    Without groups exactly `count`, chosen uniformly. With groups, they are visited in random order, and each is held
+    out if that brings the number of rows nearer to `count`; a group of more than 2 * count rows never is, unless all
+    are as large: then the smallest is. A warning says so where the number is off by more than half.
+
+    Args:
+        n, count: numbers of rows.
+        random: draws the order.
+        groups: (n,) whole numbers, equal within a group; see `group_numbers`.
+
+    Raises:
+        DataError: there is one group only.
+    """
+    order = random.permutation(n)
+    if groups is None or count == 0:
+        return order[count:], order[:count]
+    numbers, sizes = np.unique(groups, return_counts=True)
+    if len(numbers) < 2:
+        raise DataError(
+            f"groups: expected at least two groups to hold one out, got one of {n} rows. Leave groups out, or hold "
+            "out nothing (validation=0)."
+        )
+    chosen: list[int] = []
+    total = 0
+    shuffled = random.permutation(len(numbers))
+    for group in shuffled:
+        if abs(total + sizes[group] - count) < abs(total - count) and len(chosen) < len(numbers) - 1:
+            chosen.append(group)
+            total += int(sizes[group])
+    if not chosen:
+        chosen = [shuffled[sizes[shuffled].argmin()]]
+        total = int(sizes[chosen[0]])
+    if abs(total - count) > 0.5 * count:
+        warnings.warn(
+            f"groups: {total} of {n} rows are held out where {count} were asked for: the {len(numbers)} groups, the "
+            f"largest of {sizes.max()} rows, cannot be cut nearer. Use smaller groups, or another share.",
+            stacklevel=5,
+        )
+    is_held = np.isin(groups[order], numbers[chosen])
+    return order[~is_held], order[is_held]
+
+
+def latest_rows(times: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the earlier rows, and of about `count` latest ones; rows of equal time are on one side.
+
+    Args:
+        times: (n,) sortable numbers, see `time_numbers`.
+        count: number of rows; the cut between two times that comes nearest is taken.
+
+    Raises:
+        DataError: all times are equal.
+    """
+    values, sizes = np.unique(times, return_counts=True)
+    if len(values) < 2:
+        raise DataError(f"time: expected at least two different times to cut between, got one in {len(times)} rows.")
+    from_here_on = np.cumsum(sizes[::-1])[::-1]
+    cut = values[1 + np.abs(from_here_on[1:] - count).argmin()]
+    return np.flatnonzero(times < cut), np.flatnonzero(times >= cut)
+
+
+def folds(
+    n: int, k: int, random: np.random.Generator, groups: np.ndarray | None = None, times: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(training, validation, test) indices of n rows for each of k folds, each row being a test row once.
+
+    One fold tests a fifth of the rows. A fifth of the rows that are not tested validates. Groups stay together in
+    both cuts, in folds of nearly equal numbers of rows; with times both cuts take the latest rows, in one fold.
+
+    Raises:
+        DataError: fewer than three groups, or fewer than k; more than one fold with times.
+    """
+    if times is not None:
+        if k > 1:
+            raise DataError(f"folds: expected 1 with times, whose latest rows are the test, got {k}.")
+        rest, test = latest_rows(times, n // 5)
+        train, held = latest_rows(times[rest], max(1, len(rest) // 5))
+        return [(rest[train], rest[held], test)]
+    if groups is None:
+        parts = np.array_split(random.permutation(n), max(k, 2) if k > 1 else 5)
+    else:
+        n_groups = len(np.unique(groups))
+        if n_groups < max(k, 3):
+            raise DataError(
+                f"groups: expected at least {max(k, 3)} groups for {k} folds with validation and training rows of "
+                f"other groups, got {n_groups}. Use fewer folds, or smaller groups."
+            )
+        parts = [*hold_out(n, n // 5, random, groups)][::-1] if k == 1 else _group_parts(groups, k, random)
+    found = []
+    for fold, test in enumerate(parts[:k]):
+        rest = np.concatenate([*parts[fold + 1 :], *parts[:fold]])  # each fold is validated on other rows
+        count = max(1, len(rest) // 5)
+        if groups is None:
+            found.append((rest[count:], rest[:count], test))
+        else:
+            train, held = hold_out(len(rest), count, random, groups[rest])
+            found.append((rest[train], rest[held], test))
+    return found
+
+
+def _group_parts(groups: np.ndarray, k: int, random: np.random.Generator) -> list[np.ndarray]:
+    """k parts of whole groups: the largest first, each to the part that has the fewest rows."""
+    numbers, sizes = np.unique(groups, return_counts=True)
+    shuffled = random.permutation(len(numbers))
+    part_of, totals = np.empty(len(numbers), int), np.zeros(k, int)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        part_of[group] = totals.argmin()
+        totals[part_of[group]] += sizes[group]
+    order = random.permutation(len(groups))
+    parts = part_of[np.searchsorted(numbers, groups)][order]
+    return [order[parts == part] for part in range(k)]
+
+
+def group_numbers(groups: Any, n: int, name: str = "groups") -> np.ndarray:
+    """(n,) whole numbers from 0 up, equal where the labels are; labels are of any kind that can be hashed.
+
+    Args:
+        groups: (n,) labels: an array, a list, a column of a frame, or rows of one named column.
+        n: number of rows.
+        name: of the argument, for errors.
+
+    Raises:
+        ShapeError: not one label for each row.
+        DataError: a missing label, or one that cannot be hashed.
+
+    >>> group_numbers(["b", "a", "b"], 3)
+    array([0, 1, 0])
+    """
+    labels = _labels(groups, n, name)
+    if labels.dtype.kind != "O":
+        return np.unique(labels, return_inverse=True)[1].reshape(-1)
+    numbers: dict[Any, int] = {}
+    try:
+        return np.array([numbers.setdefault(label, len(numbers)) for label in labels], int)
+    except TypeError as fault:
+        raise DataError(f"{name}: expected labels that can be hashed, such as numbers or text ({fault}).") from fault
+
+
+def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | None = None) -> np.ndarray:
+    """(n,) numbers in the order of the times: numbers as they are, dates, or text of numbers or ISO 8601 dates.
+
+    Args:
+        times: (n,), an array, a list, or a column of a frame.
+        n: number of rows.
+        name: of the argument, for errors.
+        numbers: (n,) by which errors call the rows; None counts from 0.
+
+    Raises:
+        ShapeError: not one time for each row.
+        DataError: a missing time, text that is neither a number nor an ISO date, or dates with and without a time zone.
+
+    >>> time_numbers(["2024-03-01", "2023-12-31T10:00"], 2).argsort()
+    array([1, 0])
+    """
+    labels = _labels(times, n, name)
+    if labels.dtype.kind in "fiu":
+        if labels.dtype.kind == "f" and np.isinf(labels).any():
+            raise DataError(f"{name}: expected finite times, got infinity at row {np.isinf(labels).argmax()}.")
+        return labels
+    if labels.dtype.kind == "M":
+        return labels.astype("datetime64[ns]").astype(np.int64)
+    try:
+        found = np.array([float(label) for label in labels])
+    except (TypeError, ValueError):
+        return _dates(labels, name, np.arange(n) if numbers is None else numbers)
+    if not np.isfinite(found).all():
+        raise DataError(f"{name}: expected finite times, got {labels[~np.isfinite(found)][0]!r}.")
+    return found
+
+
+def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
+    found = []
+    for row, label in zip(numbers.tolist(), labels, strict=True):
+        try:
+            date = datetime.datetime.fromisoformat(label if isinstance(label, str) else label.isoformat())
+        except (AttributeError, ValueError) as fault:
+            raise DataError(
+                f"{name}: expected numbers, or dates as ISO 8601 has them (2024-03-31, 2024-03-31T12:00), got "
+                f"{str(label)[:40]!r} at row {row}. Write them so."
+            ) from fault
+        found.append(date)
+    if len({date.tzinfo is None for date in found}) > 1:
+        raise DataError(f"{name}: expected a time zone for all dates or for none, got both. Write them alike.")
+    start = datetime.datetime(1970, 1, 1, tzinfo=None if found[0].tzinfo is None else datetime.UTC)
+    return np.array([(date - start) // datetime.timedelta(microseconds=1) for date in found], np.int64)
+
+
+def _labels(values: Any, n: int, name: str) -> np.ndarray:
+    """(n,) labels, none of them missing; those of a list are objects, so that 1 and "1" stay two."""
+    values = unframed(values)
+    if isinstance(values, list | tuple):
+        labels = np.empty(len(values), object)
+        for row, value in enumerate(values):
+            labels[row] = value
+    else:
+        labels = np.asarray(values)
+    if labels.ndim == 2 and labels.shape[1:] == (1,):
+        labels = labels[:, 0]
+    if labels.shape != (n,):
+        raise ShapeError(f"{name}: expected {n} labels, one for each row, got shape {labels.shape}.")
+    if labels.dtype.kind == "O":
+        missing = np.array([_is_missing(label) for label in labels], bool)
+    elif labels.dtype.kind in "mM":
+        missing = np.isnat(labels)
+    else:
+        missing = np.isnan(labels) if labels.dtype.kind in "fc" else np.zeros(n, bool)
+    if missing.any():
+        raise DataError(
+            f"{name}: expected a label for each row, got none at row {missing.argmax()} ({int(missing.sum())} of {n} "
+            "are missing). Fill these in, or drop the rows."
+        )
+    return labels
+
+
+def _is_missing(label: Any) -> bool:
+    """None, NaN, NaT, and the NA of pandas, which is neither equal to itself nor unequal."""
+    return label is None or type(label).__name__ == "NAType" or (np.isscalar(label) and label != label)
+
+
+def has_equal_row(rows: Rows, others: Rows) -> np.ndarray:
+    """(n,) whether a row has an equal one, its context included, among the others; by 64-bit hashes."""
+    return np.isin(_hashes(rows), _hashes(others))
+
+
+def _hashes(rows: Rows) -> np.ndarray:
+    hashed = np.zeros(len(rows), np.uint64)
+    for part in (rows.x, rows.context):
+        if part is None:
+            continue
+        for column in part.reshape(len(part), -1).T:
+            bits = (np.asarray(column, np.float64) + 0.0).view(np.uint64)  # + 0.0: -0 equals 0
+            hashed = (hashed ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+            hashed ^= hashed >> np.uint64(32)
+    return hashed
+
+
+def warn_of_repeated_values(x: np.ndarray, columns: Sequence[str] | None, stacklevel: int = 2) -> None:
+    """Warn, once, with the columns in which values repeat: a density has no bound there.
+
+    A value is frequent if two rows have it, and more than chance gives to one of a thousand equally likely values:
+    n / 1000 and three standard errors. A column is named if more than 5 % of its rows, and more than three, repeat a
+    frequent value that another row has already. Long tables and wide rows are looked at in part: 100,000 rows and 512
+    columns, evenly spaced.
+    """
+    flat = x.reshape(len(x), -1)
+    flat = flat[:: -(-len(flat) // _MOST_ROWS)]
+    n, width = flat.shape
+    expected = _FREQUENT * n
+    least = max(2.0, expected + 3 * expected**0.5)
+    searched = range(0, width, -(-width // _MOST_COLUMNS))
+    found = []
+    for index in searched:
+        values, counts = np.unique(flat[:, index], return_counts=True)
+        if (counts[counts >= least] - 1).sum() > max(_FEW_COPIES, _COPIES * n):
+            label = repr(columns[index]) if columns else str(index)
+            repeats, top = 1 - len(values) / n, counts.argmax()
+            found.append(f"{label} ({repeats:.0%} of rows repeat a value; {values[top]:.6g} in {counts[top] / n:.1%})")
+    if found:
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        warnings.warn(
+            f"fit: values repeat in {'column' if len(found) == 1 else 'columns'} {', '.join(found[:_NAMED])}{more}. A "
+            "density has no bound at repeated values, so likelihoods of such columns are no measure. Declare them "
+            "rounded (--column NAME=rounded:STEP; columns= of FlowDensity), or add uniform noise of one step.",
+            stacklevel=stacklevel + 1,
+        )
