@@ -10,7 +10,7 @@ EVENT_TAILS = (1e-3,)  # share of rows on either side that may be absurd
 CONTEXT_TAILS = (0.25, 0.05, 5e-3, 1e-3)  # codes of missing values may be many; the next where a range is zero
 FAR = 8.0  # deviations from zero beyond which a centre costs float32 digits that matter
 _REACH = 30.0  # deviations of the bulk within which a value counts
-_MOST_ROWS = 50_000  # that a range is looked for in
+_MOST_NUMBERS = 1 << 22  # among which a range is looked for
 _KNEE = 5.0
 
 
@@ -35,7 +35,7 @@ def spread(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.n
     Where that range is zero, as of a rare flag, that of smaller tails; then what is left without one value at either
     end; at last the standard deviation.
     """
-    some = np.sort(rows[:: -(-len(rows) // _MOST_ROWS)], axis=0)
+    some = np.sort(rows[:: max(1, rows.size // _MOST_NUMBERS)], axis=0)
     n = len(some)
     scale = np.zeros(rows.shape[1])
     for tail in (*tails, 0.0):

@@ -1,4 +1,4 @@
-"""Parameters with an axis too many: several modules stacked leaf by leaf, or built under a vmap, and then called as one.
+"""Parameters with an axis too many: modules stacked leaf by leaf, or built under a vmap, and then called as one.
 
 Broadcasting would turn the scores of such an ensemble into one number, their sum. So what a verb returns is compared
 with the event's shape where it is traced: compiled programs pay nothing.

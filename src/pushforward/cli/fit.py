@@ -100,11 +100,12 @@ def fit(
     plan, context_dim = split.plan, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
     say_plan(out, plan)
+    given = None if context_dim is None else NamedRows(split.train_context, split.context_columns)
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
         model, history = fit_columns(
             plan, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings), split.train,
-            key=seed, context=split.train_context, base=base, progress=out.talks, **training,
+            key=seed, context=given, base=base, progress=out.talks, **training,
         )  # fmt: skip
     except (DataError, ShapeError) as error:
         raise DataError(f"{data}: {error}") from error

@@ -14,6 +14,7 @@ from pushforward.columns import Plan, n_copies, plan_columns
 from pushforward.errors import DataError
 from pushforward.tables import Table, check_columns, read_table
 from pushforward.train.data import Rows, gaussian_scores
+from pushforward.train.ranges import check_range
 
 _TEST_SHARE = 10
 _FEWEST_TEST_ROWS = 20
@@ -75,6 +76,8 @@ def read_split(
     is_held_out = n_test >= _FEWEST_TEST_ROWS
     train, test = (order[n_test:], order[:n_test]) if is_held_out else (order, order)
     given = table.context if table.context_columns else None
+    if given is not None:  # before training, which sees a part of the rows
+        check_range(f"{data}: context", given, table.context_columns, single_precision=True)
     try:
         # what is found, and every number, come from the training rows, where the test rows do not deny it
         plan = plan_columns(

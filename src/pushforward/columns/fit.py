@@ -16,7 +16,7 @@ from pushforward.flow import Flow
 from pushforward.named_rows import NamedRows, unframed
 from pushforward.rounded import Rounded
 from pushforward.train import History, fit
-from pushforward.train.data import Rows, as_rows, gaussian_nats, split
+from pushforward.train.data import Rows, as_rows, column_names, gaussian_nats, split
 from pushforward.train.likelihood import default_learning_rate
 
 _NOISY_ROWS = 4000  # to which rows with rounded columns are multiplied, each with its own noise
@@ -82,7 +82,7 @@ def fit_columns(
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
     flow, history = fit(
-        start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
+        start, _named(plan, mapped.x), key=key, context=_like(context, mapped.context), validation=inner_validation,
         learning_rate=learning_rate, offset=(added, held_added),
         floor=gaussian_nats(noisy, noisy_held) + plan.log_cells, **options,
     )  # fmt: skip
@@ -122,6 +122,12 @@ def _mapped(
             "density there is zero. Declare that column real, or correct these rows."
         )
     return Rows(x, context, None), Rows(z, context, None), float(log_det.mean()) + plan.log_cells
+
+
+def _like(given: Any, rows: np.ndarray | None) -> Any:
+    """Rows with the names of columns that the caller's have, if they have any."""
+    names = column_names(given)
+    return rows if rows is None or not names else NamedRows(rows, names)
 
 
 def _named(plan: Plan, rows: np.ndarray) -> NamedRows:

@@ -33,6 +33,7 @@ from pushforward.train.data import (
 from pushforward.train.history import History
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
+from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.steps import (
     GIVE_UP,
     Course,
@@ -264,12 +265,18 @@ def _prepare(
     single = float_type(flatten(flow)[0]) == np.float32
     if isinstance(flow, Flow):
         check_spread("x", rows.x, column_names(x), single)
+    if rows.context is not None:
+        check_range("context", rows.context, column_names(context), single)
+        warn_of_values(rows.context, column_names(context), single, is_context=True)
     if isinstance(validation, int | float | np.number):
         return split(rows, float(validation), random, may_repeat=isinstance(flow, Dequantised))
     pair = validation if isinstance(validation, tuple) else (validation, None)
     held = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
     if len(held) == 0:
         raise DataError("validation: expected at least one row, got none. Pass 0 to hold out nothing.")
+    check_range("validation", held.x, column_names(pair[0]), single)
+    if held.context is not None:
+        check_range("validation context", held.context, column_names(pair[1]), single)
     return rows, held
 
 

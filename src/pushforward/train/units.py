@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Whiten
+from pushforward.bijections.circles import circular_coordinates
 from pushforward.compose import Chain, Standardise
 from pushforward.dequantise import Dequantised
 from pushforward.flow import Flow
+from pushforward.moments import compressed
 from pushforward.state import initialise
 from pushforward.train.data import Rows, spline_bounds
 
@@ -26,16 +28,19 @@ def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
     if scaling is not None and context is not None:
         scaling = scaling.initialised(context)
         context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
+        if scaling.compress:
+            context = np.asarray(compressed(jnp.asarray(context))[0])
     if flow.embed is not None:
         context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
     flow = eqx.tree_at(lambda f: f.context_scaling, flow, scaling, is_leaf=lambda leaf: leaf is None)
     outer, bounds = outer_standardise(flow), spline_bounds(flow)
-    if outer is not None and bounds:  # into the box of the narrowest spline, with a tenth to spare
-        reach, whiten = 0.9 * min(bounds), _whiten(flow)
-        if whiten is None:
-            flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach))
+    if outer is not None:  # into the box of the narrowest spline, with a tenth to spare
+        reach, whiten = 0.9 * min(bounds) if bounds else None, _whiten(flow)
+        circular = circular_coordinates(flow.bijection)
+        if whiten is None or not bounds:
+            flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach, circular=circular))
         else:
-            outer = outer.initialised(train.x)
+            outer = outer.initialised(train.x, circular=circular)
             rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
             flow = eqx.tree_at(outer_standardise, flow, outer)
             flow = eqx.tree_at(_whiten, flow, whiten.initialised(rows, reach=reach))

@@ -95,7 +95,8 @@ class ColumnMaps(AbstractBijection):
         )
         kinds = np.array(self.kinds)
         origin = np.where(np.isin(kinds, ("real", "heavy")), centre, lower)
-        width = np.where(np.isin(kinds, ("bounded", "circular")), upper - lower, np.where(kinds == "positive", 0.0, scale))
+        width = np.where(np.isin(kinds, ("bounded", "circular")), upper - lower, scale)
+        width = np.where(kinds == "positive", 0.0, width)  # next to its end every digit counts
         far = np.abs(origin) > FAR * width
         if lower.shape != self.shape or not far.any():
             return self, None

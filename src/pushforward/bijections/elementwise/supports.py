@@ -50,8 +50,8 @@ class Exp(AbstractBijection):
 class Softplus(AbstractBijection):
     """Scalar softplus, from the line onto the positives: x = log(1 + exp(z)).
 
-    Linear for large z, so it keeps the tails of what it maps, unlike `Exp`. A point x <= 0 has no preimage: there z is 0
-    and the log-determinant -inf.
+    Linear for large z, so it keeps the tails of what it maps, unlike `Exp`. A point x <= 0 has no preimage: there z is
+    0 and the log-determinant -inf.
 
     Cost: O(1) per coordinate in both directions.
 
@@ -87,9 +87,9 @@ class Softplus(AbstractBijection):
 class Sigmoid(AbstractBijection):
     """Scalar logistic sigmoid, from the line onto (0, 1): x = 1 / (1 + exp(-z)).
 
-    `Inverse(Sigmoid())` is the logit. A point outside (0, 1) has no preimage: there z is 0 and the log-determinant -inf.
-    In float32 a z above 17 already rounds to x = 1: use the pair (x, log_det) of `forward_and_log_det` rather than
-    inverting such points.
+    `Inverse(Sigmoid())` is the logit. A point outside (0, 1) has no preimage: there z is 0 and the log-determinant
+    -inf. In float32 a z above 17 already rounds to x = 1: use the pair (x, log_det) of `forward_and_log_det` rather
+    than inverting such points.
 
     Cost: O(1) per coordinate in both directions.
 
