@@ -19,7 +19,7 @@ def moments(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.
 
     For ordinary columns these are all of them. A column without any spread has the deviation 0.
     """
-    centre, bulk = spread(rows, tails)
+    centre, bulk = _bulk(rows, tails)
     inside = np.abs(rows - centre) <= _REACH * np.where(bulk > 0, bulk, np.inf)
     if inside.all():
         return rows.mean(0), rows.std(0)
@@ -30,11 +30,18 @@ def moments(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.
 
 
 def spread(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Median (d,) and a deviation (d,): the range without its tails, in units of a standard normal's.
+    """Median (d,) and a deviation (d,) of rows (n, d): the range without its tails, in units of a standard normal's.
 
     Where that range is zero, as of a rare flag, that of smaller tails; then what is left without one value at either
     end; at last the standard deviation.
     """
+    centre, scale = _bulk(rows, tails)
+    with np.errstate(over="ignore"):
+        return centre, np.where(scale > 0, scale, rows.std(0))
+
+
+def _bulk(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """`spread`, but a deviation of 0 where all values but one at either end are equal."""
     some = np.sort(rows[:: max(1, rows.size // _MOST_NUMBERS)], axis=0)
     n = len(some)
     scale = np.zeros(rows.shape[1])
@@ -43,8 +50,7 @@ def spread(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.n
         normal = -2.0 * NormalDist().inv_cdf((cut + 0.5) / (n + 1))
         if normal > 0:
             scale = np.where(scale > 0, scale, (some[n - 1 - cut] - some[cut]) / normal)
-    with np.errstate(over="ignore"):
-        return np.median(some, axis=0), np.where(scale > 0, scale, rows.std(0))
+    return np.median(some, axis=0), scale
 
 
 def reach_of(rows: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ def explained(module: Any, error: Exception) -> Exception:
     """The error, or where all arrays of the module have one leading axis in common a sentence that says so."""
     arrays = [leaf for leaf in jax.tree.leaves(module) if is_array(leaf)]
     sizes = {leaf.shape[:1] for leaf in arrays}
-    if isinstance(error, StackedError) or len(sizes) != 1 or sizes == {()}:
+    about_shapes = isinstance(error, TypeError | ValueError | IndexError) and not isinstance(error, StackedError)
+    if not about_shapes or len(sizes) != 1 or sizes == {()}:
         return error
     return StackedError(
         f"{type(module).__name__}: every array in it has a leading axis of {sizes.pop()[0]}, and it failed ({error}). "
@@ -55,11 +56,14 @@ def check_parameters(distribution: Any, draw: Callable[[], Any]) -> None:
         return
     if any(isinstance(field, tuple) and any(map(dataclasses.is_dataclass, field)) for field in fields):
         return
+    _seen.add(seen)  # before the draw, which may well score what it draws
     try:
         jax.eval_shape(draw)
     except NotImplementedError:  # it can only be scored
-        pass
-    _seen.add(seen)
+        return
+    except Exception:
+        _seen.discard(seen)
+        raise
 
 
 def _advice() -> str:
