@@ -84,7 +84,7 @@ def test_what_wraps_a_flow_is_centred_with_it(wrapper):
         return (pf.Rounded(flow, [1.0, 1.0], origin=offset) if wrapper == "rounded" else flow), whole + offset, None
 
     offset = float(2**27)  # of float32 numbers there, every 16th whole number is one
-    here, x, context = build(0.0 if wrapper != "dequantised" else 0.0)
+    here, x, context = build(0.0)
     there, y, moved_context = build(offset)
     if wrapper == "dequantised":  # levels do not move; the context does
         there = eqx.tree_at(lambda d: d.flow.bijection, there, here.flow.bijection)
@@ -163,7 +163,7 @@ def test_compression_loses_nothing_and_is_smooth():
 def test_absurd_contexts_are_named_and_learned_beside():
     given = C[:, :1].copy()
     y = given + 0.1 * RANDOM.normal(size=(200, 1))
-    given[:: 50] = -9_999_999.0
+    given[::50] = -9_999_999.0
     flow = pf.real_nvp(dim=1, context_dim=1, n_layers=1, width=8, key=0)
     with pytest.warns(UserWarning, match=r"4 values of context column 0 .*first, -1e\+07, at row 0"):
         flow, _ = pf.fit(

@@ -8,9 +8,18 @@ import pytest
 from battery import randomised
 
 import pushforward as pf
-from pushforward.bijections import Affine, Chain, CircularSpline, Coupling, Elementwise, MaskedAutoregressive, halves
-from pushforward.bijections import Standardise, n_parameters
-from pushforward.bijections.circles import circular_coordinates, is_circular
+from pushforward.bijections import (
+    Affine,
+    Chain,
+    CircularSpline,
+    Coupling,
+    Elementwise,
+    MaskedAutoregressive,
+    Standardise,
+    halves,
+    n_parameters,
+)
+from pushforward.circles import circular_coordinates, is_circular
 from pushforward.errors import ShapeError
 from pushforward.networks import MLP, MaskedMLP, PeriodicInputs
 
@@ -111,7 +120,7 @@ def test_a_standardisation_outside_is_the_identity_on_angles():
 
 
 def test_angles_beside_numbers():
-    """An affine coupling of one number by an angle and a number: the angle is seen by cosine and sine, and not scaled."""
+    """An affine coupling of a number by an angle and a number: the angle is seen by cosine and sine, and not scaled."""
     circular, mask = np.array([False, True, False]), np.array([True, False, False])
     network = MLP(3, (2, 1), width=8, depth=1, key=jax.random.key(0))
     layer = Coupling("affine", mask, network, circular=circular)

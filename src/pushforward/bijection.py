@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import ShapeError
 from pushforward.precision import in_full_precision
-from pushforward.stacked import check_shapes, explained
+from pushforward.stacked import Explained, check_shapes
 
 _elementwise = contextvars.ContextVar("elementwise", default=False)
 
@@ -102,13 +102,8 @@ def _checked(verb: Callable[..., Any], argument: str) -> Callable[..., Any]:
             return verb(self, value, context, key=key)
         _check_event(self, value, argument)
         context = _check_context(self, context)
-        try:
+        with Explained(self):
             found = verb(self, value, context, key=key)
-        except Exception as error:
-            told = explained(self, error)
-            if told is error:
-                raise
-            raise told from error
         check_shapes(self, "a value and its log-determinant", found, self.shape)
         return found
 

@@ -4,10 +4,7 @@ Inside, everything acts on one sample. The public methods of a distribution chec
 axes, map and compile. With concrete arrays the rows are padded to one of a few sizes and cut into chunks, so another
 row count compiles nothing new and memory stays flat; a NaN that arises from finite input is raised here. Under a
 caller's own trace (jit, grad, vmap) the methods only map, and such a row is NaN.
-
-Where a distribution lies far from zero, its centre is subtracted from concrete rows in float64 before they take the
-type in which it computes, and added to samples likewise: in float32 the difference of 5,400,012.3 and 5,400,000 is
-12.5. Under a caller's trace rows have that type already.
+Concrete rows are centred in float64 before they take the flow's type (`boundary`).
 """
 
 import abc
@@ -22,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.boundary import boundary
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.fields import is_inexact
 from pushforward.named_rows import unframed
 from pushforward.precision import in_full_precision
-from pushforward.programs import Prepared, is_traced, once_for_each, prepared, run, stays_there
-from pushforward.stacked import check_parameters, check_shapes, explained
+from pushforward.programs import is_traced, run, stays_there
+from pushforward.stacked import Explained, check_parameters, check_shapes
 from pushforward.state import takes_part
 
 Count = int | np.integer | tuple[int | np.integer, ...]
@@ -105,7 +103,7 @@ class AbstractDistribution(eqx.Module):
         x = _check_event(x, self.shape)
         context = _check_context(context, self.context_shape)
         lead = _broadcast(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
-        here = _boundary(self)
+        here = boundary(self)
         if here.is_traced or is_traced(x, context):
             events = (self.shape, self.context_shape)
             return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
@@ -151,7 +149,7 @@ def _drawn(
     shape, key = _as_shape(n), as_key(key)
     context = _check_context(context, distribution.context_shape)
     lead = (*shape, *_lead(context, distribution.context_shape))
-    size, here = math.prod(lead), _boundary(distribution)
+    size, here = math.prod(lead), boundary(distribution)
     if not (here.is_traced or is_traced(key, context)):
         given = [np.arange(size, dtype=np.uint32), here.contexts(distribution, context, lead)]
         ran = run(rows, here.program, given, size, math.prod(distribution.shape), key)
@@ -165,58 +163,11 @@ def _drawn(
     return tuple(part.reshape(*lead, *part.shape[1:]) for part in rows(distribution, key, indices, flat))
 
 
-class _Boundary:
-    """What a distribution's public methods need between numbers as they come and the rows of its program.
-
-    Attributes:
-        inner: the distribution about its centres, which the program is of; None where it is the distribution itself.
-        program: `Prepared`.
-        centre, context_centre: what is subtracted from events and contexts, float64, or None.
-    """
-
-    def __init__(self, distribution: AbstractDistribution) -> None:
-        self.inner, self.centre, self.context_centre = None, None, None
-        if not is_traced(*jax.tree.leaves(distribution)):
-            inner, self.centre = distribution.centred()
-            inner, self.context_centre = inner.context_centred()
-            self.inner = None if inner is distribution else inner
-        self.program: Prepared = prepared(distribution if self.inner is None else self.inner)
-        self.is_traced, self.arrays, self.dtype = self.program.is_traced, self.program.arrays, self.program.dtype
-
-    def events(self, distribution: AbstractDistribution, x: Any, lead: tuple[int, ...]) -> np.ndarray | Array:
-        """Checked rows (n, *shape) about the centre, in the program's type."""
-        rows: Any = _rows(x, lead, distribution.shape, self.dtype, self.centre)
-        _check_finite("x", rows, x)
-        distribution.check_rows("x", rows if self.centre is None else _wide(x, lead, distribution.shape))
-        return rows
-
-    def contexts(
-        self, distribution: AbstractDistribution, context: Any, lead: tuple[int, ...]
-    ) -> np.ndarray | Array | None:
-        """Checked contexts (n, *context_shape), likewise."""
-        rows = _rows(context, lead, distribution.context_shape, self.dtype, self.context_centre)
-        _check_finite("context", rows, context)
-        return rows
-
-    def in_place(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What was drawn, the samples, which come first, moved to the centre: in float64 where JAX has it switched on,
-        for a centre far from zero leaves few digits to float32."""
-        if self.centre is None:
-            return parts
-        dtype = np.float64 if jax.enable_x64.value else parts[0].dtype
-        return ((np.asarray(parts[0], np.float64) + self.centre).astype(dtype), *parts[1:])
-
-
-@once_for_each
-def _boundary(distribution: AbstractDistribution) -> _Boundary:
-    return _Boundary(distribution)
-
-
 def checked_context(distribution: AbstractDistribution, context: Any) -> np.ndarray | Array:
     """One context as it will be used again, finite numbers in float64; a tracer as it is."""
     if is_traced(context):
         return context
-    context, here = _as_array(context, "context"), _boundary(distribution)
+    context, here = _as_array(context, "context"), boundary(distribution)
     if context.shape == distribution.context_shape and not here.is_traced:
         here.contexts(distribution, context, ())
     return np.asarray(context, np.float64)
@@ -228,13 +179,8 @@ def _checked(verb: Callable[..., Any], what: str) -> Callable[..., Any]:
     @functools.wraps(verb)
     @in_full_precision
     def checked(self: AbstractDistribution, *args: Any, **named: Any) -> Any:
-        try:
+        with Explained(self):
             found = verb(self, *args, **named)
-        except Exception as error:
-            told = explained(self, error)
-            if told is error:
-                raise
-            raise told from error
         check_shapes(self, what, found, self.shape)
         if not isinstance(found, tuple):
             context = named["context"] if "context" in named else args[1]
@@ -373,28 +319,6 @@ def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
     return () if value is None or event is None else value.shape[: value.ndim - len(event)]
 
 
-def _rows(
-    value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None, dtype: np.dtype, centre: np.ndarray | None
-) -> np.ndarray | Array | None:
-    """One row for each of `lead` in the given type, with NumPy; or the very array, where it lies on an accelerator.
-
-    A centre is subtracted in float64 before the type is taken.
-    """
-    if value is None or event is None:
-        return None
-    if centre is not None:
-        value = np.asarray(value, np.float64) - centre
-    if value.dtype == dtype and value.shape == (math.prod(lead), *event):  # the common case, at no cost
-        return value if stays_there(value, len(value), math.prod(event)) else np.asarray(value)
-    with np.errstate(over="ignore"):  # a number beyond the type becomes infinite, and is then refused
-        rows = np.asarray(value, dtype)
-    return np.broadcast_to(rows, (*lead, *event)).reshape(math.prod(lead), *event)
-
-
-def _wide(value: Any, lead: tuple[int, ...], event: tuple[int, ...]) -> np.ndarray:
-    return np.broadcast_to(np.asarray(value, np.float64), (*lead, *event)).reshape(math.prod(lead), *event)
-
-
 def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
     if context in ((), x):
         return x
@@ -415,26 +339,6 @@ def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[An
     ]
     out = jax.vmap(fn, [None if row is None else 0 for row in rows])(*rows)
     return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
-
-
-def _check_finite(name: str, rows: np.ndarray | Array | None, given: Any) -> None:
-    """Refuse rows with NaN or infinite values; `given` is what they were before they took the flow's type."""
-    if rows is None or (np if isinstance(rows, np.ndarray) else jnp).isfinite(rows).all():
-        return
-    rows, given = np.asarray(rows), np.asarray(given, np.float64)
-    flat = rows.reshape(len(rows), -1)
-    bad = ~np.isfinite(flat)
-    row, column = np.argwhere(bad)[0]
-    beyond = given[np.isfinite(given) & (np.abs(given) > float(jnp.finfo(rows.dtype).max))]
-    if beyond.size and np.isfinite(given).all():
-        raise DataError(
-            f"{name}: {beyond[0]} at row {row}, column {column} is beyond the range of {rows.dtype}, in which this "
-            "flow computes. Rescale the data, or use a float64 flow under jax.enable_x64(True)."
-        )
-    raise DataError(
-        f"{name}: expected finite numbers, got {flat[row, column]} at row {row}, column {column} "
-        f"({int(bad.any(1).sum())} of {len(rows)} rows hold NaN or infinite values). Remove or fill them first."
-    )
 
 
 def _comma(shape: tuple[int, ...]) -> str:

@@ -33,17 +33,24 @@ def check_shapes(module: Any, what: str, found: Any, event: tuple[int, ...]) -> 
     )
 
 
-def explained(module: Any, error: Exception) -> Exception:
-    """The error, or where all arrays of the module have one leading axis in common a sentence that says so."""
-    arrays = [leaf for leaf in jax.tree.leaves(module) if is_array(leaf)]
-    sizes = {leaf.shape[:1] for leaf in arrays}
-    about_shapes = isinstance(error, TypeError | ValueError | IndexError) and not isinstance(error, StackedError)
-    if not about_shapes or len(sizes) != 1 or sizes == {()}:
-        return error
-    return StackedError(
-        f"{type(module).__name__}: every array in it has a leading axis of {sizes.pop()[0]}, and it failed ({error}). "
-        f"If its parameters are stacked: {_advice()}"
-    )
+class Explained:
+    """A context in which an error about shapes, where all arrays of a module have one leading axis, says so."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, TypeError | ValueError | IndexError) or isinstance(error, StackedError):
+            return
+        sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(self.module) if is_array(leaf)}
+        if len(sizes) == 1 and sizes != {()}:
+            raise StackedError(
+                f"{type(self.module).__name__}: every array in it has a leading axis of {sizes.pop()[0]}, and it "
+                f"failed ({error}). If its parameters are stacked: {_advice()}"
+            ) from error
 
 
 def check_parameters(distribution: Any, draw: Callable[[], Any]) -> None:

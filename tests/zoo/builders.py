@@ -7,7 +7,7 @@ import numpy as np
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
-from pushforward.bijections.circles import is_circular
+from pushforward.circles import is_circular
 from pushforward.fields import count_parameters
 from pushforward.networks import (
     MLP,

@@ -104,7 +104,7 @@ def layer_rows() -> list[Row]:
         Row(
             "Standardise compressed", _compressed, "linear", largest=1e3, places=(5.0,), depends=np.eye(3, dtype=bool),
             quick=("float64",),
-        ),  # fmt: skip
+        ),
         Row("Permutation", lambda: Permutation([2, 0, 1]), "exact", depends=np.eye(3, dtype=bool)[[2, 0, 1]]),
         Row("PLU", lambda: PLU(4, key=jax.random.key(5)), "linear"),
         Row("PLU D=1", lambda: PLU(1), "linear", is_identity=True, dead="one coordinate has nothing off the diagonal"),

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.circles import is_circular, with_angles
 from pushforward.bijections.elementwise import apply_transformer, n_parameters, transformer_named
 from pushforward.bijections.elementwise.probe import check_never_singular
+from pushforward.circles import is_circular, with_angles
 from pushforward.errors import ShapeError
 from pushforward.fields import emitted
 

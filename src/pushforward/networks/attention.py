@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from pushforward.errors import ShapeError
 from pushforward.networks.attention_block import AttentionBlock, normalised
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
 from pushforward.networks.masked_mlp import checked_context, checked_order
@@ -38,6 +39,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         order: a permutation of 0..D-1; natural by default.
         context_size: length of the context, 0 for none.
         activation: of the perceptrons, a name in `ACTIVATIONS`.
+        n_features: numbers that come in for each coordinate, side by side (see `PeriodicInputs`).
         key: for the start weights.
 
     Cost: with T tokens of width W, 24 T W^2 + 4 T^2 W operations a block, at once and in order alike (in order the

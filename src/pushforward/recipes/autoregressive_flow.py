@@ -8,8 +8,8 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Inverse, MaskedAutoregressive, Repeat, n_parameters
-from pushforward.bijections.circles import is_circular
 from pushforward.bijections.elementwise import Affine, Translation, transformer_named
+from pushforward.circles import is_circular
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP, PeriodicInputs

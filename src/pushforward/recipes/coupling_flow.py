@@ -15,8 +15,8 @@ from pushforward.bijections import (
     n_parameters,
     random_half,
 )
-from pushforward.bijections.circles import is_circular
 from pushforward.bijections.elementwise import Affine, Translation, transformer_named
+from pushforward.circles import is_circular
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import MLP, ResidualMLP

@@ -5,7 +5,7 @@ import math
 from pushforward.bases import Normal, Uniform
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Chain, Standardise, Whiten
-from pushforward.bijections.circles import is_circular
+from pushforward.circles import is_circular
 from pushforward.distribution import AbstractDistribution
 from pushforward.flow import Flow
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Whiten
-from pushforward.bijections.circles import circular_coordinates
+from pushforward.circles import circular_coordinates
 from pushforward.compose import Chain, Standardise
 from pushforward.dequantise import Dequantised
 from pushforward.flow import Flow

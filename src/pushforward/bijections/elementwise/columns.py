@@ -94,7 +94,8 @@ class ColumnMaps(AbstractBijection):
             np.asarray(part, np.float64) for part in (self.lower, self.upper, self.centre, self.scale)
         )
         kinds = np.array(self.kinds)
-        origin = np.where(np.isin(kinds, ("real", "heavy")), centre, lower)
+        origin = np.where(np.isin(kinds, ("real", "heavy")), centre, 0.0)
+        origin = np.where(np.isin(kinds, ("positive", "softplus", "bounded", "circular")), lower, origin)
         width = np.where(np.isin(kinds, ("bounded", "circular")), upper - lower, scale)
         width = np.where(kinds == "positive", 0.0, width)  # next to its end every digit counts
         far = np.abs(origin) > FAR * width

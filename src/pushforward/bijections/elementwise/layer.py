@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections.circles import is_circular
 from pushforward.bijections.elementwise.apply import apply_transformer, check_transformer, n_parameters
+from pushforward.circles import is_circular
 from pushforward.fields import emitted
 from pushforward.numerics import zeros
 

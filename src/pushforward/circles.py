@@ -1,7 +1,9 @@
 """Coordinates on a circle: which these are, and how a network sees an angle."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -16,7 +18,7 @@ def is_circular(transformer: AbstractBijection) -> bool:
 
     Example:
         >>> from pushforward.bijections import Affine, CircularSpline
-        >>> from pushforward.bijections.circles import is_circular
+        >>> from pushforward.circles import is_circular
         >>> is_circular(CircularSpline()), is_circular(Affine())
         (True, False)
     """
@@ -33,6 +35,9 @@ def circular_coordinates(bijection: AbstractBijection) -> np.ndarray:
     Layers are looked at as they stand, side by side: what a permutation between them moves is not followed.
     """
     found = np.zeros(bijection.shape, bool)
+    nodes = jax.tree.leaves(bijection, is_leaf=_takes_angles)
+    if not any(map(_takes_angles, nodes)):
+        return found
     if isinstance(bijection, Chain):
         for part in bijection.bijections:
             found |= circular_coordinates(part)
@@ -49,6 +54,10 @@ def circular_coordinates(bijection: AbstractBijection) -> np.ndarray:
     return found
 
 
+def _takes_angles(node: Any) -> bool:
+    return getattr(node, "support", "line") == "circle" or any(getattr(node, "angles", ()))
+
+
 def check_angles_seen(transformer: AbstractBijection, network: object) -> None:
     """Refuse an autoregressive network that would see the angles of a circular transformer as numbers."""
     if is_circular(transformer) and not getattr(network, "is_periodic", False):
@@ -63,7 +72,7 @@ def with_angles(values: Array, periodic: Sequence[bool]) -> Array:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from pushforward.bijections.circles import with_angles
+        >>> from pushforward.circles import with_angles
         >>> print(with_angles(jnp.array([0.0, 5.0]), (True, False)))
         [5. 1. 0.]
     """
