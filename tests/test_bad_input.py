@@ -18,11 +18,59 @@ from bad_laws import LAW_CASES
 from bad_residual import RESIDUAL_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
-CORE = ("bijection.py", "compose.py", "repeat.py", "reshape.py", "distribution.py", "flow.py", "bijections", "networks",
+CORE = ("bijection.py", "boundary.py", "circles.py", "stacked.py", "compose.py", "repeat.py", "reshape.py",
+        "distribution.py", "flow.py", "bijections", "networks",
         "recipes")  # fmt: skip
 
 # case: (expression, error, pieces of its text). Expressions see the names that `scope` makes.
 CASES = {
+    # parameters with an axis too many
+    "stacked base": (
+        "jax.tree.map(lambda a: jnp.stack([a, a]), pf.bases.Normal((2,))).log_prob([0.0, 1.0])",
+        "ShapeError",
+        ("Normal", "shape (2,)", "(2, 2)", "parameters", "jax.vmap", "eqx.filter_vmap"),
+    ),
+    "stacked base that fails": (
+        "jax.tree.map(lambda a: jnp.stack([a, a, a]), pf.bases.MultivariateNormal(2)).log_prob([0.0, 1.0])",
+        "ShapeError",
+        ("MultivariateNormal", "leading axis of 3", "parameters", "jax.vmap"),
+    ),
+    # angles
+    "network that sees angles as numbers": (
+        "B.MaskedAutoregressive(B.CircularSpline(4), pf.networks.MaskedMLP(2, 13, width=4, depth=1, key=key))",
+        "ValueError",
+        ("network", "cosine and sine", "CircularSpline", "PeriodicInputs(MaskedMLP"),
+    ),
+    "one feature of an angle": (
+        "pf.networks.PeriodicInputs(pf.networks.MaskedMLP(2, 13, width=4, depth=1, key=key))",
+        "ShapeError",
+        ("network", "n_features=2", "got 1"),
+    ),
+    "masked network of angles alone": (
+        "pf.networks.MaskedMLP(2, 2, width=4, depth=1, n_features=2, key=key).solve(None, None, jnp.zeros(2))",
+        "ShapeError",
+        ("solve", "one feature", "PeriodicInputs"),
+    ),
+    "attention of angles alone": (
+        "pf.networks.CausalAttention(2, 2, width=4, depth=1, n_features=2, key=key).solve(None, None, jnp.zeros(2))",
+        "ShapeError",
+        ("solve", "one feature", "PeriodicInputs"),
+    ),
+    "coupling of angles that are none": (
+        "B.Coupling(B.CircularSpline(4), B.halves(2), network(2, (13, 1)), circular=np.zeros(2, bool))",
+        "ShapeError",
+        ("circular", "shape (2,)", "CircularSpline", "[False, False]"),
+    ),
+    "mixed angles": (
+        "pf.coupling_flow(2, transformer=B.CircularSpline(), mixing='lu', key=0)",
+        "ValueError",
+        ("mixing", "permutation", "angles", "'lu'"),
+    ),
+    "white angles": (
+        "pf.autoregressive_flow(2, transformer=B.CircularSpline(), whiten=True, key=0)",
+        "ValueError",
+        ("whiten", "angles", "True"),
+    ),
     # one sample goes into a bijection
     "batch into a bijection": (
         "layer.forward(np.ones((5, 2)))",
@@ -368,8 +416,8 @@ CASES = {
     "words": ("flow.log_prob([['a', 'b']])", "DataError", ("x", "real numbers", "<U1")),
     "complex numbers": ("flow.log_prob(np.ones((2, 2), complex))", "DataError", ("x", "real numbers", "complex128")),
     "ragged rows": ("flow.log_prob([[1.0, 2.0], [3.0]])", "DataError", ("x",)),
-    "outside the image": (
-        "positive.log_prob([[-1.0]])",
+    "score of a broken flow": (
+        "broken.log_prob([[1.0, 1.0]])",
         "NumericError",
         ("log_prob is NaN", "1 of 1", "row 0", "check"),
     ),
@@ -427,7 +475,7 @@ def scope():
         "masked": masked, "unsettled": B.MaskedAutoregressive("affine", masked(3), max_sweeps=1),
         "FreeScale": FreeScale, "flow": pf.Flow(normal((2,)), layer), "line": pf.elementwise_flow(dim=1, key=0),
         "given": pf.real_nvp(dim=2, context_dim=3, key=0, **small), "broken": pf.Flow(normal((2,)), broken),
-        "eqx": eqx, "positive": pf.Flow(normal((1,)), B.Elementwise(B.Exp(), (1,))),
+        "eqx": eqx, "jax": jax, "jnp": jnp,
     }  # fmt: skip
 
 

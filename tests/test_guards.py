@@ -39,7 +39,7 @@ PUBLIC = {
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
         CausalConvolution MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
-        LipschitzConvNet LipschitzDense LipschitzMLP ResidualMLP bounds_in checked_order vector_norm""",
+        LipschitzConvNet LipschitzDense LipschitzMLP PeriodicInputs ResidualMLP bounds_in checked_order vector_norm""",
     "pushforward.recipes": """IMAGE_RECIPES RECIPES autoregressive_flow bernstein_flow bnaf coupling_flow
         dequantisation_flow elementwise_flow emerging_glow flowpp glow periodic_glow real_nvp_image
         residual_flow_image i_resnet iaf linear_flow made made_mog maf maf_mog naf naf_ar nice nsf nsf_ar

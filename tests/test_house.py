@@ -13,11 +13,12 @@ LONGEST_FILE = 350
 
 # A room is a file or folder of src/pushforward, or of bijections/. It may import rooms of lower floors only.
 FLOORS = (
-    ("errors", "_version", "atomic_write", "precision"),
+    ("errors", "_version", "atomic_write", "precision", "moments"),
     ("fields", "named_rows", "neighbours", "numerics"),
+    ("stacked",),
     ("bijection", "fixed_point", "recompute", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),
-    ("state",),
+    ("state", "circles", "boundary"),
     ("bijections",),
     ("bases", "distribution"),
     ("flow", "dequantise", "rounded"),

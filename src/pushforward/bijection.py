@@ -9,10 +9,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import ShapeError
 from pushforward.precision import in_full_precision
+from pushforward.stacked import Explained, check_shapes
 
 _elementwise = contextvars.ContextVar("elementwise", default=False)
 
@@ -75,6 +77,13 @@ class AbstractBijection(eqx.Module):
         """z = T^-1(x), without the log-determinant."""
         return self.inverse_and_log_det(x, context)[0]
 
+    def centred(self) -> tuple["AbstractBijection", np.ndarray | None]:
+        """T - c and c, for a centre c far from zero of which the map knows; itself and None by default.
+
+        The boundary subtracts c from data on the host, in float64, before they take the type in which layers compute.
+        """
+        return self, None
+
 
 def as_float(value: Any) -> Float[Array, "*shape"]:
     """An array of floats: floating-point input keeps its type, other numbers take JAX's default."""
@@ -89,10 +98,14 @@ def _checked(verb: Callable[..., Any], argument: str) -> Callable[..., Any]:
         self: AbstractBijection, value: Any, context: Any = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         value = as_float(value)
-        if not (self.shape == () and _elementwise.get()):
-            _check_event(self, value, argument)
-            context = _check_context(self, context)
-        return verb(self, value, context, key=key)
+        if self.shape == () and _elementwise.get():
+            return verb(self, value, context, key=key)
+        _check_event(self, value, argument)
+        context = _check_context(self, context)
+        with Explained(self):
+            found = verb(self, value, context, key=key)
+        check_shapes(self, "a value and its log-determinant", found, self.shape)
+        return found
 
     return checked
 

@@ -1,5 +1,6 @@
 """Bijections made of bijections: in sequence, repeated, turned round, made conditional; and the standardising layer."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.bijection import AbstractBijection, merge_context_shapes
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed, trainable
+from pushforward.moments import CONTEXT_TAILS, EVENT_TAILS, FAR, compressed, expanded, moments, reach_of
 
 
 class Chain(AbstractBijection):
@@ -68,6 +70,12 @@ class Chain(AbstractBijection):
             x, log_det = bijection.inverse_and_log_det(x, given, key=part_key)
             total = total + log_det
         return x, total
+
+    def centred(self) -> tuple[AbstractBijection, np.ndarray | None]:
+        last, centre = self.bijections[-1].centred()
+        if centre is None:
+            return self, None
+        return eqx.tree_at(lambda chain: chain.bijections[-1], self, last), centre
 
     def parts(
         self, context: Array | None, key: PRNGKeyArray | None
@@ -200,7 +208,8 @@ class Standardise(AbstractBijection):
     """Fixed shift and scale between standardised units and the data's own: x = mean + scale z.
 
     The outermost layer of every recipe: the identity until `fit` fills it from the data (a later fit keeps it). Kept in
-    NumPy float64, whatever JAX's default, so that scoring under x64 is exact in the user's units.
+    NumPy float64, whatever JAX's default; where the mean is far from zero the public methods of a distribution
+    subtract it in float64, so scores do not depend on the origin of the user's units.
 
     Args:
         shape: event shape.
@@ -208,8 +217,11 @@ class Standardise(AbstractBijection):
             share their weights.
         joint_start: whether `fit` may put correlations and clusters of the data behind this layer (a `Whiten`, a
             mixture of normals as base), where training starts nearer to the data with them.
+        compress: whether standardised values beyond 5 are brought near, as of a context, which a network is given:
+            z = u for |u| <= 5, else sign(u) (5 + log(|u| - 4)), u = (x - mean) / scale. A code such as -9999999 for
+            missing values then neither drowns the others nor is lost.
 
-    Cost: O(D) in both directions; the log-determinant is the constant sum of log scale.
+    Cost: O(D) in both directions; the log-determinant is the constant sum of log scale, plus the compression's.
 
     Reference: LeCun, Bottou, Orr & Mueller 1998, section 4.3.
 
@@ -228,11 +240,14 @@ class Standardise(AbstractBijection):
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
     shared: bool = eqx.field(static=True, default=False)  # files of versions without it are read as False
     joint_start: bool = eqx.field(static=True, default=False)
+    compress: bool = eqx.field(static=True, default=False)  # likewise
 
-    def __init__(self, shape: tuple[int, ...], *, shared: bool = False, joint_start: bool = False) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], *, shared: bool = False, joint_start: bool = False, compress: bool = False
+    ) -> None:
         self.mean, self.scale, self.is_filled = np.zeros(shape), np.ones(shape), np.zeros((), bool)
         self.shape, self.context_shape = tuple(shape), None
-        self.shared, self.joint_start = bool(shared), bool(joint_start)
+        self.shared, self.joint_start, self.compress = bool(shared), bool(joint_start), bool(compress)
 
     def filled(self, mean: np.ndarray, scale: np.ndarray) -> "Standardise":
         """The same layer with these moments (float64, of the event shape; every scale positive and finite)."""
@@ -244,31 +259,56 @@ class Standardise(AbstractBijection):
         return eqx.tree_at(lambda s: (s.mean, s.scale, s.is_filled), self, (mean, scale, np.ones((), bool)))
 
     def initialised(
-        self, x: np.ndarray, context: np.ndarray | None = None, *, reach: float | None = None
+        self,
+        x: np.ndarray,
+        context: np.ndarray | None = None,
+        *,
+        reach: float | None = None,
+        circular: np.ndarray | None = None,
     ) -> "Standardise":
         """The same layer with the moments of the rows x (n, *shape), taken in float64; once filled, unchanged.
 
-        With a `reach`, an element's scale is the larger of its standard deviation and what brings 99.9 % of its rows
-        within +-reach: beyond the box of a spline a layer is the identity and could not learn.
+        Absurd values do not count (`moments`). With a `reach`, an element's scale is the larger of its standard
+        deviation and what brings 99.9 % of its rows within +-reach: beyond the box of a spline a layer is the identity
+        and could not learn. Elements that are `circular` (bool, of the event shape) keep their units.
         """
         if bool(self.is_filled):
             return self
-        x, over = np.asarray(x, np.float64), (0, 1) if self.shared else 0
-        mean = x.mean(over, keepdims=True)
-        scale = x.std(over, keepdims=True)
+        x = np.asarray(x, np.float64)
+        rows = x.reshape(-1, math.prod(self.shape[1:]) if self.shared else math.prod(self.shape))
+        mean, scale = moments(rows, CONTEXT_TAILS if self.compress else EVENT_TAILS)
         if reach is not None:
-            scale = np.maximum(scale, np.quantile(np.abs(x - mean), 0.999, axis=over, keepdims=True) / reach)
-        moments = mean[0], np.where(scale > 0, scale, 1.0)[0]
-        return self.filled(*(np.broadcast_to(part, self.shape) for part in moments))
+            scale = np.maximum(scale, reach_of(rows - mean) / reach)
+        scale = np.where(scale > 0, scale, 1.0)
+        element = (1, *self.shape[1:]) if self.shared else self.shape
+        mean, scale = (np.broadcast_to(part.reshape(element), self.shape) for part in (mean, scale))
+        if circular is not None:
+            mean, scale = np.where(circular, 0.0, mean), np.where(circular, 1.0, scale)
+        return self.filled(mean, scale)
+
+    def centred(self) -> tuple["Standardise", np.ndarray | None]:
+        mean = np.asarray(self.mean, np.float64)
+        far = np.abs(mean) > FAR * np.asarray(self.scale)
+        if mean.shape != self.shape or not far.any():
+            return self, None
+        return eqx.tree_at(lambda s: s.mean, self, np.where(far, 0.0, mean)), np.where(far, mean, 0.0)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         mean, scale = jnp.asarray(self.mean, z.dtype), jnp.asarray(self.scale, z.dtype)
-        return mean + scale * z, jnp.sum(jnp.log(scale))
+        log_slope = jnp.log(scale)
+        if self.compress:
+            z, more = expanded(z)
+            log_slope = log_slope + more
+        return mean + scale * z, jnp.sum(log_slope)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         mean, scale = jnp.asarray(self.mean, x.dtype), jnp.asarray(self.scale, x.dtype)
-        return (x - mean) / scale, -jnp.sum(jnp.log(scale))
+        z, log_slope = (x - mean) / scale, -jnp.log(scale)
+        if self.compress:
+            z, more = compressed(z)
+            log_slope = log_slope + more
+        return z, jnp.sum(log_slope)

@@ -108,6 +108,10 @@ class Dequantised(AbstractDistribution):
         x = jnp.clip(jnp.floor(y), 0, self.levels - 1)
         return x, self.score_one(x, context, None)
 
+    def context_centred(self) -> tuple["Dequantised", np.ndarray | None]:
+        inner, centre = self.flow.context_centred()
+        return (self, None) if centre is None else (eqx.tree_at(lambda d: d.flow, self, inner), centre)
+
     def _log_ratio(self, x: Array, context: Array | None, draw: PRNGKeyArray, train: PRNGKeyArray | None) -> Array:
         """log p(x + u) - log q(u | x) for one u."""
         if self.noise is None:

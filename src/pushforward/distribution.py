@@ -4,6 +4,7 @@ Inside, everything acts on one sample. The public methods of a distribution chec
 axes, map and compile. With concrete arrays the rows are padded to one of a few sizes and cut into chunks, so another
 row count compiles nothing new and memory stays flat; a NaN that arises from finite input is raised here. Under a
 caller's own trace (jit, grad, vmap) the methods only map, and such a row is NaN.
+Concrete rows are centred in float64 before they take the flow's type (`boundary`).
 """
 
 import abc
@@ -18,10 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.boundary import boundary
 from pushforward.errors import DataError, NumericError, ShapeError
+from pushforward.fields import is_inexact
 from pushforward.named_rows import unframed
 from pushforward.precision import in_full_precision
-from pushforward.programs import is_traced, prepared, run, stays_there
+from pushforward.programs import is_traced, run, stays_there
+from pushforward.stacked import Explained, check_parameters, check_shapes
 from pushforward.state import takes_part
 
 Count = int | np.integer | tuple[int | np.integer, ...]
@@ -52,9 +56,9 @@ class AbstractDistribution(eqx.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for verb in ("score_one", "draw_one"):
+        for verb, what in (("score_one", "a log-density"), ("draw_one", "a sample and its log-density")):
             if verb in cls.__dict__:
-                setattr(cls, verb, in_full_precision(cls.__dict__[verb]))
+                setattr(cls, verb, _checked(cls.__dict__[verb], what))
 
     @abc.abstractmethod
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
@@ -66,6 +70,14 @@ class AbstractDistribution(eqx.Module):
 
     def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
         """Refuse finite rows (n, *shape) that cannot be events, in a sentence; any real numbers can be by default."""
+
+    def centred(self) -> tuple["AbstractDistribution", np.ndarray | None]:
+        """The distribution of x - c and c (*shape), for a centre c far from zero of which this one knows; else None."""
+        return self, None
+
+    def context_centred(self) -> tuple["AbstractDistribution", np.ndarray | None]:
+        """This distribution for contexts from which a centre (*context_shape) is subtracted, likewise."""
+        return self, None
 
     @_Public
     def log_prob(self, x: Any, context: Any = None) -> Array:
@@ -91,18 +103,16 @@ class AbstractDistribution(eqx.Module):
         x = _check_event(x, self.shape)
         context = _check_context(context, self.context_shape)
         lead = _broadcast(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
-        module = prepared(self)
-        if not (module.is_traced or is_traced(x, context)):
-            rows = [_rows(x, lead, self.shape, module.dtype), _rows(context, lead, self.context_shape, module.dtype)]
-            _check_finite("x", rows[0], x)
-            _check_finite("context", rows[1], context)
-            if rows[0] is not None:
-                self.check_rows("x", rows[0])
-            ran = run(score_rows, module, rows, math.prod(lead), math.prod(self.shape))
-            if ran is not None:
-                return _scores(ran[0], lead)
-        events = (self.shape, self.context_shape)
-        return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
+        here = boundary(self)
+        if here.is_traced or is_traced(x, context):
+            events = (self.shape, self.context_shape)
+            return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
+        rows, given = here.events(self, x, lead), here.contexts(self, context, lead)
+        ran = run(score_rows, here.program, [rows, given], math.prod(lead), math.prod(self.shape))
+        if ran is None:
+            given = None if given is None else jnp.asarray(given)
+            return score_rows(here.inner or self, jnp.asarray(rows), given)[0].reshape(lead)
+        return _scores(ran[0], lead)
 
     @_Public
     def sample(self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None) -> Array:
@@ -139,18 +149,45 @@ def _drawn(
     shape, key = _as_shape(n), as_key(key)
     context = _check_context(context, distribution.context_shape)
     lead = (*shape, *_lead(context, distribution.context_shape))
-    size, module = math.prod(lead), prepared(distribution)
-    if not (module.is_traced or is_traced(key, context)):
-        given = [np.arange(size, dtype=np.uint32), _rows(context, lead, distribution.context_shape, module.dtype)]
-        _check_finite("context", given[1], context)
-        ran = run(rows, module, given, size, math.prod(distribution.shape), key)
+    size, here = math.prod(lead), boundary(distribution)
+    if not (here.is_traced or is_traced(key, context)):
+        given = [np.arange(size, dtype=np.uint32), here.contexts(distribution, context, lead)]
+        ran = run(rows, here.program, given, size, math.prod(distribution.shape), key)
         if ran is not None:
-            _check_drawn(ran, lambda row: _draw_again(distribution, key, given, row))
+            _check_drawn(ran, lambda row: _draw_again(here.inner or distribution, key, given, row))
+            ran = here.in_place(ran)
             return tuple(_shaped(part, (*lead, *part.shape[1:])) for part in ran)
     indices, flat = jnp.arange(size, dtype=jnp.uint32), None
     if (event := distribution.context_shape) is not None:
         flat = jnp.broadcast_to(context, (*lead, *event)).reshape(size, *event)
     return tuple(part.reshape(*lead, *part.shape[1:]) for part in rows(distribution, key, indices, flat))
+
+
+def checked_context(distribution: AbstractDistribution, context: Any) -> np.ndarray | Array:
+    """One context as it will be used again, finite numbers in float64; a tracer as it is."""
+    if is_traced(context):
+        return context
+    context, here = _as_array(context, "context"), boundary(distribution)
+    if context.shape == distribution.context_shape and not here.is_traced:
+        here.contexts(distribution, context, ())
+    return np.asarray(context, np.float64)
+
+
+def _checked(verb: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """A verb of one sample in full precision, the shape of its result compared with the event's."""
+
+    @functools.wraps(verb)
+    @in_full_precision
+    def checked(self: AbstractDistribution, *args: Any, **named: Any) -> Any:
+        with Explained(self):
+            found = verb(self, *args, **named)
+        check_shapes(self, what, found, self.shape)
+        if not isinstance(found, tuple):
+            context = named["context"] if "context" in named else args[1]
+            check_parameters(self, lambda: self.draw_one(jax.random.key(0), context))
+        return found
+
+    return checked
 
 
 def _check_drawn(parts: tuple[Any, ...], again: Callable[[int], None]) -> None:
@@ -261,7 +298,7 @@ def _as_shape(n: Count) -> tuple[int, ...]:
 
 def _as_array(value: Any, name: str) -> Any:
     """Concrete input as an array of floats, tracers as they are; tables and tensors by their own protocols."""
-    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and value.dtype.kind == "f"):
+    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
         return value
     if not isinstance(value, np.ndarray | jax.Array):
         value = unframed(value)
@@ -271,26 +308,15 @@ def _as_array(value: Any, name: str) -> Any:
         array = np.asarray(value)
     except ValueError as error:
         raise DataError(f"{name}: expected an array of numbers, got rows of unequal length ({error}).") from None
-    if array.dtype.kind not in "fiub":
+    if jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16 is one, which NumPy does not know
+        return array
+    if array.dtype.kind not in "iub":
         raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array.astype(np.float64)
 
 
 def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
     return () if value is None or event is None else value.shape[: value.ndim - len(event)]
-
-
-def _rows(
-    value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None, dtype: np.dtype
-) -> np.ndarray | Array | None:
-    """One row for each of `lead` in the given type, with NumPy; or the very array, where it lies on an accelerator."""
-    if value is None or event is None:
-        return None
-    if value.dtype == dtype and value.shape == (math.prod(lead), *event):  # the common case, at no cost
-        return value if stays_there(value, len(value), math.prod(event)) else np.asarray(value)
-    with np.errstate(over="ignore"):  # a number beyond the type becomes infinite, and is then refused
-        rows = np.asarray(value, dtype)
-    return np.broadcast_to(rows, (*lead, *event)).reshape(math.prod(lead), *event)
 
 
 def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
@@ -313,26 +339,6 @@ def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[An
     ]
     out = jax.vmap(fn, [None if row is None else 0 for row in rows])(*rows)
     return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
-
-
-def _check_finite(name: str, rows: np.ndarray | Array | None, given: Any) -> None:
-    """Refuse rows with NaN or infinite values; `given` is what they were before they took the flow's type."""
-    if rows is None or (np if isinstance(rows, np.ndarray) else jnp).isfinite(rows).all():
-        return
-    rows, given = np.asarray(rows), np.asarray(given)
-    flat = rows.reshape(len(rows), -1)
-    bad = ~np.isfinite(flat)
-    row, column = np.argwhere(bad)[0]
-    beyond = given[np.isfinite(given) & (np.abs(given) > np.finfo(rows.dtype).max)]
-    if beyond.size and np.isfinite(given).all():
-        raise DataError(
-            f"{name}: {beyond[0]} at row {row}, column {column} is beyond the range of {rows.dtype}, in which this "
-            "flow computes. Rescale the data, or use a float64 flow under jax.enable_x64(True)."
-        )
-    raise DataError(
-        f"{name}: expected finite numbers, got {flat[row, column]} at row {row}, column {column} "
-        f"({int(bad.any(1).sum())} of {len(rows)} rows hold NaN or infinite values). Remove or fill them first."
-    )
 
 
 def _comma(shape: tuple[int, ...]) -> str:

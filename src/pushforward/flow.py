@@ -6,14 +6,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.compose import Standardise
-from pushforward.distribution import AbstractDistribution
-from pushforward.errors import DataError, ShapeError
-from pushforward.fields import trainable
+from pushforward.distribution import AbstractDistribution, checked_context
+from pushforward.errors import ShapeError
+from pushforward.fields import fixed, trainable
 from pushforward.numerics import bits_of
+from pushforward.programs import flatten, float_type
 from pushforward.state import is_estimated, reseed
 
 
@@ -27,7 +29,8 @@ class Flow(AbstractDistribution):
         bijection: T, base to data.
         embed: a network applied to the context before the bijection and the base see it, or None.
         context_shape: shape of the context that `embed` takes; without `embed` it is that of the bijection.
-        standardise_context: whether a `Standardise` of the context comes first (`context_scaling`); `fit` fills it.
+        standardise_context: whether a `Standardise` of the context, with compression, comes first (`context_scaling`);
+            `fit` fills it.
 
     Cost: `log_prob` takes one inverse pass of the bijection, `sample` one forward pass.
 
@@ -74,7 +77,7 @@ class Flow(AbstractDistribution):
         self.shape = bijection.shape
         self.context_shape = context_shape if embed is not None else (inner.pop() if inner else None)
         scaled = self.context_shape is not None and standardise_context
-        self.context_scaling = Standardise(self.context_shape) if scaled else None
+        self.context_scaling = Standardise(self.context_shape, compress=True) if scaled else None
 
     def __check_init__(self) -> None:
         if not self.base.shape == self.bijection.shape == self.shape:
@@ -126,12 +129,7 @@ class Flow(AbstractDistribution):
         Args:
             context: of shape `context_shape`.
         """
-        context = jnp.asarray(context)
-        if not isinstance(context, jax.core.Tracer) and not jnp.isfinite(context).all():
-            place = int(jnp.argmin(jnp.isfinite(context.reshape(-1))))
-            value = context.reshape(-1)[place]
-            raise DataError(f"context: expected finite numbers, got {value} at column {place}. Correct it first.")
-        return Given(self, context)
+        return Given(self, checked_context(self, context))
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         context = self._embedded(context)
@@ -146,7 +144,16 @@ class Flow(AbstractDistribution):
         context = self._embedded(context)
         z, log_prob = self.base.draw_one(key, _for(self.base, context))
         x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _for(self.bijection, context))
-        return x, log_prob - log_det
+        # A base that draws where an inverse map is not defined gives no sample.
+        return jnp.where(jnp.isneginf(log_det), jnp.nan, x), log_prob - log_det
+
+    def centred(self) -> tuple["Flow", np.ndarray | None]:
+        bijection, centre = self.bijection.centred()
+        return (self, None) if centre is None else (eqx.tree_at(lambda f: f.bijection, self, bijection), centre)
+
+    def context_centred(self) -> tuple["Flow", np.ndarray | None]:
+        scaling, centre = (None, None) if self.context_scaling is None else self.context_scaling.centred()
+        return (self, None) if centre is None else (eqx.tree_at(lambda f: f.context_scaling, self, scaling), centre)
 
     def _embedded(self, context: Array | None) -> Array | None:
         if context is None:
@@ -171,9 +178,9 @@ class Given(AbstractDistribution):
     """
 
     distribution: AbstractDistribution
-    context: Array
+    context: np.ndarray | Array = fixed()  # NumPy float64, as what it is centred by
 
-    def __init__(self, distribution: AbstractDistribution, context: Array) -> None:
+    def __init__(self, distribution: AbstractDistribution, context: np.ndarray | Array) -> None:
         self.distribution, self.context = distribution, context
 
     def __check_init__(self) -> None:
@@ -192,10 +199,19 @@ class Given(AbstractDistribution):
         return None
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        return self.distribution.score_one(x, self.context, key)
+        return self.distribution.score_one(x, jnp.asarray(self.context, x.dtype), key)
 
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        return self.distribution.draw_one(key, self.context)
+        dtype = float_type(flatten(self.distribution)[0])
+        return self.distribution.draw_one(key, jnp.asarray(self.context, dtype))
+
+    def centred(self) -> tuple["Given", np.ndarray | None]:
+        inner, centre = self.distribution.centred()
+        inner, shift = inner.context_centred()
+        if inner is self.distribution:
+            return self, None
+        context = self.context if shift is None else np.asarray(self.context, np.float64) - shift
+        return Given(inner, context), centre
 
 
 def summary(flow: AbstractDistribution) -> str:

@@ -105,7 +105,7 @@ def _layer(layer: AbstractBijection, dim: int, context_shape: tuple[int, ...] | 
 
 
 def _standardise(layer: Standardise, shape: tuple[int, ...]) -> Standardise:
-    new = Standardise(shape, shared=True)
+    new = Standardise(shape, shared=True, compress=layer.compress)
     if not bool(layer.is_filled):
         return new
     return new.filled(*(np.broadcast_to(_one("mean and scale", part), shape) for part in (layer.mean, layer.scale)))

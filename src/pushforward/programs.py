@@ -7,7 +7,7 @@ nothing new, and memory stays flat.
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -83,19 +83,34 @@ class Prepared:
             ]
 
 
-_kept: dict[tuple[int, np.dtype], tuple[Any, Prepared]] = {}
+Made = TypeVar("Made")
 
 
+def once_for_each(make: Callable[[Any], Made]) -> Callable[[Any], Made]:
+    """A function of a module that is computed once for each, and for each setting of 64-bit arithmetic.
+
+    What it makes has `is_traced` and `arrays`, as `Prepared` has, and must not hold the module itself.
+    """
+    kept: dict[tuple[int, np.dtype], tuple[Any, Any]] = {}
+
+    @functools.wraps(make)
+    def remembered(module: Any) -> Made:
+        key = id(module), jax.dtypes.canonicalize_dtype(np.float64)
+        known = kept.get(key)
+        if known is not None and known[0]() is module:
+            return known[1]
+        made: Any = make(module)
+        if not (made.is_traced or is_traced(*made.arrays)):
+            kept[key] = weakref.ref(module, lambda _: kept.pop(key, None)), made
+        return made
+
+    return remembered
+
+
+@once_for_each
 def prepared(module: Any) -> Prepared:
     """The module's `Prepared`, from the last call with this very object if there was one."""
-    key = id(module), jax.dtypes.canonicalize_dtype(np.float64)
-    known = _kept.get(key)
-    if known is not None and known[0]() is module:
-        return known[1]
-    made = Prepared(module)
-    if not (made.is_traced or is_traced(*made.arrays)):
-        _kept[key] = weakref.ref(module, lambda _: _kept.pop(key, None)), made
-    return made
+    return Prepared(module)
 
 
 def stays_there(rows: Any, size: int, event_size: int) -> bool:

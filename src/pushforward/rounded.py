@@ -112,6 +112,17 @@ class Rounded(AbstractDistribution):
         x = self._snapped(self.flow.draw_one(key, context)[0])
         return x, self.score_one(x, context, None)
 
+    def centred(self) -> tuple["Rounded", np.ndarray | None]:
+        inner, centre = self.flow.centred()
+        if centre is None:
+            return self, None
+        moved = inner, np.asarray(self.origin, np.float64) - centre
+        return eqx.tree_at(lambda r: (r.flow, r.origin), self, moved), centre
+
+    def context_centred(self) -> tuple["Rounded", np.ndarray | None]:
+        inner, centre = self.flow.context_centred()
+        return (self, None) if centre is None else (eqx.tree_at(lambda r: r.flow, self, inner), centre)
+
     def _snapped(self, x: Array) -> Array:
         """The grid points next to x, once on a circle: what was read may miss them by rounding."""
         steps, origin, period = (jnp.asarray(part, x.dtype) for part in (self.steps, self.origin, self.period))

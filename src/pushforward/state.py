@@ -100,7 +100,7 @@ def _inverse_rows(
     bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows as the layer next to the base sees them, and their contexts; a subset where there are very many numbers."""
-    if isinstance(bijection, Standardise):  # in float64, or an offset would cost digits
+    if isinstance(bijection, Standardise) and not bijection.compress:  # in float64, or an offset would cost digits
         return (x - np.asarray(bijection.mean)) / np.asarray(bijection.scale), context
     every = max(1, x.size // _MOST_NUMBERS)
     x, context = x[::every], None if context is None else context[::every]

@@ -1,11 +1,12 @@
 """Autoregressive layers: orders, contexts, methods and laws."""
 
 import jax
+import numpy as np
 
-from pushforward.bijections import BlockAutoregressive, Inverse, RationalQuadraticSpline
+from pushforward.bijections import BlockAutoregressive, CircularSpline, Inverse, RationalQuadraticSpline
 from zoo.builders import attention, autoregressive, convolution, in_order
-from zoo.rows import CONTEXT_DIM, Row
-from zoo.scalars import BOX
+from zoo.rows import CIRCLE, CONTEXT_DIM, Row
+from zoo.scalars import BOX, TURN
 
 
 def autoregressive_rows() -> list[Row]:
@@ -20,6 +21,11 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "MaskedAutoregressive with context", lambda: autoregressive(spline, natural, CONTEXT_DIM), "spline",
             places=BOX, depends=in_order(natural), is_identity=True, quick=("float32",),
+        ),
+        Row(
+            "MaskedAutoregressive of angles", lambda: autoregressive(CircularSpline(4), mixed, CONTEXT_DIM, "cached"),
+            "spline", CIRCLE, CIRCLE, float(np.pi), places=TURN, depends=in_order(mixed), is_identity=True,
+            quick=("float64",),
         ),
         Row(
             "MaskedAutoregressive sequential", lambda: autoregressive("affine", mixed, method="sequential"), "linear",

@@ -7,8 +7,16 @@ import numpy as np
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
+from pushforward.circles import is_circular
 from pushforward.fields import count_parameters
-from pushforward.networks import MLP, CausalAttention, CausalConvolution, MaskedMLP
+from pushforward.networks import (
+    MLP,
+    AbstractAutoregressiveNetwork,
+    CausalAttention,
+    CausalConvolution,
+    MaskedMLP,
+    PeriodicInputs,
+)
 from zoo.rows import CONTEXT_DIM
 
 
@@ -18,6 +26,7 @@ def network(n_in: int, out: tuple[int, ...], context: int = 0) -> MLP:
 
 def coupling(transformer: AbstractBijection, mask: np.ndarray, context: int = 0) -> Coupling:
     kept, moved = int((~mask).sum()), int(mask.sum())
+    kept *= 2 if is_circular(transformer) else 1  # of an angle, cosine and sine
     conditioner = network(kept, (n_parameters(transformer), moved), context)
     return Coupling(transformer, mask, conditioner, context_shape=(context,) if context else None)
 
@@ -30,14 +39,18 @@ def autoregressive(
     **options: Any,
 ) -> MaskedAutoregressive:
     transformer = transformer_named(transformer)
-    network = MaskedMLP(
+    angles = is_circular(transformer)
+    network: AbstractAutoregressiveNetwork = MaskedMLP(
         len(order),
         n_parameters(transformer),
         order=order,
         context_size=context,
+        n_features=2 if angles else 1,
         key=jax.random.key(3),
         **{"width": 8, "depth": 1, "activation": "tanh", **options},
     )
+    if angles:
+        network = PeriodicInputs(network)
     return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method=method)
 
 

@@ -28,6 +28,10 @@ from zoo.rows import CONTEXT_DIM, LINE, POSITIVE, UNIT, Row
 from zoo.scalars import BOX
 
 
+def _compressed() -> Standardise:
+    return Standardise((3,), compress=True).filled(np.array([1.0, -2.0, 3.0]), np.array([0.5, 2.0, 1.0]))
+
+
 def _standardise() -> Standardise:
     return Standardise((3,)).filled(np.array([1.0, -2.0, 1e3]), np.array([0.5, 2.0, 30.0]))
 
@@ -97,6 +101,10 @@ def layer_rows() -> list[Row]:
         ),
         Row("Split[Split]", lambda: multiscale, "elementary", depends=np.eye(3, dtype=bool), is_identity=True),
         Row("Standardise", _standardise, "linear", depends=np.eye(3, dtype=bool)),
+        Row(
+            "Standardise compressed", _compressed, "linear", largest=1e3, places=(5.0,), depends=np.eye(3, dtype=bool),
+            quick=("float64",),
+        ),
         Row("Permutation", lambda: Permutation([2, 0, 1]), "exact", depends=np.eye(3, dtype=bool)[[2, 0, 1]]),
         Row("PLU", lambda: PLU(4, key=jax.random.key(5)), "linear"),
         Row("PLU D=1", lambda: PLU(1), "linear", is_identity=True, dead="one coordinate has nothing off the diagonal"),

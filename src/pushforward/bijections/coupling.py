@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise import apply_transformer, n_parameters, transformer_named
 from pushforward.bijections.elementwise.probe import check_never_singular
+from pushforward.circles import is_circular, with_angles
 from pushforward.errors import ShapeError
 from pushforward.fields import emitted
 
@@ -28,6 +29,9 @@ class Coupling(AbstractBijection):
             `halves`, `alternating`, `random_half`, `checkerboard`, `channel_wise`.
         network: called as network(z^B, context, key=...), returns shape (P, |A|), P = n_parameters(transformer).
         context_shape: shape of the context that the network takes, or None.
+        circular: bool array of the event shape, True for coordinates that are angles; by default all where the
+            transformer's support is the circle, else none. Of an angle in z^B the network sees cosine and sine: it is
+            given first the other coordinates, then all cosines, then all sines.
 
     Cost: one pass of the network and |A| evaluations of h (or of its inverse), the same in both directions.
 
@@ -54,6 +58,7 @@ class Coupling(AbstractBijection):
     n_transformed: int = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
+    angles: tuple[bool, ...] = eqx.field(static=True, default=())  # of z^B; files of versions without it have none
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Coupling(AbstractBijection):
         network: Callable[..., Array],
         *,
         context_shape: tuple[int, ...] | None = None,
+        circular: np.ndarray | None = None,
     ) -> None:
         mask = np.asarray(mask)
         if mask.dtype != bool or not (mask.any() and not mask.all()):
@@ -75,10 +81,19 @@ class Coupling(AbstractBijection):
         self.order, self.inverse_order = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
         self.n_transformed, self.shape = int(mask.sum()), mask.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
+        own = is_circular(self.transformer)
+        circular = np.full(mask.shape, own) if circular is None else np.asarray(circular)
+        if circular.dtype != bool or circular.shape != mask.shape or (circular[mask] != own).any():
+            raise ShapeError(
+                f"circular: expected a bool array of shape {mask.shape}, {own} for all transformed coordinates as the "
+                f"support of {type(self.transformer).__name__} says, got {circular.tolist()}."
+            )
+        self.angles = tuple(circular[~mask].tolist())
 
     def __check_init__(self) -> None:
         dtype = jnp.result_type(float)
-        kept = jax.ShapeDtypeStruct((math.prod(self.shape) - self.n_transformed,), dtype)
+        n_kept = math.prod(self.shape) - self.n_transformed
+        kept = jax.ShapeDtypeStruct((n_kept + sum(self.angles),), dtype)
         context = None if self.context_shape is None else jax.ShapeDtypeStruct(self.context_shape, dtype)
         got = jax.eval_shape(self.network, kept, context).shape
         expected = (n_parameters(self.transformer), self.n_transformed)
@@ -98,12 +113,19 @@ class Coupling(AbstractBijection):
     ) -> tuple[Array, Array]:
         return self._couple(x, context, key, inverse=True)
 
+    def circular_coordinates(self) -> np.ndarray:
+        """Which coordinates are angles (bool, of the event shape)."""
+        n_angles = (is_circular(self.transformer),) * self.n_transformed
+        return np.array([*n_angles, *self.angles] if self.angles else [False] * math.prod(self.shape))[
+            np.asarray(self.inverse_order)
+        ].reshape(self.shape)
+
     def _couple(
         self, value: Array, context: Array | None, key: PRNGKeyArray | None, inverse: bool
     ) -> tuple[Array, Array]:
         ordered = value.reshape(-1)[self.order]
         part, kept = ordered[: self.n_transformed], ordered[self.n_transformed :]
-        parameters = self.network(kept, context, key=key)
+        parameters = self.network(with_angles(kept, self.angles), context, key=key)
         part, log_det = apply_transformer(self.transformer, parameters, part, inverse)
         mapped = jnp.concatenate([part, kept])[self.inverse_order]
         return mapped.reshape(self.shape), jnp.sum(log_det)

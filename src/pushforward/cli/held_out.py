@@ -14,8 +14,10 @@ from pushforward.baselines import mean_density
 from pushforward.cli.scoring import Row, leaderboard_row, mean_without
 from pushforward.columns import Plan, n_copies, plan_columns
 from pushforward.errors import DataError
+from pushforward.named_rows import NamedRows
 from pushforward.tables import Table, check_columns, read_labels, read_table
 from pushforward.train.data import Rows, gaussian_scores
+from pushforward.train.ranges import check_range
 from pushforward.train.split import group_numbers, has_equal_row, hold_out, latest_rows, time_numbers
 
 _TEST_SHARE = 10
@@ -57,7 +59,9 @@ class Split:
     def training(self) -> dict[str, Any]:
         """The rows to train on, as arguments of `fit_columns`; those that validate apart where time decides it."""
         if self.is_latest is None:
-            return {"x": self.train, "context": self.train_context, "groups": self.groups}
+            context = self.train_context
+            named = None if context is None else NamedRows(context, self.context_columns)
+            return {"x": self.train, "context": named, "groups": self.groups}
         parts = [
             (self.train[index], None if self.train_context is None else self.train_context[index])
             for index in (~self.is_latest, self.is_latest)
@@ -123,6 +127,8 @@ def read_split(
         raise DataError(f"{data}: --{'groups' if when is None else 'split'}: {error}") from error
     test, is_held_out = (test, True) if n_test else (train, False)
     given = table.context if table.context_columns else None
+    if given is not None:  # before training, which sees a part of the rows
+        check_range(f"{data}: context", given, table.context_columns, single_precision=True)
     try:
         # what is found, and every number, come from the training rows, where the test rows do not deny it
         plan = plan_columns(

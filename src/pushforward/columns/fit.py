@@ -16,7 +16,7 @@ from pushforward.flow import Flow
 from pushforward.named_rows import NamedRows, unframed
 from pushforward.rounded import Rounded
 from pushforward.train import History, fit
-from pushforward.train.data import Rows, as_rows, gaussian_nats
+from pushforward.train.data import Rows, as_rows, column_names, gaussian_nats
 from pushforward.train.loop import default_learning_rate
 from pushforward.train.split import group_numbers, has_equal_row, split, warn_of_repeated_values
 
@@ -94,7 +94,7 @@ def fit_columns(
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
     flow, history = fit(
-        start, _named(plan, mapped.x), key=key, context=mapped.context, validation=inner_validation,
+        start, _named(plan, mapped.x), key=key, context=_like(context, mapped.context), validation=inner_validation,
         learning_rate=learning_rate, offset=(added, held_added),
         floor=gaussian_nats(noisy, noisy_held) + plan.log_cells, is_copy=np.repeat(is_copy, copies), **options,
     )  # fmt: skip
@@ -136,6 +136,12 @@ def _mapped(
         )
     groups = np.repeat(np.arange(len(rows)) if rows.groups is None else rows.groups, copies)
     return Rows(x, context, None), Rows(z, context, None, groups), float(log_det.mean()) + plan.log_cells
+
+
+def _like(given: Any, rows: np.ndarray | None) -> Any:
+    """Rows with the names of columns that the caller's have, if they have any."""
+    names = column_names(given)
+    return rows if rows is None or not names else NamedRows(rows, names)
 
 
 def _named(plan: Plan, rows: np.ndarray) -> NamedRows:

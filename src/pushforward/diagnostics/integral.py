@@ -48,7 +48,7 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
     nodes = np.stack(np.meshgrid(*[np.sinh(t)] * dim, indexing="ij"), -1).reshape(-1, dim)
     weights = functools.reduce(np.multiply.outer, [np.cosh(t) * step] * dim) * abs(np.linalg.det(axes))
     scores = score(distribution, (centre + nodes @ axes.T).reshape(-1, *distribution.shape), context)
-    outside = np.isnan(scores)  # outside the image of the map there is no latent point, hence no density
+    outside = np.isneginf(scores)  # there is no latent point, hence no density
     with np.errstate(over="ignore", invalid="ignore"):  # a total that is not finite is told below
         parts = weights * np.exp(np.where(outside, -np.inf, scores).astype(np.float64)).reshape(weights.shape)
         total = float(parts.sum())

@@ -12,6 +12,7 @@ from pushforward.networks.lipschitz_mlp import LipschitzDense, LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP, checked_order
 from pushforward.networks.mlp import MLP, ResidualMLP
 from pushforward.networks.network import ACTIVATIONS, AbstractNetwork
+from pushforward.networks.periodic import PeriodicInputs
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,6 +30,7 @@ __all__ = [
     "LipschitzDense",
     "LipschitzMLP",
     "MaskedMLP",
+    "PeriodicInputs",
     "ResidualMLP",
     "bounds_in",
     "checked_order",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from pushforward.errors import ShapeError
 from pushforward.networks.attention_block import AttentionBlock, normalised
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
 from pushforward.networks.masked_mlp import checked_context, checked_order
@@ -38,6 +39,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         order: a permutation of 0..D-1; natural by default.
         context_size: length of the context, 0 for none.
         activation: of the perceptrons, a name in `ACTIVATIONS`.
+        n_features: numbers that come in for each coordinate, side by side (see `PeriodicInputs`).
         key: for the start weights.
 
     Cost: with T tokens of width W, 24 T W^2 + 4 T^2 W operations a block, at once and in order alike (in order the
@@ -70,6 +72,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     n_ranks: int = eqx.field(static=True)
     token_size: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
+    n_features: int = eqx.field(static=True, default=1)  # files of versions without it are read as 1
 
     def __init__(
         self,
@@ -83,14 +86,16 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         order: Sequence[int] | np.ndarray | None = None,
         context_size: int = 0,
         activation: str = "gelu",
+        n_features: int = 1,
         key: PRNGKeyArray,
     ) -> None:
-        check_sizes(dim=dim, width=width, depth=depth, n_heads=n_heads, token_size=token_size)
+        check_sizes(dim=dim, width=width, depth=depth, n_heads=n_heads, token_size=token_size, n_features=n_features)
         order = checked_order(dim, order)
         self.token_size = min(token_size, dim)
         self.n_ranks = -(-dim // self.token_size)
         keys = [jax.random.fold_in(key, i) for i in range(3 + depth)]
-        self.in_weight = normal(keys[0], (self.token_size, width), 1 / math.sqrt(self.token_size))
+        n_inputs = self.token_size * n_features
+        self.in_weight = normal(keys[0], (n_inputs, width), 1 / math.sqrt(n_inputs))
         self.positions = normal(keys[1], (self.n_ranks, width), 1.0)
         self.context_weights = tuple(
             normal(keys[2], (size, width), 1 / math.sqrt(size)) for size in ([context_size] if context_size else [])
@@ -99,7 +104,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
         self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
-        self.context_size = context_size
+        self.context_size, self.n_features = context_size, n_features
 
     @property
     def ranks(self) -> Int[Array, "..."]:
@@ -108,16 +113,18 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     def in_order(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        inputs = self._tokens(x)
+        inputs = self._tokens(x, self.n_features)
         shifted = jnp.concatenate([jnp.zeros_like(inputs[:1]), inputs[:-1]])
         hidden = shifted @ self.in_weight + self.positions + self._from_context(context)
         causal = np.tri(self.n_ranks, dtype=bool)
         hidden = normalised(_through(self.blocks, hidden, causal), self.out_scale)
         # each coordinate reads the representation of its own token
-        tokens = np.arange(x.shape[0]) // self.token_size
+        tokens = np.arange(self.out_weight.shape[1]) // self.token_size
         return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[tokens]) + self.out_bias
 
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        if self.n_features > 1:
+            raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
         dim, size = z.shape[0], self.token_size
         from_context = self._from_context(context)
         out = jnp.concatenate([self.out_weight, self.out_bias[..., None]], 2)
@@ -152,10 +159,10 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         _, (x, log_dets) = jax.lax.scan(step, start, inputs)
         return x.reshape(-1)[:dim], jnp.sum(log_dets.reshape(-1)[:dim])
 
-    def _tokens(self, x: Array) -> Array:
-        """(T, token_size), the last one filled up with zeros."""
-        padded = jnp.pad(x, (0, self.n_ranks * self.token_size - x.shape[0]))
-        return padded.reshape(self.n_ranks, self.token_size)
+    def _tokens(self, x: Array, n_features: int = 1) -> Array:
+        """(T, token_size n_features), the last one filled up with zeros."""
+        size = self.token_size * n_features
+        return jnp.pad(x, (0, self.n_ranks * size - x.shape[0])).reshape(self.n_ranks, size)
 
     def _from_context(self, context: Array | None) -> Array:
         given = checked_context(context, self.context_size)

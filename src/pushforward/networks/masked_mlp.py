@@ -46,6 +46,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         context_size: length of the context, 0 for none.
         residual: pairs of layers with skips.
         activation: a name in `ACTIVATIONS`.
+        n_features: numbers that come in for each coordinate, side by side (see `PeriodicInputs`).
         key: for the start weights.
 
     Cost: one pass, 2 (D W + (depth - 1) W^2 + P D W) operations, at once; the same operations in order.
@@ -76,6 +77,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     context_size: int = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
     activation: str = eqx.field(static=True)
+    n_features: int = eqx.field(static=True, default=1)  # files of versions without it are read as 1
 
     def __init__(
         self,
@@ -88,9 +90,10 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         context_size: int = 0,
         residual: bool = False,
         activation: str = "relu",
+        n_features: int = 1,
         key: PRNGKeyArray,
     ) -> None:
-        check_sizes(dim=dim, width=width, depth=depth)
+        check_sizes(dim=dim, width=width, depth=depth, n_features=n_features)
         order = checked_order(dim, order)
         n_degrees = dim - _lowest_degree(dim, context_size)
         width = max(round(width / n_degrees), 1) * n_degrees if width > n_degrees else width
@@ -98,7 +101,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         gain = 2.0 if activation == "relu" else 1.0
         weights = [
             normal(jax.random.fold_in(key, i), (b, a), math.sqrt((2.0 if i else 1.0) * gain / a))
-            for i, (a, b) in enumerate(itertools.pairwise([dim, *[width] * n_hidden]))
+            for i, (a, b) in enumerate(itertools.pairwise([dim * n_features, *[width] * n_hidden]))
         ]
         if residual:  # blocks start as the identity
             weights[2::2] = [zeros(weight.shape) for weight in weights[2::2]]
@@ -113,6 +116,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
         self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
         self.n_ranks, self.context_size, self.residual, self.activation = dim, context_size, residual, activation
+        self.n_features = n_features
 
     def __check_init__(self) -> None:
         activation_named(self.activation)
@@ -127,6 +131,8 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         return trailing_batch(self._all_at_once())(self._data(x, context), self._weights())
 
     def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        if self.n_features > 1:
+            raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
         solver = BlockedSolve(law, self._all_at_once(), self._degrees(), self.out_weight.shape[:2])
         return trailing_batch(solver)(self._data(z, context), (self._weights(), weights))
 
@@ -162,7 +168,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         degrees = self._degrees()
         units = np.searchsorted(degrees, degrees, side="right")
         outputs = np.searchsorted(degrees, np.arange(self.out_weight.shape[1]), side="right")
-        return [degrees, *[units] * (len(self.weights) - 1), outputs]
+        return [degrees * self.n_features, *[units] * (len(self.weights) - 1), outputs]
 
 
 def checked_order(dim: int, order: Sequence[int] | np.ndarray | None) -> np.ndarray:

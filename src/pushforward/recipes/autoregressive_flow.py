@@ -6,15 +6,15 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
 from pushforward.bijection import AbstractBijection
-from pushforward.bijections import Chain, Inverse, MaskedAutoregressive, Repeat, n_parameters
+from pushforward.bijections import Inverse, MaskedAutoregressive, Repeat, n_parameters
 from pushforward.bijections.elementwise import Affine, Translation, transformer_named
+from pushforward.circles import is_circular
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
-from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP
+from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP, PeriodicInputs
 from pushforward.recipes.options import check_choice, check_count
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.outer import outer_flow
 
 Order = str | Sequence[int]
 
@@ -66,7 +66,7 @@ def autoregressive_flow(
             one order cannot give a coordinate a conditional with several modes from a law that has one.
         fast: "density" (MAF) or "sampling" (IAF).
         method: how the slow direction is computed, "cached", "jacobi" or "sequential"; chosen by the layer if None.
-        base: distribution of shape (dim,); standard normal by default.
+        base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
         A flow of shape (dim,).
@@ -89,7 +89,7 @@ def autoregressive_flow(
         activation=activation, residual=residual, conditioner=conditioner, n_heads=n_heads, token_size=token_size,
         order=order, fast=fast, method=method,
     )  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
+    return outer_flow(dim, [stack], transformer_named(transformer), whiten, base)
 
 
 def autoregressive_stack(
@@ -119,6 +119,7 @@ def autoregressive_stack(
     if conditioner == "attention" and residual:
         raise ValueError("residual: expected False with conditioner='attention', which has skips of its own; got True.")
     law = transformer_named(transformer)
+    n_features = 2 if is_circular(law) else 1  # of an angle, cosine and sine
     context_shape = None if context_dim is None else (context_dim,)
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
@@ -127,13 +128,15 @@ def autoregressive_stack(
         if conditioner == "attention":
             network = CausalAttention(
                 dim, n_parameters(law), width=width, depth=depth, n_heads=n_heads, token_size=token_size, order=ranked,
-                context_size=context_dim or 0, activation=activation, key=first,
+                context_size=context_dim or 0, activation=activation, n_features=n_features, key=first,
             )  # fmt: skip
         else:
             network = MaskedMLP(
                 dim, n_parameters(law), width=width, depth=depth, order=ranked, context_size=context_dim or 0,
-                residual=residual, activation=activation, key=first,
+                residual=residual, activation=activation, n_features=n_features, key=first,
             )  # fmt: skip
+        if is_circular(law):
+            network = PeriodicInputs(network)
         layer = MaskedAutoregressive(law, network, context_shape=context_shape, method=method)
         layers.append(layer if fast == "density" else Inverse(layer))
     cheap = isinstance(law, Affine | Translation) and conditioner == "masked_mlp"

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
@@ -17,11 +16,12 @@ from pushforward.bijections import (
     random_half,
 )
 from pushforward.bijections.elementwise import Affine, Translation, transformer_named
+from pushforward.circles import is_circular
 from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.recipes.options import check_choice, check_count
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.outer import outer_flow
 
 
 def coupling_flow(
@@ -62,7 +62,7 @@ def coupling_flow(
         residual: residual conditioners instead of plain ones.
         dropout: in the residual conditioners, during training.
         mixing: "permutation", or "lu" for a trained `PLU` layer before each coupling.
-        base: distribution of shape (dim,); standard normal by default.
+        base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
         A flow of shape (dim,).
@@ -84,7 +84,7 @@ def coupling_flow(
         dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
         activation=activation, residual=residual, dropout=dropout, mixing=mixing,
     )  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
+    return outer_flow(dim, [stack], transformer_named(transformer), whiten, base)
 
 
 def coupling_stack(
@@ -109,7 +109,10 @@ def coupling_stack(
     if dropout and not residual:
         raise ValueError(f"dropout: expected residual=True with dropout={dropout}; plain conditioners have none.")
     law = transformer_named(transformer)
+    if is_circular(law) and mixing == "lu":
+        raise ValueError("mixing: expected 'permutation' for angles, which no linear map takes to angles; got 'lu'.")
     n_transformed = (dim + 1) // 2
+    n_inputs = (dim - n_transformed) * (2 if is_circular(law) else 1)  # of an angle, cosine and sine
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
         first, second = (jax.random.fold_in(as_key(key), 2 * index + side) for side in range(2))
@@ -119,9 +122,9 @@ def coupling_stack(
         sizes = {"width": width, "depth": depth, "context_size": context_dim or 0, "activation": activation}
         out_shape = (n_parameters(law), n_transformed)
         if residual:
-            network = ResidualMLP(dim - n_transformed, out_shape, dropout=dropout, key=first, **sizes)
+            network = ResidualMLP(n_inputs, out_shape, dropout=dropout, key=first, **sizes)
         else:
-            network = MLP(dim - n_transformed, out_shape, key=first, **sizes)
+            network = MLP(n_inputs, out_shape, key=first, **sizes)
         mask = _mask(dim, index)
         context_shape = None if context_dim is None else (context_dim,)
         layer: AbstractBijection = Coupling(law, mask, network, context_shape=context_shape)

@@ -177,7 +177,7 @@ def _flow(stack: Repeat, prediction: int | None, companding: float | None) -> Fl
     flow = Flow(Logistic((dim,)), Chain([stack, *outer]))
     if flow.context_shape is None or len(flow.context_shape) == 1:
         return flow
-    return eqx.tree_at(lambda f: f.context_scaling, flow, Standardise(flow.context_shape, shared=True))
+    return eqx.tree_at(lambda f: f.context_scaling, flow, Standardise(flow.context_shape, shared=True, compress=True))
 
 
 def _context_shape(context_dim: int | None, n_frames: int | None) -> tuple[int, ...] | None:

@@ -26,6 +26,7 @@ from pushforward.train.data import (
 from pushforward.train.history import History
 from pushforward.train.loop import Options, train_on_rows
 from pushforward.train.options import check_options, check_precision
+from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.split import group_numbers, has_equal_row, split, warn_of_repeated_values
 from pushforward.train.start import baseline_start, baselines, falls_short, may_start_jointly, whitened_start
 from pushforward.train.units import initialised, scores_in_units
@@ -158,7 +159,6 @@ def fit(
         int(batch_size), max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, (added, held_added),
         progress,
     )  # fmt: skip
-    fitted: Any
     fitted, history = train_on_rows(begun, train, held, options, history, random, key_steps, started)
     if chooses and held is not None and history.stop_reason != "interrupted":
         fitted, history = _no_worse_than_baselines(
@@ -167,7 +167,8 @@ def fit(
     if held is not None and is_copy is not None:
         history.n_validation_copies = int(is_copy.sum())
         history.validation_without_copies = _nats_without(is_copy, fitted, held, history.best_validation, held_added)
-    return fitted, history
+    result: Any = fitted
+    return result, history
 
 
 def _nats_without(is_copy: np.ndarray, flow: Any, held: Rows, nats: float, added: float) -> float:
@@ -220,6 +221,9 @@ def _prepare(
         check_spread("x", rows.x, column_names(x), single)
         if is_searched:
             warn_of_repeated_values(rows.x, column_names(x), stacklevel=4)
+    if rows.context is not None:
+        check_range("context", rows.context, column_names(context), single)
+        warn_of_values(rows.context, column_names(context), single, is_context=True)
     if isinstance(validation, int | float | np.number):
         return split(rows, float(validation), random)
     if groups is not None:
@@ -228,6 +232,9 @@ def _prepare(
     held = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
     if len(held) == 0:
         raise DataError("validation: expected at least one row, got none. Pass 0 to hold out nothing.")
+    check_range("validation", held.x, column_names(pair[0]), single)
+    if held.context is not None:
+        check_range("validation context", held.context, column_names(pair[1]), single)
     return rows, held
 
 

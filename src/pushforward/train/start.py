@@ -15,6 +15,7 @@ import numpy as np
 from pushforward.bases import Mixture, MultivariateNormal, Normal
 from pushforward.bases.expectation_maximisation import NormalMixture, fit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
+from pushforward.circles import circular_coordinates
 from pushforward.compose import Chain
 from pushforward.flow import Flow
 from pushforward.train.data import Rows, spline_bounds
@@ -55,7 +56,9 @@ def may_start_jointly(flow: Any) -> bool:
     if not isinstance(flow, Flow) or flow.embed is not None or not isinstance(flow.base, Normal):
         return False
     outer = outer_standardise(flow)
-    is_vector = len(flow.shape) == 1 and flow.shape[0] <= _LARGEST_DIM
+    is_vector = (
+        len(flow.shape) == 1 and flow.shape[0] <= _LARGEST_DIM and not circular_coordinates(flow.bijection).any()
+    )
     is_standard = bool((np.asarray(flow.base.loc) == 0).all() and (np.asarray(flow.base.scale) == 1).all())
     return is_vector and is_standard and outer is not None and outer.joint_start and isinstance(flow.bijection, Chain)
 

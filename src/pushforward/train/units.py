@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import LinearRegression, Whiten
+from pushforward.circles import circular_coordinates
 from pushforward.compose import Chain, Standardise
 from pushforward.dequantise import Dequantised
 from pushforward.flow import Flow
+from pushforward.moments import compressed
 from pushforward.state import initialise
 from pushforward.train.data import Rows, spline_bounds
 
@@ -26,12 +28,13 @@ def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(train.context))
     context = context_rows(flow, train.context)
     outer, bounds = outer_standardise(flow), spline_bounds(flow)
-    if outer is not None and bounds:  # into the box of the narrowest spline, with a tenth to spare
-        reach, whiten = 0.9 * min(bounds), whitening_layer(flow)
-        if whiten is None:
-            flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach))
+    if outer is not None:  # into the box of the narrowest spline, with a tenth to spare
+        reach, whiten = 0.9 * min(bounds) if bounds else None, whitening_layer(flow)
+        circular = circular_coordinates(flow.bijection)
+        if whiten is None or not bounds:
+            flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach, circular=circular))
         else:
-            outer = outer.initialised(train.x)
+            outer = outer.initialised(train.x, circular=circular)
             rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
             flow = eqx.tree_at(outer_standardise, flow, outer)
             flow = eqx.tree_at(whitening_layer, flow, whiten.initialised(rows, reach=reach))
@@ -62,7 +65,7 @@ def _in_units(flow: Flow, rows: Rows) -> Rows:
     if scaling is not None and context is not None:
         context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
     if _fixed_whiten(flow) is not None:
-        x = whitened(flow, x, context)
+        x = whitened(flow, x, context_rows(flow, rows.context))
     return Rows(x, context, rows.weights)
 
 
@@ -83,6 +86,8 @@ def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
     """Contexts as the layers see them: standardised, then embedded."""
     if flow.context_scaling is not None and context is not None:
         context = (context - np.asarray(flow.context_scaling.mean)) / np.asarray(flow.context_scaling.scale)
+        if flow.context_scaling.compress:
+            context = compressed(context, np)[0]
     if flow.embed is not None:
         context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
     return context

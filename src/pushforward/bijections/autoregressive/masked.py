@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
@@ -12,6 +13,7 @@ from pushforward.bijections.autoregressive.sequential import solve_by_passes, so
 from pushforward.bijections.elementwise import apply_transformer, n_parameters, transformer_named
 from pushforward.bijections.elementwise.apply import transformer_law
 from pushforward.bijections.elementwise.probe import check_never_singular
+from pushforward.circles import check_angles_seen, is_circular
 from pushforward.errors import InverseError, ShapeError
 from pushforward.fields import emitted
 from pushforward.networks import AbstractAutoregressiveNetwork
@@ -29,7 +31,8 @@ class MaskedAutoregressive(AbstractBijection):
 
     Args:
         transformer: h, a name in `TRANSFORMERS` or a scalar bijection.
-        network: an autoregressive conditioner such as `MaskedMLP`, P = n_parameters(transformer).
+        network: an autoregressive conditioner such as `MaskedMLP`, P = n_parameters(transformer); for a transformer of
+            the circle one in `PeriodicInputs`.
         context_shape: shape of the context that the network takes, or None.
         method: how `forward` is computed. "cached": the network keeps what it has computed for lower ranks. "jacobi":
             sweeps over all coordinates at once until nothing changes, at most as many as there are ranks; worth it
@@ -79,6 +82,7 @@ class MaskedAutoregressive(AbstractBijection):
     ) -> None:
         self.transformer, self.network = transformer_named(transformer), network
         check_never_singular(self.transformer)
+        check_angles_seen(self.transformer, network)
         self.shape = network.order.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
         default = "sequential" if network.n_ranks <= _PASSES_UP_TO else "cached"
@@ -122,6 +126,10 @@ class MaskedAutoregressive(AbstractBijection):
         parameters = self.network.in_order(x, context, key=key)
         z, log_det = apply_transformer(self.transformer, parameters, x, inverse=True)
         return z[self.network.places], jnp.sum(log_det)
+
+    def circular_coordinates(self) -> np.ndarray:
+        """Which coordinates are angles (bool, of the event shape)."""
+        return np.full(self.shape, is_circular(self.transformer))
 
     def forward_by_sweeps(self, z: Array, context: Array | None = None) -> tuple[Array, Array, Int[Array, ""]]:
         """x and log|det| by Jacobi sweeps, whatever `method` says, and how many sweeps it took.

@@ -15,8 +15,7 @@ class PixelSigmoid(AbstractBijection):
 
     The inverse is z = logit(a + (1 - 2 a) x / L): for dequantised levels, x in [0, L], it is bounded by
     +-log((1 - a) / a) and its slopes by (1 - 2 a) / (L a (1 - a)). A z beyond the bounds gives an x a little outside
-    [0, L]; an x with a + (1 - 2 a) x / L outside (0, 1) has no preimage: its inverse is NaN or infinite, which a
-    distribution reports.
+    [0, L]; where a + (1 - 2 a) x / L is outside (0, 1), x has no preimage: there z is 0 and the log-determinant -inf.
 
     Args:
         shape: event shape.
@@ -62,15 +61,12 @@ class PixelSigmoid(AbstractBijection):
     ) -> tuple[Array, Array]:
         inner = 1.0 - 2.0 * self.alpha
         # the distance from the upper edge keeps its digits where one minus the share would lose them
-        low = _log_positive(self.alpha + inner * (x / self.levels))
-        high = _log_positive(self.alpha + inner * ((self.levels - x) / self.levels))
-        return low - high, -jnp.sum(low + high) - x.size * self._log_scale
+        low, high = self.alpha + inner * (x / self.levels), self.alpha + inner * ((self.levels - x) / self.levels)
+        outside = (low <= 0) | (high <= 0)  # NaN is not outside: it comes from a fault
+        low, high = (jnp.log(jnp.where(outside, 0.5, share)) for share in (low, high))
+        log_slopes = jnp.where(outside, -jnp.inf, -(low + high))
+        return low - high, jnp.sum(log_slopes) - x.size * self._log_scale
 
     @property
     def _log_scale(self) -> float:
         return math.log(self.levels / (1.0 - 2.0 * self.alpha))
-
-
-def _log_positive(p: Array) -> Array:
-    """log p for p > 0, -inf at 0, NaN below; the gradient never meets the bad branch."""
-    return jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1.0)), jnp.where(p == 0, -jnp.inf, jnp.nan))

@@ -13,6 +13,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.heavy_tails import with_tails, without_tails
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed
+from pushforward.moments import FAR
 
 
 class ColumnMaps(AbstractBijection):
@@ -88,6 +89,22 @@ class ColumnMaps(AbstractBijection):
             if not (self.scale[column] > 0 and (np.asarray(self.index[column]) > 0).all()):
                 raise ValueError(f"scale, index: expected positive numbers, got others for column {column}.")
 
+    def centred(self) -> tuple["ColumnMaps", np.ndarray | None]:
+        lower, upper, centre, scale = (
+            np.asarray(part, np.float64) for part in (self.lower, self.upper, self.centre, self.scale)
+        )
+        kinds = np.array(self.kinds)
+        origin = np.where(np.isin(kinds, ("real", "heavy")), centre, 0.0)
+        origin = np.where(np.isin(kinds, ("positive", "softplus", "bounded", "circular")), lower, origin)
+        width = np.where(np.isin(kinds, ("bounded", "circular")), upper - lower, scale)
+        width = np.where(kinds == "positive", 0.0, width)  # next to its end every digit counts
+        far = np.abs(origin) > FAR * width
+        if lower.shape != self.shape or not far.any():
+            return self, None
+        moved = np.where(far, origin, 0.0)
+        ends = lower - moved, upper - moved, centre - moved
+        return eqx.tree_at(lambda layer: (layer.lower, layer.upper, layer.centre), self, ends), moved
+
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
@@ -131,7 +148,7 @@ def _exp(z: Array, lower: Array) -> tuple[Array, Array]:
 
 
 def _log(x: Array, lower: Array) -> tuple[Array, Array]:
-    inside = x > lower
+    inside = ~(x <= lower)  # NaN is not outside: it comes from a fault
     z = jnp.log(jnp.where(inside, x - lower, 1.0))
     return z, jnp.where(inside, -z, -jnp.inf)
 
@@ -141,7 +158,7 @@ def _softplus(z: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
 
 
 def _softplus_inverse(x: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
-    inside = x > lower
+    inside = ~(x <= lower)  # NaN is not outside: it comes from a fault
     share = jnp.where(inside, (x - lower) / scale, jnp.log(2.0).astype(x.dtype))
     # log(exp(s) - 1) = s + log(1 - exp(-s)), which neither overflows nor cancels
     log_rest = jnp.log(-jnp.expm1(-share))
@@ -157,7 +174,7 @@ def _sigmoid(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
 
 def _logit(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     above, below = x - lower, upper - x
-    inside = (above > 0) & (below > 0)
+    inside = ~((above <= 0) | (below <= 0))
     log_above, log_below = (jnp.log(jnp.where(inside, part, 1.0)) for part in (above, below))
     slope = jnp.log(upper - lower) - log_above - log_below
     return log_above - log_below, jnp.where(inside, slope, -jnp.inf)

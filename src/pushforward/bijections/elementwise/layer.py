@@ -4,10 +4,12 @@ import math
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.bijections.elementwise.apply import apply_transformer, check_transformer, n_parameters
+from pushforward.circles import is_circular
 from pushforward.fields import emitted
 from pushforward.numerics import zeros
 
@@ -15,26 +17,27 @@ from pushforward.numerics import zeros
 class Elementwise(AbstractBijection):
     """Element-wise layer: x_i = h(z_i; theta_i), with free parameters theta_i for every coordinate.
 
-    The Jacobian is diagonal, so log|det| = sum_i log h'(z_i; theta_i). Context enters through
-    `Conditional(Elementwise(...), network)`.
+        The Jacobian is diagonal, so log|det| = sum_i log h'(z_i; theta_i). Context enters through
+        `Conditional(Elementwise(...), network)`.
 
-    Args:
-        transformer: a scalar bijection h; its leaves are the start values.
-        shape: event shape, such as (D,).
+        Args:
+            transformer: a scalar bijection h; its leaves are the start values.
+            shape: event shape, such as (D,).
 
-    Cost: D evaluations of h, or of its inverse.
+        Cost: D evaluations of h, or of its inverse.
 
-    Raises:
-        ShapeError: if the transformer is not an unconditional bijection of shape ().
+        Raises:
+            ShapeError: if the transformer is not an unconditional bijection of shape ().
 
-    Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.
+        Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.
 
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from pushforward.bijections import Affine, Elementwise
-        >>> layer = Elementwise(Affine(), shape=(2,))
-        >>> print(layer.forward(jnp.array([1.0, 2.0])))
-        [1. 2.]
+        Example:
+            >>> import jax.numpy as jnp
+    import numpy as np
+            >>> from pushforward.bijections import Affine, Elementwise
+            >>> layer = Elementwise(Affine(), shape=(2,))
+            >>> print(layer.forward(jnp.array([1.0, 2.0])))
+            [1. 2.]
     """
 
     transformer: AbstractBijection = emitted()
@@ -56,6 +59,10 @@ class Elementwise(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         return self._apply(x, inverse=True)
+
+    def circular_coordinates(self) -> np.ndarray:
+        """Which coordinates are angles (bool, of the event shape)."""
+        return np.full(self.shape, is_circular(self.transformer))
 
     def _apply(self, value: Array, inverse: bool) -> tuple[Array, Array]:
         out, log_det = apply_transformer(self.transformer, self.parameters, value.reshape(-1), inverse)

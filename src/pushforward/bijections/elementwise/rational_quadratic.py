@@ -132,6 +132,7 @@ class CircularSpline(AbstractBijection):
     min_bin: float = eqx.field(static=True)
     min_slope: float = eqx.field(static=True)
     max_ratio: float = eqx.field(static=True)
+    support: ClassVar[str] = "circle"
     shape: ClassVar[tuple[int, ...]] = ()
     context_shape: ClassVar[None] = None
 

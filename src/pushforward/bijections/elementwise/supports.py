@@ -1,4 +1,8 @@
-"""Maps without parameters that match supports: the line to the positives, to an interval, and back by `Inverse`."""
+"""Maps without parameters that match supports: the line to the positives, to an interval, and back by `Inverse`.
+
+A point outside the image, its edge included, has no preimage: there the inverse gives a z of 0 and a log-determinant of
+-inf, so that the density of a flow is zero for that row alone, whatever layers come next.
+"""
 
 from typing import ClassVar
 
@@ -13,7 +17,7 @@ from pushforward.numerics import log_derivative_tanh, log_one_plus
 class Exp(AbstractBijection):
     """Scalar exponential, from the line onto the positives: x = exp(z).
 
-    `Inverse(Exp())` is the logarithm. A point x <= 0 has no preimage: its inverse is NaN, which a distribution reports.
+    `Inverse(Exp())` is the logarithm. A point x <= 0 has no preimage: there z is 0 and the log-determinant -inf.
 
     Cost: O(1) per coordinate in both directions.
 
@@ -38,14 +42,16 @@ class Exp(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        z = _log_positive(x)
-        return z, -z
+        outside = x <= 0
+        z = jnp.log(jnp.where(outside, 1.0, x))
+        return _unless(outside, z, -z)
 
 
 class Softplus(AbstractBijection):
     """Scalar softplus, from the line onto the positives: x = log(1 + exp(z)).
 
-    Linear for large z, so it keeps the tails of what it maps, unlike `Exp`.
+    Linear for large z, so it keeps the tails of what it maps, unlike `Exp`. A point x <= 0 has no preimage: there z is
+    0 and the log-determinant -inf.
 
     Cost: O(1) per coordinate in both directions.
 
@@ -71,18 +77,19 @@ class Softplus(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         # log(exp(x) - 1): near zero through log(expm1), elsewhere as x + log(1 - exp(-x)); neither branch overflows
-        small = jnp.where(x < 1.0, x, 1.0)
+        outside = x <= 0
+        small = jnp.where(outside | (x >= 1.0), 1.0, x)
         large = jnp.where(x < 1.0, 1.0, x)
-        z = jnp.where(x < 1.0, _log_positive(jnp.expm1(small)), large + log_one_plus(-jnp.exp(-large)))
-        return z, -jax.nn.log_sigmoid(z)
+        z = jnp.where(x < 1.0, jnp.log(jnp.expm1(small)), large + log_one_plus(-jnp.exp(-large)))
+        return _unless(outside, z, -jax.nn.log_sigmoid(z))
 
 
 class Sigmoid(AbstractBijection):
     """Scalar logistic sigmoid, from the line onto (0, 1): x = 1 / (1 + exp(-z)).
 
-    `Inverse(Sigmoid())` is the logit. A point outside (0, 1) has no preimage: its inverse is NaN or infinite, which a
-    distribution reports. In float32 a z above 17 already rounds to x = 1: use the pair (x, log_det) of
-    `forward_and_log_det` rather than inverting such points.
+    `Inverse(Sigmoid())` is the logit. A point outside (0, 1) has no preimage: there z is 0 and the log-determinant
+    -inf. In float32 a z above 17 already rounds to x = 1: use the pair (x, log_det) of `forward_and_log_det` rather
+    than inverting such points.
 
     Cost: O(1) per coordinate in both directions.
 
@@ -107,15 +114,17 @@ class Sigmoid(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        log_x, log_rest = _log_positive(x), _log_positive(1.0 - x)
-        return log_x - log_rest, -(log_x + log_rest)
+        outside = (x <= 0) | (x >= 1)
+        safe = jnp.where(outside, 0.5, x)
+        log_x, log_rest = jnp.log(safe), jnp.log(1.0 - safe)
+        return _unless(outside, log_x - log_rest, -(log_x + log_rest))
 
 
 class Tanh(AbstractBijection):
     """Scalar hyperbolic tangent, from the line onto (-1, 1): x = tanh(z).
 
-    `Inverse(Tanh())` is the area tangent. A point outside (-1, 1) has no preimage: its inverse is NaN or infinite,
-    which a distribution reports.
+    `Inverse(Tanh())` is the area tangent. A point outside (-1, 1) has no preimage: there z is 0 and the log-determinant
+    -inf.
 
     Cost: O(1) per coordinate in both directions.
 
@@ -140,10 +149,15 @@ class Tanh(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        log_above, log_below = log_one_plus(x), log_one_plus(-x)
-        return 0.5 * (log_above - log_below), -(log_above + log_below)
+        outside = jnp.abs(x) >= 1
+        safe = jnp.where(outside, 0.0, x)
+        log_above, log_below = log_one_plus(safe), log_one_plus(-safe)
+        return _unless(outside, 0.5 * (log_above - log_below), -(log_above + log_below))
 
 
-def _log_positive(x: Array) -> Array:
-    """log x for x > 0, -inf at 0, NaN below; the gradient never meets the bad branch."""
-    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), jnp.where(x == 0, -jnp.inf, jnp.nan))
+def _unless(outside: Array, z: Array, log_det: Array) -> tuple[Array, Array]:
+    """What an inverse gives inside the image; outside a z of 0, which the next layer can bear, and -inf.
+
+    NaN is not outside: it passes through, for it comes from a fault.
+    """
+    return jnp.where(outside, 0.0, z), jnp.where(outside, -jnp.inf, log_det)
