@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import DataError, NumericError, ShapeError
-from pushforward.named_rows import unframed
+from pushforward.named_rows import as_floats, unframed
 from pushforward.precision import in_full_precision
 from pushforward.programs import is_traced, prepared, run, stays_there
 from pushforward.state import takes_part
@@ -263,7 +263,7 @@ def _as_array(value: Any, name: str) -> Any:
     """Concrete input as an array of floats, tracers as they are; tables and tensors by their own protocols."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and value.dtype.kind == "f"):
         return value
-    if not isinstance(value, np.ndarray | jax.Array):
+    if not isinstance(value, jax.Array):
         value = unframed(value)
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
             value = np.from_dlpack(value)
@@ -273,7 +273,7 @@ def _as_array(value: Any, name: str) -> Any:
         raise DataError(f"{name}: expected an array of numbers, got rows of unequal length ({error}).") from None
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array if array.dtype.kind == "f" else as_floats(name, array)
 
 
 def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from pushforward.compose import Standardise
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.fields import trainable
+from pushforward.named_rows import unframed
 from pushforward.numerics import bits_of
 from pushforward.state import is_estimated, reseed
 
@@ -126,7 +127,7 @@ class Flow(AbstractDistribution):
         Args:
             context: of shape `context_shape`.
         """
-        context = jnp.asarray(context)
+        context = jnp.asarray(unframed(context))
         if not isinstance(context, jax.core.Tracer) and not jnp.isfinite(context).all():
             place = int(jnp.argmin(jnp.isfinite(context.reshape(-1))))
             value = context.reshape(-1)[place]
