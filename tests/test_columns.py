@@ -43,7 +43,7 @@ def build(dim):
 
 def test_what_the_values_show():
     found = {column.name: column for column in plan_columns(TABLE, NAMES).columns}
-    assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "real", "real"]
+    assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "discrete", "real"]
     assert found["stars"].step == pytest.approx(0.5, rel=1e-12)
     assert [found[name].source for name in NAMES] == ["detected"] * 4 + ["default"]
     assert found["plain"].centre == np.median(VALUES["plain"])
@@ -113,7 +113,7 @@ def test_indices_of_tails(freedom):
         ("circular:0:360", [1.0, 359.0, 200.0, 100.0], "circular, 0 to 360, cut at 279.5"),
         ("whole", [1.0, 2.0, 4.0], "real; rounded to 1"),
         ("count", [0.0, 2.0, 4.0], "above -0.5; rounded to 1"),
-        ("category", [3.0, 5.0, 4.0], "bounded, 2.5 to 5.5; rounded to 1"),
+        ("category", [3.0, 40.0, 4.0], "one of 3, 4, 40"),
         ("positive+rounded:0.5", [0.5, 2.0, 4.5], "positive, above 0; rounded to 0.5"),
     ],
 )
@@ -143,7 +143,7 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
 def test_the_floor_is_a_gaussian_of_the_columns_themselves():
     x, held = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
     plan = plan_columns(x, ["income", "stars"])
-    assert [column.kind for column in plan.columns] == ["positive", "real"]
+    assert [column.kind for column in plan.columns] == ["positive", "discrete"]
     _, history = fitted(x, plan, epochs=1, validation=(held, None))
     found = gaussian_nats(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
     assert history.gaussian == pytest.approx(found, abs=0.05)  # noise fills the cells
@@ -158,10 +158,10 @@ def test_columns_of_whole_numbers_are_known():
     assert plan.whole(np.full((3, 4), 2.0**60)) == ()
 
 
-def test_codes_that_never_occur_are_told_of():
-    assert one("x", [3.0, 5.0, 4.0], declarations={"x": "category"}).note == "category"
-    told = one("x", [1.0, 2.0, 7.0], declarations={"x": "category"}).note
-    assert told.startswith("category; 4 codes between never occur")
+def test_a_category_has_the_codes_of_all_rows_each_with_its_share():
+    found = one("x", [1.0, 2.0, 7.0, 1.0], declarations={"x": "category"}, others=np.array([[9.0]]))
+    assert (found.kind, found.values) == ("discrete", (1.0, 2.0, 7.0, 9.0))
+    assert np.allclose(found.shares, np.array([0.0, 2.0, 1.0, 1.0, 0.5, 0.0]) / 4.5)
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double()
 
 def test_two_values_are_all_there_are():
     x = np.tile([0.0, 1.0], 40)
-    assert one("x", x).describe() == "bounded, -0.5 to 1.5; rounded to 1"
+    assert one("x", x).describe() == "one of 0, 1"
     assert one("x", x, others=np.array([[2.0]])).describe() == "real; rounded to 1"
 
 

@@ -153,4 +153,4 @@ def _floor(split: Split) -> float:
         given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
     train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
     scores = mean_density(gaussian_scores(train, test).reshape(points.shape[:2]))
-    return float(scores.mean()) + plan.log_cells
+    return float((scores + plan.log_cells(split.test[:, plan.modelled])).mean())
