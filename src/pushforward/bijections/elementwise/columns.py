@@ -236,9 +236,9 @@ def _from_cells(z: Array, edges: Array, below: Array, above: Array, shares: Arra
     lower, upper = jax.scipy.special.ndtr(z), jax.scipy.special.ndtr(-z)
     # from the nearer end, so that no digit of a small probability is lost
     rest = jnp.where(z < 0, (lower - low) / share, 1.0 - (upper - high) / share)
-    x, log_slope = left + width * jnp.clip(rest, 0.0, 1.0), jnp.log(width / share) + _log_normal(z)
+    x, log_slope = left + width * _within(rest, 0.0, 1.0), jnp.log(width / share) + _log_normal(z)
     for at, side, tail in _tails_of(below, above):
-        is_beyond = (side * (z - ends[:, at]) > 0) & (tail > 0)
+        is_beyond = _is_beyond(z, ends[:, at], side, tail) & (tail > 0)
         steep = jnp.log(_tail_scale(edges, shares))
         beyond = edges[:, at] + jnp.exp(steep) * (z - jnp.where(tail > 0, ends[:, at], 0.0))
         x, log_slope = jnp.where(is_beyond, beyond, x), jnp.where(is_beyond, steep, log_slope)
@@ -247,11 +247,11 @@ def _from_cells(z: Array, edges: Array, below: Array, above: Array, shares: Arra
 
 def _to_cells(x: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, Array]:
     left, width, low, high, share = _cell(x, edges, edges, below, above, shares)
-    rest = jnp.clip((x - left) / width, 0.0, 1.0)
+    rest = _within((x - left) / width, 0.0, 1.0)
     z = _scores(low + share * rest, high + share * (1.0 - rest))
     log_slope = jnp.log(share / width) - _log_normal(z)
     for at, side, tail in _tails_of(below, above):
-        is_beyond, steep = side * (x - edges[:, at]) > 0, jnp.log(_tail_scale(edges, shares))
+        is_beyond, steep = _is_beyond(x, edges[:, at], side, tail), jnp.log(_tail_scale(edges, shares))
         end = jnp.where(tail > 0, _scores(below[:, at], above[:, at]), 0.0)
         beyond = jnp.where(tail > 0, end + (x - edges[:, at]) * jnp.exp(-steep), 0.0)
         z = jnp.where(is_beyond, beyond, z)
@@ -272,9 +272,19 @@ def _cell(value: Array, ends: Array, edges: Array, below: Array, above: Array, s
 
 def _scores(lower: Array, upper: Array) -> Array:
     """The normal quantile of a probability and what is left of it, by the smaller of both."""
-    least = jnp.clip(jnp.minimum(lower, upper), _TINY, 0.5)
+    least = _within(jnp.where(lower < upper, lower, upper), _TINY, 0.5)
     z = jax.scipy.special.ndtri(least)
     return jnp.where(lower < upper, z, -z)
+
+
+def _within(value: Array, low: float, high: float) -> Array:
+    """The value, or the nearer end: at an end with the derivative of the value, where a clip has half of it."""
+    return jnp.where(value < low, low, jnp.where(value > high, high, value))
+
+
+def _is_beyond(value: Array, end: Array, side: int, tail: Array) -> Array:
+    """Whether a value lies beyond an end; the upper end itself does if there is a tail, as an edge does everywhere."""
+    return value < end if side < 0 else (value > end) | ((value == end) & (tail > 0))
 
 
 def _log_normal(z: Array) -> Array:
