@@ -98,8 +98,9 @@ def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
         (name, values), *_ = arrays.items()
         return _columns(wanted, _matrix(f"{path}: array {name!r}", values), names)
     if arrays and len({values.shape for values in arrays.values()}) == 1 and next(iter(arrays.values())).ndim == 1:
-        columns = [_floats(path, values[:, None], [name]) for name, values in arrays.items()]
-        return _columns(wanted, np.concatenate(columns, axis=1), tuple(arrays))
+        chosen, _ = _picked(wanted, len(arrays), tuple(arrays))
+        columns = [_floats(path, arrays[name][:, None], [name]) for name in chosen]
+        return chosen, iter([Cells(np.concatenate(columns, axis=1))])
     shapes = ", ".join(f"{name!r} {values.shape}" for name, values in arrays.items()) or "none"
     raise TableError(
         f"{path}: the arrays are {shapes}, expected one (n, d) array or 1-D arrays of one length: save one table only."
