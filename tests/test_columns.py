@@ -415,21 +415,20 @@ def test_a_rounded_circle_has_each_value_once():
 
 
 @pytest.mark.parametrize(
-    ("text", "values", "others"),
+    ("text", "values", "others", "single"),
     [
-        ("category", [1.0, 5.0, 40.0], [2.0, 0.0, 41.0, -1.0]),
-        ("category", [-4.0, 7.0], [-5.0, 0.0]),
-        (None, [10.0, 25.0, 50.0], [15.0, 5.0, 55.0]),
-        (None, [0.1, 0.2, 0.5], [0.3, 0.0]),
-        (None, [0.0, 1.0, np.pi], [2.0, 3.0]),
+        ("category", [1.0, 5.0, 40.0], [2.0, 0.0, 41.0, -1.0], False),
+        ("category", [-4.0, 1.0, 7.0], [-5.0, 0.0], True),
+        (None, [10.0, 25.0, 50.0], [15.0, 5.0, 55.0], False),
+        (None, [0.1, 0.2, 0.5], [0.3, 0.0], True),
+        (None, [0.0, 1.0, np.pi], [2.0, 3.0], True),
     ],
 )
-@pytest.mark.parametrize("single", [False, True])
 def test_values_that_no_row_has_have_no_mass(text, values, others, single):
     """Under a flow that is not fitted: samples hold the values alone, their masses add to one, others score -inf."""
     x = np.random.default_rng(0).choice(values, 400)
     plan = plan_columns(x[:, None], ["x"], declarations={"x": text} if text else None)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=1.5), Elementwise(Affine(), (1,))))
+    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
     drawn = np.asarray(flow.sample(2000, key=0)) if single else draw_rows(flow, 2000, 0)
     assert set(np.unique(drawn).tolist()) == set(np.asarray(values, drawn.dtype).tolist())
     score = (lambda x: np.asarray(flow.log_prob(x))) if single else (lambda x: score_rows(flow, x))
@@ -437,8 +436,9 @@ def test_values_that_no_row_has_have_no_mass(text, values, others, single):
     assert np.isneginf(score(np.array(others)[:, None])).all()
     with pytest.warns(UserWarning, match=rf"new: column 'x' is {others[0]:g} at row 1 .* probability is 0"):
         assert plan.outside(plan.select(np.array([[values[0]], others[:1]]), "new")).tolist() == [[False], [True]]
-    with pytest.raises(DataError, match=rf"validation: column 'x' is {others[0]:g}"), pytest.warns(UserWarning):
-        fitted(x[:, None], plan, epochs=1, validation=(np.array(others[:1])[:, None], None))
+    new = (np.array(others[:1])[:, None], None)
+    with pytest.raises(DataError, match=r"validation: column 'x' is"), pytest.warns(UserWarning, match="validation"):
+        fitted(x[:, None], plan, epochs=1, validation=new)
 
 
 @pytest.mark.parametrize(
@@ -465,10 +465,10 @@ def test_a_fresh_flow_has_the_shares_of_the_data(text, values):
 def test_a_number_on_an_edge_of_cells_has_the_derivative_of_its_cell():
     """A clip has half of it, which log-determinants by autodiff then miss by log 2."""
     layer = ColumnMaps(("cells",), cells=[([0.0, 1.0, 3.0], [0.1, 0.5, 0.3, 0.1])])
-    for x in (0.0, 1.0, 3.0):
-        _, log_det = layer.inverse_and_log_det(jnp.array([x]))
-        slope = jax.jacfwd(lambda x: layer.inverse_and_log_det(x)[0])(jnp.array([x]))[0, 0]
-        assert np.log(slope) == pytest.approx(float(log_det), abs=1e-5), x
+    edges = jnp.array([[0.0], [1.0], [3.0]])
+    _, log_det = jax.jit(jax.vmap(layer.inverse_and_log_det))(edges)
+    slope = jax.jit(jax.vmap(jax.jacfwd(lambda x: layer.inverse_and_log_det(x)[0])))(edges)
+    assert np.allclose(np.log(slope[:, 0, 0]), log_det, atol=1e-5)
 
 
 @pytest.mark.parametrize(
