@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pushforward.columns.column import declared
 from pushforward.columns.detect import grid_step, tail_indices
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import DataError, MissingExtra, ShapeError
+from pushforward.persistence.tree import decode, encode, registry
 from pushforward.train.data import Rows, gaussian_nats
 
 N = 2000
@@ -43,7 +45,7 @@ def build(dim):
 
 def test_what_the_values_show():
     found = {column.name: column for column in plan_columns(TABLE, NAMES).columns}
-    assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "real", "real"]
+    assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "discrete", "real"]
     assert found["stars"].step == pytest.approx(0.5, rel=1e-12)
     assert [found[name].source for name in NAMES] == ["detected"] * 4 + ["default"]
     assert found["plain"].centre == np.median(VALUES["plain"])
@@ -87,6 +89,40 @@ def test_nothing_is_looked_for_where_the_caller_does_not_want_it():
     assert {column.kind for column in plan_columns(TABLE[:40], NAMES).columns} == {"real"}
 
 
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        ([10, 25, 50], 5.0),
+        ([0.1, 0.25, 0.5], 0.05),
+        ([2.54, 5.08, 10.16], 2.54),
+        ([-7, -3, 5, 11], 2.0),
+        ([17.5, 22, 27, 32, 37, 42], 0.5),
+        ([1e6 + 0.25, 1e6 + 1, 1e6 + 2.5], 0.75),
+        ([0.137, 2.518, 9.91], 0.0),  # a grid of 0.001 has 9,774 cells for three values: any decimals lie on it
+    ],
+)
+@pytest.mark.parametrize("single", [False, True])
+def test_the_step_is_the_greatest_common_divisor(values, step, single):
+    values = np.array(values, np.float32 if single else float).astype(float)
+    assert grid_step(np.tile(values, 20)) == pytest.approx(step, rel=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [([10.0, 25.0, 50.0], 5.0), ([0.0, 1.0, np.pi], 0.0), ([-3.0, -1.0, 0.0, 2.0], 1.0), ([1.0, 2.0, 3.0, 4.0], 1.0)],
+)
+def test_few_values_are_discrete(values, step):
+    """Whether or not they lie on a grid; other rows on the grid make it a rounded column, others off it a real one."""
+    x = np.repeat(values, 20 * np.arange(1, len(values) + 1))
+    column = one("x", x)
+    assert (column.kind, column.values, column.step) == ("discrete", tuple(values), step)
+    assert np.allclose(column.shares[1:-1], np.arange(1, len(values) + 1) / np.arange(1, len(values) + 1).sum())
+    assert column.shares[0] == column.shares[-1] == 0
+    beyond = one("x", x, others=np.array([[values[-1] + (step or 1.0)]]))
+    assert (beyond.kind, beyond.step) == ("real", step)
+    assert one("x", x, others=np.array([[values[0] + 0.123]])).describe() == "real"
+
+
 def test_few_values_off_every_grid_are_not_called_rounded():
     assert grid_step(np.tile([0.0, 1.0, np.pi], 50)) == 0.0
     assert grid_step(np.tile([3.0, 3.5, 5.0], 50)) == 0.5
@@ -113,7 +149,7 @@ def test_indices_of_tails(freedom):
         ("circular:0:360", [1.0, 359.0, 200.0, 100.0], "circular, 0 to 360, cut at 279.5"),
         ("whole", [1.0, 2.0, 4.0], "real; rounded to 1"),
         ("count", [0.0, 2.0, 4.0], "above -0.5; rounded to 1"),
-        ("category", [3.0, 5.0, 4.0], "bounded, 2.5 to 5.5; rounded to 1"),
+        ("category", [3.0, 40.0, 4.0], "one of 3, 4, 40"),
         ("positive+rounded:0.5", [0.5, 2.0, 4.5], "positive, above 0; rounded to 0.5"),
     ],
 )
@@ -143,7 +179,7 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
 def test_the_floor_is_a_gaussian_of_the_columns_themselves():
     x, held = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
     plan = plan_columns(x, ["income", "stars"])
-    assert [column.kind for column in plan.columns] == ["positive", "real"]
+    assert [column.kind for column in plan.columns] == ["positive", "discrete"]
     _, history = fitted(x, plan, epochs=1, validation=(held, None))
     found = gaussian_nats(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
     assert history.gaussian == pytest.approx(found, abs=0.05)  # noise fills the cells
@@ -158,10 +194,10 @@ def test_columns_of_whole_numbers_are_known():
     assert plan.whole(np.full((3, 4), 2.0**60)) == ()
 
 
-def test_codes_that_never_occur_are_told_of():
-    assert one("x", [3.0, 5.0, 4.0], declarations={"x": "category"}).note == "category"
-    told = one("x", [1.0, 2.0, 7.0], declarations={"x": "category"}).note
-    assert told.startswith("category; 4 codes between never occur")
+def test_a_category_has_the_codes_of_all_rows_each_with_its_share():
+    found = one("x", [1.0, 2.0, 7.0, 1.0], declarations={"x": "category"}, others=np.array([[9.0]]))
+    assert (found.kind, found.values) == ("discrete", (1.0, 2.0, 7.0, 9.0))
+    assert np.allclose(found.shares, np.array([0.0, 2.0, 1.0, 1.0, 0.5, 0.0]) / 4.5)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +262,12 @@ def test_a_plan_survives_json():
         {"columns": [{"name": "x", "lower": float("nan")}]},
         {"columns": [{"name": "x", "colour": "red"}]},
         {"columns": [{"name": 3}]},
+        {"columns": [{"name": "x", "kind": "discrete"}]},
+        {"columns": [{"name": "x", "values": [1.0, 2.0]}]},
+        {"columns": [{"name": "x", "values": [2.0, 1.0], "shares": [0.0, 0.5, 0.5, 0.0]}]},
+        {"columns": [{"name": "x", "values": [1.0, 2.0], "shares": [0.0, 1.0, 0.0, 0.0]}]},
+        {"columns": [{"name": "x", "values": [1.0, "2"], "shares": [0.0, 0.5, 0.5, 0.0]}]},
+        {"columns": [{"name": "x", "values": 2.0}]},
     ],
 )
 def test_a_plan_that_is_none(values):
@@ -356,7 +398,7 @@ def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double()
 
 def test_two_values_are_all_there_are():
     x = np.tile([0.0, 1.0], 40)
-    assert one("x", x).describe() == "bounded, -0.5 to 1.5; rounded to 1"
+    assert one("x", x).describe() == "one of 0, 1"
     assert one("x", x, others=np.array([[2.0]])).describe() == "real; rounded to 1"
 
 
@@ -370,6 +412,91 @@ def test_a_rounded_circle_has_each_value_once():
     scores = score_rows(flow, np.arange(25.0)[:, None])
     assert scores[0] == scores[24]
     assert abs(np.exp(scores[:24]).sum() - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "others", "single"),
+    [
+        ("category", [1.0, 5.0, 40.0], [2.0, 0.0, 41.0, -1.0], False),
+        ("category", [-4.0, 1.0, 7.0], [-5.0, 0.0], True),
+        (None, [10.0, 25.0, 50.0], [15.0, 5.0, 55.0], False),
+        (None, [0.1, 0.2, 0.5], [0.3, 0.0], True),
+        (None, [0.0, 1.0, np.pi], [2.0, 3.0], True),
+    ],
+)
+def test_values_that_no_row_has_have_no_mass(text, values, others, single):
+    """Under a flow that is not fitted: samples hold the values alone, their masses add to one, others score -inf."""
+    x = np.random.default_rng(0).choice(values, 400)
+    plan = plan_columns(x[:, None], ["x"], declarations={"x": text} if text else None)
+    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
+    drawn = np.asarray(flow.sample(2000, key=0)) if single else draw_rows(flow, 2000, 0)
+    assert set(np.unique(drawn).tolist()) == set(np.asarray(values, drawn.dtype).tolist())
+    score = (lambda x: np.asarray(flow.log_prob(x))) if single else (lambda x: score_rows(flow, x))
+    assert np.exp(score(np.array(values)[:, None])).sum() == pytest.approx(1.0, abs=0.03)
+    assert np.isneginf(score(np.array(others)[:, None])).all()
+    with pytest.warns(UserWarning, match=rf"new: column 'x' is {others[0]:g} at row 1 .* probability is 0"):
+        assert plan.outside(plan.select(np.array([[values[0]], others[:1]]), "new")).tolist() == [[False], [True]]
+    new = (np.array(others[:1])[:, None], None)
+    with pytest.raises(DataError, match=r"validation: column 'x' is"), pytest.warns(UserWarning, match="validation"):
+        fitted(x[:, None], plan, epochs=1, validation=new)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (None, [0.0, 1.0]),
+        ("category", [3.0, 8.0, 9.0]),
+        ("whole", [0.0, 1.0]),
+        ("count", [0.0, 1.0, 2.0]),
+        ("bounded:-0.5:1.5+rounded:1", [0.0, 1.0]),
+        ("positive+rounded:0.5", [0.5, 1.0, 1.5]),
+    ],
+)
+def test_a_fresh_flow_has_the_shares_of_the_data(text, values):
+    """A share of 1 % beside one of 99 %: a flow had to learn the jump between two cells, and got 1.5 % instead."""
+    share = np.array([1.0 - 0.01 * (len(values) - 1)] + [0.01] * (len(values) - 1))
+    x = np.repeat(values, np.round(share * 2000).astype(int))
+    plan = plan_columns(x[:, None], ["x"], declarations={"x": text} if text else None)
+    flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
+    masses = np.exp(score_rows(flow, np.array(values)[:, None]))
+    assert np.allclose(masses, share, rtol=0.002)  # half a row of 2,000 may lie beyond an end
+
+
+def test_a_number_on_an_edge_of_cells_has_the_derivative_of_its_cell():
+    """A clip has half of it, which log-determinants by autodiff then miss by log 2."""
+    layer = ColumnMaps(("cells",), cells=[([0.0, 1.0, 3.0], [0.1, 0.5, 0.3, 0.1])])
+    edges = jnp.array([[0.0], [1.0], [3.0]])
+    _, log_det = jax.jit(jax.vmap(layer.inverse_and_log_det))(edges)
+    slope = jax.jit(jax.vmap(jax.jacfwd(lambda x: layer.inverse_and_log_det(x)[0])))(edges)
+    assert np.allclose(np.log(slope[:, 0, 0]), log_det, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [[([0.0, 0.0], [0, 1, 0])], [([0.0, 1.0], [0, 0, 1])], [([0.0, 1.0], [1, 1])], [], [([0.0, 1.0], [0, 1, 0])] * 2],
+)
+def test_cells_that_cannot_be(cells):
+    with pytest.raises(ValueError, match="cells: expected"):
+        ColumnMaps(("cells",), cells=cells)
+
+
+@pytest.mark.parametrize("values", [[(1.0, 3.0, 2.0), ()], [(1.0, 2.0)], [(1.0, 1.0, 2.0), ()], [(), (1.0, 2.0)]])
+def test_rounded_with_values_that_cannot_be(values):
+    with pytest.raises(ValueError, match="expected"):
+        pf.Rounded(pf.bases.Normal((2,)), [0.0, 1.0], values=values)
+
+
+def test_models_of_before_are_read():
+    """Their configuration has neither cells nor values."""
+    config, tensors = encode(rounded())
+    parts = config["fields"]
+    assert parts.pop("values") is None
+    found = decode(config, registry(), tensors)
+    assert np.array_equal(score_rows(found, np.array([[0.6, 0.2]])), score_rows(rounded(), np.array([[0.6, 0.2]])))
+    config, tensors = encode(ColumnMaps(("real", "bounded")))
+    del config["fields"]["cells"]
+    assert decode(config, registry(), tensors).cells == ()
+    assert Plan.from_dict({"columns": [{"name": "x", "kind": "bounded", "step": 1.0}]}).columns[0].values == ()
 
 
 # --- fits

@@ -575,7 +575,7 @@ def test_columns_by_their_places_or_as_found(planned):
     by_place = pf.FlowDensity("nice", columns={0: "positive", 1: "whole", 2: "constant"}, **TINY).fit(incomes())
     assert np.array_equal(by_place.score_samples(incomes(50, 1)), score_rows(planned.flow_, incomes(50, 1)[:, :2]))
     found = pf.FlowDensity("nice", columns="detect", **TINY).fit(incomes()[:, :2])
-    assert [column.kind for column in found.plan_.columns] == ["positive", "real"]
+    assert [column.kind for column in found.plan_.columns] == ["positive", "discrete"]
     assert found.plan_.columns[1].step == 1.0
 
 

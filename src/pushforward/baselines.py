@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.errors import DataError, MissingExtra, ShapeError
+from pushforward.named_rows import unframed
 
 _LOG_TWO_PI = math.log(2 * math.pi)
 _BLOCK_ELEMENTS = 2**20  # distances held at a time, 8 MB: they stay in the cache
@@ -243,7 +244,7 @@ def _kernel_scores(centres: np.ndarray, x: np.ndarray, widths: np.ndarray, halvi
 def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list[np.ndarray], float, int]:
     """The three parts by the first one's moments, contexts before them; sum_j log spread_j, the log-determinant of
     going back; and the number of columns of the contexts, without those that are constant or follow from others."""
-    arrays = [np.asarray(part, np.float64) for part in parts]
+    arrays = [np.asarray(unframed(part), np.float64) for part in parts]
     for name, array in zip(("train", "validation", "test"), arrays, strict=True):
         if array.ndim != 2 or array.shape[1] != arrays[0].shape[-1]:
             raise ShapeError(f"{name} must have shape (n, d), one d for all parts, got {array.shape}: reshape it.")
@@ -258,7 +259,7 @@ def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list
         raise DataError(f"train: column {column} is {arrays[0][0, column]} in every row: leave it out.")
     rows, n_given = [array / spread for array in centred], 0
     if contexts is not None:
-        given = [np.asarray(context, np.float64) for context in contexts]
+        given = [np.asarray(unframed(context), np.float64) for context in contexts]
         for name, array, context in zip(("train", "validation", "test"), arrays, given, strict=True):
             if context.ndim != 2 or len(context) != len(array):
                 raise ShapeError(f"contexts: expected {len(array)} rows (n, c) for {name}, got {context.shape}.")

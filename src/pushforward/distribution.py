@@ -22,7 +22,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.boundary import boundary
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.fields import is_inexact
-from pushforward.named_rows import unframed
+from pushforward.named_rows import as_floats, unframed
 from pushforward.precision import in_full_precision
 from pushforward.programs import is_traced, run, stays_there
 from pushforward.stacked import Explained, check_parameters, check_shapes
@@ -300,7 +300,7 @@ def _as_array(value: Any, name: str) -> Any:
     """Concrete input as an array of floats, tracers as they are; tables and tensors by their own protocols."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
         return value
-    if not isinstance(value, np.ndarray | jax.Array):
+    if not isinstance(value, jax.Array):
         value = unframed(value)
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
             value = np.from_dlpack(value)
@@ -312,7 +312,7 @@ def _as_array(value: Any, name: str) -> Any:
         return array
     if array.dtype.kind not in "iub":
         raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
-    return array.astype(np.float64)
+    return as_floats(name, array)
 
 
 def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -1,10 +1,19 @@
-"""Rows with the names of their columns: as much of a data frame as checks and errors look at; and their numbers."""
+"""Rows with the names of their columns, and arrays, frames and lists as numbers: NaN where a value is missing.
+
+Whole numbers become float64 only where that changes none of them, else different values would become one in silence.
+"""
 
 import dataclasses
 from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from pushforward.errors import DataError
+
+_EXACT = 2**53  # up to which float64 holds every whole number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,14 +42,177 @@ class NamedRows:
 
 
 def unframed(value: Any) -> Any:
-    """What a frame or series holds as an array, a missing number being NaN; anything else as it is.
+    """A frame, series, list, masked or structured array as a plain array, NaN where a value is missing; others as is.
 
-    Columns of pandas' own nullable types are numbers too, which by themselves become an array of objects.
+    Missing are null, None, pandas' NA, NaN, and the masked entries of `numpy.ma`, whatever number lies under the mask.
+    The fields of a structured array are its columns. What is no number stays as it is, for the caller to refuse.
+
+    Raises:
+        DataError: for a whole number that float64 does not hold, in a column that becomes one of floats.
+
+    >>> unframed(np.ma.masked_array([1, 2], mask=[False, True]))
+    array([ 1., nan])
+    >>> unframed([[1, None]])
+    array([[ 1., nan]])
     """
+    if isinstance(value, np.ndarray):
+        return _plain(value)
+    if isinstance(value, list | tuple):
+        return _from_list(value)
+    if _is_arrow(value):
+        import polars
+
+        value = polars.from_arrow(value)
+        if isinstance(value, polars.Series) and isinstance(value.dtype, polars.Struct):  # a stream of records
+            value = value.struct.unnest()
     if not hasattr(value, "to_numpy"):
         return value
-    array = value.to_numpy()
-    if np.asarray(array).dtype.kind != "O":
-        return array
-    kinds = {getattr(kind, "kind", "O") for kind in np.atleast_1d(np.asarray(getattr(value, "dtypes", ()), object))}
-    return value.to_numpy(dtype=np.float64, na_value=np.nan) if kinds and kinds <= set("fiub") else array
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):
+        return _from_frame(value)
+    return _from_series(value)
+
+
+def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbers: Any = None) -> np.ndarray:
+    """An array of real numbers as a C-ordered float64 array.
+
+    Args:
+        name: of the argument, for the error; "" for none.
+        value: array of a real type, (n, ...).
+        columns: names of its columns, if there are any.
+        numbers: of its rows, (n,), for the error; None counts them from 0.
+
+    Raises:
+        DataError: for a whole number that float64 does not hold.
+
+    >>> as_floats("x", np.array([[2**60]]))
+    array([[1.15292150e+18]])
+    """
+    array = np.asarray(value)
+    if (bad := first_inexact(array)) is not None:
+        row, column = bad
+        if array.ndim > 1:
+            where = f"column {columns[column]!r}" if columns else f"column {column}"
+        else:
+            where = f"column {columns[0]!r}" if columns else ""
+        number = row if numbers is None else int(numbers[row])
+        cell = array.reshape(len(array), -1)[row, column] if array.ndim else array[()]
+        raise inexact(": ".join(part for part in (name, where) if part) or "values", f"{cell} at row {number}")
+    return array.astype(np.float64, order="C")
+
+
+def inexact(where: str, cell: str) -> DataError:
+    """The error for a whole number that float64 does not hold."""
+    return DataError(f"{where}: {inexact_words(cell)}")
+
+
+def inexact_words(cell: str) -> str:
+    """What is wrong with such a number, and what to do."""
+    return (
+        f"{cell} is a whole number beyond 2^53, which float64 does not hold: different values would become one. Leave "
+        "the column out if it is an identifier, or subtract an offset from it first."
+    )
+
+
+def is_exact(number: Any) -> bool:
+    """Whether float64 holds a whole number, or a decimal one that is whole."""
+    try:
+        return not abs(number) > _EXACT or number != int(number) or int(float(number)) == int(number)
+    except OverflowError:  # of float: beyond 1e308; of int: infinite already
+        return not isinstance(number, int)
+
+
+def first_inexact(array: np.ndarray) -> tuple[int, int] | None:
+    """Row and column, in (n, -1), of the first whole number that float64 does not hold; None where there is none."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not array.size:
+        return None
+    flat = array.reshape(len(array) if array.ndim else 1, -1)
+    if flat.max() <= _EXACT and flat.min() >= -_EXACT:
+        return None
+    for row, column in np.argwhere((flat > _EXACT) | (flat < -_EXACT)):
+        if not is_exact(int(flat[row, column])):
+            return int(row), int(column)
+    return None
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """An array without mask, fields or objects, as far as it holds numbers."""
+    if array.dtype.names:
+        columns = [_plain(array[name]) for name in array.dtype.names]
+        if any(column.ndim != 1 or column.dtype.kind not in "fiub" for column in columns):
+            return np.asarray(array)
+        return _stacked(columns, array.dtype.names)
+    plain = np.asarray(array)
+    if plain.dtype.kind == "O":
+        plain = _from_objects(np.ma.filled(array, None) if isinstance(array, np.ma.MaskedArray) else plain)
+    elif isinstance(array, np.ma.MaskedArray) and array.mask.any() and plain.dtype.kind in "fiub":
+        mask = np.ma.getmaskarray(array)
+        plain = as_floats("", np.where(mask, np.zeros((), plain.dtype), plain))
+        plain[mask] = np.nan
+    return plain
+
+
+def _from_list(value: Any) -> Any:
+    masked = _unmasked(value)
+    try:
+        array = np.asarray(masked)
+    except ValueError:  # rows of unequal length: the caller says so
+        return value
+    is_large = array.dtype.kind == "f" and (np.abs(array) >= _EXACT).any()
+    if array.dtype.kind == "O" or is_large:  # whole numbers among floats have lost their digits already
+        array = _from_objects(np.array(masked, dtype=object))
+    return array
+
+
+def _unmasked(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_unmasked(part) for part in value]
+    return _plain(value) if isinstance(value, np.ma.MaskedArray) else value
+
+
+def _from_frame(frame: Any) -> np.ndarray:
+    """A frame of pandas or polars, column by column: together they would first become one type of numbers."""
+    names = [str(name) for name in frame.columns]
+    take = frame.to_series if hasattr(frame, "to_series") else lambda place: frame.iloc[:, place]
+    columns = [_from_series(take(place), name) for place, name in enumerate(names)]
+    if any(column.ndim != 1 or column.dtype.kind not in "fiub" for column in columns):
+        return np.asarray(frame.to_numpy())
+    return _stacked(columns, names) if columns else np.empty((len(frame), 0))
+
+
+def _from_series(series: Any, name: str = "") -> np.ndarray:
+    """A series of pandas or polars, or anything else with `to_numpy`."""
+    array = _plain(np.asanyarray(series.to_numpy()))
+    if array.dtype.kind == "f" and (np.abs(array) >= _EXACT).any():  # whole numbers beside null became floats there
+        for fill, missing in (("fill_null", "is_null"), ("fillna", "isna")):
+            if hasattr(series, fill) and hasattr(series, missing):
+                filled, mask = getattr(series, fill)(0), getattr(series, missing)().to_numpy()
+                array = as_floats("", np.asarray(filled.to_numpy()), [name] if name else None)
+                array[mask] = np.nan
+                break
+    return array
+
+
+def _stacked(columns: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
+    return np.stack([as_floats("", column, [name]) for column, name in zip(columns, names, strict=True)], axis=1)
+
+
+def _from_objects(array: np.ndarray) -> np.ndarray:
+    """An array of objects as float64, if all of them are numbers or missing; else as it is."""
+    floats = np.empty(array.shape)
+    for index, item in np.ndenumerate(array):
+        if item is None or item is np.ma.masked or type(item).__name__ == "NAType":
+            floats[index] = np.nan
+        elif isinstance(item, Real | Decimal | np.bool_):
+            if abs(item) > _EXACT and not is_exact(item):
+                where = f"column {index[1]}" if array.ndim > 1 else "values"
+                raise inexact(where, f"{item} at row {index[0] if index else 0}")
+            floats[index] = float(item)
+        else:
+            return array
+    return floats
+
+
+def _is_arrow(value: Any) -> bool:
+    """Whether it is a table or an array of pyarrow, or hands itself over as one; not a frame."""
+    has_stream = hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+    return has_stream and not (hasattr(value, "to_numpy") and hasattr(value, "dtype")) and not hasattr(value, "dtypes")

@@ -92,6 +92,16 @@ def layer_rows() -> list[Row]:
             "ColumnMaps[softplus]", lambda: ColumnMaps(("softplus",), scale=2.0), "elementary", LINE, POSITIVE, 1e3),
         Row(
             "ColumnMaps[circular]", lambda: ColumnMaps(("circular",), centre=0.3), "elementary", LINE, UNIT, 10.0),
+        Row(
+            "ColumnMaps[cells]",
+            lambda: ColumnMaps(("cells",), cells=[([0.0, 0.3, 0.4, 1.0], [0.0, 0.5, 0.1, 0.4, 0.0])]),
+            "elementary", LINE, UNIT, 4.0),
+        Row(
+            "ColumnMaps[cells, cells]",
+            lambda: ColumnMaps(("cells", "cells"), cells=[
+                ([-1.0, 0.0, 2.0], [0.1, 0.6, 0.2, 0.1]), ([-2.0, -1.0, 1.0, 1.5], [0.2, 0.3, 0.1, 0.2, 0.2]),
+            ]),
+            "elementary", largest=10.0, depends=np.eye(2, dtype=bool)),
         Row("Reshape", lambda: Reshape(coupling(affine(), halves(4)), (2, 2)), "linear", is_identity=True),
         Row("Squeeze", lambda: Squeeze(coupling(affine(), np.arange(4).reshape(1, 1, 4) < 2)), "linear",
             is_identity=True),

@@ -261,4 +261,5 @@ def _floor(split: Split) -> np.ndarray:
     if split.train_context is not None and split.test_context is not None:
         given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
     train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
-    return mean_density(gaussian_scores(train, test).reshape(points.shape[:2])) + plan.log_cells
+    scores = mean_density(gaussian_scores(train, test).reshape(points.shape[:2]))
+    return scores + plan.log_cells(split.test[:, plan.modelled])

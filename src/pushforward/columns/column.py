@@ -4,9 +4,13 @@ import dataclasses
 import math
 from typing import Any
 
-from pushforward.errors import DataError
+import numpy as np
 
-KINDS = ("real", "positive", "softplus", "bounded", "circular", "heavy", "constant")
+from pushforward.errors import DataError
+from pushforward.rounded import edges_of
+
+KINDS = ("real", "positive", "softplus", "bounded", "circular", "heavy", "discrete", "constant")
+_LISTED = 6
 DECLARATIONS = (
     "real, positive[:LOWER], bounded:LOWER:UPPER, circular:START:END, heavy, whole, count, category, rounded:STEP, "
     "constant; rounded may follow another, as in positive:0+rounded:0.5"
@@ -26,6 +30,9 @@ class Column:
         below, above: indices of the tails of heavy columns: P(|x| > t) falls like t^(-1/index).
         step: of the grid to which values were rounded; 0 for none.
         origin: a value on that grid.
+        values: that occur, increasing: of a discrete column, which can hold no other; of another one of few values all
+            those of the grid in their range.
+        shares: of these values in the data, between those of what lies below and above them, 0 where nothing can.
         source: "declared" by the caller, "detected" in the data, or "default".
         note: why, in words.
         unit: of the values, in words.
@@ -44,6 +51,8 @@ class Column:
     source: str = "default"
     note: str = ""
     unit: str = ""
+    values: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -51,6 +60,35 @@ class Column:
         numbers = [value for value in vars(self).values() if isinstance(value, float)]
         if not all(map(math.isfinite, numbers)):
             raise DataError(f"column {self.name!r}: expected finite numbers, got {numbers}.")
+        n_shares = len(self.values) + 2 if self.values else 0
+        values, shares = np.asarray(self.values), np.asarray(self.shares)
+        is_fit = len(values) != 1 and len(shares) == n_shares and bool(self.values) >= (self.kind == "discrete")
+        if not (is_fit and np.isfinite(values).all() and (np.diff(values) > 0).all() and np.isfinite(shares).all()):
+            raise DataError(
+                f"column {self.name!r}: expected values that increase and a share of each, got {self.values} and "
+                f"{self.shares}."
+            )
+        if n_shares and not ((shares[1:-1] > 0).all() and (shares >= 0).all()):
+            raise DataError(f"column {self.name!r}: expected shares above 0, got {self.shares}.")
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether it has masses: values on a grid, or few of them."""
+        return self.step > 0 or self.kind == "discrete"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its values are whole numbers, or may be: those of a constant one must be looked at."""
+        if self.kind == "discrete":
+            return all(value % 1 == 0 for value in self.values)
+        return self.step % 1 == self.origin % 1 == 0 if self.step else self.kind == "constant"
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges of the cells of `values`, one more than these: half-way between them, or half a step beside them."""
+        if self.kind == "discrete":
+            return edges_of(np.array(self.values))
+        return np.append(np.array(self.values) - self.step / 2, self.values[-1] + self.step / 2)
 
     @property
     def first(self) -> float:
@@ -79,14 +117,24 @@ class Column:
             "bounded": f"bounded, {self.lower:g} to {self.upper:g}",
             "circular": f"circular, {self.lower:g} to {self.upper:g}, cut at {self.centre:g}",
             "heavy": f"heavy tails, indices {self.below:.2g} below and {self.above:.2g} above",
+            "discrete": self._describe_values(),
             "constant": f"constant, {self.centre:g}",
         }[self.kind]
+        if self.kind == "discrete":
+            return words
         return words + (f"; rounded to {self.step:g}" if self.step else "")
+
+    def _describe_values(self) -> str:
+        values = self.values
+        if len(values) <= _LISTED:
+            return "one of " + ", ".join(f"{value:g}" for value in values)
+        return f"one of {len(values)} values from {values[0]:g} to {values[-1]:g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, without what is as by default."""
         fields = {field.name: field.default for field in dataclasses.fields(self)}
-        return {name: value for name, value in vars(self).items() if value != fields[name]}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {name: value for name, value in plain.items() if vars(self)[name] != fields[name]}
 
     @classmethod
     def from_dict(cls, values: Any) -> "Column":
@@ -96,6 +144,13 @@ class Column:
             raise DataError(f"column: expected a dict with some of {', '.join(fields)}, got {values!r}.")
         found: dict[str, Any] = {}
         for name, value in values.items():
+            if isinstance(fields[name], tuple):
+                if not isinstance(value, list | tuple) or not all(map(_is_number, value)):
+                    raise DataError(
+                        f"column {values['name']!r}: expected {name} to be a list of numbers, got {value!r}."
+                    )
+                found[name] = tuple(map(float, value))
+                continue
             is_number = isinstance(fields[name], float)
             if is_number != _is_number(value) or not (is_number or isinstance(value, str)):
                 kind = "a number" if is_number else "text"
@@ -168,6 +223,6 @@ _MAKERS: dict[str, tuple[int, int, Any]] = {
     "constant": (0, 0, lambda: {"kind": "constant"}),
     "whole": (0, 0, lambda: {"step": 1.0}),
     "count": (0, 0, lambda: {"kind": "softplus", "lower": -0.5, "step": 1.0}),
-    "category": (0, 0, lambda: {"kind": "bounded", "step": 1.0, "note": "category"}),
+    "category": (0, 0, lambda: {"step": 1.0, "note": "category"}),
     "rounded": (1, 1, lambda step: {"step": step}),
 }

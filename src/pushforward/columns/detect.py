@@ -1,6 +1,7 @@
 """Looking at the values of a column: supports, tails, rounding; every rule is free of the unit of measurement."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -8,37 +9,41 @@ import numpy as np
 from pushforward.columns.column import Column
 from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
-from pushforward.rounded import rounding_of
+from pushforward.rounded import is_among, rounding_of
 
 _GAIN = 0.1  # nats a row by which a map must improve a normal law's likelihood, beside three standard errors
 _FEWEST = 50  # rows from which anything is detected
 _HEAVY = 0.3  # index of a tail (a Student-t of about three degrees of freedom) from which it is called heavy
 _LEAST_INDEX, _MOST_INDEX = 0.03, 1.0
-_MOST_VALUES = 50  # different values of a column that counts as rounded
+_MOST_VALUES = 50  # different values of a column that counts as discrete
+_MOST_CELLS = 20  # of a grid, to each of its values
+_DOUBLE = 4 * float(np.finfo(np.float64).eps)
 _COPIES = 5  # rows to each of them, at least
 _NEAR = 1 / 16  # of a circle, on either side, is about a point
 _QUARTILE = 0.6744897501960817  # of a normal law
 
 
 def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) -> Column:
-    """A real column as its values x (n,) show it: rounded, within a support, with heavy tails; else as it is.
+    """A real column as its values x (n,) show it: discrete, rounded, within a support, with heavy tails; else as it is.
 
-    A grid or a support that one of the `others` denies is none.
+    Few values are discrete: the column can hold no other. Where one of the `others` is another value, it is rounded to
+    the grid of both, if they have one. A support that one of the `others` denies is none.
     """
     if len(x) < _FEWEST:
         return column
     others = x if others is None else others
-    step = grid_step(x)
-    if step and off_grid(others, step, float(x.min())).any():
-        step = 0.0
-    if step:
-        n_values = len(np.unique(x))
-        note = f"{n_values} different values in {len(x):,} rows"
-        column = dataclasses.replace(column, step=step, origin=float(x.min()), source="detected", note=note)
-        lower, upper = float(x.min()) - step / 2, float(x.max()) + step / 2
-        if n_values == 2 and (others > lower).all() and (others < upper).all():
-            return dataclasses.replace(column, kind="bounded", lower=lower, upper=upper)
-        return column
+    values, _ = few_values(x)
+    if len(values):
+        step, origin = grid_step(x), float(values[0])
+        if step and off_grid(others, step, origin).any():
+            step = 0.0
+        note = f"{len(values)} different values in {len(x):,} rows"
+        column = dataclasses.replace(column, step=step, origin=origin if step else 0.0, source="detected", note=note)
+        if is_among(others, values).all():
+            return discrete(column, x, values)
+        if step:
+            return with_shares(column, x)
+        column = dataclasses.replace(column, source="default", note="")
     for kind, lower, upper in _candidates(x):
         if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
             continue
@@ -52,6 +57,62 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
         note = f"the largest values fall off like a power, index {max(below, above):.2g}"
         return dataclasses.replace(heavy(column, x), source="detected", note=note)
     return column
+
+
+def few_values(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of x (n,) and how often each occurs, if they are few and each is there five times in the mean; else
+    none. Values that differ by rounding alone are one.
+
+    >>> few_values(np.tile([0.1 + 0.2, 0.3, 0.5], 20))
+    (array([0.3, 0.5]), array([40, 20]))
+    """
+    values, counts = np.unique(x, return_counts=True)
+    apart = np.append(True, np.diff(values) > _DOUBLE * np.abs(values).max(initial=0.0))
+    starts = np.flatnonzero(apart)
+    values, counts = values[starts], np.add.reduceat(counts, starts)
+    is_few = 2 <= len(values) <= min(_MOST_VALUES, len(x) // _COPIES)
+    return (values, counts) if is_few else (values[:0], counts[:0])
+
+
+def discrete(column: Column, x: np.ndarray, values: np.ndarray) -> Column:
+    """The column with these values (K,) and no others, each with its share of x; half a row where it has none there."""
+    shares = (0.0, *_shares(np.bincount(_nearest(x, values), minlength=len(values))), 0.0)
+    return dataclasses.replace(column, kind="discrete", values=tuple(map(float, values)), shares=shares)
+
+
+def with_shares(column: Column, x: np.ndarray) -> Column:
+    """A rounded column with the values of its grid and their shares of x, if they are few with many rows to each.
+
+    From these a flow starts. An end at which the support goes on has half a row beyond it.
+    """
+    index = np.round((x - column.origin) / column.step).astype(np.int64)
+    first, last = int(index.min()), int(index.max())
+    has_lower = column.kind in ("positive", "softplus", "bounded")
+    if has_lower:
+        first = min(first, math.ceil((column.lower - column.origin) / column.step + 0.5 - 1e-9))
+    if column.kind == "bounded":
+        last = max(last, math.floor((column.upper - column.origin) / column.step - 0.5 + 1e-9))
+    n_values = last - first + 1
+    if column.kind not in ("real", "positive", "softplus", "bounded") or not (
+        2 <= n_values <= min(_MOST_VALUES, len(x) // _COPIES)
+    ):
+        return column
+    values = column.origin + column.step * np.arange(first, last + 1)
+    tails = (0.0 if has_lower else 0.5), (0.0 if column.kind == "bounded" else 0.5)
+    shares = _shares(np.concatenate([tails[:1], np.bincount(index - first, minlength=n_values), tails[1:]]), tails)
+    return dataclasses.replace(column, values=tuple(map(float, values)), shares=shares)
+
+
+def _shares(counts: np.ndarray, ends: tuple[float, ...] = ()) -> tuple[float, ...]:
+    """Of counts, that are half a row where they are 0, but for the first and last one if `ends` are these."""
+    counts = np.maximum(counts, 0.5)
+    if ends:
+        counts[0], counts[-1] = ends
+    return tuple(map(float, counts / counts.sum()))
+
+
+def _nearest(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.searchsorted((values[1:] + values[:-1]) / 2, x, side="right")
 
 
 def centred(column: Column, x: np.ndarray) -> Column:
@@ -95,23 +156,35 @@ def _tail_index(x: np.ndarray) -> float:
 
 
 def grid_step(x: np.ndarray) -> float:
-    """The step of the grid on which few values lie, each of them often; 0 where there is none.
+    """The step of the grid on which few values lie, each of them often: the greatest common divisor of their gaps.
+
+    0 where there is none, or where it has more than 20 cells for each value: any decimals lie on so fine a grid.
 
     >>> import numpy as np
-    >>> grid_step(np.tile([0.1, 0.2, 0.3, 0.5], 20))
-    0.1
+    >>> grid_step(np.tile([0.1, 0.2, 0.3, 0.5], 20)), grid_step(np.tile([10.0, 25.0, 50.0], 20))
+    (0.1, 5.0)
     """
-    values = np.unique(x)
-    if not 2 <= len(values) <= min(_MOST_VALUES, len(x) // _COPIES):
+    values, _ = few_values(x)
+    if not len(values):
         return 0.0
     gaps = np.diff(values)
-    step = float(gaps.min())
+    error = 4 * rounding_of(values) * float(np.abs(values).max()) + 1e-4 * float(gaps.min())
+    step = functools.reduce(lambda step, gap: _common_divisor(step, gap, error), np.unique(gaps).tolist())
+    step = float(values[-1] - values[0]) / max(round((values[-1] - values[0]) / step), 1)
     places = (values - values[0]) / step
-    allowed = 1e-3 + 1e-13 * np.abs(values).max() / step
-    if (np.abs(places - np.round(places)) > allowed).any():
+    allowed = 1e-3 + 4 * rounding_of(values) * np.abs(values).max() / step
+    if round(places[-1]) > _MOST_CELLS * len(values) or (np.abs(places - np.round(places)) > allowed).any():
         return 0.0
     # over the whole width rounding of single values cancels; twelve digits are more than any table writes
     return float(f"{(values[-1] - values[0]) / round(places[-1]):.12g}")
+
+
+def _common_divisor(a: float, b: float, error: float) -> float:
+    """The greatest common divisor of two numbers, by Euclid; a rest below `error` is none."""
+    while b > error:
+        rest = a % b
+        a, b = b, min(rest, b - rest)
+    return a
 
 
 def off_grid(x: np.ndarray, step: float, origin: float) -> np.ndarray:

@@ -96,7 +96,8 @@ def fit_columns(
     flow, history = fit(
         start, _named(plan, mapped.x), key=key, context=_like(context, mapped.context), validation=inner_validation,
         learning_rate=learning_rate, offset=(added, held_added),
-        floor=gaussian_nats(noisy, noisy_held) + plan.log_cells, is_copy=np.repeat(is_copy, copies), **options,
+        floor=gaussian_nats(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
+        is_copy=np.repeat(is_copy, copies), **options,
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
     history.n_validation_copies = int(is_copy.sum())
@@ -125,17 +126,18 @@ def _mapped(
         x = plan.filled(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)
     z, log_det = plan.inward(x)
-    outside = np.flatnonzero(np.isneginf(log_det))
+    unseen = np.repeat(plan.outside(rows.x).any(1), len(x) // max(len(rows), 1))
+    outside = np.flatnonzero(np.isneginf(log_det) | unseen)
     if outside.size:
         row = rows.x[outside[0] // copies]
-        bad = plan.outside(x[outside[:1]])[0]
+        bad = plan.outside(np.stack([x[outside[0]], row])).any(0)
         raise DataError(
             f"{name}: column {plan.names[plan.modelled[bad.argmax()]]!r} is {row[bad.argmax()]:g} somewhere, outside "
             f"the support that the plan gives it (of {len(np.unique(outside // copies))} of {len(rows)} rows): the "
             "density there is zero. Declare that column real, or correct these rows."
         )
     groups = np.repeat(np.arange(len(rows)) if rows.groups is None else rows.groups, copies)
-    return Rows(x, context, None), Rows(z, context, None, groups), float(log_det.mean()) + plan.log_cells
+    return Rows(x, context, None), Rows(z, context, None, groups), float((log_det + plan.log_cells(x)).mean())
 
 
 def _like(given: Any, rows: np.ndarray | None) -> Any:

@@ -1,21 +1,30 @@
 """The plan of a table: what each column holds, printed, saved with the model, and turned into the outermost layer."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.columns.column import Column, declared
-from pushforward.columns.detect import centred, detected, emptiest, heavy, off_grid
+from pushforward.columns.detect import centred, detected, discrete, emptiest, heavy, off_grid, with_shares
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
-from pushforward.rounded import Rounded, cell_points, fill_cells, rounding_of
+from pushforward.rounded import (
+    Rounded,
+    cell_points,
+    fill_cells,
+    is_among,
+    log_widths,
+    padded_values,
+    rounding_of,
+    row_cells,
+)
 
 _LARGEST = 1e30
 
@@ -25,8 +34,10 @@ class Plan:
     """How the columns of a table become the coordinates of a flow, and back.
 
     A constant column is no coordinate: it has no density, is checked when rows are scored, and filled in again in
-    samples. The others are mapped one by one (`ColumnMaps`); rounded ones get noise in training, and bounds of their
-    masses in scores (`Rounded`).
+    samples. The others are mapped one by one (`ColumnMaps`); rounded and discrete ones get noise in training, and
+    bounds of their masses in scores (`Rounded`). Where such a column has few values, it is mapped so that a standard
+    normal has the shares of the data: a flow need not learn the jumps of a density from cell to cell, which it would
+    smooth, and give rare values mass of their neighbours.
 
     Attributes:
         columns: one `Column` for each column of the table.
@@ -47,11 +58,11 @@ class Plan:
     @property
     def is_rounded(self) -> bool:
         """Whether scores are bounds of log-masses in some columns."""
-        return any(column.step for column in self.columns)
+        return any(column.is_rounded for column in self.columns)
 
     def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, modelled columns) with uniform noise over the cells of rounded columns."""
-        return fill_cells(rows, self._steps(), random)
+        return fill_cells(rows, *self._grid(), random)
 
     def cell_points(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, modelled columns) as points (n, K, modelled columns), by whose mean density `Rounded` scores them.
@@ -61,28 +72,38 @@ class Plan:
         if not self.is_rounded:
             return rows[:, None]
         with jax.enable_x64(True):
-            steps = jnp.asarray(self._steps())
-            return np.asarray(jax.jit(jax.vmap(lambda row: cell_points(row, steps)))(np.asarray(rows, np.float64)))
+            rows = np.asarray(rows, np.float64)
+            return np.asarray(jax.jit(jax.vmap(cell_points))(rows, *row_cells(rows, *self._grid())))
+
+    def log_cells(self, rows: np.ndarray) -> np.ndarray:
+        """Sums (n,) of the logarithms of the widths of the cells of rows (n, modelled columns): what makes a density of
+        filled rows a mass, in nats."""
+        return log_widths(row_cells(rows, *self._grid())[1], np).sum(1)
+
+    def _grid(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Steps of the modelled columns, 0 for discrete ones, and the values of these."""
+        steps = np.array([column.step * (column.kind != "discrete") for column in self._chosen])
+        return steps, padded_values(self._discrete_values)
 
     @property
-    def log_cells(self) -> float:
-        """Sum of the logarithms of steps: what makes a density of filled rows a mass, in nats."""
-        steps = self._steps()
-        return float(np.log(steps[steps > 0]).sum())
+    def _chosen(self) -> list[Column]:
+        return [self.columns[place] for place in self.modelled]
 
-    def _steps(self) -> np.ndarray:
-        return np.array([self.columns[place].step for place in self.modelled])
+    @property
+    def _discrete_values(self) -> list[tuple[float, ...]]:
+        return [column.values if column.kind == "discrete" else () for column in self._chosen]
 
     def layer(self) -> ColumnMaps:
         """The outermost layer, of the modelled columns."""
-        chosen = [self.columns[place] for place in self.modelled]
+        chosen = self._chosen
         return ColumnMaps(
-            [column.kind for column in chosen],
+            ["cells" if column.values else column.kind for column in chosen],
             lower=[column.lower for column in chosen],
             upper=[column.upper for column in chosen],
             centre=[column.centre for column in chosen],
             scale=[column.scale for column in chosen],
             index=[(column.below, column.above) for column in chosen],
+            cells=[(column.edges, column.shares) for column in chosen if column.values],
         )
 
     def around(self, flow: Flow) -> AbstractDistribution:
@@ -90,12 +111,13 @@ class Plan:
         inner = flow.bijection
         layers = inner.bijections if isinstance(inner, Chain) else (inner,)
         flow = eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, self.layer()]))
-        chosen = [self.columns[place] for place in self.modelled]
-        if not self.is_rounded:
+        chosen = self._chosen
+        if not any(column.is_rounded for column in chosen):
             return flow
         return Rounded(
             flow,
-            self._steps(),
+            self._grid()[0],
+            values=self._discrete_values,
             origin=[column.first if column.kind == "circular" else column.origin for column in chosen],
             period=[column.upper - column.lower if column.kind == "circular" else 0.0 for column in chosen],
         )
@@ -125,10 +147,16 @@ class Plan:
             for name in ("kind", "lower", "upper")
         )
         has_lower, has_upper = np.isin(kinds, ["positive", "softplus", "bounded"]), kinds == "bounded"
-        return (has_lower & (rows <= lower)) | (has_upper & (rows >= upper))
+        found = (has_lower & (rows <= lower)) | (has_upper & (rows >= upper))
+        for place, column in enumerate(self._chosen):
+            if column.kind == "discrete":
+                found[:, place] = ~is_among(rows[:, place], np.array(column.values))
+        return found
 
     def select(self, rows: np.ndarray, name: str = "x", numbers: np.ndarray | None = None) -> np.ndarray:
         """The modelled columns of rows (n, columns); refuses what has no density: off a constant's value, off a grid.
+
+        A value on the grid of a discrete column that no training row had has probability 0: a warning names it.
 
         `name` and `numbers`, those of the rows, (n,), are for its sentences; None counts the rows from 0.
         """
@@ -146,6 +174,16 @@ class Plan:
                     f"{name}: column {column.name!r} is rounded to {column.step:g}, got {rows[bad[0], place]:.12g} at "
                     f"row {_number(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column."
                 )
+            if column.kind == "discrete":
+                bad = np.flatnonzero(~is_among(rows[:, place], np.array(column.values)))
+                if bad.size:
+                    warnings.warn(
+                        f"{name}: column {column.name!r} is {rows[bad[0], place]:.9g} at row "
+                        f"{_number(numbers, bad[0])} ({bad.size} such rows), which it was in no training row "
+                        f"({column.describe()}): its probability is 0. If other values can come, declare the column "
+                        "whole, count, real, or rounded with a step.",
+                        stacklevel=3,
+                    )
         return rows[:, self.modelled]
 
     def whole(self, rows: np.ndarray) -> tuple[str, ...]:
@@ -153,9 +191,7 @@ class Plan:
         return tuple(
             column.name
             for column, values in zip(self.columns, rows.T, strict=True)
-            if (column.step % 1 == column.origin % 1 == 0 if column.step else column.kind == "constant")
-            and (np.abs(values) < 2**53).all()
-            and (values % 1 == 0).all()
+            if column.is_whole and (np.abs(values) < 2**53).all() and (values % 1 == 0).all()
         )
 
     def expand(self, rows: np.ndarray) -> np.ndarray:
@@ -202,9 +238,10 @@ def plan_columns(
 ) -> Plan:
     """What each column of a table holds: as declared, else as its values show, else a real number.
 
-    Detected are, from 50 rows on: a rounded column (at most 50 different values, on a grid, five rows to each), a
-    support (the positives, (0, 1), (-1, 1), (0, 100)) by which a normal law gains 0.1 nats a row, and tails that fall
-    off like a power. Constant columns and circles must be declared.
+    Detected are, from 50 rows on: a discrete column (at most 50 different values, five rows to each), which can hold
+    these values only, or, where `others` have more values on the same grid, a rounded one; a support (the positives,
+    (0, 1), (-1, 1), (0, 100)) by which a normal law gains 0.1 nats a row; and tails that fall off like a power.
+    Constant columns and circles must be declared.
 
     Args:
         x: rows (n, columns), finite.
@@ -260,13 +297,10 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
     if column.kind == "heavy":
         column = heavy(column, x)
     if column.note == "category":
-        codes = np.unique(np.round(x if others is None else np.concatenate([x, others])))
-        lower, upper = float(codes[0]) - 0.5, float(codes[-1]) + 0.5
-        missing = int(upper - lower) - len(codes)
-        note = "category"
-        if missing > 0:
-            note += f"; {missing} codes between never occur, yet samples may hold them: number codes without gaps"
-        column = dataclasses.replace(column, lower=lower, upper=upper, note=note)
+        off = off_grid(x, 1.0, 0.0)
+        _refuse(column, x, off, "whole numbers", numbers)
+        codes = np.unique(np.round(x if others is None else np.concatenate([x, others[~off_grid(others, 1.0, 0.0)]])))
+        return discrete(column, x, codes)
     if column.step:
         is_whole = column.step == 1.0
         origin = 0.0 if is_whole else float(x[0])
@@ -291,7 +325,7 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
     if column.kind == "circular":
         cut = emptiest(x, column.lower, column.upper)
         column = dataclasses.replace(column, centre=cut, note="cut where rows are rarest")
-    return column
+    return with_shares(column, x) if column.step else column
 
 
 def _refuse_constant(column: Column, x: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pushforward.errors import DataError, ShapeError
+from pushforward.named_rows import unframed
 
 _MOON_NOISE, _RING_NOISE, _SPIRAL_NOISE, _GAUSSIAN_NOISE, _BANANA_NOISE = 0.1, 0.08, 0.1, 0.25, 0.3
 _LETTER_NOISE = 0.12
@@ -233,14 +234,18 @@ def toy_log_density(name: str, x: np.ndarray) -> np.ndarray:
     Raises:
         DataError: unknown name.
         ShapeError: x is not (n, 2).
+        DataError: a value is missing.
 
     >>> import numpy as np
     >>> float(np.exp(toy_log_density("checkerboard", np.array([[1.0, 1.0]]))[0])) * 32
     1.0
     """
     _, density = _shape(name)
-    points = np.asarray(x, np.float64)
+    points = np.asarray(unframed(x), np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ShapeError(f"x must have shape (n, 2), got {points.shape}: pass one point as x[None, :].")
+    if np.isnan(points).any():
+        row, column = np.argwhere(np.isnan(points))[0]
+        raise DataError(f"x: expected numbers, got NaN in column {column} at row {row}: leave such rows out.")
     parts = [density(points[start : start + _CHUNK]) for start in range(0, len(points), _CHUNK)]
     return np.concatenate(parts) if parts else np.empty(0)

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
-from pushforward.named_rows import NamedRows, unframed
+from pushforward.named_rows import NamedRows, as_floats, unframed
 
 _N_CONTEXTS = 64
 
@@ -100,7 +100,7 @@ def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:
     array = np.asarray(unframed(value))
     if array.dtype.kind not in "fiub" or array.size == 0:
         raise DataError(f"{name}: expected real numbers, got {array.size} entries of type {array.dtype}.")
-    array = array.astype(np.float64)
+    array = as_floats(name, array)
     if finite and (n_bad := int((~np.isfinite(array)).sum())) > 0:
         raise DataError(
             f"{name}: expected finite numbers, got {n_bad} NaN or infinite ones. Remove or fill them first."

@@ -11,7 +11,7 @@ from pushforward.errors import ShapeError
 from pushforward.estimator.fitting import fitted, seed_of, whole_number
 from pushforward.estimator.rows import checked_rows, checked_targets, common_draws, modelled, target_names, whole
 from pushforward.estimator.summaries import mean_of, quantiles_of
-from pushforward.named_rows import NamedRows
+from pushforward.named_rows import NamedRows, unframed
 
 _BLOCK = 2**20  # numbers drawn at a time, 8 MB
 
@@ -159,7 +159,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         scores = self.log_prob(X, y)
         if sample_weight is None:
             return float(scores.mean())
-        weights = np.asarray(sample_weight, np.float64)
+        weights = np.asarray(unframed(sample_weight), np.float64)
         if weights.shape != scores.shape or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
             raise ValueError(
                 f"sample_weight: expected {len(scores)} non-negative numbers with a positive sum, one a row, got "

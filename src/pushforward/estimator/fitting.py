@@ -65,7 +65,7 @@ def fitted(
     with _told_as(names | {"columns": "columns", "groups": "groups"}, otherwise=names["x"]):
         plan = _planned(estimator.columns, x)
         for column in plan.columns if estimator.noise else ():
-            if column.step or column.kind not in ("real", "heavy"):
+            if column.is_rounded or column.kind not in ("real", "heavy"):
                 raise ValueError(
                     f"noise: expected 0 where a column is rounded or has bounds, as {column.name!r} is "
                     f"({column.describe()}): noise would lead out of it. Leave noise out, or declare the column real."

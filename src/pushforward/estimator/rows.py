@@ -11,6 +11,7 @@ from pushforward.columns import Plan
 from pushforward.distribution import AbstractDistribution, as_key, draw_rows
 from pushforward.errors import DataError, NumericError
 from pushforward.fields import cast
+from pushforward.named_rows import as_floats, unframed
 from pushforward.programs import prepared, run
 from pushforward.rounded import Rounded
 
@@ -29,7 +30,13 @@ def checked_rows(estimator: Any, x: Any, *, reset: bool = False, least: int = 1)
         DataError: NaN or infinite values, with the first one's column and row.
     """
     rows = validate_data(
-        estimator, x, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False, ensure_min_samples=least
+        estimator,
+        _readable("X", x),
+        reset=reset,
+        dtype=np.float64,
+        order="C",
+        ensure_all_finite=False,
+        ensure_min_samples=least,
     )
     return finite("X", rows, names_of(estimator))
 
@@ -41,9 +48,31 @@ def checked_targets(estimator: Any, y: Any) -> np.ndarray:
             f"y: {type(estimator).__name__} models y given X and requires y to be passed, but the target y is None."
         )
     targets = check_array(
-        y, ensure_2d=False, dtype=np.float64, order="C", ensure_all_finite=False, input_name="y", estimator=estimator
+        _readable("y", y),
+        ensure_2d=False,
+        dtype=np.float64,
+        order="C",
+        ensure_all_finite=False,
+        input_name="y",
+        estimator=estimator,
     )
     return finite("y", targets, target_names(y))
+
+
+def _readable(name: str, value: Any) -> Any:
+    """What scikit-learn's checks may convert: missing values as NaN, and no whole number that float64 does not hold.
+
+    A frame of numbers stays one, for its names; scikit-learn refuses what is no array of numbers.
+    """
+    plain = unframed(value)
+    array = np.asarray(plain) if isinstance(plain, np.ndarray) else None
+    if array is None or array.dtype.kind not in "fiub" or array.ndim == 0:
+        return value
+    columns = target_names(value) if hasattr(value, "columns") else None
+    array = as_floats(name, array, columns or None)
+    if isinstance(value, np.ndarray | list | tuple):
+        return array
+    return value
 
 
 def finite(name: str, rows: np.ndarray, columns: list[str]) -> np.ndarray:

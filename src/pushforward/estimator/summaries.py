@@ -36,7 +36,7 @@ def quantiles_of(plan: Plan | None, drawn: np.ndarray, levels: np.ndarray) -> np
         turned[..., place] = column.centre + np.mod(drawn[..., place] - column.centre, column.upper - column.lower)
     between = np.quantile(turned, levels, axis=1, method="weibull")
     values = np.quantile(turned, levels, axis=1, method="inverted_cdf")
-    is_rounded = False if plan is None else np.array([column.step > 0 for column in plan.columns])
+    is_rounded = False if plan is None else np.array([column.is_rounded for column in plan.columns])
     found = np.moveaxis(np.where(is_rounded, values, between), 0, 1)
     for place, column in _circular(plan):
         found[..., place] = column.lower + np.mod(found[..., place] - column.lower, column.upper - column.lower)

@@ -116,7 +116,8 @@ class Contest:
         if split.context is not None:
             given = [split.context[index] for index in (*places, np.repeat(split.test, n_points))]
         line = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=given, points=n_points)
+        log_cells = plan.log_cells(split.x[split.test][:, plan.modelled])
         return Outcome(
-            line.scores + plan.log_cells, line.standard_error, line.fit_seconds, line.score_seconds,
+            line.scores + log_cells, line.standard_error, line.fit_seconds, line.score_seconds,
             setting=line.setting, is_copy=split.is_copy,
         )  # fmt: skip

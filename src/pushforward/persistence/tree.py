@@ -221,7 +221,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
 
 
 def _has_default(field: dataclasses.Field) -> bool:
-    return bool(field.metadata.get("static", False)) and field.default is not dataclasses.MISSING
+    is_plain = bool(field.metadata.get("static", False)) or field.default is None or field.default == ()
+    return is_plain and field.default is not dataclasses.MISSING
 
 
 def _is_plain(value: Any) -> bool:

@@ -13,7 +13,8 @@ from typing import IO
 
 import numpy as np
 
-from pushforward.errors import TableError
+from pushforward.errors import DataError, TableError
+from pushforward.named_rows import as_floats
 from pushforward.tables.table import Cells, Wanted, rows_at_once
 
 _KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "V": "records", "c": "complex numbers", "b": "true/false"}
@@ -43,10 +44,10 @@ def read_npy(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     with wanted.path.open("rb") as file:
         declared = _real(where, _declared(where, file, wanted.path.stat().st_size))
     names, picked = _picked(wanted, _width(where, declared.shape), None)
-    return names, _pieces(wanted.path, declared, picked)
+    return names, _pieces(wanted.path, declared, names, picked)
 
 
-def _pieces(path: Path, declared: _Declared, picked: list[int]) -> Iterator[Cells]:
+def _pieces(path: Path, declared: _Declared, names: Sequence[str], picked: list[int]) -> Iterator[Cells]:
     """Rows are read as they are needed: pages of a mapped file would count as memory that the process holds."""
     length, width = declared.shape[0], _width(f"{path}", declared.shape)
     step = rows_at_once(width)
@@ -59,7 +60,14 @@ def _pieces(path: Path, declared: _Declared, picked: list[int]) -> Iterator[Cell
             else:
                 rows = _run(path, file, declared, first * width, here * width)
                 values = rows.reshape(here, width)[:, picked]
-            yield Cells(values.astype(np.float64, order="C"), first=first, share=(first + here) / length)
+            yield Cells(_floats(path, values, names, first), first=first, share=(first + here) / length)
+
+
+def _floats(path: Path, values: np.ndarray, names: Sequence[str], first: int = 0) -> np.ndarray:
+    try:
+        return as_floats("", values, names, np.arange(first + 1, first + len(values) + 1))
+    except DataError as error:
+        raise TableError(f"{path}: {error}") from error
 
 
 def _run(path: Path, file: IO[bytes], declared: _Declared, start: int, count: int) -> np.ndarray:
@@ -90,7 +98,9 @@ def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
         (name, values), *_ = arrays.items()
         return _columns(wanted, _matrix(f"{path}: array {name!r}", values), names)
     if arrays and len({values.shape for values in arrays.values()}) == 1 and next(iter(arrays.values())).ndim == 1:
-        return _columns(wanted, np.stack(list(arrays.values()), axis=1), tuple(arrays))
+        chosen, _ = _picked(wanted, len(arrays), tuple(arrays))
+        columns = [_floats(path, arrays[name][:, None], [name]) for name in chosen]
+        return chosen, iter([Cells(np.concatenate(columns, axis=1))])
     shapes = ", ".join(f"{name!r} {values.shape}" for name, values in arrays.items()) or "none"
     raise TableError(
         f"{path}: the arrays are {shapes}, expected one (n, d) array or 1-D arrays of one length: save one table only."
@@ -168,7 +178,7 @@ def _columns(
     wanted: Wanted, values: np.ndarray, names: Sequence[str] | None
 ) -> tuple[tuple[str, ...], Iterator[Cells]]:
     chosen, picked = _picked(wanted, values.shape[1], names)
-    return chosen, iter([Cells(values[:, picked].astype(np.float64))])
+    return chosen, iter([Cells(_floats(wanted.path, values[:, picked], chosen))])
 
 
 def _picked(wanted: Wanted, width: int, names: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:

@@ -6,7 +6,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from pushforward.errors import TableError
+from pushforward.named_rows import inexact_words, is_exact
 from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
 _MAGIC = b"ARROW1"
@@ -24,7 +27,7 @@ def read_columnar(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     chosen = tuple(names[position] for position in wanted.pick(names))
     for name in chosen:
         _check_type(pl, path, lazy, name, kinds[name])
-    return chosen, _pieces(pl, path, lazy.select(pl.col(name).cast(pl.Float64) for name in chosen), height)
+    return chosen, _pieces(pl, path, lazy.select(pl.col(name) for name in chosen), height)
 
 
 def columnar_labels(path: Path, column: str) -> tuple[tuple[str, ...], list[Any]]:
@@ -46,8 +49,22 @@ def _pieces(pl: ModuleType, path: Path, lazy: Any, height: int) -> Iterator[Cell
     step = rows_at_once(len(lazy.collect_schema()))
     for first in range(0, height, step):
         with _readable(pl, path):
-            values = lazy.slice(first, step).collect().to_numpy(order="c")
+            frame = lazy.slice(first, step).collect()
+            values = frame.cast(pl.Float64).to_numpy(order="c")
+        _refuse_inexact(path, frame, values, first)
         yield Cells(values, first=first, share=(first + len(values)) / height)
+
+
+def _refuse_inexact(path: Path, frame: Any, values: np.ndarray, first: int) -> None:
+    """Refuse a whole number that float64 does not hold."""
+    for place in np.flatnonzero((np.abs(values) >= 2**53).any(axis=0)):
+        column = frame.to_series(int(place))
+        if column.dtype.is_float():
+            continue
+        for row in np.flatnonzero(np.abs(values[:, place]) >= 2**53):
+            if not is_exact(cell := column[int(row)]):
+                fault = inexact_words(f"{cell} in row {first + row + 1}")
+                raise TableError(f"{path}: column {column.name!r}: {fault}")
 
 
 @contextlib.contextmanager

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pushforward.errors import TableError
+from pushforward.named_rows import inexact_words, is_exact
 from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{16,400}", re.ASCII)  # 2^53, above which float64 lacks whole numbers, has 16 digits
+_LONG = re.compile(rb"(?<![\d.eE])\d{16,}(?![\d.eE])")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d*)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -235,6 +238,8 @@ def _fast(block: bytes, separator: str, width: int, picked: list[int]) -> np.nda
     if not frame.height or any(frame.null_count().row(0)):
         return None
     values = frame.select(f"{position}" for position in picked).to_numpy(order="c")
+    if (np.abs(values) >= 2**53).any() and _LONG.search(block):  # it may hold a whole number that float64 does not
+        return None
     return values if np.isfinite(values).all() else None
 
 
@@ -278,6 +283,8 @@ def _number(path: Path, line: int, name: str, cell: str) -> float:
     if text.lower() in _MISSING:
         return float("nan")
     if _NUMBER.fullmatch(text) or _INFINITE.fullmatch(text):
+        if _WHOLE.fullmatch(text) and not is_exact(int(text)):
+            raise TableError(f"{path}: line {line}, column {name!r}: {inexact_words(text)}")
         return float(text)
     if _DATE.fullmatch(text):
         fault = "looks like a date or time: write it as a number, or leave the column out with --columns"

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pushforward.atomic_write import write_atomically
-from pushforward.errors import TableError
+from pushforward.errors import DataError, TableError
+from pushforward.named_rows import as_floats, unframed
 from pushforward.tables.formats import WRITERS
 
 
@@ -101,13 +102,16 @@ def write_batches(
 def _checked(target: Path, batches: Iterable[np.ndarray], names: list[str]) -> Iterator[np.ndarray]:
     done = 0
     for batch in batches:
-        array = np.asarray(batch)
+        array = np.asarray(unframed(batch))
         if array.ndim != 2 or array.shape[1] != len(names) or array.dtype.kind not in "fiu":
             raise TableError(
                 f"{target}: values must be real numbers of shape (n, {len(names)}) for {len(names)} columns, got "
                 f"{array.dtype} of shape {array.shape}: reshape them or name each column."
             )
-        numbers = array.astype(np.float64)
+        try:
+            numbers = as_floats("", array, names, np.arange(done + 1, done + len(array) + 1))
+        except DataError as error:
+            raise TableError(f"{target}: {error}") from error
         if np.isnan(numbers).any():
             row, column = np.argwhere(np.isnan(numbers))[0]
             raise TableError(

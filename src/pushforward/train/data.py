@@ -11,7 +11,7 @@ import numpy as np
 from pushforward.bijections import RationalQuadraticSpline
 from pushforward.dequantise import Dequantised
 from pushforward.errors import DataError, ShapeError
-from pushforward.named_rows import unframed
+from pushforward.named_rows import as_floats, unframed
 from pushforward.train.ranges import called as _column
 from pushforward.train.ranges import check_range, warn_of_values
 
@@ -45,7 +45,7 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(
             f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first."
         )
-    array = array.astype(np.float64, order="C")  # sums round alike, however the caller's memory lies
+    array = as_floats(name, array, columns)  # in C order: sums round alike, however the caller's memory lies
     if array.ndim == 1 and shape == (1,):
         raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
@@ -72,8 +72,10 @@ def filled(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
 
 
 def column_names(value: Any) -> list[str] | None:
-    """The column names of a frame; None for anything else."""
-    return [str(name) for name in value.columns] if hasattr(value, "columns") else None
+    """The column names of a frame or a structured array; None for anything else."""
+    found = getattr(value, "column_names", None) or getattr(value, "columns", None)
+    found = getattr(getattr(value, "dtype", None), "names", None) if found is None else found
+    return None if found is None else [str(name) for name in found]
 
 
 def spline_bounds(flow: Any) -> list[float]:

@@ -15,6 +15,8 @@ from pushforward.errors import ShapeError
 from pushforward.fields import fixed
 from pushforward.moments import FAR
 
+_TINY = 1e-30  # a probability whose normal score, -11.5, stands for that of a closed end
+
 
 class ColumnMaps(AbstractBijection):
     """Fixed element-wise maps from the line onto the columns of a table, by kind:
@@ -25,6 +27,8 @@ class ColumnMaps(AbstractBijection):
         bounded   x = lower + (upper - lower) sigmoid(z)
         circular  as bounded, the circle [lower, upper) being cut at `centre`; every x is brought into it by periods
         heavy     x = centre + scale * s ((2 Phi(-|z|))^(-l) - 1) / l,  s = sign(z), l the index of that side
+        cells     x = F^-1(Phi(z)), F linear over each cell and as steep as its share: with the shares of the cells in
+                  the data, a standard normal z has exactly these masses; beyond an end with a tail F is a normal one
 
     Outside the support of a column the density is zero: there the inverse gives a z of 0 and a log-determinant of -inf,
     so that a flow's log_prob is -inf. An end of a support is outside. Numbers are kept in NumPy float64, whatever JAX's
@@ -35,14 +39,18 @@ class ColumnMaps(AbstractBijection):
         lower, upper: ends of supports (D,); an end that a kind does not use is ignored.
         centre, scale: (D,), as above.
         index: of the tails of heavy columns, below and above (D, 2): P(|x| > t) falls like t^(-1/l).
+        cells: for each column of kind cells, in order, its edges (K + 1,), increasing, and its shares (K + 2,): of the
+            tail below, which may be 0, of the K cells, and of the tail above.
 
-    Cost: O(D) in both directions.
+    Cost: O(D) in both directions; of cells O(K) each.
 
     Raises:
-        ValueError: for an unknown kind, ends that are not in order, a scale or an index that is not positive.
+        ValueError: for an unknown kind, ends that are not in order, a scale or an index that is not positive, cells
+            whose edges do not increase or whose shares are not positive.
         ShapeError: if an array does not fit.
 
-    Reference: elementary; of heavy columns Hickling & Prangle 2024, section 3 (see `HeavyTails`).
+    Reference: elementary; of heavy columns Hickling & Prangle 2024, section 3 (see `HeavyTails`); of cells the
+        probability integral transform.
 
     Example:
         >>> import jax.numpy as jnp
@@ -60,6 +68,7 @@ class ColumnMaps(AbstractBijection):
     kinds: tuple[str, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
+    cells: tuple[np.ndarray | Array, ...] = fixed(default=())  # edges, probabilities below and above them, shares
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class ColumnMaps(AbstractBijection):
         centre: Any = 0.0,
         scale: Any = 1.0,
         index: Any = 0.1,
+        cells: Sequence[tuple[Any, Any]] = (),
     ) -> None:
         self.kinds, dim = tuple(kinds), len(kinds)
         self.lower, self.upper, self.centre, self.scale = (
@@ -78,8 +88,11 @@ class ColumnMaps(AbstractBijection):
         )
         self.index = _array("index", index, (dim, 2))
         self.shape, self.context_shape = (dim,), None
+        self.cells = _padded(cells) if cells else ()
 
     def __check_init__(self) -> None:
+        if self.kinds.count("cells") != (len(self.cells[0]) if self.cells else 0):
+            raise ValueError(f"cells: expected those of {self.kinds.count('cells')} columns of that kind, got others.")
         for column, kind in enumerate(self.kinds):
             if kind not in COLUMN_KINDS:
                 raise ValueError(f"kinds: expected {', '.join(COLUMN_KINDS)}, got {kind!r} for column {column}.")
@@ -120,7 +133,10 @@ class ColumnMaps(AbstractBijection):
         for kind, (forward, backward, names) in _MAPS.items():
             columns = np.array([place for place, own in enumerate(self.kinds) if own == kind], int)
             if columns.size:
-                numbers = (jnp.asarray(getattr(self, name), value.dtype)[columns] for name in names)
+                if kind == "cells":
+                    numbers = (jnp.asarray(part, value.dtype) for part in self.cells)
+                else:
+                    numbers = (jnp.asarray(getattr(self, name), value.dtype)[columns] for name in names)
                 image, log_slope = (backward if inverse else forward)(value[columns], *numbers)
                 out, log_det = out.at[columns].set(image), log_det + jnp.sum(log_slope)
         return out, log_det
@@ -133,6 +149,32 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite numbers, got {array}. Leave unused ends out.")
     return np.broadcast_to(array, shape).copy()
+
+
+def _padded(cells: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, ...]:
+    """Edges, probabilities below and above them (C, K + 1) and shares (C, K), each row with its last number to fill."""
+    rows = []
+    for column, (edges, shares) in enumerate(cells):
+        edges, shares = np.asarray(edges, np.float64), np.asarray(shares, np.float64)
+        if edges.ndim != 1 or len(edges) < 2 or shares.shape != (len(edges) + 1,):
+            raise ValueError(
+                f"cells: expected edges (K + 1,) and shares (K + 2,), got {edges.shape} and {shares.shape} for column "
+                f"{column} of them."
+            )
+        is_fit = (np.diff(edges) > 0).all() and (shares[1:-1] > 0).all() and (shares >= 0).all()
+        if not (is_fit and np.isfinite(edges).all() and np.isfinite(shares).all()):
+            raise ValueError(
+                f"cells: expected edges that increase, and shares above 0, got {edges} and {shares} for column "
+                f"{column} of them."
+            )
+        shares = shares / shares.sum()
+        below, above = np.cumsum(shares)[:-1], np.cumsum(shares[::-1])[-2::-1]
+        rows.append((edges, below, above, shares[1:-1]))
+    widths = [max(len(part) for part in parts) for parts in zip(*rows, strict=True)]
+    return tuple(
+        np.stack([np.pad(part, (0, width - len(part)), mode="edge") for part in parts])
+        for width, parts in zip(widths, zip(*rows, strict=True), strict=True)
+    )
 
 
 def _scaled(z: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
@@ -205,6 +247,83 @@ def _normal(x: Array, centre: Array, scale: Array, index: Array) -> tuple[Array,
     return z, log_slope - jnp.log(scale)
 
 
+def _from_cells(z: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, Array]:
+    ends = _scores(below, above)  # of the edges
+    left, width, low, high, share = _cell(z, ends, edges, below, above, shares)
+    lower, upper = jax.scipy.special.ndtr(z), jax.scipy.special.ndtr(-z)
+    # from the nearer end, so that no digit of a small probability is lost
+    rest = jnp.where(z < 0, (lower - low) / share, 1.0 - (upper - high) / share)
+    x, log_slope = left + width * _within(rest, 0.0, 1.0), jnp.log(width / share) + _log_normal(z)
+    for at, side, tail in _tails_of(below, above):
+        is_beyond = _is_beyond(z, ends[:, at], side, tail) & (tail > 0)
+        steep = jnp.log(_tail_scale(edges, shares))
+        beyond = edges[:, at] + jnp.exp(steep) * (z - jnp.where(tail > 0, ends[:, at], 0.0))
+        x, log_slope = jnp.where(is_beyond, beyond, x), jnp.where(is_beyond, steep, log_slope)
+    return x, log_slope
+
+
+def _to_cells(x: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, Array]:
+    left, width, low, high, share = _cell(x, edges, edges, below, above, shares)
+    rest = _within((x - left) / width, 0.0, 1.0)
+    z = _scores(low + share * rest, high + share * (1.0 - rest))
+    log_slope = jnp.log(share / width) - _log_normal(z)
+    for at, side, tail in _tails_of(below, above):
+        is_beyond, steep = _is_beyond(x, edges[:, at], side, tail), jnp.log(_tail_scale(edges, shares))
+        end = jnp.where(tail > 0, _scores(below[:, at], above[:, at]), 0.0)
+        beyond = jnp.where(tail > 0, end + (x - edges[:, at]) * jnp.exp(-steep), 0.0)
+        z = jnp.where(is_beyond, beyond, z)
+        log_slope = jnp.where(is_beyond, jnp.where(tail > 0, -steep, -jnp.inf), log_slope)
+    return z, log_slope
+
+
+def _cell(value: Array, ends: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, ...]:
+    """Of the cell between two of the `ends` in which a value lies: edge, width, probability below and above, share."""
+    n_cells = jnp.sum(edges[:, 1:] > edges[:, :-1], axis=1)
+    place = jnp.minimum(jnp.sum(value[:, None] >= ends[:, 1:], axis=1), n_cells - 1)
+
+    def at(part: Array, shift: int = 0) -> Array:
+        return jnp.take_along_axis(part, (place + shift)[:, None], axis=1)[:, 0]
+
+    return at(edges), at(edges, 1) - at(edges), at(below), at(above, 1), at(shares)
+
+
+def _scores(lower: Array, upper: Array) -> Array:
+    """The normal quantile of a probability and what is left of it, by the smaller of both."""
+    least = _within(jnp.where(lower < upper, lower, upper), _TINY, 0.5)
+    z = jax.scipy.special.ndtri(least)
+    return jnp.where(lower < upper, z, -z)
+
+
+def _within(value: Array, low: float, high: float) -> Array:
+    """The value, or the nearer end: at an end with the derivative of the value, where a clip has half of it."""
+    return jnp.where(value < low, low, jnp.where(value > high, high, value))
+
+
+def _is_beyond(value: Array, end: Array, side: int, tail: Array) -> Array:
+    """Whether a value lies beyond an end; the upper end itself does if there is a tail, as an edge does everywhere."""
+    return value < end if side < 0 else (value > end) | ((value == end) & (tail > 0))
+
+
+def _log_normal(z: Array) -> Array:
+    return -0.5 * z * z - 0.5 * jnp.log(2 * jnp.pi).astype(z.dtype)
+
+
+def _tails_of(below: Array, above: Array) -> tuple[tuple[int, int, Array], ...]:
+    """The two ends: index of the edge, direction away from the cells, probability beyond."""
+    return ((0, -1, below[:, 0]), (-1, 1, above[:, -1]))
+
+
+def _tail_scale(edges: Array, shares: Array) -> Array:
+    """The deviation of the values within the cells: how far a tail reaches."""
+    middles, widths = (edges[:, 1:] + edges[:, :-1]) / 2, edges[:, 1:] - edges[:, :-1]
+    shares = jnp.where(widths > 0, shares, 0.0)
+    shares = shares / jnp.sum(shares, axis=1, keepdims=True)
+    middles = middles - middles[:, :1]
+    mean = jnp.sum(shares * middles, axis=1, keepdims=True)
+    variance = jnp.sum(shares * (jnp.square(middles - mean) + jnp.square(widths) / 12), axis=1)
+    return jnp.maximum(jnp.sqrt(variance), jnp.max(widths, axis=1))
+
+
 # kind: forward, inverse, and the numbers they take
 _MAPS: dict[str, tuple[Callable[..., tuple[Array, Array]], Callable[..., tuple[Array, Array]], tuple[str, ...]]] = {
     "real": (_scaled, _unscaled, ("centre", "scale")),
@@ -213,5 +332,6 @@ _MAPS: dict[str, tuple[Callable[..., tuple[Array, Array]], Callable[..., tuple[A
     "bounded": (_sigmoid, _logit, ("lower", "upper")),
     "circular": (_turned, _cut, ("lower", "upper", "centre")),
     "heavy": (_tails, _normal, ("centre", "scale", "index")),
+    "cells": (_from_cells, _to_cells, ()),
 }
 COLUMN_KINDS = tuple(_MAPS)
