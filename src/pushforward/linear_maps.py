@@ -73,7 +73,9 @@ class _Transpose:
         residuals, tangents = self.split(leaves)
         pulled = self.pull(residuals, [ad.instantiate_zeros(cotangent) for cotangent in cotangents])
         wanted = [ad.is_undefined_primal(tangent) for tangent in tangents]
-        return [None] * self.n_residuals + [bar if is_wanted else None for bar, is_wanted in zip(pulled, wanted, strict=True)]
+        return [None] * self.n_residuals + [
+            bar if is_wanted else None for bar, is_wanted in zip(pulled, wanted, strict=True)
+        ]
 
     def batch(self, leaves: Sequence[Any], axes: Sequence[Any]) -> tuple[list[Any], list[int]]:
         """The mapped pair of both; tangents that are not mapped are repeated, for their cotangents are to be summed."""

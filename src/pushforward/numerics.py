@@ -58,7 +58,7 @@ def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:
     return _primitive.bind(*leaves, rule=rule)
 
 
-class custom_jvp:  # noqa: N801, named after what it stands for
+class custom_jvp:
     """A function with a tangent rule of its own, as `jax.custom_jvp`, that holds inside of loops for every order.
 
     When JAX linearises a `lax.scan`, it splits the body into what depends on the loop and what does not, and every
@@ -177,7 +177,7 @@ def inverse_softplus(value: float) -> float:
 
 def log_derivative_tanh(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2|u|))), exact to rounding for every u."""
-    size = jnp.abs(u)
+    size = magnitude(u)
     return 2.0 * (jnp.log(2.0).astype(u.dtype) - size - jnp.log1p(jnp.exp(-2.0 * size)))
 
 
@@ -189,7 +189,7 @@ def log_one_plus(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def log_cosh(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log cosh u, without overflow."""
-    size = jnp.abs(u)
+    size = magnitude(u)
     return size + jnp.log1p(jnp.exp(-2.0 * size)) - jnp.log(2.0).astype(u.dtype)
 
 
@@ -228,23 +228,23 @@ def _normal_tail(u: Array) -> tuple[Array, Array, Array]:
 
     Below -10 by Laplace's continued fraction, phi / Phi = -u + 1/(-u + 2/(-u + ...)).
     """
-    size = jnp.maximum(-u, _TAIL)
+    in_tail = u < -_TAIL
+    size = jnp.where(in_tail, -u, _TAIL)
     rest = jnp.zeros_like(u)
     for term in range(_TAIL_TERMS, 0, -1):
         rest = term / (size + rest)
     far = jnp.log(size + rest)
-    inner = jnp.maximum(u, -_TAIL)
-    beyond = 0.5 * erfc(jnp.abs(inner) / math.sqrt(2))
+    inner = jnp.where(in_tail, -_TAIL, u)
+    beyond = 0.5 * erfc(magnitude(inner) / math.sqrt(2))
     near = jnp.where(inner < 0, jnp.log(jnp.where(inner < 0, beyond, 1.0)), log_one_plus(-beyond))
-    in_tail = u < -_TAIL
     log_hazard = jnp.where(in_tail, far, -0.5 * inner**2 - 0.5 * math.log(2 * math.pi) - near)
     log_cdf = jnp.where(in_tail, -0.5 * u**2 - 0.5 * math.log(2 * math.pi) - far, near)
     return log_cdf, log_hazard, jnp.where(in_tail, rest, jnp.exp(jnp.where(in_tail, 0.0, log_hazard)) + inner)
 
 
 def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x| with the derivative 1 at zero, where that of `jnp.abs` is 0: for odd functions written by their upper
-    half."""
+    """|x| with the derivative 1 at zero, where that of `jnp.abs` is 0: for even and odd functions written by their
+    upper half, all of whose derivatives at zero are those of that half."""
     return jnp.where(x < 0, -x, x)
 
 

@@ -265,4 +265,3 @@ def _reduce(gradient: Array, tail: tuple[int, ...]) -> Array:
     """Sum over the axes along which leaves of element shape `tail` were broadcast against the points."""
     axes = tuple(axis for axis, size in enumerate(tail, start=1) if size == 1 and gradient.shape[axis] != 1)
     return jnp.sum(gradient, axes, keepdims=True) if axes else gradient
-
