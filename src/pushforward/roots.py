@@ -4,16 +4,18 @@ A compiler may compute a value anew for each of its uses, rounded otherwise, and
 decision reads numbers that an earlier turn of a loop has stored; the image is evaluated at the end of a turn.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pushforward.linear_maps import transpose_of
 from pushforward.numerics import custom_jvp
-from pushforward.precision import in_full_precision
 
 _WIDENING = 4.0
 _STARTS, _AT_LOW, _AT_HIGH, _WIDENS, _NARROWS = range(5)  # why the image was taken at a point
@@ -33,15 +35,22 @@ def monotone_root(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> 
     root = custom_jvp(lambda weights, y: _search(fn, weights, y))
 
     @root.defjvp
-    @in_full_precision
     def implicit(primals: tuple[Any, Array], tangents: tuple[Any, Array]) -> tuple[Array, Array]:
         (weights, y), (weights_dot, y_dot) = primals, tangents
         x = root(weights, y)
-        by_weights = jax.jvp(lambda weights: fn(weights, x), (weights,), (weights_dot,))[1]
-        slope = jax.jvp(lambda x: fn(weights, x), (x,), (jnp.ones_like(x),))[1]
-        return x, (y_dot - by_weights) / slope
+        floats, rest = eqx.partition(weights, eqx.is_inexact_array)
+        floats_dot = jax.tree.map(lambda leaf, dot: dot if eqx.is_inexact_array(leaf) else None, weights, weights_dot)
+        return x, transpose_of(functools.partial(_pull, fn), (floats, rest, x), x, (floats_dot, y_dot))
 
     return root(weights, y)
+
+
+def _pull(fn: Callable[[Any, Array], Array], residuals: tuple[Any, Any, Array], x_bar: Array) -> tuple[Any, Array]:
+    """The gradients of the weights and of y, from that of the root: the transpose of the implicit function's slope."""
+    floats, rest, x = residuals
+    _, pull = jax.vjp(lambda floats, x: fn(eqx.combine(floats, rest), x), floats, x)
+    y_bar = x_bar / pull(jnp.ones_like(x))[1]
+    return pull(-y_bar)[0], y_bar
 
 
 class _State(NamedTuple):
