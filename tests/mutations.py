@@ -49,14 +49,30 @@ FAULTS = (
     Fault(
         "spline evaluated outside its box before the choice",
         (
-            (KERNEL, "clamped = jnp.clip(value, -box.bound, box.bound)", "clamped = value"),
+            (KERNEL, "within(value, -box.bound, box.bound)", "value"),
             (
                 KERNEL,
-                "u = jnp.clip((clamped - found.left) / found.width, 0.0, 1.0)",
+                "u = held((clamped - found.left) / found.width, 0.0, 1.0)",
                 "u = (clamped - found.left) / found.width",
             ),
         ),
         ("tests/test_spline.py", "-k", "hard_points"),
+    ),
+    Fault(
+        "clip that halves a derivative at a knot",
+        ((KERNEL, "u = held((clamped - found.left)", "u = jnp.clip((clamped - found.left)"),),
+        ("tests/test_derivatives.py", "-k", "piece_on_the_right"),
+    ),
+    Fault(
+        "root held constant in its own derivative",
+        (
+            (
+                "roots.py",
+                "(floats, rest, x), x, (floats_dot",
+                "(floats, rest, jax.lax.stop_gradient(x)), x, (floats_dot",
+            ),
+        ),
+        ("tests/test_derivatives.py", "-k", "roots_inside"),
     ),
     Fault(
         "spline whose end slopes are free",

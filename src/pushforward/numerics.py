@@ -1,6 +1,7 @@
 """Numerical primitives that several rooms share: batches kept last, stable elementary functions."""
 
 import abc
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +56,63 @@ mlir.register_lowering(_primitive, mlir.lower_fun(_written, multiple_results=Tru
 def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:
     """The function of a rule as one operation, which `jax.vmap` hands to the rule with the batch in one piece."""
     return _primitive.bind(*leaves, rule=rule)
+
+
+class custom_jvp:
+    """A function with a tangent rule of its own, as `jax.custom_jvp`, that holds inside of loops for every order.
+
+    When JAX linearises a `lax.scan`, it splits the body into what depends on the loop and what does not, and every
+    `jax.custom_jvp` or `jax.custom_vjp` in it is inlined on the way. The next derivative is then that of the function
+    as it is written: the loop of a solver, which raises, or numbers that have lost their digits. A primitive stays.
+
+    Arguments are trees of arrays; the function must not close over traced values. The rule, set by `defjvp`, is called
+    with primals and tangents, two tuples, and returns results and their tangents. It must be made of differentiable
+    operations, this function among them: then derivatives of every order follow.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn, self.rule = fn, None
+        functools.update_wrapper(self, fn)
+
+    def defjvp(self, rule: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
+        self.rule = rule
+        return rule
+
+    def __call__(self, *args: Any) -> Any:
+        leaves, structure = jax.tree.flatten(args)
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        outs = jax.eval_shape(self.fn, *jax.tree.unflatten(structure, leaves))
+        shapes, out_structure = jax.tree.flatten(outs)
+
+        def fn(*leaves: Any) -> list[Any]:
+            return jax.tree.leaves(self.fn(*jax.tree.unflatten(structure, leaves)))
+
+        def rule(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
+            out, out_dot = self.rule(*(jax.tree.unflatten(structure, part) for part in (primals, tangents)))
+            return jax.tree.leaves(out), jax.tree.leaves(out_dot)
+
+        rule = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
+        return jax.tree.unflatten(out_structure, whole_batch(rule, *leaves))
+
+
+class _WithTangents(BatchRule):
+    """A function of flat leaves and its tangent rule, both of which are mapped over a batch."""
+
+    def __init__(self, fn: Callable[..., list[Any]], rule: Callable[[Any, Any], Any], avals: list[Any]) -> None:
+        self.fn, self.rule, self.avals = fn, rule, avals
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        return self.fn(*leaves)
+
+    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
+        size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
+        avals = [jax.core.ShapedArray((size, *aval.shape), aval.dtype) for aval in self.avals]
+        axes = list(axes)
+        mapped = _WithTangents(jax.vmap(self.fn, axes, axis_size=size), jax.vmap(self.rule, (axes, axes)), avals)
+        return whole_batch(mapped, *args), [0] * len(avals)
+
+    def jvp(self, primals: Any, tangents: Any) -> Any:
+        return self.rule(list(primals), [ad.instantiate_zeros(tangent) for tangent in tangents])
 
 
 class _Trailing(BatchRule):
@@ -119,7 +177,7 @@ def inverse_softplus(value: float) -> float:
 
 def log_derivative_tanh(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2|u|))), exact to rounding for every u."""
-    size = jnp.abs(u)
+    size = magnitude(u)
     return 2.0 * (jnp.log(2.0).astype(u.dtype) - size - jnp.log1p(jnp.exp(-2.0 * size)))
 
 
@@ -131,7 +189,7 @@ def log_one_plus(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def log_cosh(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log cosh u, without overflow."""
-    size = jnp.abs(u)
+    size = magnitude(u)
     return size + jnp.log1p(jnp.exp(-2.0 * size)) - jnp.log(2.0).astype(u.dtype)
 
 
@@ -140,7 +198,7 @@ def soft_clamp(u: Float[Array, "*shape"], bound: float) -> Float[Array, "*shape"
     return bound * jnp.tanh(u / bound)
 
 
-@jax.custom_jvp
+@custom_jvp
 def log_normal_cdf(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log Phi(u) of the standard normal, with a derivative, phi / Phi, that keeps its digits in the left tail."""
     return _normal_tail(u)[0]
@@ -152,7 +210,7 @@ def _log_normal_cdf_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[
     return log_normal_cdf(u), jnp.exp(log_normal_hazard(u)) * tangent
 
 
-@jax.custom_jvp
+@custom_jvp
 def log_normal_hazard(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(phi(u) / Phi(u)): the logarithm of the slope of log Phi."""
     return _normal_tail(u)[1]
@@ -170,27 +228,27 @@ def _normal_tail(u: Array) -> tuple[Array, Array, Array]:
 
     Below -10 by Laplace's continued fraction, phi / Phi = -u + 1/(-u + 2/(-u + ...)).
     """
-    size = jnp.maximum(-u, _TAIL)
+    in_tail = u < -_TAIL
+    size = jnp.where(in_tail, -u, _TAIL)
     rest = jnp.zeros_like(u)
     for term in range(_TAIL_TERMS, 0, -1):
         rest = term / (size + rest)
     far = jnp.log(size + rest)
-    inner = jnp.maximum(u, -_TAIL)
-    beyond = 0.5 * erfc(jnp.abs(inner) / math.sqrt(2))
+    inner = jnp.where(in_tail, -_TAIL, u)
+    beyond = 0.5 * erfc(magnitude(inner) / math.sqrt(2))
     near = jnp.where(inner < 0, jnp.log(jnp.where(inner < 0, beyond, 1.0)), log_one_plus(-beyond))
-    in_tail = u < -_TAIL
     log_hazard = jnp.where(in_tail, far, -0.5 * inner**2 - 0.5 * math.log(2 * math.pi) - near)
     log_cdf = jnp.where(in_tail, -0.5 * u**2 - 0.5 * math.log(2 * math.pi) - far, near)
     return log_cdf, log_hazard, jnp.where(in_tail, rest, jnp.exp(jnp.where(in_tail, 0.0, log_hazard)) + inner)
 
 
 def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x| with the derivative 1 at zero, where that of `jnp.abs` is 0: for odd functions written by their upper
-    half."""
+    """|x| with the derivative 1 at zero, where that of `jnp.abs` is 0: for even and odd functions written by their
+    upper half, all of whose derivatives at zero are those of that half."""
     return jnp.where(x < 0, -x, x)
 
 
-@jax.custom_jvp
+@custom_jvp
 def log_normal_quantile(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """u <= 0 with log Phi(u) = log_p, for log_p <= log(1/2); by Newton steps from below, where log Phi is concave."""
 
@@ -216,7 +274,7 @@ def bits_of(x: Array) -> UInt32[Array, ""]:
     return jnp.sum((bits ^ (bits >> 15)) * odd * np.uint32(0x9E3779B1), dtype=jnp.uint32)
 
 
-@jax.custom_jvp
+@custom_jvp
 def with_gradient_of(value: Array, other: Array) -> Array:
     """`value`, whose derivative is that of `other`; where nobody differentiates, `other` is not computed."""
     return value

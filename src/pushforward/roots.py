@@ -9,28 +9,48 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pushforward.precision import in_full_precision
+from pushforward.linear_maps import transpose_of
+from pushforward.numerics import custom_jvp
 
 _WIDENING = 4.0
 _STARTS, _AT_LOW, _AT_HIGH, _WIDENS, _NARROWS = range(5)  # why the image was taken at a point
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def monotone_root(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> Float[Array, "*shape"]:
     """x with fn(weights, x) = y, for fn increasing and acting element by element on arrays of the shape of y.
 
     A bracket around zero is widened fourfold until it holds the root, then narrowed by Chandrupatla's steps (inverse
     quadratic where that is safe, else bisection) down to two neighbouring floats or an exact hit: the tolerance is
     one unit in the last place of x, or what rounding of fn makes of it. NaN where y is NaN or infinite or out of the
-    reach of fn. The gradient is that of the implicit function: dx = (dy - (dfn/dweights) dweights) / (dfn/dx).
+    reach of fn. Derivatives of every order, forward and reverse, are those of the implicit function, dx = (dy -
+    (dfn/dweights) dweights) / (dfn/dx): this rule holds at the root, which is itself differentiated by it.
 
     Reference: Chandrupatla 1997.
     """
-    return _search(fn, weights, y)
+    root = custom_jvp(lambda weights, y: _search(fn, weights, y))
+
+    @root.defjvp
+    def implicit(primals: tuple[Any, Array], tangents: tuple[Any, Array]) -> tuple[Array, Array]:
+        (weights, y), (weights_dot, y_dot) = primals, tangents
+        x = root(weights, y)
+        floats, rest = eqx.partition(weights, eqx.is_inexact_array)
+        floats_dot = jax.tree.map(lambda leaf, dot: dot if eqx.is_inexact_array(leaf) else None, weights, weights_dot)
+        return x, transpose_of(functools.partial(_pull, fn), (floats, rest, x), x, (floats_dot, y_dot))
+
+    return root(weights, y)
+
+
+def _pull(fn: Callable[[Any, Array], Array], residuals: tuple[Any, Any, Array], x_bar: Array) -> tuple[Any, Array]:
+    """The gradients of the weights and of y, from that of the root: the transpose of the implicit function's slope."""
+    floats, rest, x = residuals
+    _, pull = jax.vjp(lambda floats, x: fn(eqx.combine(floats, rest), x), floats, x)
+    y_bar = x_bar / pull(jnp.ones_like(x))[1]
+    return pull(-y_bar)[0], y_bar
 
 
 class _State(NamedTuple):
@@ -156,20 +176,3 @@ def _next_share(state: _State) -> Array:
 
 def _ratio(above: Array, below: Array) -> Array:
     return above / jnp.where(below == 0, 1, below)
-
-
-def _forward(fn: Callable, weights: Any, y: Array) -> tuple[Array, Any]:
-    x = monotone_root(fn, weights, y)
-    return x, (weights, x)
-
-
-@in_full_precision
-def _backward(fn: Callable, saved: Any, cotangent: Array) -> tuple[Any, Array]:
-    weights, x = saved
-    _, pull = jax.vjp(fn, weights, x)
-    slope = pull(jnp.ones_like(x))[1]
-    by_y = cotangent / slope
-    return pull(-by_y)[0], by_y
-
-
-monotone_root.defvjp(_forward, _backward)

@@ -18,6 +18,7 @@ from battery.inverses import (
 )
 from battery.ledger import RESULTS, SECONDS
 from battery.reach import context_reaches, dependence, gradient_reaches
+from battery.second_order import second_derivatives
 
 PROPERTIES = {
     "round trip": round_trip,
@@ -37,6 +38,7 @@ PROPERTIES = {
     "integrates to one": density_integrates,
     "sample scores agree": sample_scores_agree,
     "small batches": small_batches,
+    "second derivatives": second_derivatives,
 }
 
 # Properties that say something of one kind of weights only.
@@ -49,6 +51,7 @@ KINDS = {
     "dtype kept": ("fresh",),
     "products in full": ("fresh",),
     "small batches": ("random",),
+    "second derivatives": ("random",),
 }
 
 
@@ -56,7 +59,7 @@ def check(row: Row, name: str) -> list[str]:
     """All sentences that a property has to say against a row, over all kinds of weights."""
     case, start = case_of(row), time.perf_counter()
     kinds = [kind for kind in case.weights if kind in KINDS.get(name, tuple(case.weights))]
-    if not kinds and name == "jit = eager":
+    if not kinds and name in ("jit = eager", "second derivatives"):
         kinds = ["fresh"]
     wrong = [f"{kind} weights, {s}" for kind in kinds for s in PROPERTIES[name](case, case.weights[kind])]
     RESULTS[row.name][name] = "FAILED" if wrong else "ok"

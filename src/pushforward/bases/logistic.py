@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
+from pushforward.numerics import magnitude
 
 
 class Logistic(AbstractDistribution):
@@ -53,5 +54,5 @@ class Logistic(AbstractDistribution):
 
 def log_standard_logistic(noise: Array) -> Array:
     """log of the standard logistic density, element by element."""
-    size = jnp.abs(noise)
+    size = magnitude(noise)
     return -size - 2.0 * jnp.log1p(jnp.exp(-size))

@@ -93,9 +93,11 @@ class StudentT(AbstractDistribution):
 
 
 def _log_t(u: Array, dof: Array) -> Array:
-    size = jnp.abs(u) / jnp.sqrt(dof)
-    large, small = jnp.maximum(size, 1.0), jnp.minimum(size, 1.0)
-    log_growth = 2.0 * jnp.log(large) + jnp.log1p((small / large) ** 2)  # log(1 + size^2), without the overflow
+    ratio = u / jnp.sqrt(dof)
+    is_far = jnp.abs(ratio) > 1.0
+    near, far = jnp.where(is_far, 0.0, ratio), jnp.where(is_far, ratio, 1.0)
+    # log(1 + ratio^2), without the overflow
+    log_growth = jnp.where(is_far, 2.0 * jnp.log(jnp.abs(far)) + jnp.log1p((1.0 / far) ** 2), jnp.log1p(near**2))
     return _log_gamma_step(0.5 * dof) - 0.5 * math.log(2.0 * math.pi) - 0.5 * (dof + 1.0) * log_growth
 
 

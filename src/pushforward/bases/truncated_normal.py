@@ -13,9 +13,7 @@ from pushforward.bases.normal import log_standard_normal
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
-from pushforward.numerics import log_one_plus
-
-_NEWTON_STEPS = 8
+from pushforward.numerics import log_normal_quantile, log_one_plus
 
 
 class TruncatedNormal(AbstractDistribution):
@@ -94,8 +92,11 @@ class TruncatedNormal(AbstractDistribution):
         log_level, log_rest = jnp.log(level), log_one_plus(-level)
         below = jnp.logaddexp(log_ndtr(start) + log_rest, log_ndtr(end) + log_level)
         above = jnp.logaddexp(log_ndtr(-start) + log_rest, log_ndtr(-end) + log_level)
-        tail = _inverse_log_ndtr(jnp.minimum(below, above))  # the lighter side, whose logarithm has the digits
-        x = jnp.clip(self.loc + self.scale * jnp.where(below < above, tail, -tail), self.low, self.high)
+        is_below = below < above
+        tail = log_normal_quantile(
+            jnp.where(is_below, below, above)
+        )  # the lighter side, whose logarithm has the digits
+        x = jnp.clip(self.loc + self.scale * jnp.where(is_below, tail, -tail), self.low, self.high)
         return x, self.score_one(x, None, None)
 
 
@@ -105,18 +106,3 @@ def _mass(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     start, end = np.where(is_right, -end, start), np.where(is_right, -start, end)
     below = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2.0)), otypes=[np.float64])
     return below(end) - below(start)
-
-
-def _inverse_log_ndtr(log_level: Array) -> Array:
-    """z <= 0 with log F(z) = log_level <= log(1/2).
-
-    log F is increasing and concave, and F(z) <= exp(-z^2 / 2) / 2 for z <= 0: the start lies left of the root, and
-    Newton's steps climb to it without passing it.
-    """
-    start = -jnp.sqrt(jnp.maximum(-2.0 * (log_level + math.log(2.0)), 0.0))
-
-    def step(_: ArrayLike, z: Array) -> Array:
-        log_value = log_ndtr(z)
-        return z + (log_level - log_value) * jnp.exp(log_value - log_standard_normal(z))
-
-    return jax.lax.fori_loop(0, _NEWTON_STEPS, step, start)

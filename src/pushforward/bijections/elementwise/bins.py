@@ -35,8 +35,8 @@ def at_bin(value: Array, edges: Rows, *columns: Rows) -> tuple[Array, ...]:
 
 
 def within(value: Array, low: float, high: float) -> Array:
-    """`value` held between two ends; at an end itself the derivative is 1, where that of `jnp.clip` is 1/2."""
-    return jnp.where(value < low, low, jnp.where(value > high, high, value))
+    """`value` held between two ends; at an end itself the right-hand derivative: 1 at `low`, 0 at `high`."""
+    return jnp.where(value < low, low, jnp.where(value >= high, high, value))
 
 
 def held(value: Array, low: float, high: float) -> Array:

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
+from pushforward.bijections.elementwise.bins import held
 from pushforward.bijections.elementwise.heavy_tails import with_tails, without_tails
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed
 from pushforward.moments import FAR
+from pushforward.numerics import magnitude
 
 _TINY = 1e-30  # a probability whose normal score, -11.5, stands for that of a closed end
 
@@ -209,9 +211,10 @@ def _softplus_inverse(x: Array, lower: Array, scale: Array) -> tuple[Array, Arra
 
 def _sigmoid(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     # from the nearer end, so that no digit of the distance to it is lost
-    width, share = upper - lower, jnp.exp(-jnp.abs(z)) / (1.0 + jnp.exp(-jnp.abs(z)))
+    width, size = upper - lower, magnitude(z)
+    share = jnp.exp(-size) / (1.0 + jnp.exp(-size))
     x = jnp.where(z < 0, lower + width * share, upper - width * share)
-    return x, jnp.log(width) - jnp.abs(z) - 2.0 * jnp.log1p(jnp.exp(-jnp.abs(z)))
+    return x, jnp.log(width) - size - 2.0 * jnp.log1p(jnp.exp(-size))
 
 
 def _logit(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -231,19 +234,19 @@ def _turned(z: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array,
 def _cut(x: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
     width, tiny = upper - lower, jnp.finfo(x.dtype).eps
     # the cut itself belongs to the circle: it counts as the point next to it
-    share = jnp.clip(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
+    share = held(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
     z, log_slope = _logit(share, jnp.zeros_like(share), jnp.ones_like(share))
     return z, log_slope - jnp.log(width)
 
 
 def _tails(z: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
-    x, log_slope = with_tails(z, jnp.where(z > 0, index[:, 1], index[:, 0]))
+    x, log_slope = with_tails(z, jnp.where(z >= 0, index[:, 1], index[:, 0]))
     return centre + scale * x, jnp.log(scale) + log_slope
 
 
 def _normal(x: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
     centred = (x - centre) / scale
-    z, log_slope = without_tails(centred, jnp.where(centred > 0, index[:, 1], index[:, 0]))
+    z, log_slope = without_tails(centred, jnp.where(centred >= 0, index[:, 1], index[:, 0]))
     return z, log_slope - jnp.log(scale)
 
 

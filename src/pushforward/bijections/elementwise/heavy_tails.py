@@ -62,7 +62,7 @@ class HeavyTails(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, 10.0)
-        out, log_slope = with_tails(z, self._index(z > 0))
+        out, log_slope = with_tails(z, self._index(z >= 0))
         return self.shift + jnp.exp(log_scale) * out, log_scale + log_slope
 
     def inverse_and_log_det(
@@ -70,7 +70,7 @@ class HeavyTails(AbstractBijection):
     ) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, 10.0)
         centred = (x - self.shift) * jnp.exp(-log_scale)
-        z, log_slope = without_tails(centred, self._index(centred > 0))
+        z, log_slope = without_tails(centred, self._index(centred >= 0))
         return z, log_slope - log_scale
 
 

@@ -92,7 +92,7 @@ class LinearRationalSpline(AbstractBijection):
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=False)
         u = held((inside - left) / width, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
-        is_left = u <= place
+        is_left = u < place
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
         above = jnp.where(is_left, wm * knot * u, wm * knot * (1 - u) + w1 * (u - place))
         x = bottom + height * (above / below)
@@ -106,7 +106,7 @@ class LinearRationalSpline(AbstractBijection):
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=True)
         y = held((inside - bottom) / height, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
-        is_left = y <= knot
+        is_left = y < knot
         # each quotient of positive sums, the right one from the upper end: 1 - u
         low = place * y / jnp.where(is_left, y + wm * (knot - y), 1.0)
         high = (1 - place) * w1 * (1 - y) / jnp.where(is_left, 1.0, w1 * (1 - y) + wm * (y - knot))
@@ -116,7 +116,7 @@ class LinearRationalSpline(AbstractBijection):
         return self._within(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
-        is_inside = jnp.abs(value) < self.bound
+        is_inside = (value >= -self.bound) & (value < self.bound)
         image = held(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
 

@@ -70,5 +70,5 @@ class LinearSpline(AbstractBijection):
         inside = within(value, -self.bound, self.bound)
         left, width, bottom, height = at_bin(inside, lefts, lefts[:-1], widths, bottoms[:-1], heights)
         image = held(bottom + height * ((inside - left) / width), -self.bound, self.bound)
-        is_inside = jnp.abs(value) < self.bound
+        is_inside = (value >= -self.bound) & (value < self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, jnp.log(height) - jnp.log(width), 0.0)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pushforward.bijections.elementwise.bins import within
 from pushforward.bijections.elementwise.by_root import AbstractByRoot
 from pushforward.bijections.elementwise.sum_of_squares import check_box
 from pushforward.fields import shared
@@ -80,7 +81,7 @@ class MonotoneIntegral(AbstractByRoot):
         check_box(self.bound)
 
     def _mapped(self, x: Array) -> tuple[Array, Array]:
-        inside = jnp.clip(x, -self.bound, self.bound)
+        inside = within(x, -self.bound, self.bound)
         constant = jnp.tensordot(self.by_embedding, self.embedding, 1) + _column(self.first_bias, x)
 
         @jax.checkpoint

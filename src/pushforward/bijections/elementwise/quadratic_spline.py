@@ -96,6 +96,6 @@ class QuadraticSpline(AbstractBijection):
         return self._within(x, jnp.where(share < rest, low, high), -jnp.log(root))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
-        is_inside = jnp.abs(value) < self.bound
+        is_inside = (value >= -self.bound) & (value < self.bound)
         image = held(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)

@@ -2,8 +2,9 @@
 
 This is the innermost loop of every spline flow. All arrays share one element shape S; the leaves are (K, *S). Bins are
 found by K - 1 unrolled comparisons (a gather does not vectorise), and the backward rule keeps the numbers of the chosen
-bin and spreads their gradients over the bin axis by comparisons too. Reverse mode only: `jax.custom_vjp` forbids
-`jax.jvp` and `jax.jacfwd`.
+bin and spreads their gradients over the bin axis by comparisons too. Forward mode is the transpose of that rule, and
+derivatives of higher order differentiate it, and the formulas behind it, as they are written. So no clip may cut a
+derivative: at a knot, and at -bound and bound, all of them are those of the piece on the right, in both directions.
 
 Within a bin of width w, height h, secant s = h / w and knot slopes d0, d1, with u = (x - left) / w and p = u (1 - u):
 
@@ -18,12 +19,14 @@ cancels. In the inverse the discriminant is written as a sum of squares, so it c
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from pushforward.bijections.elementwise.bins import held, within
+from pushforward.linear_maps import transpose_of
 from pushforward.numerics import inverse_softplus
 
 
@@ -81,7 +84,8 @@ class _Kept(NamedTuple):
 
 def _shares(logits: Array) -> Array:
     # reductions over the few bins are unrolled: XLA's CPU kernels for them run several times slower than the loop
-    powers = jnp.exp(logits - functools.reduce(jnp.maximum, list(logits))[None])
+    largest = functools.reduce(jnp.maximum, list(jax.lax.stop_gradient(logits)))  # shares do not depend on it
+    powers = jnp.exp(logits - largest[None])
     return powers * (1.0 / _sum(powers))[None]
 
 
@@ -131,21 +135,20 @@ def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array,
     n = width_logits.shape[0]
     room, floor = 2.0 * box.bound * (1.0 - n * box.min_bin), 2.0 * box.bound * box.min_bin
     width_shares, height_shares = _shares(width_logits), _shares(height_logits)
-    inside = jnp.abs(value) < box.bound
+    inside, clamped = (value >= -box.bound) & (value < box.bound), within(value, -box.bound, box.bound)
     if box.circular:  # a circle has no outside; rounding may have put the angle a little beyond the last knot
-        inside = jnp.ones_like(inside)
-    clamped = jnp.clip(value, -box.bound, box.bound)
+        inside, clamped = jnp.ones_like(inside), value
     found = _find(box, clamped, floor + room * width_shares, floor + room * height_shares, slopes, inverse)
     slope0, slope1 = _knot_slopes(box, n, found)
     secant = found.height / found.width
     if inverse:
-        t = jnp.clip((clamped - found.bottom) / found.height, 0.0, 1.0)
+        t = held((clamped - found.bottom) / found.height, 0.0, 1.0)
         b = slope0 - t * (slope0 + slope1 - 2.0 * secant)
         root = jnp.sqrt((b - 2.0 * secant * t) ** 2 + 4.0 * secant**2 * t * (1.0 - t))
         u = jnp.where(b >= 0.0, 2.0 * secant * t, root - b) / jnp.where(b >= 0.0, b + root, 2.0 * (secant - b))
-        u = jnp.clip(u, 0.0, 1.0)
+        u = held(u, 0.0, 1.0)
     else:
-        u = jnp.clip((clamped - found.left) / found.width, 0.0, 1.0)
+        u = held((clamped - found.left) / found.width, 0.0, 1.0)
     p = u * (1.0 - u)
     denominator = secant * (1.0 - 2.0 * p) + (slope0 + slope1) * p
     log_slope = jnp.log((slope1 * u**2 + 2.0 * secant * p + slope0 * (1.0 - u) ** 2) * (secant / denominator) ** 2)
@@ -154,13 +157,13 @@ def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array,
     else:
         inner = found.bottom + found.height * ((secant * u**2 + slope0 * p) / denominator)
         log_det = log_slope
-    inner = jnp.clip(inner, -box.bound, box.bound)
+    inner = held(inner, -box.bound, box.bound)
     out = jnp.where(inside, inner, value)
     kept = _Kept(width_shares, height_shares, found, slope0, slope1, u, inside)
     return out, jnp.where(inside, log_det, 0.0), kept
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def spline(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     """The spline or its inverse at `value` (shape S), and the log of that direction's derivative.
 
@@ -174,11 +177,11 @@ def spline(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Ar
     return out, log_det
 
 
-def _forward_rule(
-    box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]
-) -> tuple[tuple[Array, Array], _Kept]:
-    out, log_det, kept = _evaluate(box, inverse, value, leaves)
-    return (out, log_det), kept
+@spline.defjvp
+def _tangents(box: Box, inverse: bool, primals: Any, tangents: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    out, log_det, kept = _evaluate(box, inverse, *primals)
+    outs = out, log_det
+    return outs, transpose_of(functools.partial(_backward_rule, box, inverse), kept, outs, tangents)
 
 
 def _backward_rule(
@@ -262,6 +265,3 @@ def _reduce(gradient: Array, tail: tuple[int, ...]) -> Array:
     """Sum over the axes along which leaves of element shape `tail` were broadcast against the points."""
     axes = tuple(axis for axis, size in enumerate(tail, start=1) if size == 1 and gradient.shape[axis] != 1)
     return jnp.sum(gradient, axes, keepdims=True) if axes else gradient
-
-
-spline.defvjp(_forward_rule, _backward_rule)

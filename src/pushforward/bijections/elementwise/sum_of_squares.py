@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pushforward.bijections.elementwise.bins import within
 from pushforward.bijections.elementwise.by_root import AbstractByRoot
 from pushforward.numerics import soft_clamp, zeros
 
@@ -73,8 +74,9 @@ class SumOfSquares(AbstractByRoot):
         squares = [list(row) for row in self.coefficients]
         # only the ratios of large coefficients matter; their squares would overflow
         largest = functools.reduce(jnp.maximum, [jnp.abs(c) for row in squares for c in row])
-        squares = [[c / jnp.maximum(largest, 1.0) for c in row] for row in squares]
-        inside = jnp.clip(x, -self.bound, self.bound)
+        largest = jnp.where(largest < 1.0, 1.0, largest)  # at the start a tie, which must not halve a derivative
+        squares = [[c / largest for c in row] for row in squares]
+        inside = within(x, -self.bound, self.bound)
         t = inside / self.bound
         degree = len(squares[0]) - 1
         integrals = [

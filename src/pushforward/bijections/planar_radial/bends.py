@@ -21,7 +21,7 @@ def bounded_strength(s: Float[Array, "*shape"]) -> tuple[Array, Array]:
     m is increasing with one continuous derivative, the identity for s >= 0, and near it for small s < 0. Nothing is
     divided by a norm, so weights of zero are no special case.
     """
-    below = jnp.maximum(-s, 0.0)
+    below = jnp.where(s < 0, -s, 0.0)
     factor = 1.0 / (1.0 + below / _LOWEST)
     return jnp.where(s < 0, -below * factor, s), factor
 

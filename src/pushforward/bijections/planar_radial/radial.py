@@ -72,7 +72,9 @@ class Radial(AbstractBijection):
         away = x - self.centre
         seen = _length(away) / positive(self.radius, _LEAST_RADIUS)
         half = 0.5 * (1.0 + m - seen)
-        root = jnp.hypot(half, jnp.sqrt(jnp.where(seen > 0, seen, 1.0)))
+        # the root of half^2 + seen, without overflow; the scale changes no digit, so no derivative goes through it
+        scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(half), jnp.sqrt(jnp.where(seen > 0, seen, 1.0))))
+        root = scale * jnp.sqrt((half / scale) ** 2 + jnp.where(seen > 0, seen, 1.0) / scale / scale)
         root = jnp.where(seen > 0, root, half)
         # q = root - half; of its two forms the one that adds
         q = jnp.where(half > 0, seen / jnp.where(half > 0, half + root, 1.0), root - half)
