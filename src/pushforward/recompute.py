@@ -20,9 +20,16 @@ from jaxtyping import Array
 
 from pushforward.numerics import BatchRule, whole_batch
 from pushforward.precision import in_full_precision
+from pushforward.tangents import reverse_only
 
 Run = Callable[[Array, Any, Any, Any], tuple[Array, Array]]
 Part = Callable[[list[Array], Array, Any, Any], tuple[Array, Array]]
+
+
+_NO_FORWARD_MODE = (
+    "Repeat: recompute=True has derivatives by reverse mode, and by forward mode over reverse, but not by forward-mode "
+    "differentiation alone. Use recompute=False, or reverse mode (jax.grad, jax.jacrev)."
+)
 
 
 def recomputed(
@@ -120,7 +127,11 @@ class _Rule(BatchRule):
             return list(self._with_gradient(moves)(*_merged(moves, moving, still)))
 
         moving = [primal for primal, does_move in zip(primals, moves, strict=True) if does_move]
-        return jax.jvp(of_moving, moving, [tangent for tangent in tangents if type(tangent) is not ad.Zero])
+        return jax.jvp(
+            lambda *moving: of_moving(*reverse_only(moving, _NO_FORWARD_MODE)),
+            moving,
+            [tangent for tangent in tangents if type(tangent) is not ad.Zero],
+        )
 
     def _with_gradient(self, moves: list[bool]) -> Callable[..., tuple[Array, Array]]:
         @jax.custom_vjp

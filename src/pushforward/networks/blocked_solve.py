@@ -20,6 +20,13 @@ from pushforward.networks.autoregressive import Law
 from pushforward.networks.blocked_recurrence import BlockedRecurrence
 from pushforward.networks.masked_pass import MaskedPass, masked
 from pushforward.precision import in_full_precision
+from pushforward.tangents import reverse_only
+
+_NO_FORWARD_MODE = (
+    "the cached direction of a masked network has derivatives by reverse mode, and by forward mode over reverse, but "
+    "not by forward-mode differentiation alone. Use reverse mode (jax.grad, jax.jacrev), or method='jacobi' or "
+    "'sequential' of MaskedAutoregressive."
+)
 
 
 class BlockedSolve:
@@ -45,7 +52,7 @@ class BlockedSolve:
             data: (z,) or (z, context), each with or without a trailing batch axis.
             weights: those of `MaskedPass`, and the weights of the law.
         """
-        return _solved(self, data, weights)
+        return _solved(self, *reverse_only((data, weights), _NO_FORWARD_MODE))
 
     def solve(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
         """What `__call__` gives, by the recurrence."""

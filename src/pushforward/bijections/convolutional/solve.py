@@ -12,12 +12,14 @@ They are written for one image, channels last, and JAX's own batching puts the b
 pixel lie together, and the image need not be transposed. With the batch last the pixel loop is no faster at eight
 channels, and slower with more channels or more images.
 
-The gradient is that of the equation, not of the loop: one solution of the transposed system, which is a masked
-convolution of the opposite order, and then the gradient of an ordinary convolution.
+Derivatives are those of the equation, not of the loop, in every mode and to every order: a tangent is one more solution
+of the same system, a gradient one of the transposed system, which is a masked convolution of the opposite order, and
+then the gradient of an ordinary convolution.
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,6 @@ from jaxtyping import Array, Float
 
 from pushforward.bijections.convolutional.masks import Mask
 from pushforward.neighbours import stacked
-from pushforward.precision import in_full_precision
 
 _LARGEST_ROW = 1024  # W C, up to which an accelerator takes rows
 _UNROLL = 2  # pixels in one turn of the loop: a tenth faster than one, and four are no faster
@@ -56,31 +57,16 @@ def solve_masked(mask: Mask, order: str, taps: Array, centre: Array, right: Arra
         centre: (C, C), triangular as `mask.is_lower` says.
         right: (H, W, C).
     """
-    held_taps, held_centre, held_right = jax.lax.stop_gradient((taps, centre, right))
-    x = jax.lax.stop_gradient(_substituted(mask, order, held_taps, held_centre, held_right))
-    return _implicit(mask, order, right - masked_convolve(mask, taps, centre, x), held_taps, held_centre, x)
 
+    def solve(_: Any, right: Array) -> Array:
+        return _substituted(mask, order, taps, centre, right)
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _implicit(mask: Mask, order: str, residual: Array, taps: Array, centre: Array, x: Array) -> Array:
-    """x, as a function of its residual, which is zero: dx is the solution for d residual on the right."""
-    return x
+    def solve_transposed(_: Any, right: Array) -> Array:
+        return _substituted(mask.opposite, order, jnp.swapaxes(taps, 1, 2), centre.T, right)
 
-
-def _forward(
-    mask: Mask, order: str, residual: Array, taps: Array, centre: Array, x: Array
-) -> tuple[Array, tuple[Array, Array]]:
-    return x, (taps, centre)
-
-
-@in_full_precision
-def _backward(mask: Mask, order: str, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, None, None, None]:
-    taps, centre = saved
-    transposed = jnp.swapaxes(taps, 1, 2)
-    return _substituted(mask.opposite, order, transposed, centre.T, cotangent), None, None, None
-
-
-_implicit.defvjp(_forward, _backward)
+    return jax.lax.custom_linear_solve(
+        functools.partial(masked_convolve, mask, taps, centre), right, solve, solve_transposed
+    )
 
 
 def _substituted(mask: Mask, order: str, taps: Array, centre: Array, right: Array) -> Array:

@@ -11,10 +11,9 @@ worst (a rotation, whose steps no combination shortens). The distance from the f
 residual / (1 - rate); the last image fn(z), which is known by then, is nearer than z itself by the factor `rate`.
 
 Reference: Anderson 1965; Walker & Ni 2011 (as a least-squares problem); Toth & Kelley 2015 (contractions); Knoll &
-Keyes 2004 (Newton-Krylov); gradient at the solution: implicit function theorem.
+Keyes 2004 (Newton-Krylov); derivatives at the solution: implicit function theorem.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,8 +23,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pushforward.bijections.residual.anderson import accelerate
 from pushforward.bijections.residual.newton import newton_step
+from pushforward.fixed_point import Problem, implicit
 from pushforward.networks import vector_norm
-from pushforward.precision import in_full_precision
 
 _NEWTON_TURNS, _REPETITIONS = 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
@@ -55,43 +54,23 @@ class Solution(NamedTuple):
 def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
 
-    No turn is made where the rate is not below one. The gradient is that of one evaluation at the solution, after its
-    cotangent has been replaced by the solution of u = g + J^T u, found in the same way; reverse mode, first order.
+    No turn is made where the rate is not below one. Derivatives of every order and mode are those of the implicit
+    function (`fixed_point.implicit`); their linear systems have the Jacobian of fn, which contracts as fn does, and are
+    solved by the same search, to rounding. NaN where that does not settle.
     """
-    held, outset, rate = jax.lax.stop_gradient((weights, start, rate))
-    found = _search(fn, held, outset, rate, norm)
-    found = jax.lax.stop_gradient(found)
-    again = fn(weights, found.value)
-    return found._replace(value=_implicit(fn, norm, again, weights, found.value, rate))
+
+    def search(weights: Any, extras: tuple[Array, Array]) -> Solution:
+        return _search(fn, weights, *extras, norm)
+
+    def solve(affine: Callable, saved: Any, right: Array, extras: tuple[Array, Array], is_transposed: bool) -> Array:
+        return _search(affine, saved, right, extras[1], _dual(norm) if is_transposed else norm).value
+
+    return Solution(*implicit(Problem(fn, search, solve), weights, (start, rate)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _implicit(fn: Callable, norm: float, again: Array, weights: Any, z: Array, rate: Array) -> Array:
-    """z, which is also `again` = fn(weights, z); all of the gradient goes to `again`."""
-    return z
-
-
-def _forward(
-    fn: Callable, norm: float, again: Array, weights: Any, z: Array, rate: Array
-) -> tuple[Array, tuple[Any, Array, Array]]:
-    return z, (weights, z, rate)
-
-
-@in_full_precision
-def _backward(fn: Callable, norm: float, saved: Any, cotangent: Array) -> tuple[Any, ...]:
-    weights, z, rate = saved
-    _, pull = jax.vjp(lambda z: fn(weights, z), z)
-    dual = {1.0: float("inf"), 2.0: 2.0}.get(norm, 1.0)  # in which the transposed Jacobian contracts
-    adjoint = _search(_adjoint, (pull, cotangent), cotangent, rate, dual)
-    return adjoint.value, None, None, None
-
-
-def _adjoint(saved: tuple[Callable, Array], u: Array) -> Array:
-    pull, cotangent = saved
-    return cotangent + pull(u)[0]
-
-
-_implicit.defvjp(_forward, _backward)
+def _dual(norm: float) -> float:
+    """The norm in which the transposed Jacobian contracts."""
+    return {1.0: float("inf"), 2.0: 2.0}.get(norm, 1.0)
 
 
 def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:

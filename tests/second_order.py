@@ -1,0 +1,89 @@
+"""Second derivatives against central differences of first ones, in float64: the referee for every custom rule.
+
+A bijection is judged by one number: a fixed mixture of the coordinates of its result and its log-determinant, as a
+function of the value, the context and the trained parameters together. Its Hessian times a random direction must be the
+central difference of its gradient along that direction, whether by forward over reverse or by reverse over reverse.
+"""
+
+import contextlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from compiling import quickly_compiled
+
+import pushforward as pf
+from pushforward.fields import cast
+from pushforward.state import finalise
+
+VERBS = ("forward_and_log_det", "inverse_and_log_det")
+_STEP, TOLERANCE = 1e-5, 1e-6
+
+
+@contextlib.contextmanager
+def double():
+    """float64, and programs that compile quickly."""
+    with jax.enable_x64(True), quickly_compiled():
+        yield
+
+
+def perturbed(bijection, scale=0.2, seed=0):
+    """The trained leaves moved at random, all floats in float64.
+
+    Certified norms end at their bound, where the factor of a Lipschitz layer has a kink: a step beyond it at last.
+    """
+    generator = np.random.default_rng(seed)
+    trained, rest = eqx.partition(cast(bijection, jnp.float64), pf.trainable(bijection))
+    trained = jax.tree.map(lambda a: a + scale * generator.normal(size=a.shape), trained)
+    trained, rest = eqx.partition(finalise(eqx.combine(trained, rest)), pf.trainable(bijection))
+    return eqx.combine(jax.tree.map(lambda a: 1.01 * a, trained), rest)
+
+
+def objective(bijection, verb, seed=1, wrap=lambda one: one, rows=None):
+    """A scalar function of (value, context, parameters) and a point; `rows` samples under vmap."""
+    generator = np.random.default_rng(seed)
+    lead = () if rows is None else (rows,)
+    value = jnp.asarray(0.6 * generator.normal(size=(*lead, *bijection.shape)))
+    context = None if bijection.context_shape is None else generator.normal(size=(*lead, *bijection.context_shape))
+    parameters, rest = eqx.partition(bijection, pf.trainable(bijection))
+    weights = jnp.asarray(generator.normal(size=value.shape))
+
+    def fn(point):
+        value, context, parameters = point
+        one = wrap(getattr(eqx.combine(parameters, rest), verb))
+        out, log_det = (one if rows is None else jax.vmap(one, (0, None if context is None else 0)))(value, context)
+        return jnp.sum(weights * jnp.sin(out)) + 0.7 * jnp.sum(log_det)
+
+    return fn, (value, None if context is None else jnp.asarray(context), parameters)
+
+
+def errors(fn, point, seed=2):
+    """Relative errors of Hessian times a direction: {mode: error or the exception}."""
+    generator = np.random.default_rng(seed)
+    direction = jax.tree.map(lambda a: jnp.asarray(generator.normal(size=a.shape)), point)
+    gradient = jax.grad(fn)
+
+    def moved(t):
+        return jax.tree.map(lambda a, d: a + t * d, point, direction)
+
+    def slope(point):
+        return sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient(point), direction)), strict=True))
+
+    modes = {
+        "forward over reverse": lambda point: jax.jvp(gradient, (point,), (direction,))[1],
+        "reverse over reverse": jax.grad(slope),
+    }
+    first = jax.jit(gradient)
+    above, below = first(moved(_STEP)), first(moved(-_STEP))
+    right = [np.asarray(a - b) / (2 * _STEP) for a, b in zip(*map(jax.tree.leaves, (above, below)), strict=True)]
+    scale = max(1.0, *(float(np.abs(leaf).max(initial=0)) for leaf in right))
+    found = {}
+    for name, mode in modes.items():
+        try:
+            got = jax.tree.leaves(jax.jit(mode)(point))
+        except Exception as error:  # noqa: BLE001
+            found[name] = error
+            continue
+        found[name] = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(got, right, strict=True)) / scale
+    return found
