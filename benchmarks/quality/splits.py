@@ -58,9 +58,10 @@ def judged(
 ) -> dict:
     """One fit: what was held out, what it scores beside the test, and the column whose spread is off most.
 
-    `noise` is the step over which `fit` fills repeated values: the test rows are filled likewise.
+    `noise` is the step over which `fit` fills repeated values: the rows of the comparison are filled likewise.
     """
-    test = test + noise * (np.random.default_rng(2).random(test.shape) - 0.5)
+    random = np.random.default_rng(2)
+    data, test = (rows + noise * (random.random(rows.shape) - 0.5) for rows in (train, test))
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -69,8 +70,8 @@ def judged(
     scores = score_rows(flow, test)
     error = scores.std() * math.sqrt(1 / history.n_validation + 1 / len(test))
     samples = draw_rows(flow, N_TEST, 1)
-    n_error = 1 / (1 / history.n_train + 1 / len(samples) + 1 / len(test))  # rows whose noise is that of all three
-    deviations = (samples.std(0) - test.std(0)) / spread_error(test, n_error)
+    n_error = 1 / (1 / history.n_train + 1 / len(samples))  # rows whose noise is that of training rows and samples
+    deviations = (samples.std(0) - data.std(0)) / spread_error(data, n_error)
     worst = int(np.abs(deviations).argmax())
     return {
         "data": name, "fitted as": kind, "rows": len(train),
@@ -78,8 +79,8 @@ def judged(
         "copies": history.n_validation_copies / history.n_validation,
         "validation": history.best_validation, "test": float(scores.mean()), "error": float(error),
         "without_copies": history.validation_without_copies,
-        "spread": float(samples[:, worst].std() / test[:, worst].std()),
-        "spread_error": float(spread_error(test, n_error)[worst] / test[:, worst].std()),
+        "spread": float(samples[:, worst].std() / data[:, worst].std()),
+        "spread_error": float(spread_error(data, n_error)[worst] / data[:, worst].std()),
         "warned": any("values repeat" in str(warning.message) for warning in caught), "seconds": round(seconds, 1),
     }  # fmt: skip
 
@@ -124,9 +125,9 @@ def page(lines: list[dict]) -> str:
         f"Made by `{COMMAND}`: {N:,} rows ({N_POWER:,} of household power), a tenth asked for validation, {N_TEST:,} "
         "fresh test rows (5,000 of household power). Copies: share of validation rows that have an equal training row. "
         "Validation and test: nats a row; the difference with its standard error, from the rows of both. Spread: "
-        "standard deviation of samples over that of the test rows, with the error that the numbers of training rows, "
-        "samples and test rows leave; of several columns the one that is off most, in errors. Warned: `fit` named "
-        "columns whose values repeat, and filled the steps of their lattice with noise; test rows are then filled too.",
+        "standard deviation of samples over that of the data, with the error that the numbers of training rows and "
+        "samples leave; of several columns the one that is off most, in errors. Warned: `fit` named columns whose "
+        "values repeat, and filled the steps of their lattice with noise; the rows it is compared with are filled too.",
         "",
         "| data | fitted as | validation rows | copies | validation | without copies | test | difference | spread "
         "| warned |",
