@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.dequantise import Dequantised
 from pushforward.distribution import as_key
-from pushforward.errors import DataError, NumericError, TrainingDiverged
+from pushforward.errors import DataError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -35,7 +35,7 @@ from pushforward.train.history import History
 from pushforward.train.options import check_options, trained_flags
 from pushforward.train.progress import progress_bar
 from pushforward.train.repeats import repeated_steps
-from pushforward.train.split import group_numbers, has_equal_row, split
+from pushforward.train.split import group_numbers, has_equal_row, held_scores, nats_without_copies, split
 from pushforward.train.steps import (
     GIVE_UP,
     Course,
@@ -159,7 +159,8 @@ def fit(
     if held is not None and is_copy is None:
         is_copy = has_equal_row(held, train)
     if steps.any():
-        train, held = (part and replace(part, x=fill_cells(part.x, steps, random)) for part in (train, held))
+        train = replace(train, x=fill_cells(train.x, steps, random))
+        held = held and replace(held, x=fill_cells(held.x, steps, random))
     seen = filled(flow, train, random)
     added, held_added = offset if isinstance(offset, tuple) else (offset, offset)
     if floor is None:
@@ -253,7 +254,7 @@ def fit(
     if held is not None and is_copy is not None:
         history.n_validation_copies = int(is_copy.sum())
         history.validation_without_copies = (
-            _nats_without(is_copy, fitted, held) + held_added if is_copy.any() else history.best_validation
+            nats_without_copies(fitted, held, is_copy) + held_added if is_copy.any() else history.best_validation
         )
     return restandardised(fitted, flow), history
 
@@ -344,21 +345,5 @@ def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _held_nats(flow: AnyFlow, held: Rows) -> float:
     """Mean log-density of held-out rows; NaN where the weights have become so wild that a finite row has none."""
-    scores = _held_scores(flow, held)
+    scores = held_scores(flow, held)
     return math.nan if scores is None else float(np.average(scores, weights=held.weights))
-
-
-def _held_scores(flow: AnyFlow, held: Rows) -> np.ndarray | None:
-    try:
-        return np.asarray(flow.log_prob(held.x, held.context), np.float64)
-    except NumericError:
-        return None
-
-
-def _nats_without(is_copy: np.ndarray, flow: AnyFlow, held: Rows) -> float:
-    """Mean log-density of the held-out rows that are no copies; NaN where all are."""
-    scores = None if is_copy.all() else _held_scores(flow, held)
-    if scores is None:
-        return math.nan
-    weights = None if held.weights is None else held.weights[~is_copy]
-    return float(np.average(scores[~is_copy], weights=weights))

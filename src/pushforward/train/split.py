@@ -1,12 +1,13 @@
 """Which rows validate: at random, by group or the latest; which of them have an equal training row."""
 
 import datetime
+import math
 import warnings
 from typing import Any
 
 import numpy as np
 
-from pushforward.errors import DataError, ShapeError
+from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.named_rows import unframed
 from pushforward.train.data import Rows
 
@@ -278,3 +279,20 @@ def _hashes(rows: Rows) -> np.ndarray:
             hashed = (hashed ^ bits) * np.uint64(0x9E3779B97F4A7C15)
             hashed ^= hashed >> np.uint64(32)
     return hashed
+
+
+def held_scores(flow: Any, held: Rows) -> np.ndarray | None:
+    """Log-densities (n,) of held-out rows; None where the weights are so wild that a finite row has none."""
+    try:
+        return np.asarray(flow.log_prob(held.x, held.context), np.float64)
+    except NumericError:
+        return None
+
+
+def nats_without_copies(flow: Any, held: Rows, is_copy: np.ndarray) -> float:
+    """Mean log-density of the held-out rows that are no copies; NaN where all are."""
+    scores = None if is_copy.all() else held_scores(flow, held)
+    if scores is None:
+        return math.nan
+    weights = None if held.weights is None else held.weights[~is_copy]
+    return float(np.average(scores[~is_copy], weights=weights))
