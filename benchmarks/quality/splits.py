@@ -27,8 +27,8 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = "python benchmarks/quality/splits.py"
 N, N_TEST, N_POWER = 4000, 20_000, 10_000
 SHARES = (0.4, 0.3, 0.15, 0.1, 0.05)  # of five categories
-SMALL = {"n_layers": 2, "width": 16}
-ONE_COLUMN = {"max_epochs": 40, "progress": False}
+SMALL = {"n_layers": 2, "width": 16, "n_bins": 32}  # fewer bins than values would smooth the cells of a coarse grid
+ONE_COLUMN = {"max_epochs": 150, "progress": False}
 POWER = {"max_epochs": 20, "progress": False}
 TICKS = np.array([0.001, 0.01, 1.0, 1.0, 1.0, 1.0])  # of the meter, and the minutes of the day
 
@@ -53,8 +53,15 @@ def spread_error(x: np.ndarray, n: int) -> np.ndarray:
     return np.sqrt(((centred**4).mean(0) - variance**2) / (4 * variance * n))
 
 
-def judged(name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.ndarray, test: np.ndarray) -> dict:
-    """One fit: what was held out, what it scores beside the test, and the column whose spread is off most."""
+def judged(
+    name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.ndarray, test: np.ndarray, noise: Any = 0.0
+) -> dict:
+    """One fit: what was held out, what it scores beside the test, and the column whose spread is off most.
+
+    `noise` is the step over which `fit` fills repeated values: the rows of the comparison are filled likewise.
+    """
+    random = np.random.default_rng(2)
+    data, test = (rows + noise * (random.random(rows.shape) - 0.5) for rows in (train, test))
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -63,8 +70,8 @@ def judged(name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.n
     scores = score_rows(flow, test)
     error = scores.std() * math.sqrt(1 / history.n_validation + 1 / len(test))
     samples = draw_rows(flow, N_TEST, 1)
-    n_error = 1 / (1 / history.n_train + 1 / len(samples) + 1 / len(test))  # rows whose noise is that of all three
-    deviations = (samples.std(0) - test.std(0)) / spread_error(test, n_error)
+    n_error = 1 / (1 / history.n_train + 1 / len(samples))  # rows whose noise is that of training rows and samples
+    deviations = (samples.std(0) - data.std(0)) / spread_error(data, n_error)
     worst = int(np.abs(deviations).argmax())
     return {
         "data": name, "fitted as": kind, "rows": len(train),
@@ -72,8 +79,8 @@ def judged(name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.n
         "copies": history.n_validation_copies / history.n_validation,
         "validation": history.best_validation, "test": float(scores.mean()), "error": float(error),
         "without_copies": history.validation_without_copies,
-        "spread": float(samples[:, worst].std() / test[:, worst].std()),
-        "spread_error": float(spread_error(test, n_error)[worst] / test[:, worst].std()),
+        "spread": float(samples[:, worst].std() / data[:, worst].std()),
+        "spread_error": float(spread_error(data, n_error)[worst] / data[:, worst].std()),
         "warned": any("values repeat" in str(warning.message) for warning in caught), "seconds": round(seconds, 1),
     }  # fmt: skip
 
@@ -90,7 +97,9 @@ def one_column(name: str) -> list[dict]:
                 return pf.fit(pf.nsf(dim=1, key=0, **SMALL), train, key=0, **ONE_COLUMN)
             return fit_columns(plan, lambda dim: pf.nsf(dim, key=0, **SMALL), train, key=0, **ONE_COLUMN)
 
-        found.append(judged(name, kind, fit, train, test))
+        step = {"count": 1.0, "category": 1.0}.get(declared) or float(declared.partition(":")[2])
+        noise = step if kind == "density" and name != "normal, 3 decimals" else 0.0
+        found.append(judged(name, kind, fit, train, test, noise))
     return found
 
 
@@ -105,7 +114,7 @@ def power() -> list[dict]:
         def fit(train: np.ndarray = train) -> tuple[Any, Any]:
             return pf.fit(pf.nsf(dim=6, key=0, n_layers=4, width=32), train, key=0, **POWER)
 
-        found.append(judged(name, "density", fit, train, test))
+        found.append(judged(name, "density", fit, train, test, 0.0 if step is None else step))
     return found
 
 
@@ -116,9 +125,9 @@ def page(lines: list[dict]) -> str:
         f"Made by `{COMMAND}`: {N:,} rows ({N_POWER:,} of household power), a tenth asked for validation, {N_TEST:,} "
         "fresh test rows (5,000 of household power). Copies: share of validation rows that have an equal training row. "
         "Validation and test: nats a row; the difference with its standard error, from the rows of both. Spread: "
-        "standard deviation of samples over that of the test rows, with the error that the numbers of training rows, "
-        "samples and test rows leave; of several columns the one that is off most, in errors. Warned: `fit` named the "
-        "columns whose values repeat. Densities of repeated values have no bound; their nats are those of a short fit.",
+        "standard deviation of samples over that of the data, with the error that the numbers of training rows and "
+        "samples leave; of several columns the one that is off most, in errors. Warned: `fit` named columns whose "
+        "values repeat, and filled the steps of their lattice with noise; the rows it is compared with are filled too.",
         "",
         "| data | fitted as | validation rows | copies | validation | without copies | test | difference | spread "
         "| warned |",

@@ -14,11 +14,12 @@ from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError
 from pushforward.flow import Flow
 from pushforward.named_rows import NamedRows, unframed
-from pushforward.rounded import Rounded
+from pushforward.rounded import Rounded, fill_cells
 from pushforward.train import History, fit
 from pushforward.train.data import Rows, as_rows, column_names, gaussian_nats
 from pushforward.train.loop import default_learning_rate
-from pushforward.train.split import group_numbers, has_equal_row, split, warn_of_repeated_values
+from pushforward.train.repeats import repeated_steps
+from pushforward.train.split import group_numbers, has_equal_row, split
 
 _NOISY_ROWS = 4000  # to which rows with rounded columns are multiplied, each with its own noise
 _MOST_COPIES = 16
@@ -66,10 +67,7 @@ def fit_columns(
     numbers = None if groups is None else group_numbers(groups, len(whole))
     given = None if context is None else _contexts("context", context, len(whole))
     rows = Rows(plan.select(whole), given, None, numbers)
-    is_real = np.array([plan.columns[place].step == 0 for place in plan.modelled])
-    names = [plan.names[place] for place in plan.modelled[is_real]]
-    if names:  # the others are masses, which repeated values make
-        warn_of_repeated_values(rows.x[:, is_real], names, stacklevel=2)
+    steps = _lattices(plan, rows.x)
     if isinstance(validation, tuple):
         if groups is not None:
             raise DataError("groups: expected none where validation rows are given, for then no row is to be held out.")
@@ -82,10 +80,10 @@ def fit_columns(
     start = build(len(plan.modelled))
     outer = plan.around(start)
     copies = n_copies(plan, len(train))
-    noisy, mapped, added = _mapped(plan, outer, train, copies, random, "x")
+    noisy, mapped, added = _mapped(plan, outer, train, copies, steps, random, "x")
     noisy_held, mapped_held, held_added = noisy, None, added
     if held is not None:
-        noisy_held, mapped_held, held_added = _mapped(plan, outer, held, copies, random, "validation")
+        noisy_held, mapped_held, held_added = _mapped(plan, outer, held, copies, steps, random, "validation")
     if learning_rate is None:
         learning_rate = default_learning_rate(len(train))
     if base is not None:
@@ -116,15 +114,34 @@ def _contexts(name: str, context: Any, n: int) -> np.ndarray:
     return as_rows(name, rows, rows.shape[1:])
 
 
+def _lattices(plan: Plan, x: np.ndarray) -> np.ndarray:
+    """Steps of noise (modelled columns) for values of columns that are not rounded by plan, but repeat on a lattice.
+
+    A warning names all columns that repeat and are not rounded by plan; noise could lead out of a support.
+    """
+    columns = [plan.columns[place] for place in plan.modelled]
+    is_density = np.array([column.step == 0 and not len(column.values) for column in columns])
+    steps = np.zeros(len(columns))
+    if is_density.any():
+        chosen = [column for column, is_real in zip(columns, is_density, strict=True) if is_real]
+        is_line = np.array([column.kind in ("real", "heavy") for column in chosen])
+        names = [column.name for column in chosen]
+        steps[is_density] = repeated_steps(x[:, is_density], names, is_filled=is_line, stacklevel=3)
+    return steps
+
+
 def _mapped(
-    plan: Plan, outer: AbstractDistribution, rows: Rows, copies: int, random: np.random.Generator, name: str
-) -> tuple[Rows, Rows, float]:
+    plan: Plan, outer: AbstractDistribution, rows: Rows, copies: int, steps: np.ndarray, random: np.random.Generator,
+    name: str,
+) -> tuple[Rows, Rows, float]:  # fmt: skip
     """Rows, each as often as told with noise of its own; these as the flow inside sees them; the mean nats to add."""
     x, context = rows.x, rows.context
     if isinstance(outer, Rounded):
         outer.check_rows(name, x)
         x = plan.filled(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)
+    if steps.any():
+        x = fill_cells(x, steps, None, random)
     z, log_det = plan.inward(x)
     unseen = np.repeat(plan.outside(rows.x).any(1), len(x) // max(len(rows), 1))
     outside = np.flatnonzero(np.isneginf(log_det) | unseen)

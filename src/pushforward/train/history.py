@@ -24,7 +24,8 @@ class History:
         compile_seconds: time spent compiling the programs that train and that score held-out rows.
         validation_without_copies: held-out nats, under the weights that were returned, of those validation rows that
             have no equal training row (context included); `best_validation` where no row has, nan where all have or
-            nothing was held out. A large step down from `best_validation` says that the flow remembers rows.
+            nothing was held out. Below `best_validation` where the flow remembers rows; also where values repeat of
+            themselves, for rows without an equal one are then the rare ones.
         n_train, n_validation: row counts.
         n_validation_copies: number of validation rows that have an equal training row.
         batch_size: rows a step.

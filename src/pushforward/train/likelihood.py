@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import jax
@@ -15,6 +16,7 @@ from pushforward.distribution import as_key
 from pushforward.errors import DataError
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
+from pushforward.rounded import fill_cells
 from pushforward.train.data import (
     Rows,
     as_rows,
@@ -27,9 +29,10 @@ from pushforward.train.history import History
 from pushforward.train.loop import Options, train_on_rows
 from pushforward.train.options import check_options, check_precision
 from pushforward.train.ranges import check_range, warn_of_values
-from pushforward.train.split import group_numbers, has_equal_row, split, warn_of_repeated_values
+from pushforward.train.repeats import repeated_steps
+from pushforward.train.split import group_numbers, has_equal_row, split
 from pushforward.train.start import baseline_start, baselines, falls_short, may_start_jointly, whitened_start
-from pushforward.train.units import initialised, scores_in_units
+from pushforward.train.units import initialised, outer_standardise, scores_in_units
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -105,7 +108,9 @@ def fit(
         progress: show the course (a bar with rich, else a line).
 
     A warning names the columns whose values repeat, for a density has no bound there: those in which more than 5 % of
-    the rows, and more than three, repeat a value that about one row in a thousand has, or more.
+    the rows, and more than three, repeat a value that about one row in a thousand has, or more. Where such values lie
+    on a lattice, as rounded ones and whole numbers do, the rows are fitted with uniform noise over a step (not where
+    the outermost layer of the flow gives it a support of its own); the history's likelihoods are of the noisy rows.
 
     Returns:
         The fitted flow, and its `History`. Ctrl-C returns the best weights so far.
@@ -137,10 +142,13 @@ def fit(
     check_precision("flow", flow)
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
-    train, held = _prepare(flow, x, context, weights, groups, validation, random, is_searched=is_copy is None)
+    train, held, steps = _prepare(flow, x, context, weights, groups, validation, random, is_searched=is_copy is None)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
     if held is not None and is_copy is None:
         is_copy = has_equal_row(held, train)
+    if steps.any():
+        train = replace(train, x=fill_cells(train.x, steps, None, random))
+        held = held and replace(held, x=fill_cells(held.x, steps, None, random))
     seen = filled(flow, train, random)
     added, held_added = offset if isinstance(offset, tuple) else (offset, offset)
     if floor is None:
@@ -211,21 +219,26 @@ def _no_worse_than_baselines(
 def _prepare(
     flow: AnyFlow, x: Any, context: Any, weights: Any, groups: Any, validation: Any, random: np.random.Generator, *,
     is_searched: bool,
-) -> tuple[Rows, Rows | None]:  # fmt: skip
-    """Check everything the caller gave and split it; float64 on the host from here on."""
+) -> tuple[Rows, Rows | None, np.ndarray]:  # fmt: skip
+    """Check everything the caller gave and split it; float64 on the host from here on.
+
+    With the rows come the steps of values that repeat on a lattice, of the shape of an event; 0 for all others.
+    """
     rows = _rows_of(flow, "x", x, "context", context, weights, groups)
     if len(rows) < 2:
         raise DataError(f"x: expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).")
     single = float_type(flatten(flow)[0]) == np.float32
+    steps = np.zeros(flow.shape)
     if isinstance(flow, Flow):
         check_spread("x", rows.x, column_names(x), single)
-        if is_searched:
-            warn_of_repeated_values(rows.x, column_names(x), stacklevel=4)
+        if is_searched:  # noise could lead out of a support that a flow has of its own
+            is_line = outer_standardise(flow) is not None
+            steps = repeated_steps(rows.x, column_names(x), is_filled=is_line, stacklevel=4).reshape(flow.shape)
     if rows.context is not None:
         check_range("context", rows.context, column_names(context), single)
         warn_of_values(rows.context, column_names(context), single, is_context=True)
     if isinstance(validation, int | float | np.number):
-        return split(rows, float(validation), random)
+        return *split(rows, float(validation), random), steps
     if groups is not None:
         raise DataError("groups: expected none where validation rows are given, for then no row is to be held out.")
     pair = validation if isinstance(validation, tuple) else (validation, None)
@@ -235,7 +248,7 @@ def _prepare(
     check_range("validation", held.x, column_names(pair[0]), single)
     if held.context is not None:
         check_range("validation context", held.context, column_names(pair[1]), single)
-    return rows, held
+    return rows, held, steps
 
 
 def _rows_of(

@@ -1,8 +1,7 @@
-"""Which rows validate: at random, by group or the latest; which of them have an equal training row; repeated values."""
+"""Which rows validate: at random, by group or the latest; which of them have an equal training row."""
 
 import datetime
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,6 @@ from pushforward.named_rows import unframed
 from pushforward.train.data import Rows
 
 _FEWEST_ROWS = 20  # below which no row is held out
-_COPIES = 0.05  # share of a column's rows that repeat frequent values, above which a warning names the column
-_FEW_COPIES = 3  # may always be an accident
-_FREQUENT = 1e-3  # share of rows that makes a value frequent: layers resolve no finer grid than of a thousand values
-_MOST_ROWS, _MOST_COLUMNS = 100_000, 512  # that are searched for repeated values
-_NAMED = 6
 
 
 def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, Rows | None]:
@@ -284,34 +278,3 @@ def _hashes(rows: Rows) -> np.ndarray:
             hashed = (hashed ^ bits) * np.uint64(0x9E3779B97F4A7C15)
             hashed ^= hashed >> np.uint64(32)
     return hashed
-
-
-def warn_of_repeated_values(x: np.ndarray, columns: Sequence[str] | None, stacklevel: int = 2) -> None:
-    """Warn, once, with the columns in which values repeat: a density has no bound there.
-
-    A value is frequent if two rows have it, and more than chance gives to one of a thousand equally likely values:
-    n / 1000 and three standard errors. A column is named if more than 5 % of its rows, and more than three, repeat a
-    frequent value that another row has already. Long tables and wide rows are looked at in part: 100,000 rows and 512
-    columns, evenly spaced.
-    """
-    flat = x.reshape(len(x), -1)
-    flat = flat[:: -(-len(flat) // _MOST_ROWS)]
-    n, width = flat.shape
-    expected = _FREQUENT * n
-    least = max(2.0, expected + 3 * expected**0.5)
-    searched = range(0, width, -(-width // _MOST_COLUMNS))
-    found = []
-    for index in searched:
-        values, counts = np.unique(flat[:, index], return_counts=True)
-        if (counts[counts >= least] - 1).sum() > max(_FEW_COPIES, _COPIES * n):
-            label = repr(columns[index]) if columns else str(index)
-            repeats, top = 1 - len(values) / n, counts.argmax()
-            found.append(f"{label} ({repeats:.0%} of rows repeat a value; {values[top]:.6g} in {counts[top] / n:.1%})")
-    if found:
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        warnings.warn(
-            f"fit: values repeat in {'column' if len(found) == 1 else 'columns'} {', '.join(found[:_NAMED])}{more}. A "
-            "density has no bound at repeated values, so likelihoods of such columns are no measure. Declare them "
-            "rounded (--column NAME=rounded:STEP; columns= of FlowDensity), or add uniform noise of one step.",
-            stacklevel=stacklevel + 1,
-        )
