@@ -12,6 +12,7 @@ import numpy as np
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.columns.column import Column, declared
 from pushforward.columns.detect import centred, detected, discrete, emptiest, heavy, off_grid, with_shares
+from pushforward.columns.refuse import number_of, refuse, refuse_constant, refuse_extremes
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
 from pushforward.flow import Flow
@@ -25,8 +26,6 @@ from pushforward.rounded import (
     rounding_of,
     row_cells,
 )
-
-_LARGEST = 1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,20 +165,20 @@ class Plan:
             if column.kind == "constant" and (bad := np.flatnonzero(_differs(rows[:, place], column.centre))).size:
                 raise DataError(
                     f"{name}: column {column.name!r} was {column.centre:.9g} in every row of the training data, got "
-                    f"{rows[bad[0], place]:.9g} at row {_number(numbers, bad[0])} ({bad.size} such rows), which has no "
-                    "density. Leave such rows out, or fit again without that column."
+                    f"{rows[bad[0], place]:.9g} at row {number_of(numbers, bad[0])} ({bad.size} such rows), which has "
+                    "no density. Leave such rows out, or fit again without that column."
                 )
             if column.step and (bad := np.flatnonzero(off_grid(rows[:, place], column.step, column.origin))).size:
                 raise DataError(
                     f"{name}: column {column.name!r} is rounded to {column.step:g}, got {rows[bad[0], place]:.12g} at "
-                    f"row {_number(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column."
+                    f"row {number_of(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column."
                 )
             if column.kind == "discrete":
                 bad = np.flatnonzero(~is_among(rows[:, place], np.array(column.values)))
                 if bad.size:
                     warnings.warn(
                         f"{name}: column {column.name!r} is {rows[bad[0], place]:.9g} at row "
-                        f"{_number(numbers, bad[0])} ({bad.size} such rows), which it was in no training row "
+                        f"{number_of(numbers, bad[0])} ({bad.size} such rows), which it was in no training row "
                         f"({column.describe()}): its probability is 0. If other values can come, declare the column "
                         "whole, count, real, or rounded with a step.",
                         stacklevel=3,
@@ -269,8 +268,8 @@ def plan_columns(
     for place, name in enumerate(names):
         column = Column(name) if name not in declarations else declared(name, declarations[name])
         if column.kind != "constant":
-            _refuse_constant(column, x[:, place])
-            _refuse_extremes(column, x[:, place])
+            refuse_constant(column, x[:, place])
+            refuse_extremes(column, x[:, place])
         if name in declarations:
             column = _completed(column, x[:, place], numbers, None if others is None else others[:, place])
         elif detect:
@@ -292,13 +291,13 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
     """A declared column with what its data decide, checked against them."""
     if column.kind == "constant":
         if (x != x[0]).any():
-            _refuse(column, x, x != x[0], f"{x[0]:g} in every row as it is declared constant", numbers)
+            refuse(column, x, x != x[0], f"{x[0]:g} in every row as it is declared constant", numbers)
         return dataclasses.replace(column, centre=float(x[0]))
     if column.kind == "heavy":
         column = heavy(column, x)
     if column.note == "category":
         off = off_grid(x, 1.0, 0.0)
-        _refuse(column, x, off, "whole numbers", numbers)
+        refuse(column, x, off, "whole numbers", numbers)
         codes = np.unique(np.round(x if others is None else np.concatenate([x, others[~off_grid(others, 1.0, 0.0)]])))
         return discrete(column, x, codes)
     if column.step:
@@ -308,53 +307,21 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
         if abs(nearest - origin) <= rounding_of(x) * abs(origin):  # it was read with an error that others have not
             origin = nearest
         off = off_grid(x, column.step, origin)
-        _refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", numbers)
+        refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", numbers)
         column = dataclasses.replace(column, origin=origin)
     half = column.step / 2
     if column.kind in ("positive", "softplus"):
         outside = x - half < column.lower if half else x <= column.lower
         cells = f", and so from {column.lower + half:g} on, for cells reach half a step below" if half else ""
-        _refuse(column, x, outside, f"values above {column.lower:g}{cells}", numbers)
+        refuse(column, x, outside, f"values above {column.lower:g}{cells}", numbers)
     if column.kind == "bounded":
         outside = (x - half < column.lower) | (x + half > column.upper)
         if not half:
             outside = (x <= column.lower) | (x >= column.upper)
         ends = f"{column.lower + half:g} to {column.upper - half:g}"
         cells = f", and so from {ends}, for cells reach half a step beyond" if half else ""
-        _refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g}){cells}", numbers)
+        refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g}){cells}", numbers)
     if column.kind == "circular":
         cut = emptiest(x, column.lower, column.upper)
         column = dataclasses.replace(column, centre=cut, note="cut where rows are rarest")
     return with_shares(column, x) if column.step else column
-
-
-def _refuse_constant(column: Column, x: np.ndarray) -> None:
-    if len(x) and (x == x[0]).all():
-        raise DataError(
-            f"column {column.name!r}: {x[0]:g} in all {len(x)} rows, so it has no density. Leave it out, or declare it "
-            "constant: it is then checked in new rows and filled in again in samples."
-        )
-
-
-def _refuse_extremes(column: Column, x: np.ndarray) -> None:
-    """Flows compute in float32, which ends at 3e38, and squares must stay numbers."""
-    with np.errstate(over="ignore"):
-        largest, spread = float(np.abs(x).max(initial=0.0)), float(np.ptp(x))
-    if largest > _LARGEST or spread < 1 / _LARGEST:
-        raise DataError(
-            f"column {column.name!r}: expected values up to {_LARGEST:g} that differ by {1 / _LARGEST:g} or more, got "
-            f"values up to {largest:.3g} that differ by {spread:.3g}: write the column in another unit."
-        )
-
-
-def _refuse(column: Column, x: np.ndarray, bad: np.ndarray, expected: str, numbers: np.ndarray | None) -> None:
-    places = np.flatnonzero(bad)
-    if places.size:
-        raise DataError(
-            f"column {column.name!r}: expected {expected}, got {x[places[0]]:g} at row {_number(numbers, places[0])} "
-            f"({places.size} of {len(x)} rows). Correct these rows, or declare the column otherwise."
-        )
-
-
-def _number(numbers: np.ndarray | None, place: np.integer) -> int:
-    return int(place if numbers is None else numbers[place])
