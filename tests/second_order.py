@@ -18,6 +18,7 @@ from pushforward.fields import cast
 from pushforward.state import finalise
 
 VERBS = ("forward_and_log_det", "inverse_and_log_det")
+MODES = ("forward over reverse", "reverse over reverse")
 _STEP, TOLERANCE = 1e-5, 1e-6
 
 
@@ -40,7 +41,7 @@ def perturbed(bijection, scale=0.2, seed=0):
     return eqx.combine(jax.tree.map(lambda a: 1.01 * a, trained), rest)
 
 
-def objective(bijection, verb, seed=1, wrap=lambda one: one, rows=None):
+def objective(bijection, verb, seed=1, rows=None):
     """A scalar function of (value, context, parameters) and a point; `rows` samples under vmap."""
     generator = np.random.default_rng(seed)
     lead = () if rows is None else (rows,)
@@ -51,39 +52,44 @@ def objective(bijection, verb, seed=1, wrap=lambda one: one, rows=None):
 
     def fn(point):
         value, context, parameters = point
-        one = wrap(getattr(eqx.combine(parameters, rest), verb))
+        one = getattr(eqx.combine(parameters, rest), verb)
         out, log_det = (one if rows is None else jax.vmap(one, (0, None if context is None else 0)))(value, context)
         return jnp.sum(weights * jnp.sin(out)) + 0.7 * jnp.sum(log_det)
 
     return fn, (value, None if context is None else jnp.asarray(context), parameters)
 
 
-def errors(fn, point, seed=2):
-    """Relative errors of Hessian times a direction: {mode: error or the exception}."""
+def hessian_products(fn, point, seed=2):
+    """The Hessian times a random direction, as trees of `point`: by differences, and a function for each mode."""
     generator = np.random.default_rng(seed)
     direction = jax.tree.map(lambda a: jnp.asarray(generator.normal(size=a.shape)), point)
     gradient = jax.grad(fn)
 
-    def moved(t):
-        return jax.tree.map(lambda a, d: a + t * d, point, direction)
-
     def slope(point):
         return sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient(point), direction)), strict=True))
 
-    modes = {
-        "forward over reverse": lambda point: jax.jvp(gradient, (point,), (direction,))[1],
-        "reverse over reverse": jax.grad(slope),
-    }
     first = jax.jit(gradient)
-    above, below = first(moved(_STEP)), first(moved(-_STEP))
-    right = [np.asarray(a - b) / (2 * _STEP) for a, b in zip(*map(jax.tree.leaves, (above, below)), strict=True)]
-    scale = max(1.0, *(float(np.abs(leaf).max(initial=0)) for leaf in right))
-    found = {}
-    for name, mode in modes.items():
-        try:
-            got = jax.tree.leaves(jax.jit(mode)(point))
-        except Exception as error:  # noqa: BLE001
-            found[name] = error
-            continue
-        found[name] = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(got, right, strict=True)) / scale
-    return found
+    above, below = (first(jax.tree.map(lambda a, d, t=t: a + t * d, point, direction)) for t in (_STEP, -_STEP))
+    modes = {
+        MODES[0]: jax.jit(lambda point: jax.jvp(gradient, (point,), (direction,))[1]),
+        MODES[1]: jax.jit(jax.grad(slope)),
+    }
+    return jax.tree.map(lambda a, b: (a - b) / (2 * _STEP), above, below), modes
+
+
+def error_of(got, right):
+    """The largest error, relative to the largest number."""
+    pairs = list(zip(jax.tree.leaves(got), jax.tree.leaves(right), strict=True))
+    scale = max(1.0, *(float(jnp.abs(b).max(initial=0)) for _, b in pairs))
+    return max(float(jnp.abs(a - b).max(initial=0)) for a, b in pairs) / scale
+
+
+def check_second_derivatives(bijection, verb, rows=None):
+    """Both modes against differences, in everything that the bijection depends on."""
+    with double():
+        fn, point = objective(perturbed(bijection), verb, rows=rows)
+        right, modes = hessian_products(fn, point)
+        assert any(float(jnp.abs(leaf).max(initial=0)) > 1e-3 for leaf in jax.tree.leaves(right))
+        for name, mode in modes.items():
+            error = error_of(mode(point), right)
+            assert error < TOLERANCE, f"{name}: {error:.1e}"

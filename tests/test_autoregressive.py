@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import second_order
 from compiling import quickly_compiled
 from sampling import quick_few
 from tolerances import IN_ORDER, IN_ORDER_OF_WHOLE_PASSES
@@ -23,6 +24,7 @@ from pushforward.bijections import (
     Inverse,
     MaskedAutoregressive,
     RationalQuadraticSpline,
+    Repeat,
     n_parameters,
 )
 from pushforward.errors import InverseError
@@ -174,7 +176,7 @@ def test_sweeps_settle_where_a_comparison_may_be_rounded_otherwise():
 
 @pytest.mark.parametrize("law", ["affine", pytest.param("rational_quadratic", marks=pytest.mark.slow)])
 def test_second_derivatives_of_the_slow_direction(law):
-    """The gradient is a rule of its own, whose gradient must hold too (reverse mode twice), or be refused."""
+    """The gradient is a rule of its own, whose gradient must hold too (reverse mode twice)."""
     case = {**CASE, "dim": 5, "width": 8, "depth": 2, "law": law, "context": 2}
 
     def twice(method):
@@ -188,10 +190,47 @@ def test_second_derivatives_of_the_slow_direction(law):
 
     with jax.enable_x64(True), quickly_compiled():
         expected = jax.tree.leaves(twice("sequential"))
-        for mine, theirs in zip(jax.tree.leaves(twice("cached")), expected, strict=True):
-            np.testing.assert_allclose(mine, theirs, rtol=1e-8, atol=1e-8)
-        with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
-            twice("jacobi")
+        for method in ("cached", "jacobi"):
+            for mine, theirs in zip(jax.tree.leaves(twice(method)), expected, strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=1e-8, atol=1e-8)
+
+
+def affine_layer(method, index=0, context=0):
+    network = MaskedMLP(4, 2, width=4, depth=1, context_size=context, activation="tanh", key=jax.random.key(index))
+    return MaskedAutoregressive("affine", network, method=method, context_shape=(context,) if context else None)
+
+
+def attentive():
+    network = CausalAttention(4, 2, width=4, depth=1, n_heads=2, token_size=2, context_size=1, key=jax.random.key(0))
+    return MaskedAutoregressive("affine", network, context_shape=(1,))
+
+
+TWICE = {
+    "cached": lambda: affine_layer("cached", context=1),
+    "jacobi": lambda: affine_layer("jacobi", context=1),
+    "jacobi, repeated": lambda: Repeat([affine_layer("jacobi", i) for i in range(2)]),
+    "cached, repeated": lambda: Repeat([affine_layer("cached", i) for i in range(2)]),
+    "inverse, repeated": lambda: Repeat([Inverse(affine_layer("cached", i)) for i in range(2)]),
+    "attention": attentive,
+}
+
+
+@pytest.mark.parametrize("verb", quick_few(second_order.VERBS, "forward_and_log_det"))
+@pytest.mark.parametrize("kind", quick_few(TWICE, "cached", "jacobi, repeated"))
+def test_second_derivatives_agree_with_differences(kind, verb):
+    second_order.check_second_derivatives(TWICE[kind](), verb, 2)
+
+
+def test_forward_mode_of_the_sequential_direction():
+    """Sweeps have it, whatever the transformer has; the cached direction says what to use instead."""
+    z, layer = jnp.linspace(-1.0, 1.0, 4), moved(affine_layer("jacobi"))
+    with quickly_compiled():
+        forward, reverse = (jax.jit(mode(layer.forward))(z) for mode in (jax.jacfwd, jax.jacrev))
+    np.testing.assert_allclose(forward, reverse, rtol=1e-5, atol=1e-6)
+    cached = affine_layer("cached")
+    for program in (jax.jacfwd(cached.forward), jax.jit(jax.jacfwd(cached.forward))):
+        with pytest.raises(TypeError, match="method='jacobi'"):
+            program(z)
 
 
 @pytest.mark.slow

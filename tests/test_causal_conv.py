@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import second_order
 from battery.case import randomised
 from compiling import quickly_compiled
 from jax.extend.core import subjaxprs
@@ -162,6 +163,14 @@ def test_rings_equal_whole_passes_under_a_law_with_a_root():
         )
     np.testing.assert_allclose(cached[0], whole[0], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(cached[1], whole[1], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", second_order.VERBS)
+def test_second_derivatives_agree_with_differences(verb):
+    network = CausalConvolution(5, 2, width=3, depth=2, context_shape=(2, 1), key=jax.random.key(0))
+    layer = MaskedAutoregressive("affine", network, context_shape=(2, 1))
+    second_order.check_second_derivatives(layer, verb, 2)
 
 
 @pytest.mark.parametrize("value", [1e30, -1e30, 1e-30, 0.0])

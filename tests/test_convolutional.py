@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import second_order
 from sampling import quick_few
 
 import pushforward as pf
@@ -177,6 +178,22 @@ def test_gradients_are_those_of_the_dense_solution(double, kind, turns, order, i
     for mine, theirs in zip(ours, (exact[0], triangle(exact[1]), exact[2]), strict=True):
         mine = triangle(mine) if mine.shape[-2:] == (2, 2) and mine.shape == centre.shape else mine
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10)
+
+
+TWICE = {
+    "pixel": lambda: MaskedConvolution((2, 4, 1), order="pixel"),
+    "wavefront": lambda: Repeat([MaskedConvolution((2, 3, 2), order="wavefront") for _ in range(2)]),
+    "rows": lambda: MaskedConvolution((3, 3, 2), mask="quadrant", order="rows"),
+    "emerging": lambda: EmergingConvolution((3, 4, 2), key=jax.random.key(0)),
+    "repeated": lambda: Repeat([EmergingConvolution((2, 4, 1), key=jax.random.key(i)) for i in range(2)]),
+    "periodic": lambda: PeriodicConvolution((3, 4, 2)),
+    "one by one": lambda: OneByOne(PLU(2, key=jax.random.key(0)), (2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", quick_few(TWICE, "pixel", "wavefront"))
+def test_second_derivatives_agree_with_differences(kind):
+    second_order.check_second_derivatives(TWICE[kind](), "forward_and_log_det", 2)
 
 
 def test_shared_kernels_get_their_gradient_in_one_product():

@@ -258,10 +258,20 @@ def test_without_jit_and_without_a_gradient(pair):
         close(functions[0](arrays, x[0]), functions[1](arrays, x[0]))
 
 
-def test_forward_mode_is_refused_by_jax(pair):
+def test_forward_mode_names_the_option_and_forward_over_reverse_is_right(pair):
     functions, arrays = pair
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(lambda x: functions[0](arrays, x), (drawn(DIM),), (drawn(DIM),))
+    program = jax.jvp, (lambda x: functions[0](arrays, x)), (drawn(DIM),), (drawn(DIM),)
+    for jvp in (program[0], jax.jit(program[0], static_argnums=0)):
+        with pytest.raises(TypeError, match="recompute=False"):
+            jvp(*program[1:])
+
+    def along(function):
+        def total(arrays, x):
+            return summed(*jax.vmap(function, (None, 0))(arrays, x))
+
+        return lambda arrays, x: jax.jvp(lambda x: jax.grad(total, (0, 1))(arrays, x), (x,), (jnp.cos(x),))[1]
+
+    both(pair, along, drawn(2, DIM))
 
 
 # ------------------------------------------------------------------------------------------------------------- memory

@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+import second_order
 from jaxtyping import Array, Float
+from sampling import quick_few
 
 import pushforward as pf
-from pushforward.bijections import Contractive, Exact, PowerSeries, RussianRoulette
+from pushforward.bijections import Contractive, Exact, PowerSeries, Repeat, RussianRoulette
+from pushforward.bijections.residual.solve import fixed_point_of
 from pushforward.errors import InverseError, ModelFileError
-from pushforward.networks import AbstractLipschitzNetwork, LipschitzConv, LipschitzMLP, bounds_in
+from pushforward.networks import AbstractLipschitzNetwork, LipschitzConv, LipschitzConvNet, LipschitzMLP, bounds_in
 from pushforward.state import certify, finalise, refresh
 
 N_KEYS = 20_000
@@ -271,3 +274,70 @@ def _bound(flow):
 
 def _weight(flow):
     return flow.bijection.bijections[0].layers.bijections[0].bijection.network.layers[0].weight
+
+
+def contractive(index=0, **options):
+    network = LipschitzMLP(3, width=4, depth=1, lipschitz=0.9, context_size=2, key=jax.random.key(index))
+    return Contractive(network, **options)
+
+
+def convolutional():
+    return Contractive(LipschitzConvNet((2, 2, 1), width=2, depth=1, lipschitz=0.9, key=jax.random.key(0)))
+
+
+TWICE = {
+    "dense": contractive,
+    "convolutional": convolutional,
+    "repeated": lambda: Repeat([contractive(0), contractive(1)]),
+}
+
+
+@pytest.mark.parametrize("verb", second_order.VERBS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TWICE)
+def test_second_derivatives_agree_with_differences(kind, verb):
+    second_order.check_second_derivatives(TWICE[kind](), verb, None if kind == "dense" else 2)
+
+
+@pytest.mark.parametrize("mode", quick_few(second_order.MODES, "forward over reverse"))
+def test_second_derivatives_of_a_fixed_point_in_a_loop(mode):
+    """x = tanh(w x + z) in a scan: a rule that JAX inlines there would give the derivative of the search, or zero."""
+    with second_order.double():
+
+        def chained(w, z):
+            def step(z, w):
+                fn = lambda given, x: jnp.tanh(given[0] * x) + given[1]  # noqa: E731
+                found = fixed_point_of(fn, (w, z), z, jnp.asarray(0.9), 2.0)
+                return found.value, None
+
+            return jnp.sum(jnp.sin(jax.lax.scan(step, z, w)[0]))
+
+        point = jnp.array([0.3, 0.7]), jnp.array([0.2, -0.4])
+        right, modes = second_order.hessian_products(lambda point: chained(*point), point)
+        assert second_order.error_of(modes[mode](point), right) < second_order.TOLERANCE
+
+
+@pytest.mark.parametrize("estimator", [PowerSeries(3), RussianRoulette(n_exact=2)])
+def test_second_derivatives_of_an_estimate_are_those_of_its_gradient_or_refused(estimator):
+    """The estimated gradient is no gradient of a function: its Jacobian is not symmetric."""
+    with second_order.double():
+        network = LipschitzMLP(3, width=4, depth=1, lipschitz=0.9, key=jax.random.key(0))
+
+        def gradient(rows):
+            value = lambda z: estimator(network, z, None, jax.random.key(1))[1]  # noqa: E731
+            return jax.grad(lambda rows: jnp.sum(jax.lax.map(jax.vmap(value), rows)))(rows)
+
+        rows, weights = (
+            jnp.array([[[0.3, -0.8, 0.5], [1.0, 0.2, 0.0]]]),
+            jnp.array([[[1.0, 2.0, -1.0], [0.5, 1.0, 3.0]]]),
+        )
+        direction, first = jnp.cos(rows), jax.jit(gradient)
+        right = (first(rows + 1e-5 * direction) - first(rows - 1e-5 * direction)) / 2e-5
+        got = jax.jit(lambda rows: jax.jvp(gradient, (rows,), (direction,))[1])(rows)
+        assert second_order.error_of(got, right) < second_order.TOLERANCE
+        reverse = jax.jit(jax.grad(lambda rows: jnp.vdot(weights, gradient(rows))))
+        if isinstance(estimator, RussianRoulette):
+            with pytest.raises(NotImplementedError, match="scoring=Exact"):
+                reverse(rows)
+        else:
+            np.testing.assert_allclose(jnp.vdot(reverse(rows), direction), jnp.vdot(weights, right), rtol=1e-6)

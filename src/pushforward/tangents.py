@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
@@ -23,8 +24,7 @@ def with_tangents(run: Callable[..., list[Array]], tangent: Tangent, *leaves: Ar
     """run(*leaves), a list of arrays, differentiated by a rule.
 
     The rule must be made of differentiable operations; results that it reads are themselves differentiated by it, so
-    derivatives of every order follow. Neither function may close over traced values. `moved` puts tangents in their
-    place.
+    derivatives of every order follow. Neither function may close over traced values.
 
     Args:
         run: the function.
@@ -36,13 +36,13 @@ def with_tangents(run: Callable[..., list[Array]], tangent: Tangent, *leaves: Ar
     return whole_batch(_Rule(run, tangent, avals), *leaves)
 
 
-def merged(leaves: list[Array], moves: tuple[bool, ...], moving: list[Array]) -> list[Array]:
+def merged(leaves: Sequence[Any], moves: Sequence[bool], replacements: Sequence[Any]) -> list[Any]:
     """The leaves with others in place of those that move."""
-    others = iter(moving)
+    others = iter(replacements)
     return [next(others) if does_move else leaf for leaf, does_move in zip(leaves, moves, strict=True)]
 
 
-def moving(leaves: Sequence[Array], moves: Sequence[bool]) -> list[Array]:
+def moving(leaves: Sequence[Any], moves: Sequence[bool]) -> list[Any]:
     """The leaves that move."""
     return [leaf for leaf, does_move in zip(leaves, moves, strict=True) if does_move]
 
@@ -72,7 +72,7 @@ class _Rule(BatchRule):
         return whole_batch(rule, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
-        leaves = list(primals)
+        leaves = [jnp.asarray(primal) for primal in primals]
         outs = whole_batch(self, *leaves)
         moves = tuple(type(tangent) is not ad.Zero for tangent in tangents)
         dots = self.tangent(leaves, outs, moves, moving(list(tangents), moves))
