@@ -4,7 +4,6 @@ import pytest
 from battery import PROPERTIES, check
 from zoo import BOTH, ROWS, SLOW_ROWS
 
-
 # One row of each way to write a derivative: a formula, a rule of its own, a root, a root in a layer, a fixed point.
 SECOND_ORDER = ("SinhArcsinh", "HeavyTails", "Bernstein", "Planar", "MaskedConvolution")
 

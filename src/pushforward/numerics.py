@@ -102,7 +102,7 @@ class _WithTangents(BatchRule):
         self.fn, self.rule, self.avals = fn, rule, avals
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        return self.fn(*leaves)
+        return self.fn(*map(jnp.asarray, leaves))
 
     def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
         size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
@@ -112,7 +112,10 @@ class _WithTangents(BatchRule):
         return whole_batch(mapped, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
-        return self.rule(list(primals), [ad.instantiate_zeros(tangent) for tangent in tangents])
+        # a constant of a traced program may be an array of NumPy
+        return self.rule(
+            [jnp.asarray(leaf) for leaf in primals], [ad.instantiate_zeros(tangent) for tangent in tangents]
+        )
 
 
 class _Trailing(BatchRule):
