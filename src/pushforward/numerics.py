@@ -70,8 +70,10 @@ class custom_jvp:
     operations, this function among them: then derivatives of every order follow.
     """
 
+    rule: Callable[[Any, Any], tuple[Any, Any]]
+
     def __init__(self, fn: Callable[..., Any]) -> None:
-        self.fn, self.rule = fn, None
+        self.fn = fn
         functools.update_wrapper(self, fn)
 
     def defjvp(self, rule: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
@@ -91,8 +93,8 @@ class custom_jvp:
             out, out_dot = self.rule(*(jax.tree.unflatten(structure, part) for part in (primals, tangents)))
             return jax.tree.leaves(out), jax.tree.leaves(out_dot)
 
-        rule = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
-        return jax.tree.unflatten(out_structure, whole_batch(rule, *leaves))
+        operation = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
+        return jax.tree.unflatten(out_structure, whole_batch(operation, *leaves))
 
 
 class _WithTangents(BatchRule):
