@@ -64,8 +64,8 @@ class _Transpose:
                 filled = dict(zip(moving, values, strict=True))
                 return self(*[filled.get(index, leaf) for index, leaf in enumerate(residuals)], *tangents)
 
-            parts = ([part[index] for index in moving] for part in (residuals, residuals_dot))
-            outs_dot = list(map(ad.add_tangents, outs_dot, jax.jvp(of_moving, *parts)[1]))
+            values, dots = ([part[index] for index in moving] for part in (residuals, residuals_dot))
+            outs_dot = list(map(ad.add_tangents, outs_dot, jax.jvp(of_moving, values, dots)[1]))
         return outs, outs_dot
 
     def transpose(self, cotangents: Sequence[Any], *leaves: Any) -> list[Any]:

@@ -70,8 +70,10 @@ class custom_jvp:
     operations, this function among them: then derivatives of every order follow.
     """
 
+    rule: Callable[[Any, Any], tuple[Any, Any]]
+
     def __init__(self, fn: Callable[..., Any]) -> None:
-        self.fn, self.rule = fn, None
+        self.fn = fn
         functools.update_wrapper(self, fn)
 
     def defjvp(self, rule: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
@@ -91,8 +93,8 @@ class custom_jvp:
             out, out_dot = self.rule(*(jax.tree.unflatten(structure, part) for part in (primals, tangents)))
             return jax.tree.leaves(out), jax.tree.leaves(out_dot)
 
-        rule = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
-        return jax.tree.unflatten(out_structure, whole_batch(rule, *leaves))
+        operation = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
+        return jax.tree.unflatten(out_structure, whole_batch(operation, *leaves))
 
 
 class _WithTangents(BatchRule):
@@ -102,7 +104,7 @@ class _WithTangents(BatchRule):
         self.fn, self.rule, self.avals = fn, rule, avals
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        return self.fn(*leaves)
+        return self.fn(*map(jnp.asarray, leaves))
 
     def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
         size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
@@ -112,7 +114,10 @@ class _WithTangents(BatchRule):
         return whole_batch(mapped, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
-        return self.rule(list(primals), [ad.instantiate_zeros(tangent) for tangent in tangents])
+        # a constant of a traced program may be an array of NumPy
+        return self.rule(
+            [jnp.asarray(leaf) for leaf in primals], [ad.instantiate_zeros(tangent) for tangent in tangents]
+        )
 
 
 class _Trailing(BatchRule):

@@ -232,7 +232,7 @@ def _turned(z: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array,
 
 
 def _cut(x: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
-    width, tiny = upper - lower, jnp.finfo(x.dtype).eps
+    width, tiny = upper - lower, float(jnp.finfo(x.dtype).eps)
     # the cut itself belongs to the circle: it counts as the point next to it
     share = held(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
     z, log_slope = _logit(share, jnp.zeros_like(share), jnp.ones_like(share))

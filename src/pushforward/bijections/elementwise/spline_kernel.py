@@ -179,7 +179,8 @@ def spline(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Ar
 
 @spline.defjvp
 def _tangents(box: Box, inverse: bool, primals: Any, tangents: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    out, log_det, kept = _evaluate(box, inverse, *primals)
+    # a constant of a traced program may be an array of NumPy
+    out, log_det, kept = _evaluate(box, inverse, *jax.tree.map(jnp.asarray, primals))
     outs = out, log_det
     return outs, transpose_of(functools.partial(_backward_rule, box, inverse), kept, outs, tangents)
 
