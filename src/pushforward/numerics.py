@@ -167,7 +167,7 @@ def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
     """Zeros in JAX's default float type, made on the host: eager JAX would compile a program for every shape."""
-    return jnp.asarray(np.zeros(shape), jnp.result_type(float))
+    return jnp.asarray(np.zeros(shape, jnp.result_type(float)))
 
 
 def scalar(value: float) -> Float[Array, ""]:

@@ -5,6 +5,7 @@ nothing new, and memory stays flat.
 """
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ _ROWS = (1, 16, 64, 256, 512, 1024)
 # Idle rows cost little beside the start of a kernel while they are few; from 1,024 on they cost their share.
 _ROWS_ACCELERATOR = (*_ROWS, 2048, 4096, 8192, 16384)
 _MAX_ELEMENTS = 1 << 20
+_IDLE = 8  # programs of structures that are not in use
 
 
 class Static:
@@ -81,6 +83,9 @@ class Prepared:
                 else leaf
                 for leaf in arrays
             ]
+            self.kind = Static(self.static, tuple((leaf.shape, leaf.dtype) for leaf in self.arrays))
+            _PROGRAMS.count(self.kind, 1)
+            weakref.finalize(self, _PROGRAMS.count, self.kind, -1).atexit = False
 
 
 Made = TypeVar("Made")
@@ -142,12 +147,12 @@ def run(
         One array for each of the program's outputs; None under somebody's trace, where concrete arrays do not help.
     """
     sizes = _sizes(event_size)
-    whole: tuple[np.ndarray, ...] | None = None
+    program, whole = _PROGRAMS.program(batched, module.kind, module.static), None
     for start in range(0, max(size, 1), sizes[-1]):
         here = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= here)
         chunk = [None if row is None else _pad(row, start, here, padded) for row in rows]
-        out = _program(batched, module.static, module.arrays, chunk, more)
+        out = program(module.arrays, chunk, more)
         if is_traced(*out):
             return None
         if here == padded == size:
@@ -159,11 +164,41 @@ def run(
     return whole
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _program(
-    batched: Callable[..., tuple[Array, ...]], static: Static, arrays: list[Any], rows: list[Any], more: tuple[Any, ...]
-) -> tuple[Array, ...]:
-    return batched(unflatten(arrays, static), *more, *rows)
+class _Programs:
+    """The compiled programs of this process, by function and structure.
+
+    Those of a structure that no module in use has are released, but for the last few, which may well come again.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a module may end, and be counted out, while the lock is held
+        self.kept: dict[tuple[Any, Static], Any] = {}
+        self.users: dict[Static, int] = {}
+
+    def count(self, kind: Static, change: int) -> None:
+        """One module of this structure and these shapes more in use, or less."""
+        with self.lock:
+            self.users[kind] = self.users.get(kind, 0) + change
+            if not self.users[kind]:
+                del self.users[kind]
+
+    def program(
+        self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static
+    ) -> Callable[..., tuple[Array, ...]]:
+        """The program of a function for modules of this kind."""
+        key = batched, kind
+        with self.lock:
+            found = self.kept.pop(key, None)
+            if found is None:
+                found = jax.jit(lambda arrays, rows, more: batched(unflatten(arrays, static), *more, *rows))
+                idle = [key for key in self.kept if key[1] not in self.users]  # the longest unused comes first
+                for gone in idle[: max(len(idle) - _IDLE, 0)]:
+                    self.kept.pop(gone).clear_cache()
+            self.kept[key] = found
+        return found
+
+
+_PROGRAMS = _Programs()
 
 
 def _pad(rows: Any, start: int, here: int, size: int) -> Any:

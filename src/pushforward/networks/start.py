@@ -16,4 +16,4 @@ def normal(key: PRNGKeyArray, shape: tuple[int, ...], scale: float) -> Float[Arr
     if isinstance(key, jax.core.Tracer):
         return scale * jax.random.normal(key, shape, dtype)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return jnp.asarray(generator.normal(scale=scale, size=shape), dtype)
+    return jnp.asarray(generator.normal(scale=scale, size=shape).astype(dtype))  # a cast by JAX is a program
