@@ -15,6 +15,7 @@ LONGEST_FILE = 350
 FLOORS = (
     ("errors", "_version", "atomic_write", "precision"),
     ("fields", "named_rows", "neighbours", "numerics"),
+    ("tangents",),
     ("bijection", "fixed_point", "recompute", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),
     ("state",),
