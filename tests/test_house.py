@@ -16,6 +16,7 @@ FLOORS = (
     ("errors", "_version", "atomic_write", "precision", "moments"),
     ("fields", "named_rows", "neighbours", "numerics"),
     ("stacked",),
+    ("tangents",),
     ("bijection", "fixed_point", "recompute", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),
     ("state", "circles", "boundary"),

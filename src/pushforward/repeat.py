@@ -34,8 +34,9 @@ class Repeat(AbstractBijection):
             the depth, for one more pass in each direction at most. Values are the same bits. Gradients differ by the
             error of the inverses, which adds up: 1e-6 (4 layers) to 1e-4 (64) of their norm in float32 for a
             well-conditioned Glow, 1e-9 and less in float64. Ill-conditioned layers (steep slopes, roots to a tolerance,
-            nearly singular matrices) lose more, and a gradient is NaN where their inverse overflows. Reverse mode only.
-            Where weights are mapped inside the gradient (an ensemble in one program), everything is kept after all.
+            nearly singular matrices) lose more, and a gradient is NaN where their inverse overflows. Reverse mode, and
+            forward mode over reverse; forward mode alone is an error. Where weights are mapped inside the
+            gradient (an ensemble in one program), everything is kept after all.
 
     Cost: the sum of the layers, in both directions.
 

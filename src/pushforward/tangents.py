@@ -32,7 +32,8 @@ def with_tangents(run: Callable[..., list[Array]], tangent: Tangent, *leaves: Ar
             `dots` being these tangents. Returns the tangents of as many results as it likes, from the first on.
         leaves: arrays.
     """
-    avals = [jax.core.ShapedArray(out.shape, out.dtype) for out in jax.eval_shape(run, *leaves)]
+    with jax.disable_jit(False):  # else JAX would unroll loops for their shapes
+        avals = [jax.core.ShapedArray(out.shape, out.dtype) for out in jax.eval_shape(run, *leaves)]
     return whole_batch(_Rule(run, tangent, avals), *leaves)
 
 

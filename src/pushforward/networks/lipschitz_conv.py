@@ -98,6 +98,7 @@ class LipschitzConv(AbstractLipschitzLayer):
         return convolved(x, self.scaled()) + self.bias[None, None]
 
     def norm(self) -> Float[Array, ""]:
+        # The vectors are state, which `refresh` moves between steps: the layer is this function of the weight alone.
         left, right = jax.lax.stop_gradient((self.left, self.right))
         return jnp.max(jnp.sum(left * _stretched(right, *self._parts(self.weight)), (1, 2)))
 

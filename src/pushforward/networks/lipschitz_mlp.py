@@ -77,6 +77,7 @@ class LipschitzDense(AbstractLipschitzLayer):
     def norm(self) -> Float[Array, ""]:
         if self.norms != SPECTRAL:
             return closed_norm(self.weight, self.norms)
+        # The vectors are state, which `refresh` moves between steps: the layer is this function of the weight alone.
         return jax.lax.stop_gradient(self.left) @ self.weight @ jax.lax.stop_gradient(self.right)
 
     def certified_norm(self, weight: Array) -> Float[Array, ""]:

@@ -43,7 +43,8 @@ class MaskedAutoregressive(AbstractBijection):
 
     Cost: inverse one pass of the network. Forward: cached about one pass in arithmetic, in n_ranks short steps;
     jacobi (sweeps + 1) passes; sequential n_ranks passes. The gradient of the cached direction is the implicit one, at
-    about one more direction in order and one pass with its gradient; reverse mode only, like that of the sweeps.
+    about one more direction in order and one pass with its gradient; reverse mode, and forward mode over
+    reverse. Those of the sweeps are implicit too, in every mode.
 
     Raises:
         ShapeError: if the network's output does not fit.

@@ -45,8 +45,8 @@ class MaskedConvolution(AbstractBijection):
 
     Cost: inverse H W (K + 1) C^2, as one matrix product; forward a quarter more in H W / 2 steps ("pixel"; as many in
         H W steps where W is odd), W + (r + 1)(H - 1) steps ("wavefront", r = (d - 1) / 2; H + W - 1 for quadrants), or
-        H steps of r (W C)^2 after (W C)^3 once a batch ("rows"). log-determinant O(C). Reverse-mode derivatives only:
-        those of forward solve the transposed system once.
+        H steps of r (W C)^2 after (W C)^3 once a batch ("rows"). log-determinant O(C). A tangent of forward solves the
+        system once more, a gradient the transposed system.
 
     Raises:
         ShapeError: if the shape is not that of an image.
