@@ -291,6 +291,31 @@ CASES = {
         "ValueError",
         ("mean, factor", "positive diagonal"),
     ),
+    "regression of another shape": (
+        "B.LinearRegression(2, 1).filled(np.zeros((1, 2)))",
+        "ShapeError",
+        ("coefficients", "(2, 1)", "(1, 2)"),
+    ),
+    "regression that is not finite": (
+        "B.LinearRegression(2, 1).filled(np.full((2, 1), np.inf))",
+        "ValueError",
+        ("coefficients", "finite"),
+    ),
+    "cells of no column": (
+        "B.ColumnMaps(['real'], cells=[(np.arange(3.0), np.ones(4))])",
+        "ValueError",
+        ("cells", "0 columns", "others"),
+    ),
+    "cells without shares": (
+        "B.ColumnMaps(['cells'], cells=[(np.arange(3.0), np.ones(3))])",
+        "ValueError",
+        ("cells", "edges", "(3,)", "column 0"),
+    ),
+    "cells that do not increase": (
+        "B.ColumnMaps(['cells'], cells=[(np.zeros(3), np.ones(4))])",
+        "ValueError",
+        ("cells", "increase", "column 0"),
+    ),
     "prediction of no order": ("B.LinearPrediction(4, 0)", "ValueError", ("order", "at least 1", "got 0")),
     "prediction by other coefficients": (
         "B.LinearPrediction(4, 2).filled(np.zeros(3), 1.0)",

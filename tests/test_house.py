@@ -16,7 +16,7 @@ FLOORS = (
     ("errors", "_version", "atomic_write", "precision", "moments"),
     ("fields", "named_rows", "neighbours", "numerics"),
     ("stacked",),
-    ("tangents",),
+    ("tangents", "linear_maps"),
     ("bijection", "fixed_point", "recompute", "roots", "programs"),
     ("compose", "repeat", "reshape", "networks"),
     ("state", "circles", "boundary"),

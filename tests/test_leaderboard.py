@@ -168,7 +168,7 @@ def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
     noisy = plan.filled(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
     law = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
     expected = score_rows(pf.Rounded(law, np.ones(3)), x[400:]).mean()
-    assert found.scores[0] == pytest.approx(expected, abs=0.01)
+    assert found.scores.mean() == pytest.approx(expected, abs=0.01)
 
 
 def test_a_code_that_only_test_rows_have_keeps_a_density():
@@ -191,7 +191,8 @@ def test_an_interrupt_ends_the_comparison(monkeypatch):
 
 def test_a_frame_is_compared_by_its_names():
     polars = pytest.importorskip("polars")
-    found = compare(polars.DataFrame(rows(60), schema=["u", "v", "w"]), flows=["nice"], folds=1, **TINY)
+    with pytest.warns(UserWarning, match="values repeat in column 'w'"):
+        found = compare(polars.DataFrame(rows(60), schema=["u", "v", "w"]), flows=["nice"], folds=1, **TINY)
     assert found.plan.names == ("u", "v", "w")
 
 

@@ -152,7 +152,13 @@ def test_a_recipe_is_fitted_to_data_and_drawn_from(name):
     x = random.standard_normal((600, 2))
     x[:, 1] += 0.8 * x[:, 0] ** 2
     flow, history = pf.fit(
-        getattr(pf, name)(2, n_layers=4, key=0), x, key=0, max_epochs=30, learning_rate=0.01, progress=False
+        getattr(pf, name)(2, n_layers=4, key=0),
+        x,
+        key=0,
+        max_epochs=30,
+        learning_rate=0.01,
+        start="given",
+        progress=False,
     )
     assert history.best_validation > history.start + 0.05
     samples, scores = flow.sample_and_log_prob(50, key=1)

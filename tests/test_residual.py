@@ -178,7 +178,7 @@ def test_training_keeps_every_norm_within_its_bound():
     with jax.enable_x64(True):
         flow = pf.residual_flow(dim=2, width=16, depth=1, n_layers=3, lipschitz=0.97, key=0)
         x = np.random.default_rng(0).normal(size=(500, 2)) ** 3
-        fitted, _ = pf.fit(flow, x, key=0, max_epochs=20, learning_rate=2e-2, progress=False)
+        fitted, _ = pf.fit(flow, x, key=0, max_epochs=20, learning_rate=2e-2, start="given", progress=False)
         layers = fitted.bijection.bijections[0].layers.bijections[0].bijection.network.layers
         for layer in layers:
             assert (np.linalg.norm(np.asarray(layer.weight), 2, axis=(1, 2)) <= layer.coefficient + 1e-9).all()

@@ -62,7 +62,7 @@ def test_a_narrow_posterior_starts_at_the_regression_on_its_context():
     assert abs(again - history.best_validation) < 0.2
 
 
-@pytest.mark.parametrize(("distance", "dim"), [(1e3, 1), (1e6, 2)])
+@pytest.mark.parametrize(("distance", "dim"), [(1e3, 1), (1e5, 2)])
 def test_clusters_far_apart_are_trained_again_from_a_mixture(distance, dim):
     flow, history = pf.fit(pf.nsf(dim, **SMALL), clusters(1500, distance, dim), **SHORT)
     right = -np.log(2) - dim * 0.5 * np.log(2 * np.pi * np.e)

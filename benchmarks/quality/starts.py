@@ -8,8 +8,9 @@ are rounded. The mixture is scikit-learn's with full covariances, of 1 to 20 com
 standardised columns with 1e-14 added to every variance (a standard deviation of 1e-7 columns). With a context the
 Gaussian is linear in it, and the mixture is that of context and columns together, given the context. Kernels are
 `pushforward.baselines.kernel_density`. Gaussian, mixture and kernels are fitted to all rows, of which the flow sets a
-tenth apart to choose its epoch by; a second margin is against Gaussian and mixture of nine tenths of the rows. Where columns are rounded all four are compared as masses: the mean density of 64 points of a cell times
-its volume. Results go to `benchmarks/results/starts.json` and `.md`.
+tenth apart to choose its epoch by; a second margin is to a Gaussian and a mixture of nine tenths of the rows. Where
+columns are rounded all are compared as masses: the mean density of 64 points of a cell times its volume. Results go to
+`benchmarks/results/starts.json` and `.md`.
 """
 
 import argparse
@@ -214,8 +215,8 @@ def page(results: dict[str, dict]) -> str:
     lines = [
         "# Where training starts",
         "",
-        f"Made by `{COMMAND}`, which says what is fitted and how. Mean test log-likelihood in nats a row of {TEST:,} new",
-        "rows; margin: the flow less the better of Gaussian and mixture of all rows, +- its standard error over the test",
+        f"Made by `{COMMAND}`, which says what is fitted and how. Mean test log-likelihood in nats of {TEST:,} new",
+        "rows; margin: the flow less the better of Gaussian and mixture of all rows, +- its standard error over test",
         "rows; in brackets that to those of nine tenths of the rows, as many as the flow was trained on.",
         "Bar: no margin below minus its error.",
         "",

@@ -45,6 +45,8 @@ class Explained:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not isinstance(error, TypeError | ValueError | IndexError) or isinstance(error, StackedError):
             return
+        if hasattr(self.module, "n_layers"):  # the layers of a `Repeat` are stacked by right
+            return
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(self.module) if is_array(leaf)}
         if len(sizes) == 1 and sizes != {()}:
             raise StackedError(

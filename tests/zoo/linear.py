@@ -13,12 +13,17 @@ from pushforward.bijections import (
     Diagonal,
     Householder,
     LinearPrediction,
+    LinearRegression,
     LowRank,
     Triangular,
     Whiten,
 )
 from zoo.builders import conditional
-from zoo.rows import Row
+from zoo.rows import CONTEXT_DIM, Row
+
+
+def _regression() -> LinearRegression:
+    return LinearRegression(3, CONTEXT_DIM).filled(np.arange(3.0 * CONTEXT_DIM).reshape(3, -1))
 
 
 def linear_rows() -> list[Row]:
@@ -50,6 +55,7 @@ def linear_rows() -> list[Row]:
         Row("Triangular upper", lambda: Triangular(3, lower=False), "linear", depends=lower.T, is_identity=True),
         Row("Householder, three in four", lambda: Householder(4, 3, key=first), "linear"),
         Row("Whiten", lambda: Whiten(3).filled(np.array([1.0, -2.0, 1e3]), factor), "linear", depends=lower),
+        Row("LinearRegression", _regression, "linear", depends=eye),
         Row("LinearPrediction", lambda: LinearPrediction(3, 4).filled(np.array([0.9, -0.5, 0.2, 9.0]), 0.3), "linear",
             depends=lower),
     ]  # fmt: skip

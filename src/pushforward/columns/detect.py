@@ -26,20 +26,22 @@ _QUARTILE = 0.6744897501960817  # of a normal law
 def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) -> Column:
     """A real column as its values x (n,) show it: discrete, rounded, within a support, with heavy tails; else as it is.
 
-    Few values are discrete: the column can hold no other. Where one of the `others` is another value, it is rounded to
-    the grid of both, if they have one. A support that one of the `others` denies is none.
+    Few values are discrete: the column can hold no other. Where one of the `others` is another value, or a value on a
+    grid has fewer than five rows, it is rounded to the grid, and can.
+    A support that one of the `others` denies is none.
     """
     if len(x) < _FEWEST:
         return column
     others = x if others is None else others
-    values, _ = few_values(x)
+    values, counts = few_values(x)
     if len(values):
         step, origin = grid_step(x), float(values[0])
         if step and off_grid(others, step, origin).any():
             step = 0.0
         note = f"{len(values)} different values in {len(x):,} rows"
         column = dataclasses.replace(column, step=step, origin=origin if step else 0.0, source="detected", note=note)
-        if is_among(others, values).all():
+        # A value of few rows is a sign of others that no row has yet (Good 1953): a grid with such values stays open.
+        if is_among(others, values).all() and (counts.min() >= _COPIES or not step):
             return discrete(column, x, values)
         if step:
             return with_shares(column, x)

@@ -31,7 +31,14 @@ from pushforward.train.options import check_options, check_precision
 from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
-from pushforward.train.start import baseline_start, baselines, falls_short, may_start_jointly, whitened_start
+from pushforward.train.start import (
+    baseline_start,
+    baselines,
+    falls_short,
+    is_likelier,
+    may_start_jointly,
+    whitened_start,
+)
 from pushforward.train.units import initialised, outer_standardise, scores_in_units
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
@@ -204,6 +211,8 @@ def _no_worse_than_baselines(
         n_validation=history.n_validation,
     )  # fmt: skip
     again, second = train_on_rows(start, train, held, options, second, *run)
+    if not is_likelier(scores_in_units(again, held), scores_in_units(start, held), held.weights):
+        again, second.best_epoch = start, -1
     if second.best_validation > history.best_validation:
         fitted, history = again, second
     if falls_short(scores_in_units(fitted, held), found, held.weights):

@@ -210,7 +210,7 @@ def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | N
     except (TypeError, ValueError):
         return _dates(labels, name, np.arange(n) if numbers is None else numbers)
     if not np.isfinite(found).all():
-        raise DataError(f"{name}: expected finite times, got {labels[~np.isfinite(found)][0]!r}.")
+        raise DataError(f"{name}: expected finite times, got {str(labels[~np.isfinite(found)][0])!r}.")
     return found
 
 
@@ -233,7 +233,8 @@ def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
 
 def _labels(values: Any, n: int, name: str) -> np.ndarray:
     """(n,) labels, none of them missing; those of a list are objects, so that 1 and "1" stay two."""
-    values = unframed(values)
+    if not isinstance(values, list | tuple):
+        values = unframed(values)
     if isinstance(values, list | tuple):
         labels = np.empty(len(values), object)
         for row, value in enumerate(values):

@@ -169,6 +169,15 @@ def falls_short(scores: np.ndarray, found: Baselines, weights: np.ndarray | None
     return _mean(loss, weights) > max(_error(loss), _NEGLIGIBLE)
 
 
+def is_likelier(scores: np.ndarray, others: np.ndarray, weights: np.ndarray | None) -> bool:
+    """Whether log-densities (n,) of the validation rows are above others by more than a standard error.
+
+    The best of many epochs is above the baseline it started at by chance alone.
+    """
+    gain = scores - others
+    return bool(np.isfinite(scores).all()) and not _mean(gain, weights) <= _error(gain)
+
+
 def _joint_layers(
     x: np.ndarray, context: np.ndarray | None, weights: np.ndarray | None, *, reach: float | None = None
 ) -> tuple[LinearRegression | None, Whiten]:

@@ -17,27 +17,26 @@ from pushforward.numerics import zeros
 class Elementwise(AbstractBijection):
     """Element-wise layer: x_i = h(z_i; theta_i), with free parameters theta_i for every coordinate.
 
-        The Jacobian is diagonal, so log|det| = sum_i log h'(z_i; theta_i). Context enters through
-        `Conditional(Elementwise(...), network)`.
+    The Jacobian is diagonal, so log|det| = sum_i log h'(z_i; theta_i). Context enters through
+    `Conditional(Elementwise(...), network)`.
 
-        Args:
-            transformer: a scalar bijection h; its leaves are the start values.
-            shape: event shape, such as (D,).
+    Args:
+        transformer: a scalar bijection h; its leaves are the start values.
+        shape: event shape, such as (D,).
 
-        Cost: D evaluations of h, or of its inverse.
+    Cost: D evaluations of h, or of its inverse.
 
-        Raises:
-            ShapeError: if the transformer is not an unconditional bijection of shape ().
+    Raises:
+        ShapeError: if the transformer is not an unconditional bijection of shape ().
 
-        Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.
+    Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.
 
-        Example:
-            >>> import jax.numpy as jnp
-    import numpy as np
-            >>> from pushforward.bijections import Affine, Elementwise
-            >>> layer = Elementwise(Affine(), shape=(2,))
-            >>> print(layer.forward(jnp.array([1.0, 2.0])))
-            [1. 2.]
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Affine, Elementwise
+        >>> layer = Elementwise(Affine(), shape=(2,))
+        >>> print(layer.forward(jnp.array([1.0, 2.0])))
+        [1. 2.]
     """
 
     transformer: AbstractBijection = emitted()

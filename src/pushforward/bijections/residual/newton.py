@@ -21,7 +21,7 @@ def newton_step(fn: Callable[[Array], Array], z: Array, residual: Array) -> Floa
     length = vector_norm(residual, 2.0)
     start = jnp.zeros((n + 1, z.size), z.dtype).at[0].set(residual / jnp.where(length > 0, length, 1))
 
-    def extend(j: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def extend(j: Array | int, state: tuple[Array, Array]) -> tuple[Array, Array]:
         """Arnoldi's step: the image of direction j, freed twice of the directions so far (those to come are zero)."""
         basis, hessenberg = state
         image = basis[j] - push(basis[j])
