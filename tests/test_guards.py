@@ -32,9 +32,9 @@ PUBLIC = {
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet ActivationNormalisation
         BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense Diagonal Elementwise
         EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction LinearRegression LowRank
-        MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial
-        Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise Sylvester Triangular Whiten alternating
-        apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
+        MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries
+        Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise Sylvester Triangular Whiten
+        alternating apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
