@@ -10,6 +10,8 @@ from sklearn.mixture import GaussianMixture
 import pushforward as pf
 from pushforward.bases.expectation_maximisation import fit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
+from pushforward.errors import TrainingDiverged
+from pushforward.train import likelihood
 
 SMALL = {"n_layers": 2, "width": 8, "key": 0}
 SHORT = {"key": 0, "max_epochs": 2, "progress": False}
@@ -115,6 +117,26 @@ def test_a_flow_below_a_baseline_is_warned_of(monkeypatch):
     monkeypatch.setattr("pushforward.train.likelihood.baseline_start", lambda flow, train, found: flow)
     with pytest.warns(UserWarning, match=r"a Gaussian or a mixture of normals -1\.98"):
         pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
+
+
+def test_a_second_training_that_diverges_or_is_interrupted_loses_nothing(monkeypatch):
+    x, calls = clusters(800, 1e3), []
+    train = likelihood.train_on_rows
+
+    def second_fails(start, train_rows, held, options, history, *run):
+        calls.append(start)
+        fitted, history = train(start, train_rows, held, options, history, *run)
+        if len(calls) == 2:
+            raise TrainingDiverged("diverged, for the test")
+        if len(calls) == 4:
+            history.stop_reason = "interrupted"
+        return fitted, history
+
+    monkeypatch.setattr(likelihood, "train_on_rows", second_fails)
+    _, history = pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
+    assert (history.stop_reason, history.best_epoch) == ("diverged", -1)
+    assert history.best_validation > -2.3
+    assert pf.fit(pf.nsf(1, **SMALL), x, **SHORT)[1].stop_reason == "interrupted"
 
 
 # The mixture

@@ -14,7 +14,8 @@ class History:
         learning_rate: at the end of the epoch (nan under an optimiser of the caller's).
         start: held-out nats before the first step (nan when nothing was held out).
         best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
-        stop_reason: "finished", "early stopping" or "interrupted".
+        stop_reason: "finished", "early stopping" or "interrupted"; "diverged" where a second training did, from a
+            baseline, which is then returned.
         start_from: where training started: "given" (the flow as it was), "columns" (standardised), "gaussian"
             (whitened), "baseline" (the linear Gaussian or the mixture that a first training fell short of).
         mixture: validation nats of a mixture of normals, its size by the BIC; nan where there is none.

@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.dequantise import Dequantised
 from pushforward.distribution import as_key
-from pushforward.errors import DataError
+from pushforward.errors import DataError, TrainingDiverged
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
 from pushforward.rounded import fill_cells
@@ -210,9 +210,15 @@ def _no_worse_than_baselines(
         gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", n_train=history.n_train,
         n_validation=history.n_validation,
     )  # fmt: skip
-    again, second = train_on_rows(start, train, held, options, second, *run)
+    again = start
+    try:
+        again, second = train_on_rows(start, train, held, options, second, *run)
+    except TrainingDiverged:  # the first flow and the baseline are both good
+        second.stop_reason = "diverged"
     if not is_likelier(scores_in_units(again, held), scores_in_units(start, held), held.weights):
         again, second.best_epoch = start, -1
+    if second.stop_reason == "interrupted":  # whichever flow is returned, its caller is to know
+        history.stop_reason = "interrupted"
     if second.best_validation > history.best_validation:
         fitted, history = again, second
     if falls_short(scores_in_units(fitted, held), found, held.weights):
