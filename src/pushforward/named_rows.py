@@ -85,7 +85,7 @@ def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbe
         DataError: for a whole number that float64 does not hold.
 
     >>> as_floats("x", np.array([[2**60]]))
-    array([[1.15292150e+18]])
+    array([[1.1529215e+18]])
     """
     array = np.asarray(value)
     if (bad := first_inexact(array)) is not None:
