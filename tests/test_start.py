@@ -40,7 +40,7 @@ def test_nearly_equal_columns_start_at_their_gaussian(recipe, noise):
     x = near_duplicates(noise=noise)
     flow, history = pf.fit(recipe(2, **SMALL), x, **SHORT)
     right = -2 * 0.5 * np.log(2 * np.pi * np.e) - np.log(noise)
-    assert history.start_from == "gaussian"
+    assert history.start_from != "columns"
     assert any(isinstance(layer, Whiten) for layer in flow.bijection.bijections)
     assert history.best_validation > right - 0.3
     samples = np.asarray(flow.sample(500, key=1), np.float64)
@@ -54,7 +54,7 @@ def test_a_narrow_posterior_starts_at_the_regression_on_its_context():
     flow, history = pf.fit(pf.nsf(2, context_dim=2, **SMALL), theta, context=context, **SHORT)
     spread = 0.05 / np.sqrt(2)
     right = -2 * np.log(spread) - np.log(2 * np.pi * np.e)
-    assert history.start_from == "gaussian"
+    assert history.start_from != "columns"
     assert any(isinstance(layer, LinearRegression) for layer in flow.bijection.bijections)
     assert history.best_validation > right - 0.2
     draws = np.asarray(flow.sample(20, key=1, context=context[:50]))
@@ -110,6 +110,31 @@ def test_a_second_fit_keeps_the_layers_of_the_first():
         type(layer) for layer in first.bijection.bijections
     ]
     assert history.start > -2 * 0.5 * np.log(2 * np.pi * np.e) + np.log(1e4) - 0.4
+
+
+def test_where_training_gains_nothing_the_gaussian_of_all_rows_is_returned():
+    random = np.random.default_rng(1)
+    x = random.normal(size=(120, 3)) @ random.normal(size=(3, 3)) + 5.0
+    flow, history = pf.fit(pf.nsf(3, **SMALL), x, **SHORT)
+    assert (history.start_from, history.best_epoch) == ("baseline", -1)
+    right = stats.multivariate_normal(x.mean(0), np.cov(x, rowvar=False, bias=True)).logpdf(x)
+    np.testing.assert_allclose(np.asarray(flow.log_prob(x)), right, atol=1e-4)
+    held = x[:12]
+    flow, _ = pf.fit(pf.nsf(3, **SMALL), x[12:], validation=held, **SHORT)  # rows of the caller's train nothing
+    right = stats.multivariate_normal(x[12:].mean(0), np.cov(x[12:], rowvar=False, bias=True)).logpdf(x)
+    np.testing.assert_allclose(np.asarray(flow.log_prob(x)), right, atol=1e-4)
+
+
+def test_a_linear_gaussian_posterior_that_training_does_not_improve_is_the_least_squares_of_all_rows():
+    random = np.random.default_rng(0)
+    context = random.normal(size=(150, 2))
+    x = context @ np.array([[1.0, 0.5], [-0.5, 1.0]]) + random.normal(size=(150, 2))
+    flow, history = pf.fit(pf.nsf(2, context_dim=2, **SMALL), x, context=context, **SHORT)
+    assert (history.start_from, history.best_epoch) == ("baseline", -1)
+    design = np.hstack([np.ones((150, 1)), context])
+    left = x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
+    right = stats.multivariate_normal(np.zeros(2), left.T @ left / 150).logpdf(left)
+    np.testing.assert_allclose(np.asarray(flow.log_prob(x, context=context)), right, atol=1e-4)
 
 
 def test_a_flow_below_a_baseline_is_warned_of(monkeypatch):

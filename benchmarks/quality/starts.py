@@ -1,6 +1,6 @@
 """Twelve data sets that flows are weak at: `fit` with default settings beside a Gaussian, a mixture and kernels.
 
-    python benchmarks/quality/starts.py                    # all twelve
+    python benchmarks/quality/starts.py                    # all
     python benchmarks/quality/starts.py --only two_clusters_1e3     # one, the others' results are kept
 
 The flow is `pf.nsf(dim, key=0)` fitted by `pf.fit(flow, x, key=0)`, or `pf.FlowDensity(columns="detect")` where columns
@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -103,6 +104,7 @@ SETS: dict[str, tuple[Callable[[int, np.random.Generator], Data], int]] = {
     "correlated": (correlated, 2000),
     "two_clusters_1e3": (lambda n, random: clusters(n, random, 1e3, 1), 4000),
     "two_clusters_1e6": (lambda n, random: clusters(n, random, 1e6, 2), 4000),
+    "two_clusters_1e6_float64": (lambda n, random: clusters(n, random, 1e6, 2), 4000),
     "rounded": (rounded, 2000),
     "near_duplicates": (near_duplicates, 2000),
     "ridge": (ridge, 4000),
@@ -164,8 +166,9 @@ def run(name: str) -> dict:
             history = density.history_
         else:
             options = {} if context is None else {"context_dim": context.shape[1]}
-            flow, history = pf.fit(pf.nsf(x.shape[1], key=0, **options), x, context=context, key=0, progress=False)
-            flow_scores = np.asarray(flow.log_prob(new, context=new_context), np.float64)
+            with jax.enable_x64(name.endswith("float64")):
+                flow, history = pf.fit(pf.nsf(x.shape[1], key=0, **options), x, context=context, key=0, progress=False)
+                flow_scores = np.asarray(flow.log_prob(new, context=new_context), np.float64)
         messages = [str(warning.message) for warning in caught]
     seconds = time.perf_counter() - start
     random, cell = np.random.default_rng(12), None

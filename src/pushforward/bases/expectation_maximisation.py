@@ -87,10 +87,30 @@ def fit_normal_mixture(
     return NormalMixture(best.weights, centre + best.means * spread, scaled)
 
 
+def refit_normal_mixture(mixture: NormalMixture, x: np.ndarray, weights: np.ndarray | None = None) -> NormalMixture:
+    """The mixture after further expectation-maximisation on these rows, which may be others than it was fitted to.
+
+    Args:
+        mixture: where to start; its size stays.
+        x, weights: as for `fit_normal_mixture`.
+    """
+    x = np.asarray(x, np.float64)
+    rows = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    spread = x.std(0)
+    spread[spread == 0] = 1.0
+    centre, units = x.mean(0), np.multiply.outer(spread, spread)
+    scaled = NormalMixture(mixture.weights, (mixture.means - centre) / spread, mixture.covariances / units)
+    best = _climbed(scaled, (x - centre) / spread, rows)[0]
+    return NormalMixture(best.weights, centre + best.means * spread, best.covariances * units)
+
+
 def _maximised(x: np.ndarray, rows: np.ndarray, size: int, random: np.random.Generator) -> tuple[NormalMixture, float]:
-    """The mixture at which expectation-maximisation stops, and its mean log-likelihood."""
-    member = _clusters(x, size, random)
-    mixture = _maximise(x, rows, np.eye(size)[member].T)
+    """The mixture of this size at which expectation-maximisation stops, and its mean log-likelihood."""
+    return _climbed(_maximise(x, rows, np.eye(size)[_clusters(x, size, random)].T), x, rows)
+
+
+def _climbed(mixture: NormalMixture, x: np.ndarray, rows: np.ndarray) -> tuple[NormalMixture, float]:
+    """Where expectation-maximisation from this mixture stops, and the mean log-likelihood there."""
     before = -math.inf
     for _ in range(_ITERATIONS):
         joint = _joint(mixture, x)

@@ -33,6 +33,12 @@ class Rows:
         parts = (self.context, self.weights, self.groups)
         return Rows(self.x[index], *(None if part is None else part[index] for part in parts))
 
+    def joined(self, more: "Rows") -> "Rows":
+        """These rows and more of the same kind."""
+        pairs = ((self.context, more.context), (self.weights, more.weights), (self.groups, more.groups))
+        parts = (None if a is None or b is None else np.concatenate([a, b]) for a, b in pairs)
+        return Rows(np.concatenate([self.x, more.x]), *parts)
+
 
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Checked float64 rows (n, *shape) from NumPy, JAX, a pandas or polars frame, or anything with DLPack."""

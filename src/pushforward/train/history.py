@@ -17,7 +17,8 @@ class History:
         stop_reason: "finished", "early stopping" or "interrupted"; "diverged" where a second training did, from a
             baseline, which is then returned.
         start_from: where training started: "given" (the flow as it was), "columns" (standardised), "gaussian"
-            (whitened), "baseline" (the linear Gaussian or the mixture that a first training fell short of).
+            (whitened), "baseline" (the linear Gaussian or the mixture that a first training fell short of or did not
+            clearly pass; with `best_epoch` -1 that baseline is what was returned).
         mixture: validation nats of a mixture of normals, its size by the BIC; nan where there is none.
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.

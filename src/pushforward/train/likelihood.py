@@ -32,6 +32,7 @@ from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
 from pushforward.train.start import (
+    baseline_of,
     baseline_start,
     baselines,
     falls_short,
@@ -105,7 +106,9 @@ def fit(
             `whiten` not False. Columns that the others or the context determine get a `Whiten` (and a
             `LinearRegression` on the context) where the validation likelihood is better for it. A flow that ends below
             a full Gaussian or a mixture of normals (its size by the BIC) on the validation rows is trained again from
-            that baseline: the mixture becomes its base. "given" trains the flow as it is.
+            that baseline: the mixture becomes its base. Of a flow and a baseline that differ by less than a standard
+            error there the baseline is returned, fitted again to all rows if the validation rows were drawn from them.
+            "given" trains the flow as it is.
         offset: nats to add to every likelihood that is told: the mean log-determinant of a map that the rows have been
             through already, if their own units are another's; two numbers for training and held-out rows.
         floor: nats of the Gaussian that is told beside the course; by default those of a full one, fitted to the rows
@@ -175,9 +178,10 @@ def fit(
         progress,
     )  # fmt: skip
     fitted, history = train_on_rows(begun, train, held, options, history, random, key_steps, started)
+    is_drawn = isinstance(validation, int | float | np.number)
     if chooses and held is not None and history.stop_reason != "interrupted":
         fitted, history = _no_worse_than_baselines(
-            fitted, begun, train, held, options, history, random, key_steps, started
+            fitted, begun, train, held, is_drawn, options, history, random, key_steps, started
         )
     if held is not None and is_copy is not None:
         history.n_validation_copies = int(is_copy.sum())
@@ -196,39 +200,59 @@ def _nats_without(is_copy: np.ndarray, flow: Any, held: Rows, nats: float, added
 
 
 def _no_worse_than_baselines(
-    fitted: Any, flow: Any, train: Rows, held: Rows, options: Options, history: History, *run: Any
+    fitted: Any, flow: Any, train: Rows, held: Rows, is_drawn: bool, options: Options, history: History, *run: Any
 ) -> tuple[Any, History]:
-    """The flow, or the one trained again from a baseline that it fell short of; a warning if that falls short too."""
+    """The flow where it is clearly likelier than its baselines; else the better of these, trained on if that helps.
+
+    A baseline that is returned without training is fitted again to all rows, where the validation rows were drawn from
+    the caller's. A warning says if what is returned is below the baselines.
+    """
     found = baselines(flow, train, held, seed=0)
     added = options.offsets[1]
     if found.mixture is not None:
         history.mixture = float(np.average(found.mixture, weights=held.weights)) + added
-    if not falls_short(scores_in_units(fitted, held), found, held.weights):
+    scores = scores_in_units(fitted, held)
+    if is_likelier(scores, found.better(held.weights), held.weights):
         return fitted, history
-    start = baseline_start(flow, train, found)
-    second = History(
-        gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", n_train=history.n_train,
-        n_validation=history.n_validation,
-    )  # fmt: skip
-    again = start
-    try:
-        again, second = train_on_rows(start, train, held, options, second, *run)
-    except TrainingDiverged:  # the first flow and the baseline are both good
-        second.stop_reason = "diverged"
-    if not is_likelier(scores_in_units(again, held), scores_in_units(start, held), held.weights):
-        again, second.best_epoch = start, -1
+    start: Any = baseline_start(flow, train, found)
+    start_scores = scores_in_units(start, held)
+    again, second = start, replace(history, start_from="baseline", best_epoch=-1)
+    second.start = float(np.average(start_scores, weights=held.weights)) + added
+    if falls_short(scores, found, held.weights):
+        again, second = _trained_again(start, start_scores, train, held, options, second, *run)
     if second.stop_reason == "interrupted":  # whichever flow is returned, its caller is to know
         history.stop_reason = "interrupted"
-    if second.best_validation > history.best_validation:
-        fitted, history = again, second
-    if falls_short(scores_in_units(fitted, held), found, held.weights):
+    if not is_likelier(scores, start_scores, held.weights) or second.best_validation > history.best_validation:
+        fitted, history, scores = again, second, start_scores if again is start else scores_in_units(again, held)
+    if falls_short(scores, found, held.weights):
         best = float(np.average(found.better(held.weights), weights=held.weights)) + added
         warnings.warn(
             f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
             f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (base='mixture').",
             stacklevel=3,
         )
+    elif fitted is start and is_drawn:
+        fitted = baseline_of(flow, train.joined(held), found)
     return fitted, history
+
+
+def _trained_again(
+    start: Any, start_scores: np.ndarray, train: Rows, held: Rows, options: Options, history: History, *run: Any
+) -> tuple[Any, History]:
+    """The flow trained from a baseline where that is clearly likelier, else the baseline as it is; and the course."""
+    second = History(
+        gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", start=history.start,
+        n_train=history.n_train, n_validation=history.n_validation,
+    )  # fmt: skip
+    try:
+        again, second = train_on_rows(start, train, held, options, second, *run)
+    except TrainingDiverged:  # the first flow and the baseline are both good
+        second.stop_reason = "diverged"
+    else:
+        if is_likelier(scores_in_units(again, held), start_scores, held.weights):
+            return again, second
+    second.best_epoch = -1
+    return start, second
 
 
 def _prepare(

@@ -2,8 +2,9 @@
 
 A flow learns correlations and clusters by gradient steps, and may end below the Gaussian or the mixture that a formula
 or a few iterations give. So strong correlations, with each other and with the context, go into fixed layers
-(`LinearRegression`, `Whiten`) before training; and a flow that ended below its baselines is trained again from a
-mixture of normals as its base.
+(`LinearRegression`, `Whiten`) before training; a flow that ended below its baselines is trained again from a mixture
+of normals as its base; and one that is not clearly likelier than them gives way to them: among models that validation
+cannot tell apart, the simplest (the rule of one standard error, Breiman, Friedman, Olshen & Stone 1984, section 3.4.3).
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import equinox as eqx
 import numpy as np
 
 from pushforward.bases import Mixture, MultivariateNormal, Normal
-from pushforward.bases.expectation_maximisation import NormalMixture, fit_normal_mixture
+from pushforward.bases.expectation_maximisation import NormalMixture, fit_normal_mixture, refit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
 from pushforward.circles import circular_coordinates
 from pushforward.compose import Chain
@@ -23,7 +24,8 @@ from pushforward.train.units import context_rows, outer_standardise, whitened, w
 
 _DETERMINED = 0.1  # share of a column's variance that the others and the context leave, below which it is determined
 _LARGEST_DIM = 128  # of an event whose correlations are looked at
-_MOST_ROWS = 5_000  # that a mixture is fitted to
+_ROWS_FOR_SIZE = 5_000  # from which the size of a mixture is chosen
+_ROWS_OF_MIXTURE = 50_000  # that it is fitted to
 _MIN_SCALE = 1e-8  # below the floor of expectation-maximisation
 _NEGLIGIBLE = 0.01  # nats a row
 _COPIES = 0.05  # share of a column's values that repeat, from which likelihoods of narrow components mean nothing
@@ -126,8 +128,9 @@ def baselines(flow: Flow, train: Rows, validation: Rows, seed: int) -> Baselines
     gaussian = one.log_prob(held) - log_scale
     if _repeats(train.x):
         return Baselines(gaussian, None, one)
-    few = slice(None, None, -(-len(x) // _MOST_ROWS))
-    several = fit_normal_mixture(x[few], None if train.weights is None else train.weights[few], seed=seed)
+    several = fit_normal_mixture(*_evenly(x, train.weights, _ROWS_FOR_SIZE), seed=seed)
+    if len(x) > _ROWS_FOR_SIZE:
+        several = refit_normal_mixture(several, *_evenly(x, train.weights, _ROWS_OF_MIXTURE))
     mixture = several.log_prob(held) - log_scale
     is_better = _mean(mixture, validation.weights) > _mean(gaussian, validation.weights)
     return Baselines(gaussian, mixture, several if is_better else one)
@@ -156,6 +159,20 @@ def baseline_start(flow: Flow, train: Rows, found: Baselines) -> Flow:
     ]
     base = components[0] if len(components) == 1 else Mixture(components, weights=fitted.weights)
     return eqx.tree_at(lambda f: f.base, flow, base)
+
+
+def baseline_of(flow: Flow, rows: Rows, found: Baselines) -> Flow:
+    """The flow at the better of the baselines, fitted again to these rows: for a flow that training did not improve.
+
+    Args:
+        flow: as training started it.
+        rows: training and validation rows, in the data's units.
+        found: what `baselines` made of the training rows.
+    """
+    if found.fitted is not None:
+        few = _evenly(whitened(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
+        found = dataclasses.replace(found, fitted=refit_normal_mixture(found.fitted, *few))
+    return baseline_start(flow, rows, found)
 
 
 def falls_short(scores: np.ndarray, found: Baselines, weights: np.ndarray | None) -> bool:
@@ -207,6 +224,12 @@ def _gaussian_scores(
     factor = np.asarray(whiten.factor)
     z = np.linalg.solve(factor, (x - np.asarray(whiten.mean)).T)
     return -0.5 * np.square(z).sum(0) - 0.5 * len(z) * np.log(2 * np.pi) - np.log(np.diag(factor)).sum()
+
+
+def _evenly(x: np.ndarray, weights: np.ndarray | None, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Every so manieth row and weight, so that at most as many are left."""
+    few = slice(None, None, -(-len(x) // most))
+    return x[few], None if weights is None else weights[few]
 
 
 def _repeats(x: np.ndarray) -> bool:
