@@ -311,6 +311,15 @@ class TestSweeps:
         loose = small(tolerance=0.1).forward_by_sweeps(jnp.ones(7))
         assert loose[2] < exact[2]
 
+    def test_gradients_at_a_tolerance_are_as_exact_for_small_cotangents(self):
+        layer = small(tolerance=1e-4)
+
+        def slopes(scale):
+            return jax.grad(lambda z: scale * layer.forward_by_sweeps(z)[0].sum())(jnp.ones(7)) / scale
+
+        for scale in (1e-3, 1e-6, 1e6):
+            np.testing.assert_allclose(slopes(scale), slopes(1.0), rtol=1e-5)
+
     def test_identity_takes_two(self):
         layer = MaskedAutoregressive("affine", MaskedMLP(7, 2, width=8, depth=1, key=jax.random.key(0)))
         assert layer.forward_by_sweeps(jnp.ones(7))[2] == 2

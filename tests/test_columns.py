@@ -119,7 +119,8 @@ def test_few_values_are_discrete(values, step):
     assert np.allclose(column.shares[1:-1], np.arange(1, len(values) + 1) / np.arange(1, len(values) + 1).sum())
     assert column.shares[0] == column.shares[-1] == 0
     beyond = one("x", x, others=np.array([[values[-1] + (step or 1.0)]]))
-    assert (beyond.kind, beyond.step) == ("real", step)
+    end = "softplus" if step else "real"  # the lower end has many rows
+    assert (beyond.kind, beyond.step) == (end, step)
     assert one("x", x, others=np.array([[values[0] + 0.123]])).describe() == "real"
 
 
@@ -399,7 +400,7 @@ def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double()
 def test_two_values_are_all_there_are():
     x = np.tile([0.0, 1.0], 40)
     assert one("x", x).describe() == "one of 0, 1"
-    assert one("x", x, others=np.array([[2.0]])).describe() == "real; rounded to 1"
+    assert one("x", x, others=np.array([[2.0]])).describe() == "above -0.5; rounded to 1"
 
 
 def test_a_rounded_circle_has_each_value_once():
@@ -632,3 +633,27 @@ def test_the_flow_inside_is_found_again(mixed):
 def test_declared_words_are_all_in_the_list():
     assert declared("x", "heavy").kind == "heavy"
     assert dataclasses.replace(Column("x"), unit="m").to_dict() == {"name": "x", "unit": "m"}
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind", "low", "high"),
+    [
+        (lambda r: r.permutation(np.arange(500) < 3) * 1.0, "one of 0, 1", 0, 1),
+        (lambda r: r.poisson(3.0, 500), "above -0.5; rounded to 1", 0, None),
+        (lambda r: r.poisson(10.0, 500), "above -0.5; rounded to 1", 0, None),
+        (lambda r: np.append(r.integers(1, 6, 499), 99), "one of 1, 2, 3, 4, 5, 99", 1, 99),
+        (lambda r: np.clip(np.round(r.normal(4.3, 0.9, 500)), 1, 5), "bounded, -0.5 to 5.5; rounded to 1", 0, 5),
+        (lambda r: 5.0 - r.geometric(0.6, 500), "real; rounded to 1, up to 4", None, 4),
+        (lambda r: np.round(3 * r.normal(size=500)) / 2, "real; rounded to 0.5", None, None),
+    ],
+    ids=["flag", "counts", "larger counts", "code", "rating", "from above", "rounded"],
+)
+def test_samples_of_a_grid_do_not_leave_its_ends(draw, kind, low, high):
+    x = draw(np.random.default_rng(0)).astype(float)[:, None]
+    tiny = {"n_layers": 1, "width": 8, "max_epochs": 2, "random_state": 0}
+    density = pf.FlowDensity("nsf", columns="detect", **tiny).fit(x)
+    assert density.plan_.columns[0].describe() == kind
+    samples = density.sample(3000, random_state=1)
+    assert (~np.isin(samples, x)).mean() < 0.02
+    assert low is None or samples.min() >= low
+    assert high is None or samples.max() <= high

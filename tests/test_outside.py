@@ -87,6 +87,7 @@ def test_in_double_precision_and_at_the_last_point_inside():
         scores = np.asarray(flow.log_prob(np.array([[last], [1.0], [5e-324], [0.5]])))
     assert np.isfinite(scores[[0, 3]]).all()
     assert np.isneginf(scores[1])
+    assert not np.isnan(scores[2])
 
 
 def test_at_a_context():

@@ -10,8 +10,11 @@ from sklearn.mixture import GaussianMixture
 import pushforward as pf
 from pushforward.bases.expectation_maximisation import fit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
-from pushforward.errors import TrainingDiverged
-from pushforward.train import likelihood
+from pushforward.errors import DataError, TrainingDiverged
+from pushforward.train import likelihood, start
+from pushforward.train.data import Rows, gaussian_nats
+from pushforward.train.start import whitened_start
+from pushforward.train.units import initialised
 
 SMALL = {"n_layers": 2, "width": 8, "key": 0}
 SHORT = {"key": 0, "max_epochs": 2, "progress": False}
@@ -82,24 +85,90 @@ def test_the_flow_is_never_far_below_the_baselines_of_its_history():
 
 
 def test_independent_columns_start_as_they_are():
-    flow, history = pf.fit(pf.nsf(2, **SMALL), np.random.default_rng(0).normal(size=(600, 2)), **SHORT)
+    flow, _ = pf.fit(pf.nsf(2, **SMALL), np.random.default_rng(0).normal(size=(600, 2)), **SHORT)
     assert not any(isinstance(layer, Whiten) for layer in flow.bijection.bijections)
-    assert isinstance(flow.base, pf.bases.Normal) == (history.start_from == "columns")
+
+
+def test_whether_a_column_is_determined_is_judged_by_weighted_rows():
+    random = np.random.default_rng(0)
+    x = random.uniform(-1, 1, size=(4000, 2))
+    weights = np.exp(-20 * np.square(x).sum(1))  # near the origin the columns are independent, and narrower
+    rows = Rows(x, None, weights / weights.mean())
+    flow = initialised(pf.nsf(2, **SMALL), rows)
+    assert whitened_start(flow, rows, None) is flow
+
+
+def test_standard_errors_count_weights_groups_and_replicates():
+    random = np.random.default_rng(0)
+    scores, weights = random.normal(size=100), random.uniform(0.1, 3.0, 100)
+    none = Rows(scores[:, None], None, None)
+    right = scores.std(ddof=1) / 10
+    assert start._error(scores, none) == pytest.approx(right)
+    twelve = Rows(np.repeat(scores, 12)[:, None], None, None, np.arange(1200) // 12)
+    assert start._error(np.repeat(scores, 12), twelve) == pytest.approx(right)
+    draws = random.normal(size=(4000, 100)) @ np.diag(np.ones(100))
+    truth = np.average(draws, axis=1, weights=weights).std()
+    weighted = Rows(scores[:, None], None, weights)
+    assert start._error(scores, weighted) == pytest.approx(truth, rel=0.25)
+    assert start._error(scores[:1], Rows(scores[:1, None], None, None)) == np.inf
+
+
+def test_the_bic_counts_replicates_once():
+    random = np.random.default_rng(3)
+    x = random.normal(size=(40, 2)).round(1)
+    noisy = np.repeat(x, 16, axis=0) + 0.1 * (random.uniform(size=(640, 2)) - 0.5)
+    assert len(fit_normal_mixture(noisy, replicates=16).weights) == 1
+    assert len(fit_normal_mixture(noisy).weights) > 1
+
+
+def test_likelihoods_without_copies_are_those_of_before_the_validation_rows_were_seen(monkeypatch):
+    random = np.random.default_rng(1)
+    x = random.normal(size=(120, 3)) @ random.normal(size=(3, 3))
+    monkeypatch.setattr(likelihood, "has_equal_row", lambda held, train: np.arange(len(held)) < 1)
+    scored, score = [], likelihood.scores_in_units
+
+    def kept(flow, rows):
+        scored.append(score(flow, rows))
+        return scored[-1]
+
+    monkeypatch.setattr(likelihood, "scores_in_units", kept)
+    _, history = pf.fit(pf.nsf(3, **SMALL), x, **SHORT)
+    assert history.best_epoch == -1
+    assert len(scored[-1]) == 12
+    assert history.best_validation == pytest.approx(scored[-1].mean())
+    assert history.validation_without_copies == pytest.approx(scored[-1][1:].mean())
+
+
+def test_an_interrupt_between_trainings_keeps_the_first(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(likelihood, "baselines", interrupted)
+    flow, history = pf.fit(pf.nsf(1, **SMALL), clusters(300, 10.0), **SHORT)
+    assert history.stop_reason == "interrupted"
+    assert np.isfinite(np.asarray(flow.log_prob(clusters(10, 10.0)))).all()
+
+
+def test_validation_rows_outside_the_support_are_refused_by_value():
+    flow = pf.Flow(pf.bases.Normal((1,)), pf.bijections.Elementwise(pf.bijections.Exp(), (1,)))
+    x = np.exp(np.random.default_rng(0).normal(size=(100, 1)))
+    with pytest.raises(DataError, match=r"validation: 1 of 3 rows lie outside the support .* one of them at \(0\)"):
+        pf.fit(flow, x, validation=np.array([[1.0], [0.0], [2.0]]), **SHORT)
 
 
 def test_a_start_as_given_changes_no_layer_and_a_tree_of_flags_implies_it():
     x = near_duplicates(300)
-    start = pf.nsf(2, **SMALL)
-    for options in ({"start": "given"}, {"trainable": pf.trainable(start)}):
-        flow, history = pf.fit(start, x, **SHORT, **options)
+    given = pf.nsf(2, **SMALL)
+    for options in ({"start": "given"}, {"trainable": pf.trainable(given)}):
+        flow, history = pf.fit(given, x, **SHORT, **options)
         assert history.start_from == "given"
         assert [type(layer) for layer in flow.bijection.bijections] == [
-            type(layer) for layer in start.bijection.bijections
+            type(layer) for layer in given.bijection.bijections
         ]
     for flow in (pf.nsf(2, whiten=False, **SMALL), pf.nsf(2, base=pf.bases.StudentT((2,)), **SMALL)):
         assert pf.fit(flow, x, **SHORT)[1].start_from == "given"
     with pytest.raises(ValueError, match=r"start: expected 'auto' or 'given', got 'mixture'"):
-        pf.fit(start, x, start="mixture", **SHORT)
+        pf.fit(given, x, start="mixture", **SHORT)
 
 
 def test_a_second_fit_keeps_the_layers_of_the_first():
@@ -148,9 +217,9 @@ def test_a_second_training_that_diverges_or_is_interrupted_loses_nothing(monkeyp
     x, calls = clusters(800, 1e3), []
     train = likelihood.train_on_rows
 
-    def second_fails(start, train_rows, held, options, history, *run):
-        calls.append(start)
-        fitted, history = train(start, train_rows, held, options, history, *run)
+    def second_fails(flow, train_rows, held, options, history, *run):
+        calls.append(flow)
+        fitted, history = train(flow, train_rows, held, options, history, *run)
         if len(calls) == 2:
             raise TrainingDiverged("diverged, for the test")
         if len(calls) == 4:
@@ -175,7 +244,7 @@ def test_expectation_maximisation_finds_both_clusters(distance):
     right = np.logaddexp(*(stats.norm.logpdf(x[:, 0] - shift) for shift in (0, distance))) - np.log(2)
     right = right + stats.norm.logpdf(x[:, 1])
     assert abs(mixture.log_prob(x).mean() - right.mean()) < 0.01
-    np.testing.assert_allclose(np.exp(np.log(mixture.weights)).sum(), 1.0)
+    np.testing.assert_allclose(mixture.weights, [0.5, 0.5], atol=0.05)
 
 
 def test_one_normal_law_is_one_component_and_weights_count_rows():
@@ -189,6 +258,46 @@ def test_one_normal_law_is_one_component_and_weights_count_rows():
     repeated = fit_normal_mixture(np.repeat(x, counts, axis=0), sizes=(1,))
     np.testing.assert_allclose(weighted.means, repeated.means)
     np.testing.assert_allclose(weighted.covariances, repeated.covariances, rtol=1e-6)
+
+
+@pytest.mark.parametrize("code", [(-999.0, -999.0), (-999.0, None), (20.3, -7.7)])
+def test_equal_rows_get_no_component_of_their_own(code):
+    x = np.random.default_rng(0).normal(size=(600, 2))
+    for column, value in enumerate(code):
+        if value is not None:
+            x[:24, column] = value
+    assert len(fit_normal_mixture(x).weights) == 1
+    x = x[np.random.default_rng(1).permutation(600)]
+    flow, history = pf.fit(pf.nsf(2, **SMALL), x[:500], validation=x[500:], **SHORT)
+    scores = np.asarray(flow.log_prob(x[500:]), np.float64)
+    assert scores.mean() == pytest.approx(history.best_validation, abs=0.02)
+    assert scores.max() < 5
+
+
+def test_one_absurd_context_does_not_cost_the_regression():
+    random = np.random.default_rng(0)
+    context = random.normal(size=(400, 1))
+    x = 2 * context + 0.1 * random.normal(size=(400, 1))
+    right = -np.log(0.1) - 0.5 * np.log(2 * np.pi * np.e)
+    for rows, value in ((1, 1e12), (1, 1e6), (8, -9999.0)):
+        given = context.copy()
+        given[94 : 94 + rows] = value
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of absurd values, and of rows that lie far from the regression
+            options = {"context": given, "validation": (x, context), **SHORT}
+            flow, history = pf.fit(pf.nsf(1, context_dim=1, **SMALL), x, **options)
+        assert np.asarray(flow.log_prob(x, context=context)).mean() > right - 0.1
+        assert history.gaussian > right - 0.1
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(1e9, 1.0), (0.0, 1e-6), (-1e7, 1e3)])
+def test_the_gaussian_of_a_context_does_not_depend_on_its_units(offset, scale):
+    random = np.random.default_rng(0)
+    context = random.normal(size=(400, 2))
+    x = context @ np.ones((2, 1)) + 0.1 * random.normal(size=(400, 1))
+    plain = gaussian_nats(Rows(x, context, None), Rows(x, context, None))
+    moved = offset + scale * context
+    assert gaussian_nats(Rows(x, moved, None), Rows(x, moved, None)) == pytest.approx(plain, abs=1e-3)
 
 
 def test_its_likelihood_is_that_of_scikit_learn_or_better():

@@ -77,9 +77,9 @@ def fixed_point(
     """x with x = fn(weights, x), from x <- fn(weights, x) until no entry moves by more than `tolerance` (1 + |x|).
 
     With tolerance 0 it stops when two sweeps agree in every bit. Derivatives are those of the implicit function
-    (`implicit`), their linear systems solved in the same way, to the same tolerance, in at most as many sweeps or one
-    more than x has entries (a triangular Jacobian needs no more); NaN where that does not suffice. They reach `weights`
-    alone: the solution does not depend on `start`.
+    (`implicit`), their linear systems solved in the same way, to the same tolerance relative to the largest entry of
+    the right-hand side, in at most as many sweeps or one more than x has entries (a triangular Jacobian needs no more);
+    NaN where that does not suffice. They reach `weights` alone: the solution does not depend on `start`.
 
     Returns:
         x, the number of sweeps, and whether it stopped by itself: after `max_sweeps` the last iterate is returned.
@@ -89,8 +89,13 @@ def fixed_point(
         return _repeat(lambda x: fn(weights, x), start, tolerance, max_sweeps)
 
     def solve(affine: Callable, saved: Any, right: Array, start: Array, is_transposed: bool) -> Array:
-        found, _, settled = _repeat(lambda u: affine(saved, u), right, tolerance, max(max_sweeps, right.size + 1))
-        return jnp.where(settled, found, jnp.nan)
+        pull, _ = saved
+        size = jnp.max(jnp.abs(right), initial=0.0)
+        size = jnp.where((size > 0) & jnp.isfinite(size), size, 1.0)
+        unit = right / size  # a system of a small right-hand side is no nearer to its solution
+        sweeps = max(max_sweeps, right.size + 1)
+        found, _, settled = _repeat(lambda u: affine((pull, unit), u), unit, tolerance, sweeps)
+        return jnp.where(settled, size * found, jnp.nan)
 
     x, n, settled = implicit(Problem(fn, search, solve), weights, start)
     return x, n, settled

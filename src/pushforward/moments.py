@@ -10,6 +10,7 @@ from jaxtyping import Array
 EVENT_TAILS = (1e-3,)  # share of rows on either side that may be absurd
 CONTEXT_TAILS = (0.25, 0.05, 5e-3, 1e-3)  # codes of missing values may be many; the next where a range is zero
 FAR = 8.0  # deviations from zero beyond which a centre costs float32 digits that matter
+CONTEXT_LIMIT = 8.0  # of a standardised and compressed number, 24 deviations: from there a linear law says nothing
 _REACH = 30.0  # deviations of the bulk within which a value counts
 _MOST_NUMBERS = 1 << 22  # among which a range is looked for
 _KNEE = 5.0

@@ -10,6 +10,7 @@ _ITERATIONS = 100
 _TOLERANCE = 1e-4  # nats a row: an iteration that gains less is the last
 _SEARCHES = 3  # starts of the centres, of which the tightest is taken
 _ROUNDS = 10  # of k-means after its start
+_SINGULAR = 2e-7  # standard deviation below which a component has no width but the floor's
 _FLOOR = 1e-7  # least standard deviation of a component, in standard deviations of a column
 _LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -40,18 +41,21 @@ class NormalMixture:
 
 
 def fit_normal_mixture(
-    x: np.ndarray, weights: np.ndarray | None = None, *, sizes: tuple[int, ...] = SIZES, seed: int = 0
-) -> NormalMixture:
+    x: np.ndarray, weights: np.ndarray | None = None, *, sizes: tuple[int, ...] = SIZES, seed: int = 0,
+    replicates: int = 1,
+) -> NormalMixture:  # fmt: skip
     """The mixture of normals whose size has the least BIC, each size by expectation-maximisation.
 
     BIC = -2 sum_i log p(x_i) + P log n with P free numbers. Sizes are tried in rising order until two in a row have a
-    larger BIC than the best so far. A size must leave ten rows, and two for each column, to a component.
+    larger BIC than the best so far. A size must leave ten rows, and two for each column, to a component; one with a
+    component that has lost its width, as equal rows do it, does not count.
 
     Args:
         x: rows (n, D) without NaN, n at least 1.
-        weights: (n,) positive sample weights of mean one, or None.
+        weights: (n,) positive sample weights, or None.
         sizes: numbers of components to try, in rising order.
         seed: of the starts (k-means++).
+        replicates: how many rows count as one in the BIC, being one row with different noise.
 
     Returns:
         A mixture. The standard deviations of a component are at least 1e-7 of those of the columns.
@@ -69,17 +73,20 @@ def fit_normal_mixture(
     """
     x = np.asarray(x, np.float64)
     n, dim = x.shape
-    rows = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    rows = np.ones(n) if weights is None else np.asarray(weights, np.float64) / np.mean(weights)
     spread = x.std(0)
     spread[spread == 0] = 1.0
     centre, x = x.mean(0), (x - x.mean(0)) / spread
+    n_independent = n / replicates
     random = np.random.default_rng(seed)
     tried: list[tuple[float, NormalMixture]] = []
     for size in sizes:
-        if tried and size * max(10, 2 * dim) > n:
+        if tried and size * max(10, 2 * dim) > n_independent:
             break
         mixture, log_likelihood = _maximised(x, rows, size, random)
-        tried.append((-2 * log_likelihood * rows.sum() + mixture.n_parameters * math.log(n), mixture))
+        if size > 1 and np.linalg.eigvalsh(mixture.covariances).min() < _SINGULAR**2:
+            continue  # it follows equal rows, where a likelihood has no bound
+        tried.append((mixture.n_parameters * math.log(n_independent) - 2 * log_likelihood * n_independent, mixture))
         if len(tried) > 2 and min(tried[-1][0], tried[-2][0]) > min(criterion for criterion, _ in tried):
             break
     best = min(tried, key=lambda pair: pair[0])[1]

@@ -118,7 +118,7 @@ def read_split(
         if n_test and when is not None:
             train, test = latest_rows(when, n_test)
         else:
-            train, test = hold_out(n, n_test, np.random.default_rng(seed), group)
+            train, test = hold_out(n, n_test, np.random.default_rng(seed), group, leave=2)
         is_latest = None
         if when is not None and len(train) >= _FEWEST_VALIDATED:
             is_latest = np.zeros(len(train), bool)

@@ -122,7 +122,9 @@ class Column:
         }[self.kind]
         if self.kind == "discrete":
             return words
-        return words + (f"; rounded to {self.step:g}" if self.step else "")
+        has_end = self.values and self.shares[-1] == 0 and self.kind != "bounded"
+        end = f", up to {self.values[-1]:g}" if has_end else ""
+        return words + (f"; rounded to {self.step:g}{end}" if self.step else "")
 
     def _describe_values(self) -> str:
         values = self.values

@@ -27,7 +27,9 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
     """A real column as its values x (n,) show it: discrete, rounded, within a support, with heavy tails; else as it is.
 
     Few values are discrete: the column can hold no other. Where one of the `others` is another value, or a value on a
-    grid has fewer than five rows, it is rounded to the grid, and can.
+    grid has fewer than five rows, it is rounded to the grid, and can; two values are discrete in any case, and so are
+    values of which some are far from the others. An end of a grid that five rows have is the end of its support, and
+    whole numbers of which none is negative have none.
     A support that one of the `others` denies is none.
     """
     if len(x) < _FEWEST:
@@ -41,10 +43,11 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
         note = f"{len(values)} different values in {len(x):,} rows"
         column = dataclasses.replace(column, step=step, origin=origin if step else 0.0, source="detected", note=note)
         # A value of few rows is a sign of others that no row has yet (Good 1953): a grid with such values stays open.
-        if is_among(others, values).all() and (counts.min() >= _COPIES or not step):
+        is_closed = counts.min() >= _COPIES or len(values) == 2 or _is_torn(values, step)
+        if is_among(others, values).all() and (is_closed or not step):
             return discrete(column, x, values)
         if step:
-            return with_shares(column, x)
+            return _grid(column, x, counts, others)
         column = dataclasses.replace(column, source="default", note="")
     for kind, lower, upper in _candidates(x):
         if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
@@ -76,16 +79,37 @@ def few_values(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (values, counts) if is_few else (values[:0], counts[:0])
 
 
+def _is_torn(values: np.ndarray, step: float) -> bool:
+    """Whether values of a grid lie in two parts, as far from each other as all of them are wide together: codes."""
+    gap, width = float(np.diff(values).max()), float(np.ptp(values))
+    return len(values) > 2 and gap > 3.5 * step and gap >= 0.5 * width
+
+
+def _grid(column: Column, x: np.ndarray, counts: np.ndarray, others: np.ndarray) -> Column:
+    """A column rounded to a grid, within the ends that its values show."""
+    low, high, half = float(x.min()), float(x.max()), column.step / 2
+    is_low = counts[0] >= _COPIES and others.min() >= low
+    is_high = counts[-1] >= _COPIES and others.max() <= high
+    is_count = column.step % 1 == column.origin % 1 == 0 and min(low, others.min()) >= 0
+    if is_count and not is_low:
+        low, is_low = low % column.step, True
+    if is_low and is_high:
+        column = dataclasses.replace(column, kind="bounded", lower=low - half, upper=high + half)
+    elif is_low:
+        column = dataclasses.replace(column, kind="softplus", lower=low - half)
+    return with_shares(column, x, end=high if is_high else None)
+
+
 def discrete(column: Column, x: np.ndarray, values: np.ndarray) -> Column:
     """The column with these values (K,) and no others, each with its share of x; half a row where it has none there."""
     shares = (0.0, *_shares(np.bincount(_nearest(x, values), minlength=len(values))), 0.0)
     return dataclasses.replace(column, kind="discrete", values=tuple(map(float, values)), shares=shares)
 
 
-def with_shares(column: Column, x: np.ndarray) -> Column:
+def with_shares(column: Column, x: np.ndarray, end: float | None = None) -> Column:
     """A rounded column with the values of its grid and their shares of x, if they are few with many rows to each.
 
-    From these a flow starts. An end at which the support goes on has half a row beyond it.
+    From these a flow starts. An end at which the support goes on has half a row beyond it; none goes on above `end`.
     """
     index = np.round((x - column.origin) / column.step).astype(np.int64)
     first, last = int(index.min()), int(index.max())
@@ -100,7 +124,7 @@ def with_shares(column: Column, x: np.ndarray) -> Column:
     ):
         return column
     values = column.origin + column.step * np.arange(first, last + 1)
-    tails = (0.0 if has_lower else 0.5), (0.0 if column.kind == "bounded" else 0.5)
+    tails = (0.0 if has_lower else 0.5), (0.0 if column.kind == "bounded" or end is not None else 0.5)
     shares = _shares(np.concatenate([tails[:1], np.bincount(index - first, minlength=n_values), tails[1:]]), tails)
     return dataclasses.replace(column, values=tuple(map(float, values)), shares=shares)
 

@@ -16,7 +16,7 @@ from pushforward.flow import Flow
 from pushforward.named_rows import NamedRows, unframed
 from pushforward.rounded import Rounded, fill_cells
 from pushforward.train import History, fit
-from pushforward.train.data import Rows, as_rows, column_names, gaussian_nats
+from pushforward.train.data import Prepared, Rows, as_rows, column_names, gaussian_nats
 from pushforward.train.loop import default_learning_rate
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
@@ -91,11 +91,13 @@ def fit_columns(
     inner_validation: Any = 0.0
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
+    prepared = Prepared(
+        (added, held_added), gaussian_nats(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
+        np.repeat(is_copy, copies), copies, is_drawn=not isinstance(validation, tuple),
+    )  # fmt: skip
     flow, history = fit(
         start, _named(plan, mapped.x), key=key, context=_like(context, mapped.context), validation=inner_validation,
-        learning_rate=learning_rate, offset=(added, held_added),
-        floor=gaussian_nats(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
-        is_copy=np.repeat(is_copy, copies), **options,
+        learning_rate=learning_rate, prepared=prepared, **options,
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if held is None else len(held)
     history.n_validation_copies = int(is_copy.sum())

@@ -271,7 +271,8 @@ def plan_columns(
             refuse_constant(column, x[:, place])
             refuse_extremes(column, x[:, place])
         if name in declarations:
-            column = _completed(column, x[:, place], numbers, None if others is None else others[:, place])
+            any_origin = "rounded" in str(declarations[name])  # of whole numbers it is 0
+            column = _completed(column, x[:, place], numbers, None if others is None else others[:, place], any_origin)
         elif detect:
             column = detected(column, x[:, place], None if others is None else others[:, place])
         if column.kind == "real":
@@ -287,7 +288,9 @@ def _differs(x: np.ndarray, value: float) -> np.ndarray:
     return np.abs(x - value) > (0.0 if value % 1 == 0 else np.finfo(np.float32).eps * abs(value))
 
 
-def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others: np.ndarray | None) -> Column:
+def _completed(
+    column: Column, x: np.ndarray, numbers: np.ndarray | None, others: np.ndarray | None, any_origin: bool
+) -> Column:
     """A declared column with what its data decide, checked against them."""
     if column.kind == "constant":
         if (x != x[0]).any():
@@ -301,7 +304,7 @@ def _completed(column: Column, x: np.ndarray, numbers: np.ndarray | None, others
         codes = np.unique(np.round(x if others is None else np.concatenate([x, others[~off_grid(others, 1.0, 0.0)]])))
         return discrete(column, x, codes)
     if column.step:
-        is_whole = column.step == 1.0
+        is_whole = column.step == 1.0 and not any_origin
         origin = 0.0 if is_whole else float(x[0])
         nearest = column.step * round(origin / column.step)
         if abs(nearest - origin) <= rounding_of(x) * abs(origin):  # it was read with an error that others have not

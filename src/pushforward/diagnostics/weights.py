@@ -32,7 +32,8 @@ def effective_sample_size(log_weights: np.ndarray) -> float:
 
 def rounding(log_densities: np.ndarray) -> float:
     """How far rounding alone spreads the differences of such log-densities, as computed in their own type."""
-    size = float(np.median(np.abs(log_densities[np.isfinite(log_densities)]))) if len(log_densities) else 0.0
+    finite = log_densities[np.isfinite(log_densities)]
+    size = float(np.median(np.abs(finite))) if len(finite) else 0.0
     return 8 * float(np.finfo(log_densities.dtype).eps) * max(size, 1.0)
 
 

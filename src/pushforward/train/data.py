@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.bijections import RationalQuadraticSpline
 from pushforward.dequantise import Dequantised
 from pushforward.errors import DataError, ShapeError
+from pushforward.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compressed, moments
 from pushforward.named_rows import as_floats, unframed
 from pushforward.train.ranges import called as _column
 from pushforward.train.ranges import check_range, warn_of_values
@@ -38,6 +39,28 @@ class Rows:
         pairs = ((self.context, more.context), (self.weights, more.weights), (self.groups, more.groups))
         parts = (None if a is None or b is None else np.concatenate([a, b]) for a, b in pairs)
         return Rows(np.concatenate([self.x, more.x]), *parts)
+
+
+class Prepared(NamedTuple):
+    """What a caller that splits and maps rows itself has done to them before `fit`.
+
+    Attributes:
+        offset: nats to add to the reported likelihoods of training and of validation rows: mean log-determinants of the
+            maps that were applied.
+        floor: nats of the Gaussian that is reported beside the course; None for a full one, of the rows as they come.
+        is_copy: (m,) bools, which validation rows have an equal training row; None where nobody has looked for repeated
+            values.
+        replicates: how many rows, one after the other, are one row with different noise; standard errors and the BIC
+            count them as one.
+        is_drawn: whether the validation rows were drawn from the caller's, so that in the end a baseline may be fitted
+            to all rows.
+    """
+
+    offset: tuple[float, float] = (0.0, 0.0)
+    floor: float | None = None
+    is_copy: np.ndarray | None = None
+    replicates: int = 1
+    is_drawn: bool = False
 
 
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -148,15 +171,18 @@ def gaussian_nats(train: Rows, held: Rows) -> float:
 def gaussian_scores(train: Rows, held: Rows) -> np.ndarray:
     """Log-densities (n,) of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
 
-    Where there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk;
+    Contexts are standardised as `Standardise` does it; rows with an absurd one train nothing, and it counts as 0. Where
+    there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk;
     where there are fewer than two to a coefficient of the context, it is left out, for it would explain every row.
     """
     x, y = train.x.reshape(len(train), -1), held.x.reshape(len(held), -1)
-    design, design_held = _design(train), _design(held)
+    weights = np.ones(len(x)) if train.weights is None else train.weights
+    (design, is_sound), (design_held, _) = _design(train, train), _design(held, train)
+    if is_sound.any():
+        x, design, weights = x[is_sound], design[is_sound], weights[is_sound]
     if len(x) < 2 * design.shape[1]:
         design, design_held = design[:, :1], design_held[:, :1]
-    weights = np.ones(len(x)) if train.weights is None else train.weights / train.weights.mean()
-    root = np.sqrt(weights)[:, None]
+    root = np.sqrt(weights / weights.mean())[:, None]
     coefficients = np.linalg.lstsq(design * root, x * root, rcond=None)[0]
     rest, rest_held = (x - design @ coefficients) * root, y - design_held @ coefficients
     scale = np.maximum(rest.std(0), 1e-300)
@@ -181,6 +207,13 @@ def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return (1 - share) * covariance + share * np.eye(dim)
 
 
-def _design(rows: Rows) -> np.ndarray:
+def _design(rows: Rows, train: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """One and the context of each row, standardised by the training rows; and which contexts are not absurd."""
     ones = np.ones((len(rows), 1))
-    return ones if rows.context is None else np.hstack([ones, rows.context.reshape(len(rows), -1)])
+    if rows.context is None or train.context is None:
+        return ones, np.ones(len(rows), bool)
+    mean, scale = moments(train.context.reshape(len(train), -1), CONTEXT_TAILS)
+    context = (rows.context.reshape(len(rows), -1) - mean) / np.where(scale > 0, scale, 1.0)
+    context = compressed(context, np)[0]
+    is_sound = (np.abs(context) <= CONTEXT_LIMIT).all(1)
+    return np.hstack([ones, np.where(np.abs(context) <= CONTEXT_LIMIT, context, 0.0)]), is_sound

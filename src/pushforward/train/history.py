@@ -12,13 +12,15 @@ class History:
         validation: on the held-out rows after the epoch; empty when nothing was held out.
         seconds: wall time since the start of `fit`, compilation included.
         learning_rate: at the end of the epoch (nan under an optimiser of the caller's).
-        start: held-out nats before the first step (nan when nothing was held out).
+        start: held-out nats before the first step (nan when nothing was held out); those of the baseline where one is
+            returned untrained.
         best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
         stop_reason: "finished", "early stopping" or "interrupted"; "diverged" where a second training did, from a
             baseline, which is then returned.
         start_from: where training started: "given" (the flow as it was), "columns" (standardised), "gaussian"
             (whitened), "baseline" (the linear Gaussian or the mixture that a first training fell short of or did not
-            clearly pass; with `best_epoch` -1 that baseline is what was returned).
+            clearly pass; with `best_epoch` -1 that baseline is what was returned, and the courses are those of the
+            training that did not pass it).
         mixture: validation nats of a mixture of normals, its size by the BIC; nan where there is none.
         gaussian: held-out nats of a full Gaussian (linear in the context, if any): the floor a flow must beat.
         skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
@@ -54,7 +56,8 @@ class History:
 
     @property
     def best_validation(self) -> float:
-        """Held-out nats of the weights that were returned; training nats when nothing was held out."""
+        """Held-out nats of what was returned, of a baseline as fitted to the training rows alone; training nats when
+        nothing was held out."""
         course = self.validation or self.train
         return course[self.best_epoch] if self.best_epoch >= 0 else self.start
 

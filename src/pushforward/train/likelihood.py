@@ -18,6 +18,7 @@ from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
 from pushforward.rounded import fill_cells
 from pushforward.train.data import (
+    Prepared,
     Rows,
     as_rows,
     check_spread,
@@ -32,6 +33,7 @@ from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
 from pushforward.train.start import (
+    Baselines,
     baseline_of,
     baseline_start,
     baselines,
@@ -63,16 +65,14 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
     start: str = "auto",
-    offset: float | tuple[float, float] = 0.0,
-    floor: float | None = None,
-    is_copy: np.ndarray | None = None,
+    prepared: Prepared | None = None,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
 
     Rows are standardised on the host in float64 (the flow's `Standardise` is filled; a second fit keeps it), so
     training does not depend on the units of the data. A step whose loss or gradient is not finite is skipped and
-    counted; where steps fail in a row, training goes back by a few dozen steps, with half the learning rate from there
+    counted; where steps fail in a row, training goes back, by up to 130 steps, with half the learning rate from there
     on, at most five times. The weights of the best epoch on held-out rows are returned; those of the start where none
     was better.
 
@@ -83,9 +83,9 @@ def fit(
         context: (n, *context_shape) for a conditional flow.
         weights: (n,) non-negative sample weights.
         groups: (n,) labels (numbers, text, anything that can be hashed; a column of a frame): rows with one label are
-            all validation rows or all training rows. Groups are drawn at random until the share of rows is nearest to
-            the one asked for; one of more than twice that many rows trains. By default every row is drawn by itself,
-            equal rows too.
+            all validation rows or all training rows. Groups are visited in random order, each held out if that brings
+            the share of rows nearer to the one asked for; one of twice that many rows or more trains. By default every
+            row is drawn by itself, equal rows too.
         validation: share of rows to hold out, or held-out rows: x, or (x, context) for a conditional flow, such as the
             latest of a series. 0 holds out nothing: no early stopping.
         batch_size: rows in a step (fewer when there are fewer rows).
@@ -103,18 +103,14 @@ def fit(
             the weights as they are. The average is as good at the end and much calmer on the way there.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts; with one, `start` is "given".
         start: "auto" lets `fit` choose where training starts, for recipes of vectors over a standard normal base with
-            `whiten` not False. Columns that the others or the context determine get a `Whiten` (and a
-            `LinearRegression` on the context) where the validation likelihood is better for it. A flow that ends below
-            a full Gaussian or a mixture of normals (its size by the BIC) on the validation rows is trained again from
-            that baseline: the mixture becomes its base. Of a flow and a baseline that differ by less than a standard
-            error there the baseline is returned, fitted again to all rows if the validation rows were drawn from them.
+            `whiten` not False. Where the others and the context leave less than a tenth of a column's variance, the
+            columns get a `Whiten` (and a `LinearRegression` on the context) if the Gaussian is then likelier on the
+            validation rows by more than a standard error (on the training rows, where nothing validates). A flow that
+            ends below a full Gaussian or a mixture of normals (its size by the BIC) by more than a standard error and
+            0.01 nats is trained again from that baseline: the mixture becomes its base. Of a flow and a baseline that
+            differ by less the baseline is returned, fitted again to all rows if `validation` is a share of them.
             "given" trains the flow as it is.
-        offset: nats to add to every likelihood that is told: the mean log-determinant of a map that the rows have been
-            through already, if their own units are another's; two numbers for training and held-out rows.
-        floor: nats of the Gaussian that is told beside the course; by default those of a full one, fitted to the rows
-            as they come here.
-        is_copy: (m,) bools, which validation rows have an equal training row, from a caller who has looked for repeated
-            values already; by default `fit` does both.
+        prepared: of a caller that has split and mapped the rows itself, as `fit_columns` does.
         progress: show the course (a bar with rich, else a line).
 
     A warning names the columns whose values repeat, for a density has no bound there: those in which more than 5 % of
@@ -152,6 +148,9 @@ def fit(
     check_precision("flow", flow)
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
+    is_drawn = isinstance(validation, int | float | np.number)
+    done = Prepared(is_drawn=is_drawn) if prepared is None else prepared
+    is_copy, (added, held_added) = done.is_copy, done.offset
     train, held, steps = _prepare(flow, x, context, weights, groups, validation, random, is_searched=is_copy is None)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
     if held is not None and is_copy is None:
@@ -160,8 +159,7 @@ def fit(
         train = replace(train, x=fill_cells(train.x, steps, None, random))
         held = held and replace(held, x=fill_cells(held.x, steps, None, random))
     seen = filled(flow, train, random)
-    added, held_added = offset if isinstance(offset, tuple) else (offset, offset)
-    if floor is None:
+    if (floor := done.floor) is None:
         floor = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
         floor += added if held is None else held_added
     history.gaussian = floor
@@ -169,6 +167,8 @@ def fit(
     flow = initialised(flow, seen)
     begun: Any = flow
     chooses = start == "auto" and trainable is None and may_start_jointly(flow)
+    if held is not None and done.replicates > 1:
+        held = replace(held, groups=np.arange(len(held)) // done.replicates)
     if chooses:
         begun = whitened_start(begun, seen, held)
         history.start_from = "columns" if begun is flow else "gaussian"
@@ -178,14 +178,16 @@ def fit(
         progress,
     )  # fmt: skip
     fitted, history = train_on_rows(begun, train, held, options, history, random, key_steps, started)
-    is_drawn = isinstance(validation, int | float | np.number)
+    untrained = None
     if chooses and held is not None and history.stop_reason != "interrupted":
-        fitted, history = _no_worse_than_baselines(
-            fitted, begun, train, held, is_drawn, options, history, random, key_steps, started
+        fitted, history, untrained = _no_worse_than_baselines(
+            fitted, begun, train, held, done.replicates, options, history, random, key_steps, started
         )
     if held is not None and is_copy is not None:
         history.n_validation_copies = int(is_copy.sum())
         history.validation_without_copies = _nats_without(is_copy, fitted, held, history.best_validation, held_added)
+    if untrained is not None and held is not None and done.is_drawn:
+        fitted = baseline_of(begun, train.joined(held), untrained)
     result: Any = fitted
     return result, history
 
@@ -200,40 +202,41 @@ def _nats_without(is_copy: np.ndarray, flow: Any, held: Rows, nats: float, added
 
 
 def _no_worse_than_baselines(
-    fitted: Any, flow: Any, train: Rows, held: Rows, is_drawn: bool, options: Options, history: History, *run: Any
-) -> tuple[Any, History]:
+    fitted: Any, flow: Any, train: Rows, held: Rows, replicates: int, options: Options, history: History, *run: Any
+) -> tuple[Any, History, Baselines | None]:
     """The flow where it is clearly likelier than its baselines; else the better of these, trained on if that helps.
 
-    A baseline that is returned without training is fitted again to all rows, where the validation rows were drawn from
-    the caller's. A warning says if what is returned is below the baselines.
+    A warning says if what is returned is below the baselines. With it come the baselines if it is one, untrained.
     """
-    found = baselines(flow, train, held, seed=0)
-    added = options.offsets[1]
-    if found.mixture is not None:
-        history.mixture = float(np.average(found.mixture, weights=held.weights)) + added
-    scores = scores_in_units(fitted, held)
-    if is_likelier(scores, found.better(held.weights), held.weights):
-        return fitted, history
-    start: Any = baseline_start(flow, train, found)
-    start_scores = scores_in_units(start, held)
+    added, scores = options.offsets[1], scores_in_units(fitted, held)
+    try:
+        found = baselines(flow, train, held, 0, replicates)
+        if found.mixture is not None:
+            history.mixture = float(np.average(found.mixture, weights=held.weights)) + added
+        if is_likelier(scores, found.better(held), held):
+            return fitted, history, None
+        start: Any = baseline_start(flow, train, found)
+        start_scores = scores_in_units(start, held)
+    except KeyboardInterrupt:
+        history.stop_reason = "interrupted"
+        return fitted, history, None
     again, second = start, replace(history, start_from="baseline", best_epoch=-1)
     second.start = float(np.average(start_scores, weights=held.weights)) + added
-    if falls_short(scores, found, held.weights):
+    if falls_short(scores, found, held):
         again, second = _trained_again(start, start_scores, train, held, options, second, *run)
     if second.stop_reason == "interrupted":  # whichever flow is returned, its caller is to know
         history.stop_reason = "interrupted"
-    if not is_likelier(scores, start_scores, held.weights) or second.best_validation > history.best_validation:
+    if not is_likelier(scores, start_scores, held) or second.best_validation > history.best_validation:
         fitted, history, scores = again, second, start_scores if again is start else scores_in_units(again, held)
-    if falls_short(scores, found, held.weights):
-        best = float(np.average(found.better(held.weights), weights=held.weights)) + added
+    if falls_short(scores, found, held):
+        best = float(np.average(found.better(held), weights=held.weights)) + added
         warnings.warn(
             f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
             f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (base='mixture').",
             stacklevel=3,
         )
-    elif fitted is start and is_drawn:
-        fitted = baseline_of(flow, train.joined(held), found)
-    return fitted, history
+        return fitted, history, None
+    return fitted, history, found if fitted is start else None
 
 
 def _trained_again(
@@ -246,11 +249,12 @@ def _trained_again(
     )  # fmt: skip
     try:
         again, second = train_on_rows(start, train, held, options, second, *run)
+        if is_likelier(scores_in_units(again, held), start_scores, held):
+            return again, second
     except TrainingDiverged:  # the first flow and the baseline are both good
         second.stop_reason = "diverged"
-    else:
-        if is_likelier(scores_in_units(again, held), start_scores, held.weights):
-            return again, second
+    except KeyboardInterrupt:
+        second.stop_reason = "interrupted"
     second.best_epoch = -1
     return start, second
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -14,7 +15,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.dequantise import Dequantised
-from pushforward.errors import NumericError, TrainingDiverged
+from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.fields import trainable as trainable_filter
 from pushforward.flow import Flow
 from pushforward.programs import flatten, float_type
@@ -82,7 +83,10 @@ def train_on_rows(
         TrainingDiverged: as for `fit`.
     """
     batch_size, max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, offsets, progress = options
+    rows_given = held
     inner, train, held, scaled = standardised(flow, train, held)
+    if train.weights is not None:
+        train = replace(train, weights=train.weights / train.weights.mean())
     added, held_added = (offset + scaled for offset in offsets)
     if isinstance(inner, Flow):
         share_outside(inner, train.x)
@@ -144,9 +148,11 @@ def train_on_rows(
             history.stop_reason = "interrupted"
     courses = [course for course in (history.train, history.validation) if course]
     if history.stop_reason != "interrupted" and not all(np.isfinite(course).any() for course in courses):
+        _check_support(inner, held, rows_given)
+        rate = f"learning rate {learning_rate:g}" if optimizer is None else "the learning rate of `optimizer`"
         raise TrainingDiverged(
-            f"training diverged at learning rate {learning_rate:g}: no epoch of {len(history.train)} had a finite "
-            "likelihood. Use a smaller learning_rate, or look at the data with pushforward.check."
+            f"training diverged at {rate}: no epoch of {len(history.train)} had a finite likelihood. Use a smaller "
+            "one, or look at the data with pushforward.check."
         )
     fitted: Any = finalise(best)
     if held is not None and takes_part(best, "finalised"):
@@ -157,6 +163,18 @@ def train_on_rows(
 def default_learning_rate(n_rows: int) -> float:
     """The peak of the cosine schedule for that many training rows: few rows are over-fitted within few steps."""
     return _LEARNING_RATE * min(1.0, n_rows / _FULL_RATE_ROWS) ** 1.25
+
+
+def _check_support(flow: AnyFlow, held: Rows | None, rows_given: Rows | None) -> None:
+    """Refuse validation rows outside the support of the flow as training starts: no training would change that."""
+    scores = None if held is None else _held_scores(flow, held)
+    if scores is None or rows_given is None or not (outside := np.isneginf(scores)).any():
+        return
+    values = ", ".join(f"{value:g}" for value in rows_given.x[outside.argmax()].ravel()[:6])
+    raise DataError(
+        f"validation: {int(outside.sum())} of {len(scores)} rows lie outside the support of the flow, where the "
+        f"density is zero, one of them at ({values}). Drop such rows, or build the flow for a larger support."
+    )
 
 
 def _check_kept(value: float, best: float, history: History) -> None:

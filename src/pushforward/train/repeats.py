@@ -13,6 +13,7 @@ _FREQUENT = 1e-3  # share of rows that makes a value frequent: layers resolve no
 _MOST_ROWS, _MOST_COLUMNS = 100_000, 512  # that are searched for repeated values
 _OFF_LATTICE = 1e-3  # of a step, by which a gap may miss a multiple
 _FINER = 100  # times than the least gap may a step be
+_WHOLE = 2.0**53
 _NAMED = 6
 
 
@@ -67,13 +68,18 @@ def repeated_steps(
 def lattice_step(values: np.ndarray) -> float:
     """The greatest step of which all gaps between sorted different values are multiples; 0 where there is none.
 
+    A step of less than a hundredth of the least gap is none.
+
     >>> lattice_step(np.array([10.0, 25.0, 50.0])), lattice_step(np.array([0.1, 0.2, 0.7])).__round__(12)
     (5.0, 0.1)
     >>> lattice_step(np.array([0.0, 1.0, 2.718]))
     0.0
     """
-    error = 4 * max(rounding_of(values), np.finfo(float).eps) * float(np.abs(values).max())
     gaps = np.diff(values)
+    if len(gaps) and (values % 1 == 0).all() and np.abs(values).max() < _WHOLE:  # these have no rounding
+        step = float(np.gcd.reduce(gaps.astype(np.int64)))
+        return step if step * _FINER >= gaps.min() else 0.0
+    error = 4 * max(rounding_of(values), np.finfo(float).eps) * float(np.abs(values).max())
     gaps = gaps[gaps > 4 * error]
     if not len(gaps):
         return 0.0

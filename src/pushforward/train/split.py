@@ -25,7 +25,7 @@ def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, 
     """
     if not 0 <= share < 1:
         raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
-    count = round(share * len(rows))
+    count = max(round(share * len(rows)), int(share > 0))
     if share > 0 and len(rows) < _FEWEST_ROWS:
         warnings.warn(
             f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
@@ -42,36 +42,37 @@ def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, 
 
 
 def hold_out(
-    n: int, count: int, random: np.random.Generator, groups: np.ndarray | None = None
+    n: int, count: int, random: np.random.Generator, groups: np.ndarray | None = None, *, leave: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of n rows in random order, cut in two: those that stay, and about `count` that are held out.
 
     Without groups exactly `count`, chosen uniformly. With groups, they are visited in random order, and each is held
-    out if that brings the number of rows nearer to `count`; a group of more than 2 * count rows never is, unless all
+    out if that brings the number of rows nearer to `count`; a group of 2 * count rows or more never is, unless all
     are as large: then the smallest is. A warning says so where the number is off by more than half.
 
     Args:
         n, count: numbers of rows.
         random: draws the order.
         groups: (n,) whole numbers, equal within a group; see `group_numbers`.
+        leave: how many groups stay at least.
 
     Raises:
-        DataError: there is one group only.
+        DataError: there are no more groups than those that stay.
     """
     order = random.permutation(n)
     if groups is None or count == 0:
         return order[count:], order[:count]
     numbers, sizes = np.unique(groups, return_counts=True)
-    if len(numbers) < 2:
+    if len(numbers) <= leave:
         raise DataError(
-            f"groups: expected at least two groups to hold one out, got one of {n} rows. Leave groups out, or hold "
-            "out nothing (validation=0)."
+            f"groups: expected at least {leave + 1} groups to hold one out, got {len(numbers)} of {n} rows. Leave "
+            "groups out, make them smaller, or hold out nothing (validation=0)."
         )
     chosen: list[int] = []
     total = 0
     shuffled = random.permutation(len(numbers))
     for group in shuffled:
-        if abs(total + sizes[group] - count) < abs(total - count) and len(chosen) < len(numbers) - 1:
+        if abs(total + sizes[group] - count) < abs(total - count) and len(chosen) < len(numbers) - leave:
             chosen.append(group)
             total += int(sizes[group])
     if not chosen:
@@ -108,13 +109,14 @@ def latest_rows(times: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def folds(
     n: int, k: int, random: np.random.Generator, groups: np.ndarray | None = None, times: np.ndarray | None = None
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(training, validation, test) indices of n rows for each of k folds, each row being a test row once.
+    """(training, validation, test) indices of n rows for each of k folds; of several, each row is a test row once.
 
     One fold tests a fifth of the rows. A fifth of the rows that are not tested validates. Groups stay together in
     both cuts, in folds of nearly equal numbers of rows; with times both cuts take the latest rows, in one fold.
 
     Raises:
-        DataError: fewer than three groups, or fewer than k; more than one fold with times.
+        DataError: fewer than three groups, or fewer than k; rows of one group alone are left beside a fold; more than
+            one fold with times.
     """
     if times is not None:
         if k > 1:
@@ -123,7 +125,7 @@ def folds(
         train, held = latest_rows(times[rest], max(1, len(rest) // 5))
         return [(rest[train], rest[held], test)]
     if groups is None:
-        parts = np.array_split(random.permutation(n), max(k, 2) if k > 1 else 5)
+        parts = np.array_split(random.permutation(n), k if k > 1 else 5)
     else:
         n_groups = len(np.unique(groups))
         if n_groups < max(k, 3):
@@ -131,11 +133,16 @@ def folds(
                 f"groups: expected at least {max(k, 3)} groups for {k} folds with validation and training rows of "
                 f"other groups, got {n_groups}. Use fewer folds, or smaller groups."
             )
-        parts = [*hold_out(n, n // 5, random, groups)][::-1] if k == 1 else _group_parts(groups, k, random)
+        parts = [*hold_out(n, n // 5, random, groups, leave=2)][::-1] if k == 1 else _group_parts(groups, k, random)
     found = []
     for fold, test in enumerate(parts[:k]):
         rest = np.concatenate([*parts[fold + 1 :], *parts[:fold]])  # each fold is validated on other rows
         count = max(1, len(rest) // 5)
+        if groups is not None and len(np.unique(groups[rest])) < 2:
+            raise DataError(
+                f"groups: beside fold {fold + 1} of {k} one group of {len(rest)} rows is left, and validation and "
+                "training rows are to be of different groups. Use fewer folds, or smaller groups."
+            )
         if groups is None:
             found.append((rest[count:], rest[:count], test))
         else:
@@ -204,14 +211,23 @@ def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | N
             raise DataError(f"{name}: expected finite times, got infinity at row {np.isinf(labels).argmax()}.")
         return labels
     if labels.dtype.kind == "M":
-        return labels.astype("datetime64[ns]").astype(np.int64)
+        return labels.astype(np.int64)  # of one unit all: dates far away would overflow in a finer one
     try:
-        found = np.array([float(label) for label in labels])
+        found = np.array([_number(label) for label in labels])
     except (TypeError, ValueError):
         return _dates(labels, name, np.arange(n) if numbers is None else numbers)
-    if not np.isfinite(found).all():
-        raise DataError(f"{name}: expected finite times, got {str(labels[~np.isfinite(found)][0])!r}.")
+    is_finite = np.isfinite(found.astype(float))
+    if not is_finite.all():
+        raise DataError(f"{name}: expected finite times, got {str(labels[~is_finite][0])!r}.")
     return found
+
+
+def _number(label: Any) -> int | float:
+    """A label as a number, a whole one exactly."""
+    try:
+        return int(label) if isinstance(label, str) else float(label)
+    except ValueError:
+        return float(label)
 
 
 def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
@@ -233,6 +249,9 @@ def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
 
 def _labels(values: Any, n: int, name: str) -> np.ndarray:
     """(n,) labels, none of them missing; those of a list are objects, so that 1 and "1" stay two."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if kind == "O" and getattr(values, "shape", None) in ((n,), (n, 1)):
+        values = np.asarray(values).reshape(-1).tolist()  # as labels: numbers that float64 does not hold stay apart
     if not isinstance(values, list | tuple):
         values = unframed(values)
     if isinstance(values, list | tuple):

@@ -16,9 +16,11 @@ import numpy as np
 from pushforward.bases import Mixture, MultivariateNormal, Normal
 from pushforward.bases.expectation_maximisation import NormalMixture, fit_normal_mixture, refit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
+from pushforward.bijections.linear.regression import within
 from pushforward.circles import circular_coordinates
 from pushforward.compose import Chain
 from pushforward.flow import Flow
+from pushforward.moments import CONTEXT_LIMIT
 from pushforward.train.data import Rows, spline_bounds
 from pushforward.train.units import context_rows, outer_standardise, whitened, whitening_layer
 
@@ -39,16 +41,17 @@ class Baselines:
         gaussian: log-densities (n,) under a full Gaussian, linear in the context, in the data's units.
         mixture: those under a mixture of normals, its size by the BIC; None where there is none: with a context, and
             where values of a column repeat, for then a narrow component has no bound.
-        fitted: the better of the two in the coordinates of the flow's base; None with a context.
+        fitted: the better of the two, of rows behind `Standardise` and `Whiten`: the coordinates of the base where the
+            other layers start as the identity. None with a context.
     """
 
     gaussian: np.ndarray
     mixture: np.ndarray | None
     fitted: NormalMixture | None
 
-    def better(self, weights: np.ndarray | None) -> np.ndarray:
-        """Log-densities (n,) of the better of the two."""
-        if self.mixture is None or _mean(self.mixture, weights) <= _mean(self.gaussian, weights):
+    def better(self, rows: Rows) -> np.ndarray:
+        """Log-densities (n,) of the better of the two, of the rows they were made of."""
+        if self.mixture is None or _mean(self.mixture, rows) <= _mean(self.gaussian, rows):
             return self.gaussian
         return self.mixture
 
@@ -81,14 +84,16 @@ def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
     x, context = _standard(flow, train)
     regression, whiten = _joint_layers(x, context, train.weights)
     factor = np.asarray(whiten.factor)
-    left = 1 / np.diag(np.linalg.inv(factor @ factor.T)) / np.maximum(x.var(0), 1e-300)
+    mean = np.average(x, 0, train.weights)
+    deviation = np.sqrt(np.average(np.square(x - mean), 0, train.weights))
+    left = 1 / np.diag(np.linalg.inv(factor @ factor.T)) / np.maximum(deviation**2, 1e-300)
     if not left.min() < _DETERMINED:
         return flow
     rows = train if validation is None else validation
     held, held_context = _standard(flow, rows)
-    alone = Whiten(len(factor)).filled(x.mean(0), np.diag(x.std(0)))
+    alone = Whiten(len(factor)).filled(mean, np.diag(deviation))
     gain = _gaussian_scores(regression, whiten, held, held_context) - _gaussian_scores(None, alone, held, None)
-    if not _mean(gain, rows.weights) > _error(gain):
+    if not _mean(gain, rows) > _error(gain, rows):
         return flow
     bounds = spline_bounds(flow)
     if bounds:
@@ -106,13 +111,14 @@ def with_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten)
     return eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, *between, outer]))
 
 
-def baselines(flow: Flow, train: Rows, validation: Rows, seed: int) -> Baselines:
+def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: int = 1) -> Baselines:
     """Gaussian and mixture of the training rows, scored on the validation rows; all rows in the data's units.
 
     Args:
         flow: as training started it, its fixed layers filled.
         train, validation: rows.
         seed: of the mixture.
+        replicates: how many rows are one, with noise of its own in each: the BIC counts them as one.
     """
     outer: Any = outer_standardise(flow)
     log_scale = float(np.log(np.asarray(outer.scale)).sum())
@@ -126,13 +132,13 @@ def baselines(flow: Flow, train: Rows, validation: Rows, seed: int) -> Baselines
     x, held = whitened(flow, x), whitened(flow, held)
     one = fit_normal_mixture(x, train.weights, sizes=(1,), seed=seed)
     gaussian = one.log_prob(held) - log_scale
-    if _repeats(train.x):
+    if _repeats(train.x[::replicates]):
         return Baselines(gaussian, None, one)
-    several = fit_normal_mixture(*_evenly(x, train.weights, _ROWS_FOR_SIZE), seed=seed)
+    several = fit_normal_mixture(*_some(x, train.weights, _ROWS_FOR_SIZE), seed=seed, replicates=replicates)
     if len(x) > _ROWS_FOR_SIZE:
-        several = refit_normal_mixture(several, *_evenly(x, train.weights, _ROWS_OF_MIXTURE))
+        several = refit_normal_mixture(several, *_some(x, train.weights, _ROWS_OF_MIXTURE))
     mixture = several.log_prob(held) - log_scale
-    is_better = _mean(mixture, validation.weights) > _mean(gaussian, validation.weights)
+    is_better = _mean(mixture, validation) > _mean(gaussian, validation)
     return Baselines(gaussian, mixture, several if is_better else one)
 
 
@@ -170,41 +176,45 @@ def baseline_of(flow: Flow, rows: Rows, found: Baselines) -> Flow:
         found: what `baselines` made of the training rows.
     """
     if found.fitted is not None:
-        few = _evenly(whitened(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
+        few = _some(whitened(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
         found = dataclasses.replace(found, fitted=refit_normal_mixture(found.fitted, *few))
     return baseline_start(flow, rows, found)
 
 
-def falls_short(scores: np.ndarray, found: Baselines, weights: np.ndarray | None) -> bool:
+def falls_short(scores: np.ndarray, found: Baselines, rows: Rows) -> bool:
     """Whether log-densities (n,) of the validation rows are below the better baseline's by more than a standard error.
 
     Less than a hundredth of a nat is nothing: it is what float32 and an average of the weights make of equal densities.
     """
-    loss = found.better(weights) - scores
+    loss = found.better(rows) - scores
     if not np.isfinite(loss).all():  # rows of density zero, which a Gaussian never has
         return True
-    return _mean(loss, weights) > max(_error(loss), _NEGLIGIBLE)
+    return _mean(loss, rows) > max(_error(loss, rows), _NEGLIGIBLE)
 
 
-def is_likelier(scores: np.ndarray, others: np.ndarray, weights: np.ndarray | None) -> bool:
+def is_likelier(scores: np.ndarray, others: np.ndarray, rows: Rows) -> bool:
     """Whether log-densities (n,) of the validation rows are above others by more than a standard error.
 
     The best of many epochs is above the baseline it started at by chance alone.
     """
     gain = scores - others
-    return bool(np.isfinite(scores).all()) and not _mean(gain, weights) <= _error(gain)
+    return bool(np.isfinite(scores).all()) and not _mean(gain, rows) <= _error(gain, rows)
 
 
 def _joint_layers(
     x: np.ndarray, context: np.ndarray | None, weights: np.ndarray | None, *, reach: float | None = None
 ) -> tuple[LinearRegression | None, Whiten]:
-    """Least squares on the context, and the Gaussian of what it leaves; no regression where rows are few."""
+    """Least squares on the context, and the Gaussian of what it leaves, of rows without absurd contexts; no regression
+    where rows are few."""
     regression, dim = None, x.shape[1]
+    if context is not None:
+        inside = (np.abs(context) <= CONTEXT_LIMIT).all(1)
+        x, context, weights = x[inside], context[inside], None if weights is None else weights[inside]
     if context is not None and len(x) >= 2 * (context.shape[1] + 1):
         root = np.ones(len(x)) if weights is None else np.sqrt(weights)
         design = np.hstack([np.ones((len(x), 1)), context]) * root[:, None]
         coefficients = np.linalg.lstsq(design, x * root[:, None], rcond=None)[0][1:].T
-        regression = LinearRegression(dim, context.shape[1]).filled(coefficients)
+        regression = LinearRegression(dim, context.shape[1], CONTEXT_LIMIT).filled(coefficients)
         x = x - context @ coefficients.T
     return regression, Whiten(dim).initialised(x, reach=reach, weights=weights)
 
@@ -220,15 +230,17 @@ def _gaussian_scores(
 ) -> np.ndarray:
     """Log-densities (n,) under the normal law of these layers."""
     if regression is not None and context is not None:
-        x = x - context @ np.asarray(regression.coefficients).T
+        x = x - within(context, regression.limit, np) @ np.asarray(regression.coefficients).T
     factor = np.asarray(whiten.factor)
     z = np.linalg.solve(factor, (x - np.asarray(whiten.mean)).T)
     return -0.5 * np.square(z).sum(0) - 0.5 * len(z) * np.log(2 * np.pi) - np.log(np.diag(factor)).sum()
 
 
-def _evenly(x: np.ndarray, weights: np.ndarray | None, most: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Every so manieth row and weight, so that at most as many are left."""
-    few = slice(None, None, -(-len(x) // most))
+def _some(x: np.ndarray, weights: np.ndarray | None, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """At most so many of the rows with their weights, drawn at random, in their order."""
+    if len(x) <= most:
+        return x, weights
+    few = np.sort(np.random.default_rng(0).permutation(len(x))[:most])
     return x[few], None if weights is None else weights[few]
 
 
@@ -237,9 +249,15 @@ def _repeats(x: np.ndarray) -> bool:
     return any(len(np.unique(column)) < (1 - _COPIES) * len(column) for column in x.T)
 
 
-def _mean(scores: np.ndarray, weights: np.ndarray | None) -> float:
-    return float(np.average(scores, weights=weights))
+def _mean(scores: np.ndarray, rows: Rows) -> float:
+    return float(np.average(scores, weights=rows.weights))
 
 
-def _error(scores: np.ndarray) -> float:
-    return float(scores.std() / np.sqrt(len(scores)))
+def _error(scores: np.ndarray, rows: Rows) -> float:
+    """Standard error of the weighted mean, groups of rows being independent and the rows of one not; of a single row
+    or group infinite."""
+    off = (scores - _mean(scores, rows)) * (1.0 if rows.weights is None else rows.weights)
+    if rows.groups is not None:
+        off = np.bincount(np.unique(rows.groups, return_inverse=True)[1].reshape(-1), off)
+    n, total = len(off), len(scores) if rows.weights is None else rows.weights.sum()
+    return float(np.sqrt(np.square(off).sum() * n / (n - 1)) / total) if n > 1 else np.inf

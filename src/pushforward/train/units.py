@@ -31,13 +31,12 @@ def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
     if outer is not None:  # into the box of the narrowest spline, with a tenth to spare
         reach, whiten = 0.9 * min(bounds) if bounds else None, whitening_layer(flow)
         circular = circular_coordinates(flow.bijection)
-        if whiten is None or not bounds:
-            flow = eqx.tree_at(outer_standardise, flow, outer.initialised(train.x, reach=reach, circular=circular))
-        else:
-            outer = outer.initialised(train.x, circular=circular)
+        outer = outer.initialised(train.x, reach=None if whiten else reach, circular=circular)
+        flow = eqx.tree_at(outer_standardise, flow, outer)
+        if whiten is not None:
             rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
-            flow = eqx.tree_at(outer_standardise, flow, outer)
-            flow = eqx.tree_at(whitening_layer, flow, whiten.initialised(rows, reach=reach))
+            whiten = whiten.initialised(rows, reach=reach, weights=train.weights)
+            flow = eqx.tree_at(whitening_layer, flow, whiten)
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 

@@ -1,5 +1,6 @@
 """Linear regression on the context: the fixed layer that makes a fresh conditional flow linear-Gaussian."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from pushforward.fields import fixed
 
 
 class LinearRegression(AbstractBijection):
-    """Fixed shift that is linear in the context: x = z + A c, log|det| = 0.
+    """Fixed shift that is linear in the context: x = z + A c, log|det| = 0; numbers of c beyond a limit count as 0.
 
     The identity until it is filled. `fit` puts it in front of `Whiten` where a linear-Gaussian start has the better
     validation likelihood: a fresh flow behind both is then N(mean + A c, L L^T). Kept in NumPy float64, whatever JAX's
@@ -23,6 +24,7 @@ class LinearRegression(AbstractBijection):
     Args:
         dim: number of coordinates D.
         context_dim: length C of the context.
+        limit: size from which a number of the context is absurd, such as a code for a missing value.
 
     Cost: O(C D) in both directions.
 
@@ -42,10 +44,14 @@ class LinearRegression(AbstractBijection):
     coefficients: np.ndarray | Array = fixed()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
+    limit: float = eqx.field(static=True)
 
-    def __init__(self, dim: int, context_dim: int) -> None:
+    def __init__(self, dim: int, context_dim: int, limit: float = math.inf) -> None:
         check_dim(dim)
         check_dim(context_dim)
+        if not limit > 0:
+            raise ValueError(f"limit: expected a positive number, got {limit}.")
+        self.limit = float(limit)
         self.coefficients = np.zeros((dim, context_dim))
         self.shape, self.context_shape = (dim,), (context_dim,)
 
@@ -69,4 +75,9 @@ class LinearRegression(AbstractBijection):
         return x - self._shift(context), jnp.zeros((), x.dtype)
 
     def _shift(self, context: Any) -> Array:
-        return jnp.asarray(self.coefficients, context.dtype) @ context
+        return jnp.asarray(self.coefficients, context.dtype) @ within(context, self.limit)
+
+
+def within(context: Any, limit: float, xp: Any = jnp) -> Any:
+    """Numbers of a context, with 0 in the place of those beyond a limit."""
+    return xp.where(xp.abs(context) <= limit, context, 0.0)
