@@ -374,6 +374,23 @@ class TestWhereNumbersBreak:
         assert not locate_non_finite(pf.bases.Normal((2,)))
 
 
+@pytest.mark.parametrize("factor", [300.0, 3000.0])
+def test_rounding_between_layers_that_undo_each_other_is_no_fault(factor, monkeypatch):
+    """A layer stretches one direction, the next one undoes it: their product is the identity, rounding is not."""
+    random = np.random.default_rng(0)
+    turns = [np.linalg.qr(random.normal(size=(4, 4)))[0] for _ in range(2)]
+    first = turns[0] * np.array([1.0, factor, 1.0, 1.0]) @ turns[1]
+    layers = [
+        eqx.tree_at(lambda layer: layer.weight, pf.bijections.Dense(4), jnp.asarray(matrix - np.eye(4), jnp.float32))
+        for matrix in (first, np.linalg.inv(first))
+    ]
+    flow = pf.Flow(pf.bases.Normal((4,)), pf.bijections.Chain(layers))
+    names = ("round trip of samples", "round trip 3 sigma outward")
+    assert all(row.ok for row in pf.check(flow, key=0).rows if row.name in names)
+    monkeypatch.setattr("pushforward.diagnostics.maps.rounded_by_layers", lambda flow, points, *_, **__: 0 * points)
+    assert not all(row.ok for row in pf.check(flow, key=0).rows if row.name in names)
+
+
 def test_layers_in_turn_are_the_whole_map():
     stack = Repeat([Elementwise(Affine(shift=shift, scale=0.5), (3,)) for shift in (1.0, -2.0)])
     bijection = Chain([Inverse(Chain([Elementwise(Tanh(), (3,)), stack])), Elementwise(Affine(scale=2.0), (3,))])

@@ -135,7 +135,7 @@ def _batch(static: Any, inverse: bool, arrays: list[Any], rows: Array, contexts:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _slopes(static: Any, batch: int, arrays: list[Any], rows: Array, contexts: Any) -> Array:
+def _jacobians(static: Any, batch: int, arrays: list[Any], rows: Array, contexts: Any) -> Array:
     bijection = unflatten(arrays, static)
 
     def one(inputs: tuple[Array, Any]) -> Array:
@@ -144,9 +144,22 @@ def _slopes(static: Any, batch: int, arrays: list[Any], rows: Array, contexts: A
         def flat(vector: Array) -> Array:
             return bijection.inverse_and_log_det(vector.reshape(bijection.shape), context)[0].reshape(-1)
 
-        return jnp.diagonal(jax.jacrev(flat)(row.reshape(-1)))
+        return jax.jacrev(flat)(row.reshape(-1))
 
     return jax.lax.map(one, (rows, contexts), batch_size=batch)
+
+
+def jacobians(passed: Passed, batch: int, *, inverse: bool = True) -> np.ndarray:
+    """Jacobians (n, D, D) of the layer's own inverse, where the rows are on its own data side.
+
+    Args:
+        passed: by `passes`, with the same `inverse`.
+        batch: rows at once.
+        inverse: whether the rows went from data to base.
+    """
+    arrays, static = flatten(passed.layer.bijection)
+    rows = passed.given if inverse != passed.layer.turned else passed.images
+    return np.asarray(_jacobians(static, batch, arrays, rows, passed.contexts))
 
 
 def own_slopes(passed: Passed, batch: int) -> np.ndarray:
@@ -154,9 +167,7 @@ def own_slopes(passed: Passed, batch: int) -> np.ndarray:
 
     Of a layer with a scalar transformer these are the transformer's slopes, and 1 for coordinates that are kept.
     """
-    arrays, static = flatten(passed.layer.bijection)
-    rows = passed.images if passed.layer.turned else passed.given  # the layer's own data side
-    return np.asarray(_slopes(static, batch, arrays, rows, passed.contexts))
+    return np.diagonal(jacobians(passed, batch), axis1=1, axis2=2)
 
 
 def transformer_of(bijection: Any) -> Any:

@@ -1,5 +1,7 @@
 """A flow's two maps at single points: which points, in which direction, and the rows that follow from them."""
 
+import functools
+
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -13,6 +15,7 @@ from pushforward.diagnostics.points import (
     log_det_row,
     round_trip_row,
 )
+from pushforward.diagnostics.rounding import rounded_by_layers
 from pushforward.flow import Flow
 
 
@@ -36,6 +39,7 @@ def map_rows(
         ("round trip of samples", forward, probe.map(forward.images, inverse=True)),
         ("round trip 3 sigma outward", outward, probe.map(outward.images, inverse=True)),
     ]
+    given = None
     if rows is not None:
         chosen = np.resize(random.permutation(len(rows)), probe.n)
         given = None if contexts is None else paired(contexts, len(rows))[chosen]
@@ -48,7 +52,10 @@ def map_rows(
         numbers = conditions(back if is_data else there, x_unit, z_unit)
         # What is wrong where no digit is left is the conditioning, which has a row of its own.
         counted = ~(numbers > limit) & (has_density if there is outward else True)
-        results.append(round_trip_row(name, there, back, x_unit if is_data else z_unit, eps, counted))
+        by_layers = functools.partial(
+            rounded_by_layers, flow, there.points, probe.contexts_of(given if is_data else None), inverse=is_data
+        )
+        results.append(round_trip_row(name, there, back, x_unit if is_data else z_unit, eps, counted, by_layers))
         if there is not outward:
             found.append((numbers, counted, (back, there) if is_data else (there, back)))
     counted = np.concatenate([part for _, part, _ in found])

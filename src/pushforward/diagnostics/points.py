@@ -1,11 +1,13 @@
 """Tests at single points: round trips, log-determinants against automatic differentiation, conditioning.
 
 A round trip may err by what rounding does at that very point. With J = dT/dz, absolute values taken element by element,
-it is at most about eps (|z| + |J^-1| (|x| + |J| |z|)) for z -> x -> z, whatever the units of the coordinates.
+it is at most about eps (|z| + |J^-1| (|x| + |J| |z|)) for z -> x -> z, whatever the units of the coordinates, unless
+layers undo each other; where an error is larger, the layers are looked at one by one (`rounded_by_layers`).
 """
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +112,10 @@ def _power_of_two(value: int) -> int:
     return 1 << max(value, 1).bit_length() - 1
 
 
-def round_trip_row(name: str, there: Side, back: Side, unit: np.ndarray, eps: float, counted: np.ndarray) -> Row:
+def round_trip_row(
+    name: str, there: Side, back: Side, unit: np.ndarray, eps: float, counted: np.ndarray,
+    by_layers: Callable[[], np.ndarray],
+) -> Row:  # fmt: skip
     """There and back again: the worst coordinate of the worst point, measured against what rounding can do.
 
     Args:
@@ -119,6 +124,7 @@ def round_trip_row(name: str, there: Side, back: Side, unit: np.ndarray, eps: fl
         unit: size of a deviation on the starting side (D,), the floor of what an error is compared with.
         eps: of the type of numbers.
         counted: which points count (n,).
+        by_layers: what rounding can do at each point (n, D), in units of eps, added up over the layers.
     """
     start, end, error = (part[counted] for part in (there.points, there.images, np.abs(back.images - there.points)))
     if len(error) == 0:
@@ -129,6 +135,7 @@ def round_trip_row(name: str, there: Side, back: Side, unit: np.ndarray, eps: fl
             name, None, None, False, f"{what}: a layer overflows or is left through the edge of its domain.",
             "forward or inverse overflows", f"{_STABLE}.",
         )  # fmt: skip
+    known = np.ones(len(error), bool)
     if there.jacobians is not None:  # where the Jacobian is not finite there is no bound; the log-det's row says so
         known = np.isfinite(there.jacobians[counted]).all((1, 2))
         start, end, error, matrices = start[known], end[known], error[known], there.jacobians[counted][known]
@@ -139,6 +146,9 @@ def round_trip_row(name: str, there: Side, back: Side, unit: np.ndarray, eps: fl
     else:
         # The conditioning is not known then; half of the digits is what may be lost before it is called a fault.
         bound = math.sqrt(eps) * (unit + np.abs(start))
+    if there.jacobians is not None and (error > bound).any():
+        finer = by_layers()[counted][known]
+        bound = np.maximum(bound, np.where(np.isfinite(finer), FACTOR * eps * finer, 0.0))
     worst = np.unravel_index(np.argmax(error / bound), error.shape)
     value, allowed = float(error[worst]), float(bound[worst])
     if value <= allowed:
