@@ -111,6 +111,8 @@ def test_standard_errors_count_weights_groups_and_replicates():
     weighted = Rows(scores[:, None], None, weights)
     assert start._error(scores, weighted) == pytest.approx(truth, rel=0.25)
     assert start._error(scores[:1], Rows(scores[:1, None], None, None)) == np.inf
+    two = Rows(scores[:, None], None, None, np.arange(100) % 2)  # too few groups to tell how they differ
+    assert start._error(scores, two) == pytest.approx(right)
 
 
 def test_the_bic_counts_replicates_once():

@@ -208,8 +208,9 @@ def _no_worse_than_baselines(
 
     A warning says if what is returned is below the baselines. With it come the baselines if it is one, untrained.
     """
-    added, scores = options.offsets[1], scores_in_units(fitted, held)
+    added = options.offsets[1]
     try:
+        scores = scores_in_units(fitted, held)
         found = baselines(flow, train, held, 0, replicates)
         if found.mixture is not None:
             history.mixture = float(np.average(found.mixture, weights=held.weights)) + added

@@ -26,6 +26,7 @@ from pushforward.train.units import context_rows, outer_standardise, whitened, w
 
 _DETERMINED = 0.1  # share of a column's variance that the others and the context leave, below which it is determined
 _LARGEST_DIM = 128  # of an event whose correlations are looked at
+_FEWEST_GROUPS = 5  # from which their differences are judged
 _ROWS_FOR_SIZE = 5_000  # from which the size of a mixture is chosen
 _ROWS_OF_MIXTURE = 50_000  # that it is fitted to
 _MIN_SCALE = 1e-8  # below the floor of expectation-maximisation
@@ -254,10 +255,11 @@ def _mean(scores: np.ndarray, rows: Rows) -> float:
 
 
 def _error(scores: np.ndarray, rows: Rows) -> float:
-    """Standard error of the weighted mean, groups of rows being independent and the rows of one not; of a single row
-    or group infinite."""
+    """Standard error of the weighted mean, infinite of a single row. Rows of one group are not independent, groups are;
+    of fewer than five groups, which do not tell how they differ, the rows are taken as independent."""
     off = (scores - _mean(scores, rows)) * (1.0 if rows.weights is None else rows.weights)
     if rows.groups is not None:
-        off = np.bincount(np.unique(rows.groups, return_inverse=True)[1].reshape(-1), off)
+        numbers = np.unique(rows.groups, return_inverse=True)[1].reshape(-1)
+        off = np.bincount(numbers, off) if numbers.max(initial=0) + 1 >= _FEWEST_GROUPS else off
     n, total = len(off), len(scores) if rows.weights is None else rows.weights.sum()
     return float(np.sqrt(np.square(off).sum() * n / (n - 1)) / total) if n > 1 else np.inf
