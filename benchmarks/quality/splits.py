@@ -126,9 +126,9 @@ def page(lines: list[dict]) -> str:
         "fresh test rows (5,000 of household power). Copies: share of validation rows that have an equal training row. "
         "Validation and test: nats a row; the difference with its standard error, from the rows of both. Spread: "
         "standard deviation of samples over that of the data, with the error that the numbers of training rows and "
-        "samples leave; of several columns the one that is off most, in errors: of six the most is beyond two errors in "
-        "one healthy fit of four. Warned: `fit` named columns whose "
-        "values repeat, and filled the steps of their lattice with noise; the rows it is compared with are filled too.",
+        "samples leave; of several columns the one that is off most, in errors: of six the most is beyond two errors "
+        "in one healthy fit of four. Warned: `fit` named columns whose values repeat, and filled the steps of their "
+        "lattice with noise; the rows it is compared with are filled too.",
         "",
         "| data | fitted as | validation rows | copies | validation | without copies | test | difference | spread "
         "| warned |",
