@@ -301,6 +301,11 @@ CASES = {
         "ValueError",
         ("coefficients", "finite"),
     ),
+    "regression with a limit of nothing": (
+        "B.LinearRegression(2, 1, limit=0.0)",
+        "ValueError",
+        ("limit", "positive", "0"),
+    ),
     "cells of no column": (
         "B.ColumnMaps(['real'], cells=[(np.arange(3.0), np.ones(4))])",
         "ValueError",

@@ -41,9 +41,9 @@ def test_a_mixture_beats_a_normal_law_on_two_clusters(board):
     assert board.entry("Gaussian mixture").test_nats > board.entry("Gaussian").test_nats + 0.5
     assert board.entry("nice+mixture").test_nats > board.entry("Gaussian").test_nats + 0.5
     assert board.chosen == "nice+mixture"
-    assert board.margin == pytest.approx(
-        board.entry("nice+mixture").test_nats - board.entry("Gaussian mixture").test_nats
-    )
+    assert board.margin == pytest.approx(board.chosen_nats - board.entry("Gaussian mixture").test_nats)
+    # `fit` starts plain flows from a mixture too where they need it: each fold's pick is one of two nearly equal flows
+    assert board.chosen_nats == pytest.approx(board.entry("nice+mixture").test_nats, abs=0.01)
 
 
 def test_few_values_are_scored_by_their_masses_in_all_models(board):
