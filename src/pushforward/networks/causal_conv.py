@@ -120,6 +120,15 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
         self.out_weight, self.out_bias = zeros((n_parameters, width)), zeros(n_parameters)
         self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
 
+    def __check_init__(self) -> None:
+        if self.depth != self.gate_weight.shape[0] or not 1 <= self.cycle <= self.depth:
+            raise ShapeError(
+                f"depth, cycle: expected the {self.gate_weight.shape[0]} layers of gate_weight and from 1 to as many, "
+                f"got {self.depth} and {self.cycle}."
+            )
+        if self.n_ranks != self.order.shape[0]:
+            raise ShapeError(f"n_ranks: expected {self.order.shape[0]} as order has, got {self.n_ranks}.")
+
     @property
     def ranks(self) -> Int[Array, "..."]:
         return self.places

@@ -120,6 +120,12 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
 
     def __check_init__(self) -> None:
         activation_named(self.activation)
+        n_inputs, n_ranks = self.weights[0].shape[1], self.out_weight.shape[1]
+        if self.n_ranks != n_ranks or n_inputs != n_ranks * self.n_features:
+            raise ShapeError(
+                f"n_ranks, n_features: expected {n_ranks} ranks with {n_inputs} inputs in all, as the weights have, "
+                f"got {self.n_ranks} and {self.n_features} for each."
+            )
 
     @property
     def ranks(self) -> Int[Array, "..."]:
