@@ -7,7 +7,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -16,6 +15,7 @@ from pushforward.compose import Chain, Conditional, Inverse
 from pushforward.diagnostics.batches import embedded, repeated
 from pushforward.fields import is_array
 from pushforward.flow import Flow
+from pushforward.numerics import on_device
 from pushforward.programs import flatten, float_type, unflatten
 from pushforward.repeat import Repeat
 
@@ -83,7 +83,7 @@ def _taken_apart(bijection: Any, path: str, turned: bool) -> Iterator[Layer]:
 def _layer(bijection: Repeat, index: int) -> Any:
     """Taken out on the host: eager JAX would compile a program for every shape of weights."""
     arrays, static = eqx.partition(bijection.layers, is_array)
-    return eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), arrays), static)
+    return eqx.combine(jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[index]), arrays), static)
 
 
 def passes(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, *, inverse: bool) -> Iterator[Passed]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Whiten
@@ -14,6 +13,7 @@ from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
 from pushforward.networks import bounds_in
+from pushforward.numerics import on_device
 from pushforward.persistence.container import damaged
 from pushforward.persistence.limits import check_limits
 from pushforward.programs import flatten, float_type
@@ -94,7 +94,7 @@ def _first_layer(repeat: Repeat, path: str) -> Any:
 
     def first(leaf: Any) -> Any:  # sliced on the host: eager JAX would compile a program for every shape
         part = np.asarray(leaf)[0]
-        return jnp.asarray(part) if isinstance(leaf, jax.Array) else part
+        return on_device(part) if isinstance(leaf, jax.Array) else part
 
     return eqx.combine(jax.tree.map(first, arrays), static)
 

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.fields import is_array
+from pushforward.numerics import on_device
 from pushforward.programs import flatten, float_type, unflatten
 from pushforward.state import refresh, takes_part
 from pushforward.train.callers_optimizer import callers_update, loss_functions
@@ -223,13 +224,13 @@ def begin(
     merge = Merge(static, trained, shapes if flat else None)
     weights, rest = merge.split(jax.tree.map(lambda leaf: np.array(leaf) if is_array(leaf) else leaf, flow), np)
     # copies: the loop takes the memory of what it is given
-    weights, rest = ([jnp.asarray(leaf) for leaf in part] for part in (weights, rest))
-    average = [jnp.asarray(np.array(leaf)) for leaf in weights] if averaged else []
-    count, caution = jnp.asarray(np.zeros((), np.int32)), jnp.asarray(np.ones((), float_type(arrays)))
+    weights, rest = ([on_device(leaf) for leaf in part] for part in (weights, rest))
+    average = [on_device(leaf) for leaf in weights] if averaged else []
+    count, caution = on_device(0, np.int32), on_device(1, float_type(arrays))
     memory = optimizer.init(weights)
     if not flat:  # a caller's optimiser may keep the weights themselves, or one array twice
         memory = jax.tree.map(jnp.copy, memory)
-    return merge, Course(weights, rest, memory, average, caution, count, jnp.array(count))
+    return merge, Course(weights, rest, memory, average, caution, count, on_device(0, np.int32))
 
 
 def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
@@ -242,7 +243,7 @@ def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
         if not is_array(old):
             return old
         stands_still = not (next(trained) or moves)
-        return old if isinstance(old, np.ndarray) and stands_still else jnp.asarray(new)
+        return old if isinstance(old, np.ndarray) and stands_still else on_device(new)
 
     return jax.tree.map(own, flow, like)
 
