@@ -1,6 +1,5 @@
 """A flow's bijection taken apart: its layers in order, each with its place in words, and rows passed through them."""
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from pushforward.diagnostics.batches import embedded, repeated
 from pushforward.fields import is_array
 from pushforward.flow import Flow
 from pushforward.numerics import on_device
-from pushforward.programs import flatten, float_type, unflatten
+from pushforward.programs import compiled, flatten, float_type, unflatten
 from pushforward.repeat import Repeat
 
 _CHUNK = 1024
@@ -127,14 +126,14 @@ def _padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(2, keep=32)
 def _batch(static: Any, inverse: bool, arrays: list[Any], rows: Array, contexts: Any) -> Any:
     bijection = unflatten(arrays, static)
     verb = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
     return jax.vmap(verb, (0, None if contexts is None else 0))(rows, contexts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(2, keep=32)
 def _jacobians(static: Any, batch: int, arrays: list[Any], rows: Array, contexts: Any) -> Array:
     bijection = unflatten(arrays, static)
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -87,7 +88,7 @@ class LipschitzDense(AbstractLipschitzLayer):
         """On the host where the weight is concrete, so that nothing is compiled."""
         numbers = jnp if isinstance(weight, jax.core.Tracer) else np
         left, _, right = numbers.linalg.svd(numbers.asarray(weight), full_matrices=False)
-        parts = left[:, 0], right[0]
+        parts: Any = left[:, 0], right[0]
         return parts if numbers is jnp else (on_device(parts[0]), on_device(parts[1]))
 
     def refreshed(self) -> "LipschitzDense":
