@@ -59,8 +59,8 @@ print((after - before) / ({n} - {n} // 2), programs_after - programs_before)
 WORK = {
     "scores": (40, "pf.nice(2, key=0, n_layers=1, width=3 + k)", "flow.log_prob(x)"),
     "samples": (40, "pf.maf(2, key=0, n_layers=1, width=3 + k)", "flow.sample(5, key=0)"),
-    "fits": (40, "pf.nice(2, key=0, n_layers=1, width=3 + k)", "pf.fit(flow, x, key=0, max_epochs=1, progress=False)"),
-    "certificates": (80, "pf.nice(2, key=0, n_layers=1, width=3 + k)", "pf.check(flow, key=0)"),
+    "fits": (24, "pf.nice(2, key=0, n_layers=1, width=3 + k)", "pf.fit(flow, x, key=0, max_epochs=1, progress=False)"),
+    "certificates": (40, "pf.nice(2, key=0, n_layers=1, width=3 + k)", "pf.check(flow, key=0)"),
 }  # fmt: skip
 
 

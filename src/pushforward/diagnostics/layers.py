@@ -126,14 +126,14 @@ def _padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
 
 
-@compiled(2, keep=32)
+@compiled(2, keep=16)
 def _batch(static: Any, inverse: bool, arrays: list[Any], rows: Array, contexts: Any) -> Any:
     bijection = unflatten(arrays, static)
     verb = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
     return jax.vmap(verb, (0, None if contexts is None else 0))(rows, contexts)
 
 
-@compiled(2, keep=32)
+@compiled(2, keep=16)
 def _jacobians(static: Any, batch: int, arrays: list[Any], rows: Array, contexts: Any) -> Array:
     bijection = unflatten(arrays, static)
 
