@@ -453,7 +453,7 @@ def test_strict_json(tiny, tmp_path):
     assert "a key twice" in refused(path, joined(json.dumps(outer).encode()[:-1] + b', "__metadata__": {}}', body))
     assert "NaN" in refused(path, joined(outer, body, text.replace('"notes": {"a": 1}', '"notes": {"a": NaN}')))
     assert "1e999" in refused(path, joined(outer, body, text.replace('"notes": {"a": 1}', '"notes": {"a": 1e999}')))
-    assert "deeply" in refused(path, joined(b"[" * 100_000, body))
+    assert "levels deep" in refused(path, joined(b"[" * 100_000, body))
     deep = json.loads("[" * 150 + "]" * 150)
     assert "levels deep" in refused(path, joined(outer, body, {**inner, "flow": deep}))
     refused(path, joined(outer, body, '{"a": ' + "9" * 10_000 + "}"))
@@ -524,7 +524,8 @@ FORGERIES = {
         lambda i, t: coupling(i).update(shape=i["flow"]["fields"]["base"]["fields"]["loc"]), "is not described",
     ),
     "other sizes": (_set(coupling, "n_transformed", 2), "impossible"),
-    "a billion layers": (_set(layers, "n_layers", 10**9), "does not hold"),
+    "a billion layers": (_set(layers, "n_layers", 10**9), "expected a number from 0 to 10,000"),
+    "three layers": (_set(layers, "n_layers", 3), "does not hold"),
     "no layers": (_set(layers, "n_layers", 0), "does not hold"),
     "a billion units": (
         lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2, 10**9, 10]), "asks for",

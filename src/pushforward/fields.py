@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from pushforward.numerics import on_device
+
 _ROLE = "pushforward_role"
 
 
@@ -113,6 +115,10 @@ def cast(tree: Any, dtype: Any) -> Any:
 
     def convert(leaf: Any) -> Any:
         narrow = is_inexact(leaf) and leaf.dtype.itemsize < 4  # also where it is NumPy's: no standardisation is
-        return leaf.astype(dtype) if is_inexact(leaf) and (isinstance(leaf, jax.Array) or narrow) else leaf
+        if not is_inexact(leaf) or not (isinstance(leaf, jax.Array) or narrow):
+            return leaf
+        # where nobody chose its devices on the host: eager JAX would compile a program for every shape
+        is_free = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and not leaf.committed
+        return on_device(leaf, dtype) if is_free else leaf.astype(dtype)
 
     return jax.tree.map(convert, tree)

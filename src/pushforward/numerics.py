@@ -165,14 +165,25 @@ def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return call
 
 
+def on_device(array: Any, dtype: Any = None) -> Array:
+    """A copy of an array of the host as one of JAX, in its own type or another, without a program.
+
+    `jnp.asarray` compiles one for every shape and type that it meets, and none of them is ever given back.
+
+    >>> on_device(np.arange(3), jnp.int32)
+    Array([0, 1, 2], dtype=int32)
+    """
+    return jax.device_put(np.asarray(array, dtype), may_alias=False)
+
+
 def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
     """Zeros in JAX's default float type, made on the host: eager JAX would compile a program for every shape."""
-    return jnp.asarray(np.zeros(shape, jnp.result_type(float)))
+    return on_device(np.zeros(shape, jnp.result_type(float)))
 
 
 def scalar(value: float) -> Float[Array, ""]:
     """A number in JAX's default float type; not weakly typed, so that a saved and loaded leaf is the same."""
-    return jnp.asarray(np.asarray(value), jnp.result_type(float))
+    return on_device(value, jnp.result_type(float))
 
 
 def inverse_softplus(value: float) -> float:

@@ -22,6 +22,7 @@ _ROWS = (1, 16, 64, 256, 512, 1024)
 _ROWS_ACCELERATOR = (*_ROWS, 2048, 4096, 8192, 16384)
 _MAX_ELEMENTS = 1 << 20
 _IDLE = 8  # programs of structures that are not in use
+_MOST = 128  # programs in all
 
 
 class Static:
@@ -164,10 +165,54 @@ def run(
     return whole
 
 
+def compiled(
+    n_static: int, *, keep: int = _IDLE, donate: tuple[int, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator like `jax.jit` whose programs are released but for the last `keep` that were used.
+
+    `jax.jit` keeps a program for every static argument and every shape that it ever met, 1 to 10 MB each.
+
+    Args:
+        n_static: how many arguments, the first ones, are hashable parts of the program; the others are trees of arrays
+            and numbers, given by position.
+        keep: number of programs.
+        donate: which arguments give their memory away, counted from the first that is not static.
+
+    >>> @compiled(1, keep=2)
+    ... def power(exponent, x):
+    ...     return x**exponent
+    >>> [float(power(exponent, 2.0)) for exponent in (1, 2, 3, 1)]
+    [2.0, 4.0, 8.0, 2.0]
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        kept: dict[Any, Any] = {}
+        lock = threading.Lock()
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            static, given = arguments[:n_static], arguments[n_static:]
+            leaves, structure = jax.tree.flatten(given)
+            key = static, structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+            with lock:
+                program = kept.pop(key, None)
+                if program is None:
+                    program = jax.jit(functools.partial(function, *static), donate_argnums=donate)
+                    while len(kept) >= keep:
+                        kept.pop(next(iter(kept))).clear_cache()  # the longest unused comes first
+                kept[key] = program
+            return program(*given)
+
+        return call
+
+    return decorate
+
+
 class _Programs:
     """The compiled programs of this process, by function and structure.
 
-    Those of a structure that no module in use has are released, but for the last few, which may well come again.
+    Those of a structure that no module in use has are released, but for the last few, which may well come again; and
+    those that were not used for longest, where there are many.
     """
 
     def __init__(self) -> None:
@@ -192,7 +237,8 @@ class _Programs:
             if found is None:
                 found = jax.jit(lambda arrays, rows, more: batched(unflatten(arrays, static), *more, *rows))
                 idle = [key for key in self.kept if key[1] not in self.users]  # the longest unused comes first
-                for gone in idle[: max(len(idle) - _IDLE, 0)]:
+                excess = [*idle[: max(len(idle) - _IDLE, 0)], *list(self.kept)[: max(len(self.kept) - _MOST + 1, 0)]]
+                for gone in dict.fromkeys(excess):
                     self.kept.pop(gone).clear_cache()
             self.kept[key] = found
         return found

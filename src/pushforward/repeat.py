@@ -14,6 +14,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.compose import Chain
 from pushforward.errors import ShapeError
 from pushforward.fields import is_array, is_inexact
+from pushforward.numerics import on_device
 from pushforward.recompute import recomputed
 
 _SMALL = 8_192
@@ -176,7 +177,7 @@ def _stack(leaves: tuple[Any, ...]) -> Array:
     """Stacked on the host where the leaves are concrete: eager JAX would compile a program for every shape."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         return jnp.stack(leaves)
-    return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
+    return on_device(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
 def _pack(leaves: list[Array], n_layers: int) -> Array:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.errors import ShapeError
+from pushforward.numerics import on_device
 
 
 class Reshape(AbstractBijection):
@@ -183,7 +184,7 @@ class Split(AbstractBijection):
             raise ShapeError(f"inner: expected shape ({part.size},) as the part has, got {inner.shape}.")
         order = np.concatenate([part, np.setdiff1d(np.arange(size), part)])
         self.inner, self.shape = inner, tuple(shape)
-        self.order, self.inverse_order = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:

@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
-from pushforward.numerics import magnitude
+from pushforward.numerics import magnitude, on_device
 
 
 class Logistic(AbstractDistribution):
@@ -41,8 +41,8 @@ class Logistic(AbstractDistribution):
 
     def __init__(self, shape: tuple[int, ...], loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         self.shape, self.context_shape = event_shape(shape), None
-        self.loc = jnp.asarray(spread("loc", loc, self.shape))
-        self.scale = jnp.asarray(spread_positive("scale", scale, self.shape))
+        self.loc = on_device(spread("loc", loc, self.shape))
+        self.scale = on_device(spread_positive("scale", scale, self.shape))
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(log_standard_logistic((x - self.loc) / self.scale) - jnp.log(self.scale))

@@ -13,6 +13,7 @@ from pushforward.bases.parameters import spread_positive
 from pushforward.bases.parts import common_context_shape, context_for
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
+from pushforward.numerics import on_device
 from pushforward.programs import flatten, unflatten
 
 
@@ -55,7 +56,7 @@ class Mixture(AbstractDistribution):
         self.shape = self.components[0].shape if self.components else ()
         self.context_shape = common_context_shape(self.components)
         start = spread_positive("weights", 1.0 if weights is None else weights, (len(self.components),))
-        self.logits = jnp.asarray(np.log(start / start.sum()))
+        self.logits = on_device(np.log(start / start.sum()))
 
     def __check_init__(self) -> None:
         shapes = [component.shape for component in self.components]

@@ -13,7 +13,7 @@ from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 from pushforward.fields import fixed
-from pushforward.numerics import inverse_softplus
+from pushforward.numerics import inverse_softplus, on_device
 
 
 def log_standard_normal(noise: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -51,8 +51,8 @@ class Normal(AbstractDistribution):
 
     def __init__(self, shape: tuple[int, ...], loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         self.shape, self.context_shape = event_shape(shape), None
-        self.loc = jnp.asarray(spread("loc", loc, self.shape))
-        self.scale = jnp.asarray(spread_positive("scale", scale, self.shape))
+        self.loc = on_device(spread("loc", loc, self.shape))
+        self.scale = on_device(spread_positive("scale", scale, self.shape))
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(log_standard_normal((x - self.loc) / self.scale) - jnp.log(self.scale))
@@ -106,7 +106,7 @@ class MultivariateNormal(AbstractDistribution):
         if dim < 1:
             raise ShapeError(f"dim: expected at least 1, got {dim}.")
         self.shape, self.context_shape, self.min_scale = (int(dim),), None, float(min_scale)
-        self.loc = jnp.asarray(spread("loc", loc, self.shape))
+        self.loc = on_device(spread("loc", loc, self.shape))
         factor = np.eye(dim) if covariance is None else _cholesky(covariance, dim)
         diagonal = np.diag(factor)
         if not (diagonal > self.min_scale).all():
@@ -114,10 +114,10 @@ class MultivariateNormal(AbstractDistribution):
                 f"covariance: expected conditional standard deviations above min_scale = {min_scale:g}, the smallest "
                 f"is {diagonal.min():g}. Lower min_scale, or scale the data."
             )
-        self.diagonal = jnp.asarray(
+        self.diagonal = on_device(
             spread("covariance", [inverse_softplus(float(d) - self.min_scale) for d in diagonal], self.shape)
         )
-        self.below = jnp.asarray(factor[np.tril_indices(dim, -1)], jnp.result_type(float))
+        self.below = on_device(factor[np.tril_indices(dim, -1)], jnp.result_type(float))
 
     def __check_init__(self) -> None:
         if not 0 < self.min_scale < math.inf:

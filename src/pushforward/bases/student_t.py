@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
-from pushforward.numerics import inverse_softplus
+from pushforward.numerics import inverse_softplus, on_device
 
 
 class StudentT(AbstractDistribution):
@@ -66,9 +66,9 @@ class StudentT(AbstractDistribution):
         if not (start > self.min_dof).all():
             raise ValueError(f"dof: expected numbers above min_dof = {min_dof:g}, got {dof}. Lower min_dof.")
         raw = [inverse_softplus(float(nu) - self.min_dof) for nu in start.reshape(-1)]
-        self.raw_dof = jnp.asarray(spread("dof", raw, (start.size,)).reshape(self.shape))
-        self.loc = jnp.asarray(spread("loc", loc, self.shape))
-        self.scale = jnp.asarray(spread_positive("scale", scale, self.shape))
+        self.raw_dof = on_device(spread("dof", raw, (start.size,)).reshape(self.shape))
+        self.loc = on_device(spread("loc", loc, self.shape))
+        self.scale = on_device(spread_positive("scale", scale, self.shape))
 
     def __check_init__(self) -> None:
         if not 0 < self.min_dof < math.inf:

@@ -13,7 +13,7 @@ from pushforward.bases.normal import log_standard_normal
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
-from pushforward.numerics import log_normal_quantile, log_one_plus
+from pushforward.numerics import log_normal_quantile, log_one_plus, on_device
 
 
 class TruncatedNormal(AbstractDistribution):
@@ -76,10 +76,10 @@ class TruncatedNormal(AbstractDistribution):
             )
         # No bound is the largest float: every finite number lies within, and model files hold finite numbers only.
         largest = np.finfo(lower.dtype).max
-        self.low = jnp.asarray(np.clip(lower, -largest, largest))
-        self.high = jnp.asarray(np.clip(upper, -largest, largest))
-        self.loc, self.scale = jnp.asarray(mean), jnp.asarray(deviation)
-        self.log_mass = jnp.asarray(np.log(mass), lower.dtype)
+        self.low = on_device(np.clip(lower, -largest, largest))
+        self.high = on_device(np.clip(upper, -largest, largest))
+        self.loc, self.scale = on_device(mean), on_device(deviation)
+        self.log_mass = on_device(np.log(mass), lower.dtype)
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         is_inside = jnp.all((x >= self.low) & (x <= self.high))

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bases.parameters import event_shape, spread
 from pushforward.distribution import AbstractDistribution
 from pushforward.fields import fixed
+from pushforward.numerics import on_device
 
 
 class Uniform(AbstractDistribution):
@@ -41,7 +42,7 @@ class Uniform(AbstractDistribution):
         self.shape, self.context_shape = event_shape(shape), None
         lower, upper = spread("low", low, self.shape), spread("high", high, self.shape)
         check_intervals(lower, upper)
-        self.low, self.high = jnp.asarray(lower), jnp.asarray(upper)
+        self.low, self.high = on_device(lower), on_device(upper)
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         is_inside = jnp.all((x >= self.low) & (x <= self.high))

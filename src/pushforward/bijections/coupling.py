@@ -15,6 +15,7 @@ from pushforward.bijections.elementwise.probe import check_never_singular
 from pushforward.circles import is_circular, with_angles
 from pushforward.errors import ShapeError
 from pushforward.fields import emitted
+from pushforward.numerics import on_device
 
 
 class Coupling(AbstractBijection):
@@ -78,7 +79,7 @@ class Coupling(AbstractBijection):
         self.transformer, self.network = transformer_named(transformer), network
         check_never_singular(self.transformer)
         order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)])
-        self.order, self.inverse_order = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.n_transformed, self.shape = int(mask.sum()), mask.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
         own = is_circular(self.transformer)

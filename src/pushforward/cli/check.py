@@ -87,14 +87,17 @@ def _show(out: Printer, certificate: Any) -> None:
 
 def _history(notes: dict[str, Any], when_made: Any) -> list[str]:
     """What the file says of the model's own data."""
+    from pushforward.cli.model_file import number_in
+
     lines = []
     if when_made is not None:
         lines.append(f"When it was made: {when_made.verdict}")
         lines += [
             f"  {row.name}: {row.sentence}" for row in when_made.rows if row.ok is False or row.name == "over-fitting"
         ]
-    found, where, floor = (notes.get(name) for name in ("held_out_nats", "held_out", "gaussian_nats"))
-    if isinstance(found, int | float):
-        beside = f" (a Gaussian: {floor:.3f})" if isinstance(floor, int | float) else ""
+    found, floor = (number_in(notes, name) for name in ("held_out_nats", "gaussian_nats"))
+    where = notes.get("held_out")
+    if found is not None:
+        beside = "" if floor is None else f" (a Gaussian: {floor:.3f})"
         lines.append(f"Its log-likelihood then: {found:.3f} nats a row on {where or 'held-out rows'}{beside}.")
     return ["", *lines, "Give a table to test it on rows: pushforward check MODEL TABLE."]

@@ -1,6 +1,7 @@
 """A model file with its notes, and the data that fit it: a table's columns in its order, or pictures of its shape."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from pushforward.errors import DataError, ModelFileError
 def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
     """The flow and its notes; columns are named x0, x1, ... and c0, c1, ... where the file says nothing.
 
-    A flow of images has no columns.
+    A flow of images has no columns. Both come from one opening of the file.
 
     `verify`: whether the file's stored scores are compared, which a command that computes nothing need not wait for.
     """
-    from pushforward.persistence import load, read_notes
+    from pushforward.persistence import load_with_notes
 
-    flow, notes = load(path, verify=verify), read_notes(path)
+    flow, notes = load_with_notes(path, verify=verify)
     if is_image_model(flow):
         return flow, notes
     if len(flow.shape) != 1 or len(flow.context_shape or (0,)) != 1:
@@ -39,6 +40,17 @@ def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]
                 f"{path}: its notes have {found!r} as {field}, expected {count} names: save the model again."
             )
     return flow, notes
+
+
+def number_in(notes: dict[str, Any], name: str) -> float | None:
+    """A number among the notes; None where it is missing or of another type, for notes are the user's own JSON.
+
+    >>> number_in({"held_out_nats": -1}, "held_out_nats"), number_in({"held_out_nats": [1.0]}, "held_out_nats")
+    (-1.0, None)
+    """
+    value = notes.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) <= sys.float_info.max else None
 
 
 def plan_of(path: Path, flow: Any, notes: dict[str, Any]) -> Plan:

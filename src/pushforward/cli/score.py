@@ -144,6 +144,8 @@ def _course(show: bool, found: _Found) -> Generator[Callable[[], None]]:
 
 
 def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> None:
+    from pushforward.cli.model_file import number_in
+
     summary = found.summary
     low, middle, high = summary.quantiles([0.01, 0.5, 0.99])
     if found.is_pictures:
@@ -151,7 +153,7 @@ def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> N
     else:
         scored, unit = counted(summary.rows, "row"), "row and in the data's own units"
     out.say(f"{scored} scored, in nats per {unit} (higher: more usual)")
-    if notes.get("is_bound"):
+    if notes.get("is_bound") is True:
         out.say("Rounded columns count with their masses, of which these scores are lower bounds.")
     if summary.outside:
         out.say(f"Outside the support of a column: {counted(summary.outside, 'row')} (log_prob -inf, not in the mean).")
@@ -166,8 +168,8 @@ def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> N
         ("lowest", f"{summary.lowest:.4f}, in row {summary.lowest_row}"),
         *((name, f"{value:.4f}") for name, value in bits.items()),
     ])  # fmt: skip
-    if notes.get("held_out_nats") is not None:
-        out.say(f"The model's mean on the rows held out of its own training was {notes['held_out_nats']:.4f}.")
+    if (held_out := number_in(notes, "held_out_nats")) is not None:
+        out.say(f"The model's mean on the rows held out of its own training was {held_out:.4f}.")
     out.say(f"wrote {output}")
     out.result({
         "rows": summary.rows, "dropped": found.dropped, "outside": summary.outside,

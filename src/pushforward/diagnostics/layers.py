@@ -1,13 +1,11 @@
 """A flow's bijection taken apart: its layers in order, each with its place in words, and rows passed through them."""
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -16,7 +14,8 @@ from pushforward.compose import Chain, Conditional, Inverse
 from pushforward.diagnostics.batches import embedded, repeated
 from pushforward.fields import is_array
 from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type, unflatten
+from pushforward.numerics import on_device
+from pushforward.programs import compiled, flatten, float_type, unflatten
 from pushforward.repeat import Repeat
 
 _CHUNK = 1024
@@ -83,7 +82,7 @@ def _taken_apart(bijection: Any, path: str, turned: bool) -> Iterator[Layer]:
 def _layer(bijection: Repeat, index: int) -> Any:
     """Taken out on the host: eager JAX would compile a program for every shape of weights."""
     arrays, static = eqx.partition(bijection.layers, is_array)
-    return eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), arrays), static)
+    return eqx.combine(jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[index]), arrays), static)
 
 
 def passes(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, *, inverse: bool) -> Iterator[Passed]:
@@ -127,14 +126,14 @@ def _padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - len(rows), *rows.shape[1:]))])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(2, keep=16)
 def _batch(static: Any, inverse: bool, arrays: list[Any], rows: Array, contexts: Any) -> Any:
     bijection = unflatten(arrays, static)
     verb = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
     return jax.vmap(verb, (0, None if contexts is None else 0))(rows, contexts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@compiled(2, keep=16)
 def _jacobians(static: Any, batch: int, arrays: list[Any], rows: Array, contexts: Any) -> Array:
     bijection = unflatten(arrays, static)
 

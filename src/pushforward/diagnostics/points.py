@@ -5,7 +5,6 @@ it is at most about eps (|z| + |J^-1| (|x| + |J| |z|)) for z -> x -> z, whatever
 layers undo each other; where an error is larger, the layers are looked at one by one (`rounded_by_layers`).
 """
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.diagnostics.batches import base_draws, base_scores, repeated
 from pushforward.diagnostics.certificate import Row
 from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type, unflatten
+from pushforward.programs import compiled, flatten, float_type, unflatten
 
 # Rounding errs by an eps or so in each of some dozen operations a layer, and errors of different layers partly cancel:
 # healthy flows of ten layers stay below 10, a wrong formula errs by far more than 50.
@@ -43,7 +42,7 @@ class Side:
     jacobians: np.ndarray | None
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@compiled(4)
 def _map(
     static: Any, inverse: bool, batch: int, jacobian: bool, arrays: list[Any], points: Array, contexts: Any
 ) -> Any:

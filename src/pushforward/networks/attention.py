@@ -16,7 +16,7 @@ from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, L
 from pushforward.networks.masked_mlp import checked_context, checked_order
 from pushforward.networks.network import check_sizes
 from pushforward.networks.start import normal
-from pushforward.numerics import trailing_batch, zeros
+from pushforward.numerics import on_device, trailing_batch, zeros
 
 
 class CausalAttention(AbstractAutoregressiveNetwork):
@@ -103,7 +103,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self.blocks = tuple(AttentionBlock(width, n_heads, activation, key=keys[3 + i]) for i in range(depth))
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.context_size, self.n_features = context_size, n_features
 
     @property

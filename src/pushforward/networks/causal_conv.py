@@ -22,7 +22,7 @@ from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, L
 from pushforward.networks.masked_mlp import checked_order
 from pushforward.networks.network import check_sizes
 from pushforward.networks.start import normal
-from pushforward.numerics import trailing_batch, zeros
+from pushforward.numerics import on_device, trailing_batch, zeros
 
 _SIZE_OF_A_GATE = 0.3  # root mean square of tanh(a) sigmoid(b), a and b standard normal
 
@@ -118,7 +118,16 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
         self.in_bias, self.skip_bias, self.head_bias = zeros(width), zeros(width), zeros(width)
         self.gate_bias = zeros((depth, 2 * width))
         self.out_weight, self.out_bias = zeros((n_parameters, width)), zeros(n_parameters)
-        self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+
+    def __check_init__(self) -> None:
+        if self.depth != self.gate_weight.shape[0] or not 1 <= self.cycle <= self.depth:
+            raise ShapeError(
+                f"depth, cycle: expected the {self.gate_weight.shape[0]} layers of gate_weight and from 1 to as many, "
+                f"got {self.depth} and {self.cycle}."
+            )
+        if self.n_ranks != self.order.shape[0]:
+            raise ShapeError(f"n_ranks: expected {self.order.shape[0]} as order has, got {self.n_ranks}.")
 
     @property
     def ranks(self) -> Int[Array, "..."]:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,7 +22,7 @@ from pushforward.networks.lipschitz import (
 )
 from pushforward.networks.network import check_sizes
 from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.numerics import on_device, zeros
 
 _POWER_STEPS = 2  # a round each step follows weights that move by a hundredth of themselves; two leave room
 
@@ -87,7 +88,8 @@ class LipschitzDense(AbstractLipschitzLayer):
         """On the host where the weight is concrete, so that nothing is compiled."""
         numbers = jnp if isinstance(weight, jax.core.Tracer) else np
         left, _, right = numbers.linalg.svd(numbers.asarray(weight), full_matrices=False)
-        return jnp.asarray(left[:, 0]), jnp.asarray(right[0])
+        parts: Any = left[:, 0], right[0]
+        return parts if numbers is jnp else (on_device(parts[0]), on_device(parts[1]))
 
     def refreshed(self) -> "LipschitzDense":
         if self.norms != SPECTRAL:

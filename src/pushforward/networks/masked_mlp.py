@@ -23,7 +23,7 @@ from pushforward.networks.blocked_solve import BlockedSolve
 from pushforward.networks.masked_pass import MaskedPass
 from pushforward.networks.network import activation_named, check_sizes
 from pushforward.networks.start import normal
-from pushforward.numerics import trailing_batch, zeros
+from pushforward.numerics import on_device, trailing_batch, zeros
 
 
 class MaskedMLP(AbstractAutoregressiveNetwork):
@@ -114,12 +114,18 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
             self.context_weights += (zeros((n_parameters, dim, context_size)),)
         self.biases = tuple(zeros(width) for _ in range(n_hidden))
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.places = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.n_ranks, self.context_size, self.residual, self.activation = dim, context_size, residual, activation
         self.n_features = n_features
 
     def __check_init__(self) -> None:
         activation_named(self.activation)
+        n_inputs, n_ranks = self.weights[0].shape[1], self.out_weight.shape[1]
+        if self.n_ranks != n_ranks or n_inputs != n_ranks * self.n_features:
+            raise ShapeError(
+                f"n_ranks, n_features: expected {n_ranks} ranks with {n_inputs} inputs in all, as the weights have, "
+                f"got {self.n_ranks} and {self.n_features} for each."
+            )
 
     @property
     def ranks(self) -> Int[Array, "..."]:

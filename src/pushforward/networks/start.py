@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.numerics import on_device
+
 
 def normal(key: PRNGKeyArray, shape: tuple[int, ...], scale: float) -> Float[Array, "..."]:
     """Independent normals of standard deviation `scale`, in JAX's default float type.
@@ -16,4 +18,4 @@ def normal(key: PRNGKeyArray, shape: tuple[int, ...], scale: float) -> Float[Arr
     if isinstance(key, jax.core.Tracer):
         return scale * jax.random.normal(key, shape, dtype)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return jnp.asarray(generator.normal(scale=scale, size=shape).astype(dtype))  # a cast by JAX is a program
+    return on_device(generator.normal(scale=scale, size=shape), dtype)

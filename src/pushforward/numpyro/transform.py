@@ -1,6 +1,5 @@
 """The bijection of a flow as a transform of NumPyro."""
 
-import functools
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from numpyro.distributions.transforms import Transform
 from pushforward.bijection import AbstractBijection, as_float
 from pushforward.errors import ShapeError
 from pushforward.numpyro.distribution import real_events
-from pushforward.programs import Static, flatten, unflatten
+from pushforward.programs import Static, compiled, flatten, unflatten
 
 
 class FlowTransform(Transform):
@@ -87,7 +86,7 @@ class FlowTransform(Transform):
         return _run(self.static, inverse, len(lead), self.arrays, value)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(3, keep=32)
 def _run(static: Static, inverse: bool, n_lead: int, arrays: list[Any], value: Array) -> tuple[Array, Array]:
     """Compiled where it is called with numbers; in somebody's program a part of that."""
     bijection = unflatten(arrays, static)

@@ -1,11 +1,11 @@
 """What must hold of a flow that was rebuilt from a file: the invariants its constructors would have enforced."""
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Whiten
@@ -13,7 +13,9 @@ from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
 from pushforward.networks import bounds_in
+from pushforward.numerics import on_device
 from pushforward.persistence.container import damaged
+from pushforward.persistence.limits import check_limits
 from pushforward.programs import flatten, float_type
 from pushforward.repeat import Repeat
 from pushforward.state import certify
@@ -31,7 +33,11 @@ def check_flow(flow: Any) -> None:
     """
     if not isinstance(flow, AbstractDistribution):
         raise ModelFileError(f"holds a {type(flow).__name__}, expected a flow or another distribution.")
-    _check_values(flow, "")
+    try:
+        event_size = math.prod(flow.shape)
+    except _WRONG as error:
+        raise damaged(f"its parts do not fit together ({_first_line(error)})") from error
+    _check_values(flow, "", event_size)
     _check_init(flow, "")
     dtype = float_type(flatten(flow)[0])
     try:
@@ -88,27 +94,28 @@ def _first_layer(repeat: Repeat, path: str) -> Any:
 
     def first(leaf: Any) -> Any:  # sliced on the host: eager JAX would compile a program for every shape
         part = np.asarray(leaf)[0]
-        return jnp.asarray(part) if isinstance(leaf, jax.Array) else part
+        return on_device(part) if isinstance(leaf, jax.Array) else part
 
     return eqx.combine(jax.tree.map(first, arrays), static)
 
 
-def _check_values(node: Any, path: str) -> None:
+def _check_values(node: Any, path: str, event_size: int) -> None:
     """The numbers that no training changes and that constructors check: orders are permutations, scales positive.
 
     By the names of fields, which mean the same all over the library; layers may be stacked along leading axes.
     """
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
-            _check_values(item, f"{path}.{index}")
+            _check_values(item, f"{path}.{index}", event_size)
     if not isinstance(node, eqx.Module):
         return
     values = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
     start = f"{path}." if path else ""
     for name, child in values.items():
-        _check_values(child, f"{start}{name}")
+        _check_values(child, f"{start}{name}", event_size)
     if not type(node).__module__.startswith("pushforward."):
         return
+    check_limits(values, start, event_size)
     if is_array(values.get("order")) and is_array(values.get("inverse_order")):
         order, inverse = np.asarray(values["order"]), np.asarray(values["inverse_order"])
         in_place = np.arange(order.shape[-1] if order.ndim else 0)

@@ -9,13 +9,13 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from pushforward.errors import ModelFileError
@@ -25,6 +25,8 @@ FORMAT_VERSION = 1
 HEADER_KEYS = {"format", "format_version", "library_version", "dtype", "flow", "notes", "probe", "sha256"}
 MAX_HEADER_BYTES = 8 << 20
 MAX_TENSORS = 40_000
+MAX_NESTING = 256  # of JSON: a module takes two levels
+_PIECE = 1 << 20
 _KEY = "pushforward"
 _OLDER = "It was written by another program, or its header is damaged"
 
@@ -62,7 +64,7 @@ def pack(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
         raise ModelFileError(
             f"the flow has {len(tensors):,} arrays, more than {MAX_TENSORS:,}: use Repeat for its layers."
         )
-    header = {**header, "sha256": _digest(header, tensors)}
+    header = {**header, "sha256": _digest(header, _contents(tensors))}
     content = safetensors.numpy.save(tensors, metadata={_KEY: _canonical(header)})
     if (length := int.from_bytes(content[:8], "little")) > MAX_HEADER_BYTES:
         raise ModelFileError(
@@ -75,58 +77,98 @@ def pack(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
 def read(
     path: Path, expected: Callable[[dict[str, Any]], dict[str, Spec]] | None = None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the tensors of a file.
+    """The header and the tensors of a file, all from one opening of it.
 
     Args:
         path: of the file.
-        expected: the tensors that a header's configuration asks for; compared before a tensor is read.
+        expected: the tensors that a header's configuration asks for; compared before a tensor is read. Without it no
+            tensor is returned, and memory does not grow with the file.
 
     Raises:
         ModelFileError: if anything does not fit, without the path in the sentence.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # before opening: a pipe would wait for a writer for ever
-            kind = "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
-            raise ModelFileError(f"is {kind}: give the path of a file that pushforward.save has written.")
-        with path.open("rb") as file:
-            return _read(file, os.fstat(file.fileno()).st_size, expected)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelFileError("is no ordinary file: give the path of a file that pushforward.save has written.")
+            return _read(file, status.st_size, expected)
     except FileNotFoundError:
         raise ModelFileError("does not exist: check the path and its folder.") from None
+    except IsADirectoryError:
+        raise ModelFileError("is a folder: give the path of a file that pushforward.save has written.") from None
+    except MemoryError as error:
+        raise ModelFileError("holds tensors that do not fit into the memory of this machine.") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"cannot be read ({error}): check the path and its permissions.") from error
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """An opener for which a pipe does not wait for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _read(
-    file: BinaryIO, size: int, expected: Callable[[dict[str, Any]], dict[str, Spec]] | None
+    file: BufferedReader, size: int, expected: Callable[[dict[str, Any]], dict[str, Spec]] | None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if size < 8:
         raise damaged(f"holds {size} bytes, too few for a model file")
-    length = int.from_bytes(file.read(8), "little")
+    length = int.from_bytes(_exactly(file, 8), "little")
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise ModelFileError(
             f"is no model file, or is damaged: its header would have {length:,} bytes, allowed are "
             f"{min(MAX_HEADER_BYTES, size - 8):,} here. Give a file that pushforward.save has written."
         )
-    outer = strict_json(file.read(length))
+    outer = strict_json(_exactly(file, length))
     header = _inner_header(outer)
-    announced = _announced(outer, size - 8 - length)
+    announced, starts = _announced(outer, size - 8 - length)
     if expected is not None and (wanted := expected(header)) != announced:
         differing = sorted(name for name in {*wanted, *announced} if wanted.get(name) != announced.get(name))
         name = differing[0]
         raise damaged(
             f"tensor {name!r}: the configuration asks for {wanted.get(name)}, the file holds {announced.get(name)}"
         )
-    file.seek(0)
-    content = file.read(size)
-    if len(content) != size:
-        raise damaged("became shorter while it was read")
-    tensors = _unpack(content, announced)
-    if _digest({key: value for key, value in header.items() if key != "sha256"}, tensors) != header["sha256"]:
-        raise damaged("the hash of its content does not agree with the stored one")
+    # In pieces first: a file of another hash is refused before its length is taken in memory.
+    places = {name: (8 + length + starts[name], spec.n_bytes) for name, spec in announced.items()}
+    unhashed = {key: value for key, value in header.items() if key != "sha256"}
+    _check_hash(header, _digest(unhashed, {name: _pieces(file, *place) for name, place in places.items()}))
+    if expected is None:
+        return header, {}
+    tensors = {name: _tensor(file, places[name][0], spec, name) for name, spec in announced.items()}
+    _check_hash(header, _digest(unhashed, _contents(tensors)))  # once more: it may have been written to meanwhile
     return header, tensors
+
+
+def _check_hash(header: dict[str, Any], digest: str) -> None:
+    if digest != header["sha256"]:
+        raise damaged("the hash of its content does not agree with the stored one")
+
+
+def _exactly(file: BufferedReader, n_bytes: int) -> bytes:
+    content = file.read(n_bytes)
+    if len(content) != n_bytes:
+        raise damaged("became shorter while it was read")
+    return content
+
+
+def _pieces(file: BufferedReader, start: int, n_bytes: int) -> Iterator[bytes]:
+    """A part of a file, read only as it is asked for."""
+    file.seek(start)
+    for done in range(0, n_bytes, _PIECE):
+        yield _exactly(file, min(_PIECE, n_bytes - done))
+
+
+def _tensor(file: BufferedReader, start: int, spec: Spec, name: str) -> np.ndarray:
+    tensor = np.empty(spec.shape, numpy_dtype(spec.dtype))
+    content: Any = tensor.reshape(-1).view(np.uint8)
+    file.seek(start)
+    if file.readinto(content) != spec.n_bytes:
+        raise damaged("became shorter while it was read")
+    if spec.dtype == "bool" and tensor.view(np.uint8).max(initial=0) > 1:
+        raise damaged(f"tensor {name!r} holds truth values other than 0 and 1")
+    return tensor
 
 
 def _inner_header(outer: Any) -> dict[str, Any]:
@@ -152,8 +194,10 @@ def _inner_header(outer: Any) -> dict[str, Any]:
     return header
 
 
-def _announced(outer: dict[str, Any], n_bytes: int) -> dict[str, Spec]:
-    """The tensors of the outer header, which must fill the rest of the file without holes or overlap."""
+def _announced(outer: dict[str, Any], n_bytes: int) -> tuple[dict[str, Spec], dict[str, int]]:
+    """The tensors of the outer header, which must fill the rest of the file without holes or overlap, and where they
+    start.
+    """
     if len(outer) > MAX_TENSORS + 1:
         raise damaged(f"announces {len(outer) - 1:,} tensors, more than the {MAX_TENSORS:,} allowed")
     specs, ranges = {}, []
@@ -175,7 +219,7 @@ def _announced(outer: dict[str, Any], n_bytes: int) -> dict[str, Spec]:
         end = stop
     if end != n_bytes:
         raise damaged(f"its tensors need {end:,} bytes, the file holds {n_bytes:,}: it was cut short or lengthened")
-    return specs
+    return specs, {name: outer[name]["data_offsets"][0] for name in specs}
 
 
 def checked_spec(name: str, dtype: Any, shape: Any) -> Spec:
@@ -191,27 +235,18 @@ def _are_counts(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 48 for value in values)
 
 
-def _unpack(content: bytes, announced: dict[str, Spec]) -> dict[str, np.ndarray]:
-    try:
-        entries = safetensors.deserialize(content)
-    except safetensors.SafetensorError as error:
-        raise damaged(f"safetensors refuses it ({error})") from None
-    tensors = {}
-    for name, entry in entries:
-        spec = announced[name]
-        tensor = np.frombuffer(bytearray(entry["data"]), numpy_dtype(spec.dtype)).reshape(spec.shape)
-        if spec.dtype == "bool" and tensor.view(np.uint8).max(initial=0) > 1:
-            raise damaged(f"tensor {name!r} holds truth values other than 0 and 1")
-        tensors[name] = tensor
-    return tensors
-
-
-def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
-    """SHA-256 of the header and of every tensor under its name, so that no part can change unseen."""
+def _digest(header: dict[str, Any], contents: Mapping[str, Iterable[Any]]) -> str:
+    """SHA-256 of the header and of every tensor's bytes under its name, so that no part can change unseen."""
     total = hashlib.sha256(_canonical(header).encode())
-    for name in sorted(tensors):
-        total.update(name.encode() + b"\0" + np.ascontiguousarray(tensors[name]).tobytes())
+    for name in sorted(contents):
+        total.update(name.encode() + b"\0")
+        for piece in contents[name]:
+            total.update(piece)
     return total.hexdigest()
+
+
+def _contents(tensors: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+    return {name: [np.ascontiguousarray(value).reshape(-1).view(np.uint8)] for name, value in tensors.items()}
 
 
 def _canonical(value: Any) -> str:
@@ -235,10 +270,29 @@ def strict_json(text: bytes) -> Any:
         return value if math.isfinite(value) else refuse(literal)
 
     try:
-        return json.loads(text.decode(), object_pairs_hook=once, parse_constant=refuse, parse_float=finite)
+        value = json.loads(text.decode(), object_pairs_hook=once, parse_constant=refuse, parse_float=finite)
+        if nesting(value) > MAX_NESTING:
+            raise RecursionError
+        return value
     except RecursionError:
-        raise damaged("its header is nested too deeply") from None
+        raise damaged(f"its header is nested more than {MAX_NESTING} levels deep") from None
     except ValueError as error:  # no UTF-8, no JSON, an integer of thousands of digits
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"is no model file, or its header is damaged ({error}): fetch it again.") from None
+
+
+def nesting(value: Any) -> int:
+    """How many lists and objects lie within one another; counting ends just above `MAX_NESTING`.
+
+    >>> nesting({"a": [1, []]})
+    3
+    """
+    depth, level = 0, [value]
+    while depth <= MAX_NESTING:
+        level = [node for node in level if isinstance(node, dict | list | tuple)]
+        if not level:
+            break
+        depth += 1
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+    return depth

@@ -14,9 +14,11 @@ from pushforward.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
 from pushforward.persistence import probe
 from pushforward.persistence.checks import check_flow
-from pushforward.persistence.container import FORMAT, FORMAT_VERSION, pack, read, strict_json
+from pushforward.persistence.container import FORMAT, FORMAT_VERSION, nesting, pack, read, strict_json
 from pushforward.persistence.tree import Registry, announced, classes_of, decode, encode, registry
 from pushforward.programs import flatten, float_type
+
+MAX_NOTES_NESTING = 100
 
 
 def save(
@@ -94,6 +96,29 @@ def load(
         >>> pf.load(path).shape
         (3,)
     """
+    return load_with_notes(path, extra=extra, verify=verify)[0]
+
+
+def load_with_notes(
+    path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = (), verify: bool = True
+) -> tuple[AbstractDistribution, dict[str, Any]]:
+    """What `load` and `read_notes` return, both from one opening of the file: nobody can replace it in between.
+
+    Args:
+        path, extra, verify: as for `load`.
+
+    Raises:
+        ModelFileError: as `load` does.
+
+    Example:
+        >>> import tempfile, pathlib, pushforward as pf
+        >>> from pushforward.persistence import load_with_notes
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "flow.safetensors")
+        >>> pf.save(path, pf.nice(dim=2, key=0), notes={"columns": ["a", "b"]})
+        >>> flow, notes = load_with_notes(path)
+        >>> flow.shape, notes
+        ((2,), {'columns': ['a', 'b']})
+    """
     target, known = Path(path), registry(extra)
     try:
         header, tensors = read(
@@ -102,7 +127,7 @@ def load(
         flow = _rebuilt(header, tensors, known)
         if verify:
             probe.compare(flow, {name: tensors[name] for name in header["probe"]}, header["dtype"])
-        return flow
+        return flow, header["notes"]
     except ModelFileError as error:
         raise ModelFileError(f"{target}: {error}") from error
 
@@ -153,6 +178,8 @@ def _content(flow: AbstractDistribution, notes: dict[str, Any]) -> bytes:
 def _plain_notes(notes: Any) -> dict[str, Any]:
     """The notes, refused unless JSON returns them as they are."""
     try:
+        if nesting(notes) > MAX_NOTES_NESTING:
+            raise ValueError(f"nested more than {MAX_NOTES_NESTING} levels deep")
         same = strict_json(json.dumps(notes, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(

@@ -22,6 +22,7 @@ from jaxtyping import AbstractArray
 from pushforward import bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape, rounded
 from pushforward.errors import ModelFileError
 from pushforward.fields import is_array
+from pushforward.numerics import on_device
 from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
 
 Registry: TypeAlias = dict[str, type[eqx.Module]]
@@ -157,7 +158,7 @@ def decode(config: Any, known: Registry, tensors: dict[str, np.ndarray]) -> Any:
         tensor = tensors[name]
         if jnp.issubdtype(tensor.dtype, jnp.inexact) and not np.isfinite(tensor).all():
             raise damaged(f"tensor {name!r} holds NaN or infinite values")
-        return jnp.asarray(tensor) if kind == "jax" else tensor
+        return on_device(tensor) if kind == "jax" else tensor
 
     return _decode(config, known, take)
 

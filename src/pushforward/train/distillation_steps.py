@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.programs import Static, unflatten
+from pushforward.programs import Static, compiled, unflatten
 from pushforward.train.callers_optimizer import loss_functions
 from pushforward.train.one_step import OneStep
 from pushforward.train.steps import Course, Merge, Plan, advanced
@@ -50,7 +50,7 @@ class Shares(NamedTuple):
         return self.first + (self.last - self.first) * done
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=(5,))
+@compiled(5, donate=(0,))
 def run_distillation_steps(
     merge: Merge,
     optimizer: optax.GradientTransformation,

@@ -13,7 +13,8 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.fields import is_array
-from pushforward.programs import flatten, float_type, unflatten
+from pushforward.numerics import on_device
+from pushforward.programs import compiled, flatten, float_type, unflatten
 from pushforward.state import refresh, takes_part
 from pushforward.train.callers_optimizer import callers_update, loss_functions
 
@@ -49,14 +50,14 @@ class Plan(NamedTuple):
     ema: Any
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)
 def default_optimizer(clip: float | None) -> optax.GradientTransformation:
     """Clipping by global norm, then Adam; the learning rate is applied by the loop."""
     parts = [] if clip is None else [optax.clip_by_global_norm(clip)]
     return optax.chain(*parts, optax.scale_by_adam())
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)
 def clipped(optimizer: Any, clip: float | None) -> optax.GradientTransformationExtraArgs:
     """A caller's optimiser behind clipping, whose update takes extra arguments."""
     if isinstance(optimizer, optax.MultiSteps):  # which has the methods, and is none
@@ -79,7 +80,7 @@ def cosine(plan: Plan, step: Any, numbers: Any = jnp) -> Any:
     return plan.learning_rate * rise * 0.5 * (1.0 + numbers.cos(numbers.pi * numbers.clip(done, 0.0, 1.0)))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
+@compiled(4, donate=(0,))
 def run_steps(
     merge: "Merge",
     optimizer: optax.GradientTransformation,
@@ -214,6 +215,11 @@ class Merge:
         return trained, [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if not flag]
 
 
+@compiled(1)
+def _first_memory(optimizer: optax.GradientTransformation, weights: list[Array]) -> Any:
+    return optimizer.init(weights)
+
+
 def begin(
     flow: Any, trained: tuple[bool, ...], optimizer: optax.GradientTransformation, *, flat: bool, averaged: bool
 ) -> tuple[Merge, Course]:
@@ -223,13 +229,13 @@ def begin(
     merge = Merge(static, trained, shapes if flat else None)
     weights, rest = merge.split(jax.tree.map(lambda leaf: np.array(leaf) if is_array(leaf) else leaf, flow), np)
     # copies: the loop takes the memory of what it is given
-    weights, rest = ([jnp.asarray(leaf) for leaf in part] for part in (weights, rest))
-    average = [jnp.asarray(np.array(leaf)) for leaf in weights] if averaged else []
-    count, caution = jnp.asarray(np.zeros((), np.int32)), jnp.asarray(np.ones((), float_type(arrays)))
-    memory = optimizer.init(weights)
+    weights, rest = ([on_device(leaf) for leaf in part] for part in (weights, rest))
+    average = [on_device(leaf) for leaf in weights] if averaged else []
+    count, caution = on_device(0, np.int32), on_device(1, float_type(arrays))
+    memory = _first_memory(optimizer, weights) if flat else optimizer.init(weights)
     if not flat:  # a caller's optimiser may keep the weights themselves, or one array twice
         memory = jax.tree.map(jnp.copy, memory)
-    return merge, Course(weights, rest, memory, average, caution, count, jnp.array(count))
+    return merge, Course(weights, rest, memory, average, caution, count, on_device(0, np.int32))
 
 
 def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
@@ -242,7 +248,7 @@ def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
         if not is_array(old):
             return old
         stands_still = not (next(trained) or moves)
-        return old if isinstance(old, np.ndarray) and stands_still else jnp.asarray(new)
+        return old if isinstance(old, np.ndarray) and stands_still else on_device(new)
 
     return jax.tree.map(own, flow, like)
 

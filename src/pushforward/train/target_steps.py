@@ -1,6 +1,5 @@
 """The compiled inner loop of fitting to a target: samples of the flow, weighed by an unnormalised log-density."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.programs import compiled
 from pushforward.train.callers_optimizer import loss_functions
 from pushforward.train.steps import Course, Merge, Plan, advanced
 
@@ -40,7 +40,7 @@ def tempered(step: Any, annealed: Any) -> Array:
     return _COLDEST + (1 - _COLDEST) * done
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=(5,))
+@compiled(5, donate=(0,))
 def run_target_steps(
     merge: Merge,
     optimizer: optax.GradientTransformation,

@@ -13,7 +13,7 @@ from pushforward.bijection import AbstractBijection
 from pushforward.errors import ShapeError
 from pushforward.networks import checked_order
 from pushforward.networks.start import normal
-from pushforward.numerics import soft_clamp, zeros
+from pushforward.numerics import on_device, soft_clamp, zeros
 from pushforward.roots import monotone_root
 
 _LEAST_SLOPE = 0.1  # of the activation: it keeps the map onto the whole line
@@ -101,7 +101,7 @@ class BlockAutoregressive(AbstractBijection):
             for i, size in enumerate(sizes[1:])
         )
         self.gates = zeros(dim)
-        self.order, self.ranks = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.ranks = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.shape, self.context_shape = (dim,), None if context_dim is None else (context_dim,)
 
     def forward_and_log_det(

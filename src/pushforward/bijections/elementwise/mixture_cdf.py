@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pushforward.bijections.elementwise.by_root import AbstractByRoot
-from pushforward.numerics import log_normal_cdf, log_normal_hazard, soft_clamp, zeros
+from pushforward.numerics import log_normal_cdf, log_normal_hazard, on_device, soft_clamp, zeros
 
 _LOG_SCALE_BOUND = 7.0
 
@@ -130,4 +130,4 @@ def _start(n_components: int) -> tuple[Array, Array, Array]:
     if n_components < 1:
         raise ValueError(f"n_components: expected at least 1, got {n_components}: a mixture needs a component.")
     spread = 1.5 * (2 * np.arange(n_components) + 1 - n_components) / n_components
-    return zeros(n_components), zeros(n_components) + jnp.asarray(spread, jnp.result_type(float)), zeros(n_components)
+    return zeros(n_components), on_device(spread, jnp.result_type(float)), zeros(n_components)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijection import AbstractBijection
 from pushforward.errors import ShapeError
+from pushforward.numerics import on_device
 
 
 class Permutation(AbstractBijection):
@@ -40,7 +41,7 @@ class Permutation(AbstractBijection):
         order = np.asarray(order)
         if order.ndim != 1 or sorted(order.tolist()) != list(range(order.size)) or order.size == 0:
             raise ShapeError(f"order: expected a permutation of 0..D-1, got {order.tolist()}.")
-        self.order, self.inverse_order = jnp.asarray(order, jnp.int32), jnp.asarray(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.shape, self.context_shape = (order.size,), None
 
     def forward_and_log_det(

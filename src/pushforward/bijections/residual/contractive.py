@@ -14,6 +14,7 @@ from pushforward.bijections.residual.solve import Solution, fixed_point_of
 from pushforward.errors import InverseError
 from pushforward.fields import fixed
 from pushforward.networks import AbstractLipschitzNetwork
+from pushforward.numerics import on_device
 
 Tree = TypeVar("Tree")
 
@@ -79,7 +80,7 @@ class Contractive(AbstractBijection):
         if scoring is None:
             scoring = Exact() if size <= _EXACT_SCORING else RussianRoulette()
         self.network, self.training, self.scoring = network, training, scoring
-        self.seed = jnp.asarray(seed, jnp.uint32)
+        self.seed = on_device(seed, jnp.uint32)
 
     def __check_init__(self) -> None:
         size = 1

@@ -1,0 +1,48 @@
+"""How large the whole numbers in a module's static fields may be: what a loop runs over, or an array is made of.
+
+Most of them must agree with the shapes of arrays, which the length of the file bounds, and are compared with these when
+the flow is traced. The limits below hold before that: tracing itself takes time and memory that grow with them.
+"""
+
+import math
+from typing import Any
+
+from pushforward.persistence.container import damaged
+
+# By the names of fields, which mean the same all over the library.
+LIMITS = {
+    # numbers of loop steps, of terms and of copies, which no array of the file need agree with
+    "n_layers": 10_000, "unroll": 256, "depth": 1_000, "cycle": 1_000, "n_terms": 10_000, "n_exact": 10_000,
+    "n_probes": 10_000, "n_points": 256, "n_draws": 100_000, "max_sweeps": 1 << 20,
+    # sides of kernels, blocks and rotations
+    "kernel_size": 255, "factor": 1_024, "rotation": 3,
+    # sizes, which arrays of the file must agree with
+    "n_ranks": 1 << 24, "n_heads": 1 << 24, "token_size": 1 << 24, "n_features": 1 << 24, "context_size": 1 << 24,
+    "context_channels": 1 << 24, "n_channels": 1 << 24, "n_transformed": 1 << 24,
+    # numbers that are only calculated with
+    "levels": 1 << 32, "rate": 1_000.0,
+}  # fmt: skip
+MAX_EVENT = 1 << 26  # numbers in an event or a context
+MAX_POINTS = 1 << 25  # numbers in all draws, or probes, of one event
+_COPIES = ("n_draws", "n_probes")
+
+
+def check_limits(values: dict[str, Any], path: str, event_size: int) -> None:
+    """Refuse static fields of a module of the library that are beyond the limits.
+
+    Args:
+        values: of the fields, by name.
+        path: of the module, for the message.
+        event_size: numbers in an event of the whole flow.
+
+    Raises:
+        ModelFileError: naming the field.
+    """
+    for name, value in values.items():
+        if name in LIMITS and isinstance(value, int | float):
+            limit = min(LIMITS[name], MAX_POINTS // max(event_size, 1)) if name in _COPIES else LIMITS[name]
+            if not 0 <= value <= limit:
+                raise damaged(f"{path}{name} is {value:,}, expected a number from 0 to {limit:,}")
+        if name in ("shape", "context_shape") and isinstance(value, tuple):
+            if any(size < 0 for size in value) or math.prod(value) > MAX_EVENT:
+                raise damaged(f"{path}{name} is {value}, expected sizes of at most {MAX_EVENT:,} numbers in all")
