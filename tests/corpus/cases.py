@@ -148,7 +148,7 @@ UNREADABLE: dict[str, tuple[str, ...]] = {
     "liar.npy": ("shape (4294967296, 1)", "damaged", "write it again"),
     "negative.npy": ("shape (-2, 3)", "damaged", "write it again"),
     "liar.npz": ("array 'x'", "shape (4294967296, 1)", "write it again"),
-    "bomb.npz": ("array 'x' would grow", "save it as NPY"),
+    "bomb.npz": ("array 'x' would grow", "as NPY"),
     "method.npz": ("no readable NPZ archive", "write it again"),
     "encrypted.npz": ("no readable NPZ archive", "write it again"),
     "junk.npz": ("no readable NPZ archive", "write it again"),
