@@ -56,7 +56,7 @@ def part_beside(target: Path, *, is_folder: bool = False) -> Generator[Path]:
     A lock on it tells others that its writer lives; one without a lock is removed by whoever writes there next.
     """
     _remove_orphans(target.parent)
-    part, lock = target.with_name(f".{target.name}.{secrets.token_hex(8)}.pushforward.part"), None
+    part, lock = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.pushforward.part"), None
     try:  # before anything is made, for an interruption may come as soon as it is there
         lock = _make(part, is_folder)
         yield part
@@ -76,19 +76,18 @@ def _make(part: Path, is_folder: bool) -> int | None:
     while True:
         if is_folder:
             part.mkdir()
-            descriptor = os.open(part, os.O_RDONLY) if fcntl is not None else None
         else:
             # O_EXCL: the name is ours alone; 0o666: the user's own mask decides who may read, as for any new file
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         if fcntl is None:
-            if descriptor is not None:
-                os.close(descriptor)
             return None
-        with contextlib.suppress(OSError):  # a disk without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if part.exists():  # else another writer came before the lock and took it for one that was left
-            return descriptor
-        os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(part, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # a disk without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if part.exists():
+                return lock
+            os.close(lock)  # another writer came before the lock and took it for one that was left: once more
 
 
 def _remove_orphans(folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pushforward.errors import TableError
 from pushforward.named_rows import inexact_words, is_exact
+from pushforward.tables.hush import hushed
 from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
 _MAGIC = b"ARROW1"
@@ -57,6 +58,8 @@ def _pieces(pl: ModuleType, path: Path, lazy: Any, width: int, height: int) -> I
     for first in range(0, height, step):
         with _readable(pl, path):
             frame = lazy.slice(first, step).collect()
+            if len(frame) != min(step, height - first):
+                raise ValueError(f"it has {first + len(frame)} of {height} rows")
             values = frame.cast(pl.Float64).to_numpy(order="c")
         _refuse_inexact(path, frame, values, first)
         yield Cells(values, first=first, share=(first + len(values)) / height)
@@ -77,9 +80,12 @@ def _refuse_inexact(path: Path, frame: Any, values: np.ndarray, first: int) -> N
 @contextlib.contextmanager
 def _readable(pl: ModuleType, path: Path) -> Generator[None]:
     try:
-        yield
+        with hushed():
+            yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, EOFError) as fault:
         reason = f"{fault}".strip().split("\n")[0][:120] or type(fault).__name__
+        if isinstance(fault, pl.exceptions.PanicException) or "unwrap()" in reason:
+            reason = "its parts do not fit together"
         raise TableError(f"{path}: the file is not readable as {path.suffix} ({reason}): write it again.") from fault
 
 

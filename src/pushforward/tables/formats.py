@@ -30,7 +30,8 @@ def _write_delimited(
 def _needs_quotes(names: list[str], separator: str) -> bool:
     """Whether a reader needs quotes around all names to know that they are names, and where they end."""
     starts_oddly = names[0].encode().startswith((BYTE_ORDER_MARK, *OTHERS))
-    return starts_oddly or any("\r" in name for name in names) or header_fault(names, separator) is not None
+    has_line_ends = any("\r" in name or "\n" in name for name in names)
+    return starts_oddly or has_line_ends or header_fault(names, separator) is not None
 
 
 def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:

@@ -96,4 +96,4 @@ def _next_is_quoted(rows: Iterator[list[Any]]) -> bool:
         row = next(rows, [])
     except (ValueError, csv.Error):
         return False
-    return bool(row) and all(isinstance(cell, str) for cell in row)
+    return bool(row) and all(isinstance(cell, str) and cell for cell in row)  # an empty cell may have no quotes
