@@ -28,7 +28,8 @@ from pushforward.tables.headers import MISSING
 
 BLOCKS = (24, 60, 150, 2**22)
 NUMBERS = ("1", "-2.5", "3e4", ".5", " 7 ", "+0.125", "1e-300", "123456", "0", "-0.0")
-WORDS = ("ok", "", "left valve", '5" pipe', 'say "no"', '"', '""', "a,b", "tab\tbed", "two\nlines", "\r\n", "x\r\ny", "é",
+WORDS = ("ok", "", "left valve", '5" pipe', 'say "no"', '"', '""', "a,b", "tab\tbed", "two\nlines", "\r\n", "x\r\ny",
+         "é",
          " lead", "'", "1", '"\n"', ";", "\\", "NA", '",', ',"', "#", "-")  # fmt: skip
 CARELESS = ("ok", "ok", "", '"', '"left" valve', '5" pipe', 'a "b" c', '"ok"', '""', '"x', 'x"', "''", '"""')
 CHARACTERS = ('"', '"', '""', ",", "\t", "\n", "\r", "\r\n", " ", "x", "\\", "'", "7", '"\n', '\n"', ',"', '",')
