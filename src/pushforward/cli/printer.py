@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 _FILE_WIDTH = 120  # of a table that no terminal bounds
 
@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 _SPELLED = {"±": "+-"}  # what the tables hold beyond ASCII
 
 
-def hold_any_text(stream: TextIO) -> None:
+def hold_any_text(stream: object) -> None:
     """Let a stream whose encoding lacks a character write it in others: ± as +-, else as an escape."""
     codecs.register_error("pushforward", _spelled)
     if isinstance(stream, io.TextIOWrapper):

@@ -19,7 +19,7 @@ from pushforward.tables.headers import (
     is_missing,
     is_quoted_header,
 )
-from pushforward.tables.rows import Lines, refuse_row, refuse_swallowed, whole_rows
+from pushforward.tables.rows import Lines, refuse_row, refuse_rows_within, refuse_swallowed, whole_rows
 from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
 _WHOLE = re.compile(r"[+-]?\d{16,400}", re.ASCII)  # 2^53, above which float64 lacks whole numbers, has 16 digits
@@ -43,7 +43,8 @@ def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Ite
     picked = wanted.pick(names)
     is_plain = first == 1 and not any("\n" in name or "\r" in name for name in header)
     if not is_plain and not is_quoted_header(path, separator):
-        refuse_swallowed(path, first, header, separator, picked)
+        lines = separator.join(header).splitlines()[1:]
+        refuse_rows_within(path, first, lines, separator, len(header), picked)
     pieces = _by_block(path, separator, names, picked) if is_plain else _by_row(path, separator, names, picked)
     return tuple(names[position] for position in picked), pieces
 

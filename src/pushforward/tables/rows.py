@@ -125,20 +125,34 @@ def refuse_row(path: Path, line: int, cells: list[str], width: int) -> None:
 
 
 def refuse_swallowed(path: Path, line: int, cells: list[str], separator: str, picked: Sequence[int]) -> None:
-    """Refuse a row in whose quoted cell a line would be a row of its own, were the quotes text.
+    """Refuse a row of several lines of which the first and another would be rows by themselves, were quotes text.
 
-    Two stray quotes make one cell of all that is between them: a line with as many cells as the table has columns, and
-    numbers where numbers are wanted, is such a row.
+    Two stray quotes make one cell of all that is between them. A line is such a row that has as many cells as the
+    table has columns, and numbers where numbers are wanted; lines of a cell with text in lines are none.
     """
-    for part in _LINE_END.split(separator.join(cells))[1:]:
-        inner = [cell.strip().strip('"') for cell in part.split(separator)]
-        if len(inner) == len(cells):
-            wanted = [inner[place] for place in picked]
-            if all(map(is_value, wanted)) and any(map(NUMBER.fullmatch, wanted)):
-                raise TableError(
-                    f"{path}: line {line}: a quoted cell runs on over a line that is a row by itself, {part[:40]!r}: "
-                    "close the quote before it, or keep that cell on one line."
-                )
+    first, *others = _LINE_END.split(separator.join(cells))
+    if others and _is_row(first, separator, len(cells), picked):
+        refuse_rows_within(path, line, others, separator, len(cells), picked)
+
+
+def refuse_rows_within(
+    path: Path, line: int, parts: list[str], separator: str, width: int, picked: Sequence[int]
+) -> None:
+    """Refuse a cell one of whose lines is a row by itself."""
+    inner = next((part for part in parts if _is_row(part, separator, width, picked)), None)
+    if inner is not None:
+        raise TableError(
+            f"{path}: line {line}: a quoted cell runs on over a line that is a row by itself, {inner[:40]!r}: close "
+            "the quote before it, or keep that cell on one line."
+        )
+
+
+def _is_row(text: str, separator: str, width: int, picked: Sequence[int]) -> bool:
+    cells = [cell.strip().strip('"') for cell in text.split(separator)]
+    if len(cells) != width:
+        return False
+    wanted = [cells[place] for place in picked]
+    return all(map(is_value, wanted)) and any(map(NUMBER.fullmatch, wanted))
 
 
 class Block(NamedTuple):
@@ -161,11 +175,15 @@ def whole_rows(block: bytes, separator: str, *, is_last: bool) -> Block | None:
     Block(end=14, rows=2, is_plain=False)
     >>> whole_rows(b'1,a "b" c\\n', ",", is_last=True)
     """
+    if b'"' not in block:
+        n_breaks, end = block.count(b"\n"), len(block) if is_last else block.rfind(b"\n") + 1
+        return Block(end, n_breaks + _is_unended(block, is_last), _no_bare_returns(block, end)) if end else None
     content = np.frombuffer(block, np.uint8)
     quotes, breaks = np.flatnonzero(content == ord('"')), np.flatnonzero(content == ord("\n"))
     # Every other quote opens a cell, or follows the one before it and stands for a quote; else it is text.
-    around = np.concatenate([[ord("\n")], content, [ord("\n")]])
-    opened_after, closed_before = around[quotes[::2]], around[quotes[1::2] + 2]
+    opening, closing = quotes[::2], quotes[1::2]
+    opened_after = content[opening[opening > 0] - 1]
+    closed_before = content[closing[closing < len(block) - 1] + 1]
     if not np.isin(opened_after, list(f'{separator}\n"'.encode())).all():
         return None
     if not np.isin(closed_before, list(f'{separator}\r\n"'.encode())).all() or (is_last and len(quotes) % 2):
@@ -174,6 +192,14 @@ def whole_rows(block: bytes, separator: str, *, is_last: bool) -> Block | None:
     end = len(block) if is_last else int(outside[-1]) + 1 if len(outside) else 0
     if not end:
         return None
-    rows = len(outside) + (is_last and not block.endswith(b"\n"))
-    ends = block.count(b"\r", 0, end) == block.count(b"\r\n", 0, end)
-    return Block(end, rows, ends and int(np.searchsorted(breaks, end)) == len(outside))
+    is_plain = int(np.searchsorted(breaks, end)) == len(outside) and _no_bare_returns(block, end)
+    return Block(end, len(outside) + _is_unended(block, is_last), is_plain)
+
+
+def _is_unended(block: bytes, is_last: bool) -> bool:
+    return is_last and not block.endswith(b"\n")
+
+
+def _no_bare_returns(block: bytes, end: int) -> bool:
+    """Whether there is a line feed after each carriage return, which would end a row by itself."""
+    return block.count(b"\r", 0, end) == block.count(b"\r\n", 0, end)
