@@ -78,7 +78,7 @@ def test_rows_between_two_quotes_are_refused_and_lines_of_a_text_are_not(place: 
         write(text, "ok", text)
         assert read_table(path, columns=["a", "b"]).values.tolist() == [[1, 2], [3, 4], [5, 6]]
     write('"', "ok", '"')
-    with pytest.raises(TableError, match="line 2: a quoted cell runs on over a line that is a row by itself, '.*3.*4"):
+    with pytest.raises(TableError, match=r"line 2: a quoted cell runs on over a line that is a row by itself, '.*3.*4"):
         read_table(path, columns=["a", "b"])
 
 

@@ -55,7 +55,7 @@ def header_fault(names: Sequence[str], separator: str) -> str | None:
         separator: of the cells.
 
     >>> header_fault(["0.7", "n/a"], ",")
-    "line 1 holds numbers and missing cells (0.7, n/a) where the column names should be"
+    'line 1 holds numbers and missing cells (0.7, n/a) where the column names should be'
     >>> header_fault(["state", "2019", "2020"], ",")
     """
     other = next((mark for mark in SEPARATORS if mark != separator and mark in names[0]), None)
