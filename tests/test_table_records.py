@@ -92,7 +92,21 @@ def test_whole_rows_are_found_by_one_rule() -> None:
         assert whole_rows(spoiled, ",", is_last=True) is None
 
 
-HEADLESS = ["0.7,n/a,12", "0.7,,12", "NA,?,-", ",,", "1e3,inf,2", "7,8,9", "0.7,missing,12", "x,-3,7", '"7","8","9"']
+HEADLESS = [
+    "0.7,n/a,12",
+    "0.7,,12",
+    "NA,?,-",
+    ",,",
+    "1e3,inf,2",
+    "7,8,9",
+    "0.7,odd,12",
+    "7,missing,12",
+    "7,--,12",
+    "7,#DIV/0!,2",
+    "2020-01-31,1,2",
+    "x,-3,7",
+    '"7","8","9"',
+]
 
 
 @pytest.mark.parametrize("first", HEADLESS)

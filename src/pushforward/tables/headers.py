@@ -9,6 +9,7 @@ from typing import Any
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a"))
+_GAPS = frozenset(("n.a.", "n.d.", "nil", "nat", "missing", "unknown", "\\n", "(null)", "#value!", "#div/0!", "#ref!"))
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SUFFIXES = {",": ", or name it .csv", "\t": ", or name it .tsv"}
 _WHOLE = re.compile(r"\d+", re.ASCII)
@@ -47,8 +48,8 @@ def is_value(cell: str) -> bool:
 def header_fault(names: Sequence[str], separator: str) -> str | None:
     """Why a header without quotes is more likely something else: a row of data, or a line with other separators.
 
-    A row of data has numbers and missing cells only. Names may be whole numbers beside words, as years are; a name with
-    a decimal point, a sign or an exponent is taken for data.
+    A row of data has numbers, missing cells, and cells without a letter (dates, dashes) only. Names may be whole numbers
+    beside words, as years are; a name with a decimal point, a sign or an exponent is taken for data.
 
     Args:
         names: the cells of the line, without blanks around them.
@@ -61,9 +62,11 @@ def header_fault(names: Sequence[str], separator: str) -> str | None:
     other = next((mark for mark in SEPARATORS if mark != separator and mark in names[0]), None)
     if len(names) == 1 and other is not None:
         return f"the header {names[0]!r} is one column, it seems separated by {SEPARATORS[other]}"
-    if all(is_value(name) for name in names):
-        missing = sum(is_missing(name) for name in names)
-        what = "missing cells" if missing == len(names) else "numbers and missing cells" if missing else "numbers"
+    if all(is_value(name) or name.lower() in _GAPS or not any(map(str.isalpha, name)) for name in names):
+        what = "cells of data"
+        if all(is_value(name) for name in names):
+            missing = sum(is_missing(name) for name in names)
+            what = "missing cells" if missing == len(names) else "numbers and missing cells" if missing else "numbers"
         shown = ", ".join(name or "''" for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         return f"line 1 holds {what} ({shown}) where the column names should be"
     data = next((name for name in names if NUMBER.fullmatch(name) and not _WHOLE.fullmatch(name)), None)
