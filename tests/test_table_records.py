@@ -5,6 +5,8 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -188,12 +190,14 @@ def test_what_is_written_to_standard_error_without_a_fault_is_kept(capfd) -> Non
     def fails() -> None:
         with hushed():
             os.write(2, b"hushed")
+            threading.Timer(0.05, os.write, (2, b"late")).start()
             raise ValueError("fault")
 
     with hushed(), hushed():
         os.write(2, b"said")
     with pytest.raises(ValueError, match="fault"):
         fails()
+    time.sleep(0.1)
     assert capfd.readouterr().err == "said"
 
 

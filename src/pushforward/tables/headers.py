@@ -48,8 +48,8 @@ def is_value(cell: str) -> bool:
 def header_fault(names: Sequence[str], separator: str) -> str | None:
     """Why a header without quotes is more likely something else: a row of data, or a line with other separators.
 
-    A row of data has numbers, missing cells, and cells without a letter (dates, dashes) only. Names may be whole numbers
-    beside words, as years are; a name with a decimal point, a sign or an exponent is taken for data.
+    A row of data has numbers, missing cells, and cells without a letter (dates, dashes) only. Names may be whole
+    numbers beside words, as years are; a name with a decimal point, a sign or an exponent is taken for data.
 
     Args:
         names: the cells of the line, without blanks around them.
