@@ -82,10 +82,10 @@ def test_a_file_that_may_not_be_read(command, models, monkeypatch):
 def test_a_good_table_in_odd_dress_has_the_scores_of_the_plain_one(command, models, name, tmp_path):
     for file in ("good.csv", name):
         cases.place(file, tmp_path)
-        said = command("score", models / "MODEL", file, "-o", f"scores_of_{file}")
+        said = command("score", models / "MODEL", file, "-o", f"scores_of_{file}.csv")
         assert (said.code, said.err) == (0, "")
         assert "3 rows scored" in said.out
-    assert Path(f"scores_of_{name}").read_bytes() == Path("scores_of_good.csv").read_bytes()
+    assert Path(f"scores_of_{name}.csv").read_bytes() == Path("scores_of_good.csv.csv").read_bytes()
 
 
 @pytest.mark.parametrize("name", cases.ARRAYS)

@@ -228,3 +228,73 @@ def test_a_full_disk_keeps_the_old_json(monkeypatch, tmp_path):
         write_json(path, {"a": 1.0}, overwrite=True)
     assert path.read_text() == "mine"
     assert listed(tmp_path) == ["result.json"]
+
+
+# SIGTERM and SIGHUP: how kill, batch queues, containers and closed terminals end a program
+
+ENDED = """
+import os, signal, sys
+sign, target, *more = sys.argv[1:]
+if "background" in more:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+if "nohup" in more:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import numpy as np
+from pushforward import tables
+
+def rows(n):
+    for k in range(n):
+        if k == 5:
+            assert any(name.endswith(".part") for name in os.listdir())
+            os.kill(os.getpid(), getattr(signal, sign))
+        yield np.zeros((2_000, 3))
+    print("to the end")
+
+def write(path, *parts, **options):
+    tables.write_batches(path, rows(20 if "nohup" in more else 5_000), list("abc"))
+
+if "command" in more:
+    write_table, tables.write_table = tables.write_table, write
+    from pushforward.cli.app import run
+    print(run(["sample", "model", "-o", target, "--quiet"]))
+else:
+    from pushforward.cli.signals import as_interrupts
+    try:
+        with as_interrupts():
+            write(target)
+    except KeyboardInterrupt:
+        print("interrupted")
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+"""
+
+
+def ended(sign: str, target: str, folder: Path, *more: str) -> tuple[str, str]:
+    """What a program says that writes a table and is sent a signal meanwhile."""
+    arguments = [sys.executable, "-c", ENDED, sign, target, *more]
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sign", "target", "more"),
+    [
+        ("SIGTERM", "s.csv", ()),
+        ("SIGTERM", "s.parquet", ()),
+        ("SIGHUP", "s.csv", ()),
+        ("SIGTERM", "s.csv", ("background",)),
+    ],
+)
+def test_a_write_that_is_ended_leaves_nothing_behind(sign, target, more, tmp_path):
+    assert ended(sign, target, tmp_path, *more) == ("interrupted\n", "")
+    assert listed(tmp_path) == []
+
+
+def test_a_command_that_is_ended_says_so_and_leaves_nothing_behind(a_model, tmp_path):
+    assert ended("SIGTERM", "s.parquet", tmp_path, "command") == ("1\n", "pushforward: interrupted.\n")
+    assert listed(tmp_path) == ["model"]
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    assert ended("SIGHUP", "s.csv", tmp_path, "nohup") == ("to the end\n", "")
+    assert listed(tmp_path) == ["s.csv"]

@@ -57,6 +57,25 @@ def test_a_reader_that_goes_away_causes_no_traceback(model):
     assert "BrokenPipeError" not in said
 
 
+@pytest.mark.parametrize("encoding", ["iso8859-2", "ascii", "cp1252", "utf-8"])
+def test_a_character_that_the_output_cannot_hold_is_replaced(encoding):
+    code = (
+        "from pushforward.cli.app import run\n"
+        "from pushforward.cli.printer import Printer, nats\n"
+        "run(['--help'])\n"
+        "out = Printer(False, False)\n"
+        "out.table(['model \\u03b1', 'nats'], [['\\u4e2d\\U0001f600', nats(1.0, 0.5)]])\n"
+        "out.say('\\u4e2d \\u00b1')\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode(encoding)
+    sign = "+-" if encoding in ("iso8859-2", "ascii") else "\u00b1"
+    assert f"1.000 {sign} 0.500" in said
+    assert said.rstrip().endswith(f"\u4e2d {sign}" if encoding == "utf-8" else f"\\u4e2d {sign}")
+
+
 def test_what_the_command_line_needs_is_named_when_it_is_absent(tmp_path):
     """Typer is hidden from an interpreter by a finder that refuses it."""
     hide = (

@@ -112,6 +112,12 @@ UNREADABLE: dict[str, tuple[str, ...]] = {
     "duplicate_header.csv": ("'a' twice, as columns 1 and 3", "rename one"),
     "empty_name.csv": ("column 1 has no name", "name it", "index=False"),
     "no_header.csv": ("line 1 holds numbers (1000, 10, 5)", "write a header line"),
+    "gap_first.csv": ("line 1 holds numbers and missing cells (0.7, n/a, 12)", "write a header line", "in quotes"),
+    "word_first.csv": ("line 1 holds the number 0.7", "write a header line", "in quotes"),
+    "commas_first.csv": ("line 1 holds missing cells ('', '', '')", "write a header line"),
+    "all_quoted.csv": ("line 1 holds numbers (7, 1, 12)", "write a header line"),
+    "zero_name.parquet": ("'a\\x00' has a zero character", "rename that column"),
+    "half_name.npz": ("half of a surrogate pair", "rename that column"),
     # bytes that are no text in UTF-8
     "utf16.csv": ("not UTF-8 text but UTF-16", "save it as CSV in UTF-8"),
     "latin1.csv": ("line 1, byte 0xf6 in 'a,b,gr\\xf6\\xdfe'", "not UTF-8", "save it as UTF-8"),
@@ -148,7 +154,9 @@ UNREADABLE: dict[str, tuple[str, ...]] = {
     "liar.npy": ("shape (4294967296, 1)", "damaged", "write it again"),
     "negative.npy": ("shape (-2, 3)", "damaged", "write it again"),
     "liar.npz": ("array 'x'", "shape (4294967296, 1)", "write it again"),
-    "bomb.npz": ("array 'x' would grow", "save it as NPY"),
+    "bomb.npz": ("array 'x' would grow", "as NPY"),
+    "bomb_in_parts.npz": ("arrays 'x0', 'x1', 'x2', ... would grow", "as NPY"),
+    "same_names.npz": ("two members are called 'x' (x and x.npy)", "rename one"),
     "method.npz": ("no readable NPZ archive", "write it again"),
     "encrypted.npz": ("no readable NPZ archive", "write it again"),
     "junk.npz": ("no readable NPZ archive", "write it again"),
@@ -176,6 +184,9 @@ REFUSED = [
     *(Case(file, SCORE, UNREADABLE[file]) for file in _IN_BATCHES),
     # the column with the quote is not asked for: without this sentence the rows after it would be lost in silence
     *each("quote_to_the_end.csv", (SCORE, CHECK), *UNREADABLE["quote_open.csv"]),
+    *each("stray_quotes.csv", (SCORE, CHECK), "line 3: a quote opens a cell", "text follows", "on line 4", "twice"),
+    *each("swallowed_rows.csv", (SCORE, CHECK), "line 3: a quoted cell", "'990,9.9,4,left valve'", "close the quote"),
+    *each("swallowed_header.csv", (SCORE, CHECK), "line 1: a quoted cell", "'1000,10,5,ok'", "close the quote"),
     *each("folder.csv", (SCORE, COMPARE, CHECK), "this is a folder", "name a file"),
     Case("all_missing.csv", FIT + " --drop-na", ("every row has a missing cell", "--columns")),
     Case("inf.csv", FIT + " --drop-na", ("line 3, column 'b' is inf", "correct or remove")),
@@ -215,7 +226,8 @@ REFUSED = [
 
 # good tables in odd dress: `score` gives every row of them the bits that it gives the row of good.csv
 DRESSED = ("bom.csv", "crlf.csv", "spaces.csv", "blank_lines.csv", "reordered.csv", "extra.csv", "inch_marks.csv",
-           "quoted_names.csv")  # fmt: skip
+           "quoted_names.csv", "even_inch_marks.csv", "line_breaks.csv", "carriage_returns.csv",
+           "pattern_names.parquet")  # fmt: skip
 # odd arrays of real numbers, which a model of three numbered columns can score
 ARRAYS = ("half.npy", "fortran.npy", "whole.npy", "outside.npz")
 

@@ -96,6 +96,7 @@ def late(line: str) -> bytes:
     return ("a,b,c\n" + "1000,10,5\n" * 5000 + line).encode()
 
 
+GOOD = ([1000.0, 1010.0, 990.0], [10.0, 10.1, 9.9], [5.0, 6.0, 4.0])  # the columns of good.csv
 POISSON = np.random.default_rng(7).poisson(3.0, 60)
 CAUCHY = np.random.default_rng(7).standard_cauchy(400)
 SHARES = np.random.default_rng(7).beta(2.0, 3.0, 60)
@@ -129,6 +130,7 @@ MADE: dict[str, Callable[[Path], object]] = {
     "late_nul.csv": content(lambda: late("1000,1\0 0,5\n")),
     "long_cell.csv": content(lambda: b"a,b,c\n1000," + b"1" * 10**6 + b",5\n"),
     "long_line.csv": content(lambda: b"a,b,c\n" + b"1," * 10**6 + b"1\n"),
+    "carriage_returns.csv": content(lambda: b"a,b,c\r1000,10,5\r1010,10.1,6\r990,9.9,4\r"),
     "gzip.csv": content(lambda: gzip.compress(b"a,b,c\n1000,10,5\n")),
     "parquet.csv": content(lambda: parquet(a=[1.0], b=[2.0], c=[3.0])),
     "zero_bytes.csv": content(lambda: b""),
@@ -142,6 +144,10 @@ MADE: dict[str, Callable[[Path], object]] = {
     "flags.parquet": content(lambda: parquet(a=[1.0], b=[True], c=[3.0])),
     "nulls.parquet": content(lambda: parquet(a=[1.0, 2.0], b=[1.0, None], c=[3.0, 4.0])),
     "decimals.parquet": content(lambda: parquet(a=DECIMALS, b=DECIMALS, c=DECIMALS)),
+    "zero_name.parquet": content(lambda: parquet(**{"a\0": [1.0], "b": [2.0]})),
+    "pattern_names.parquet": content(
+        lambda: parquet(**{"^.*$": [1.0, 2.0, 3.0], "a": GOOD[0], "*": [5.0, 5.0, 6.0], "b": GOOD[1], "c": GOOD[2]})
+    ),
     "no_rows.parquet": content(lambda: parquet(a=[], b=[], c=[])),
     "cut.parquet": content(lambda: parquet(a=[1.0], b=[2.0], c=[3.0])[:-9]),
     "cut.arrow": content(lambda: arrow(pl.DataFrame({"a": [1.0], "b": [2.0], "c": [3.0]}))[:-20]),
@@ -170,6 +176,11 @@ MADE: dict[str, Callable[[Path], object]] = {
     "bomb.npz": content(lambda: zipped(**{"x.npy": saved(np.zeros((3_000_000, 3)))})),
     "method.npz": content(lambda: marked(zipped(**{"x.npy": saved(np.ones(3))}), 8, 99)),
     "encrypted.npz": content(lambda: marked(zipped(**{"x.npy": saved(np.ones(3))}), 6, 1)),
+    "bomb_in_parts.npz": content(lambda: zipped(**{f"x{k}.npy": saved(np.zeros(2_000_000)) for k in range(6)})),
+    "same_names.npz": content(lambda: zipped(**{"x": saved(drawn(n=9)), "x.npy": saved(drawn(n=9))})),
+    "half_name.npz": content(
+        lambda: zipped(**{"x.npy": saved(np.ones((2, 2))), "columns.npy": saved(np.array(["a", "\ud800"]))})
+    ),
     "junk.npz": content(lambda: b"hello"),
     "outside.npz": content(lambda: zipped(**{"../../x.npy": saved(drawn(n=9, width=3))})),
     "objects.npz": content(lambda: zipped(**{"x.npy": saved(np.array([{}], object), allow_pickle=True)})),

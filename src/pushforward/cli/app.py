@@ -1,12 +1,9 @@
 """The commands put together, and how faults become one line and an exit code."""
 
 import contextlib
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import typer
 from typer.main import get_command
@@ -20,10 +17,11 @@ from pushforward.cli.distill import distill
 from pushforward.cli.doctor import doctor
 from pushforward.cli.fit import fit
 from pushforward.cli.gallery import gallery
-from pushforward.cli.printer import plain
+from pushforward.cli.printer import hold_any_text, plain
 from pushforward.cli.sample import sample
 from pushforward.cli.score import score
 from pushforward.cli.show import show
+from pushforward.cli.signals import as_interrupts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +34,6 @@ for command in (demo, fit, compare, score, sample, show, check, distill, gallery
     app.command()(keeping_programs(command))
 
 _INTERRUPTED = 130
-_AGAIN = 0.05  # seconds after which a dropped interrupt comes again
 
 # Typer has its own copy of click in some versions and shares it in others: the class by its name is right in both.
 _UsageError: type[Exception] = next(
@@ -51,7 +48,8 @@ _MISTAKES = (TypeError, LookupError, AttributeError, NameError, RuntimeError)
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code: 0 fine, 1 failed, 2 wrong use."""
     debug = "--debug" in arguments
-    with warnings.catch_warnings(), _no_interrupt_lost():
+    hold_any_text(sys.stdout)
+    with warnings.catch_warnings(), as_interrupts():
         warnings.simplefilter("ignore")
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("default", kind)
@@ -78,26 +76,6 @@ def run(arguments: list[str]) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
-@contextlib.contextmanager
-def _no_interrupt_lost() -> Generator[None]:
-    """Raise an interrupt again that arrived where Python drops what is raised, such as a callback of the compiler."""
-    before = sys.unraisablehook
-
-    def hook(dropped: Any) -> None:
-        if issubclass(dropped.exc_type, KeyboardInterrupt):
-            # later, for in here it would be dropped, too; and as a signal, which wakes what waits
-            main = threading.main_thread().ident or 0
-            threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT)).start()
-        else:
-            before(dropped)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-
-
 def _wrong_use(error: Exception, arguments: list[str]) -> int:
     """Click's own sentence, the value, and where to read more; help for lack of any argument is no error text."""
     sentence, context = getattr(error, "format_message", error.__str__)(), getattr(error, "ctx", None)
@@ -119,7 +97,8 @@ def _value_of(options: Sequence[str], arguments: list[str]) -> str | None:
 
 
 def _failed(sentence: str) -> int:
-    sys.stderr.write(f"pushforward: {plain(' '.join(sentence.split()))}\n")
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        sys.stderr.write(f"pushforward: {plain(' '.join(sentence.split()))}\n")
     return 1
 
 

@@ -1,13 +1,11 @@
 """Sampled pictures as files: a new folder of PNG, or one array; written whole or not at all."""
 
-import secrets
-import shutil
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from pushforward.atomic_write import write_atomically
+from pushforward.atomic_write import part_beside, write_atomically
 from pushforward.cli.outputs import check_outputs
 from pushforward.errors import MissingExtra, TableError
 
@@ -66,12 +64,8 @@ def _write_folder(path: Path, whole: np.ndarray) -> None:
     """Filled under another name beside its place, then renamed: nobody meets half of it."""
     from PIL import Image
 
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     digits = max(5, len(str(len(whole) - 1)))
-    part.mkdir()
-    try:
+    with part_beside(path, is_folder=True) as part:
         for index, picture in enumerate(whole):
             Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(part / f"{index:0{digits}}.png")
         part.rename(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -1,6 +1,8 @@
 """What the commands say: text and tables for people, one JSON object for machines."""
 
+import codecs
 import contextlib
+import io
 import json
 import math
 import sys
@@ -19,6 +21,23 @@ def plain(text: str) -> str:
     return "".join(
         part if part.isprintable() or part == "\n" else part.encode("unicode_escape").decode() for part in text
     )
+
+
+_SPELLED = {"±": "+-"}  # what the tables hold beyond ASCII
+
+
+def hold_any_text(stream: object) -> None:
+    """Let a stream whose encoding lacks a character write it in others: ± as +-, else as an escape."""
+    codecs.register_error("pushforward", _spelled)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="pushforward")
+
+
+def _spelled(fault: UnicodeError) -> tuple[str, int]:
+    if not isinstance(fault, UnicodeEncodeError):
+        raise fault
+    part = fault.object[fault.start : fault.end]
+    return "".join(_SPELLED.get(sign, sign.encode("unicode_escape").decode()) for sign in part), fault.end
 
 
 class Printer:

@@ -1,6 +1,7 @@
 """NPY and NPZ files: no pickles, and the declared size is compared with the file before memory is taken."""
 
 import io
+import itertools
 import math
 import warnings
 import zipfile
@@ -21,6 +22,7 @@ _KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "V": "records", "c":
 _KINDS |= {"M": "dates", "m": "durations"}
 _BOMB_RATIO, _BOMB_BYTES = 200, 64 * 2**20
 _NAMES = "columns"
+_SHOWN = 3
 _UNREADABLE = (ValueError, TypeError, SyntaxError, TokenError, OverflowError, MemoryError, RecursionError)
 
 
@@ -87,7 +89,7 @@ def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     path = wanted.path
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            members = _members(path, archive)
             numeric = {name: member for name, member in members.items() if name != _NAMES}
             arrays = {name: _member(path, archive, member) for name, member in numeric.items()}
             names = _stored_names(path, archive, members[_NAMES]) if _NAMES in members else None
@@ -107,10 +109,26 @@ def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
     )
 
 
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The arrays by name; together they may not grow far beyond the file, whatever each of them does."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in members:
+            raise TableError(
+                f"{path}: two members are called {name!r} ({members[name].filename} and {member.filename}): rename one."
+            )
+        members[name] = member
+    size, total = path.stat().st_size, sum(member.file_size for member in members.values())
+    if total > _BOMB_BYTES and total > _BOMB_RATIO * size:
+        names = ", ".join(map(repr, itertools.islice(members, _SHOWN))) + (", ..." if len(members) > _SHOWN else "")
+        arrays = "array" if len(members) == 1 else "arrays"
+        raise TableError(f"{path}: {arrays} {names} would grow from {size} to {total} bytes: save them as NPY.")
+    return members
+
+
 def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     where = f"{path}: array {member.filename.removesuffix('.npy')!r}"
-    if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * max(member.compress_size, 1):
-        raise TableError(f"{where} would grow from {member.compress_size} to {member.file_size} bytes: save it as NPY.")
     with archive.open(member) as file:
         return _numbers(where, file, member.file_size)
 

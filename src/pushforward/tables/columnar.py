@@ -10,6 +10,7 @@ import numpy as np
 
 from pushforward.errors import TableError
 from pushforward.named_rows import inexact_words, is_exact
+from pushforward.tables.hush import hushed
 from pushforward.tables.table import Cells, Wanted, load_polars, rows_at_once
 
 _MAGIC = b"ARROW1"
@@ -24,10 +25,10 @@ def read_columnar(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
         kinds = dict(lazy.collect_schema())
         height = lazy.select(pl.len()).collect().item()
     names = tuple(kinds)
-    chosen = tuple(names[position] for position in wanted.pick(names))
-    for name in chosen:
-        _check_type(pl, path, lazy, name, kinds[name])
-    return chosen, _pieces(pl, path, lazy.select(pl.col(name) for name in chosen), height)
+    picked = wanted.pick(names)
+    for place in picked:
+        _check_type(pl, path, _at(lazy, [place]), names[place], kinds[names[place]])
+    return tuple(names[place] for place in picked), _pieces(pl, path, _at(lazy, picked), len(picked), height)
 
 
 def columnar_labels(path: Path, column: str) -> tuple[tuple[str, ...], list[Any]]:
@@ -36,20 +37,29 @@ def columnar_labels(path: Path, column: str) -> tuple[tuple[str, ...], list[Any]
     with _readable(pl, path):
         lazy = _parquet(pl, path) if path.suffix.lower() in (".parquet", ".pq") else _arrow(pl, path)
         names = tuple(lazy.collect_schema())
-    Wanted(path, [column], None).pick(names)
+    picked = Wanted(path, [column], None).pick(names)
     with _readable(pl, path):
-        values = lazy.select(pl.col(column)).collect().to_series()
+        values = _at(lazy, picked).collect().to_series()
     if values.dtype.is_temporal():
         values = values.to_physical()
     return names, [None if value != value else value for value in values.to_list()]
 
 
-def _pieces(pl: ModuleType, path: Path, lazy: Any, height: int) -> Iterator[Cells]:
+def _at(lazy: Any, places: list[int]) -> Any:
+    """Columns by their places: by its name, one such as `^a.*$` or `*` would be taken as a pattern."""
+    from polars import selectors
+
+    return lazy.select(selectors.by_index(*places))
+
+
+def _pieces(pl: ModuleType, path: Path, lazy: Any, width: int, height: int) -> Iterator[Cells]:
     """A slice is read without the row groups before and after it."""
-    step = rows_at_once(len(lazy.collect_schema()))
+    step = rows_at_once(width)
     for first in range(0, height, step):
         with _readable(pl, path):
             frame = lazy.slice(first, step).collect()
+            if len(frame) != min(step, height - first):
+                raise ValueError(f"it has {first + len(frame)} of {height} rows")
             values = frame.cast(pl.Float64).to_numpy(order="c")
         _refuse_inexact(path, frame, values, first)
         yield Cells(values, first=first, share=(first + len(values)) / height)
@@ -70,9 +80,12 @@ def _refuse_inexact(path: Path, frame: Any, values: np.ndarray, first: int) -> N
 @contextlib.contextmanager
 def _readable(pl: ModuleType, path: Path) -> Generator[None]:
     try:
-        yield
+        with hushed():
+            yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, EOFError) as fault:
         reason = f"{fault}".strip().split("\n")[0][:120] or type(fault).__name__
+        if isinstance(fault, pl.exceptions.PanicException) or "unwrap()" in reason:
+            reason = "its parts do not fit together"
         raise TableError(f"{path}: the file is not readable as {path.suffix} ({reason}): write it again.") from fault
 
 
@@ -95,6 +108,7 @@ def _arrow(pl: ModuleType, path: Path) -> Any:
 
 
 def _check_type(pl: ModuleType, path: Path, lazy: Any, name: str, kind: Any) -> None:
+    """Refuse a column, the one of `lazy`, that holds no numbers."""
     if kind.is_numeric() or kind == pl.Null:
         return
     if kind.is_temporal():
@@ -106,8 +120,11 @@ def _check_type(pl: ModuleType, path: Path, lazy: Any, name: str, kind: Any) -> 
     else:
         what, remedy = f"{kind}", "write numbers"
     with _readable(pl, path):
-        present = lazy.select(name).with_row_index("").filter(pl.col(name).is_not_null()).head(1).collect()
-    example = f" such as {str(present[name].to_list()[0])[:40]!r} in row {present[''][0] + 1}" if len(present) else ""
+        named = lazy.rename({name: "value"}).with_row_index("row")
+        present = named.filter(pl.col("value").is_not_null()).head(1).collect()
+    example = (
+        f" such as {str(present['value'].to_list()[0])[:40]!r} in row {present['row'][0] + 1}" if len(present) else ""
+    )
     raise TableError(
         f"{path}: column {name!r} holds {what}{example}: {remedy}, or leave the column out with --columns."
     )

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from pushforward.tables.headers import BYTE_ORDER_MARK, OTHERS, header_fault
 from pushforward.tables.table import load_polars
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -19,20 +20,18 @@ def _write_delimited(
 ) -> None:
     safe = [f"'{name}" if _FORMULA.match(name) else name for name in names]
     header = io.StringIO()
-    # Quotes tell the reader that a line of names which look like numbers is a header.
-    quoting = csv.QUOTE_ALL if all(_looks_numeric(name) for name in names) else csv.QUOTE_MINIMAL
+    quoting = csv.QUOTE_ALL if _needs_quotes(safe, separator) else csv.QUOTE_MINIMAL
     csv.writer(header, delimiter=separator, lineterminator="\n", quoting=quoting).writerow(safe)
     file.write(header.getvalue().encode())
     for values in batches:
         _frame(values, names, whole).write_csv(file, include_header=False, separator=separator)
 
 
-def _looks_numeric(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
+def _needs_quotes(names: list[str], separator: str) -> bool:
+    """Whether a reader needs quotes around all names to know that they are names, and where they end."""
+    starts_oddly = names[0].encode().startswith((BYTE_ORDER_MARK, *OTHERS))
+    has_line_ends = any("\r" in name or "\n" in name for name in names)
+    return starts_oddly or has_line_ends or header_fault(names, separator) is not None
 
 
 def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
@@ -61,7 +60,11 @@ def _sink(
 
 def _frame(values: np.ndarray, names: list[str], whole: frozenset[str]) -> Any:
     pl = load_polars()
-    return pl.DataFrame(values, schema=names, orient="row").cast(dict.fromkeys(whole, pl.Int64))
+    columns = zip(names, values.T, strict=True)
+    return pl.DataFrame([
+        pl.Series(name, column.astype(np.int64) if name in whole else np.ascontiguousarray(column))
+        for name, column in columns
+    ])  # fmt: skip
 
 
 def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:

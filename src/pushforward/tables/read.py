@@ -98,8 +98,10 @@ def read_batches(
     source = Path(path)
     wanted = Wanted(source, columns, context)
     with _permitted(source):
-        names, pieces = _READERS[_known_suffix(source)](wanted)
-    return _batches(wanted, names, pieces, drop_na)
+        suffix = _known_suffix(source)
+        state = _state(source)
+        names, pieces = _READERS[suffix](wanted)
+    return _batches(wanted, names, _unchanged(source, state, pieces), drop_na)
 
 
 def read_labels(path: str | os.PathLike[str], column: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -154,6 +156,25 @@ def _known_suffix(source: Path) -> str:
 def _batches(wanted: Wanted, names: Sequence[str], pieces: Iterator[Cells], drop_na: bool) -> Iterator[Table]:
     with _permitted(wanted.path):
         yield from checked_batches(wanted, names, pieces, drop_na)
+
+
+def _unchanged(source: Path, state: tuple[int, ...], pieces: Iterator[Cells]) -> Iterator[Cells]:
+    """The pieces, as long as the file is the one whose header was read: names and numbers are of one file."""
+    changed = TableError(f"{source}: another program changed the file while it was read: read it again.")
+    try:
+        for cells in pieces:
+            if _state(source) != state:
+                raise changed
+            yield cells
+    except TableError as fault:  # of a file that is no longer the one whose header was read
+        if fault is not changed and _state(source) != state:
+            raise changed from fault
+        raise
+
+
+def _state(source: Path) -> tuple[int, ...]:
+    found = source.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,15 +72,16 @@ class Wanted:
     def pick(self, names: Sequence[str]) -> list[int]:
         """Positions of the wanted columns among `names`, the context's last."""
         self._check_names(names)
-        context = list(self.context or ())
-        columns = [name for name in names if name not in context] if self.columns is None else list(self.columns)
+        context, places = list(self.context or ()), {name: place for place, name in enumerate(names)}
+        if self.columns is None:
+            given = frozenset(context)
+            columns = [name for name in names if name not in given]
+        else:
+            columns = list(self.columns)
         asked = columns + context
         for name in asked:
-            if name not in names:
+            if name not in places:
                 raise TableError(f"{self.path}: there is no column {name!r}: {_near(name, names)}.")
-        repeated = next((name for name in asked if asked.count(name) > 1), None)
-        if repeated is not None:
-            raise TableError(f"{self.path}: column {repeated!r} is asked for twice: name it once, in one role.")
         if not columns:
             words = "no column is left to model: ask for fewer context columns"
             if not names:
@@ -87,19 +89,22 @@ class Wanted:
             elif self.columns is not None:
                 words = f"no column is asked for: name some of {_listed(names)}, or leave the choice out for all"
             raise TableError(f"{self.path}: {words}.")
-        spaced = next((name for name in asked if name != name.strip()), None)
-        if spaced is not None and spaced.strip():
-            raise TableError(
-                f"{self.path}: the name {spaced!r} has a space or a line's end at an end of it, which no table written "
-                "here could keep: rename that column."
-            )
-        nameless = next((name for name in asked if not name.strip()), None)
-        if nameless is not None:
-            raise TableError(
-                f"{self.path}: column {list(names).index(nameless) + 1} has no name: name it in the header, or choose "
-                "other columns with --columns (a data frame's unnamed index is left out by writing with index=False)."
-            )
-        return [list(names).index(name) for name in asked]
+        for name in asked:
+            if not name.strip():
+                raise TableError(
+                    f"{self.path}: column {list(names).index(name) + 1} has no name: name it in the header, or choose "
+                    "other columns with --columns (a data frame's unnamed index is left out by writing with "
+                    "index=False)."
+                )
+            if fault := name_fault(name):
+                raise TableError(
+                    f"{self.path}: the name {name!r} {fault}, which no table written here could keep: rename that "
+                    "column."
+                )
+        repeated = next((name for name, count in Counter(asked).items() if count > 1), None)
+        if repeated is not None:
+            raise TableError(f"{self.path}: column {repeated!r} is asked for twice: name it once, in one role.")
+        return [places[name] for name in asked]
 
     def _check_names(self, names: Sequence[str]) -> None:
         seen: dict[str, int] = {}
@@ -109,6 +114,25 @@ class Wanted:
                     f"{self.path}: the header has {name!r} twice, as columns {seen[name]} and {position}: rename one."
                 )
             seen[name] = position
+
+
+def name_fault(name: str) -> str | None:
+    """Why a column's name cannot be kept by the files that tables are written to; None where it can.
+
+    >>> name_fault("pay (EUR)"), name_fault("a "), name_fault("a\\0")
+    (None, "has a space or a line's end at an end of it", 'has a zero character')
+    """
+    if not name.strip():
+        return "is empty"
+    if name != name.strip():
+        return "has a space or a line's end at an end of it"
+    if "\0" in name:
+        return "has a zero character"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "has half of a surrogate pair, which is no character"
+    return None
 
 
 def check_columns(table: Table, constant: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """Writing a table, whole or in batches: the file appears under its name at once, or nothing changes."""
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pushforward.atomic_write import write_atomically
 from pushforward.errors import DataError, TableError
 from pushforward.named_rows import as_floats, unframed
 from pushforward.tables.formats import WRITERS
+from pushforward.tables.table import name_fault
 
 
 def write_table(
@@ -82,11 +84,13 @@ def write_batches(
     if suffix not in WRITERS:
         raise TableError(f"{target}: the suffix {suffix!r} names no known format: use one of {', '.join(WRITERS)}.")
     names = [str(name) for name in columns]
-    if not names or len(set(names)) != len(names) or any(not name.strip() or name != name.strip() for name in names):
-        raise TableError(
-            f"{target}: the column names {names} must be different, at least one, not empty, and without spaces at "
-            "their ends: rename them."
-        )
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if not names or repeated is not None:
+        got = "none" if repeated is None else f"{repeated!r} twice"
+        raise TableError(f"{target}: column names must be different, and at least one, got {got}: rename them.")
+    for place, name in enumerate(names, start=1):
+        if fault := name_fault(name):
+            raise TableError(f"{target}: the name of column {place}, {name!r}, {fault}: rename it.")
     try:
         _refuse_existing(target, overwrite)
         final = target.resolve()  # a symbolic link stays one
