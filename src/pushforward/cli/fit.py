@@ -170,6 +170,7 @@ def fit(
         "gain_error": row.gain_error,
         "repeating": list(repeating),
         "seen": seen.to_dict(),
+        "whole_columns": _large_whole(chosen_columns, shown),
         "context_seen": None if split.train_context is None else Range.of(
             split.context_columns, split.train_context, np.asarray(split.test_context)
         ).to_dict(),
@@ -279,6 +280,15 @@ def range_samples(model: Any, seed: int, context: Any = None) -> Any:
         return draw_rows(model, _RANGE_SAMPLES, seed)
     chosen = np.random.default_rng(seed).choice(len(context), _RANGE_SAMPLES)
     return draw_rows(model, (), seed, np.asarray(context)[chosen])
+
+
+def _large_whole(columns: Any, shown: Any) -> list[str]:
+    """Names of columns of whole numbers that are no grid, for they are too large: samples are rounded when written."""
+    return [
+        column.name
+        for place, column in enumerate(columns)
+        if not column.is_rounded and all((rows[:, place] % 1 == 0).all() for rows in (shown.train, shown.test))
+    ]
 
 
 def _why_no_gain(split: Any, shown: Any, repeating: Any) -> str:

@@ -57,8 +57,12 @@ def sample(
     seen = Range.from_dict(notes.get("seen"), [column.name for column in chosen])
     outside = {} if seen is None else outside_range(chosen, drawn, seen)
     rows = plan.expand(drawn)
+    listed = notes.get("whole_columns")
+    large = [name for name in listed if name in plan.names] if isinstance(listed, list) else []
+    for name in large:
+        rows[:, plan.names.index(name)] = np.round(rows[:, plan.names.index(name)])
     with out.stage(f"writing {output}"):
-        write_table(output, rows, notes["columns"], whole=plan.whole(rows), overwrite=overwrite)
+        write_table(output, rows, notes["columns"], whole=(*plan.whole(rows), *large), overwrite=overwrite)
     for _, sentence in outside.values():
         out.warn(sentence)
     out.say(f"wrote {counted(n, 'row')} of {told(notes['columns'])} to {output}")
