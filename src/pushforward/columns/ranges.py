@@ -82,8 +82,9 @@ def outside_range(columns: Sequence[Column], samples: np.ndarray, seen: Range) -
         seen: range of the rows.
 
     >>> samples = np.random.default_rng(0).normal(5.0, 5.0, size=(1000, 1))
-    >>> print(outside_range([Column("hours")], samples, Range(("hours",), (0.5,), (80.0,), 1000))["hours"][1])
-    column 'hours': 18.6 % of 1,000 samples lie outside 0.5 to 80, the range of the rows (16.4 % are below 0). ...
+    >>> share, sentence = outside_range([Column("hours")], samples, Range(("hours",), (0.5,), (80.0,), 900))["hours"]
+    >>> sentence.split(". ")[-1]
+    'If no others can come, fit with --column hours=positive.'
     """
     found, n = {}, len(samples)
     least = max(_NAMED_SHARE, _TIMES / (seen.rows + 1))
