@@ -64,7 +64,7 @@ def test_what_is_found_does_not_depend_on_the_unit(scale):
     "values",
     [
         RANDOM.normal(100.0, 1.0, N),  # positive, but a logarithm gains nothing
-        RANDOM.exponential(1.0, N).round(2) + 0.01,  # a zero may well come
+        RANDOM.exponential(1.0, N).round(3) + 0.001,  # a zero may well come
         RANDOM.uniform(0.0, 0.5, N),  # one end of (0, 1) is not reached
         RANDOM.standard_t(8.0, N),
         np.concatenate([RANDOM.normal(-5.0, 1.0, N), RANDOM.normal(5.0, 1.0, N)]),
@@ -122,6 +122,44 @@ def test_few_values_are_discrete(values, step):
     end = "softplus" if step else "real"  # the lower end has many rows
     assert (beyond.kind, beyond.step) == (end, step)
     assert one("x", x, others=np.array([[values[0] + 0.123]])).describe() == "real"
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind"),
+    [
+        (lambda r: r.lognormal(10.0, 1.2, N).round(), "positive, above -0.5; rounded to 1"),
+        (lambda r: r.poisson(400.0, N) * 1.0, "above -0.5; rounded to 1"),
+        (lambda r: r.integers(0, 40000, N) * 25.0, "above -12.5; rounded to 25"),
+        (lambda r: r.normal(0.0, 90.0, N).round(), "real; rounded to 1"),
+        (lambda r: np.clip(r.normal(60.0, 30.0, N), 0, 100).round(1), "bounded, -0.05 to 100.05; rounded to 0.1"),
+        (lambda r: (r.random(N) < 0.5) * r.lognormal(2.0, 1.0, N).round(1), "positive, above -0.05; rounded to 0.1"),
+        (lambda r: 1.6e9 + 3600.0 * np.arange(N), "real"),  # beyond single precision, and no value twice
+    ],
+)  # fmt: skip
+def test_whole_numbers_and_decimals_that_repeat_are_rounded_however_many_values(draw, kind):
+    x = draw(np.random.default_rng(0))
+    assert one("x", x).describe() == kind
+    assert one("x", x, others=np.array([[x[0] + 0.0123]])).describe().count("rounded") == 0
+
+
+@pytest.mark.parametrize("step", [0.1, 0.05, 0.001, 1.0, 25.0, 1e-6])
+def test_samples_of_a_grid_are_the_numbers_that_their_decimals_are_read_as(step):
+    x = np.array([float(f"{k * step:.9g}") for k in range(-3, 997)])
+    plan = plan_columns(x[:, None], ["x"], declarations={"x": ("rounded", step)})
+    drawn = plan.columns[0].origin + step * np.arange(1000)
+    assert (drawn != x).any() or step >= 1
+    assert np.array_equal(plan.expand(drawn[:, None])[:, 0], x)
+
+
+@pytest.mark.parametrize(("kind", "values"), [("bounded:0:100", [0.0, 37.5, 100.0]), ("positive", [0.0, 2.5, 7.0])])
+def test_ends_of_a_rounded_column_are_values_if_rows_have_them(kind, values):
+    """Of any row: a test row at the end is as right as a training row."""
+    x = np.array(values)
+    column = one("x", np.array([x[1], x[1] + 1]), declarations={"x": f"{kind}+rounded:0.5"}, others=x[:, None])
+    assert column.lower == -0.25
+    assert column.upper == (100.25 if "bounded" in kind else 1.0)
+    inner = one("x", [2.5, 3.0], declarations={"x": f"{kind}+rounded:0.5"})
+    assert inner.lower == 0.0
 
 
 def test_few_values_off_every_grid_are_not_called_rounded():
@@ -215,8 +253,10 @@ def test_a_category_has_the_codes_of_all_rows_each_with_its_share():
         ({"x": "positive"}, [1.0, 0.0, 2.0, 0.0], ("'x'", "above 0", "got 0 at row 1", "2 of 4")),
         ({"x": "bounded:0:2"}, [1.0, 2.0], ("'x'", "inside (0, 2)", "got 2 at row 1")),
         ({"x": "whole"}, [1.0, 2.0, 2.5], ("'x'", "whole numbers", "got 2.5 at row 2")),
-        ({"x": "bounded:1:5+rounded:1"}, [1.0, 2.0], ("'x'", "from 1.5 to 4.5", "half a step beyond")),
-        ({"x": "positive+rounded:0.5"}, [0.5, 0.0], ("'x'", "from 0.25 on", "half a step below")),
+        ({"x": "bounded:1:5+rounded:1"}, [0.0, 2.0], ("'x'", "from 1.5 to 4.5", "half a step beyond")),
+        ({"x": "bounded:0:100"}, [50.5, 100.0, 12.0], ("'x'", "got 100 at row 1", "bounded:0:100+rounded:0.1")),
+        ({"x": "bounded:0:100"}, [50.123, 100.0, np.pi], ("'x'", "got 100", "bounded:-0.1:100.1", "fewer digits")),
+        ({"x": "positive+rounded:0.5"}, [0.5, -0.5], ("'x'", "from 0.25 on", "half a step below")),
         ({"x": "count"}, [1.0, -1.0], ("'x'", "got -1 at row 1")),
         ({"x": "rounded:0.5"}, [1.0, 2.0, 2.2], ("'x'", "step 0.5", "got 2.2 at row 2")),
         ({"x": "constant"}, [1.0, 1.0, 2.0], ("'x'", "constant", "got 2 at row 2")),

@@ -1,6 +1,7 @@
 """Whether estimates from importance weights are trusted: by the number of effective samples and the tail, both."""
 
 import json
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -156,3 +157,13 @@ def test_the_weights_of_a_student_are_judged_alike():
     equal = fidelity(Normal((2,)), Normal((2,)), key=0, n=500)
     assert equal.weight_doubts() == []
     assert "not trusted" not in str(equal)
+
+
+def test_weights_of_any_spread_give_a_shape_without_a_warning():
+    """Weights that differ by more than float64 holds: the reciprocal of a quartile of the tail overflowed."""
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            k = pareto_k(random.normal(0.0, 10 ** random.uniform(0.0, 4.0), 200))
+            assert np.isnan(k) or -1.0 < k < 500.0

@@ -47,9 +47,14 @@ def check(
     if found is not None and not is_image_model(flow):  # by their names and numbers, which the certificate then uses
         plan = plan_of(model, flow, notes)
         x = NamedRows(found.x, [plan.names[place] for place in plan.modelled], found.numbers)
-    certificate = certify(flow, x, key=seed, context=None if found is None else found.context)
+    context = None if found is None else found.context
+    with out.stage("testing the model (certificate)"):
+        certificate = certify(flow, x, key=seed, context=context)
     if out.talks:
         _show(out, certificate)
+    outside = {} if is_image_model(flow) else _outside(model, flow, notes, context, seed)
+    for _, sentence in outside.values():
+        out.say(sentence)
     dropped = 0 if found is None else found.dropped
     if dropped:
         out.say(f"Left out: {counted(dropped, 'row')} with a missing cell.")
@@ -57,8 +62,23 @@ def check(
         for line in _history(notes, when_made):
             out.say(line)
     told = {} if when_made is None else {"when_made": when_made.to_dict()}
-    out.result(certificate.to_dict() | told | {"dropped": dropped})
+    shares = {name: share for name, (share, _) in outside.items()}
+    out.result(certificate.to_dict() | told | {"dropped": dropped, "outside_range": shares})
     return 0 if certificate.ok else 1
+
+
+def _outside(model: Path, flow: Any, notes: dict[str, Any], context: Any, seed: int) -> dict[str, tuple[float, str]]:
+    """Columns of which samples lie outside the range of the rows that the model was made of, where the file has it."""
+    from pushforward.cli.fit import range_samples
+    from pushforward.cli.model_file import plan_of
+    from pushforward.columns import Range, outside_range
+
+    plan = plan_of(model, flow, notes)
+    columns = [plan.columns[place] for place in plan.modelled]
+    seen = Range.from_dict(notes.get("seen"), [column.name for column in columns])
+    if seen is None or (flow.context_shape is not None and context is None):
+        return {}
+    return outside_range(columns, range_samples(flow, seed, context), seen)
 
 
 def _show(out: Printer, certificate: Any) -> None:
@@ -96,7 +116,10 @@ def _history(notes: dict[str, Any], when_made: Any) -> list[str]:
             f"  {row.name}: {row.sentence}" for row in when_made.rows if row.ok is False or row.name == "over-fitting"
         ]
     found, floor = (number_in(notes, name) for name in ("held_out_nats", "gaussian_nats"))
-    where = notes.get("held_out")
+    where, repeating = notes.get("held_out"), notes.get("repeating")
+    if isinstance(repeating, list) and repeating:
+        known = ", ".join(map(repr, repeating))
+        lines.append(f"Values repeat in {known}, where a density has no bound: log-likelihoods are no measure there.")
     if found is not None:
         beside = "" if floor is None else f" (a Gaussian: {floor:.3f})"
         lines.append(f"Its log-likelihood then: {found:.3f} nats a row on {where or 'held-out rows'}{beside}.")

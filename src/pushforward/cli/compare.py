@@ -1,6 +1,5 @@
 """`pushforward compare`: flows and classical densities on the same table, held against each other."""
 
-import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from pushforward.cli.options import (
     Columns,
     Debug,
     DropNA,
+    Exclude,
     Groups,
     Json,
     Overwrite,
@@ -18,6 +18,7 @@ from pushforward.cli.options import (
     Quiet,
     Seed,
     SplitBy,
+    check_excluded,
     check_one_cut,
     declarations,
     names,
@@ -38,6 +39,7 @@ def compare(
     ] = None,
     columns: Annotated[str | None, typer.Option(help="Columns to model, a,b,c; all others by default.")] = None,
     context: Annotated[str | None, typer.Option(help="Columns to condition on, not modelled.")] = None,
+    exclude: Exclude = None,
     column: Columns = None,
     plain: Plain = False,
     groups: Groups = None,
@@ -71,6 +73,7 @@ def compare(
     check_outputs(overwrite, output, inputs=(data,))
     declared = declarations(column)
     check_one_cut(groups, split_by)
+    check_excluded(names(exclude), names(columns), names(context))
     time = time_column(split_by)
     if time is not None and folds not in (None, 1):
         raise typer.BadParameter(
@@ -85,7 +88,7 @@ def compare(
     from pushforward.leaderboard import compare as compare_flows
 
     table, group, when = read_declared(
-        data, names(columns), names(context), drop_na, declared, groups=groups, time=time
+        data, names(columns), names(context), drop_na, declared, groups=groups, time=time, exclude=names(exclude)
     )
     out.say(f"{data}: {len(table.values):,} rows of {told_given(table.columns, table.context_columns)}")
     with out.course() as tell:
@@ -107,17 +110,19 @@ def compare(
         out.say("Rounded columns count with their masses: all models by bounds, over the same points.")
     _table(out, board)
     _copies(out, board)
-    _in_words(out, board)
+    repeating = board.plan.repeating(table.values[:, board.plan.modelled])
+    _in_words(out, board, repeating)
     out.say("next:")
     recipe, _, base = board.chosen.partition("+")
     words = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
     same = {"columns": columns, "context": context, "epochs": epochs, "layers": layers, "width": width, "seed": seed}
-    same |= {"groups": groups, "split": split_by}
+    same |= {"groups": groups, "split": split_by, "exclude": exclude}
     for option, value in (*same.items(), *(("column", one) for one in column or ())):
         words += [f"--{option}", str(value)] if value else []
     out.say("  " + shlex.join([*words, *(("--plain",) if plain else ()), *(("--drop-na",) if drop_na else ())]))
     result = board.to_dict() | {
-        "source": data.name, "seed": seed, "split": rule or "rows at random", "versions": versions(),
+        "source": data.name, "seed": seed, "repeating": list(repeating),
+        "split": rule or "rows at random", "versions": versions(),
     }  # fmt: skip
     if output is not None:
         from pushforward.cli.outputs import write_json
@@ -154,16 +159,19 @@ def _copies(out: Printer, board: Any) -> None:
     out.say(f"{n} test rows equal one on which their fold's models were trained or chosen; without them: {others}.")
 
 
-def _in_words(out: Printer, board: Any) -> None:
-    error, margin = board.entry(board.chosen).standard_error, board.margin
+def _in_words(out: Printer, board: Any, repeating: Any) -> None:
+    from pushforward.cli.fit import gain_words
+
     name = board.chosen if set(board.picks) == {board.chosen} else "The flow that validation chooses in each fold"
     if set(board.picks) != {board.chosen}:
         out.say(f"chosen fold by fold: {', '.join(board.picks)}: {nats(board.chosen_nats)} on their test rows")
-    if not math.isfinite(margin):
-        out.say("A test row has no density under one of the models: see the table.")
-    elif abs(margin) <= error:
-        out.say(f"{name} is level with the better of Gaussian and mixture.")
-    elif margin > 0:
-        out.say(f"{name} gains {margin:.2f} nats a row over the better of Gaussian and mixture.")
-    else:
-        out.say(f"{name} is {-margin:.2f} nats a row behind the better of Gaussian and mixture.")
+    if repeating:
+        named = ", ".join(f"{column!r} ({repeats.describe()})" for column, repeats in repeating.items())
+        out.say(
+            f"No gain is claimed, for values repeat in {named}: a density has no bound there, and its likelihood is no "
+            "measure. Declare such columns, see the note, or leave them out with --exclude."
+        )
+        return
+    out.say(
+        gain_words(board.margin, board.margin_error, name, f"{board.rival.name}, the better of Gaussian and mixture")
+    )

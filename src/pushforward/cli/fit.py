@@ -12,6 +12,7 @@ from pushforward.cli.options import (
     Columns,
     Debug,
     DropNA,
+    Exclude,
     Groups,
     Json,
     Overwrite,
@@ -20,6 +21,7 @@ from pushforward.cli.options import (
     Seed,
     SplitBy,
     Units,
+    check_excluded,
     check_one_cut,
     declarations,
     listed,
@@ -30,6 +32,8 @@ from pushforward.cli.options import (
 from pushforward.cli.outputs import check_outputs, writing
 from pushforward.cli.printer import Printer, copies, course, nats
 
+_RANGE_SAMPLES = 4000
+
 
 def fit(
     data: Annotated[
@@ -37,6 +41,7 @@ def fit(
     ],
     columns: Annotated[str | None, typer.Option(help="Columns to model, a,b,c; all others by default.")] = None,
     context: Annotated[str | None, typer.Option(help="Columns to condition on, not modelled.")] = None,
+    exclude: Exclude = None,
     flow: Annotated[
         str | None,
         typer.Option(
@@ -80,13 +85,14 @@ def fit(
         raise typer.BadParameter(f"expected a number above 0, got {learning_rate}.", param_hint="--learning-rate")
     if data.is_dir():
         given = (("--columns", columns), ("--context", context), ("--column", column), ("--unit", unit))
-        given += (("--groups", groups), ("--split", split_by))
+        given += (("--groups", groups), ("--split", split_by), ("--exclude", exclude))
         for option, value in (*given, ("--base", base), ("--plain", plain), ("--drop-na", drop_na)):
             if value:
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
     if base not in (None, "mixture"):
         raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
     check_one_cut(groups, split_by)
+    check_excluded(names(exclude), names(columns), names(context))
     time = time_column(split_by)
     recipe, settings = recipe_named(flow, data, n_layers=layers, width=width)
     training = chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
@@ -95,10 +101,12 @@ def fit(
 
         fit_images(out, data, recipe, settings, training, output, report, seed, overwrite)
         return
+    import numpy as np
+
     from pushforward.cli.held_out import leaderboard, read_split
     from pushforward.cli.plan_table import say_plan
     from pushforward.cli.scoring import versions
-    from pushforward.columns import fit_columns
+    from pushforward.columns import Range, fit_columns, outside_range
     from pushforward.diagnostics import check
     from pushforward.errors import DataError, ShapeError
     from pushforward.named_rows import NamedRows
@@ -107,7 +115,7 @@ def fit(
 
     split = read_split(
         data, names(columns), names(context), drop_na, seed, declared=declarations(column), detect=not plain,
-        units=declarations(unit, "--unit"), groups=groups, time=time,
+        units=declarations(unit, "--unit"), groups=groups, time=time, exclude=names(exclude),
     )  # fmt: skip
     plan, context_dim = split.plan, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
@@ -126,14 +134,22 @@ def fit(
     if history.n_validation_copies:
         without = history.validation_without_copies
         out.say(copies("validation rows", history.n_validation_copies, history.n_validation, without))
-    rows = leaderboard(recipe, split, model, history)
-    row = rows[0]
     shown = split.modelled()
-    certificate = check(
-        model, NamedRows(shown.test, shown.columns, shown.test_rows), key=seed, context=split.test_context,
-        train=shown.train if split.is_held_out else None,
-        train_context=split.train_context if split.is_held_out else None,
-    )  # fmt: skip
+    with out.stage(f"scoring {len(split.test):,} rows"):
+        rows = leaderboard(recipe, split, model, history)
+        row = rows[0]
+    with out.stage("testing the model (certificate)"):
+        certificate = check(
+            model, NamedRows(shown.test, shown.columns, shown.test_rows), key=seed, context=split.test_context,
+            train=shown.train if split.is_held_out else None,
+            train_context=split.train_context if split.is_held_out else None,
+        )  # fmt: skip
+    seen = Range.of(shown.columns, shown.train, shown.test)
+    with out.stage("drawing samples"):
+        chosen_columns = [plan.columns[place] for place in plan.modelled]
+        outside = outside_range(chosen_columns, range_samples(model, seed, split.train_context), seen)
+    repeating = plan.repeating(shown.train)
+    no_gain = _why_no_gain(split, shown, repeating)
     notes = {
         "columns": list(split.columns),
         "context_columns": list(split.context_columns),
@@ -151,20 +167,30 @@ def fit(
         "held_out_nats": row.test_nats if math.isfinite(row.test_nats) else None,
         "held_out": row.setting,
         "gaussian_nats": rows[1].test_nats,
+        "gain_error": row.gain_error,
+        "repeating": list(repeating),
+        "seen": seen.to_dict(),
+        "whole_columns": _large_whole(chosen_columns, shown),
+        "context_seen": None if split.train_context is None else Range.of(
+            split.context_columns, split.train_context, np.asarray(split.test_context)
+        ).to_dict(),
+        "outside_range": {name: share for name, (share, _) in outside.items()},
         "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
         **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
         "certificate": certificate.to_dict(),
         "versions": versions(),
-    }
-    save(output, model, notes=notes, overwrite=overwrite)
+    }  # fmt: skip
+    with out.stage(f"writing {output}"):
+        save(output, model, notes=notes, overwrite=overwrite)
     if report is not None:
         from pushforward.cli.pages import fit_report
 
-        with writing(report):
+        with writing(report), out.stage(f"writing {report}"):
             fit_report(
-                report, data, model, history, rows, shown, seed, overwrite, certificate=certificate, plan=plan.columns
-            )
+                report, data, model, history, rows, shown, seed, overwrite, certificate=certificate, plan=plan.columns,
+                no_gain=no_gain, remarks=[sentence for _, sentence in outside.values()],
+            )  # fmt: skip
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],
         [[line.name, line.setting, nats(line.test_nats, line.standard_error)] for line in rows],
@@ -174,9 +200,9 @@ def fit(
         out.say(copies("test rows", n_copies, len(split.test), row.without_copies))
     if plan.is_rounded:
         out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
-    _remark(out, row.test_nats - rows[1].test_nats, row.standard_error or 0.0)
-    if not split.is_held_out:
-        out.say("These rows had a part in the training, which flatters the flow; pushforward compare keeps them apart.")
+    out.say(no_gain or gain_words(row.test_nats - rows[1].test_nats, row.gain_error))
+    for _, sentence in outside.values():
+        out.say(sentence)
     _health(out, certificate)
     out.say(f"wrote {output}" + (f" and {report}" if report else ""))
     out.say("next:")
@@ -244,11 +270,63 @@ def _health(out: Printer, certificate: Any) -> None:
             out.say(f"  {row.name}: {row.sentence}")
 
 
-def _remark(out: Printer, gain: float, error: float) -> None:
-    if abs(gain) <= error:
-        out.say("The flow is level with a Gaussian: either the columns are nearly normal, or more rows are needed.")
-    elif gain > 0:
-        out.say(f"The flow gains {gain:.2f} nats per row over a Gaussian.")
-    else:
-        remedy = "try more --epochs, a smaller --width, or more rows"
-        out.say(f"The flow is {-gain:.2f} nats per row behind a Gaussian: {remedy}.")
+def range_samples(model: Any, seed: int, context: Any = None) -> Any:
+    """Samples (n, columns) by which the range of a model is told, at the contexts of rows where there are any."""
+    import numpy as np
+
+    from pushforward.double import draw_rows
+
+    if context is None:
+        return draw_rows(model, _RANGE_SAMPLES, seed)
+    chosen = np.random.default_rng(seed).choice(len(context), _RANGE_SAMPLES)
+    return draw_rows(model, (), seed, np.asarray(context)[chosen])
+
+
+def _large_whole(columns: Any, shown: Any) -> list[str]:
+    """Names of columns of whole numbers that are no grid, for they are too large: samples are rounded when written."""
+    return [
+        column.name
+        for place, column in enumerate(columns)
+        if not column.is_rounded and all((rows[:, place] % 1 == 0).all() for rows in (shown.train, shown.test))
+    ]
+
+
+def _why_no_gain(split: Any, shown: Any, repeating: Any) -> str:
+    """Why the difference of two scores is no gain: ties, or rows that trained the flow; "" where it is one."""
+    if repeating:
+        named = [
+            f"column {name!r} ({repeats.describe()}): "
+            f"{repeats.suggestion(name, float(shown.train[:, shown.columns.index(name)].min()))}"
+            for name, repeats in repeating.items()
+        ]
+        return (
+            "No gain over a Gaussian is claimed, for values repeat, where a density has no bound and its likelihood is "
+            f"no measure, and no sample has exactly such a value. {'; '.join(named)}."
+        )
+    if not split.is_held_out:
+        return (
+            "These rows had a part in the training, which flatters the flow: no gain over a Gaussian is claimed. "
+            "pushforward compare keeps rows apart."
+        )
+    return ""
+
+
+def gain_words(gain: float, error: float | None, of: str = "The flow", over: str = "a Gaussian") -> str:
+    """A gain with its standard error, that of the mean difference of the same rows' scores.
+
+    >>> gain_words(0.5, 0.1), gain_words(0.1, 0.1)[:35]
+    ('The flow gains 0.50 ± 0.10 nats per row over a Gaussian.', 'The flow is level with a Gaussian: ')
+    """
+    if not math.isfinite(gain) or error is None:
+        return f"{of} and {over} cannot be compared: a test row has no finite score."
+    from pushforward.report.words import gain_digits
+
+    digits = gain_digits(error)
+    figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"
+    if abs(gain) <= 2 * error:
+        more = "either the columns are nearly normal, or more rows are needed"
+        side = "above" if gain > 0 else "below"
+        return f"{of} is level with {over}: {figures} {side} it, within two standard errors; {more}."
+    if gain > 0:
+        return f"{of} gains {figures} over {over}."
+    return f"{of} is {figures} behind {over}: try more --epochs, a smaller --width, or more rows."

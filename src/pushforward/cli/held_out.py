@@ -32,7 +32,8 @@ class Split:
     """Rows to train on and rows for the test, contexts or None; with too few rows, both are the whole table.
 
     `test_rows` are the numbers of the test rows in the table, counted from 1; `rule` says how rows were chosen;
-    `groups` has the group of each training row, `is_latest` says which of them validate; both may be None.
+    `groups` and `test_groups` have the group of each row, `is_latest` says which training rows validate; each may be
+    None.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Split:
     rule: str = ""
     groups: np.ndarray | None = None
     is_latest: np.ndarray | None = None
+    test_groups: np.ndarray | None = None
 
     def modelled(self) -> "Split":
         """The same without the constant columns, as the flow has it."""
@@ -93,6 +95,7 @@ def read_split(
     units: Mapping[str, str] | None = None,
     groups: str | None = None,
     time: str | None = None,
+    exclude: list[str] | None = None,
 ) -> Split:
     """Read, check and plan a table, and keep a tenth of its rows for the test, unless these would be fewer than 20.
 
@@ -100,9 +103,12 @@ def read_split(
         data, columns, context, drop_na, seed, declared, detect, units: as the options of `pushforward fit`.
         groups: name of a column; rows with one value of it are on one side.
         time: name of a column, whose latest rows are the test.
+        exclude: names of columns that are left out.
     """
     declared, units = declared or {}, units or {}
-    table, group, when = read_declared(data, columns, context, drop_na, declared, groups=groups, time=time)
+    table, group, when = read_declared(
+        data, columns, context, drop_na, declared, groups=groups, time=time, exclude=exclude
+    )
     for name in units:
         if name not in table.columns:
             known = ", ".join(map(repr, table.columns))
@@ -150,6 +156,7 @@ def read_split(
         _rule(len(test) / n if is_held_out else 0.0, groups, time),
         None if group is None else group[train],
         is_latest,
+        None if group is None else group[test],
     )
 
 
@@ -167,19 +174,23 @@ def _rule(share: float, groups: str | None, time: str | None) -> str:
 
 def read_declared(
     data: Path, columns: list[str] | None, context: list[str] | None, drop_na: bool, declared: Mapping[str, str], *,
-    groups: str | None = None, time: str | None = None,
+    groups: str | None = None, time: str | None = None, exclude: list[str] | None = None,
 ) -> tuple[Table, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """Read a table to fit: at least two rows, of which every one is what the columns are declared to hold.
 
     With it come (n,) numbers of the groups, and times, of its rows, from the columns so named, or None. Such a column
-    is not modelled, unless `columns` or `context` name it.
+    is not modelled, unless `columns` or `context` name it. Nor are those that `exclude` names.
     """
     label = groups if time is None else time
     labels = None
-    if label is not None:
-        known, labels = read_labels(data, label)
+    if label is not None or exclude:
+        known, labels = read_labels(data, label or (exclude or [""])[0])
+        for name in exclude or ():
+            if name not in known:
+                raise DataError(f"{data}: there is no column {name!r} to leave out: correct --exclude.")
         if columns is None:
-            columns = [name for name in known if name != label and name not in (context or ())]
+            columns = [name for name in known if name not in {label, *(context or ()), *(exclude or ())}]
+        labels = None if label is None else labels
     table = read_table(data, columns=columns, context=context, drop_na=drop_na)
     if labels is not None:
         table, labels = _labelled(table, str(label), labels[table.numbers - 1], drop_na)
@@ -245,8 +256,10 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
             row.without_copies = history.validation_without_copies
     else:
         test = split.modelled().test
-        row = leaderboard_row(name, f"{len(test):,} test rows", model, test, split.test_context, split.is_copy)
         scores = _floor(split)
+        row = leaderboard_row(
+            name, f"{len(test):,} test rows", model, test, split.test_context, split.is_copy, split.test_groups, scores
+        )
         floor = Row("Gaussian", row.setting, float(scores.mean()), without_copies=mean_without(scores, split.is_copy))
     row.fit_seconds = history.seconds[-1] if history.seconds else None
     return [row, floor]

@@ -23,6 +23,7 @@ Columns = Annotated[
         "category, rounded:STEP, constant. May be given again.",
     ),
 ]
+Exclude = Annotated[str | None, typer.Option("--exclude", help="Columns to leave out, a,b,c.")]
 Groups = Annotated[
     str | None,
     typer.Option(
@@ -122,6 +123,17 @@ def time_column(option: str | None) -> str | None:
     if kind != "time" or not column:
         raise typer.BadParameter(f"expected time:COLUMN, got {option!r}.", param_hint="--split")
     return column
+
+
+def check_excluded(exclude: list[str] | None, columns: list[str] | None, context: list[str] | None) -> None:
+    """Refuse columns that are to be left out, and named by another option too; and --exclude beside --columns."""
+    if exclude and columns is not None:
+        raise typer.BadParameter(
+            "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
+        )
+    for name in exclude or ():
+        if name in (context or ()):
+            raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
 
 
 def check_one_cut(groups: str | None, split: str | None) -> None:

@@ -19,7 +19,7 @@ _RANKED, _DRAWS = 1024, 63  # rows of a conditional flow, and samples at the con
 
 def fit_report(
     path: Path, data: Path, model: Any, history: Any, rows: Sequence[Row], split: Split, seed: int, overwrite: bool, *,
-    certificate: Any = None, plan: Any = None,
+    certificate: Any = None, plan: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Held-out rows beside samples, drawn at the rows' own contexts.
 
@@ -27,6 +27,7 @@ def fit_report(
         path, data, model, history, rows, split, seed, overwrite: as `pushforward fit` has them.
         certificate: what `pushforward.check` found, or its `to_dict()`.
         plan: what each column holds.
+        no_gain, remarks: as for `write_report`.
     """
     test, given = split.test, split.test_context
     samples = _samples(model, len(test), seed, given)
@@ -55,6 +56,8 @@ def fit_report(
         row_numbers=split.test_rows,
         draws=None if given is None else draw_rows(model, (_DRAWS,), seed, given[:_RANKED]),
         model=rows[0].name,
+        no_gain=no_gain,
+        remarks=remarks,
         overwrite=overwrite,
     )
 

@@ -6,10 +6,13 @@ import io
 import json
 import math
 import sys
+import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 _FILE_WIDTH = 120  # of a table that no terminal bounds
+_PATIENCE = 2.0  # seconds of silence
 
 
 def plain(text: str) -> str:
@@ -57,17 +60,59 @@ class Printer:
             sys.stdout.write(plain(text) + "\n")
             sys.stdout.flush()
 
+    def warn(self, text: str) -> None:
+        """A line on standard error that begins with "note:", as warnings do."""
+        if self.talks:
+            self._remark(f"note: {text}")
+
     @contextlib.contextmanager
     def course(self) -> Generator[Callable[[str], None]]:
-        """A context whose value shows how long work stands, on standard error: a line that moves, else none."""
+        """A context whose value shows how work stands, on standard error: a line that moves; in a file one after
+        another, two seconds apart at least."""
         if not self.talks or not sys.stderr.isatty():
-            yield lambda sentence: None
+            last = time.monotonic()
+
+            def write(sentence: str) -> None:
+                nonlocal last
+                if self.talks and time.monotonic() - last >= _PATIENCE:
+                    self._remark(sentence)
+                    last = time.monotonic()
+
+            yield write
             return
         from rich.console import Console
         from rich.text import Text
 
         with Console(stderr=True).status("starting") as status:
             yield lambda sentence: status.update(Text(plain(sentence)))
+
+    @contextlib.contextmanager
+    def stage(self, words: str) -> Generator[None]:
+        """A context for a part of the work: once it lasts two seconds standard error says so, and its time at its end.
+
+        Args:
+            words: what is done, such as "testing the model".
+        """
+        if not self.talks:
+            yield
+            return
+        start = time.monotonic()
+        timer = threading.Timer(_PATIENCE, self._remark, [f"{words} ..."])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+        took = time.monotonic() - start
+        if took >= _PATIENCE:
+            self._remark(f"{words}: {seconds(took)}")
+
+    @staticmethod
+    def _remark(text: str) -> None:
+        sys.stderr.write(plain(text) + "\n")
+        sys.stderr.flush()
 
     def facts(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Names and values, one pair a line, the values under each other."""

@@ -31,6 +31,7 @@ def sample(
 
     from pushforward.cli.model_file import is_image_model, load_model, plan_of
     from pushforward.cli.picture_files import check_picture_output, write_pictures
+    from pushforward.columns import Range, outside_range
     from pushforward.double import draw_rows
     from pushforward.tables import write_table
 
@@ -45,9 +46,27 @@ def sample(
         return
     check_table_output(output)
     values = values_given(given, notes["context_columns"])
-    rows = draw_rows(flow, n, seed, None if values is None else np.array(values))
+    context_seen = Range.from_dict(notes.get("context_seen"), notes["context_columns"])
+    far = [] if values is None or context_seen is None else context_seen.far_contexts(values)
+    for sentence in far:
+        out.warn(sentence)
+    with out.stage(f"drawing {counted(n, 'row')}"):
+        drawn = draw_rows(flow, n, seed, None if values is None else np.array(values))
     plan = plan_of(model, flow, notes)
-    rows = plan.expand(rows)
-    write_table(output, rows, notes["columns"], whole=plan.whole(rows), overwrite=overwrite)
+    chosen = [plan.columns[place] for place in plan.modelled]
+    seen = Range.from_dict(notes.get("seen"), [column.name for column in chosen])
+    outside = {} if seen is None else outside_range(chosen, drawn, seen)
+    rows = plan.expand(drawn)
+    listed = notes.get("whole_columns")
+    large = [name for name in listed if name in plan.names] if isinstance(listed, list) else []
+    for name in large:
+        rows[:, plan.names.index(name)] = np.round(rows[:, plan.names.index(name)])
+    with out.stage(f"writing {output}"):
+        write_table(output, rows, notes["columns"], whole=(*plan.whole(rows), *large), overwrite=overwrite)
+    for _, sentence in outside.values():
+        out.warn(sentence)
     out.say(f"wrote {counted(n, 'row')} of {told(notes['columns'])} to {output}")
-    out.result({"rows": n, "columns": notes["columns"], "seed": seed, "output": str(output)})
+    out.result({
+        "rows": n, "columns": notes["columns"], "seed": seed, "output": str(output), "far_contexts": far,
+        "outside_range": {name: share for name, (share, _) in outside.items()},
+    })  # fmt: skip

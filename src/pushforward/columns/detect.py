@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 from pushforward.columns.column import Column
+from pushforward.columns.decimals import nearest_index
+from pushforward.columns.grid import many_values
 from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
 from pushforward.rounded import is_among, rounding_of
@@ -26,6 +28,7 @@ _QUARTILE = 0.6744897501960817  # of a normal law
 def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) -> Column:
     """A real column as its values x (n,) show it: discrete, rounded, within a support, with heavy tails; else as it is.
 
+    More values than that are rounded where they are whole numbers, or repeat on a grid (`many_values`).
     Few values are discrete: the column can hold no other. Where one of the `others` is another value, or a value on a
     grid has fewer than five rows, it is rounded to the grid, and can; two values are discrete in any case, and so are
     values of which some are far from the others. An end of a grid that five rows have is the end of its support, and
@@ -49,17 +52,22 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
         if step:
             return _grid(column, x, counts, others)
         column = dataclasses.replace(column, source="default", note="")
+    elif (gridded := many_values(column, x, others)) is not None:
+        if gridded.kind != "real":
+            return with_shares(gridded, x)
+        column = gridded
     for kind, lower, upper in _candidates(x):
         if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
             continue
         gain, error = _gain(x, kind, lower, upper)
-        if gain > max(_GAIN, 3 * error):
+        if gain > max(_GAIN, 3 * error) and not column.step:
             note = f"a normal law gains {gain:.2g} nats a row by this map"
             return dataclasses.replace(column, kind=kind, lower=lower, upper=upper, source="detected", note=note)
     below, above = tail_indices(x)
     spread = 3.0 / math.sqrt(min(0.2 * len(x), 3 * math.sqrt(len(x))))
     if max(below, above) > _HEAVY + spread:
-        note = f"the largest values fall off like a power, index {max(below, above):.2g}"
+        note = f"{column.note}; " if column.step else ""
+        note += f"the largest values fall off like a power, index {max(below, above):.2g}"
         return dataclasses.replace(heavy(column, x), source="detected", note=note)
     return column
 
@@ -102,7 +110,7 @@ def _grid(column: Column, x: np.ndarray, counts: np.ndarray, others: np.ndarray)
 
 def discrete(column: Column, x: np.ndarray, values: np.ndarray) -> Column:
     """The column with these values (K,) and no others, each with its share of x; half a row where it has none there."""
-    shares = (0.0, *_shares(np.bincount(_nearest(x, values), minlength=len(values))), 0.0)
+    shares = (0.0, *_shares(np.bincount(nearest_index(x, values), minlength=len(values))), 0.0)
     return dataclasses.replace(column, kind="discrete", values=tuple(map(float, values)), shares=shares)
 
 
@@ -135,10 +143,6 @@ def _shares(counts: np.ndarray, ends: tuple[float, ...] = ()) -> tuple[float, ..
     if ends:
         counts[0], counts[-1] = ends
     return tuple(map(float, counts / counts.sum()))
-
-
-def _nearest(x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.searchsorted((values[1:] + values[:-1]) / 2, x, side="right")
 
 
 def centred(column: Column, x: np.ndarray) -> Column:

@@ -11,7 +11,9 @@ import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.columns.column import Column, declared
+from pushforward.columns.decimals import as_read
 from pushforward.columns.detect import centred, detected, discrete, emptiest, heavy, off_grid, with_shares
+from pushforward.columns.ends import with_ends
 from pushforward.columns.refuse import number_of, refuse, refuse_constant, refuse_extremes
 from pushforward.distribution import AbstractDistribution
 from pushforward.errors import DataError, ShapeError
@@ -26,6 +28,7 @@ from pushforward.rounded import (
     rounding_of,
     row_cells,
 )
+from pushforward.train.repeats import Repeats, repeats_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,11 +197,30 @@ class Plan:
         )
 
     def expand(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the modelled columns (..., modelled) with the constant ones filled in: (..., columns)."""
+        """Rows of the modelled columns (..., modelled) with the constant ones filled in: (..., columns).
+
+        Values on a grid are the numbers that the data's decimals are read as, so that tables can be joined by them.
+        """
         whole = np.empty((*rows.shape[:-1], len(self.columns)))
         whole[...] = [column.centre for column in self.columns]
         whole[..., self.modelled] = rows
+        for place, column in enumerate(self.columns):
+            if column.is_rounded:
+                whole[..., place] = as_read(column, whole[..., place])
         return whole
+
+    def repeating(self, rows: np.ndarray) -> dict[str, Repeats]:
+        """The columns of rows (n, modelled columns) whose values repeat though they count with a density, by name.
+
+        A density has no bound at such values, so a likelihood of these columns is no measure, and no gain over another
+        model is.
+        """
+        found = {
+            column.name: repeats_of(rows[:, place])
+            for place, column in enumerate(self._chosen)
+            if not column.is_rounded
+        }
+        return {name: repeats for name, repeats in found.items() if repeats is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -312,18 +334,8 @@ def _completed(
         off = off_grid(x, column.step, origin)
         refuse(column, x, off, "whole numbers" if is_whole else f"values on a grid of step {column.step:g}", numbers)
         column = dataclasses.replace(column, origin=origin)
-    half = column.step / 2
-    if column.kind in ("positive", "softplus"):
-        outside = x - half < column.lower if half else x <= column.lower
-        cells = f", and so from {column.lower + half:g} on, for cells reach half a step below" if half else ""
-        refuse(column, x, outside, f"values above {column.lower:g}{cells}", numbers)
-    if column.kind == "bounded":
-        outside = (x - half < column.lower) | (x + half > column.upper)
-        if not half:
-            outside = (x <= column.lower) | (x >= column.upper)
-        ends = f"{column.lower + half:g} to {column.upper - half:g}"
-        cells = f", and so from {ends}, for cells reach half a step beyond" if half else ""
-        refuse(column, x, outside, f"values inside ({column.lower:g}, {column.upper:g}){cells}", numbers)
+    if column.kind in ("positive", "softplus", "bounded"):
+        column = with_ends(column, x, x if others is None else np.concatenate([x, others]), numbers)
     if column.kind == "circular":
         cut = emptiest(x, column.lower, column.upper)
         column = dataclasses.replace(column, centre=cut, note="cut where rows are rarest")

@@ -28,13 +28,16 @@ def refuse_extremes(column: Column, x: np.ndarray) -> None:
         )
 
 
-def refuse(column: Column, x: np.ndarray, bad: np.ndarray, expected: str, numbers: np.ndarray | None) -> None:
-    """Name the first of the `bad` values (n,), if there is one, and what was expected."""
+def refuse(
+    column: Column, x: np.ndarray, bad: np.ndarray, expected: str, numbers: np.ndarray | None,
+    suggestion: str | None = None,
+) -> None:  # fmt: skip
+    """Name the first of the `bad` values (n,), if there is one, what was expected, and what to do."""
     places = np.flatnonzero(bad)
     if places.size:
         raise DataError(
             f"column {column.name!r}: expected {expected}, got {x[places[0]]:g} at row {number_of(numbers, places[0])} "
-            f"({places.size} of {len(x)} rows). Correct these rows, or declare the column otherwise."
+            f"({places.size} of {len(x)} rows). {suggestion or 'Correct these rows, or declare the column otherwise.'}"
         )
 
 

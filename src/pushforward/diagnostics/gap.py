@@ -35,5 +35,6 @@ def gap_row(train: np.ndarray, held: np.ndarray, dim: int) -> Row:
         return Row(NAME, max(gap, 0.0), bound, True, f"A gap of {gap:.3f} +- {error:.3f} nats.")
     return Row(
         NAME, gap, bound, False, words, "the flow is over-fitted",
-        "Fit with fewer layers, a smaller width or more rows; with early stopping (validation=0.1) if it had none.",
+        "Fit with fewer --layers, a smaller --width or more rows; in Python with early stopping (validation=0.1) if it "
+        "had none.",
     )  # fmt: skip

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 _FEWEST = 5
+_LEAST = 1e-300  # of the largest weight: what is smaller is 0, and its reciprocal no number
 
 
 def pareto_k(log_weights: np.ndarray, noise: float = 0.0) -> float:
@@ -37,7 +38,7 @@ def pareto_k(log_weights: np.ndarray, noise: float = 0.0) -> float:
         return 0.0  # equal weights have no tail
     scaled = np.exp(log_weights - log_weights[-1])
     excess = scaled[-size:] - scaled[-size - 1]
-    excess = excess[excess > 0]
+    excess = excess[excess > _LEAST]
     if len(excess) < _FEWEST:
         return math.nan
     return _shape(excess)

@@ -53,8 +53,8 @@ def reach_row(
         return Row(REACH, count / n, bound, True, words)
     return Row(
         REACH, count / n, bound, False, words, "data lie beyond what the base allows",
-        "Look at these rows; if they are meant, use a base of heavier tails (base=StudentT), a HeavyTails layer "
-        "outside, or call the column heavy in the plan of the table.",
+        "Look at these rows; if they are meant, fit again with the column declared heavy (--column NAME=heavy). In "
+        "Python a base of heavier tails (base=StudentT) or a HeavyTails layer outside does the same.",
     )  # fmt: skip
 
 
@@ -88,8 +88,8 @@ def tails_row(x: np.ndarray, drawn: np.ndarray, columns: Columns) -> Row:
     )
     return Row(
         TAILS, value, bound, False, words, f"the tails of {columns[worst]} are heavier than the flow's",
-        "Use a base of heavier tails (base=StudentT), a HeavyTails layer outside, or call the column heavy in the plan "
-        "of the table; of positive numbers model the logarithm.",
+        "Fit again with the column declared heavy (--column NAME=heavy), or positive if all its values are. In Python "
+        "a base of heavier tails (base=StudentT) or a HeavyTails layer outside does the same.",
     )  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def _readable(name: str, value: Any) -> Any:
 
     A frame of numbers stays one, for its names; scikit-learn refuses what is no array of numbers.
     """
+    _refuse_text(name, value)
     plain = unframed(value)
     array = np.asarray(plain) if isinstance(plain, np.ndarray) else None
     if array is None or array.dtype.kind not in "fiub" or array.ndim == 0:
@@ -73,6 +74,27 @@ def _readable(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray | list | tuple):
         return array
     return value
+
+
+def _refuse_text(name: str, value: Any) -> None:
+    """Name the first column of a frame that holds text which is no number, with its row."""
+    columns = getattr(value, "columns", None)
+    if columns is None or not hasattr(value, "__getitem__"):
+        return
+    for column in columns:
+        cells = np.asarray(value[column])
+        if cells.ndim != 1 or cells.dtype.kind not in "OUST":
+            continue
+        for row, cell in enumerate(cells.tolist()):
+            if not isinstance(cell, str):
+                continue
+            try:
+                float(cell)
+            except ValueError:
+                raise ValueError(
+                    f"{name}: could not convert string to float: {cell!r} in column {column!r} at row {row}. "
+                    "Give every text a number, such as 0 for no and 1 for yes, or leave the column out."
+                ) from None
 
 
 def finite(name: str, rows: np.ndarray, columns: list[str]) -> np.ndarray:

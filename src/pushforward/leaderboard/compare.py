@@ -1,5 +1,6 @@
 """Flows beside classical densities on the same rows: folds, held-out nats, time, memory, size; chosen on validation."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from pushforward.errors import DataError, ShapeError
 from pushforward.leaderboard.contest import BASELINES, MIXTURE, Contest, Outcome, Split
 from pushforward.leaderboard.entries import Entry, Leaderboard
 from pushforward.leaderboard.memory import high_water, reset_high_water
+from pushforward.moments import standard_error
 from pushforward.named_rows import unframed
 from pushforward.recipes import RECIPES
 from pushforward.train.data import as_rows, column_names
@@ -86,11 +88,12 @@ def compare(
     numbers = None if groups is None else group_numbers(groups, len(x))
     times = None if time is None else time_numbers(time, len(x))
     found: dict[str, list[Outcome]] = {}
-    plan = None
+    plan, tests = None, []
     for fold, (train, held, test) in enumerate(folds_of(len(x), folds, np.random.default_rng(key), numbers, times)):
         split, rest = Split(x, context, train, held, test), np.concatenate([held, train])
         planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
         plan = plan or planned
+        tests.append(test)
         contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
         for name in (*flows, *BASELINES):
             outcome = _measured(lambda name=name, contest=contest: contest.run(name))
@@ -99,7 +102,19 @@ def compare(
     entries = sorted((_entry(name, outcomes) for name, outcomes in found.items()), key=lambda entry: -entry.test_nats)
     best = max((entry for entry in entries if entry.is_flow), key=lambda entry: _nats(entry.validation_nats))
     picks = tuple(max(flows, key=lambda name: _nats(found[name][fold].validation_nats)) for fold in range(folds))
-    return Leaderboard(tuple(entries), best.name, picks, plan is not None and plan.is_rounded, plan)
+    board = Leaderboard(tuple(entries), best.name, picks, plan is not None and plan.is_rounded, plan)
+    rival = found[board.rival.name]
+    parts = [found[name][fold].scores - rival[fold].scores for fold, name in enumerate(picks)]
+    return dataclasses.replace(board, margin_error=_margin_error(parts, tests, numbers))
+
+
+def _margin_error(parts: list[np.ndarray], tests: list[np.ndarray], groups: np.ndarray | None) -> float | None:
+    """Standard error of the mean over folds of mean differences of the test rows; a group is in one fold."""
+    errors = [
+        standard_error(part, None if groups is None else groups[test]) for part, test in zip(parts, tests, strict=True)
+    ]
+    known = [error for error in errors if error is not None]
+    return float(math.sqrt(np.square(known).sum()) / len(errors)) if len(known) == len(errors) else None
 
 
 def _nats(value: float | None) -> float:

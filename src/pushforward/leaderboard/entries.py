@@ -52,6 +52,8 @@ class Leaderboard:
         picks: names of the flows that are best on the validation rows of each fold.
         is_bound: whether scores are bounds of log-masses in some columns, which the plan says.
         plan: of the columns, as the first fold's training rows showed it.
+        margin_error: standard error of the margin, by the differences of single test rows, or groups; None where a row
+            has no finite score.
     """
 
     entries: tuple[Entry, ...]
@@ -59,6 +61,7 @@ class Leaderboard:
     picks: tuple[str, ...]
     is_bound: bool
     plan: Any
+    margin_error: float | None = None
 
     def entry(self, name: str) -> Entry:
         """The model of that name."""
@@ -77,13 +80,18 @@ class Leaderboard:
     @property
     def margin(self) -> float:
         """`chosen_nats` less the test nats of the best baseline but the kernels (Gaussian and mixture)."""
-        rivals = [e.test_nats for e in self.entries if not e.is_flow and e.name != "Kernel density"]
-        return self.chosen_nats - max(rivals)
+        return self.chosen_nats - self.rival.test_nats
+
+    @property
+    def rival(self) -> Entry:
+        """The best baseline but the kernels."""
+        return max((e for e in self.entries if not e.is_flow and e.name != "Kernel density"), key=lambda e: e.test_nats)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; a score of minus infinity stays one, which JSON has no word for."""
         entries = [dataclasses.asdict(entry) | {"folds": list(entry.folds)} for entry in self.entries]
         return {
             "entries": entries, "chosen": self.chosen, "picks": list(self.picks), "chosen_nats": self.chosen_nats,
-            "margin": self.margin, "folds": self.n_folds, "is_bound": self.is_bound, "plan": self.plan.to_dict(),
+            "margin": self.margin, "margin_error": self.margin_error,
+            "folds": self.n_folds, "is_bound": self.is_bound, "plan": self.plan.to_dict(),
         }  # fmt: skip

@@ -30,7 +30,7 @@ from pushforward.report.plane import density_section, is_plane, layers_section
 from pushforward.report.telling import telling
 from pushforward.report.template import CORNER_TERMS, FIT_CSS, LEADERBOARD_TERMS
 from pushforward.report.unlikely import unlikely_section
-from pushforward.report.words import NONE, clean, decimals, duration, find, gain, summary
+from pushforward.report.words import NONE, clean, decimals, duration, find, gain, gain_digits, summary
 
 _FEW, _MANY = 3, 5  # columns: a phone can show the corner plot of few nearly whole
 
@@ -55,6 +55,8 @@ def write_report(
     model: str | None = None,
     baseline: str = "Gaussian",
     attribution: str | None = None,
+    no_gain: str = "",
+    remarks: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write one self-contained HTML file that tells what was fitted, how good it is, and which rows stand out.
@@ -91,6 +93,8 @@ def write_report(
         model: name of the leaderboard's row that this report is about; the first one by default.
         baseline: name of the row that gains are counted from; without such a row gains are left out.
         attribution: where the data come from, at the foot of the page.
+        no_gain: why the difference of two scores is no gain, which is then not stated.
+        remarks: sentences to stand below the result.
         overwrite: replace an existing file.
 
     Returns:
@@ -113,8 +117,10 @@ def write_report(
     rows = table("data", data)
     drawn = table("samples", samples, rows.shape[1])
     reference = find(leaderboard, baseline)
-    sentences = [escape(clean(sentence)) for sentence in summary(leaderboard, subject, reference)]
-    sections = [Section("Leaderboard", scrolled(_leaderboard(leaderboard, subject, reference)), LEADERBOARD_TERMS)]
+    sentences = [escape(clean(sentence)) for sentence in summary(leaderboard, subject, reference, no_gain)]
+    sentences += [escape(clean(remark)) for remark in remarks]
+    lines = _leaderboard(leaderboard, subject, None if no_gain else reference)
+    sections = [Section("Leaderboard", scrolled(lines), LEADERBOARD_TERMS)]
     if certificate is not None:
         sections.append(certificate_section(certificate))
         if not is_healthy(certificate):
@@ -177,7 +183,12 @@ def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> st
         if is_copied:
             cells.append(f'<td class="number">{decimals(getattr(row, "without_copies", None))}</td>')
         if reference is not None:
-            cells.append(f'<td class="number">{decimals(gain(row, reference), 2, sign=True)}</td>')
+            gained, error = gain(row, reference), getattr(row, "gain_error", None)
+            digits = gain_digits(error)
+            words = decimals(gained, digits, sign=True)
+            if gained is not None and error is not None:
+                words += f" <small>\N{PLUS-MINUS SIGN} {decimals(error, digits)}</small>"
+            cells.append(f'<td class="number">{words}</td>')
         cells += [f'<td class="number">{duration(getattr(row, field))}</td>' for _, field in clocks]
         lines.append(f"<tr{' class=subject' if row is subject else ''}>{''.join(cells)}</tr>")
     numeric = ["", ""] + [' class="number"'] * (len(heads) - 2)

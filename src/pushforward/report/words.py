@@ -55,15 +55,27 @@ def gain(row: Any, baseline: Any | None) -> float | None:
     return row.test_nats - baseline.test_nats
 
 
-def summary(leaderboard: Sequence[Any], model: Any, baseline: Any | None) -> list[str]:
-    """What the model's score means: against the baseline, and against the best of the others."""
+def gain_digits(error: float | None) -> int:
+    """Digits after the point of a gain with this standard error: two of the error's own, and two at least.
+
+    >>> gain_digits(0.00213), gain_digits(None)
+    (4, 2)
+    """
+    return max(2, 1 - math.floor(math.log10(error))) if error and 0 < error < 1 else 2
+
+
+def summary(leaderboard: Sequence[Any], model: Any, baseline: Any | None, no_gain: str = "") -> list[str]:
+    """What the model's score means: against the baseline, unless `no_gain` says why not, and the best of the others."""
     if model.test_nats is None:
         return [f"{model.name} was not scored on held-out rows."]
     error = f" \N{PLUS-MINUS SIGN} {decimals(model.standard_error)}" if model.standard_error is not None else ""
     sentences = [f"On held-out rows {model.name} reaches {decimals(model.test_nats)}{error} nats per row."]
     gained = gain(model, baseline)
-    if baseline is not None and gained is not None:
-        sentences.insert(0, _against_baseline(model.name, baseline.name, gained))
+    if no_gain:
+        sentences.insert(0, no_gain)
+    elif baseline is not None and gained is not None:
+        error = getattr(model, "gain_error", None)
+        sentences.insert(0, _against_baseline(model.name, baseline.name, gained, error))
     scored = [row for row in leaderboard if row is not model and row.test_nats is not None]
     others = [row for row in scored if row is not baseline]
     if others:
@@ -72,18 +84,25 @@ def summary(leaderboard: Sequence[Any], model: Any, baseline: Any | None) -> lis
     return sentences
 
 
-def _against_baseline(name: str, baseline: str, gained: float) -> str:
+def _against_baseline(name: str, baseline: str, gained: float, error: float | None) -> str:
     if not math.isfinite(gained):
         return f"{name} and the {baseline} cannot be compared: a held-out score is not finite."
+    digits = gain_digits(error)
+    known = "" if error is None else f" \N{PLUS-MINUS SIGN} {decimals(error, digits)}"
+    if error is not None and abs(gained) <= 2.0 * error:
+        return (
+            f"{name} is level with the {baseline}: the difference, {decimals(gained, digits, sign=True)}{known} nats "
+            "per row, is less than two standard errors."
+        )
     if gained <= 0.0:
         return (
-            f"{name} loses {decimals(-gained, 2)} nats per row against the {baseline}: "
+            f"{name} loses {decimals(-gained, digits)}{known} nats per row against the {baseline}: "
             "something went wrong, or the data hold nothing more to learn."
         )
     # A factor says more than a logarithm while it can still be imagined.
     factor = _two_digits(math.exp(gained)) if gained < math.log(1e6) else "more than a million"
     return (
-        f"{name} gains {decimals(gained, 2)} nats per row over the {baseline}: "
+        f"{name} gains {decimals(gained, digits)}{known} nats per row over the {baseline}: "
         f"a held-out row is, in the geometric mean, {factor} times as likely under it."
     )
 

@@ -98,7 +98,9 @@ def _refuse(wanted: Wanted, seen: _Seen, drop_na: bool) -> None:
     if seen.missing and not drop_na:
         shown = "; ".join(seen.first_missing) + (", ..." if seen.missing > _SHOWN else "")
         count = "1 cell is missing" if seen.missing == 1 else f"{seen.missing} cells are missing"
-        raise TableError(f"{path}: {count} ({shown}): fill them in, or drop their rows with --drop-na (drop_na=True).")
+        raise TableError(
+            f"{path}: {count} ({shown}): fill them in, or drop their rows with --drop-na (in Python drop_na=True)."
+        )
     if not seen.kept:
         raise TableError(f"{path}: every row has a missing cell, none is left: choose columns with --columns.")
 

@@ -233,7 +233,8 @@ def _no_worse_than_baselines(
         best = float(np.average(found.better(held), weights=held.weights)) + added
         warnings.warn(
             f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
-            f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (base='mixture').",
+            f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (--base "
+            "mixture; in Python base='mixture').",
             stacklevel=3,
         )
         return fitted, history, None

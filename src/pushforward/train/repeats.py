@@ -1,7 +1,9 @@
 """Columns whose values repeat: a warning that names them, and the steps of those that lie on a lattice."""
 
+import shlex
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +19,77 @@ _WHOLE = 2.0**53
 _NAMED = 6
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """How the values of one column repeat.
+
+    Attributes:
+        share: of the rows, that have a value which another row has already.
+        n_values: different values.
+        values: the most frequent ones, most frequent first, at most six.
+        frequency: share of the rows that have the first of them.
+        step: of the lattice on which all values lie; 0 for none.
+    """
+
+    share: float
+    n_values: int
+    values: tuple[float, ...]
+    frequency: float
+    step: float
+
+    def describe(self) -> str:
+        """The figures in words.
+
+        >>> Repeats(0.9, 3, (0.0, 1.5, 4.0), 0.5, 0.5).describe()
+        '90% of rows repeat a value; 3 different values, 0 in 50.0%, 1.5, 4'
+        """
+        first, *rest = (f"{value:.6g}" for value in self.values)
+        shown = ", ".join([f"{first} in {self.frequency:.1%}", *rest])
+        more = ", ..." if self.n_values > len(self.values) else ""
+        return f"{self.share:.0%} of rows repeat a value; {self.n_values:,} different values, {shown}{more}"
+
+    def suggestion(self, name: str, lowest: float = -1.0) -> str:
+        """What to do about it; `lowest` is the least value of the column.
+
+        >>> Repeats(0.9, 3, (0.0, 1.5, 4.0), 0.5, 0.5).suggestion("dose", 0.0)
+        'declare it with --column dose=positive+rounded:0.5'
+        """
+        if self.step:
+            kind = "positive+" if lowest >= 0 else ""
+            return f"declare it with --column {quoted(name)}={kind}rounded:{self.step:.12g}"
+        return "its values lie on no grid: write it with fewer digits, then declare it rounded:STEP, or leave it out"
+
+
+def quoted(name: str) -> str:
+    """A name as a shell takes it.
+
+    >>> quoted("wage"), quoted("hours a week")
+    ('wage', "'hours a week'")
+    """
+    return shlex.quote(name)
+
+
+def repeats_of(x: np.ndarray) -> Repeats | None:
+    """How values x (n,) repeat, if they do so too often for a density; else None.
+
+    A value is frequent if two rows have it, and more than chance gives to one of a thousand equally likely values:
+    n / 1000 and three standard errors. A column repeats if more than 5 % of its rows, and more than three, repeat a
+    frequent value that another row has already. Of long columns 100,000 rows are counted, evenly spaced.
+
+    >>> repeats_of(np.random.default_rng(0).normal(size=1000)) is None
+    True
+    """
+    part = x[:: -(-len(x) // _MOST_ROWS)]
+    n = len(part)
+    least = max(2.0, _FREQUENT * n + 3 * (_FREQUENT * n) ** 0.5)
+    values, counts = np.unique(part, return_counts=True)
+    if (counts[counts >= least] - 1).sum() <= max(_FEW_COPIES, _COPIES * n):
+        return None
+    top = [index for index in np.argsort(-counts, kind="stable")[:_NAMED].tolist() if counts[index] > 1]
+    step = lattice_step(np.unique(x))
+    return Repeats(1 - len(values) / n, len(values), tuple(values[top].tolist()), float(counts[top[0]] / n), step)
+
+
 def repeated_steps(
     x: np.ndarray, columns: Sequence[str] | None, *, is_filled: np.ndarray | bool = True, stacklevel: int = 2
 ) -> np.ndarray:
@@ -24,12 +97,8 @@ def repeated_steps(
 
     A density has no bound at repeated values, and its likelihood there is no measure: a flow that follows them puts the
     rest of its mass anywhere. Noise over a step gives the rows a density again, that of the values before they were
-    rounded, to within a step.
-
-    A value is frequent if two rows have it, and more than chance gives to one of a thousand equally likely values:
-    n / 1000 and three standard errors. A column repeats if more than 5 % of its rows, and more than three, repeat a
-    frequent value that another row has already. Long tables and wide rows are looked at in part: 100,000 rows and 512
-    columns, evenly spaced.
+    rounded, to within a step. What counts as repeated says `repeats_of`. Of wide rows 512 columns are looked at, evenly
+    spaced.
 
     Args:
         x: (n, ...) finite rows, D numbers each.
@@ -38,28 +107,25 @@ def repeated_steps(
         stacklevel: of the warning.
     """
     flat = x.reshape(len(x), -1)
-    part = flat[:: -(-len(flat) // _MOST_ROWS)]
-    n, width = part.shape
-    least = max(2.0, _FREQUENT * n + 3 * (_FREQUENT * n) ** 0.5)
+    width = flat.shape[1]
     steps, may_be_filled, found = np.zeros(width), np.broadcast_to(is_filled, width), []
     for index in range(0, width, -(-width // _MOST_COLUMNS)):
-        values, counts = np.unique(part[:, index], return_counts=True)
-        if (counts[counts >= least] - 1).sum() <= max(_FEW_COPIES, _COPIES * n):
+        repeats = repeats_of(flat[:, index])
+        if repeats is None:
             continue
         if may_be_filled[index]:
-            steps[index] = lattice_step(np.unique(flat[:, index]))
+            steps[index] = repeats.step
         label = repr(columns[index]) if columns else str(index)
-        repeats, top = 1 - len(values) / n, counts.argmax()
-        noise = f", fitted with noise over a step of {steps[index]:.6g}" if steps[index] else ""
-        found.append(
-            f"{label} ({repeats:.0%} of rows repeat a value; {values[top]:.6g} in {counts[top] / n:.1%}{noise})"
-        )
+        noise = f"; fitted with noise over a step of {steps[index]:.6g}" if steps[index] else ""
+        fix = f"; {repeats.suggestion(columns[index], float(flat[:, index].min()))}" if columns else ""
+        found.append(f"{label} ({repeats.describe()}{noise}{fix})")
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         warnings.warn(
             f"fit: values repeat in {'column' if len(found) == 1 else 'columns'} {', '.join(found[:_NAMED])}{more}. A "
-            "density has no bound at repeated values, so likelihoods of such columns are no measure. Declare them "
-            "rounded (--column NAME=rounded:STEP; columns= of FlowDensity), or add the noise they were rounded from.",
+            "density has no bound at repeated values, so likelihoods of such columns are no measure, and no sample has "
+            "exactly such a value. Declare them rounded (--column NAME=rounded:STEP; columns= of FlowDensity), or add "
+            "the noise they were rounded from.",
             stacklevel=stacklevel + 1,
         )
     return steps

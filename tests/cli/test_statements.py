@@ -1,0 +1,145 @@
+"""What the commands state: gains with their errors, values that repeat, samples and contexts out of range, stages."""
+
+import json
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from cli.small import TINY
+
+import pushforward as pf
+from pushforward.cli import printer
+from pushforward.cli.fit import gain_words
+from pushforward.cli.held_out import read_split
+from pushforward.columns import Column, Range, outside_range, plan_columns
+from pushforward.leaderboard.compare import _margin_error
+from pushforward.persistence import read_notes
+
+
+def test_no_gain_is_claimed_over_values_that_repeat(command):
+    """Rain that is 0 on half of the days and of many digits else: no density has it, and no grid."""
+    random = np.random.default_rng(0)
+    rain = np.where(random.random(400) < 0.5, 0.0, random.lognormal(size=400))
+    pl.DataFrame({"rain": rain, "b": random.normal(size=400)}).write_csv("t.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        said = command("fit", "t.csv", *TINY, "--report", "r.html", "-o", "m.safetensors")
+    assert said.code == 0
+    assert "No gain over a Gaussian is claimed" in said.out
+    assert "column 'rain' (" in said.out
+    assert re.search(r"0 in [45]\d\.\d%", said.out)
+    assert "gains" not in said.out
+    assert "below 0" in said.out.replace("\n", " ")
+    page = Path("r.html").read_text()
+    assert "No gain over a Gaussian is claimed" in page
+    assert "nats per row over the Gaussian" not in page
+    drawn = command("sample", "m.safetensors", "-o", "s.csv")
+    assert "column 'rain': " in drawn.err
+    assert "--column rain=positive+rounded:STEP" in drawn.err
+    notes = read_notes("m.safetensors")
+    assert (notes["repeating"], list(notes["outside_range"])) == (["rain"], ["rain"])
+
+
+def test_what_repeats_is_named_with_the_declaration_that_cures_it():
+    ages = np.random.default_rng(0).choice([17.5, 22.0, 27.0, 32.0, 37.0, 42.0], 500)
+    found = plan_columns(ages[:, None], ["age of man"], detect=False).repeating(ages[:, None])["age of man"]
+    assert (found.n_values, found.step) == (6, 0.5)
+    assert set(found.values) == set(ages)
+    assert found.suggestion("age of man", 17.5) == "declare it with --column 'age of man'=positive+rounded:0.5"
+    declared = plan_columns(ages[:, None], ["age"], declarations={"age": "positive+rounded:0.5"})
+    assert declared.repeating(ages[:, None]) == {}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.5, 80.0, "--column hours=positive."),
+        (0.0, 80.0, "--column hours=positive+rounded:STEP: without a step no row may be exactly 0"),
+        (-3.0, 80.0, "--column hours=bounded:-3:80+rounded:STEP"),
+        (0.5, 5.5, "--column hours=bounded:0:5.5+rounded:STEP"),
+        (0.5, 5.51, "--column hours=bounded:0:5.6."),
+    ],
+)
+def test_samples_out_of_range_are_named_with_the_declaration_that_helps(low, high, words):
+    samples = np.random.default_rng(0).normal(5.0, 5.0, size=(2000, 1))
+    share, sentence = outside_range([Column("hours")], samples, Range(("hours",), (low,), (high,), 1000))["hours"]
+    assert share == np.mean((samples < low) | (samples > high))
+    assert f"{100 * share:.3g} % of 2,000 samples lie outside {low:g} to {high:g}" in sentence
+    assert words in sentence
+    assert "below 0" in sentence or low < 0
+
+
+def test_samples_within_chance_are_not_named():
+    random = np.random.default_rng(1)
+    for n in (60, 1000):
+        rows, samples = random.normal(size=(n, 1)), random.normal(size=(4000, 1))
+        assert outside_range([Column("x")], samples, Range.of(["x"], rows)) == {}
+    assert Range.from_dict(json.loads(json.dumps(Range.of(["x"], rows).to_dict())), ["x"]) == Range.of(["x"], rows)
+    assert Range.from_dict({"names": ["x"], "low": ["0"], "high": [1.0], "rows": 3}, ["x"]) is None
+
+
+def test_a_context_that_the_model_has_not_seen_is_named(command, conditional):
+    far = command("sample", conditional, "-n", "3", "--given", "c=500", "-o", "far.csv")
+    assert far.code == 0
+    assert "note: c=500 lies outside " in far.err
+    near = command("sample", conditional, "-n", "3", "--given", "c=6", "-o", "near.csv")
+    assert "lies outside" not in near.err
+    assert command("sample", conditional, "--given", "c=500", "-o", "j.csv", "--json").json["far_contexts"]
+
+
+def test_a_gain_has_the_error_of_the_differences():
+    assert gain_words(0.01234, 0.00211) == "The flow gains 0.0123 ± 0.0021 nats per row over a Gaussian."
+    assert "level" in gain_words(0.01, 0.006)
+    assert "behind" in gain_words(-0.5, 0.1)
+    assert "no finite score" in gain_words(-np.inf, None)
+    random = np.random.default_rng(0)
+    parts = [random.normal(size=50), random.normal(size=50)]
+    tests = [np.arange(50), np.arange(50, 100)]
+    expected = np.sqrt(sum(part.var(ddof=1) / 50 for part in parts)) / 2
+    assert _margin_error(parts, tests, None) == pytest.approx(expected, rel=1e-12)
+    groups = np.arange(100) // 5
+    means = [part.reshape(10, 5).mean(1) for part in parts]
+    expected = np.sqrt(sum(mean.var(ddof=1) / 10 for mean in means)) / 2
+    assert _margin_error(parts, tests, groups) == pytest.approx(expected, rel=1e-12)
+    assert _margin_error([np.array([0.0, -np.inf]), parts[1]], [tests[0][:2], tests[1]], None) is None
+
+
+def test_columns_can_be_left_out(command, tmp_path):
+    frame = pl.DataFrame({"who": ["a", "b"] * 30, "x": range(60), "y": range(60), "z": range(60)})
+    frame.write_csv("t.csv")
+    split = read_split(tmp_path / "t.csv", None, ["z"], False, 0, exclude=["who"], detect=False)
+    assert (split.columns, split.context_columns) == (("x", "y"), ("z",))
+    grouped = read_split(tmp_path / "t.csv", None, None, False, 0, exclude=["x"], groups="who", detect=False)
+    assert grouped.columns == ("y", "z")
+    for options, word in (
+        (["--exclude", "who", "--columns", "x"], "--columns or --exclude"),
+        (["--exclude", "who,z", "--context", "z"], "z is in --context too"),
+    ):
+        said = command("fit", "t.csv", *options)
+        assert (said.code, word in said.err) == (2, True)
+    said = command("fit", "t.csv", "--exclude", "who,w")
+    assert (said.code, "there is no column 'w' to leave out" in said.err) == (1, True)
+
+
+def test_a_stage_that_lasts_is_named_on_standard_error(capsys, monkeypatch):
+    with printer.Printer(False, False).stage("testing"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(printer, "_PATIENCE", 0.0)
+    for quiet in (False, True):
+        with printer.Printer(False, quiet).stage("testing"):
+            pass
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("testing: " in err) != quiet
+
+
+@pytest.mark.parametrize("frame", [pl.DataFrame, pytest.param(dict, id="pandas")])
+def test_text_that_is_no_number_is_named_by_column_and_row(frame):
+    values = {"x": [1.0, 2.0, 3.0], "children": ["1", "no", "yes"]}
+    table = pytest.importorskip("pandas").DataFrame(values) if frame is dict else frame(values)
+    with pytest.raises(ValueError, match="could not convert string to float: 'no' in column 'children' at row 1"):
+        pf.FlowDensity(max_epochs=1).fit(table)
