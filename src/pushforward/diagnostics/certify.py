@@ -11,11 +11,14 @@ from jaxtyping import ArrayLike, PRNGKeyArray
 from pushforward.bijections.residual import exactly
 from pushforward.dequantise import Dequantised
 from pushforward.diagnostics.batches import draw, repeated, score
+from pushforward.diagnostics.atoms import atoms_row
 from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.circles import cut_open
+from pushforward.diagnostics.copies import copies_row
 from pushforward.diagnostics.data import data_rows
 from pushforward.diagnostics.doctor import locate_non_finite
+from pushforward.diagnostics.edges import inside
 from pushforward.diagnostics.gap import gap_row
 from pushforward.diagnostics.inputs import Columns, given_rows, numbers_of, paired, some_of
 from pushforward.diagnostics.integral import NAME as INTEGRAL
@@ -38,6 +41,7 @@ _MAX_ROWS = 10_000
 _MAX_NUMBERS = 1 << 22
 _N_ESTIMATED = 64
 _N_BOUNDS = 64
+_N_SAMPLES = 4096
 OUTSIDE = "rows of data lie outside the support of the flow"
 
 
@@ -94,6 +98,20 @@ def check(
     """
     if isinstance(flow, Dequantised | Rounded):
         return _check_masses(flow, x, key, context, train, train_context)
+    return _check_density(flow, x, key, context, train, train_context, filled=False)
+
+
+def _check_density(
+    flow: AbstractDistribution,
+    x: Any,
+    key: PRNGKeyArray | int,
+    context: Any,
+    train: Any,
+    train_context: Any,
+    *,
+    filled: bool,
+) -> Certificate:
+    """The certificate of a density; `filled` where noise was added to the rows."""
     inner, context = (flow.distribution, flow.context) if isinstance(flow, Given) else (flow, context)
     if isinstance(flow, Given) and train is not None:
         train_context = flow.context
@@ -103,11 +121,16 @@ def check(
     most = min(_MAX_ROWS, max(64, _MAX_NUMBERS // max(math.prod(flow.shape), 1)))
     rows, contexts, note = given_rows(inner, x, context, context_key)
     numbers = np.arange(0)
+    copies: list[Row] = []
     if rows is not None:
         numbers = numbers_of(x, len(rows))
         rows, contexts, kept = some_of(rows, contexts, most, random)
         numbers = numbers[kept]
-    fitted = _training_rows(inner, train, train_context, rows, context_key, most, random)
+    given_train = _training_rows(inner, train, train_context, rows, context_key)
+    fitted = None
+    if given_train is not None and rows is not None:
+        copies.append(copies_row(*(_joined(*part) for part in ((rows, contexts), given_train)), random))
+        fitted = some_of(*given_train, most, random)[:2]
     inner, circles = cut_open(inner)
     if circles is not None:
         rows = None if rows is None else circles.into(rows)
@@ -115,7 +138,10 @@ def check(
 
     samples, log_probs = draw(inner, _N_DRAWS, contexts, draw_key)
     scores = None if rows is None else score(inner, rows, contexts)
-    results = [_finite_row(samples, log_probs, scores, note, numbers)]
+    n_moved = 0
+    if rows is not None and scores is not None:
+        rows, scores, n_moved = inside(inner, rows, contexts, scores, samples)
+    results = [_finite_row(samples, log_probs, scores, note, numbers, n_moved)]
     if results[0].ok is False:
         results = [_located(results[0], inner, rows, contexts)]
     if circles is not None:
@@ -143,10 +169,14 @@ def check(
     if isinstance(exact, Flow) and len(shown):
         found, z = limit_rows(exact, shown, given, what)
         results += found
+    results += copies
     if fitted is not None and scores is not None:
-        results.append(gap_row(score(inner, *fitted), scores, math.prod(flow.shape)))
+        fitted_scores = inside(inner, *fitted, score(inner, *fitted), samples)[1]
+        results.append(gap_row(fitted_scores, scores, math.prod(flow.shape)))
     if rows is not None and len(shown):
-        results += data_rows(exact, shown, given, z, numbers[good], columns, random)
+        results += data_rows(
+            exact, shown, np.asarray(shown_scores)[good], given, z, numbers[good], columns, random, filled=filled
+        )
     return Certificate(tuple(results), dtype)
 
 
@@ -156,8 +186,6 @@ def _training_rows(
     train_context: Any,
     rows: np.ndarray | None,
     key: PRNGKeyArray,
-    most: int,
-    random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray | None] | None:
     if train is None:
         if train_context is not None:
@@ -166,34 +194,50 @@ def _training_rows(
     if rows is None:
         raise ShapeError("x: expected held-out rows to compare those of `train` with, got none. Pass x= too.")
     found, contexts, _ = given_rows(flow, train, train_context, key, names=("train", "train_context"))
-    if found is None:
-        return None
-    found, contexts, _ = some_of(found, contexts, most, random)
-    return found, contexts
+    return None if found is None else (found, contexts)
+
+
+def _joined(rows: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
+    """Rows with their contexts (n, D + C): two rows are copies only if both are equal."""
+    flat = rows.reshape(len(rows), -1)
+    return flat if contexts is None else np.concatenate([flat, paired(contexts, len(rows)).reshape(len(rows), -1)], 1)
 
 
 def _check_masses(
     flow: Dequantised | Rounded, x: Any, key: PRNGKeyArray | int, context: Any, train: Any, train_context: Any
 ) -> Certificate:
-    """The bound's finite values, then the density's certificate at rows with noise, as it was fitted to them."""
+    """Finite values, over-fitting and repeated values of the masses, then the certificate of the density at rows with
+    noise, as it was fitted to them."""
     rows, contexts, note = given_rows(flow, x, context, as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))
-    fitted = None
+    columns, fitted = Columns(x, flow.shape), None
     if train is not None:
-        fitted = given_rows(flow, train, train_context, as_key(key), names=("train", "train_context"))[0]
-    for name, part in (("x", rows), ("train", fitted)):
+        fitted = _training_rows(flow, train, train_context, rows, as_key(key))
+    for name, part in (("x", rows), ("train", None if fitted is None else fitted[0])):
         if part is not None:
             flow.check_rows(name, part)
-    samples, log_probs = draw(flow, _N_BOUNDS, contexts, as_key(key))
-    given = None if contexts is None or rows is None else paired(contexts, len(rows))[:_N_BOUNDS]
-    scores = None if rows is None else score(flow, rows[:_N_BOUNDS], given)
+    n_bounds = _N_BOUNDS if rows is None or isinstance(flow, Dequantised) else min(len(rows), _N_SAMPLES)
+    samples, log_probs = draw(flow, n_bounds, contexts, as_key(key))
     numbers = np.arange(0) if rows is None else numbers_of(x, len(rows))
-    masses = dataclasses.replace(_finite_row(samples, log_probs, scores, note, numbers), name="finite bounds of masses")
-    noisy: list[Any] = [None if part is None else _filled(flow, part, random) for part in (rows, fitted)]
+    scores, scored = None, np.arange(0)
     if rows is not None:
-        noisy[0] = NamedRows(noisy[0], getattr(x, "columns", ()), numbers_of(x, len(rows)))
-    density = check(flow.flow, noisy[0], key=key, context=context, train=noisy[1], train_context=train_context)
-    return Certificate((masses, *density.rows), density.dtype)
+        most = _N_BOUNDS if fitted is None else max(_N_BOUNDS, min(_MAX_ROWS, _MAX_NUMBERS // math.prod(flow.shape)))
+        part, given, scored = some_of(rows, contexts, most, random)
+        scores = score(flow, part, given)
+    masses = _finite_row(samples, log_probs, scores, note, numbers[scored])
+    found = [dataclasses.replace(masses, name="finite bounds of masses")]
+    if rows is not None and fitted is not None and scores is not None:
+        found.append(copies_row(*(_joined(*part) for part in ((rows, contexts), fitted)), random))
+        some = some_of(*fitted, len(scores), random)[:2]
+        found.append(gap_row(score(flow, *some), scores, math.prod(flow.shape)))
+    noisy: Any = None
+    if rows is not None:
+        if isinstance(flow, Rounded):
+            snapped = (np.asarray(jax.vmap(flow.snapped)(np.asarray(part, samples.dtype))) for part in (rows, samples))
+            found.append(atoms_row(*snapped, columns))
+        noisy = NamedRows(_filled(flow, rows, random), columns.names, numbers)
+    density = _check_density(flow.flow, noisy, key, context, None, None, filled=True)
+    return Certificate((*found, *density.rows), density.dtype)
 
 
 def _filled(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -201,7 +245,12 @@ def _filled(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Gen
 
 
 def _finite_row(
-    samples: np.ndarray, log_probs: np.ndarray, data: np.ndarray | None, note: str, numbers: np.ndarray
+    samples: np.ndarray,
+    log_probs: np.ndarray,
+    data: np.ndarray | None,
+    note: str,
+    numbers: np.ndarray,
+    n_moved: int = 0,
 ) -> Row:
     bad = ~(np.isfinite(samples.reshape(len(samples), -1)).all(1) & np.isfinite(log_probs))
     words, first = f"{int(bad.sum())} of {len(bad)} samples", ""
@@ -209,6 +258,8 @@ def _finite_row(
         bad_data = ~np.isfinite(data)
         words += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
         first = f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
+        if n_moved:
+            note = f" Rounding puts {n_moved} rows at the edge of the support.{note}"
         if bad_data.any() and not bad.any() and np.isneginf(data[bad_data]).all():
             return Row(
                 "finite values", float(bad_data.mean()), 0.0, False, f"{words} not finite{first}: density 0.{note}",
