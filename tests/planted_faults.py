@@ -341,9 +341,7 @@ FAULTS = {
     ),
     "spread by context": _conditional(mean_of(1.0), lambda c, z, random: c + np.exp(0.25 * c) * z),
     "square of the context": _conditional(mean_of(1.0), lambda c, z, random: c + 0.25 * (c**2 - 1) + z),
-    "second context ignored": _conditional(
-        _second, lambda c, z, random: c[:, :1] + 0.25 * c[:, 1:] + z, context_dim=2
-    ),
+    "second context ignored": _conditional(_second, lambda c, z, random: c[:, :1] + 0.25 * c[:, 1:] + z, context_dim=2),
     "product of contexts": _conditional(
         _second, lambda c, z, random: c[:, :1] + 0.3 * c[:, :1] * c[:, 1:] + z, context_dim=2
     ),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pushforward.diagnostics.certificate import Row
-from pushforward.diagnostics.comparison import EFFECT_AUC, FALSE_ALARM, Part, legendre, some_columns
+from pushforward.diagnostics.comparison import EFFECT_AUC, FALSE_ALARM, SURE, Part, legendre, some_columns
 
 NAME = "classifier"
 _WAVES = 128
@@ -35,7 +35,7 @@ def classifier_row(parts: list[Part], contexts: np.ndarray | None, random: np.ra
     Reference: Lopez-Paz & Oquab 2017, section 3 (classifier two-sample tests), there with the accuracy; Rahimi & Recht
         2007 (random features).
     """
-    n, each = parts[0].drawn.shape[:2]
+    n = len(parts[0].rows)
     if n < _FEWEST:
         return Row(NAME, None, None, None, f"{n} rows are too few to train a classifier; {_FEWEST} would do.")
     parts = [some_columns(part, _MOST_COLUMNS) for part in parts]
@@ -44,7 +44,7 @@ def classifier_row(parts: list[Part], contexts: np.ndarray | None, random: np.ra
     (mine, theirs), tested = (_both(parts, contexts, features, half) for half in (order[: n // 2], order[n // 2 :]))
     weights = _ridge(mine, theirs)
     value, error = _auc(*(part @ weights for part in tested))
-    bound = max(EFFECT_AUC, 0.5 + statistics.NormalDist().inv_cdf(1 - FALSE_ALARM) * error)
+    bound = max(EFFECT_AUC + SURE * error, 0.5 + statistics.NormalDist().inv_cdf(1 - FALSE_ALARM) * error)
     if value <= bound:
         return Row(NAME, max(value, 0.5), bound, True, f"AUC {value:.3f} on the half that was not trained on.")
     return Row(

@@ -14,7 +14,7 @@ from pushforward.diagnostics.comparison import NAME as COMPARISON
 from pushforward.diagnostics.comparison import (
     comparison_row,
     context_ranks,
-    largest_difference,
+    largest_differences,
     names_of,
     ranked,
 )
@@ -93,9 +93,10 @@ def data_rows(
     sides = given.reshape(n, -1) if is_conditional else None
     parts = [(x, samples, names_of(columns, dim)), (scores, sample_scores, ["log-density"])]
     if z is not None and isinstance(flow, Flow):
-        latents = samples
-        for passed in passes(flow, samples, many, inverse=True):
-            latents = passed.images
+        latents = np.empty_like(samples)
+        for start in range(each):  # as many at once as there are rows: their programs serve here
+            *_, last = passes(flow, samples[start::each], given, inverse=True)
+            latents[start::each] = last.images
         parts.append((z, latents, [f"latent coordinate {index}" for index in range(dim)]))
     return [*found, *_comparison_rows(parts, sides, random)]
 
@@ -105,14 +106,16 @@ def _comparison_rows(
 ) -> list[Row]:
     """Of rows (n, ...) beside K samples each (n K, ...), with names for what they hold."""
     n = len(parts[0][0])
-    flat = [(a.reshape(n, -1).astype(np.float64), b.reshape(n, -1, a.size // n).astype(np.float64)) for a, b, _ in parts]
+    flat = [
+        (a.reshape(n, -1).astype(np.float64), b.reshape(n, -1, a.size // n).astype(np.float64)) for a, b, _ in parts
+    ]
     good = np.all([~np.isnan(a).any(1) & ~np.isnan(b).any((1, 2)) for a, b in flat], axis=0)
     if good.sum() < 2:
         return [Row(COMPARISON, None, None, None, "Values are not numbers.")]
     ranks = [ranked(a[good], b[good], names) for (a, b), (*_, names) in zip(flat, parts, strict=True)]
     given = None if contexts is None else context_ranks(contexts[good])
     n, each = ranks[0].drawn.shape[:2]
-    return [comparison_row(largest_difference(ranks, given), n, each), classifier_row(ranks, given, random)]
+    return [comparison_row(largest_differences(ranks, given), n, each), classifier_row(ranks, given, random)]
 
 
 def _latent_rows(

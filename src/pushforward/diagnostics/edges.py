@@ -37,7 +37,11 @@ def inside(
         step = _UNITS * np.maximum(np.spacing(np.abs(start)), np.finfo(dtype).tiny)
         middle = np.median(np.where(np.isfinite(typical), typical, 0.0), axis=0).astype(dtype)
         moved = start + np.sign(middle - start) * step
-    given = contexts if contexts is None or len(contexts) == 1 else np.resize(contexts, (len(rows), *contexts.shape[1:]))[bad]
+    given = (
+        contexts
+        if contexts is None or len(contexts) == 1
+        else np.resize(contexts, (len(rows), *contexts.shape[1:]))[bad]
+    )
     found = score(flow, moved, given)
     good = np.isfinite(found)
     if not good.any():
