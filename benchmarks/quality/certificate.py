@@ -34,8 +34,8 @@ def measure(repeats: int, healthy: int, seconds: float) -> list[dict[str, Any]]:
 
     began, found = time.perf_counter(), []
     for kind, table, count in (("fault", FAULTS, repeats), ("healthy", HEALTHY, healthy)):
-        for name, planted in table.items():
-            for seed in range(count):
+        for seed in range(count):
+            for name, planted in table.items():
                 for n in SIZES:
                     if kind == "healthy" and time.perf_counter() - began > seconds:
                         continue
