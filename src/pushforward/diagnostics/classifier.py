@@ -17,7 +17,7 @@ from pushforward.diagnostics.comparison import EFFECT_AUC, FALSE_ALARM, SURE, Pa
 NAME = "classifier"
 _WAVES = 128
 _WIDTHS = (0.4, 1.5)  # of the waves, in deviations
-_MOST_COLUMNS = 16
+_MOST_COLUMNS, _MOST_CONTEXTS = 16, 8
 _PENALTY = 0.02
 _FEWEST = 200
 
@@ -39,6 +39,9 @@ def classifier_row(parts: list[Part], contexts: np.ndarray | None, random: np.ra
     if n < _FEWEST:
         return Row(NAME, None, None, None, f"{n} rows are too few to train a classifier; {_FEWEST} would do.")
     parts = [some_columns(part, _MOST_COLUMNS) for part in parts]
+    if contexts is not None:
+        width = contexts.shape[1]
+        contexts = contexts[:, np.linspace(0, width - 1, min(width, _MOST_CONTEXTS)).astype(int)]
     features = [_features(_with(part.rows, contexts).shape[1], random) for part in parts]
     order = random.permutation(n)
     (mine, theirs), tested = (_both(parts, contexts, features, half) for half in (order[: n // 2], order[n // 2 :]))
