@@ -117,7 +117,7 @@ class Rounded(AbstractDistribution):
         return self.flow.context_shape
 
     def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        given, x = x, self._snapped(x)
+        given, x = x, self.snapped(x)
         middle, width = self._cell(x)
         log_cell = jnp.sum(log_widths(width))
         if self.values is not None:
@@ -133,7 +133,7 @@ class Rounded(AbstractDistribution):
         return jax.scipy.special.logsumexp(found) - jnp.log(float(self.n_draws)) + log_cell
 
     def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        x = self._snapped(self.flow.draw_one(key, context)[0])
+        x = self.snapped(self.flow.draw_one(key, context)[0])
         return x, self.score_one(x, context, None)
 
     def centred(self) -> tuple["Rounded", np.ndarray | None]:
@@ -147,7 +147,7 @@ class Rounded(AbstractDistribution):
         inner, centre = self.flow.context_centred()
         return (self, None) if centre is None else (eqx.tree_at(lambda r: r.flow, self, inner), centre)
 
-    def _snapped(self, x: Array) -> Array:
+    def snapped(self, x: Array) -> Array:
         """The grid points next to x, once on a circle: what was read may miss them by rounding."""
         steps, origin, period = (jnp.asarray(part, x.dtype) for part in (self.steps, self.origin, self.period))
         is_rounded = steps > 0

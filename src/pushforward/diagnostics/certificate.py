@@ -23,7 +23,8 @@ class Row:
         bound: what is allowed, or None.
         ok: whether the test passed; None where nothing could be tested.
         sentence: what the value is, or why nothing could be tested.
-        fault: where the test failed, what is wrong, in a few words for the verdict.
+        fault: where the test failed, what is wrong, in a few words for the verdict; where nothing could be tested and
+            a verdict is worth little without it, why.
         remedy: where the test failed, what to do.
     """
 
@@ -67,7 +68,9 @@ class Certificate:
         aside = f"; not tested: {', '.join(untested)}" if untested else ""
         if not failed:
             n_passed = sum(row.ok is True for row in self.rows)
-            return f"Healthy in {self.dtype}: {n_passed} tests passed, none failed{aside}."
+            unseen = next((row.fault for row in self.rows if row.ok is None and row.fault), "")
+            start = f"{unseen[0].upper()}{unseen[1:]}; in {self.dtype}" if unseen else f"Healthy in {self.dtype}:"
+            return f"{start} {n_passed} tests passed, none failed{aside}."
         names: dict[str, list[str]] = {}  # tests that found the same fault are named together
         for row in failed:
             names.setdefault(row.fault or f"{row.name} failed", []).append(row.name)

@@ -12,10 +12,11 @@ from pushforward.diagnostics.points import (
     condition_limit,
     conditioning_row,
     conditions,
+    in_double,
     log_det_row,
     round_trip_row,
 )
-from pushforward.diagnostics.rounding import rounded_by_layers
+from pushforward.diagnostics.rounding import inner_conditions, rounded_by_layers
 from pushforward.flow import Flow
 
 
@@ -60,8 +61,18 @@ def map_rows(
             found.append((numbers, counted, (back, there) if is_data else (there, back)))
     counted = np.concatenate([part for _, part, _ in found])
     for direction, name in enumerate(("log-det of forward", "log-det of inverse")):
-        results.append(log_det_row(name, [sides[direction] for *_, sides in found], eps, counted))
+        sides = [sides[direction] for *_, sides in found]
+        row = log_det_row(name, sides, eps, counted)
+        if row.ok is False:  # automatic differentiation rounds too
+            is_double = probe.dtype == np.float64
+            if not is_double:
+                sides = in_double(flow, sides, [probe.contexts, given], inverse=direction == 1)
+            row = log_det_row(name, sides, eps, counted, by_images=is_double)
+        results.append(row)
     numbers = np.concatenate([numbers for numbers, *_ in found])
+    if (numbers > limit).any():
+        starts = [forward.points for *_, (forward, _) in found]
+        numbers = np.fmin(numbers, inner_conditions(flow, starts, [probe.contexts, given]))
     results.append(conditioning_row(numbers, eps, probe.dim))
     return (
         results,

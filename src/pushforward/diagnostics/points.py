@@ -5,6 +5,7 @@ it is at most about eps (|z| + |J^-1| (|x| + |J| |z|)) for z -> x -> z, whatever
 layers undo each other; where an error is larger, the layers are looked at one by one (`rounded_by_layers`).
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.diagnostics.batches import base_draws, base_scores, repeated
 from pushforward.diagnostics.certificate import Row
+from pushforward.fields import cast
 from pushforward.flow import Flow
 from pushforward.programs import compiled, flatten, float_type, unflatten
 
 # Rounding errs by an eps or so in each of some dozen operations a layer, and errors of different layers partly cancel:
 # healthy flows of ten layers stay below 10, a wrong formula errs by far more than 50.
 FACTOR = 50.0
+CONDITION = "condition number"
 _MAX_POINTS = 64
 _MAX_DIM = 1024
 _DRAWS = 1024
@@ -103,6 +106,17 @@ class Probe:
         return None if contexts is None else np.asarray(contexts, self.dtype)
 
 
+def in_double(flow: Flow, sides: list[Side], contexts: list[np.ndarray | None], *, inverse: bool) -> list[Side]:
+    """The sides with their Jacobians in float64, where a slope such as s (1 - s) of a sigmoid still has digits."""
+    with jax.enable_x64(True):
+        wide: Any = cast(flow, np.float64)
+        found = []
+        for side, given in zip(sides, contexts, strict=False):
+            exact = Probe(wide, given).map(side.points, inverse=inverse)
+            found.append(dataclasses.replace(side, jacobians=exact.jacobians))
+    return found
+
+
 def _wide(array: Any) -> np.ndarray:
     return np.asarray(array, np.float64)
 
@@ -172,8 +186,11 @@ def _inverses(matrices: np.ndarray) -> np.ndarray:
     return out
 
 
-def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray) -> Row:
-    """The log-determinant of one direction against the Jacobian of the same direction at the same points."""
+def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray, *, by_images: bool = False) -> Row:
+    """The log-determinant of one direction against the Jacobian of the same direction at the same points.
+
+    With `by_images` slopes may err by the rounding of the images that they are made of, as s (1 - s) of a sigmoid.
+    """
     log_dets = np.concatenate([side.log_dets for side in sides])
     jacobians = _jacobians(sides)
     if jacobians is None:
@@ -199,6 +216,11 @@ def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray) -
         )  # fmt: skip
     # Every entry of J is known to eps, so log|det J| to eps times |J^-1| |J| summed over its diagonal.
     spread = np.einsum("nij,nji->n", np.abs(_inverses(jacobians)), np.abs(jacobians))
+    if by_images:
+        points, images = (
+            np.concatenate([getattr(side, part) for side in sides])[good] for part in ("points", "images")
+        )
+        spread += (_times(np.abs(_inverses(jacobians)), np.abs(images)) / (np.abs(points) + points.std(0))).sum(1)
     bound = FACTOR * eps * (1.0 + spread + np.abs(expected))
     error = np.abs(log_dets - expected)
     worst = int(np.argmax(error / bound))
@@ -234,7 +256,7 @@ def condition_limit(eps: float) -> float:
 
 def conditioning_row(found: np.ndarray, eps: float, dim: int) -> Row:
     """The worst of the condition numbers of all points."""
-    name, bound, found = "condition number", condition_limit(eps), found[~np.isnan(found)]
+    name, bound, found = CONDITION, condition_limit(eps), found[~np.isnan(found)]
     if dim > _MAX_DIM:
         return Row(name, None, None, None, _TOO_MANY)
     if len(found) == 0:

@@ -4,9 +4,13 @@ The Jacobian of the whole flow is blind to a layer that expands what the next on
 carried by the layers on its own side alone.
 """
 
+from typing import Any
+
+import jax
 import numpy as np
 
 from pushforward.diagnostics.layers import jacobians, passes
+from pushforward.fields import cast
 from pushforward.flow import Flow
 
 _BATCH = 16
@@ -38,6 +42,38 @@ def rounded_by_layers(flow: Flow, points: np.ndarray, contexts: np.ndarray | Non
             moved = np.abs(passed.images.reshape(n, dim)) + _times(np.abs(there), np.abs(passed.given.reshape(n, dim)))
             size = size + _times(np.abs(back), moved)
     return size
+
+
+def inner_conditions(flow: Flow, starts: list[np.ndarray], contexts: list[np.ndarray | None]) -> np.ndarray:
+    """Condition numbers (n,) without the outermost maps of single coordinates: those of latents, set after set.
+
+    A column that is bounded or spans many powers of ten has slopes as different as its values. That costs digits of
+    that column alone, at its ends, and no other one.
+    """
+    found = []
+    with jax.enable_x64(True):
+        wide: Any = cast(flow, np.float64)
+        for start, given in zip(starts, contexts, strict=False):
+            n, dim = start.shape
+            whole, outer, deviation = np.eye(dim), True, _deviations(start)
+            passed = list(passes(wide, start.reshape(n, *flow.shape), given, inverse=False))
+            for part in reversed(passed):
+                with np.errstate(all="ignore"):
+                    slopes = np.asarray(jacobians(part, _BATCH, inverse=False), np.float64)
+                    if outer and not (slopes * (1 - np.eye(dim))).any():
+                        continue
+                    if outer:
+                        outer, deviation = False, _deviations(part.images.reshape(n, dim))
+                    whole = whole @ (slopes if part.layer.turned else np.linalg.inv(slopes))
+            singular = np.linalg.svd(whole * _deviations(start) / deviation[:, None], compute_uv=False)
+            with np.errstate(divide="ignore"):
+                found.append(np.broadcast_to(singular[..., 0] / singular[..., -1], n))
+    return np.concatenate(found)
+
+
+def _deviations(points: np.ndarray) -> np.ndarray:
+    spread = points.std(0)
+    return np.where(spread > 0, spread, 1.0)
 
 
 def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
