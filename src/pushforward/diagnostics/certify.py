@@ -13,7 +13,6 @@ from pushforward.bijections.residual import exactly
 from pushforward.dequantise import Dequantised
 from pushforward.diagnostics.atoms import atoms_row
 from pushforward.diagnostics.batches import draw, repeated, score
-from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.circles import cut_open
 from pushforward.diagnostics.copies import copies_row
@@ -22,8 +21,7 @@ from pushforward.diagnostics.doctor import locate_non_finite
 from pushforward.diagnostics.edges import inside
 from pushforward.diagnostics.gap import gap_row
 from pushforward.diagnostics.inputs import Columns, given_rows, numbers_of, paired, some_of
-from pushforward.diagnostics.integral import NAME as INTEGRAL
-from pushforward.diagnostics.integral import integral_row
+from pushforward.diagnostics.integral import normalisation_row
 from pushforward.diagnostics.limits import limit_rows
 from pushforward.diagnostics.maps import map_rows
 from pushforward.diagnostics.points import CONDITION
@@ -202,7 +200,7 @@ def _check_density(
     if dtype == "float32" and len(shown):
         results.append(precision_row(exact, shown, given, images, blurred))
     coarse = results[-1].ok is False and results[-1].name == PRECISION
-    results.append(_integral(exact, None if contexts is None else contexts[:1], coarse, blurred > 0.5, random))
+    results.append(normalisation_row(exact, None if contexts is None else contexts[:1], coarse, blurred > 0.5, random))
     z = None
     if isinstance(exact, Flow) and len(shown):
         found, z = limit_rows(exact, shown, given, what)
@@ -331,29 +329,3 @@ def _located(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, cont
         )  # fmt: skip
     remedy = "Look at that layer: it overflows, or a point lies outside its domain."
     return dataclasses.replace(row, sentence=sentence, remedy=remedy)
-
-
-def _integral(
-    distribution: AbstractDistribution,
-    context: np.ndarray | None,
-    coarse: bool,
-    blurred: bool,
-    random: np.random.Generator,
-) -> Row:
-    """By a grid in one or two dimensions, by samples above and where the grid is too coarse.
-
-    Where rounding is what is wrong (`coarse`), or most points leave no digit (`blurred`), the integral is a symptom.
-    """
-    untold = Row(INTEGRAL, None, None, None, "Rounding leaves densities no digit, as a row above says.")
-    if coarse:
-        return untold
-    if math.prod(distribution.shape) <= 2:
-        found, is_short = integral_row(distribution, context)
-        if is_short and not blurred:
-            sampled = bridge_row(INTEGRAL, distribution, context, random)
-            return found if sampled.ok is False else sampled
-        if found.ok is not None:
-            return found
-    if blurred:
-        return untold
-    return bridge_row(INTEGRAL, distribution, context, random)

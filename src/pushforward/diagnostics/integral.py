@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from pushforward.diagnostics.batches import draw, score
+from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.certificate import Row
 from pushforward.distribution import AbstractDistribution
 
@@ -81,3 +82,29 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
         "own Jacobian, and look for a layer whose image is not the whole line.",
     )  # fmt: skip
     return row, total < 1
+
+
+def normalisation_row(
+    distribution: AbstractDistribution,
+    context: np.ndarray | None,
+    coarse: bool,
+    blurred: bool,
+    random: np.random.Generator,
+) -> Row:
+    """By a grid in one or two dimensions, by samples above and where the grid is too coarse.
+
+    Where rounding is what is wrong (`coarse`), or most points leave no digit (`blurred`), the integral is a symptom.
+    """
+    untold = Row(NAME, None, None, None, "Rounding leaves densities no digit, as a row above says.")
+    if coarse:
+        return untold
+    if math.prod(distribution.shape) <= 2:
+        found, is_short = integral_row(distribution, context)
+        if is_short and not blurred:
+            sampled = bridge_row(NAME, distribution, context, random)
+            return found if sampled.ok is False else sampled
+        if found.ok is not None:
+            return found
+    if blurred:
+        return untold
+    return bridge_row(NAME, distribution, context, random)
