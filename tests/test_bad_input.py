@@ -301,6 +301,24 @@ CASES = {
         "ValueError",
         ("coefficients", "finite"),
     ),
+    "convolutions of another depth": (
+        "eqx.tree_at(lambda n: n.gate_weight, pf.networks.CausalConvolution(4, 2, width=4, depth=1, key=key), "
+        "jnp.zeros((2, 8, 8))).__check_init__()",
+        "ShapeError",
+        ("depth, cycle", "2 layers", "got 1 and 1"),
+    ),
+    "convolutions over another order": (
+        "eqx.tree_at(lambda n: n.order, pf.networks.CausalConvolution(4, 2, width=4, depth=1, key=key), "
+        "jnp.arange(5)).__check_init__()",
+        "ShapeError",
+        ("n_ranks", "expected 5", "got 4"),
+    ),
+    "masked weights of other ranks": (
+        "eqx.tree_at(lambda n: n.out_weight, pf.networks.MaskedMLP(2, 2, width=4, depth=1, key=key), "
+        "jnp.zeros((2, 5, 4))).__check_init__()",
+        "ShapeError",
+        ("n_ranks, n_features", "5 ranks", "got 2 and 1"),
+    ),
     "regression with a limit of nothing": (
         "B.LinearRegression(2, 1, limit=0.0)",
         "ValueError",

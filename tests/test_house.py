@@ -14,7 +14,8 @@ LONGEST_FILE = 350
 # A room is a file or folder of src/pushforward, or of bijections/. It may import rooms of lower floors only.
 FLOORS = (
     ("errors", "_version", "atomic_write", "precision", "moments"),
-    ("fields", "named_rows", "neighbours", "numerics"),
+    ("named_rows", "neighbours", "numerics"),
+    ("fields",),
     ("stacked",),
     ("tangents", "linear_maps"),
     ("bijection", "fixed_point", "recompute", "roots", "programs"),

@@ -258,7 +258,7 @@ class TestDequantised:
         assert variational.flow.shape == uniform.shape
 
     def test_checked(self):
-        x = np.ones((8, 2))
+        x = np.random.default_rng(0).integers(0, 4, (8, 2)).astype(float)
         with quickly_compiled():
             certificate = pf.check(pf.Dequantised(pf.nice(dim=2, key=0, n_layers=2, width=4, depth=1), 4), x, key=0)
         assert certificate.ok
