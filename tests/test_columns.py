@@ -696,3 +696,22 @@ def test_samples_of_a_grid_do_not_leave_its_ends(draw, kind, low, high):
     assert (~np.isin(samples, x)).mean() < 0.02
     assert low is None or samples.min() >= low
     assert high is None or samples.max() <= high
+
+
+def test_no_sample_is_rounded_to_an_open_end():
+    """Of a column with a tenth of its rows at 100, on a fine grid, where single precision has 13 numbers a step."""
+    random = np.random.default_rng(0)
+    x = np.round(np.minimum(random.normal(80.0, 20.0, 800), 100.0), 4)[:, None]
+    x = np.where(x < 0, 0.0, x)
+    plan = plan_columns(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
+    steep = pf.Flow(pf.bases.Normal((1,), loc=10.0, scale=20.0), Elementwise(Affine(), (1,)))
+    drawn = draw_rows(plan.around(steep), 2000, 0)
+    assert (drawn > 99.99995).mean() > 0.2
+    assert drawn.min() > -1e-9
+    assert drawn.max() < 100.0 + 1e-9
+    assert np.isfinite(score_rows(plan.around(steep), drawn)).all()
+    for kind, ends in (("positive", (3.0, np.inf)), ("softplus", (3.0, np.inf)), ("bounded", (3.0, 10.0))):
+        layer = ColumnMaps((kind,), lower=[3.0], upper=[10.0])
+        images = np.asarray(jax.vmap(layer.forward)(jnp.array([[-60.0], [60.0]], jnp.float32)))
+        assert (images > ends[0]).all()
+        assert (images < ends[1]).all()

@@ -188,7 +188,17 @@ def _unscaled(x: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
 
 
 def _exp(z: Array, lower: Array) -> tuple[Array, Array]:
-    return lower + jnp.exp(z), z
+    return _above(lower + jnp.exp(z), lower), z
+
+
+def _above(x: Array, end: Array) -> Array:
+    """x, or the number next above an open end that it was rounded to."""
+    return jnp.where(x <= end, jnp.nextafter(jax.lax.stop_gradient(end), jnp.full_like(end, jnp.inf)), x)
+
+
+def _below(x: Array, end: Array) -> Array:
+    """x, or the number next below an open end that it was rounded to."""
+    return jnp.where(x >= end, jnp.nextafter(jax.lax.stop_gradient(end), jnp.full_like(end, -jnp.inf)), x)
 
 
 def _log(x: Array, lower: Array) -> tuple[Array, Array]:
@@ -198,7 +208,7 @@ def _log(x: Array, lower: Array) -> tuple[Array, Array]:
 
 
 def _softplus(z: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
-    return lower + scale * jax.nn.softplus(z), jnp.log(scale) + jax.nn.log_sigmoid(z)
+    return _above(lower + scale * jax.nn.softplus(z), lower), jnp.log(scale) + jax.nn.log_sigmoid(z)
 
 
 def _softplus_inverse(x: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
@@ -214,7 +224,7 @@ def _sigmoid(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     width, size = upper - lower, magnitude(z)
     share = jnp.exp(-size) / (1.0 + jnp.exp(-size))
     x = jnp.where(z < 0, lower + width * share, upper - width * share)
-    return x, jnp.log(width) - size - 2.0 * jnp.log1p(jnp.exp(-size))
+    return _below(_above(x, lower), upper), jnp.log(width) - size - 2.0 * jnp.log1p(jnp.exp(-size))
 
 
 def _logit(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
