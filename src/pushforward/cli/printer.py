@@ -166,12 +166,17 @@ def seconds(value: float | None) -> str:
 
 
 def course(history: Any) -> str:
-    """How a training went, in one line."""
-    kept = (
-        f"epoch {history.best_epoch + 1} is kept"
-        if history.best_epoch >= 0
-        else "the start is kept: no epoch was better"
-    )
+    """How a training went, in one line.
+
+    >>> from pushforward.train import History
+    >>> course(History(train=[-1.0], seconds=[2.0], start_from="baseline")).split("; ")[1]
+    'a Gaussian or a mixture of normals is kept: no flow was clearly likelier on the validation rows'
+    """
+    kept = f"epoch {history.best_epoch + 1} is kept"
+    if history.best_epoch < 0 and history.start_from == "baseline":
+        kept = "a Gaussian or a mixture of normals is kept: no flow was clearly likelier on the validation rows"
+    elif history.best_epoch < 0:
+        kept = "the start is kept: no epoch was better"
     return (
         f"{len(history.train)} epochs in {seconds(history.seconds[-1])}, {seconds(history.compile_seconds)} of them "
         f"compiling ({history.stop_reason}); {kept}"
