@@ -105,11 +105,14 @@ def test_standard_errors_count_weights_groups_and_replicates():
     assert start._error(scores, none) == pytest.approx(right)
     twelve = Rows(np.repeat(scores, 12)[:, None], None, None, np.arange(1200) // 12)
     assert start._error(np.repeat(scores, 12), twelve) == pytest.approx(right)
-    draws = random.normal(size=(4000, 100)) @ np.diag(np.ones(100))
+    draws = random.normal(size=(4000, 100))
     truth = np.average(draws, axis=1, weights=weights).std()
     weighted = Rows(scores[:, None], None, weights)
     assert start._error(scores, weighted) == pytest.approx(truth, rel=0.25)
     assert start._error(scores[:1], Rows(scores[:1, None], None, None)) == np.inf
+    outside = np.where(np.arange(100) == 3, -np.inf, scores)  # a row without density under one of the two
+    assert start.is_likelier(scores, outside, none)
+    assert not start.is_likelier(outside, scores, none)
     two = Rows(scores[:, None], None, None, np.arange(100) % 2)  # too few groups to tell how they differ
     assert start._error(scores, two) == pytest.approx(right)
 

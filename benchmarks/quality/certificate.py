@@ -64,7 +64,7 @@ def share(records: list[dict[str, Any]], **where: Any) -> tuple[int, int]:
     return sum(bool(record["failed"]) for record in own), len(own)
 
 
-def report(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+def report(command: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
     """The tables."""
     sides = [side for side in (before, after) if side]
     heads = ["before", "after"] if before else ["after"]
@@ -87,7 +87,7 @@ def report(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
     total = [f"{seen_by_most(side, n)} of {len(names['fault'])}" for n in SIZES for side in sides]
     lines = [
         "# The certificate on planted faults", "",
-        f"Made by `{COMMAND}`, which says what is planted. Cells: certificates with a failed test, of how many.", "",
+        f"Made by `{command}`, which says what is planted. Cells: certificates with a failed test, of how many.", "",
         "## Faults", "", head, rule, f"| **faults seen in more than half of the seeds** | {' | '.join(total)} |",
         *(f"| {name} | {' | '.join(counted('fault', name=name))} |" for name in names["fault"]), "",
         "## Densities tested on their own samples", "", head, rule,
@@ -117,8 +117,12 @@ def main() -> None:
         return
     before = elsewhere(asked.before, ["--repeats", "1", "--healthy", "1"]) if asked.before else []
     after = measure(asked.repeats, asked.healthy, asked.seconds)
-    (RESULTS / "certificate.json").write_text(json.dumps({"command": COMMAND, "before": before, "after": after}) + "\n")
-    (RESULTS / "certificate.md").write_text(report(before, after))
+    before_option = " --before FOLDER" if asked.before else ""
+    command = (
+        f"{COMMAND}{before_option} --repeats {asked.repeats} --healthy {asked.healthy} --seconds {asked.seconds:g}"
+    )
+    (RESULTS / "certificate.json").write_text(json.dumps({"command": command, "before": before, "after": after}) + "\n")
+    (RESULTS / "certificate.md").write_text(report(command, before, after))
 
 
 if __name__ == "__main__":

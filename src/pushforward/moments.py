@@ -80,11 +80,13 @@ def expanded(v: Array) -> tuple[Array, Array]:
     return jnp.where(beyond, jnp.sign(v) * (_KNEE + jnp.expm1(log_excess)), v), log_excess
 
 
-def standard_error(values: np.ndarray, groups: np.ndarray | None = None) -> float | None:
-    """Standard error of the mean of values (n,); of one row or group, or of values that are not finite, None.
+def standard_error(
+    values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> float | None:
+    """Standard error of the weighted mean of values (n,); of one row or group, or of values that are not finite, None.
 
-    Values of one group (n,) need not be independent: with the G sums s_g of deviations from the mean by group it is
-    sqrt(G / (G - 1) sum_g s_g^2) / n; without groups every row is one.
+    Values of one group (n,) need not be independent: with the G sums s_g by group of deviations from the mean, times
+    their weights w, it is sqrt(G / (G - 1) sum_g s_g^2) / sum w; without groups every row is one.
 
     Reference: Liang & Zeger 1986.
 
@@ -94,9 +96,11 @@ def standard_error(values: np.ndarray, groups: np.ndarray | None = None) -> floa
     >>> f"{standard_error(values, np.array([0, 0, 1, 1])):.4f}"  # two means, 1.5 and 4.5
     '1.5000'
     """
-    rest = values - values.mean() if np.isfinite(values).all() else np.full(len(values), np.nan)
-    sums = rest if groups is None else np.bincount(np.unique(groups, return_inverse=True)[1], weights=rest)
-    n = len(sums)
-    if n < 2 or not np.isfinite(sums).all():
+    if not np.isfinite(values).all():
         return None
-    return float(math.sqrt(n / (n - 1) * np.square(sums).sum()) / len(values))
+    weights = np.ones(len(values)) if weights is None else weights
+    sums = weights * (values - np.average(values, weights=weights))
+    if groups is not None:
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1].reshape(-1), weights=sums)
+    n = len(sums)
+    return float(math.sqrt(n / (n - 1) * np.square(sums).sum()) / weights.sum()) if n > 1 else None

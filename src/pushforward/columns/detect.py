@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward.columns.column import Column
 from pushforward.columns.decimals import nearest_index
-from pushforward.columns.grid import many_values
+from pushforward.columns.grid import many_values, shown_ends
 from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
 from pushforward.rounded import is_among, rounding_of
@@ -50,7 +50,7 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
         if is_among(others, values).all() and (is_closed or not step):
             return discrete(column, x, values)
         if step:
-            return _grid(column, x, counts, others)
+            return _grid(column, x, others)
         column = dataclasses.replace(column, source="default", note="")
     elif (gridded := many_values(column, x, others)) is not None:
         if gridded.kind != "real":
@@ -93,19 +93,16 @@ def _is_torn(values: np.ndarray, step: float) -> bool:
     return len(values) > 2 and gap > 3.5 * step and gap >= 0.5 * width
 
 
-def _grid(column: Column, x: np.ndarray, counts: np.ndarray, others: np.ndarray) -> Column:
-    """A column rounded to a grid, within the ends that its values show."""
-    low, high, half = float(x.min()), float(x.max()), column.step / 2
-    is_low = counts[0] >= _COPIES and others.min() >= low
-    is_high = counts[-1] >= _COPIES and others.max() <= high
-    is_count = column.step % 1 == column.origin % 1 == 0 and min(low, others.min()) >= 0
-    if is_count and not is_low:
-        low, is_low = low % column.step, True
-    if is_low and is_high:
-        column = dataclasses.replace(column, kind="bounded", lower=low - half, upper=high + half)
-    elif is_low:
-        column = dataclasses.replace(column, kind="softplus", lower=low - half)
-    return with_shares(column, x, end=high if is_high else None)
+def _grid(column: Column, x: np.ndarray, others: np.ndarray) -> Column:
+    """A column rounded to a grid of few values, within the ends that these show."""
+    half, low = column.step / 2, float(x.min())
+    is_whole = column.step % 1 == column.origin % 1 == 0
+    first, last = shown_ends(x, others, low % column.step if is_whole else None)
+    if first is not None and last is not None:
+        column = dataclasses.replace(column, kind="bounded", lower=first - half, upper=last + half)
+    elif first is not None:
+        column = dataclasses.replace(column, kind="softplus", lower=first - half)
+    return with_shares(column, x, end=last)
 
 
 def discrete(column: Column, x: np.ndarray, values: np.ndarray) -> Column:

@@ -30,25 +30,39 @@ def many_values(column: Column, x: np.ndarray, others: np.ndarray) -> Column | N
     step, n_values = _step(x, both)
     if not step:
         return None
-    low, high = float(x.min()), float(x.max())
+    low = float(x.min())
     on_zero = abs(low / step - round(low / step)) < 1e-6
     origin = 0.0 if on_zero else low
     note = f"{n_values:,} different {'whole numbers' if step % 1 == 0 and on_zero else f'multiples of {step:g}'}"
     column = dataclasses.replace(column, step=step, origin=origin, source="detected", note=f"{note} in {len(x):,} rows")
-    has_low = np.count_nonzero(x == low) >= _END_ROWS and others.min() >= low
-    has_high = np.count_nonzero(x == high) >= _END_ROWS and others.max() <= high
-    if both.min() >= 0 and on_zero and not has_low:
-        low, has_low = 0.0, True
-    if not has_low:
+    first, last = shown_ends(x, others, 0.0 if on_zero else None)
+    if first is None:
         return column
-    lower = low - step / 2
-    if has_high:
-        return dataclasses.replace(column, kind="bounded", lower=lower, upper=high + step / 2)
+    lower = first - step / 2
+    if last is not None:
+        return dataclasses.replace(column, kind="bounded", lower=lower, upper=last + step / 2)
     scale = max(float(np.median(x)) - lower, step)
     log_gain, error = logarithm_gain(x - lower, scale)
     if log_gain > max(_GAIN, 3 * error):
         return dataclasses.replace(column, kind="positive", lower=lower)
     return dataclasses.replace(column, kind="softplus", lower=lower, scale=scale)
+
+
+def shown_ends(x: np.ndarray, others: np.ndarray, zero: float | None) -> tuple[float | None, float | None]:
+    """The first and the last value of a grid, None where its values go on.
+
+    Args:
+        x: values (n,): an outermost one that five rows have, and none of the others passes, is an end.
+        others: values (m,) that are to have a density too.
+        zero: the value of the grid from 0 on, an end where no value is negative; None where that is no end.
+    """
+    low, high = float(x.min()), float(x.max())
+    is_last = np.count_nonzero(x == high) >= _END_ROWS and others.max() <= high
+    if np.count_nonzero(x == low) >= _END_ROWS and others.min() >= low:
+        first = low
+    else:
+        first = zero if zero is not None and min(low, float(others.min())) >= 0 else None
+    return first, high if is_last else None
 
 
 def _step(x: np.ndarray, both: np.ndarray) -> tuple[float, int]:

@@ -154,8 +154,8 @@ def round_trip_row(
         start, end, error, matrices = start[known], end[known], error[known], there.jacobians[counted][known]
         if len(error) == 0:
             return Row(name, None, None, None, _NO_POINT)
-        passed = np.abs(end) + _times(np.abs(matrices), np.abs(start))
-        bound = FACTOR * eps * (unit + np.abs(start) + _times(np.abs(_inverses(matrices)), passed))
+        passed = np.abs(end) + times(np.abs(matrices), np.abs(start))
+        bound = FACTOR * eps * (unit + np.abs(start) + times(np.abs(inverses(matrices)), passed))
     else:
         # The conditioning is not known then; half of the digits is what may be lost before it is called a fault.
         bound = math.sqrt(eps) * (unit + np.abs(start))
@@ -173,11 +173,12 @@ def round_trip_row(
     )  # fmt: skip
 
 
-def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Products (n, D) of matrices (n, D, D) and vectors (n, D)."""
     return np.einsum("nij,nj->ni", matrices, vectors)
 
 
-def _inverses(matrices: np.ndarray) -> np.ndarray:
+def inverses(matrices: np.ndarray) -> np.ndarray:
     """Inverse matrices; of a singular one infinities, for there rounding can do anything: conditioning sees it."""
     out = np.full(matrices.shape, np.finfo(np.float64).max ** 0.5)
     for index, matrix in enumerate(matrices):
@@ -215,12 +216,12 @@ def log_det_row(name: str, sides: list[Side], eps: float, counted: np.ndarray, *
             "Look for a layer whose slope can vanish, and give it a floor.",
         )  # fmt: skip
     # Every entry of J is known to eps, so log|det J| to eps times |J^-1| |J| summed over its diagonal.
-    spread = np.einsum("nij,nji->n", np.abs(_inverses(jacobians)), np.abs(jacobians))
+    spread = np.einsum("nij,nji->n", np.abs(inverses(jacobians)), np.abs(jacobians))
     if by_images:
         points, images = (
             np.concatenate([getattr(side, part) for side in sides])[good] for part in ("points", "images")
         )
-        spread += (_times(np.abs(_inverses(jacobians)), np.abs(images)) / (np.abs(points) + points.std(0))).sum(1)
+        spread += (times(np.abs(inverses(jacobians)), np.abs(images)) / (np.abs(points) + points.std(0))).sum(1)
     bound = FACTOR * eps * (1.0 + spread + np.abs(expected))
     error = np.abs(log_dets - expected)
     worst = int(np.argmax(error / bound))

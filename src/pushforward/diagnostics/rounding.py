@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from pushforward.diagnostics.layers import jacobians, passes
+from pushforward.diagnostics.points import inverses, times
 from pushforward.fields import cast
 from pushforward.flow import Flow
 
@@ -34,13 +35,11 @@ def rounded_by_layers(flow: Flow, points: np.ndarray, contexts: np.ndarray | Non
     for passed in passes(flow, points.reshape(n, *flow.shape), contexts, inverse=inverse):
         slopes = np.asarray(jacobians(passed, _BATCH, inverse=inverse), np.float64)
         with np.errstate(all="ignore"):
-            inverted = np.full_like(slopes, np.inf)
-            regular = np.isfinite(slopes).all((1, 2)) & (np.linalg.slogdet(np.nan_to_num(slopes))[0] != 0)
-            inverted[regular] = np.linalg.inv(slopes[regular])
+            inverted = inverses(slopes)
             there, step_back = (slopes, inverted) if inverse != passed.layer.turned else (inverted, slopes)
             back = back @ step_back
-            moved = np.abs(passed.images.reshape(n, dim)) + _times(np.abs(there), np.abs(passed.given.reshape(n, dim)))
-            size = size + _times(np.abs(back), moved)
+            moved = np.abs(passed.images.reshape(n, dim)) + times(np.abs(there), np.abs(passed.given.reshape(n, dim)))
+            size = size + times(np.abs(back), moved)
     return size
 
 
@@ -74,7 +73,3 @@ def inner_conditions(flow: Flow, starts: list[np.ndarray], contexts: list[np.nda
 def _deviations(points: np.ndarray) -> np.ndarray:
     spread = points.std(0)
     return np.where(spread > 0, spread, 1.0)
-
-
-def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    return np.einsum("nij,nj->ni", matrices, vectors)

@@ -20,7 +20,7 @@ from pushforward.bijections.linear.regression import within
 from pushforward.circles import circular_coordinates
 from pushforward.compose import Chain
 from pushforward.flow import Flow
-from pushforward.moments import CONTEXT_LIMIT
+from pushforward.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, spline_bounds
 from pushforward.train.units import context_rows, outer_standardise, whitened, whitening_layer
 
@@ -198,8 +198,10 @@ def is_likelier(scores: np.ndarray, others: np.ndarray, rows: Rows) -> bool:
 
     The best of many epochs is above the baseline it started at by chance alone.
     """
+    if not (np.isfinite(scores).all() and np.isfinite(others).all()):
+        return bool(np.isfinite(scores).all())
     gain = scores - others
-    return bool(np.isfinite(scores).all()) and not _mean(gain, rows) <= _error(gain, rows)
+    return _mean(gain, rows) > _error(gain, rows)
 
 
 def _joint_layers(
@@ -257,9 +259,8 @@ def _mean(scores: np.ndarray, rows: Rows) -> float:
 def _error(scores: np.ndarray, rows: Rows) -> float:
     """Standard error of the weighted mean, infinite of a single row. Rows of one group are not independent, groups are;
     of fewer than five groups, which do not tell how they differ, the rows are taken as independent."""
-    off = (scores - _mean(scores, rows)) * (1.0 if rows.weights is None else rows.weights)
-    if rows.groups is not None:
-        numbers = np.unique(rows.groups, return_inverse=True)[1].reshape(-1)
-        off = np.bincount(numbers, off) if numbers.max(initial=0) + 1 >= _FEWEST_GROUPS else off
-    n, total = len(off), len(scores) if rows.weights is None else rows.weights.sum()
-    return float(np.sqrt(np.square(off).sum() * n / (n - 1)) / total) if n > 1 else np.inf
+    groups = rows.groups
+    if groups is not None and len(np.unique(groups)) < _FEWEST_GROUPS:
+        groups = None
+    error = standard_error(scores, groups, rows.weights)
+    return np.inf if error is None else error
