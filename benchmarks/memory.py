@@ -27,7 +27,7 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.bijections import Repeat
-from pushforward.state import initialise
+from pushforward.core.state import initialise
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHAPE, WIDTH, BATCH = (32, 32, 3), 64, 32

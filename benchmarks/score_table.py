@@ -29,8 +29,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 import pushforward as pf
-from pushforward.double import scorer
-from pushforward.tables import read_batches, write_batches
+from pushforward.core.float64 import scorer
+from pushforward.tabular.files import read_batches, write_batches
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SIZES, TRAINED, NAMES = (1_000_000, 5_000_000), 50_000, tuple("abcdef")

@@ -23,8 +23,8 @@ from pathlib import Path
 from random import Random
 
 from pushforward.errors import TableError
-from pushforward.tables import delimited, read_table
-from pushforward.tables.headers import MISSING
+from pushforward.tabular.files import delimited, read_table
+from pushforward.tabular.files.headers import MISSING
 
 BLOCKS = (24, 60, 150, 2**22)
 NUMBERS = ("1", "-2.5", "3e4", ".5", " 7 ", "+0.125", "1e-300", "123456", "0", "-0.0")

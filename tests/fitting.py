@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Chain
-from pushforward.fields import fixed
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import fixed
 
 
 def flow_2d(seed=0):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pushforward.report import write_report
+from pushforward.reporting.report import write_report
 
 
 class Page(HTMLParser):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Chain, Elementwise, Exp, Sigmoid
+from pushforward.core.bijection import AbstractBijection
 
 Random = np.random.Generator
 Given = dict[str, Any]

@@ -14,8 +14,8 @@ import numpy as np
 from compiling import quickly_compiled
 
 import pushforward as pf
-from pushforward.fields import cast
-from pushforward.state import finalise
+from pushforward.core.fields import cast
+from pushforward.core.state import finalise
 
 VERBS = ("forward_and_log_det", "inverse_and_log_det")
 MODES = ("forward over reverse", "reverse over reverse")

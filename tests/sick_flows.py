@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Chain, Coupling, Elementwise, RationalQuadraticSpline, Standardise, halves
+from pushforward.core.bijection import AbstractBijection
 
 SMALL = {"width": 8, "depth": 1, "n_layers": 2}
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward import atomic_write
-from pushforward.atomic_write import part_beside, write_atomically
 from pushforward.cli.outputs import write_json
 from pushforward.cli.picture_files import write_pictures
-from pushforward.tables import write_table
+from pushforward.persistence import atomic_write
+from pushforward.persistence.atomic_write import part_beside, write_atomically
+from pushforward.tabular.files import write_table
 
 OTHER = b"the other program's result\n"
 WRITERS: dict[str, Callable[[Path, bool], object]] = {
@@ -95,7 +95,7 @@ def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pushforward.atomic_write import part_beside
+from pushforward.persistence.atomic_write import part_beside
 with part_beside(Path(sys.argv[1]), is_folder=sys.argv[2] == "folder") as part:
     if part.is_dir():
         (part / "0.png").write_bytes(b"half")

@@ -27,10 +27,10 @@ from pushforward.bijections import (
     Repeat,
     n_parameters,
 )
+from pushforward.core.fields import cast
 from pushforward.errors import InverseError
-from pushforward.fields import cast
-from pushforward.fixed_point import fixed_point
 from pushforward.networks import CausalAttention, MaskedMLP
+from pushforward.numerics.fixed_point import fixed_point
 
 FACTORS = {
     "dim": (1, 2, 3, 7, 43, 64, 257),

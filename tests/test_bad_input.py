@@ -488,7 +488,7 @@ def scope():
 
     import pushforward as pf
     from pushforward import bijections as B
-    from pushforward.bijection import AbstractBijection
+    from pushforward.core.bijection import AbstractBijection
 
     class FreeScale(AbstractBijection):
         theta: jax.Array

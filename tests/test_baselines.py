@@ -8,9 +8,9 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 
-from pushforward import baselines
-from pushforward.baselines import gaussian, gaussian_mixture, kernel_density
 from pushforward.errors import DataError, ShapeError
+from pushforward.tabular import baselines
+from pushforward.tabular.baselines import gaussian, gaussian_mixture, kernel_density
 from pushforward.train.data import Rows, gaussian_nats
 
 ALL = (gaussian, gaussian_mixture, kernel_density)

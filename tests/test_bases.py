@@ -13,8 +13,8 @@ from scipy import stats
 import pushforward as pf
 from pushforward import bases
 from pushforward.bijections import Affine, Elementwise
+from pushforward.core.fields import count_parameters
 from pushforward.errors import DataError, ShapeError
-from pushforward.fields import count_parameters
 
 COVARIANCE = np.array([[2.0, -0.6, 0.3], [-0.6, 1.0, 0.2], [0.3, 0.2, 0.5]])
 MEAN = np.array([1.0, -2.0, 0.5])

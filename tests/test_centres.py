@@ -11,9 +11,9 @@ from battery import randomised
 
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, ColumnMaps, Elementwise, Standardise
-from pushforward.compose import compressed, expanded
+from pushforward.core.chain import compressed, expanded
 from pushforward.errors import DataError
-from pushforward.moments import CONTEXT_TAILS, EVENT_TAILS, moments, reach_of, spread
+from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, moments, reach_of, spread
 
 FAR = 2.0**31
 RANDOM = np.random.default_rng(0)

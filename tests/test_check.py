@@ -12,7 +12,6 @@ from compiling import quickly_compiled
 from sick_flows import BUILDERS, SMALL, Half, healthy, nan_weights, randomised, rows, unstable_in_float32
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     Affine,
     Chain,
@@ -25,6 +24,9 @@ from pushforward.bijections import (
     Standardise,
     Tanh,
 )
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import cast
+from pushforward.core.named_rows import NamedRows
 from pushforward.diagnostics import Certificate, Row, check, locate_non_finite
 from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.calibration import (
@@ -41,8 +43,6 @@ from pushforward.diagnostics.inputs import Columns
 from pushforward.diagnostics.layers import layers_of, passes
 from pushforward.diagnostics.tails import reach_row, tails_row
 from pushforward.errors import DataError, ShapeError
-from pushforward.fields import cast
-from pushforward.named_rows import NamedRows
 
 SIZES = SMALL
 FINITE, SAMPLES, OUTWARD, DATA = (

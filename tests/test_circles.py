@@ -19,7 +19,7 @@ from pushforward.bijections import (
     halves,
     n_parameters,
 )
-from pushforward.circles import circular_coordinates, is_circular
+from pushforward.core.circles import circular_coordinates, is_circular
 from pushforward.errors import ShapeError
 from pushforward.networks import MLP, MaskedMLP, PeriodicInputs
 

@@ -11,12 +11,12 @@ from scipy import stats
 
 import pushforward as pf
 from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
-from pushforward.columns import Column, Plan, fit_columns, plan_columns
-from pushforward.columns.column import declared
-from pushforward.columns.detect import grid_step, tail_indices
-from pushforward.double import draw_rows, score_rows
+from pushforward.core.float64 import draw_rows, score_rows
 from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
+from pushforward.tabular.schema import Column, Plan, fit_columns, plan_columns
+from pushforward.tabular.schema.column import declared
+from pushforward.tabular.schema.detect import grid_step, tail_indices
 from pushforward.train.data import Rows, gaussian_nats
 
 N = 2000

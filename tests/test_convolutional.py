@@ -30,8 +30,8 @@ from pushforward.bijections import (
 from pushforward.bijections.convolutional.masks import MASKS, Mask
 from pushforward.bijections.convolutional.small_matrices import inverted
 from pushforward.bijections.convolutional.solve import ORDERS, solve_masked
+from pushforward.core.state import initialise
 from pushforward.errors import DataError, NumericError, ShapeError
-from pushforward.state import initialise
 
 KERNELS = [(kind, side, turns) for kind in MASKS for side in (3, 5) for turns in range(4)]
 SHAPES = [(1, 1, 2), (1, 4, 1), (4, 1, 2), (3, 4, 2), (4, 3, 1), (5, 5, 1), (2, 3, 3)]

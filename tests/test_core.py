@@ -9,7 +9,6 @@ from battery import randomised
 from compiling import quickly_compiled
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
     Affine,
@@ -24,9 +23,10 @@ from pushforward.bijections import (
     halves,
     n_parameters,
 )
-from pushforward.fields import count_parameters, emitted, fixed, shared, trainable
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import count_parameters, emitted, fixed, shared, trainable
 from pushforward.networks import MLP, ResidualMLP
-from pushforward.numerics import trailing_batch
+from pushforward.numerics.trailing_batch import trailing_batch
 
 
 def coupling(transformer, mask=None, seed=0, context=0, network=MLP):

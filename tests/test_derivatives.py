@@ -12,8 +12,8 @@ from pushforward import numerics
 from pushforward.bases.logistic import log_standard_logistic
 from pushforward.bases.student_t import _log_t
 from pushforward.bijections import CircularSpline, ColumnMaps, RationalQuadraticSpline
-from pushforward.linear_maps import transpose_of
-from pushforward.roots import monotone_root
+from pushforward.numerics.linear_maps import transpose_of
+from pushforward.numerics.roots import monotone_root
 
 
 def cubic(weights, x):

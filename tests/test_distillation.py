@@ -267,8 +267,8 @@ def test_modes_are_those_that_stand_out():
 
 
 def test_the_picture_and_the_report(tmp_path):
-    from pushforward.plots import divergences
-    from pushforward.report import write_distillation_report
+    from pushforward.reporting.plots import divergences
+    from pushforward.reporting.report import write_distillation_report
 
     found = fidelity(NORMAL, pf.bases.Normal((2,), loc=np.array([3.0, -1.0])), key=0, n=500)
     assert len(divergences(found).axes) == 1

@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import pushforward as pf
-from pushforward.double import score_rows
+from pushforward.core.float64 import score_rows
 from pushforward.errors import DataError, MissingExtra
-from pushforward.estimator import fitting
+from pushforward.tabular.estimators import fitting
 from pushforward.train.history import History
 
 TINY = {"n_layers": 2, "width": 8, "depth": 1, "batch_size": 50, "max_epochs": 2, "random_state": 0}
@@ -219,7 +219,7 @@ def test_a_function_is_a_recipe():
 
 
 def test_without_scikit_learn_a_sentence_says_what_to_install(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("pushforward.estimator")]:
+    for name in [name for name in sys.modules if name.startswith("pushforward.tabular.estimators")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(MissingExtra, match=r'scikit-learn, .* pip install "pushforward\[sklearn\]"'):

@@ -8,13 +8,13 @@ import pytest
 from fitting import Brittle, data, fit, same
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Chain, Conditional, Elementwise, Repeat, Standardise
-from pushforward.bijections.elementwise import Affine
+from pushforward.bijections.scalar import Affine
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import fixed
+from pushforward.core.state import finalise, initialise, refresh
 from pushforward.errors import ShapeError
-from pushforward.fields import fixed
 from pushforward.networks import MLP
-from pushforward.state import finalise, initialise, refresh
 
 
 class Remembering(AbstractBijection):

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from pushforward.gallery.card import QUICK, Budget, Card, Matrix
-from pushforward.gallery.families import BY_NAME
-from pushforward.gallery.measure import Frame, drawn, frame, rolled
-from pushforward.gallery.pictures import cost_svg, density_png, matrix_svg
-from pushforward.gallery.structure import block_masks, factors, jacobians, masks, shaken
-from pushforward.plots.canvas import GRID
+from pushforward.reporting.gallery.card import QUICK, Budget, Card, Matrix
+from pushforward.reporting.gallery.families import BY_NAME
+from pushforward.reporting.gallery.measure import Frame, drawn, frame, rolled
+from pushforward.reporting.gallery.pictures import cost_svg, density_png, matrix_svg
+from pushforward.reporting.gallery.structure import block_masks, factors, jacobians, masks, shaken
+from pushforward.reporting.plots.canvas import GRID
 
 
 def pixels(address):
@@ -67,7 +67,7 @@ def test_layers_in_a_loop_are_the_same_flow():
 
 def test_a_fit_that_diverges_is_said_and_stops_nothing(monkeypatch):
     from pushforward.errors import TrainingDiverged
-    from pushforward.gallery import measure
+    from pushforward.reporting.gallery import measure
 
     def diverging(*parts, **options):
         raise TrainingDiverged("training diverged")

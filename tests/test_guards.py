@@ -12,12 +12,12 @@ import pytest
 from zoo import ALL_ROWS, BASES, IMAGE_RECIPES, RECIPES, SCALARS
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
-from pushforward.dequantise import Dequantised
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow, Given
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.discretised import Rounded
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow, Given
 from pushforward.networks import AbstractNetwork
-from pushforward.rounded import Rounded
 
 PUBLIC = {
     "pushforward": """ConditionalFlowDensity Dequantised Flow FlowDensity Rounded __version__ autoregressive_flow

@@ -16,12 +16,12 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward import datasets
 from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, Standardise
+from pushforward.core.state import initialise
 from pushforward.errors import DataError, ShapeError
-from pushforward.neighbours import convolved, square, stacked, summed
 from pushforward.networks import ConvNet
+from pushforward.numerics.im2col import convolved, square, stacked, summed
 from pushforward.persistence import load, save
 from pushforward.recipes import IMAGE_RECIPES
-from pushforward.state import initialise
 
 KEY = jax.random.key(0)
 

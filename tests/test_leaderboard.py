@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.columns import plan_columns
-from pushforward.double import score_rows
+from pushforward.core.float64 import score_rows
 from pushforward.errors import DataError, ShapeError
-from pushforward.leaderboard import compare, contest
-from pushforward.leaderboard.contest import Contest, Outcome, Split
+from pushforward.tabular.comparison import compare
+from pushforward.tabular.comparison import fold as contest
+from pushforward.tabular.comparison.fold import Contest, Outcome, Split
+from pushforward.tabular.schema import plan_columns
 from pushforward.train.history import History
 
 TINY = {"settings": {"n_layers": 2, "width": 8}, "training": {"max_epochs": 1}}

@@ -11,8 +11,8 @@ from scipy import stats
 import pushforward as pf
 from pushforward.bijections import Cayley, Conditional, Householder
 from pushforward.bijections.linear.orthogonal import _unit_rows
-from pushforward.bijections.linear.substitution import substitute
-from pushforward.fields import count_parameters
+from pushforward.bijections.linear.triangular_solve import substitute
+from pushforward.core.fields import count_parameters
 from pushforward.networks import MLP
 from pushforward.recipes.linear_flow import LINEAR_KINDS
 

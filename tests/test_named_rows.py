@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 import pushforward as pf
+from pushforward.core.named_rows import as_floats, unframed
 from pushforward.datasets import toy_log_density
 from pushforward.errors import DataError, TableError
-from pushforward.named_rows import as_floats, unframed
-from pushforward.tables import read_table, write_table
+from pushforward.tabular.files import read_table, write_table
 
 NAN = np.nan
 LARGE = 2**60 + 1

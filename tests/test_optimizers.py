@@ -10,8 +10,8 @@ from fitting import data, flow_2d, numbers, same
 from sampling import quick_few
 
 import pushforward as pf
-from pushforward.fields import trainable
-from pushforward.train.options import trained_flags
+from pushforward.core.fields import trainable
+from pushforward.train.checks import trained_flags
 from pushforward.train.steps import Plan, begin, clipped, run_steps
 
 QUIET = {"key": 0, "progress": False}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     Affine,
     Chain,
@@ -24,8 +23,9 @@ from pushforward.bijections import (
     Standardise,
     Tanh,
 )
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import count_parameters
 from pushforward.errors import NumericError
-from pushforward.fields import count_parameters
 
 MOVED = Standardise((1,)).filled(np.array([0.5]), np.array([2.0]))
 

@@ -20,14 +20,15 @@ import safetensors.numpy
 from sampling import quick_few
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Chain, Elementwise, Standardise, Whiten
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ModelFileError
+from pushforward.numerics.programs import _PROGRAMS, flatten
 from pushforward.persistence import files as files_room
-from pushforward.persistence import load, probe, read_notes, save
+from pushforward.persistence import load, read_notes, save
+from pushforward.persistence import stored_scores as probe
 from pushforward.persistence.container import Spec, pack, read
 from pushforward.persistence.tree import registry
-from pushforward.programs import _PROGRAMS, flatten
 
 CONTEXT = 2
 SIZES = {"width": 8, "depth": 1, "n_layers": 2}

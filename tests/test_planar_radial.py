@@ -11,7 +11,7 @@ from sampling import quick_few
 
 import pushforward as pf
 from pushforward.bijections import Cayley, Dense, Householder, Permutation, Planar, Radial, Sylvester
-from pushforward.bijections.planar_radial.bends import BENDS, bounded_strength
+from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength
 
 KEY = jax.random.key(0)
 

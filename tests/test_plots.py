@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pushforward.errors import DataError, MissingExtra, NumericError, ShapeError
-from pushforward.plots import (
+from pushforward.reporting.plots import (
     calibration,
     corner,
     density,
@@ -19,9 +19,9 @@ from pushforward.plots import (
     warp,
     warp_layers,
 )
-from pushforward.plots.canvas import DATA, MODEL, limits
-from pushforward.plots.marginals import regions
-from pushforward.plots.pit import distance, effective_count, kolmogorov_band
+from pushforward.reporting.plots.canvas import DATA, MODEL, limits
+from pushforward.reporting.plots.marginals import regions
+from pushforward.reporting.plots.pit import distance, effective_count, kolmogorov_band
 
 
 def draw(figure):

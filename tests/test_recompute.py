@@ -10,7 +10,6 @@ from compiling import quickly_compiled
 from sampling import quick_few
 
 import pushforward as pf
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
     ActivationNormalisation,
@@ -26,11 +25,12 @@ from pushforward.bijections import (
     halves,
     n_parameters,
 )
-from pushforward.fields import cast
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import cast
+from pushforward.core.state import initialise
 from pushforward.networks import MLP, MaskedMLP, ResidualMLP
 from pushforward.persistence import load, save
 from pushforward.persistence import tree as tree_room
-from pushforward.state import initialise
 
 DIM, CONTEXT, ROWS = 4, 2, 5
 VERBS = ("forward_and_log_det", "inverse_and_log_det")

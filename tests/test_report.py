@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pages import BOARD, HOSTILE, Page, history, row, written
 
-from pushforward.report.words import duration, summary, training
+from pushforward.reporting.report.words import duration, summary, training
 
 
 def test_the_file_needs_nothing_else(tmp_path):

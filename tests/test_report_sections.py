@@ -13,14 +13,14 @@ import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Inverse, Repeat
 from pushforward.diagnostics import Certificate, Row
 from pushforward.errors import ShapeError
-from pushforward.plots.pit import distance, kolmogorov_band
-from pushforward.report.calibration import calibration_section, ranks
-from pushforward.report.certificate import certificate_section
-from pushforward.report.columns import columns_section
-from pushforward.report.plane import density_section, is_plane, layers_section, parts
-from pushforward.report.telling import telling
-from pushforward.report.unlikely import unlikely_section
-from pushforward.report.words import clean, measured, name_html, short_html
+from pushforward.reporting.plots.pit import distance, kolmogorov_band
+from pushforward.reporting.report.calibration import calibration_section, ranks
+from pushforward.reporting.report.certificate import certificate_section
+from pushforward.reporting.report.columns import columns_section
+from pushforward.reporting.report.influential_columns import telling
+from pushforward.reporting.report.plane import density_section, is_plane, layers_section, parts
+from pushforward.reporting.report.unlikely import unlikely_section
+from pushforward.reporting.report.words import clean, measured, name_html, short_html
 
 ALL = [
     "Leaderboard", "Health certificate", "Columns", "Training", "Data against samples", "Calibration", "Log-densities",

@@ -15,9 +15,9 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.bijections import Contractive, Exact, PowerSeries, Repeat, RussianRoulette
 from pushforward.bijections.residual.solve import fixed_point_of
+from pushforward.core.state import certify, finalise, refresh
 from pushforward.errors import InverseError, ModelFileError
 from pushforward.networks import AbstractLipschitzNetwork, LipschitzConv, LipschitzConvNet, LipschitzMLP, bounds_in
-from pushforward.state import certify, finalise, refresh
 
 N_KEYS = 20_000
 

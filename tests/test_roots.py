@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pushforward.roots import monotone_root
+from pushforward.numerics.roots import monotone_root
 
 
 def cubic(weights, x):

@@ -10,8 +10,8 @@ import pytest
 from fitting import data, fit, flow_2d
 
 import pushforward as pf
-from pushforward.columns import fit_columns, plan_columns
 from pushforward.errors import DataError, ShapeError
+from pushforward.tabular.schema import fit_columns, plan_columns
 from pushforward.train.data import Rows
 from pushforward.train.repeats import lattice_step, repeated_steps
 from pushforward.train.split import (

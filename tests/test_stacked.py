@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Exp, Permutation, Standardise
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 
 

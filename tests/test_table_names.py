@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pushforward.errors import TableError
-from pushforward.tables import read_labels, read_table, write_table
+from pushforward.tabular.files import read_labels, read_table, write_table
 
 PATTERNS = ["^b$", "b", "*", "^a.*$", "^.*$", "$", "\\", "{}", "[1]", "", "index"]
 NAMES = [

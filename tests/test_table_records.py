@@ -15,10 +15,10 @@ import pytest
 from differential_csv import compared
 
 from pushforward.errors import TableError
-from pushforward.tables import delimited, read_batches, read_table
-from pushforward.tables import table as table_module
-from pushforward.tables.hush import hushed
-from pushforward.tables.rows import whole_rows
+from pushforward.tabular.files import delimited, read_batches, read_table
+from pushforward.tabular.files import table as table_module
+from pushforward.tabular.files.hush import hushed
+from pushforward.tabular.files.rows import whole_rows
 
 FIRST_FAILURE = 3  # a seed whose first files hold rows that readers have lost
 
@@ -156,7 +156,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(suffix: str, tmp_pa
 
 DAMAGED = """
 import sys
-from pushforward.tables import read_table
+from pushforward.tabular.files import read_table
 for path in sys.argv[1:]:
     try:
         print(len(read_table(path, columns=["a", "b"]).values))

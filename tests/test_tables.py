@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from corpus.cases import UNREADABLE, place
 
-from pushforward import tables
 from pushforward.cli.printer import plain
 from pushforward.errors import DataError, TableError
-from pushforward.tables import delimited, read_batches, read_table, write_batches, write_table
-from pushforward.tables import table as table_module
+from pushforward.tabular import files as tables
+from pushforward.tabular.files import delimited, read_batches, read_table, write_batches, write_table
+from pushforward.tabular.files import table as table_module
 
 GOOD = "a,b\n1,2\n3,4.5\n-5e-1,+.5\n"
 VALUES = [[1.0, 2.0], [3.0, 4.5], [-0.5, 0.5]]
@@ -424,7 +424,7 @@ FULL_DISK = """
 import resource
 import numpy as np
 from pushforward.errors import TableError
-from pushforward.tables import write_batches
+from pushforward.tabular.files import write_batches
 for suffix in {suffixes}:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, resource.RLIM_INFINITY))
     try:
@@ -452,7 +452,7 @@ def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path) -> None:
 PEAK = """
 from pathlib import Path
 import numpy as np
-from pushforward.tables import read_batches, write_batches
+from pushforward.tabular.files import read_batches, write_batches
 random = np.random.default_rng(0)
 write_batches("t{suffix}", (random.standard_normal((50_000, 6)) for _ in range({pieces})), list("abcdef"))
 rows = sum(len(batch.values) for batch in read_batches("t{suffix}"))

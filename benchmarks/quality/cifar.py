@@ -25,10 +25,10 @@ import jax
 import numpy as np
 
 import pushforward as pf
+from pushforward.core.fields import count_parameters
 from pushforward.datasets import Images
 from pushforward.errors import DataError
-from pushforward.fields import count_parameters
-from pushforward.plots import image_grid
+from pushforward.reporting.plots import image_grid
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 SHEETS = (*(f"data_batch_{number}.png" for number in range(1, 6)), "test_batch.png")

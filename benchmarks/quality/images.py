@@ -25,8 +25,8 @@ import jax
 import numpy as np
 
 import pushforward as pf
+from pushforward.core.fields import count_parameters
 from pushforward.datasets import Images, digits, fashion_mnist, mnist_digits
-from pushforward.fields import count_parameters
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 BATCH, LOG_TWO = 128, math.log(2)

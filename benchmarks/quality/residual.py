@@ -27,7 +27,7 @@ from residual_pages import PAGES
 
 import pushforward as pf
 from pushforward.bijections import Contractive, Exact, PowerSeries, RussianRoulette
-from pushforward.fields import cast, count_parameters
+from pushforward.core.fields import cast, count_parameters
 from pushforward.networks import LipschitzMLP, bounds_in
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 import pushforward as pf
-from pushforward.columns import fit_columns, plan_columns
+from pushforward.core.float64 import draw_rows, score_rows
 from pushforward.datasets import household_power
-from pushforward.double import draw_rows, score_rows
+from pushforward.tabular.schema import fit_columns, plan_columns
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = "python benchmarks/quality/splits.py"

@@ -7,8 +7,8 @@ The flow is `pf.nsf(dim, key=0)` fitted by `pf.fit(flow, x, key=0)`, or `pf.Flow
 are rounded. The mixture is scikit-learn's with full covariances, of 1 to 20 components chosen by BIC, fitted to
 standardised columns with 1e-14 added to every variance (a standard deviation of 1e-7 columns). With a context the
 Gaussian is linear in it, and the mixture is that of context and columns together, given the context. Kernels are
-`pushforward.baselines.kernel_density`. Gaussian, mixture and kernels are fitted to all rows, of which the flow sets a
-tenth apart to choose its epoch by; a second margin is to a Gaussian and a mixture of nine tenths of the rows. Where
+`pushforward.tabular.baselines.kernel_density`. Gaussian, mixture and kernels are fitted to all rows, of which the
+flow sets a tenth apart to choose its epoch by; a second margin is to a Gaussian and a mixture of nine tenths of the rows. Where
 columns are rounded all are compared as masses: the mean density of 64 points of a cell times its volume. Results go to
 `benchmarks/results/starts.json` and `.md`.
 """
@@ -28,7 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 import pushforward as pf
-from pushforward.baselines import kernel_density
+from pushforward.tabular.baselines import kernel_density
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = "python benchmarks/quality/starts.py"

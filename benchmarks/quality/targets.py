@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 import pushforward as pf
-from pushforward.fields import count_parameters
+from pushforward.core.fields import count_parameters
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 STEPS, BATCH, RATE, ANNEALING, N_IMPORTANCE = 4000, 256, 1e-2, 0.5, 50_000

@@ -16,7 +16,7 @@ from residual_settings import CONTINUATION, LIPSCHITZ, N_EXACT, N_TERMS
 
 import pushforward as pf
 from pushforward.bijections import Contractive, PowerSeries, RussianRoulette
-from pushforward.state import finalise, refresh
+from pushforward.core.state import finalise, refresh
 
 FAMILIES = ("residual_flow", "i_resnet")
 

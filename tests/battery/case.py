@@ -15,8 +15,8 @@ from zoo import CONTEXT_DIM, Row
 from battery.ledger import SECONDS
 from battery.points import N, hostile, ordinary
 from battery.program import Side, compile_figures
-from pushforward.distribution import AbstractDistribution
-from pushforward.state import finalise
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.state import finalise
 
 TRAINING_STEPS = 10
 

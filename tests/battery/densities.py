@@ -12,7 +12,7 @@ from zoo import CIRCLE, LINE, OPEN, POSITIVE, UNIT
 from battery.bounds import flat, log_det_bound, norms, sizes, within
 from battery.case import Case, Weighted
 from battery.points import N
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 
 GRID = {1: 4096, 2: 256}
 N_SAMPLES = {1: 8 * 1024, 2: 8 * 1024, 3: 64 * 1024, 5: 64 * 1024}

@@ -15,8 +15,8 @@ import numpy as np
 
 import pushforward as pf
 from battery.points import N
-from pushforward.fields import is_array
-from pushforward.state import finalise
+from pushforward.core.state import finalise
+from pushforward.numerics.arrays import is_array
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from cli.small import TINY, rows
 
 from pushforward.cli.app import run
-from pushforward.tables import write_table
+from pushforward.tabular.files import write_table
 
 
 @dataclasses.dataclass(frozen=True)

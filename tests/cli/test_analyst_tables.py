@@ -12,7 +12,7 @@ from analyst_tables import TABLES, affairs, make
 from scipy import stats
 
 import pushforward as pf
-from pushforward.fields import cast
+from pushforward.core.fields import cast
 from pushforward.persistence import read_notes
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:fit. ")]

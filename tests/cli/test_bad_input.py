@@ -12,7 +12,7 @@ from corpus.sentences import refused
 import pushforward as pf
 from pushforward.cli.outputs import TABLE_SUFFIXES, check_table_output
 from pushforward.errors import TableError
-from pushforward.tables import write_table
+from pushforward.tabular.files import write_table
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_tables_without_columns_and_choices_of_none(command, table):
 
 
 def test_a_fit_that_is_interrupted_before_its_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):
-    from pushforward import columns
+    from pushforward.tabular import schema as columns
     from pushforward.train import History
 
     history = History(stop_reason="interrupted")
@@ -229,7 +229,7 @@ def test_a_fault_while_writing_leaves_no_file(command, model, monkeypatch, tmp_p
 
 
 def test_infinite_samples_are_refused(command, model, monkeypatch, tmp_path):
-    from pushforward.distribution import AbstractDistribution
+    from pushforward.core.distribution import AbstractDistribution
 
     monkeypatch.setattr(AbstractDistribution, "sample", lambda self, n, **options: np.full((n, 3), np.inf))
     refused(command("sample", model, "-n", "2"), 1, "2 of 2 samples are infinite")

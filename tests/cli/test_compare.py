@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushforward.tables import write_table
+from pushforward.tabular.files import write_table
 
 TINY = ("--flows", "nice,nice+mixture", "--folds", "1", "--epochs", "1", "--layers", "2", "--width", "8")
 

@@ -11,9 +11,10 @@ from corpus.made import drawn
 from corpus.sentences import listed, refused
 
 import pushforward as pf
-from pushforward import diagnostics, double
+from pushforward import diagnostics
+from pushforward.core import float64 as double
 from pushforward.diagnostics.certificate import Certificate, Row
-from pushforward.tables import read_table
+from pushforward.tabular.files import read_table
 
 
 @pytest.fixture(scope="module")

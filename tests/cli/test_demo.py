@@ -7,7 +7,7 @@ import pytest
 
 from pushforward import datasets
 from pushforward.persistence import read_notes
-from pushforward.tables import read_table
+from pushforward.tabular.files import read_table
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_demo_prints_a_leaderboard_and_writes_three_files(command, small):
 
 
 def test_a_demo_that_fails_leaves_no_folder(command, small, monkeypatch, tmp_path):
-    from pushforward import baselines
+    from pushforward.tabular import baselines
 
     def failing(*parts):
         raise ValueError("no baseline today")

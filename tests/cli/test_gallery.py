@@ -7,8 +7,8 @@ import pytest
 from pages import Page
 
 from pushforward.datasets import TOY_NAMES
-from pushforward.gallery import BY_NAME, CARDS
 from pushforward.recipes import RECIPES
+from pushforward.reporting.gallery import BY_NAME, CARDS
 
 FAMILIES = ("linear", "planar")
 LARGEST = 8_000_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cli.small import TINY
 
-from pushforward.cli.held_out import read_split
+from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
 
 N = 400

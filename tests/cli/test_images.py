@@ -13,13 +13,13 @@ from scipy.stats import multivariate_normal
 
 import pushforward as pf
 from pushforward.cli.app import run
-from pushforward.cli.image_floor import _RIDGES, gaussian_floor
+from pushforward.cli.image_baseline import _RIDGES, gaussian_floor
 from pushforward.cli.picture_files import write_pictures
 from pushforward.datasets import image_folder
 from pushforward.datasets.images import read_pictures
 from pushforward.persistence import read_notes
 from pushforward.recipes import IMAGE_RECIPES
-from pushforward.tables import read_table
+from pushforward.tabular.files import read_table
 
 image = pytest.importorskip("PIL.Image")
 COUNT = 40

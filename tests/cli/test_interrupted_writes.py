@@ -17,7 +17,7 @@ from pushforward import diagnostics
 from pushforward.cli.outputs import write_json
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.errors import TableError
-from pushforward.tables import write_table
+from pushforward.tabular.files import write_table
 
 SMALL = {"key": 0, "n_layers": 2, "width": 8}
 
@@ -34,7 +34,7 @@ def a_model(tmp_path):
 WRITER = """
 import sys
 import numpy as np
-from pushforward.tables import write_table
+from pushforward.tabular.files import write_table
 name = sys.argv[1]
 for k in range(10**9):
     write_table(name, np.full((20_000, 3), k % 2, float), ["a", "b", "c"], overwrite=True)
@@ -203,7 +203,7 @@ def test_a_full_disk_keeps_the_old_scores(command, a_model, monkeypatch, tmp_pat
 @pytest.mark.parametrize(("written", "full"), [(0, "m.safetensors"), (1, "r.html")])
 def test_a_full_disk_keeps_the_old_model_and_the_old_report(command, written, full, monkeypatch, tmp_path):
     from pushforward.cli import pages
-    from pushforward.report.frame import write_sections
+    from pushforward.reporting.report.frame import write_sections
 
     healthy = Certificate((Row("none", 0.0, 1.0, True, "nothing was tested"),), "float32")
     monkeypatch.setattr(diagnostics, "check", lambda *parts, **options: healthy)
@@ -240,7 +240,7 @@ if "background" in more:
 if "nohup" in more:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 import numpy as np
-from pushforward import tables
+from pushforward.tabular import files as tables
 
 def rows(n):
     for k in range(n):

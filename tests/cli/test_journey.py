@@ -11,10 +11,10 @@ import pytest
 from cli.small import TINY, rows
 
 import pushforward as pf
-from pushforward.cli.held_out import leaderboard, read_split
-from pushforward.fields import cast
+from pushforward.cli.table_split import leaderboard, read_split
+from pushforward.core.fields import cast
 from pushforward.persistence import read_notes
-from pushforward.tables import read_table, write_table
+from pushforward.tabular.files import read_table, write_table
 from pushforward.train import History
 
 

@@ -11,15 +11,15 @@ import pytest
 from cli.small import rows
 
 import pushforward as pf
-from pushforward import double
-from pushforward.cli import in_order as in_order_module
+from pushforward.cli import ordered_map as in_order_module
 from pushforward.cli import score_summary
-from pushforward.cli.in_order import in_order
+from pushforward.cli.ordered_map import in_order
 from pushforward.cli.score_summary import ScoreSummary
-from pushforward.columns import Column, Plan
+from pushforward.core import float64 as double
 from pushforward.errors import NumericError
-from pushforward.tables import read_table, write_table
-from pushforward.tables import table as table_module
+from pushforward.tabular.files import read_table, write_table
+from pushforward.tabular.files import table as table_module
+from pushforward.tabular.schema import Column, Plan
 
 NAMES = ("a", "b", "c")
 
@@ -131,7 +131,7 @@ def test_the_sample_is_uniform_whatever_the_batches():
 def test_a_fault_in_a_late_batch_leaves_no_file(command, model, tmp_path, monkeypatch):
     text = "a,b,c\n" + "1000,10,5\n" * 3000 + "1000,blue,5\n"
     (tmp_path / "t.csv").write_text(text)
-    from pushforward.tables import delimited
+    from pushforward.tabular.files import delimited
 
     monkeypatch.setattr(delimited, "_BLOCK", 2000)
     for suffix in (".csv", ".parquet"):

@@ -13,10 +13,10 @@ from cli.small import TINY
 import pushforward as pf
 from pushforward.cli import printer
 from pushforward.cli.fit import gain_words
-from pushforward.cli.held_out import read_split
-from pushforward.columns import Column, Range, outside_range, plan_columns
-from pushforward.leaderboard.compare import _margin_error
+from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
+from pushforward.tabular.comparison.compare import _margin_error
+from pushforward.tabular.schema import Column, Range, outside_range, plan_columns
 
 
 def test_no_gain_is_claimed_over_values_that_repeat(command):

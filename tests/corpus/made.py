@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pushforward.tables import write_table
+from pushforward.tabular.files import write_table
 
 
 def drawn(change: Callable[[np.ndarray], object] = lambda x: None, n: int = 60, width: int = 2) -> np.ndarray:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import pushforward as pf
-from pushforward.fields import cast
+from pushforward.core.fields import cast
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"width": 6, "depth": 1, "n_layers": 2}

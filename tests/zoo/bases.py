@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import pushforward as pf
-from pushforward.distribution import AbstractDistribution
-from pushforward.fields import count_parameters
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import count_parameters
 from zoo.builders import network
 from zoo.rows import CONTEXT_DIM
 

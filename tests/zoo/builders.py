@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
-from pushforward.circles import is_circular
-from pushforward.fields import count_parameters
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.circles import is_circular
+from pushforward.core.fields import count_parameters
 from pushforward.networks import (
     MLP,
     AbstractAutoregressiveNetwork,

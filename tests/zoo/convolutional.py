@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
     ActivationNormalisation,
@@ -20,6 +19,7 @@ from pushforward.bijections import (
     Triangular,
 )
 from pushforward.bijections.convolutional.masks import Mask
+from pushforward.core.bijection import AbstractBijection
 from zoo.builders import conditional
 from zoo.rows import Row
 

@@ -19,7 +19,7 @@ from pushforward.bijections import (
     transformer_named,
 )
 from pushforward.bijections.partitions import channel_wise, checkerboard
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.networks import ConvNet
 from zoo.builders import coupled
 from zoo.rows import CONTEXT_DIM, UNIT, Row

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     Cayley,
     Chain,
@@ -18,6 +17,7 @@ from pushforward.bijections import (
     Triangular,
     Whiten,
 )
+from pushforward.core.bijection import AbstractBijection
 from zoo.builders import conditional
 from zoo.rows import CONTEXT_DIM, Row
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import jax
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Cayley, Chain, Householder, Permutation, Planar, Radial, Sylvester
+from pushforward.core.bijection import AbstractBijection
 from zoo.builders import conditional
 from zoo.rows import BOTH, Row
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import pushforward as pf
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 from zoo.rows import BOTH, CONTEXT_DIM, Row
 from zoo.scalars import BOX
 

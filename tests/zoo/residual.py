@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Contractive, Inverse
+from pushforward.core.bijection import AbstractBijection
 from pushforward.networks import LipschitzConvNet, LipschitzMLP
 from zoo.rows import BOTH, CONTEXT_DIM, Row
 

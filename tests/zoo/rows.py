@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pushforward.bijection import AbstractBijection
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution
 
 CONTEXT_DIM = 2
 BOTH = ("float32", "float64")

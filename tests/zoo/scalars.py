@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     Affine,
     Bernstein,
@@ -36,6 +35,7 @@ from pushforward.bijections import (
     halves,
     n_parameters,
 )
+from pushforward.core.bijection import AbstractBijection
 from zoo.builders import coupled, coupling
 from zoo.rows import BOTH, CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
 

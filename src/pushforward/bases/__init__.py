@@ -8,7 +8,7 @@ from pushforward.bases.product import Product
 from pushforward.bases.student_t import StudentT
 from pushforward.bases.truncated_normal import TruncatedNormal
 from pushforward.bases.uniform import Uniform
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 
 __all__ = [
     "AbstractDistribution",

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.compose import shift_leaves
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.conditional import shift_leaves
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import count_parameters
 from pushforward.errors import ShapeError
-from pushforward.fields import count_parameters
 
 
 class ConditionalBase(AbstractDistribution):

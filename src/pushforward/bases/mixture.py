@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from pushforward.bases.contexts import common_context_shape, context_for
 from pushforward.bases.parameters import spread_positive
-from pushforward.bases.parts import common_context_shape, context_for
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
-from pushforward.numerics import on_device
-from pushforward.programs import flatten, unflatten
+from pushforward.numerics.arrays import on_device
+from pushforward.numerics.programs import flatten, unflatten
 
 
 class Mixture(AbstractDistribution):

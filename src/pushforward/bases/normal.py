@@ -10,10 +10,11 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread, spread_positive
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import fixed
 from pushforward.errors import ShapeError
-from pushforward.fields import fixed
-from pushforward.numerics import inverse_softplus, on_device
+from pushforward.numerics.arrays import on_device
+from pushforward.numerics.elementary import inverse_softplus
 
 
 def log_standard_normal(noise: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bases.parts import common_context_shape, context_for
-from pushforward.distribution import AbstractDistribution
+from pushforward.bases.contexts import common_context_shape, context_for
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 
 

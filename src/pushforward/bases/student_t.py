@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread, spread_positive
-from pushforward.distribution import AbstractDistribution
-from pushforward.fields import fixed
-from pushforward.numerics import inverse_softplus, on_device
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import fixed
+from pushforward.numerics.arrays import on_device
+from pushforward.numerics.elementary import inverse_softplus
 
 
 class StudentT(AbstractDistribution):

@@ -11,9 +11,10 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.normal import log_standard_normal
 from pushforward.bases.parameters import event_shape, spread, spread_positive
-from pushforward.distribution import AbstractDistribution
-from pushforward.fields import fixed
-from pushforward.numerics import log_normal_quantile, log_one_plus, on_device
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import fixed
+from pushforward.numerics.arrays import on_device
+from pushforward.numerics.elementary import log_normal_quantile, log_one_plus
 
 
 class TruncatedNormal(AbstractDistribution):

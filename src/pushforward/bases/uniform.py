@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread
-from pushforward.distribution import AbstractDistribution
-from pushforward.fields import fixed
-from pushforward.numerics import on_device
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import fixed
+from pushforward.numerics.arrays import on_device
 
 
 class Uniform(AbstractDistribution):

@@ -3,8 +3,7 @@
 What the element-wise room exports is exported here as it stands, so that a new scalar bijection is one export.
 """
 
-from pushforward.bijection import AbstractBijection
-from pushforward.bijections import elementwise
+from pushforward.bijections import scalar
 from pushforward.bijections.autoregressive import BlockAutoregressive, MaskedAutoregressive
 from pushforward.bijections.convolutional import (
     ActivationNormalisation,
@@ -16,7 +15,6 @@ from pushforward.bijections.convolutional import (
     PixelSigmoid,
 )
 from pushforward.bijections.coupling import Coupling
-from pushforward.bijections.elementwise import *  # noqa: F403
 from pushforward.bijections.linear import (
     PLU,
     Cayley,
@@ -33,9 +31,15 @@ from pushforward.bijections.linear import (
 from pushforward.bijections.partitions import alternating, channel_wise, checkerboard, halves, random_half
 from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
 from pushforward.bijections.residual import AbstractLogDet, Contractive, Exact, PowerSeries, RussianRoulette
-from pushforward.compose import Chain, Conditional, Inverse, Standardise
-from pushforward.repeat import Repeat
-from pushforward.reshape import Reshape, Split, SplitChannels, Squeeze
+from pushforward.bijections.scalar import *  # noqa: F403
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import Chain
+from pushforward.core.conditional import Conditional
+from pushforward.core.inverse import Inverse
+from pushforward.core.repeat import Repeat
+from pushforward.core.reshape import Reshape, Squeeze
+from pushforward.core.split import Split, SplitChannels
+from pushforward.core.standardise import Standardise
 
 __all__ = [
     "PLU",
@@ -83,4 +87,4 @@ __all__ = [
     "halves",
     "random_half",
 ]
-__all__ += elementwise.__all__
+__all__ += scalar.__all__

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise import apply_transformer, n_parameters, transformer_named
-from pushforward.bijections.elementwise.probe import check_never_singular
-from pushforward.circles import is_circular, with_angles
+from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
+from pushforward.bijections.scalar.slope_check import check_never_singular
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.circles import is_circular, with_angles
+from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError
-from pushforward.fields import emitted
-from pushforward.numerics import on_device
+from pushforward.numerics.arrays import on_device
 
 
 class Coupling(AbstractBijection):

@@ -32,10 +32,10 @@ def check(
     """
     out = Printer(json, quiet)
     from pushforward.cli.model_file import is_image_model, load_model, matching_rows, plan_of
+    from pushforward.core.named_rows import NamedRows
     from pushforward.diagnostics import Certificate
     from pushforward.diagnostics import check as certify
     from pushforward.errors import DataError
-    from pushforward.named_rows import NamedRows
 
     flow, notes = load_model(model)
     try:
@@ -71,7 +71,7 @@ def _outside(model: Path, flow: Any, notes: dict[str, Any], context: Any, seed: 
     """Columns of which samples lie outside the range of the rows that the model was made of, where the file has it."""
     from pushforward.cli.fit import range_samples
     from pushforward.cli.model_file import plan_of
-    from pushforward.columns import Range, outside_range
+    from pushforward.tabular.schema import Range, outside_range
 
     plan = plan_of(model, flow, notes)
     columns = [plan.columns[place] for place in plan.modelled]

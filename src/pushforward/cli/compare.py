@@ -80,12 +80,12 @@ def compare(
             f"expected 1 with --split, whose test are the latest rows, got {folds}.", param_hint="--folds"
         )
     from pushforward.cli.fit import chosen
-    from pushforward.cli.held_out import read_declared
-    from pushforward.cli.plan_table import say_plan
+    from pushforward.cli.schema_table import say_plan
     from pushforward.cli.scoring import versions
+    from pushforward.cli.table_split import read_declared
     from pushforward.errors import DataError
-    from pushforward.leaderboard import DEFAULT_FLOWS
-    from pushforward.leaderboard import compare as compare_flows
+    from pushforward.tabular.comparison import DEFAULT_FLOWS
+    from pushforward.tabular.comparison import compare as compare_flows
 
     table, group, when = read_declared(
         data, names(columns), names(context), drop_na, declared, groups=groups, time=time, exclude=names(exclude)

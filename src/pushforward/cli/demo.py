@@ -37,13 +37,13 @@ def demo(
 
     from pushforward.cli.pages import demo_report
     from pushforward.cli.scoring import Row, leaderboard_row, versions
+    from pushforward.core.fields import count_parameters
+    from pushforward.core.float64 import draw_rows
     from pushforward.datasets import household_power
     from pushforward.diagnostics import check
-    from pushforward.double import draw_rows
-    from pushforward.fields import count_parameters
     from pushforward.persistence import save
     from pushforward.recipes import nsf
-    from pushforward.tables import write_table
+    from pushforward.tabular.files import write_table
     from pushforward.train import fit
 
     data = household_power()
@@ -120,7 +120,7 @@ def _parts(data: Any) -> tuple[Any, ...]:
 
 
 def _baselines(data: Any, out: Printer) -> list[Any]:
-    from pushforward import baselines
+    from pushforward.tabular import baselines
 
     out.say("Baselines  Gaussian, Gaussian mixture and kernel density, chosen on the validation rows ...")
     start = time.perf_counter()

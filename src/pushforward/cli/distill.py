@@ -119,6 +119,6 @@ def _contexts(notes: dict[str, Any], path: Path | None) -> Any:
             f"the model is conditional on {', '.join(wanted)}: pass a table with these columns.",
             param_hint="--contexts",
         )
-    from pushforward.tables import read_table
+    from pushforward.tabular.files import read_table
 
     return read_table(path, columns=wanted).values

@@ -103,15 +103,15 @@ def fit(
         return
     import numpy as np
 
-    from pushforward.cli.held_out import leaderboard, read_split
-    from pushforward.cli.plan_table import say_plan
+    from pushforward.cli.schema_table import say_plan
     from pushforward.cli.scoring import versions
-    from pushforward.columns import Range, fit_columns, outside_range
+    from pushforward.cli.table_split import leaderboard, read_split
+    from pushforward.core.named_rows import NamedRows
     from pushforward.diagnostics import check
     from pushforward.errors import DataError, ShapeError
-    from pushforward.named_rows import NamedRows
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
+    from pushforward.tabular.schema import Range, fit_columns, outside_range
 
     split = read_split(
         data, names(columns), names(context), drop_na, seed, declared=declarations(column), detect=not plain,
@@ -274,7 +274,7 @@ def range_samples(model: Any, seed: int, context: Any = None) -> Any:
     """Samples (n, columns) by which the range of a model is told, at the contexts of rows where there are any."""
     import numpy as np
 
-    from pushforward.double import draw_rows
+    from pushforward.core.float64 import draw_rows
 
     if context is None:
         return draw_rows(model, _RANGE_SAMPLES, seed)
@@ -319,7 +319,7 @@ def gain_words(gain: float, error: float | None, of: str = "The flow", over: str
     """
     if not math.isfinite(gain) or error is None:
         return f"{of} and {over} cannot be compared: a test row has no finite score."
-    from pushforward.report.words import gain_digits
+    from pushforward.reporting.report.words import gain_digits
 
     digits = gain_digits(error)
     figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"

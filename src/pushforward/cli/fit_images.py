@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.cli.image_floor import gaussian_floor
+from pushforward.cli.image_baseline import gaussian_floor
 from pushforward.cli.outputs import writing
 from pushforward.cli.printer import Printer, copies, course, nats
 from pushforward.cli.scoring import mean_without, versions
+from pushforward.core.dequantised import Dequantised, bits_per_dim
+from pushforward.core.float64 import score_rows
 from pushforward.datasets import Images, image_folder
-from pushforward.dequantise import Dequantised, bits_per_dim
-from pushforward.double import score_rows
 from pushforward.errors import DataError
 from pushforward.persistence import save
 from pushforward.recipes import IMAGE_RECIPES

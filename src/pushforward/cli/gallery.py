@@ -30,7 +30,7 @@ def gallery(
     import jax
 
     from pushforward._version import __version__
-    from pushforward.gallery import FULL, QUICK, finish_all, shapes, write_gallery
+    from pushforward.reporting.gallery import FULL, QUICK, finish_all, shapes, write_gallery
     from pushforward.train.progress import progress_bar
 
     cards = _cards(wanted)
@@ -87,7 +87,7 @@ def _line(title: str, card: Any, frames: Any) -> list[str]:
 
 def _cards(wanted: list[str] | None) -> list[Any]:
     """The cards of the names, each a family or one of its recipes, in the order of the page."""
-    from pushforward.gallery import BY_NAME, BY_RECIPE, CARDS
+    from pushforward.reporting.gallery import BY_NAME, BY_RECIPE, CARDS
 
     if wanted is None:
         return list(CARDS)

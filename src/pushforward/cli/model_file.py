@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import typer
 
-from pushforward.columns import Column, Plan
-from pushforward.dequantise import Dequantised
+from pushforward.core.dequantised import Dequantised
 from pushforward.errors import DataError, ModelFileError
+from pushforward.tabular.schema import Column, Plan
 
 
 def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
@@ -112,7 +112,7 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
                 f"{pictures.shape[1:]}: bring them to that size."
             )
         return Matched(pictures, None, np.arange(1, len(pictures) + 1))
-    from pushforward.tables import read_table
+    from pushforward.tabular.files import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
     return _matched(plan_of(data, flow, notes), table, str(data))
@@ -122,7 +122,7 @@ def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool
     """What `matching_rows` reads, in batches: a table need not fit into memory; pictures come as one batch."""
     if is_image_model(flow):
         return iter([matching_rows(flow, notes, data, drop_na)])
-    from pushforward.tables import read_batches
+    from pushforward.tabular.files import read_batches
 
     plan = plan_of(data, flow, notes)
     tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)

@@ -7,9 +7,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from pushforward.atomic_write import write_atomically
 from pushforward.cli.printer import strict
 from pushforward.errors import TableError
+from pushforward.persistence.atomic_write import write_atomically
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".npy", ".npz")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.cli.held_out import Split
 from pushforward.cli.scoring import Row, versions
-from pushforward.double import draw_rows, score_rows
-from pushforward.fields import count_parameters
-from pushforward.report import write_distillation_report, write_image_report, write_report
+from pushforward.cli.table_split import Split
+from pushforward.core.fields import count_parameters
+from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.reporting.report import write_distillation_report, write_image_report, write_report
 
 _GRID = 32  # pictures of either kind
 _MOST_SAMPLES = 50_000

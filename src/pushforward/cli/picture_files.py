@@ -5,9 +5,9 @@ from typing import IO
 
 import numpy as np
 
-from pushforward.atomic_write import part_beside, write_atomically
 from pushforward.cli.outputs import check_outputs
 from pushforward.errors import MissingExtra, TableError
+from pushforward.persistence.atomic_write import part_beside, write_atomically
 
 _ARRAYS = (".npy", ".npz")
 _PNG_LEVELS = 256

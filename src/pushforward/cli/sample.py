@@ -31,9 +31,9 @@ def sample(
 
     from pushforward.cli.model_file import is_image_model, load_model, plan_of
     from pushforward.cli.picture_files import check_picture_output, write_pictures
-    from pushforward.columns import Range, outside_range
-    from pushforward.double import draw_rows
-    from pushforward.tables import write_table
+    from pushforward.core.float64 import draw_rows
+    from pushforward.tabular.files import write_table
+    from pushforward.tabular.schema import Range, outside_range
 
     flow, notes = load_model(model)
     if is_image_model(flow):

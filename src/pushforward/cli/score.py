@@ -45,7 +45,7 @@ def score(
     check_outputs(overwrite, output, inputs=(model, data))
     from pushforward.cli.model_file import is_image_model, load_model, matching_batches, plan_of
     from pushforward.cli.score_summary import ScoreSummary
-    from pushforward.tables import write_batches
+    from pushforward.tabular.files import write_batches
 
     flow, notes = load_model(model)
     found = _Found(ScoreSummary(seed))
@@ -91,10 +91,10 @@ def _scored(
     import jax
     import numpy as np
 
-    from pushforward.cli.in_order import cores, in_order
     from pushforward.cli.model_file import is_image_model
-    from pushforward.dequantise import bits_per_dim
-    from pushforward.double import scorer
+    from pushforward.cli.ordered_map import cores, in_order
+    from pushforward.core.dequantised import bits_per_dim
+    from pushforward.core.float64 import scorer
     from pushforward.errors import NumericError
 
     score, found.is_pictures = scorer(flow), is_image_model(flow)

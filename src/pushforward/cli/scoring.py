@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.double import score_rows
-from pushforward.moments import standard_error
+from pushforward.core.float64 import score_rows
+from pushforward.numerics.moments import standard_error
 
 
 @dataclasses.dataclass

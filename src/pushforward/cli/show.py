@@ -16,9 +16,9 @@ def show(
     """Print the layers of a model with shapes and parameter counts, the plan of its columns, and its notes."""
     out = Printer(json, quiet)
     from pushforward.cli.model_file import load_model, plan_of
-    from pushforward.cli.plan_table import say_plan
-    from pushforward.fields import count_parameters
-    from pushforward.flow import summary
+    from pushforward.cli.schema_table import say_plan
+    from pushforward.core.fields import count_parameters
+    from pushforward.core.flow import summary
 
     flow, notes = load_model(model, verify=False)
     layers = summary(flow)

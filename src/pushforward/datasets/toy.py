@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pushforward.core.named_rows import unframed
 from pushforward.errors import DataError, ShapeError
-from pushforward.named_rows import unframed
 
 _MOON_NOISE, _RING_NOISE, _SPIRAL_NOISE, _GAUSSIAN_NOISE, _BANANA_NOISE = 0.1, 0.08, 0.1, 0.25, 0.3
 _LETTER_NOISE = 0.12

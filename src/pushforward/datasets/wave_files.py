@@ -8,8 +8,8 @@ from typing import IO
 
 import numpy as np
 
-from pushforward.atomic_write import write_atomically
 from pushforward.errors import DataError
+from pushforward.persistence.atomic_write import write_atomically
 
 _LEVELS = {1: 256, 2: 65_536}
 

@@ -2,9 +2,9 @@
 
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.certify import check
-from pushforward.diagnostics.doctor import NonFinite, locate_non_finite
 from pushforward.diagnostics.fidelity import Fidelity, ModeShare, fidelity
 from pushforward.diagnostics.importance import ImportanceSample, importance_sample
+from pushforward.diagnostics.non_finite import NonFinite, locate_non_finite
 from pushforward.diagnostics.pareto import pareto_k
 
 __all__ = [

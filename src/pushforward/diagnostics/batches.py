@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distribution import AbstractDistribution, draw_rows, score_rows
-from pushforward.flow import Flow
-from pushforward.programs import prepared, run
+from pushforward.core.distribution import AbstractDistribution, draw_rows, score_rows
+from pushforward.core.flow import Flow
+from pushforward.numerics.programs import prepared, run
 
 _ROWS = 1024
 _SMALL = 64

@@ -13,9 +13,9 @@ import math
 import jax
 import numpy as np
 
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.diagnostics.batches import draw, score
 from pushforward.diagnostics.certificate import Row
-from pushforward.distribution import AbstractDistribution
 
 _MAX_DIM = 64
 _CENTRES = 512

@@ -10,32 +10,32 @@ import numpy as np
 from jaxtyping import ArrayLike, PRNGKeyArray
 
 from pushforward.bijections.residual import exactly
-from pushforward.dequantise import Dequantised
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.discretised import Rounded
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.fields import cast
+from pushforward.core.flow import Flow, Given
+from pushforward.core.named_rows import NamedRows
+from pushforward.core.state import is_estimated
 from pushforward.diagnostics.atoms import atoms_row
 from pushforward.diagnostics.batches import draw, repeated, score
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.circles import cut_open
 from pushforward.diagnostics.copies import copies_row
 from pushforward.diagnostics.data import data_rows
-from pushforward.diagnostics.doctor import locate_non_finite
 from pushforward.diagnostics.edges import inside
 from pushforward.diagnostics.gap import gap_row
 from pushforward.diagnostics.inputs import Columns, given_rows, numbers_of, paired, some_of
 from pushforward.diagnostics.integral import normalisation_row
 from pushforward.diagnostics.limits import limit_rows
 from pushforward.diagnostics.maps import map_rows
+from pushforward.diagnostics.non_finite import locate_non_finite
 from pushforward.diagnostics.points import CONDITION
 from pushforward.diagnostics.precision import NAME as PRECISION
 from pushforward.diagnostics.precision import precision_row
 from pushforward.diagnostics.residual import estimate_row, lipschitz_rows
-from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import ShapeError
-from pushforward.fields import cast
-from pushforward.flow import Flow, Given
-from pushforward.named_rows import NamedRows
-from pushforward.programs import flatten, float_type
-from pushforward.rounded import Rounded
-from pushforward.state import is_estimated
+from pushforward.numerics.programs import flatten, float_type
 
 _N_DRAWS = 1024
 _MAX_ROWS = 10_000

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.certificate import Row
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type
+from pushforward.numerics.programs import flatten, float_type
 
 NAME = "circular columns"
 _ROUNDING = 1e-6

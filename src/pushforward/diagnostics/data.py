@@ -5,6 +5,8 @@ import math
 import jax
 import numpy as np
 
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.atoms import atoms_row
 from pushforward.diagnostics.batches import base_draws, base_scores, draw, score
 from pushforward.diagnostics.calibration import N_DIRECTIONS, conditional_row, data_row, latent_row
@@ -23,8 +25,6 @@ from pushforward.diagnostics.inputs import Columns, paired
 from pushforward.diagnostics.layers import passes
 from pushforward.diagnostics.tails import TIMES, reach_row, tails_row
 from pushforward.diagnostics.thickness import MOST_DIM, thickness_row
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
 
 _RANKED = 4096
 _EACH = 15

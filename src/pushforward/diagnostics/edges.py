@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.diagnostics.batches import score
-from pushforward.distribution import AbstractDistribution
-from pushforward.programs import flatten, float_type
+from pushforward.numerics.programs import flatten, float_type
 
 _UNITS = 2.0  # in the last place
 

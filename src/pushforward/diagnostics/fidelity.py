@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.diagnostics.modes import find_modes
 from pushforward.diagnostics.pareto import pareto_k
 from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
-from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import DataError, ShapeError
 
 _MOST_DIMS = 16  # above it the neighbours of a sample no longer tell which way the density rises

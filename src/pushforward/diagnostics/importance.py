@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.diagnostics.pareto import pareto_k
 from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
-from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import NumericError, ShapeError
 
 _CHUNK = 4096

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
+from pushforward.core.named_rows import NamedRows, as_floats, unframed
 from pushforward.errors import DataError, ShapeError
-from pushforward.flow import Flow
-from pushforward.named_rows import NamedRows, as_floats, unframed
 
 _N_CONTEXTS = 64
 

@@ -6,10 +6,10 @@ import math
 import jax
 import numpy as np
 
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.diagnostics.batches import draw, score
 from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.certificate import Row
-from pushforward.distribution import AbstractDistribution
 
 NAME = "integral of the density"
 _FAULT = "the density does not integrate to one"

@@ -9,14 +9,15 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijection import AbstractBijection
-from pushforward.compose import Chain, Conditional, Inverse
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import Chain
+from pushforward.core.conditional import Conditional
+from pushforward.core.flow import Flow
+from pushforward.core.inverse import Inverse
+from pushforward.core.repeat import Repeat
 from pushforward.diagnostics.batches import embedded, repeated
-from pushforward.fields import is_array
-from pushforward.flow import Flow
-from pushforward.numerics import on_device
-from pushforward.programs import compiled, flatten, float_type, unflatten
-from pushforward.repeat import Repeat
+from pushforward.numerics.arrays import is_array, on_device
+from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 
 _CHUNK = 1024
 _MAX_NUMBERS = 1 << 20

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.layers import Passed, moved_coordinates, own_slopes, passes, transformer_of
-from pushforward.flow import Flow
 
 BOX, SCALE = "outside the splines' boxes", "saturated scales"
 _OUTSIDE = 0.01  # `fit` brings 99.9 % of each column into the box

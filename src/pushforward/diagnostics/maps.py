@@ -5,6 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import paired
 from pushforward.diagnostics.points import (
@@ -17,7 +18,6 @@ from pushforward.diagnostics.points import (
     round_trip_row,
 )
 from pushforward.diagnostics.rounding import inner_conditions, rounded_by_layers
-from pushforward.flow import Flow
 
 
 def map_rows(

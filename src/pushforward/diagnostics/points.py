@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.core.fields import cast
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.batches import base_draws, base_scores, repeated
 from pushforward.diagnostics.certificate import Row
-from pushforward.fields import cast
-from pushforward.flow import Flow
-from pushforward.programs import compiled, flatten, float_type, unflatten
+from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 
 # Rounding errs by an eps or so in each of some dozen operations a layer, and errors of different layers partly cancel:
 # healthy flows of ten layers stay below 10, a wrong formula errs by far more than 50.

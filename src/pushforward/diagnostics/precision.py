@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import cast
 from pushforward.diagnostics.batches import forward, score
 from pushforward.diagnostics.certificate import Row
-from pushforward.distribution import AbstractDistribution
-from pushforward.fields import cast
 
 NAME = "float32 against float64"
 # One per cent of a density: less than the error of any mean over ten thousand rows, and what no ranking of rows turns
@@ -70,7 +70,7 @@ def precision_row(
     value = min(value, np.finfo(np.float64).max)
     return Row(
         NAME, value, bound, False, words + ".", "float32 is too coarse for this flow",
-        "Score and draw in double precision (the command line does; in Python pushforward.fields.cast to float64 under "
+        "Score and draw in double precision (the command line does; in Python pf.cast to float64 under "
         "jax.enable_x64(True)), or subtract a large offset from the column before fitting.",
     )  # fmt: skip
 

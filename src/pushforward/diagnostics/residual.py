@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.state import certify, reseed
 from pushforward.diagnostics.batches import score
 from pushforward.diagnostics.certificate import Row
-from pushforward.distribution import AbstractDistribution
 from pushforward.networks import bounds_in
-from pushforward.state import certify, reseed
 
 _N_SEEDS = 8
 _STANDARD_ERRORS = 5.0
@@ -27,7 +27,7 @@ def lipschitz_rows(flow: AbstractDistribution) -> list[Row]:
     return [
         Row(
             "Lipschitz bound below one", value, 1.0, False, f"{words}, stored up to {told.max():.4g}.",
-            "a residual block is no contraction", "Call pushforward.state.finalise, which rescales weights.",
+            "a residual block is no contraction", "Call pushforward.core.state.finalise, which rescales weights.",
         )
     ]  # fmt: skip
 

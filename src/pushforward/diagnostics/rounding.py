@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from pushforward.core.fields import cast
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.layers import jacobians, passes
 from pushforward.diagnostics.points import inverses, times
-from pushforward.fields import cast
-from pushforward.flow import Flow
 
 _BATCH = 16
 

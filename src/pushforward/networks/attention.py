@@ -13,10 +13,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pushforward.errors import ShapeError
 from pushforward.networks.attention_block import AttentionBlock, normalised
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_mlp import checked_context, checked_order
 from pushforward.networks.network import check_sizes
-from pushforward.networks.start import normal
-from pushforward.numerics import on_device, trailing_batch, zeros
+from pushforward.numerics.arrays import on_device, zeros
+from pushforward.numerics.trailing_batch import trailing_batch
 
 
 class CausalAttention(AbstractAutoregressiveNetwork):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.network import activation_named
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.numerics.arrays import zeros
 
 
 class AttentionBlock(eqx.Module):

@@ -19,10 +19,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_mlp import checked_order
 from pushforward.networks.network import check_sizes
-from pushforward.networks.start import normal
-from pushforward.numerics import on_device, trailing_batch, zeros
+from pushforward.numerics.arrays import on_device, zeros
+from pushforward.numerics.trailing_batch import trailing_batch
 
 _SIZE_OF_A_GATE = 0.3  # root mean square of tanh(a) sigmoid(b), a and b standard normal
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.neighbours import convolved
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.numerics.arrays import zeros
+from pushforward.numerics.im2col import convolved
 
 
 class ConvNet(AbstractNetwork):

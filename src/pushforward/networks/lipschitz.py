@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import ShapeError
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.network import AbstractNetwork
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.numerics.arrays import zeros
 
 _START_SLOPE = 0.5
 

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.fields import fixed
-from pushforward.neighbours import convolved
+from pushforward.core.fields import fixed
 from pushforward.networks.induced_norms import rounding_of, vector_norm
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.lipschitz import (
     AbstractLipschitzLayer,
     AbstractLipschitzStack,
@@ -32,8 +32,8 @@ from pushforward.networks.lipschitz import (
     start_slopes,
 )
 from pushforward.networks.network import check_sizes
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.numerics.arrays import zeros
+from pushforward.numerics.im2col import convolved
 
 _POWER_STEPS = 2
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.fields import fixed
+from pushforward.core.fields import fixed
 from pushforward.networks.induced_norms import NORMS, SPECTRAL, certified_norm, closed_norm, power_steps
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.lipschitz import (
     AbstractLipschitzLayer,
     AbstractLipschitzStack,
@@ -21,8 +22,7 @@ from pushforward.networks.lipschitz import (
     start_slopes,
 )
 from pushforward.networks.network import check_sizes
-from pushforward.networks.start import normal
-from pushforward.numerics import on_device, zeros
+from pushforward.numerics.arrays import on_device, zeros
 
 _POWER_STEPS = 2  # a round each step follows weights that move by a hundredth of themselves; two leave room
 

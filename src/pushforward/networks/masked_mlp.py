@@ -19,11 +19,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
-from pushforward.networks.blocked_solve import BlockedSolve
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_pass import MaskedPass
+from pushforward.networks.masked_solve import BlockedSolve
 from pushforward.networks.network import activation_named, check_sizes
-from pushforward.networks.start import normal
-from pushforward.numerics import on_device, trailing_batch, zeros
+from pushforward.numerics.arrays import on_device, zeros
+from pushforward.numerics.trailing_batch import trailing_batch
 
 
 class MaskedMLP(AbstractAutoregressiveNetwork):

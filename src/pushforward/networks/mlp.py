@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.networks.initial_weights import normal
 from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes, join
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.numerics.arrays import zeros
 
 
 class MLP(AbstractNetwork):

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import Distribution, constraints
 
-from pushforward.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.errors import ShapeError
-from pushforward.fields import is_inexact
-from pushforward.numerics import with_gradient_of
-from pushforward.programs import flatten, is_traced, unflatten
+from pushforward.numerics.arrays import is_inexact, with_gradient_of
+from pushforward.numerics.programs import flatten, is_traced, unflatten
 
 
 class FlowDistribution(Distribution):

@@ -12,14 +12,14 @@ from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
 
 from pushforward.bijections import Affine, Chain, Elementwise
-from pushforward.distribution import as_key
+from pushforward.core.distribution import as_key
+from pushforward.core.fields import trainable
+from pushforward.core.flow import Flow
 from pushforward.errors import ShapeError
-from pushforward.fields import trainable
-from pushforward.flow import Flow
 from pushforward.numpyro.distribution import FlowDistribution
 from pushforward.numpyro.transform import FlowTransform
 from pushforward.recipes import RECIPES
-from pushforward.train.options import check_precision
+from pushforward.train.checks import check_precision
 
 _LOG_BOUND = 10.0  # of the outer scales: from exp(-10) to exp(10)
 _SHIFT = 0  # the row of an affine layer's parameters that holds its shifts

@@ -8,10 +8,10 @@ from jaxtyping import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
-from pushforward.bijection import AbstractBijection, as_float
+from pushforward.core.bijection import AbstractBijection, as_float
 from pushforward.errors import ShapeError
+from pushforward.numerics.programs import Static, compiled, flatten, unflatten
 from pushforward.numpyro.distribution import real_events
-from pushforward.programs import Static, compiled, flatten, unflatten
 
 
 class FlowTransform(Transform):

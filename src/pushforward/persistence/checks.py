@@ -9,16 +9,15 @@ import jax
 import numpy as np
 
 from pushforward.bijections import Whiten
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.repeat import Repeat
+from pushforward.core.state import certify
 from pushforward.errors import ModelFileError
-from pushforward.fields import is_array
 from pushforward.networks import bounds_in
-from pushforward.numerics import on_device
+from pushforward.numerics.arrays import is_array, on_device
+from pushforward.numerics.programs import flatten, float_type
 from pushforward.persistence.container import damaged
 from pushforward.persistence.limits import check_limits
-from pushforward.programs import flatten, float_type
-from pushforward.repeat import Repeat
-from pushforward.state import certify
 
 # What a module, built from numbers that nobody has checked, may raise when it is tried; anything else is our mistake.
 _WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -60,7 +59,7 @@ def _check_bounds(flow: Any) -> None:
         if not np.all(np.asarray(found) <= np.asarray(stored) * (1 + _ROUNDING)):
             raise ModelFileError(
                 f"states a Lipschitz bound of {np.max(stored):.6g}, but its weights have one of {np.max(found):.6g}: "
-                "call pushforward.state.finalise on the flow and save it again."
+                "call pushforward.core.state.finalise on the flow and save it again."
             )
 
 

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from pushforward._version import __version__
-from pushforward.atomic_write import write_atomically
-from pushforward.distribution import AbstractDistribution, draw_rows, score_rows
+from pushforward.core.distribution import AbstractDistribution, draw_rows, score_rows
 from pushforward.errors import MissingExtra, ModelFileError
-from pushforward.programs import Prepared, prepared, unflatten
+from pushforward.numerics.programs import Prepared, prepared, unflatten
+from pushforward.persistence.atomic_write import write_atomically
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _NAMES = ("score.bin", "sample.bin", "README.md")

@@ -9,14 +9,14 @@ from typing import Any
 import equinox as eqx
 
 from pushforward._version import __version__
-from pushforward.atomic_write import write_atomically
-from pushforward.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
-from pushforward.persistence import probe
+from pushforward.numerics.programs import flatten, float_type
+from pushforward.persistence import stored_scores
+from pushforward.persistence.atomic_write import write_atomically
 from pushforward.persistence.checks import check_flow
 from pushforward.persistence.container import FORMAT, FORMAT_VERSION, nesting, pack, read, strict_json
 from pushforward.persistence.tree import Registry, announced, classes_of, decode, encode, registry
-from pushforward.programs import flatten, float_type
 
 MAX_NOTES_NESTING = 100
 
@@ -122,11 +122,11 @@ def load_with_notes(
     target, known = Path(path), registry(extra)
     try:
         header, tensors = read(
-            target, lambda header: {**announced(header["flow"], known), **probe.announced(header["probe"])}
+            target, lambda header: {**announced(header["flow"], known), **stored_scores.announced(header["probe"])}
         )
         flow = _rebuilt(header, tensors, known)
         if verify:
-            probe.compare(flow, {name: tensors[name] for name in header["probe"]}, header["dtype"])
+            stored_scores.compare(flow, {name: tensors[name] for name in header["probe"]}, header["dtype"])
         return flow, header["notes"]
     except ModelFileError as error:
         raise ModelFileError(f"{target}: {error}") from error
@@ -171,8 +171,8 @@ def _content(flow: AbstractDistribution, notes: dict[str, Any]) -> bytes:
     known = registry(classes_of(flow))
     announced(config, known)
     _rebuilt(header, tensors, known)
-    points = probe.probe(flow)
-    return pack({**header, "probe": probe.describe(points)}, {**tensors, **points})
+    points = stored_scores.probe(flow)
+    return pack({**header, "probe": stored_scores.describe(points)}, {**tensors, **points})
 
 
 def _plain_notes(notes: Any) -> dict[str, Any]:

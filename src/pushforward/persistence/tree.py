@@ -19,16 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray
 
-from pushforward import bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape, rounded
+from pushforward import bases, bijections, networks
+from pushforward.core import dequantised, discretised, distribution, flow
 from pushforward.errors import ModelFileError
-from pushforward.fields import is_array
-from pushforward.numerics import on_device
+from pushforward.numerics.arrays import is_array, on_device
 from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
 
 Registry: TypeAlias = dict[str, type[eqx.Module]]
 MAX_DEPTH = 100
 MAX_MODULES = 20_000
-_ROOMS = (bases, bijections, compose, dequantise, distribution, flow, networks, repeat, reshape, rounded)
+_ROOMS = (bases, bijections, dequantised, discretised, distribution, flow, networks)
 
 
 def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:

@@ -6,15 +6,15 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Inverse, MaskedAutoregressive, Repeat, n_parameters
-from pushforward.bijections.elementwise import Affine, Translation, transformer_named
-from pushforward.circles import is_circular
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.flow import Flow
+from pushforward.bijections.scalar import Affine, Translation, transformer_named
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.circles import is_circular
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.flow import Flow
 from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP, PeriodicInputs
-from pushforward.recipes.options import check_choice, check_count
-from pushforward.recipes.outer import outer_flow
+from pushforward.recipes.checks import check_choice, check_count
+from pushforward.recipes.outer_layers import outer_flow
 
 Order = str | Sequence[int]
 

@@ -3,8 +3,8 @@
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import Bernstein
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 
 

@@ -5,11 +5,11 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
 from pushforward.bijections import BlockAutoregressive, Chain, Repeat
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.flow import Flow
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, order_of
-from pushforward.recipes.options import check_count
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.checks import check_count
+from pushforward.recipes.outer_layers import outer_layers
 
 
 def bnaf(

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, Repeat, n_parameters, transformer_named
-from pushforward.distribution import as_key
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import as_key
+from pushforward.core.flow import Flow
 from pushforward.networks import ConvNet
 from pushforward.recipes.image_flow import check_shape, check_sizes
 

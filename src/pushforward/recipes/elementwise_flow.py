@@ -4,15 +4,15 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Chain, Conditional, Elementwise, Repeat
-from pushforward.bijections.elementwise import transformer_named
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.fields import count_parameters
-from pushforward.flow import Flow
+from pushforward.bijections.scalar import transformer_named
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.fields import count_parameters
+from pushforward.core.flow import Flow
 from pushforward.networks import MLP
-from pushforward.recipes.options import check_count
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.checks import check_count
+from pushforward.recipes.outer_layers import outer_layers
 
 
 def elementwise_flow(

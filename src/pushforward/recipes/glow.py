@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import PLU, ActivationNormalisation, Chain, Inverse, OneByOne, Repeat
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.recipes.image_flow import Shape, check_sizes, image_coupling, image_flow
 
 

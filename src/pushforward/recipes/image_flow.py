@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     Chain,
     ImageCoupling,
@@ -18,10 +17,11 @@ from pushforward.bijections import (
     n_parameters,
     transformer_named,
 )
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.flow import Flow
 from pushforward.networks import ConvNet
-from pushforward.recipes.options import check_choice, check_count
+from pushforward.recipes.checks import check_choice, check_count
 
 Shape = tuple[int, int, int]
 Layers = Callable[[Shape, PRNGKeyArray, int], AbstractBijection]

@@ -6,7 +6,6 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     PLU,
     Cayley,
@@ -18,12 +17,13 @@ from pushforward.bijections import (
     LowRank,
     Triangular,
 )
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.fields import count_parameters
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.fields import count_parameters
+from pushforward.core.flow import Flow
 from pushforward.networks import MLP
-from pushforward.recipes.options import check_choice, check_count
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.checks import check_choice, check_count
+from pushforward.recipes.outer_layers import outer_layers
 
 LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] = {
     "diagonal": lambda dim, rank, key: Diagonal(dim),

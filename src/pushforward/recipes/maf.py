@@ -6,12 +6,12 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Logistic, Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Chain, MixtureNormal
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, autoregressive_stack
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.outer_layers import outer_layers
 
 
 def made(

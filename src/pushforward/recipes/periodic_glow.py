@@ -2,10 +2,10 @@
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import PeriodicConvolution
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.recipes.glow import glow_of
 from pushforward.recipes.image_flow import Shape
 

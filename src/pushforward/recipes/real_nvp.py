@@ -3,12 +3,12 @@
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Chain, Elementwise
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.recipes.coupling_flow import coupling_flow, coupling_stack
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.outer_layers import outer_layers
 
 
 def real_nvp(

@@ -4,7 +4,6 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     AbstractLogDet,
     Affine,
@@ -17,11 +16,12 @@ from pushforward.bijections import (
     Repeat,
     RussianRoulette,
 )
-from pushforward.distribution import AbstractDistribution, as_key
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.flow import Flow
 from pushforward.networks import LipschitzMLP
-from pushforward.recipes.options import check_count
-from pushforward.recipes.outer import outer_layers
+from pushforward.recipes.checks import check_count
+from pushforward.recipes.outer_layers import outer_layers
 
 _EXACT = 8  # coordinates up to which the exact determinant trains faster than an estimate of it
 

@@ -3,10 +3,10 @@
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import AbstractLogDet, ActivationNormalisation, Chain, Contractive, Inverse, Repeat
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.networks import LipschitzConvNet
 from pushforward.recipes.image_flow import Shape, check_sizes, image_flow
 

@@ -2,11 +2,11 @@
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
-from pushforward.distribution import AbstractDistribution
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
-from pushforward.recipes.options import check_count
+from pushforward.recipes.checks import check_count
 
 _MOST_TOKENS = 16  # by default: the price of a layer grows with them, and each is a step of sampling
 

@@ -5,7 +5,6 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Logistic
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import (
     Affine,
     Chain,
@@ -19,10 +18,11 @@ from pushforward.bijections import (
     Standardise,
     n_parameters,
 )
-from pushforward.distribution import as_key
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import as_key
+from pushforward.core.flow import Flow
 from pushforward.networks import CausalConvolution
-from pushforward.recipes.options import check_count
+from pushforward.recipes.checks import check_count
 
 
 def wavenet(

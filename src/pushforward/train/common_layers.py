@@ -9,10 +9,10 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from pushforward.bijection import AbstractBijection
-from pushforward.compose import Chain
-from pushforward.fields import trainable
-from pushforward.flow import Flow
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import Chain
+from pushforward.core.fields import trainable
+from pushforward.core.flow import Flow
 from pushforward.train.data import spline_bounds
 
 

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from pushforward.bijections import RationalQuadraticSpline
-from pushforward.dequantise import Dequantised
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.named_rows import as_floats, unframed
 from pushforward.errors import DataError, ShapeError
-from pushforward.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compressed, moments
-from pushforward.named_rows import as_floats, unframed
+from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compressed, moments
 from pushforward.train.ranges import called as _column
 from pushforward.train.ranges import check_range, warn_of_values
 

@@ -14,7 +14,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from pushforward.compose import Chain
+from pushforward.core.chain import Chain
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.fields import trainable as trainable_filter
+from pushforward.core.flow import Flow
+from pushforward.core.state import finalise
 from pushforward.diagnostics.fidelity import (
     Fidelity,
     check_pair,
@@ -23,18 +27,14 @@ from pushforward.diagnostics.fidelity import (
     paired_contexts,
     unknown_fidelity,
 )
-from pushforward.distribution import AbstractDistribution, as_key
 from pushforward.errors import NumericError, ShapeError, TrainingDiverged
-from pushforward.fields import trainable as trainable_filter
-from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type
-from pushforward.state import finalise
+from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.checks import check_options, check_precision, trained_flags
 from pushforward.train.common_layers import adopted, with_common, without_common
 from pushforward.train.data import Rows, share_outside
 from pushforward.train.distillation_steps import Lesson, Shares, run_distillation_steps
 from pushforward.train.divergences import DistillationHistory, HeldOut
 from pushforward.train.one_step import OneStep, one_step_fault
-from pushforward.train.options import check_options, check_precision, trained_flags
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, taken

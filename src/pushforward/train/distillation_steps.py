@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.programs import Static, compiled, unflatten
-from pushforward.train.callers_optimizer import loss_functions
+from pushforward.numerics.programs import Static, compiled, unflatten
 from pushforward.train.one_step import OneStep
+from pushforward.train.optimizer import loss_functions
 from pushforward.train.steps import Course, Merge, Plan, advanced
 
 _CURE = "Use gradient='total', or an optimiser that does not search, such as optax.adam."

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from pushforward.core.flow import Flow
 from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
-from pushforward.flow import Flow
 
 _HELD = 2048  # samples of either flow on which students are compared,
 _HELD_NUMBERS = 2**17  # but fewer where they hold more numbers than this,

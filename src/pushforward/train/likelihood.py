@@ -11,12 +11,13 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.dequantise import Dequantised
-from pushforward.distribution import as_key
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.discretised import fill_cells
+from pushforward.core.distribution import as_key
+from pushforward.core.flow import Flow
 from pushforward.errors import DataError, TrainingDiverged
-from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type
-from pushforward.rounded import fill_cells
+from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.checks import check_options, check_precision
 from pushforward.train.data import (
     Prepared,
     Rows,
@@ -28,7 +29,6 @@ from pushforward.train.data import (
 )
 from pushforward.train.history import History
 from pushforward.train.loop import Options, train_on_rows
-from pushforward.train.options import check_options, check_precision
 from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split

@@ -14,16 +14,16 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.dequantise import Dequantised
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.fields import trainable as trainable_filter
+from pushforward.core.flow import Flow
+from pushforward.core.state import finalise, takes_part
 from pushforward.errors import DataError, NumericError, TrainingDiverged
-from pushforward.fields import trainable as trainable_filter
-from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type
-from pushforward.state import finalise, takes_part
+from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.batches import Batches
+from pushforward.train.checks import trained_flags
 from pushforward.train.data import Rows, share_outside
 from pushforward.train.history import History
-from pushforward.train.options import trained_flags
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, run_steps, taken

@@ -18,12 +18,14 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.bases import Logistic, Normal
 from pushforward.bases.logistic import log_standard_logistic
 from pushforward.bases.normal import log_standard_normal
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections import Affine, Elementwise, MaskedAutoregressive, Translation, apply_transformer
-from pushforward.compose import Chain, Inverse, Standardise
-from pushforward.fields import is_array
-from pushforward.flow import Flow
-from pushforward.repeat import Repeat
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import Chain
+from pushforward.core.flow import Flow
+from pushforward.core.inverse import Inverse
+from pushforward.core.repeat import Repeat
+from pushforward.core.standardise import Standardise
+from pushforward.numerics.arrays import is_array
 
 
 class OneStep(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pushforward.errors import DataError
-from pushforward.moments import CONTEXT_TAILS, EVENT_TAILS, spread
+from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, spread
 
 _LARGEST = 1e150  # whose square is a number
 _LARGEST_SINGLE = 1e37

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.errors import TrainingDiverged
-from pushforward.fields import is_array
+from pushforward.numerics.arrays import is_array
 from pushforward.train.steps import Course
 
 GIVE_UP = 25  # failed steps in a row

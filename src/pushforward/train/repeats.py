@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pushforward.rounded import rounding_of
+from pushforward.core.discretised import rounding_of
 
 _COPIES = 0.05  # share of a column's rows that repeat frequent values, above which a warning names the column
 _FEW_COPIES = 3  # may always be an accident

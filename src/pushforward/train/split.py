@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.core.named_rows import unframed
 from pushforward.errors import DataError, ShapeError
-from pushforward.named_rows import unframed
 from pushforward.train.data import Rows
 
 _FEWEST_ROWS = 20  # below which no row is held out

@@ -17,10 +17,10 @@ from pushforward.bases import Mixture, MultivariateNormal, Normal
 from pushforward.bases.expectation_maximisation import NormalMixture, fit_normal_mixture, refit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
 from pushforward.bijections.linear.regression import within
-from pushforward.circles import circular_coordinates
-from pushforward.compose import Chain
-from pushforward.flow import Flow
-from pushforward.moments import CONTEXT_LIMIT, standard_error
+from pushforward.core.chain import Chain
+from pushforward.core.circles import circular_coordinates
+from pushforward.core.flow import Flow
+from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, spline_bounds
 from pushforward.train.units import context_rows, outer_standardise, whitened, whitening_layer
 

@@ -12,11 +12,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.fields import is_array
-from pushforward.numerics import on_device
-from pushforward.programs import compiled, flatten, float_type, unflatten
-from pushforward.state import refresh, takes_part
-from pushforward.train.callers_optimizer import callers_update, loss_functions
+from pushforward.core.state import refresh, takes_part
+from pushforward.numerics.arrays import is_array, on_device
+from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
+from pushforward.train.optimizer import callers_update, loss_functions
 
 
 class Course(NamedTuple):

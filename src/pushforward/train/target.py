@@ -17,17 +17,17 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.bases import Normal
 from pushforward.bijections import Affine, Elementwise
+from pushforward.core.distribution import as_key
+from pushforward.core.fields import trainable as trainable_filter
+from pushforward.core.flow import Flow
+from pushforward.core.state import finalise
 from pushforward.diagnostics import ImportanceSample, importance_sample
 from pushforward.diagnostics.importance import check_log_density
 from pushforward.diagnostics.weights import FEWEST_EFFECTIVE
-from pushforward.distribution import as_key
 from pushforward.errors import DataError, NumericError, TrainingDiverged
-from pushforward.fields import trainable as trainable_filter
-from pushforward.flow import Flow
-from pushforward.programs import flatten, float_type
-from pushforward.state import finalise
+from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.checks import check_options, check_precision, trained_flags
 from pushforward.train.data import as_rows
-from pushforward.train.options import check_options, check_precision, trained_flags
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, taken

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.programs import compiled
-from pushforward.train.callers_optimizer import loss_functions
+from pushforward.numerics.programs import compiled
+from pushforward.train.optimizer import loss_functions
 from pushforward.train.steps import Course, Merge, Plan, advanced
 
 _COLDEST = 0.01  # the power of the target with which annealing starts: Rezende & Mohamed 2015, section 6.1

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import LinearRegression, Whiten
-from pushforward.circles import circular_coordinates
-from pushforward.compose import Chain, Standardise
-from pushforward.dequantise import Dequantised
-from pushforward.flow import Flow
-from pushforward.moments import compressed
-from pushforward.state import initialise
+from pushforward.core.chain import Chain
+from pushforward.core.circles import circular_coordinates
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.flow import Flow
+from pushforward.core.standardise import Standardise
+from pushforward.core.state import initialise
+from pushforward.numerics.moments import compressed
 from pushforward.train.data import Rows, spline_bounds
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)

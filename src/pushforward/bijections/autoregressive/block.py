@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
 from pushforward.networks import checked_order
-from pushforward.networks.start import normal
-from pushforward.numerics import on_device, soft_clamp, zeros
-from pushforward.roots import monotone_root
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import on_device, zeros
+from pushforward.numerics.elementary import soft_clamp
+from pushforward.numerics.roots import monotone_root
 
 _LEAST_SLOPE = 0.1  # of the activation: it keeps the map onto the whole line
 _START_REACH, _START_DEVIATION = 0.2, 0.2  # what hidden units see at the start; spread that tells them apart

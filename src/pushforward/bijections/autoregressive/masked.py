@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.autoregressive.sequential import solve_by_passes, solve_by_sweeps
-from pushforward.bijections.elementwise import apply_transformer, n_parameters, transformer_named
-from pushforward.bijections.elementwise.apply import transformer_law
-from pushforward.bijections.elementwise.probe import check_never_singular
-from pushforward.circles import check_angles_seen, is_circular
+from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
+from pushforward.bijections.scalar.slope_check import check_never_singular
+from pushforward.bijections.scalar.transformer import transformer_law
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.circles import check_angles_seen, is_circular
+from pushforward.core.fields import emitted
 from pushforward.errors import InverseError, ShapeError
-from pushforward.fields import emitted
 from pushforward.networks import AbstractAutoregressiveNetwork
 
 METHODS = ("cached", "jacobi", "sequential")

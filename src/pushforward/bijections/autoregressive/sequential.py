@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.fields import is_array
-from pushforward.fixed_point import fixed_point
 from pushforward.networks import AbstractAutoregressiveNetwork
+from pushforward.numerics.arrays import is_array
+from pushforward.numerics.fixed_point import fixed_point
 
 Mapped = Callable[[Array, Array], tuple[Array, Array]]
 _UNROLLED_UP_TO = 3

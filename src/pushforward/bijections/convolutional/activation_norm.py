@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import fixed
 from pushforward.errors import DataError, ShapeError
-from pushforward.fields import fixed
-from pushforward.numerics import zeros
+from pushforward.numerics.arrays import zeros
 
 _CONSTANT = 8.0  # units in the last place of the largest number: what rounding makes of a channel without spread
 
@@ -16,8 +16,8 @@ _CONSTANT = 8.0  # units in the last place of the largest number: what rounding 
 class ActivationNormalisation(AbstractBijection):
     """Shift and scale of each channel (the last axis): x = shift + exp(log_scale) z, the same at every pixel.
 
-    log|det| = H W sum_c log_scale_c. The identity until `pushforward.state.initialise` (which `fit` calls) sets both so
-    that z has mean zero and variance one in every channel; from there they are trained, and set no second time.
+    log|det| = H W sum_c log_scale_c. The identity until `pushforward.core.state.initialise`, which `fit` calls, sets
+    both so that z has mean zero and variance one in every channel; from there they are trained, and set no second time.
 
     Args:
         shape: event shape, (H, W, C) or a vector's (D,).

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
-from pushforward.bijections.elementwise import n_parameters, transformer_named
-from pushforward.bijections.elementwise.apply import transformer_law
-from pushforward.bijections.elementwise.probe import check_never_singular
 from pushforward.bijections.partitions import checkerboard
+from pushforward.bijections.scalar import n_parameters, transformer_named
+from pushforward.bijections.scalar.slope_check import check_never_singular
+from pushforward.bijections.scalar.transformer import transformer_law
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError
-from pushforward.fields import emitted
 
 _PARTITIONS = ("channels", "checkerboard")
 

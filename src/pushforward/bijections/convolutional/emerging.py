@@ -3,10 +3,10 @@
 import equinox as eqx
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.convolutional.masked import MaskedConvolution
 from pushforward.bijections.convolutional.one_by_one import OneByOne
 from pushforward.bijections.linear.plu import PLU
+from pushforward.core.bijection import AbstractBijection
 
 
 class EmergingConvolution(AbstractBijection):

@@ -4,14 +4,14 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
-from pushforward.bijections.convolutional.images import check_image
+from pushforward.bijections.convolutional.checks import check_image
 from pushforward.bijections.convolutional.masks import Mask
 from pushforward.bijections.convolutional.solve import ORDERS, default_order, masked_convolve, solve_masked
 from pushforward.bijections.linear.diagonal import check_least, positive
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
 
 _START = 0.1
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.convolutional.images import check_kernel_size
-from pushforward.neighbours import Offsets
+from pushforward.bijections.convolutional.checks import check_kernel_size
+from pushforward.numerics.im2col import Offsets
 
 MASKS = ("raster", "quadrant")
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
-from pushforward.bijections.convolutional.images import check_image
+from pushforward.bijections.convolutional.checks import check_image
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
 
 

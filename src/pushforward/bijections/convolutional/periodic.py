@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
-from pushforward.bijections.convolutional.images import check_image, check_kernel_size
+from pushforward.bijections.convolutional.checks import check_image, check_kernel_size
 from pushforward.bijections.convolutional.small_matrices import inverted
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import NumericError, ShapeError
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
 
 _START = 0.1
 _ROUNDING = 10.0  # units in the last place, times sqrt(C), by which rounding moves the matrix of a frequency

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
+from pushforward.core.bijection import AbstractBijection
 
 
 class PixelSigmoid(AbstractBijection):

@@ -28,7 +28,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from pushforward.bijections.convolutional.masks import Mask
-from pushforward.neighbours import stacked
+from pushforward.numerics.im2col import stacked
 
 _LARGEST_ROW = 1024  # W C, up to which an accelerator takes rows
 _UNROLL = 2  # pixels in one turn of the loop: a tenth faster than one, and four are no faster

@@ -4,9 +4,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim
-from pushforward.numerics import zeros
+from pushforward.core.bijection import AbstractBijection
+from pushforward.numerics.arrays import zeros
 
 
 class Dense(AbstractBijection):

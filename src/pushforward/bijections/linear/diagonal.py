@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
-from pushforward.numerics import inverse_softplus, zeros
+from pushforward.numerics.arrays import zeros
+from pushforward.numerics.elementary import inverse_softplus
 
 
 def positive(raw: Float[Array, "*shape"], least: float) -> Float[Array, "*shape"]:

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.core.bijection import AbstractBijection
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
 
 _START_DEVIATION = 0.01
 

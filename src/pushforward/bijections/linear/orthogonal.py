@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.core.bijection import AbstractBijection
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
 
 
 class Householder(AbstractBijection):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
+from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
-from pushforward.numerics import on_device
+from pushforward.numerics.arrays import on_device
 
 
 class Permutation(AbstractBijection):

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
-from pushforward.bijections.linear.substitution import substitute
-from pushforward.numerics import zeros
+from pushforward.bijections.linear.triangular_solve import substitute
+from pushforward.core.bijection import AbstractBijection
+from pushforward.numerics.arrays import zeros
 
 
 class PLU(AbstractBijection):

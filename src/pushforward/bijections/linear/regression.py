@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import fixed
 from pushforward.errors import ShapeError
-from pushforward.fields import fixed
 
 
 class LinearRegression(AbstractBijection):

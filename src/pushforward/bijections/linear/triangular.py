@@ -4,10 +4,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
-from pushforward.bijections.linear.substitution import substitute
-from pushforward.numerics import zeros
+from pushforward.bijections.linear.triangular_solve import substitute
+from pushforward.core.bijection import AbstractBijection
+from pushforward.numerics.arrays import zeros
 
 
 class Triangular(AbstractBijection):

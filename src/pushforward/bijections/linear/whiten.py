@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim
-from pushforward.bijections.linear.substitution import substitute
+from pushforward.bijections.linear.triangular_solve import substitute
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import fixed
 from pushforward.errors import ShapeError
-from pushforward.fields import fixed
 
 _SHRINKAGE = 1e-3  # towards no correlation, times D / n: fewer rows than columns still give a regular matrix
 _MANY = 10  # rows to a column, from which nothing but rounding is shrunk: nearly equal columns are meant

@@ -4,11 +4,11 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim
-from pushforward.bijections.planar_radial.bends import BENDS, bounded_strength, check_bend
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength, check_bend
+from pushforward.core.bijection import AbstractBijection
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
 
 _START_DEVIATION = 0.1
 

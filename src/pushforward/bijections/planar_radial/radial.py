@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear.diagonal import check_dim, positive
-from pushforward.bijections.planar_radial.bends import bounded_strength
-from pushforward.networks.start import normal
-from pushforward.numerics import log_one_plus, zeros
+from pushforward.bijections.planar_radial.nonlinearity import bounded_strength
+from pushforward.core.bijection import AbstractBijection
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
+from pushforward.numerics.elementary import log_one_plus
 
 _LEAST_RADIUS = 1e-3
 _START_DEVIATION = 0.1

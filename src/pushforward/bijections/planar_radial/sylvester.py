@@ -5,12 +5,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.linear import Cayley, Householder, Permutation
-from pushforward.bijections.planar_radial.bends import BENDS, bounded_strength, check_bend
-from pushforward.compose import Chain
-from pushforward.networks.start import normal
-from pushforward.numerics import zeros
+from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength, check_bend
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import Chain
+from pushforward.networks.initial_weights import normal
+from pushforward.numerics.arrays import zeros
 
 _START_DEVIATION = 0.1
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.networks import vector_norm
-from pushforward.numerics import BatchRule, whole_batch
+from pushforward.numerics.trailing_batch import BatchRule, whole_batch
 
 _MEMORY = 5
 _TURNS = 100

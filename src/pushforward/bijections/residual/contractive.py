@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
-from pushforward.bijection import AbstractBijection
 from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, RussianRoulette
 from pushforward.bijections.residual.solve import Solution, fixed_point_of
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.fields import fixed
 from pushforward.errors import InverseError
-from pushforward.fields import fixed
 from pushforward.networks import AbstractLipschitzNetwork
-from pushforward.numerics import on_device
+from pushforward.numerics.arrays import on_device
 
 Tree = TypeVar("Tree")
 
@@ -128,7 +128,8 @@ class Contractive(AbstractBijection):
         if float(self.network.bound) >= 1:
             raise InverseError(
                 f"Contractive: the certified Lipschitz bound of the network is {float(self.network.bound):.4g}, not "
-                "below 1: there may be no inverse. Call pushforward.state.finalise on the flow: it rescales weights."
+                "below 1: there may be no inverse. Call pushforward.core.state.finalise on the flow: it rescales "
+                "weights."
             )
         raise InverseError(
             f"Contractive: the inverse did not settle in {int(found.n_turns)} turns and {int(found.n_newton)} Newton "

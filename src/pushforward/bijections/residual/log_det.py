@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from pushforward.bijections.residual.power_series import power_series
 from pushforward.bijections.residual.probes import check_probes, checked_key, draw_probes
-from pushforward.bijections.residual.series import power_series
 from pushforward.errors import ShapeError
 from pushforward.networks import AbstractLipschitzNetwork
 

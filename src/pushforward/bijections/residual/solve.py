@@ -23,8 +23,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pushforward.bijections.residual.anderson import accelerate
 from pushforward.bijections.residual.newton import newton_step
-from pushforward.fixed_point import Problem, implicit
 from pushforward.networks import vector_norm
+from pushforward.numerics.fixed_point import Problem, implicit
 
 _NEWTON_TURNS, _REPETITIONS = 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep

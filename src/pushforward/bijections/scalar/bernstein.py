@@ -1,0 +1,85 @@
+"""Bernstein polynomials with increasing coefficients, linear outside a box."""
+
+import functools
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pushforward.bijections.scalar.bins import within
+from pushforward.bijections.scalar.by_root import AbstractByRoot
+from pushforward.bijections.scalar.sum_of_squares import check_box
+from pushforward.numerics.arrays import zeros
+
+
+class Bernstein(AbstractByRoot):
+    """Bernstein polynomial on [-B, B] with increasing coefficients: z = sum_k alpha_k b_(k, M)(t), t = (x + B) / 2B.
+
+    b_(k, M)(t) = binomial(M, k) t^k (1 - t)^(M - k). The increments of alpha are softmax shares of 2B with a floor,
+    from -B to B, so the slope, M sum_k share_k b_(k, M - 1)(t), is positive everywhere; all sums are of positive terms.
+    Outside the box the map goes on with the slope at its edge. Zero leaves are the identity.
+
+    Args:
+        degree: M.
+        bound: half-width B of the box.
+        min_share: least share of an increment; degree * min_share must be below 1.
+
+    Leaves (unconstrained): `increments` (M,).
+
+    Cost: inverse (density) O(M); forward (sampling) that for each step of the root solver.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Ramasinghe, Fernando, Khan & Barnes 2021, section 3. Deviation: floors and linear tails.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Bernstein
+        >>> x, log_det = Bernstein(8).forward_and_log_det(jnp.array(1.5))   # zero leaves: the identity
+        >>> print(f"{x:.3f} {abs(log_det):.3f}")
+        1.500 0.000
+    """
+
+    increments: Float[Array, "..."]
+    bound: float = eqx.field(static=True)
+    min_share: float = eqx.field(static=True)
+
+    def __init__(self, degree: int = 12, *, bound: float = 5.0, min_share: float = 1e-3) -> None:
+        if degree < 2:
+            raise ValueError(f"degree: expected at least 2, got {degree}: of degree 1 it is the identity.")
+        self.increments, self.bound, self.min_share = zeros(degree), float(bound), float(min_share)
+
+    def __check_init__(self) -> None:
+        check_box(self.bound)
+        if not 0 < self.increments.shape[0] * self.min_share < 1:
+            raise ValueError(
+                f"min_share: expected 0 < degree * min_share < 1, got {self.increments.shape[0]} * {self.min_share}."
+            )
+
+    def _mapped(self, x: Array) -> tuple[Array, Array]:
+        degree = self.increments.shape[0]
+        shares = self.min_share + (1 - degree * self.min_share) * jax.nn.softmax(self.increments, axis=0)
+        inside = within(x, -self.bound, self.bound)
+        t, rest = (self.bound + inside) / (2 * self.bound), (self.bound - inside) / (2 * self.bound)
+        slope = degree * _sum([share * b for share, b in zip(shares, _basis(degree - 1, t, rest), strict=True)])
+        # B_M of the line is the line: only what the coefficients add to it is summed, without a loss of digits
+        excess = [2 * self.bound * (share - 1.0 / degree) for share in shares]
+        above = [_sum(excess[:k]) for k in range(1, degree)]
+        image = inside + _sum([a * b for a, b in zip(above, _basis(degree, t, rest)[1:-1], strict=True)])
+        return image + slope * (x - inside), jnp.log(slope)
+
+
+def _basis(degree: int, t: Array, rest: Array) -> list[Array]:
+    """The Bernstein polynomials of one degree, from powers by repeated products."""
+    ups, downs = [jnp.ones_like(t)], [jnp.ones_like(t)]
+    for _ in range(degree):
+        ups.append(ups[-1] * t)
+        downs.append(downs[-1] * rest)
+    return [math.comb(degree, k) * ups[k] * downs[degree - k] for k in range(degree + 1)]
+
+
+def _sum(terms: list[Array]) -> Array:
+    return functools.reduce(jnp.add, terms)

@@ -1,0 +1,114 @@
+"""A scalar bijection as the transformer of a layer: parameters in, one coordinate-wise map out.
+
+A layer holds one scalar bijection whose emitted leaves, of shapes (K,) or (), are start values; it supplies an array
+of shape (P, D), P numbers for each of D coordinates, which is added leaf by leaf. This is one of the two places where
+a batch is kept last (`numerics.trailing_batch`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from pushforward.core.bijection import AbstractBijection, elementwise
+from pushforward.core.fields import emitted_leaves
+from pushforward.errors import ShapeError
+from pushforward.numerics.arrays import is_array
+from pushforward.numerics.trailing_batch import trailing_batch
+
+
+def check_transformer(transformer: AbstractBijection) -> None:
+    """Refuse what cannot serve as a transformer, in a sentence."""
+    if not isinstance(transformer, AbstractBijection):
+        raise TypeError(
+            f"transformer: expected the name of a scalar bijection or a bijection of shape (), got {transformer!r}."
+        )
+    if transformer.shape != ():
+        raise ShapeError(
+            f"transformer: expected a scalar bijection (shape ()), got {type(transformer).__name__} of shape "
+            f"{transformer.shape}."
+        )
+    if transformer.context_shape is not None:
+        raise ShapeError(
+            f"transformer: expected an unconditional scalar bijection, got {type(transformer).__name__} with a context "
+            f"of shape {transformer.context_shape}: give the context to the layer's network."
+        )
+
+
+def n_parameters(transformer: AbstractBijection) -> int:
+    """P: how many numbers a conditioner emits for each coordinate.
+
+    Args:
+        transformer: a scalar bijection.
+
+    Example:
+        >>> from pushforward.bijections import Affine, n_parameters
+        >>> n_parameters(Affine())
+        2
+    """
+    starts = eqx.filter(transformer, emitted_leaves(transformer))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(starts))
+
+
+def apply_transformer(
+    transformer: AbstractBijection, parameters: Float[Array, "P D"], value: Float[Array, " D"], inverse: bool
+) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+    """Map D coordinates by D copies of a scalar bijection: the values, and each coordinate's log-derivative.
+
+    Args:
+        transformer: the scalar bijection; its leaves are the start values.
+        parameters: (P, D), added to the emitted leaves.
+        value: (D,).
+        inverse: which direction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Translation, apply_transformer
+        >>> x, _ = apply_transformer(Translation(), jnp.array([[1.0, 2.0]]), jnp.zeros(2), inverse=False)
+        >>> print(x)
+        [1. 2.]
+    """
+    law, weights = transformer_law(transformer, inverse)
+    return trailing_batch(lambda data, weights: law(weights, *data))((parameters, value), weights)
+
+
+def transformer_law(
+    transformer: AbstractBijection, inverse: bool
+) -> tuple[Callable[[Any, Array, Array], tuple[Array, Array]], Any]:
+    """A scalar bijection as law(weights, parameters (P, ...), value (...)) -> (image, log-slope), and its weights.
+
+    The law acts on arrays of any shape, element by element; networks that know no bijections can be handed it.
+
+    Args:
+        transformer: the scalar bijection; its leaves are the start values.
+        inverse: which direction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import Translation
+        >>> from pushforward.bijections.scalar.transformer import transformer_law
+        >>> law, weights = transformer_law(Translation(), inverse=True)
+        >>> print(law(weights, jnp.ones(1), jnp.array(3.0))[0])
+        2.0
+    """
+    starts, rest = eqx.partition(transformer, emitted_leaves(transformer))
+    shared, static = eqx.partition(rest, is_array)
+
+    def law(weights: Any, parameters: Array, value: Array) -> tuple[Array, Array]:
+        starts, shared = weights
+        tail = parameters.shape[1:]
+        leaves, structure = jax.tree.flatten(starts)
+        # split, not sliced: its transpose is one concatenation, that of slices a sum of padded arrays
+        parts = jax.lax.split(parameters, [math.prod(start.shape) for start in leaves]) if leaves else []
+        leaves = [
+            part.reshape(start.shape + tail) + start.reshape(start.shape + (1,) * len(tail))
+            for part, start in zip(parts, leaves, strict=True)
+        ]
+        mapped = eqx.combine(jax.tree.unflatten(structure, leaves), shared, static)
+        with elementwise():
+            return mapped.inverse_and_log_det(value) if inverse else mapped.forward_and_log_det(value)
+
+    return law, (starts, shared)

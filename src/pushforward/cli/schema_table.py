@@ -1,0 +1,13 @@
+"""The plan of a table's columns, as the commands print it."""
+
+from pushforward.cli.printer import Printer
+from pushforward.tabular.schema import Plan
+
+
+def say_plan(out: Printer, plan: Plan) -> None:
+    """One line for each column: its name, what it holds, and whether that was declared or found, and why."""
+    out.table(
+        ["column", "holds", "", "why"],
+        [[column.label, column.describe(), column.source, column.note] for column in plan.columns],
+        left=4,
+    )

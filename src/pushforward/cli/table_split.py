@@ -1,0 +1,278 @@
+"""A table split by seed, group or time into rows to train on and rows for the test, with the plan of its columns."""
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.cli.scoring import Row, leaderboard_row, mean_without
+from pushforward.core.named_rows import NamedRows
+from pushforward.errors import DataError
+from pushforward.tabular.baselines import mean_density
+from pushforward.tabular.files import Table, check_columns, read_labels, read_table
+from pushforward.tabular.schema import Plan, n_copies, plan_columns
+from pushforward.train.data import Rows, gaussian_scores
+from pushforward.train.ranges import check_range
+from pushforward.train.split import group_numbers, has_equal_row, hold_out, latest_rows, time_numbers
+
+_TEST_SHARE = 10
+_FEWEST_TEST_ROWS = 20
+_FEWEST_ROWS = 2
+_FEWEST_VALIDATED = 20
+_UNIT = re.compile(r".*[^\s(\[]\s*(?:\(([^()]{1,20})\)|\[([^\[\]]{1,20})\])")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Rows to train on and rows for the test, contexts or None; with too few rows, both are the whole table.
+
+    `test_rows` are the numbers of the test rows in the table, counted from 1; `rule` says how rows were chosen;
+    `groups` and `test_groups` have the group of each row, `is_latest` says which training rows validate; each may be
+    None.
+    """
+
+    plan: Plan
+    columns: tuple[str, ...]
+    context_columns: tuple[str, ...]
+    train: np.ndarray
+    test: np.ndarray
+    train_context: np.ndarray | None
+    test_context: np.ndarray | None
+    is_held_out: bool
+    test_rows: np.ndarray
+    rule: str = ""
+    groups: np.ndarray | None = None
+    is_latest: np.ndarray | None = None
+    test_groups: np.ndarray | None = None
+
+    def modelled(self) -> "Split":
+        """The same without the constant columns, as the flow has it."""
+        places = self.plan.modelled
+        return dataclasses.replace(
+            self, columns=tuple(self.columns[place] for place in places), train=self.train[:, places],
+            test=self.test[:, places],
+        )  # fmt: skip
+
+    def training(self) -> dict[str, Any]:
+        """The rows to train on, as arguments of `fit_columns`; those that validate apart where time decides it."""
+        if self.is_latest is None:
+            context = self.train_context
+            named = None if context is None else NamedRows(context, self.context_columns)
+            return {"x": self.train, "context": named, "groups": self.groups}
+        parts = [
+            (self.train[index], None if self.train_context is None else self.train_context[index])
+            for index in (~self.is_latest, self.is_latest)
+        ]
+        return {"x": parts[0][0], "context": parts[0][1], "validation": parts[1]}
+
+    @functools.cached_property
+    def is_copy(self) -> np.ndarray:
+        """(n_test,) whether a test row has an equal training row, context included; none where no row is held out."""
+        if not self.is_held_out:
+            return np.zeros(len(self.test), bool)
+        return has_equal_row(Rows(self.test, self.test_context, None), Rows(self.train, self.train_context, None))
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the table."""
+        return len(self.train) + (len(self.test) if self.is_held_out else 0)
+
+
+def read_split(
+    data: Path,
+    columns: list[str] | None,
+    context: list[str] | None,
+    drop_na: bool,
+    seed: int,
+    *,
+    declared: Mapping[str, str] | None = None,
+    detect: bool = True,
+    units: Mapping[str, str] | None = None,
+    groups: str | None = None,
+    time: str | None = None,
+    exclude: list[str] | None = None,
+) -> Split:
+    """Read, check and plan a table, and keep a tenth of its rows for the test, unless these would be fewer than 20.
+
+    Args:
+        data, columns, context, drop_na, seed, declared, detect, units: as the options of `pushforward fit`.
+        groups: name of a column; rows with one value of it are on one side.
+        time: name of a column, whose latest rows are the test.
+        exclude: names of columns that are left out.
+    """
+    declared, units = declared or {}, units or {}
+    table, group, when = read_declared(
+        data, columns, context, drop_na, declared, groups=groups, time=time, exclude=exclude
+    )
+    for name in units:
+        if name not in table.columns:
+            known = ", ".join(map(repr, table.columns))
+            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {known}.")
+    n = len(table.values)
+    n_test = n // _TEST_SHARE if n // _TEST_SHARE >= _FEWEST_TEST_ROWS else 0
+    if n_test and group is not None and (n_groups := len(np.unique(group))) < 3:
+        raise DataError(
+            f"{data}: column {groups!r} has {n_groups} different values in {n} rows, and test, validation and training "
+            "rows are to be of different groups: use another column, or leave --groups out."
+        )
+    try:
+        if n_test and when is not None:
+            train, test = latest_rows(when, n_test)
+        else:
+            train, test = hold_out(n, n_test, np.random.default_rng(seed), group, leave=2)
+        is_latest = None
+        if when is not None and len(train) >= _FEWEST_VALIDATED:
+            is_latest = np.zeros(len(train), bool)
+            is_latest[latest_rows(when[train], len(train) // _TEST_SHARE)[1]] = True
+    except DataError as error:
+        raise DataError(f"{data}: --{'groups' if when is None else 'split'}: {error}") from error
+    test, is_held_out = (test, True) if n_test else (train, False)
+    given = table.context if table.context_columns else None
+    if given is not None:  # before training, which sees a part of the rows
+        check_range(f"{data}: context", given, table.context_columns, single_precision=True)
+    try:
+        # what is found, and every number, come from the training rows, where the test rows do not deny it
+        plan = plan_columns(
+            table.values[train], table.columns, declarations=declared, detect=detect, others=table.values[test],
+            units=[units.get(name, unit_in(name)) for name in table.columns],
+        )  # fmt: skip
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from error
+    return Split(
+        plan,
+        table.columns,
+        table.context_columns,
+        table.values[train],
+        table.values[test],
+        None if given is None else given[train],
+        None if given is None else given[test],
+        is_held_out,
+        table.numbers[test],
+        _rule(len(test) / n if is_held_out else 0.0, groups, time),
+        None if group is None else group[train],
+        is_latest,
+        None if group is None else group[test],
+    )
+
+
+def _rule(share: float, groups: str | None, time: str | None) -> str:
+    """How the test rows were chosen; where there are none, how the validation rows are.
+
+    >>> _rule(0.1, "patient", None), _rule(0.0999, None, "day"), _rule(0.0, None, None)
+    ('10 % of rows, by group of patient', 'the latest 9.99 % of rows, by day', 'no test; validation rows at random')
+    """
+    rows = f"{100 * share:.3g} % of rows" if share else "no test; validation rows"
+    if time is not None:
+        return f"{'the latest ' if share else ''}{rows}, by {time}"
+    return f"{rows}, by group of {groups}" if groups is not None else f"{rows} at random"
+
+
+def read_declared(
+    data: Path, columns: list[str] | None, context: list[str] | None, drop_na: bool, declared: Mapping[str, str], *,
+    groups: str | None = None, time: str | None = None, exclude: list[str] | None = None,
+) -> tuple[Table, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """Read a table to fit: at least two rows, of which every one is what the columns are declared to hold.
+
+    With it come (n,) numbers of the groups, and times, of its rows, from the columns so named, or None. Such a column
+    is not modelled, unless `columns` or `context` name it. Nor are those that `exclude` names.
+    """
+    label = groups if time is None else time
+    labels = None
+    if label is not None or exclude:
+        known, labels = read_labels(data, label or (exclude or [""])[0])
+        for name in exclude or ():
+            if name not in known:
+                raise DataError(f"{data}: there is no column {name!r} to leave out: correct --exclude.")
+        if columns is None:
+            columns = [name for name in known if name not in {label, *(context or ()), *(exclude or ())}]
+        labels = None if label is None else labels
+    table = read_table(data, columns=columns, context=context, drop_na=drop_na)
+    if labels is not None:
+        table, labels = _labelled(table, str(label), labels[table.numbers - 1], drop_na)
+    if len(table.values) < _FEWEST_ROWS:
+        raise DataError(f"{data}: expected at least {_FEWEST_ROWS} rows to fit, got {len(table.values)}: add rows.")
+    for name in declared:
+        if name in table.context_columns:
+            raise DataError(
+                f"{data}: column {name!r} is a context, which is given and not modelled, so it takes no kind: leave "
+                f"--column {name}=... out, or {name} out of --context."
+            )
+    check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
+    try:
+        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from error
+    if labels is None:
+        return table, None, None
+    try:
+        if time is not None:
+            return table, None, time_numbers(labels, len(labels), f"column {time!r}", table.numbers)
+        return table, group_numbers(labels, len(labels), f"column {groups!r}"), None
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from error
+
+
+def _labelled(table: Table, name: str, labels: np.ndarray, drop_na: bool) -> tuple[Table, np.ndarray]:
+    """The rows that have a label, and these."""
+    has_label = np.array([label is not None for label in labels], bool)
+    if has_label.all():
+        return table, labels
+    if not drop_na:
+        raise DataError(
+            f"{table.path}: row {table.numbers[has_label.argmin()]}, column {name!r} is missing, the first of "
+            f"{int((~has_label).sum())} rows: fill it in, or drop these rows with --drop-na."
+        )
+    table = dataclasses.replace(
+        table, values=table.values[has_label], context=table.context[has_label], numbers=table.numbers[has_label],
+        dropped=table.dropped + int((~has_label).sum()),
+    )  # fmt: skip
+    return table, labels[has_label]
+
+
+def unit_in(name: str) -> str:
+    """The unit that a column's name ends with in brackets, or "".
+
+    >>> unit_in("height (cm)"), unit_in("speed [m/s]"), unit_in("f(x) of y")
+    ('cm', 'm/s', '')
+    """
+    match = _UNIT.fullmatch(name.strip())
+    return "" if match is None else (match[1] or match[2]).strip()
+
+
+def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
+    """The flow and its floor, a full Gaussian linear in the context, on rows that trained neither if there are any.
+
+    Where columns are rounded the Gaussian is fitted to noisy copies and scored by the points of a cell, as the flow is.
+    """
+    if not split.is_held_out:
+        scored_on = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
+        row, floor = Row(name, scored_on, history.best_validation), Row("Gaussian", scored_on, history.gaussian)
+        if history.n_validation_copies and math.isfinite(history.validation_without_copies):
+            row.without_copies = history.validation_without_copies
+    else:
+        test = split.modelled().test
+        scores = _floor(split)
+        row = leaderboard_row(
+            name, f"{len(test):,} test rows", model, test, split.test_context, split.is_copy, split.test_groups, scores
+        )
+        floor = Row("Gaussian", row.setting, float(scores.mean()), without_copies=mean_without(scores, split.is_copy))
+    row.fit_seconds = history.seconds[-1] if history.seconds else None
+    return [row, floor]
+
+
+def _floor(split: Split) -> np.ndarray:
+    """Nats (n_test,) of the test rows under a full Gaussian of the training rows, cells counted with their volume."""
+    plan, copies = split.plan, n_copies(split.plan, len(split.train))
+    noisy = plan.filled(np.tile(split.train[:, plan.modelled], (copies, 1)), np.random.default_rng(0))
+    points = plan.cell_points(split.test[:, plan.modelled])
+    given = [None, None]
+    if split.train_context is not None and split.test_context is not None:
+        given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
+    train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
+    scores = mean_density(gaussian_scores(train, test).reshape(points.shape[:2]))
+    return scores + plan.log_cells(split.test[:, plan.modelled])

@@ -1,0 +1,43 @@
+"""Scores and samples in double precision, in the data's own units, whatever the type in which a flow was trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.core.fields import cast
+from pushforward.errors import NumericError
+
+
+def score_rows(flow: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    """Log-density of every row in float64: the weights are cast up and JAX's double precision is on for the call."""
+    return scorer(flow)(x, context)
+
+
+def scorer(flow: Any) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    """`score_rows` of one flow for many calls: the weights are cast up once. Several threads may call it at a time."""
+    with jax.enable_x64(True):
+        wide = cast(flow, np.float64)
+
+    def score(x: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(wide.log_prob(x, context))
+
+    return score
+
+
+def draw_rows(
+    flow: Any, n: int | tuple[int, ...], seed: int | PRNGKeyArray, context: np.ndarray | None = None
+) -> np.ndarray:
+    """Samples in float64, so that a column of large numbers, such as a time stamp, keeps its last digits."""
+    with jax.enable_x64(True):
+        rows = np.asarray(cast(flow, np.float64).sample(n, key=seed, context=context))
+    bad = ~np.isfinite(rows).all(axis=tuple(range(-len(flow.shape), 0)))
+    if bad.any():
+        raise NumericError(
+            f"{int(bad.sum())} of {bad.size} samples are infinite, first number {int(bad.argmax()) + 1}: look at the "
+            "model with pushforward check, or fit it with a smaller learning rate."
+        )
+    return rows

@@ -1,0 +1,253 @@
+"""A flow: a base distribution pushed through a bijection."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.distribution import AbstractDistribution, checked_context
+from pushforward.core.fields import fixed, trainable
+from pushforward.core.standardise import Standardise
+from pushforward.core.state import is_estimated, reseed
+from pushforward.errors import ShapeError
+from pushforward.numerics.arrays import bits_of
+from pushforward.numerics.programs import flatten, float_type
+
+
+class Flow(AbstractDistribution):
+    """The pushforward of a base distribution: x = T(z; context), z from the base.
+
+        log p(x | c) = log p_base(T^-1(x; c) | c) + log|det dT^-1(x; c) / dx|
+
+    Args:
+        base: distribution of the latent z, of the bijection's shape.
+        bijection: T, base to data.
+        embed: a network applied to the context before the bijection and the base see it, or None.
+        context_shape: shape of the context that `embed` takes; without `embed` it is that of the bijection.
+        standardise_context: whether a `Standardise` of the context, with compression, comes first (`context_scaling`);
+            `fit` fills it.
+
+    Cost: `log_prob` takes one inverse pass of the bijection, `sample` one forward pass.
+
+    Raises:
+        ShapeError: if base and bijection differ in shape.
+
+    Reference: Rezende & Mohamed 2015, equation 5; Papamakarios et al. 2021, section 2.1.
+
+    Example:
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> from pushforward.bijections import Affine, Elementwise
+        >>> flow = pf.Flow(pf.bases.Normal((2,)), Elementwise(Affine(shift=1.0), (2,)))
+        >>> print(flow.log_prob(jnp.ones((3, 2))))
+        [-1.837877 -1.837877 -1.837877]
+    """
+
+    base: AbstractDistribution
+    bijection: AbstractBijection
+    embed: Callable[..., Array] | None
+    context_scaling: Standardise | None
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        base: AbstractDistribution,
+        bijection: AbstractBijection,
+        *,
+        embed: Callable[..., Array] | None = None,
+        context_shape: tuple[int, ...] | None = None,
+        standardise_context: bool = True,
+    ) -> None:
+        inner = {part.context_shape for part in (base, bijection) if part.context_shape is not None}
+        if len(inner) > 1:
+            raise ShapeError(f"base, bijection: expected one context shape, got {sorted(inner)}.")
+        if embed is not None and context_shape is None:
+            raise ShapeError("context_shape: expected the shape of the context that `embed` takes, got none.")
+        if embed is None and context_shape is not None and {tuple(context_shape)} != inner:
+            raise ShapeError(
+                f"context_shape: without an `embed` network it is that of base and bijection, {sorted(inner) or None}, "
+                f"got {context_shape}. Leave it out, or pass embed=."
+            )
+        self.base, self.bijection, self.embed = base, bijection, embed
+        self.shape = bijection.shape
+        self.context_shape = context_shape if embed is not None else (inner.pop() if inner else None)
+        scaled = self.context_shape is not None and standardise_context
+        self.context_scaling = Standardise(self.context_shape, compress=True) if scaled else None
+
+    def __check_init__(self) -> None:
+        if not self.base.shape == self.bijection.shape == self.shape:
+            raise ShapeError(
+                f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape}; the flow "
+                f"has {self.shape}."
+            )
+        inner = {part.context_shape for part in (self.base, self.bijection) if part.context_shape is not None}
+        if self.embed is None and {self.context_shape} - {None} != inner:
+            raise ShapeError(f"context_shape: expected that of its parts, {sorted(inner)}, got {self.context_shape}.")
+        if self.context_scaling is not None and self.context_scaling.shape != self.context_shape:
+            scaled = self.context_scaling.shape
+            raise ShapeError(f"context_scaling: expected shape {self.context_shape} as the context has, got {scaled}.")
+
+    def log_prob_with_error(self, x: Any, context: Any = None, *, n_draws: int = 16) -> tuple[Array, Array]:
+        """Log-density in nats and the standard error of what is estimated in it.
+
+        The mean over `n_draws` sets of random numbers, the first of which are those of `log_prob`; equal input, equal
+        bits. Where nothing is estimated it is `log_prob`, and the error is zero.
+
+        Args:
+            x, context: as for `log_prob`.
+            n_draws: number of estimates, at least 2; the error falls as one over its square root.
+
+        Returns:
+            Two arrays of the broadcast leading axes.
+
+        Raises:
+            ValueError: if n_draws is below 2.
+
+        Example:
+            >>> import jax.numpy as jnp, pushforward as pf
+            >>> flow = pf.residual_flow(dim=2, width=8, n_layers=2, key=0)
+            >>> score, error = flow.log_prob_with_error(jnp.zeros((3, 2)))
+            >>> print(score.shape, error)
+            (3,) [0. 0. 0.]
+        """
+        if n_draws < 2:
+            raise ValueError(f"n_draws: expected at least 2, for an error to be seen, got {n_draws}.")
+        first = self.log_prob(x, context)
+        if not is_estimated(self):
+            return first, jnp.zeros_like(first)
+        scores = jnp.stack([first, *(reseed(self, i).log_prob(x, context) for i in range(1, n_draws))])
+        return jnp.mean(scores, 0), jnp.std(scores, 0, ddof=1) / n_draws**0.5
+
+    def given(self, context: Any) -> "Given":
+        """This flow at one context, as an ordinary unconditional distribution.
+
+        Args:
+            context: of shape `context_shape`.
+        """
+        return Given(self, checked_context(self, context))
+
+    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        context = self._embedded(context)
+        bijection = _seeded_by(x, self.bijection)
+        z, log_det = bijection.inverse_and_log_det(x, _for(self.bijection, context), key=key)
+        score = self.base.score_one(z, _for(self.base, context), None)
+        # At the edge of a support z and log_det are infinite against each other; the density there is zero.
+        nothing = jnp.isneginf(score) & ~jnp.isnan(log_det)
+        return jnp.where(nothing, -jnp.inf, score + log_det)
+
+    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        context = self._embedded(context)
+        z, log_prob = self.base.draw_one(key, _for(self.base, context))
+        x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _for(self.bijection, context))
+        # A base that draws where an inverse map is not defined gives no sample.
+        return jnp.where(jnp.isneginf(log_det), jnp.nan, x), log_prob - log_det
+
+    def centred(self) -> tuple["Flow", np.ndarray | None]:
+        bijection, centre = self.bijection.centred()
+        return (self, None) if centre is None else (eqx.tree_at(lambda f: f.bijection, self, bijection), centre)
+
+    def context_centred(self) -> tuple["Flow", np.ndarray | None]:
+        scaling, centre = (None, None) if self.context_scaling is None else self.context_scaling.centred()
+        return (self, None) if centre is None else (eqx.tree_at(lambda f: f.context_scaling, self, scaling), centre)
+
+    def _embedded(self, context: Array | None) -> Array | None:
+        if context is None:
+            return None
+        if self.context_scaling is not None:
+            context = self.context_scaling.inverse_and_log_det(context)[0]
+        return context if self.embed is None else self.embed(context)
+
+
+class Given(AbstractDistribution):
+    """A conditional distribution at one fixed context; made by `Flow.given`.
+
+    Args:
+        distribution: a conditional distribution.
+        context: of its context shape.
+
+    Example:
+        >>> import pushforward as pf, jax.numpy as jnp
+        >>> flow = pf.real_nvp(dim=2, context_dim=1, key=0).given(jnp.zeros(1))
+        >>> print(flow.sample(3, key=0).shape)
+        (3, 2)
+    """
+
+    distribution: AbstractDistribution
+    context: np.ndarray | Array = fixed()  # NumPy float64, as what it is centred by
+
+    def __init__(self, distribution: AbstractDistribution, context: np.ndarray | Array) -> None:
+        self.distribution, self.context = distribution, context
+
+    def __check_init__(self) -> None:
+        expected = self.distribution.context_shape
+        if expected is None:
+            raise ShapeError("given: this distribution is unconditional and takes no context.")
+        if self.context.shape != expected:
+            raise ShapeError(f"context: expected one context of shape {expected}, got {self.context.shape}.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.distribution.shape
+
+    @property
+    def context_shape(self) -> None:
+        return None
+
+    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        return self.distribution.score_one(x, jnp.asarray(self.context, x.dtype), key)
+
+    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        dtype = float_type(flatten(self.distribution)[0])
+        return self.distribution.draw_one(key, jnp.asarray(self.context, dtype))
+
+    def centred(self) -> tuple["Given", np.ndarray | None]:
+        inner, centre = self.distribution.centred()
+        inner, shift = inner.context_centred()
+        if inner is self.distribution:
+            return self, None
+        context = self.context if shift is None else np.asarray(self.context, np.float64) - shift
+        return Given(inner, context), centre
+
+
+def summary(flow: AbstractDistribution) -> str:
+    """The tree of a flow: one line for each layer with its shape and its number of trained parameters.
+
+    Example:
+        >>> import pushforward as pf
+        >>> print(pf.summary(pf.nice(dim=2, key=0)).splitlines()[0].split()[0])
+        Flow
+    """
+    lines: list[str] = []
+    _describe(flow, eqx.filter(flow, trainable(flow)), "", lines)
+    return "\n".join(lines)
+
+
+def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[str]) -> None:
+    shape = getattr(node, "shape", None)
+    note = f" shape {shape}" if shape is not None else ""
+    times = getattr(node, "n_layers", None)
+    note += f" x {times}" if times is not None else ""
+    count = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    lines.append(f"{indent}{type(node).__name__}{note}: {count:,} parameters")
+    for name in node.__dataclass_fields__:
+        value, kept = getattr(node, name), getattr(trained, name)
+        pairs = zip(value, kept, strict=True) if isinstance(value, tuple) else [(value, kept)]
+        for child, part in pairs:
+            if isinstance(child, eqx.Module):
+                _describe(child, part, indent + "  ", lines)
+
+
+def _seeded_by(x: Array, bijection: AbstractBijection) -> AbstractBijection:
+    """A bijection whose estimates, if it makes any, draw numbers that belong to the bits of a sample."""
+    if not is_estimated(bijection):
+        return bijection
+    return reseed(bijection, bits_of(x))
+
+
+def _for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:
+    return None if part.context_shape is None else context

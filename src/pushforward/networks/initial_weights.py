@@ -1,0 +1,21 @@
+"""Start weights, drawn on the host where the key is concrete, so that building a flow compiles nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.numerics.arrays import on_device
+
+
+def normal(key: PRNGKeyArray, shape: tuple[int, ...], scale: float) -> Float[Array, "..."]:
+    """Independent normals of standard deviation `scale`, in JAX's default float type.
+
+    A concrete key seeds NumPy's generator: eager JAX would compile one program for every shape of a network. Under a
+    trace (an ensemble built by `vmap` over keys) JAX's own generator is used; the numbers then differ.
+    """
+    dtype = jnp.result_type(float)
+    if isinstance(key, jax.core.Tracer):
+        return scale * jax.random.normal(key, shape, dtype)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return on_device(generator.normal(scale=scale, size=shape), dtype)

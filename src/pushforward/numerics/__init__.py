@@ -1,0 +1,1 @@
+"""Numerical tools that know no bijections: derivatives, solvers, compiled programs."""

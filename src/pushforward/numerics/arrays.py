@@ -1,0 +1,59 @@
+"""Arrays of JAX and NumPy: their kind, their bits, and how constants reach a device."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt32
+
+from pushforward.numerics.trailing_batch import custom_jvp
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array of JAX or of NumPy (standardisation is kept in NumPy float64)."""
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is an array of floating-point numbers."""
+    return is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def on_device(array: Any, dtype: Any = None) -> Array:
+    """A copy of an array of the host as one of JAX, in its own type or another, without a program.
+
+    `jnp.asarray` compiles one for every shape and type that it meets, and none of them is ever given back.
+
+    >>> on_device(np.arange(3), jnp.int32)
+    Array([0, 1, 2], dtype=int32)
+    """
+    return jax.device_put(np.asarray(array, dtype), may_alias=False)
+
+
+def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
+    """Zeros in JAX's default float type, made on the host: eager JAX would compile a program for every shape."""
+    return on_device(np.zeros(shape, jnp.result_type(float)))
+
+
+def scalar(value: float) -> Float[Array, ""]:
+    """A number in JAX's default float type; not weakly typed, so that a saved and loaded leaf is the same."""
+    return on_device(value, jnp.result_type(float))
+
+
+def bits_of(x: Array) -> UInt32[Array, ""]:
+    """A number made of the bits of an array, of every one of them: a seed for random numbers that belong to it."""
+    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x) + 0.0, jnp.uint32).reshape(-1)
+    odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
+    return jnp.sum((bits ^ (bits >> 15)) * odd * np.uint32(0x9E3779B1), dtype=jnp.uint32)
+
+
+@custom_jvp
+def with_gradient_of(value: Array, other: Array) -> Array:
+    """`value`, whose derivative is that of `other`; where nobody differentiates, `other` is not computed."""
+    return value
+
+
+@with_gradient_of.defjvp
+def _tangent_of_other(values: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return values[0], tangents[1]

@@ -1,0 +1,172 @@
+"""Operations with a batching rule of their own: a mapped axis is moved last and the function called once."""
+
+import abc
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from pushforward.numerics.precision import in_full_precision
+
+
+class BatchRule(abc.ABC):
+    """A function of flat leaves that says itself how it meets a batch, and how it is differentiated if not as written.
+
+    `whole_batch` makes it one operation of a program. Compared by identity.
+    """
+
+    avals: list[Any]
+
+    @abc.abstractmethod
+    def __call__(self, *leaves: Any) -> Any:
+        """The function itself, a sequence of as many arrays as `avals`."""
+
+    @abc.abstractmethod
+    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
+        """The function of leaves mapped along `axes` (None: not mapped): results, and their mapped axes."""
+
+    def jvp(self, primals: Any, tangents: Any) -> Any:
+        """Results and their tangents; inputs that do not move have tangents of the type `ad.Zero`."""
+        tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
+        return jax.jvp(lambda *leaves: list(self(*leaves)), tuple(primals), tuple(tangents))
+
+
+_primitive = Primitive("whole_batch")
+
+
+_primitive.multiple_results = True
+
+
+# The rules are traced late, outside of the precision that was in force where the operation was written down.
+_written = in_full_precision(lambda *args, rule: list(rule(*args)))
+
+
+_primitive.def_impl(_written)
+
+
+_primitive.def_abstract_eval(lambda *args, rule: rule.avals)
+
+
+batching.primitive_batchers[_primitive] = in_full_precision(lambda args, axes, *, rule: rule.batch(args, axes))
+
+
+ad.primitive_jvps[_primitive] = in_full_precision(lambda primals, tangents, *, rule: rule.jvp(primals, tangents))
+
+
+mlir.register_lowering(_primitive, mlir.lower_fun(_written, multiple_results=True))
+
+
+def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:
+    """The function of a rule as one operation, which `jax.vmap` hands to the rule with the batch in one piece."""
+    return _primitive.bind(*leaves, rule=rule)
+
+
+class custom_jvp:
+    """A function with a tangent rule of its own, as `jax.custom_jvp`, that holds inside of loops for every order.
+
+    When JAX linearises a `lax.scan`, it splits the body into what depends on the loop and what does not, and every
+    `jax.custom_jvp` or `jax.custom_vjp` in it is inlined on the way. The next derivative is then that of the function
+    as it is written: the loop of a solver, which raises, or numbers that have lost their digits. A primitive stays.
+
+    Arguments are trees of arrays; the function must not close over traced values. The rule, set by `defjvp`, is called
+    with primals and tangents, two tuples, and returns results and their tangents. It must be made of differentiable
+    operations, this function among them: then derivatives of every order follow.
+    """
+
+    rule: Callable[[Any, Any], tuple[Any, Any]]
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        functools.update_wrapper(self, fn)
+
+    def defjvp(self, rule: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
+        self.rule = rule
+        return rule
+
+    def __call__(self, *args: Any) -> Any:
+        leaves, structure = jax.tree.flatten(args)
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        outs = jax.eval_shape(self.fn, *jax.tree.unflatten(structure, leaves))
+        shapes, out_structure = jax.tree.flatten(outs)
+
+        def fn(*leaves: Any) -> list[Any]:
+            return jax.tree.leaves(self.fn(*jax.tree.unflatten(structure, leaves)))
+
+        def rule(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
+            out, out_dot = self.rule(*(jax.tree.unflatten(structure, part) for part in (primals, tangents)))
+            return jax.tree.leaves(out), jax.tree.leaves(out_dot)
+
+        operation = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
+        return jax.tree.unflatten(out_structure, whole_batch(operation, *leaves))
+
+
+class _WithTangents(BatchRule):
+    """A function of flat leaves and its tangent rule, both of which are mapped over a batch."""
+
+    def __init__(self, fn: Callable[..., list[Any]], rule: Callable[[Any, Any], Any], avals: list[Any]) -> None:
+        self.fn, self.rule, self.avals = fn, rule, avals
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        return self.fn(*map(jnp.asarray, leaves))
+
+    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
+        size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
+        avals = [jax.core.ShapedArray((size, *aval.shape), aval.dtype) for aval in self.avals]
+        axes = list(axes)
+        mapped = _WithTangents(jax.vmap(self.fn, axes, axis_size=size), jax.vmap(self.rule, (axes, axes)), avals)
+        return whole_batch(mapped, *args), [0] * len(avals)
+
+    def jvp(self, primals: Any, tangents: Any) -> Any:
+        # a constant of a traced program may be an array of NumPy
+        return self.rule(
+            [jnp.asarray(leaf) for leaf in primals], [ad.instantiate_zeros(tangent) for tangent in tangents]
+        )
+
+
+class _Trailing(BatchRule):
+    """A function of (data, weights) that takes the batch as the last axis of its data."""
+
+    def __init__(self, fn: Callable[[Any, Any], Any], structure: Any, n_data: int, leaves: list[Any]) -> None:
+        self.fn, self.structure, self.n_data = fn, structure, n_data
+        out = jax.eval_shape(lambda *flat: fn(*jax.tree.unflatten(structure, flat)), *leaves)
+        shapes, self.out_structure = jax.tree.flatten(out)
+        self.avals = [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes]
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        return jax.tree.leaves(self.fn(*jax.tree.unflatten(self.structure, leaves)))
+
+    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
+        mapped = [axis is not None for axis in axes]
+        if any(mapped[self.n_data :]):
+            in_axes = [axis if is_mapped else None for axis, is_mapped in zip(axes, mapped, strict=True)]
+            return jax.vmap(self, in_axes)(*args), [0] * len(self.avals)
+        size = next(arg.shape[axis] for arg, axis, is_mapped in zip(args, axes, mapped, strict=True) if is_mapped)
+        data = [
+            jnp.moveaxis(arg, axis, -1) if is_mapped else jnp.expand_dims(arg, -1)
+            for arg, axis, is_mapped in zip(args[: self.n_data], axes, mapped, strict=False)
+        ]
+        outs = [jnp.broadcast_to(out, (*out.shape[:-1], size)) for out in self(*data, *args[self.n_data :])]
+        return outs, [out.ndim - 1 for out in outs]
+
+
+def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Make `fn(data, weights)` meet a batch as one call with the batch axis *last* in every array.
+
+    JAX's own batching rules carry a mapped axis to the front at the first bias, reshape or index. Code that works
+    element by element on arrays of shape (K, D) is fastest when the batch stays contiguous behind D. So `fn` must be
+    written for arrays with or without one extra trailing axis: leaves of `data` arrive with it as soon as one of them
+    is mapped (unmapped ones with a trailing axis of one), leaves of `weights` never have it. Where weights are mapped,
+    the function is mapped in the ordinary way. All leaves must be floating-point; every output must depend on `data`.
+    """
+
+    def call(data: Any, weights: Any = ()) -> Any:
+        leaves, structure = jax.tree.flatten((data, weights))
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        rule = _Trailing(fn, structure, len(jax.tree.leaves(data)), leaves)
+        return jax.tree.unflatten(rule.out_structure, whole_batch(rule, *leaves))
+
+    return call

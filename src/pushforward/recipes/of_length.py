@@ -1,0 +1,125 @@
+"""A flow of sequences, taught at one length, at another: its layers share their weights among the places."""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import numpy as np
+
+from pushforward.bases import Logistic, Normal
+from pushforward.bijections import (
+    Chain,
+    Elementwise,
+    Inverse,
+    LinearPrediction,
+    MaskedAutoregressive,
+    Repeat,
+    Standardise,
+    n_parameters,
+)
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.flow import Flow
+from pushforward.networks import CausalConvolution
+
+AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
+
+
+def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
+    """The same conditionals over another number of places; frames of a context keep their length.
+
+    Args:
+        flow: a `wavenet` or `parallel_wavenet`, or `Dequantised` around one, in the natural order.
+        dim: number of places D, more than the widest dilation.
+
+    Returns:
+        A flow of shape (dim,) that shares its weights with the first; with frames, as many as cover D places.
+
+    Cost: nothing is computed; the weights are shared.
+
+    Raises:
+        ValueError: if a layer does not treat all places alike, or D is too small or no whole number of frames.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.wavenet(dim=16, width=8, depth=4, key=0)
+        >>> print(pf.of_length(flow, 1000).shape)
+        (1000,)
+    """
+    given: Any = flow
+    if isinstance(given, Dequantised):
+        if given.noise is not None:
+            raise ValueError("flow: expected uniform noise, got a noise flow, which belongs to one length.")
+        inner: Any = of_length(given.flow, dim)
+        return eqx.tree_at(lambda d: d.flow, given, inner)
+    if not isinstance(flow, Flow) or len(flow.shape) != 1 or flow.embed is not None:
+        raise ValueError(
+            f"flow: expected a flow of sequences without an embedding network, got {type(flow).__name__}. See wavenet."
+        )
+    context_shape = _frames(flow, dim)
+    new = Flow(_base(flow.base, dim), _layer(flow.bijection, dim, context_shape), standardise_context=False)
+    scaling = flow.context_scaling
+    if scaling is not None:
+        shape = context_shape or scaling.shape
+        scaling = scaling if scaling.shape == shape else _standardise(scaling, shape)
+    return eqx.tree_at(lambda f: f.context_scaling, new, scaling, is_leaf=lambda leaf: leaf is None)
+
+
+def _frames(flow: Flow, dim: int) -> tuple[int, ...] | None:
+    """The shape of the context at the new length."""
+    shape = flow.context_shape
+    if shape is None or len(shape) == 1:
+        return shape
+    size = -(-flow.shape[0] // shape[0])
+    n_frames = -(-dim // size)
+    if -(-dim // n_frames) != size:
+        raise ValueError(f"dim: expected a whole number of frames of {size} places, got {dim}.")
+    return (n_frames, *shape[1:])
+
+
+def _layer(layer: AbstractBijection, dim: int, context_shape: tuple[int, ...] | None) -> AbstractBijection:
+    if isinstance(layer, Chain):
+        return Chain([_layer(part, dim, context_shape) for part in layer.bijections])
+    if isinstance(layer, Repeat):
+        layers = [_layer(layer.layer(index), dim, context_shape) for index in range(layer.n_layers)]
+        return Repeat(layers, unroll=layer.unroll, recompute=layer.recompute)
+    if isinstance(layer, Inverse):
+        return Inverse(_layer(layer.bijection, dim, context_shape))
+    if isinstance(layer, MaskedAutoregressive) and isinstance(layer.network, CausalConvolution):
+        if not np.array_equal(layer.network.order, np.arange(layer.shape[0])):
+            raise ValueError("flow: expected places in their natural order, got another order.")
+        given = None if layer.context_shape is None else context_shape
+        network = layer.network.of_length(dim, given)
+        return MaskedAutoregressive(
+            layer.transformer, network, context_shape=given, method=layer.method, tolerance=layer.tolerance
+        )
+    if isinstance(layer, Elementwise) and n_parameters(layer.transformer) == 0:
+        return Elementwise(layer.transformer, (dim,))
+    if isinstance(layer, LinearPrediction):
+        new = LinearPrediction(dim, len(layer.coefficients))
+        return new.filled(np.asarray(layer.coefficients), np.asarray(layer.scale)) if bool(layer.is_filled) else new
+    if isinstance(layer, Standardise):
+        return _standardise(layer, (dim,))
+    raise ValueError(
+        f"flow: expected layers that treat all places alike, as those of wavenet do, got a {type(layer).__name__}."
+    )
+
+
+def _standardise(layer: Standardise, shape: tuple[int, ...]) -> Standardise:
+    new = Standardise(shape, shared=True, compress=layer.compress)
+    if not bool(layer.is_filled):
+        return new
+    return new.filled(*(np.broadcast_to(_one("mean and scale", part), shape) for part in (layer.mean, layer.scale)))
+
+
+def _base(base: Any, dim: int) -> Any:
+    if not isinstance(base, Logistic | Normal):
+        raise ValueError(f"flow: expected a logistic or normal base, got {type(base).__name__}.")
+    return type(base)((dim,), _one("loc", base.loc)[0], _one("scale", base.scale)[0])
+
+
+def _one(name: str, values: Any) -> np.ndarray:
+    """The first of equal entries along the first axis, that axis kept."""
+    values = np.asarray(values)
+    if not (values == values[:1]).all():
+        raise ValueError(f"flow: expected one {name} for all places, got several. Fit the recipe `wavenet` itself.")
+    return values[:1]

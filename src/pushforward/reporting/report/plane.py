@@ -1,0 +1,144 @@
+"""Pictures of a flow of two columns on a page: its density with contours, and what its layers do to a grid."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import Chain
+from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.flow import Flow
+from pushforward.core.inverse import Inverse
+from pushforward.core.repeat import Repeat
+from pushforward.errors import DataError, NumericError
+from pushforward.numerics.arrays import is_inexact
+from pushforward.numerics.programs import prepared, run
+from pushforward.reporting.plots import density, warp_layers
+from pushforward.reporting.plots.inline import inline_svg
+from pushforward.reporting.plots.marginals import span
+from pushforward.reporting.report.frame import Section, figure_html
+from pushforward.reporting.report.words import clean
+
+_RESOLUTION, _BASE_DRAWS, _MOST_PANELS = 160, 2000, 16
+
+
+def is_plane(flow: Any) -> bool:
+    """Whether these pictures can be made: a flow of two columns, without a context."""
+    return isinstance(flow, Flow) and flow.shape == (2,) and flow.context_shape is None
+
+
+def density_section(flow: Flow, data: np.ndarray, samples: np.ndarray, columns: Sequence[str]) -> Section:
+    """The density as a heat map with its contours, and the rows as dots; a sentence where it cannot be evaluated.
+
+    Args:
+        flow: of two columns, unconditional.
+        data: (n, 2) rows.
+        samples: (m, 2) samples.
+        columns: two names.
+    """
+    bounds = [side for j in range(2) for side in span(data[:, j], samples[:, j])]
+    try:
+        figure = density(
+            lambda points: score_rows(flow, points), bounds, resolution=_RESOLUTION, data=data, contours=True,
+            veiled=True, columns=columns,
+        )  # fmt: skip
+    except (DataError, NumericError) as fault:
+        return Section("Density", f"<p>The density cannot be drawn: {_escaped(fault)}</p>")
+    caption = (
+        "The model's density. Lines enclose the smallest regions to which it gives 25, 50, 75 and 95 %; dots are rows "
+        "of the data."
+    )
+    picture = inline_svg(figure, "density", "The model's density, with contours and rows of data")
+    return Section("Density", figure_html(picture, caption, "square"))
+
+
+def layers_section(flow: Flow) -> Section:
+    """A grid that covers the middle 99 % of the base, after each layer from base to data.
+
+    Args:
+        flow: of two columns, unconditional.
+    """
+    layers = parts(_on_host(flow.bijection))
+    base = draw_rows(flow.base, _BASE_DRAWS, 0)
+    extent = np.quantile(base, [0.005, 0.995], axis=0).T.ravel().tolist()
+    titles = ["base", *(f"{index}: {name}" for index, (name, _) in enumerate(layers, 1))]
+    count = len(titles)
+    shown = np.unique(np.linspace(0, count - 1, min(count, _MOST_PANELS)).round().astype(int)).tolist()
+    try:
+        figure = warp_layers([_mapped(layer) for _, layer in layers], extent, titles=titles, shown=shown)
+    except (DataError, NumericError) as fault:
+        return Section("Layer by layer", f"<p>The grid cannot be followed to the data: {_escaped(fault)}</p>")
+    caption = "A grid in the base, and what has become of it after each layer, up to the data."
+    if len(shown) < count:
+        caption += f" Of {count - 1} layers {len(shown) - 1} are shown."
+    picture = inline_svg(figure, "layers", "A square grid after each layer of the flow")
+    return Section("Layer by layer", figure_html(picture, caption, "wide"))
+
+
+def parts(bijection: AbstractBijection) -> list[tuple[str, AbstractBijection]]:
+    """The layers from base to data with their names: chains and repeats opened, turned-round ones too.
+
+    A layer of a `Repeat` stays whole, even where it is itself a chain: it is what the flow's builder calls a layer.
+    """
+    if isinstance(bijection, Chain):
+        return [part for inner in bijection.bijections for part in parts(inner)]
+    if isinstance(bijection, Repeat):
+        return [(_name(bijection.layers), bijection.layer(index)) for index in range(bijection.n_layers)]
+    if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain | Repeat):
+        return [(name, _turned(part)) for name, part in reversed(parts(bijection.bijection))]
+    return [(_name(bijection), bijection)]
+
+
+def _turned(bijection: AbstractBijection) -> AbstractBijection:
+    return bijection.bijection if isinstance(bijection, Inverse) else Inverse(bijection)
+
+
+def _name(bijection: AbstractBijection) -> str:
+    """The class; of a chain that of its part with most numbers, and of a wrapper that of what is in it."""
+    if isinstance(bijection, Inverse):
+        return _name(bijection.bijection)
+    if isinstance(bijection, Chain):
+        return _name(max(bijection.bijections, key=_size))
+    return type(bijection).__name__
+
+
+def _size(bijection: AbstractBijection) -> int:
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(bijection) if hasattr(leaf, "shape"))
+
+
+def _on_host(bijection: AbstractBijection) -> AbstractBijection:
+    """The same layers in NumPy, floats of 64 bits: JAX would compile a program for each shape that it takes apart."""
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        return np.asarray(leaf, np.float64) if is_inexact(leaf) else np.asarray(leaf)
+
+    return jax.tree.map(moved, bijection)
+
+
+def _mapped(layer: AbstractBijection) -> Callable[[np.ndarray], np.ndarray]:
+    """The layer as a map of batches in double precision; layers of one structure share one program."""
+    # A number taken out of a NumPy stack is no array any more.
+    whole = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, np.generic) else leaf, layer)
+
+    def forward(points: np.ndarray) -> np.ndarray:
+        with jax.enable_x64(True):
+            ran = run(_forward_rows, prepared(whole), [points], len(points), 2)
+        if ran is None:
+            raise ValueError("flow: a report cannot be written inside another program of jax: call it outside jit.")
+        return np.asarray(ran[0])
+
+    return forward
+
+
+def _forward_rows(bijection: AbstractBijection, points: Array) -> tuple[Array, ...]:
+    return (jax.vmap(bijection.forward)(points),)
+
+
+def _escaped(fault: Exception) -> str:
+    return escape(clean(fault))

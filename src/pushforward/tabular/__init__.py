@@ -1,0 +1,1 @@
+"""Tables: files, column schemas, estimators of scikit-learn, comparison with classical densities."""

@@ -1,0 +1,302 @@
+"""Three classical density estimators to hold a flow against: Gaussian, Gaussian mixture, kernel density.
+
+Each standardises the columns by the train rows' mean and standard deviation in float64, fits there, and gives the mean
+log-density of the test rows in the data's own units, log p(x) = log p(s) - sum_j log spread_j for standardised s.
+Choices (number of components, bandwidth) are made on the validation rows; the test rows are scored once.
+
+With contexts c each is a density of x given c: log p(c, s) - log p(c) of the same estimator of both, chosen by that.
+
+Where columns are rounded, a test row may come as several points of its cell: so many in a row count as one test row,
+whose score is the logarithm of their mean density, as `Rounded` scores a flow.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pushforward.core.named_rows import unframed
+from pushforward.errors import DataError, MissingExtra, ShapeError
+
+_LOG_TWO_PI = math.log(2 * math.pi)
+_BLOCK_ELEMENTS = 2**20  # distances held at a time, 8 MB: they stay in the cache
+_TUNING_ROWS = 2_000
+_LEAST_MOVE = 1e-6  # of a standardised column
+COMPONENTS = (1, 2, 3, 5, 7, 10, 15, 20, 40, 80)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One line of a leaderboard.
+
+    Args:
+        name: of the estimator.
+        setting: what was chosen, in words.
+        test_nats: mean log-density per test row, in nats, in the data's own units.
+        standard_error: of that mean, over the test rows.
+        fit_seconds: for fitting and choosing.
+        score_seconds: for scoring the test rows.
+        scores: (n,) log-densities of the test rows.
+    """
+
+    name: str
+    setting: str
+    test_nats: float
+    standard_error: float
+    fit_seconds: float
+    score_seconds: float
+    scores: np.ndarray = field(repr=False, compare=False)
+
+
+Contexts = Sequence[np.ndarray] | None
+
+
+def gaussian(
+    train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None, points: int = 1
+) -> Baseline:
+    """A normal distribution with full covariance, by maximum likelihood on the train rows.
+
+    Args:
+        train, validation, test: real arrays (n, d) without NaN; `validation` is checked, but nothing is to be chosen.
+        contexts: of the three, each (n, c), or None. The mean is then linear in them.
+        points: so many rows of `test` in a row are points of one cell.
+
+    Cost: O(n d^2 + d^3).
+
+    Raises:
+        ShapeError, DataError: see `gaussian_mixture`.
+
+    >>> rows = np.array([[-1.0], [1.0]])
+    >>> round(gaussian(rows, rows, rows).test_nats, 4), round(-(1 + math.log(2 * math.pi)) / 2, 4)
+    (-1.4189, -1.4189)
+    """
+    parts, log_volume, n_given = _standardised((train, validation, test), contexts)
+
+    def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+        covariance = parts[0].T @ parts[0] / len(parts[0])
+        try:
+            factor = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError as fault:
+            raise DataError(
+                "train: a column is a linear combination of others (the covariance is singular): leave one out."
+            ) from fault
+        # the contexts come first, so that the rows of the factor behind theirs are those of the conditional law
+        constant = np.log(np.diag(factor)[n_given:]).sum() + (len(factor) - n_given) / 2 * _LOG_TWO_PI
+        whiten = np.linalg.inv(factor)[n_given:].T
+        setting = "full covariance" if contexts is None else "linear in the context"
+        return setting, lambda x: -0.5 * ((x @ whiten) ** 2).sum(axis=1) - constant
+
+    return _timed("Gaussian", fit, parts[2], log_volume, points)
+
+
+def gaussian_mixture(
+    train: np.ndarray,
+    validation: np.ndarray,
+    test: np.ndarray,
+    *,
+    contexts: Contexts = None,
+    points: int = 1,
+    components: Sequence[int] = COMPONENTS,
+    max_iter: int = 100,
+    seed: int = 0,
+) -> Baseline:
+    """A mixture of normals with full covariances by scikit-learn, its size chosen on the validation rows.
+
+    Args:
+        train, validation, test: real arrays (n, d) without NaN.
+        contexts: of the three, each (n, c), or None.
+        points: so many rows of `test` in a row are points of one cell.
+        components: the sizes to try, in rising order, until one scores worse on the validation rows than the one
+            before; those larger than the number of train rows are left out.
+        max_iter: bound on the steps of expectation-maximisation for each size.
+        seed: of the start.
+
+    Cost: O(n K d^2) per step, for every size K.
+
+    Raises:
+        ShapeError: the three arrays are not 2-D of one width.
+        DataError: an array has no rows or non-finite values, or a train column is constant.
+        MissingExtra: scikit-learn is not installed.
+    """
+    parts, log_volume, n_given = _standardised((train, validation, test), contexts)
+
+    def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+        best, tried = best_mixture(*parts[:2], components=components, seed=seed, max_iter=max_iter, n_given=n_given)
+        stopped = "" if best.converged_ else f", stopped after {max_iter} steps"
+        setting = f"{best.n_components} components, of {', '.join(map(str, tried))} tried{stopped}"
+        return setting, lambda x: _mixture_scores(best, x, n_given)
+
+    return _timed("Gaussian mixture", fit, parts[2], log_volume, points)
+
+
+def best_mixture(
+    train: np.ndarray, validation: np.ndarray, *, components: Sequence[int] = COMPONENTS, seed: int = 0,
+    max_iter: int = 100, n_given: int = 0,
+) -> tuple[Any, list[int]]:  # fmt: skip
+    """scikit-learn's mixture of full covariances of the size that scores best on validation, and the sizes tried.
+
+    Args, Cost, Raises: as for `gaussian_mixture`, of rows that are standardised already; the first `n_given` columns
+    are contexts.
+    """
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+    except ImportError as fault:
+        raise MissingExtra("scikit-learn", "sklearn", "The Gaussian mixture") from fault
+    sizes = sorted(size for size in components if 1 <= size <= len(train))
+    if not sizes:
+        raise DataError(f"components: none of {tuple(components)} is between 1 and the {len(train)} train rows.")
+    fitted: list[tuple[float, GaussianMixture]] = []
+    for size in sizes:
+        mixture = GaussianMixture(size, max_iter=max_iter, random_state=seed, reg_covar=1e-6)
+        # One thread: the matrices are small, and on a busy machine threads that wait for each other cost tenfold.
+        with warnings.catch_warnings(), threadpool_limits(limits=1):
+            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` says so
+            mixture.fit(train)
+        fitted.append((float(_mixture_scores(mixture, validation, n_given).mean()), mixture))
+        if len(fitted) > 1 and fitted[-1][0] <= fitted[-2][0]:
+            break
+    return max(fitted, key=lambda pair: pair[0])[1], sizes[: len(fitted)]
+
+
+def _mixture_scores(mixture: Any, x: np.ndarray, n_given: int) -> np.ndarray:
+    """Log-density of rows; of the columns behind the first `n_given` given these."""
+    joint = mixture.score_samples(x)
+    if not n_given:
+        return joint
+    terms = []
+    for weight, mean, covariance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True):
+        factor = np.linalg.cholesky(covariance[:n_given, :n_given])
+        white = np.linalg.solve(factor, (x[:, :n_given] - mean[:n_given]).T)
+        constant = np.log(np.diag(factor)).sum() + n_given / 2 * _LOG_TWO_PI
+        terms.append(math.log(max(weight, 1e-300)) - 0.5 * (white**2).sum(axis=0) - constant)
+    return joint - np.logaddexp.reduce(terms)
+
+
+def kernel_density(
+    train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None, points: int = 1
+) -> Baseline:
+    """A normal kernel on every train row, one bandwidth for all standardised columns, chosen on the validation rows.
+
+    p(s) = 1/n sum_i N(s; s_i, h^2 I). The bandwidth is the best of h = 2, 2^(1/2), 1, ..., 2^-7, refined by steps of
+    2^(1/8) about the best, on the first 2,000 validation rows. All pairs are counted exactly, in blocks: in six
+    dimensions scikit-learn's tree search takes eight times as long, and loses digits in the tails.
+
+    Args:
+        train, validation, test: real arrays (n, d) without NaN.
+        contexts: of the three, each (n, c), or None.
+        points: so many rows of `test` in a row are points of one cell.
+
+    Cost: O(n m d) for m scored rows; memory is bounded.
+
+    Raises:
+        ShapeError, DataError: see `gaussian_mixture`.
+
+    Reference: Silverman (1986), "Density estimation for statistics and data analysis", sections 3.4 and 4.3.
+    """
+    parts, log_volume, n_given = _standardised((train, validation, test), contexts)
+    centres, tuning = parts[0], parts[1][:_TUNING_ROWS]
+
+    def scores(x: np.ndarray, widths: np.ndarray, halving: bool = False) -> np.ndarray:
+        joint = _kernel_scores(centres, x, widths, halving)
+        return joint - _kernel_scores(centres[:, :n_given], x[:, :n_given], widths, halving) if n_given else joint
+
+    def fit() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+        coarse = 2.0 ** np.arange(1.0, -7.5, -0.5)
+        middle = coarse[scores(tuning, coarse, halving=True).mean(axis=1).argmax()]
+        fine = middle * 2.0 ** (np.arange(-3, 4) / 8)
+        width = float(fine[scores(tuning, fine).mean(axis=1).argmax()])
+        setting = f"bandwidth {width:.3g} standard deviations"
+        return setting, lambda x: scores(x, np.array([width]))[0]
+
+    return _timed("Kernel density", fit, parts[2], log_volume, points)
+
+
+def _kernel_scores(centres: np.ndarray, x: np.ndarray, widths: np.ndarray, halving: bool = False) -> np.ndarray:
+    """Log-density (len(widths), len(x)) of kernels on `centres`; `halving` says that each h^2 halves the one before."""
+    count, dim = centres.shape
+    norms = (centres**2).sum(axis=1)
+    rows = max(1, _BLOCK_ELEMENTS // count)
+    scores = np.empty((len(widths), len(x)))
+    for start in range(0, len(x), rows):
+        block = x[start : start + rows]
+        # |x - c|^2 without |x|^2, which the nearest centre's own distance, computed exactly, brings back
+        distance = norms - 2 * (block @ centres.T)
+        nearest = distance.argmin(axis=1)
+        distance -= distance[np.arange(len(block)), nearest][:, None]
+        closest = ((block - centres[nearest]) ** 2).sum(axis=1)
+        kernel = np.empty_like(distance)
+        for index, width in enumerate(widths):
+            if halving and index:
+                np.multiply(kernel, kernel, out=kernel)  # exp(-2 a) = exp(-a)^2
+            else:
+                np.exp(np.multiply(distance, -0.5 / width**2, out=kernel), out=kernel)
+            total = np.log(kernel.sum(axis=1)) - closest / (2 * width**2)
+            scores[index, start : start + rows] = total - math.log(count) - dim * (math.log(width) + _LOG_TWO_PI / 2)
+    return scores
+
+
+def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list[np.ndarray], float, int]:
+    """The three parts by the first one's moments, contexts before them; sum_j log spread_j, the log-determinant of
+    going back; and the number of columns of the contexts, without those that are constant or follow from others."""
+    arrays = [np.asarray(unframed(part), np.float64) for part in parts]
+    for name, array in zip(("train", "validation", "test"), arrays, strict=True):
+        if array.ndim != 2 or array.shape[1] != arrays[0].shape[-1]:
+            raise ShapeError(f"{name} must have shape (n, d), one d for all parts, got {array.shape}: reshape it.")
+        if not array.size:
+            raise DataError(f"{name} has shape {array.shape}, expected at least one row and column: pass more rows.")
+        if not np.isfinite(array).all():
+            raise DataError(f"{name} holds NaN or infinities: drop those rows.")
+    centre = arrays[0].mean(axis=0)
+    centred = [array - centre for array in arrays]
+    spread = np.sqrt((centred[0] ** 2).mean(axis=0))
+    for column in np.flatnonzero(np.ptp(arrays[0], axis=0) == 0):
+        raise DataError(f"train: column {column} is {arrays[0][0, column]} in every row: leave it out.")
+    rows, n_given = [array / spread for array in centred], 0
+    if contexts is not None:
+        given = [np.asarray(unframed(context), np.float64) for context in contexts]
+        for name, array, context in zip(("train", "validation", "test"), arrays, given, strict=True):
+            if context.ndim != 2 or len(context) != len(array):
+                raise ShapeError(f"contexts: expected {len(array)} rows (n, c) for {name}, got {context.shape}.")
+        centre, scale = given[0].mean(axis=0), np.where(np.ptp(given[0], axis=0) > 0, given[0].std(axis=0), 1.0)
+        given = [(context - centre) / scale for context in given]
+        chosen = _independent(given[0])
+        rows, n_given = [np.hstack([c[:, chosen], row]) for c, row in zip(given, rows, strict=True)], len(chosen)
+    return rows, float(np.log(spread).sum()), n_given
+
+
+def _independent(columns: np.ndarray) -> list[int]:
+    """Places of columns, each of which moves by more than those before it say: one-hot contexts sum to one."""
+    chosen: list[int] = []
+    for place, column in enumerate(columns.T):
+        before = columns[:, chosen]
+        rest = column - before @ np.linalg.lstsq(before, column, rcond=None)[0] if chosen else column
+        if rest.std() > _LEAST_MOVE:
+            chosen.append(place)
+    return chosen
+
+
+def mean_density(scores: np.ndarray) -> np.ndarray:
+    """Logarithm (n,) of the mean density of the points (n, K) of each cell, from their log-densities."""
+    return np.logaddexp.reduce(scores, axis=1) - math.log(scores.shape[1])
+
+
+def _timed(
+    name: str,
+    fit: Callable[[], tuple[str, Callable[[np.ndarray], np.ndarray]]],
+    test: np.ndarray,
+    log_volume: float,
+    points: int,
+) -> Baseline:
+    begin = time.perf_counter()
+    setting, score = fit()
+    middle = time.perf_counter()
+    nats = mean_density(score(test).reshape(-1, points)) - log_volume
+    end = time.perf_counter()
+    error = float(nats.std(ddof=1) / math.sqrt(len(nats))) if len(nats) > 1 else math.inf
+    return Baseline(name, setting, float(nats.mean()), error, middle - begin, end - middle, nats)

@@ -1,0 +1,191 @@
+"""Flows beside classical densities on the same rows: folds, held-out nats, time, memory, size; chosen on validation."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pushforward.core.named_rows import unframed
+from pushforward.errors import DataError, ShapeError
+from pushforward.numerics.moments import standard_error
+from pushforward.recipes import RECIPES
+from pushforward.tabular.comparison.entries import Entry, Leaderboard
+from pushforward.tabular.comparison.fold import BASELINES, MIXTURE, Contest, Outcome, Split
+from pushforward.tabular.comparison.peak_memory import high_water, reset_high_water
+from pushforward.tabular.schema import plan_columns
+from pushforward.train.data import as_rows, column_names
+from pushforward.train.split import folds as folds_of
+from pushforward.train.split import group_numbers, time_numbers
+
+DEFAULT_FLOWS = ("nsf", "maf", "nsf+mixture")
+_FOLDS = 5
+
+
+def compare(
+    x: Any,
+    *,
+    names: Sequence[str] | None = None,
+    flows: Sequence[str] = DEFAULT_FLOWS,
+    context: Any = None,
+    columns: Mapping[str, Any] | None = None,
+    detect: bool = True,
+    folds: int | None = None,
+    groups: Any = None,
+    time: Any = None,
+    key: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Leaderboard:
+    """Fit flows and classical densities to the same rows, and hold them against each other on test rows of their own.
+
+    The rows are shuffled, each by itself, and cut into folds. For each, one part is the test; a fifth of the others is
+    for validation (early stopping, the choice of a flow, the number of components, the bandwidth), the rest for
+    training. The margin is that of the flows chosen so, each in its own fold. Columns are planned on the rows that are
+    not tested; of the test rows nothing is taken but that a grid or a support that they deny is not found, for all
+    models alike. Baselines get the columns as they are, rounded ones with the noise and the points that flows are
+    trained and scored with. A flow's name followed by "+mixture" starts from a mixture of normals, see `fit_columns`.
+
+    Args:
+        x: rows (n, columns), finite: an array, or a frame of pandas or polars.
+        names: of the columns; those of a frame, or x0, x1, ..., by default.
+        flows: names of recipes for tables, with or without "+mixture".
+        context: (n, c): densities of x given it. So are the baselines then.
+        columns: declarations, as for `plan_columns`.
+        detect: whether other columns are looked at.
+        folds: their number, 5 by default; 1 for a single test part of a fifth.
+        groups: (n,) labels, as for `pushforward.fit`: rows with one label are in one part of every fold.
+        time: (n,) numbers or dates (of NumPy, pandas, or ISO 8601 text). The latest fifth of the rows is the test, the
+            latest fifth of the others validates, in a single fold; rows of equal time are in one part.
+        key: seed of the folds, the start weights and training.
+        settings: of all recipes that have them, such as {"width": 32}.
+        training: options of `pushforward.fit`.
+        tell: called with a line after each model.
+
+    Returns:
+        A `Leaderboard`.
+
+    Raises:
+        ShapeError: if x, the context, groups or time are no rows, or not as many.
+        DataError: for unknown flows, values that are not finite, too few rows, and whatever `plan_columns` or `fit`
+            refuse.
+        MissingExtra: without scikit-learn, which the mixture needs.
+
+    Example:
+        >>> import numpy as np, pushforward as pf
+        >>> x = np.random.default_rng(0).normal(size=(60, 2))
+        >>> board = pf.compare(x, flows=["nice"], folds=1, settings={"width": 8}, training={"max_epochs": 1})
+        >>> sorted(entry.name for entry in board.entries)
+        ['Gaussian', 'Gaussian mixture', 'Kernel density', 'nice']
+    """
+    x, context, names = _arrays(x, context, names)
+    if groups is not None and time is not None:
+        raise DataError("groups, time: expected one of them, got both: rows are cut in one way.")
+    folds = (_FOLDS if time is None else 1) if folds is None else folds
+    _check(x, flows, folds)
+    numbers = None if groups is None else group_numbers(groups, len(x))
+    times = None if time is None else time_numbers(time, len(x))
+    found: dict[str, list[Outcome]] = {}
+    plan, tests = None, []
+    for fold, (train, held, test) in enumerate(folds_of(len(x), folds, np.random.default_rng(key), numbers, times)):
+        split, rest = Split(x, context, train, held, test), np.concatenate([held, train])
+        planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
+        plan = plan or planned
+        tests.append(test)
+        contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
+        for name in (*flows, *BASELINES):
+            outcome = _measured(lambda name=name, contest=contest: contest.run(name))
+            found.setdefault(name, []).append(outcome)
+            tell(f"fold {fold + 1} of {folds}: {name} {outcome.scores.mean():.3f}")
+    entries = sorted((_entry(name, outcomes) for name, outcomes in found.items()), key=lambda entry: -entry.test_nats)
+    best = max((entry for entry in entries if entry.is_flow), key=lambda entry: _nats(entry.validation_nats))
+    picks = tuple(max(flows, key=lambda name: _nats(found[name][fold].validation_nats)) for fold in range(folds))
+    board = Leaderboard(tuple(entries), best.name, picks, plan is not None and plan.is_rounded, plan)
+    rival = found[board.rival.name]
+    parts = [found[name][fold].scores - rival[fold].scores for fold, name in enumerate(picks)]
+    return dataclasses.replace(board, margin_error=_margin_error(parts, tests, numbers))
+
+
+def _margin_error(parts: list[np.ndarray], tests: list[np.ndarray], groups: np.ndarray | None) -> float | None:
+    """Standard error of the mean over folds of mean differences of the test rows; a group is in one fold."""
+    errors = [
+        standard_error(part, None if groups is None else groups[test]) for part, test in zip(parts, tests, strict=True)
+    ]
+    known = [error for error in errors if error is not None]
+    return float(math.sqrt(np.square(known).sum()) / len(errors)) if len(known) == len(errors) else None
+
+
+def _nats(value: float | None) -> float:
+    return -math.inf if value is None or math.isnan(value) else value
+
+
+def _arrays(x: Any, context: Any, names: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Rows and contexts as finite arrays of two dimensions and one length, and the names of the columns."""
+    found: list[np.ndarray | None] = [None, None]
+    for place, (name, value) in enumerate((("x", x), ("context", context))):
+        if value is not None:
+            shape = np.shape(unframed(value))
+            if len(shape) != 2 or not shape[1]:
+                raise ShapeError(f"{name}: expected rows (n, columns), got shape {shape}. Pass {name}[:, None] of one.")
+            found[place] = as_rows(name, value, shape[1:])
+    rows, given = found
+    if rows is None or (given is not None and len(given) != len(rows)):
+        lengths = " and ".join("none" if part is None else f"{len(part)} rows" for part in found)
+        raise ShapeError(f"x, context: expected one context for each row, got {lengths}.")
+    names = column_names(x) if names is None else list(names)
+    names = [f"x{place}" for place in range(rows.shape[1])] if names is None else names
+    if len(names) != rows.shape[1]:
+        raise ShapeError(f"names: expected one for each of {rows.shape[1]} columns, got {len(names)}.")
+    return rows, given, names
+
+
+def _check(x: np.ndarray, flows: Sequence[str], folds: int) -> None:
+    for flow in flows:
+        if flow.removesuffix(MIXTURE) not in RECIPES:
+            raise DataError(f"flows: expected names among {', '.join(RECIPES)}, with +mixture or not, got {flow!r}.")
+    if not flows or len(set(flows)) < len(flows):
+        raise DataError(f"flows: expected at least one, each once, got {list(flows)}.")
+    if not 1 <= folds <= len(x) // 5:
+        raise DataError(f"folds: expected 1 to a fifth of the {len(x)} rows, got {folds}: add rows, or take fewer.")
+
+
+def _measured(run: Callable[[], Outcome]) -> Outcome:
+    """An outcome with the largest memory of the process while it came about, where the system tells."""
+    is_reset = reset_high_water()
+    outcome = run()
+    outcome.peak_megabytes = high_water() if is_reset else None
+    return outcome
+
+
+def _entry(name: str, outcomes: list[Outcome]) -> Entry:
+    def mean(values: list[Any]) -> Any:
+        return None if any(value is None for value in values) else float(np.mean(values))
+
+    folds = tuple(float(outcome.scores.mean()) for outcome in outcomes)
+    errors = [outcome.standard_error for outcome in outcomes]
+    peaks = [outcome.peak_megabytes for outcome in outcomes if outcome.peak_megabytes is not None]
+    return Entry(
+        name=name,
+        is_flow=outcomes[0].validation_nats is not None,
+        validation_nats=mean([outcome.validation_nats for outcome in outcomes]),
+        test_nats=float(np.mean(folds)),
+        standard_error=float(math.sqrt(np.sum(np.square(errors))) / len(errors)),
+        folds=folds,
+        fit_seconds=mean([outcome.fit_seconds for outcome in outcomes]),
+        score_seconds=mean([outcome.score_seconds for outcome in outcomes]),
+        sample_seconds=mean([outcome.sample_seconds for outcome in outcomes]),
+        peak_megabytes=max(peaks, default=None),
+        parameters=outcomes[0].parameters,
+        setting=outcomes[0].setting,
+        n_test_copies=sum(int(outcome.is_copy.sum()) for outcome in outcomes if outcome.is_copy is not None),
+        test_nats_without_copies=_without_copies(outcomes),
+    )
+
+
+def _without_copies(outcomes: list[Outcome]) -> float | None:
+    """Mean over the test rows of all folds that have no equal row among the others of their fold."""
+    scores = [out.scores if out.is_copy is None else out.scores[~out.is_copy] for out in outcomes]
+    joined = np.concatenate(scores)
+    return float(joined.mean()) if len(joined) else None
