@@ -100,7 +100,7 @@ def test_every_bijection_has_a_row():
     alone = [row for row in ALL_ROWS if row.flow is None]  # a recipe is made of what has a row of its own
     with_rows = set().union(*(classes_within(row.build()) for row in alone))
     missing = [name for name, kind in concrete(AbstractBijection).items() if kind not in with_rows]
-    assert not missing, f"no row in tests/zoo for {missing}"
+    assert not missing, f"no row in tests/support/zoo for {missing}"
 
 
 def test_every_base_has_a_row():

@@ -1,6 +1,6 @@
 """Planted faults: each a source patch that the tests must notice. Every one was a real bug of some library.
 
-    python tests/mutations.py            plant each fault in a copy of src, run the tests meant to see it, print a table
+    python tests/support/mutations.py            plant each fault in a copy of src, run the tests meant to see it, print a table
 
 Exit code 1 if a fault survives, or if a patch no longer fits the source.
 """
@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Fault:
     tests: tuple[str, ...]
 
 
-AFFINE = "bijections/elementwise/affine.py"
-KERNEL = "bijections/elementwise/spline_kernel.py"
+AFFINE = "bijections/scalar/affine.py"
+KERNEL = "bijections/scalar/spline_kernel.py"
 
 FAULTS = (
     Fault(
@@ -56,7 +56,7 @@ FAULTS = (
                 "u = (clamped - found.left) / found.width",
             ),
         ),
-        ("tests/test_spline.py", "-k", "hard_points"),
+        ("tests/bijections/test_spline.py", "-k", "hard_points"),
     ),
     Fault(
         "clip that halves a derivative at a knot",
@@ -67,7 +67,7 @@ FAULTS = (
         "root held constant in its own derivative",
         (
             (
-                "roots.py",
+                "numerics/roots.py",
                 "(floats, rest, x), x, (floats_dot",
                 "(floats, rest, jax.lax.stop_gradient(x)), x, (floats_dot",
             ),
@@ -77,12 +77,12 @@ FAULTS = (
     Fault(
         "spline whose end slopes are free",
         ((KERNEL, "slope if box.circular else jnp.where(found.index == edge, 1.0, slope)", "slope"),),
-        ("tests/test_spline.py", "-k", "continuous_at_the_edge"),
+        ("tests/bijections/test_spline.py", "-k", "continuous_at_the_edge"),
     ),
     Fault(
         "scale without a bound",
         ((AFFINE, "log_scale = soft_clamp(self.log_scale, self.log_bound)", "log_scale = self.log_scale"),),
-        ("tests/test_core.py", "-k", "log_scale_stays_bounded"),
+        ("tests/core/test_core.py", "-k", "log_scale_stays_bounded"),
     ),
     Fault(
         "LU diagonal without a floor",
@@ -93,7 +93,7 @@ FAULTS = (
                 "jax.nn.softplus(self.diagonal + inverse_softplus(1.0 - self.min_diagonal))",
             ),
         ),
-        ("tests/test_core.py", "-k", "never_becomes_singular"),
+        ("tests/core/test_core.py", "-k", "never_becomes_singular"),
     ),
     Fault(
         "inverse of a permutation is the permutation",

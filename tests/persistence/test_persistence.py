@@ -396,7 +396,7 @@ def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
 
 def test_a_file_written_by_the_first_version_still_scores_the_same():
     """Kept for ever: nobody's model is lost to an upgrade. Scores to 1e-10 in double precision, 1e-4 in single."""
-    folder = Path(__file__).parent / "files"
+    folder = Path(__file__).resolve().parents[1] / "files"
     for path in sorted(folder.glob("*.safetensors")):
         expected = json.loads(path.with_suffix(".json").read_text())
         with jax.enable_x64(expected["dtype"] == "float64"):

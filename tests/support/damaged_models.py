@@ -1,6 +1,6 @@
 """Damaged model files: each is refused by an error of the library, or loads as a flow with the same scores.
 
-    python tests/damaged_models.py --files 500
+    python tests/support/damaged_models.py --files 500
 
 A file is damaged in its bytes, or one entry of its header or one tensor is replaced and the hash made right again, as a
 hostile author would: numbers become huge, negative or of another type, values are nested deep, tensors become long and

@@ -10,7 +10,7 @@ import pytest
 from pushforward.datasets import Sound, read_wave, speech, write_wave
 from pushforward.errors import DataError
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import linear_prediction
 import spectra
 

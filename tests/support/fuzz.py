@@ -1,6 +1,6 @@
 """Fuzz the loader of model files: every file is refused in a sentence, or loads as a flow that works.
 
-    python tests/fuzz.py --minutes 10
+    python tests/support/fuzz.py --minutes 10
 
 Hypothesis changes a good file in two ways. A damaged file has bytes replaced, put in, taken out: if it loads at all, it
 must be the flow that was saved. A forged file has its header or its tensors changed and its hash made right again:

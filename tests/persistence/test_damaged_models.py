@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import damaged_models
 from damaged_models import FLOWS, QUICK, entries, is_number, parts
 
 import pushforward as pf
@@ -23,7 +24,7 @@ MEGABYTES = 250  # a compiled program for each structure that loads, and no more
 
 
 def damaged(n_files, names):
-    program = [sys.executable, str(Path(__file__).with_name("damaged_models.py")), "--files", str(n_files), "--flows"]
+    program = [sys.executable, str(Path(damaged_models.__file__)), "--files", str(n_files), "--flows"]
     done = subprocess.run([*program, *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -1,6 +1,6 @@
 """Compare the reader of CSV and TSV files with Python's `csv` module on files drawn at random.
 
-    python tests/differential_csv.py --files 100000
+    python tests/support/differential_csv.py --files 100000
 
 A written file comes from `csv.writer`, with text of all kinds in columns nobody asks for: it must be read, row for row.
 A spoiled file has characters put in, taken out or exchanged, a careless one has text with quotes as it stands: both are
