@@ -29,7 +29,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 import pushforward as pf
-from pushforward.core.float64 import scorer
+from pushforward.core.float64 import log_prob_function
 from pushforward.tabular.files import read_batches, write_batches
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -91,7 +91,7 @@ def scored(folder: Path, model: Path, source: Path, rows: int) -> dict:
 
 def parts(folder: Path, model: Path, source: Path, rows: int, x: np.ndarray) -> dict[str, float]:
     """Rates of reading, of the flow on one thread, and of writing."""
-    score = scorer(pf.load(model))
+    score = log_prob_function(pf.load(model))
     score(x[:1024], None)
     pieces = np.array_split(x[:, :1], 16)
     return {

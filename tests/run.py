@@ -56,9 +56,23 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).parent / name), *arguments)
 
 
-AUTOREGRESSIVE = ("tests/bijections/test_autoregressive.py", "tests/bijections/test_causal_conv.py", "tests/recipes/test_recipes.py")
-LAYERS = ("tests/bijections/test_laws.py", "tests/bijections/test_linear.py", "tests/bijections/test_planar_radial.py", "tests/bijections/test_spline.py")
-IMAGES = ("tests/bijections/test_convolutional.py", "tests/recipes/test_images.py", "tests/numerics/test_recompute.py", "tests/bijections/test_residual.py")
+AUTOREGRESSIVE = (
+    "tests/bijections/test_autoregressive.py",
+    "tests/bijections/test_causal_conv.py",
+    "tests/recipes/test_recipes.py",
+)
+LAYERS = (
+    "tests/bijections/test_laws.py",
+    "tests/bijections/test_linear.py",
+    "tests/bijections/test_planar_radial.py",
+    "tests/bijections/test_spline.py",
+)
+IMAGES = (
+    "tests/bijections/test_convolutional.py",
+    "tests/recipes/test_images.py",
+    "tests/numerics/test_recompute.py",
+    "tests/bijections/test_residual.py",
+)
 TABLES = ("tests/diagnostics/test_check.py", "tests/tabular/test_columns.py", "tests/tabular/test_leaderboard.py")
 ESTIMATOR = "tests/tabular/test_estimator.py"
 BATTERY = "tests/test_battery.py"

@@ -151,9 +151,9 @@ CASES = {
         ("tolerance", "-1.0"),
     ),
     "sweeps that do not settle": (
-        "unsettled.forward_by_sweeps(np.ones(3))",
+        "unsettled.forward_by_jacobi(np.ones(3))",
         "InverseError",
-        ("settle", "max_sweeps=1", "4 sweeps"),
+        ("settle", "max_iterations=1", "4 sweeps"),
     ),
     "block network without units": (
         "B.BlockAutoregressive(2, n_units=0, key=key)",
@@ -520,7 +520,7 @@ def scope():
     normal = pf.bases.Normal
     return {
         "np": np, "pf": pf, "B": B, "key": key, "layer": layer, "network": network, "conditional": conditional,
-        "masked": masked, "unsettled": B.MaskedAutoregressive("affine", masked(3), max_sweeps=1),
+        "masked": masked, "unsettled": B.MaskedAutoregressive("affine", masked(3), max_iterations=1),
         "FreeScale": FreeScale, "flow": pf.Flow(normal((2,)), layer), "line": pf.elementwise_flow(dim=1, key=0),
         "given": pf.real_nvp(dim=2, context_dim=3, key=0, **small), "broken": pf.Flow(normal((2,)), broken),
         "eqx": eqx, "jax": jax, "jnp": jnp,

@@ -3,8 +3,8 @@
     python tools/architecture.py          a table of packages, and every import that breaks a rule
     python tools/architecture.py --json   the whole graph
 
-Rules: a package imports only packages listed before it, the modules of a package import each other without a cycle, and the
-root of the package holds four files.
+Rules: a package imports only packages listed before it, the modules of a package import each other without a cycle, and
+the root of the package holds four files.
 """
 
 import argparse

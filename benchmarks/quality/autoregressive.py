@@ -78,7 +78,11 @@ def _judged(log_prob: Any, test: np.ndarray) -> dict[str, Any]:
     scores = np.asarray(log_prob(test), np.float64)
     error = scores.std() / math.sqrt(len(scores))
     modes = [n_modes(log_prob, x1) for x1 in AT]
-    return {"test_nats": round(float(scores.mean()), 4), "standard_error": round(float(error), 4), "modes": modes}
+    return {
+        "test_log_likelihood": round(float(scores.mean()), 4),
+        "standard_error": round(float(error), 4),
+        "modes": modes,
+    }
 
 
 def _picture(pictures: list[tuple[str, Any]]) -> None:
@@ -112,16 +116,16 @@ def power(names: list[str]) -> dict[str, Any]:
         rows.append(
             {
                 "flow": name,
-                "test_nats": round(float(scores.mean()), 3),
+                "test_log_likelihood": round(float(scores.mean()), 3),
                 "standard_error": round(float(scores.std() / math.sqrt(len(scores))), 3),
                 "train_nats": round(float(np.mean(flow.log_prob(data.train[:5000]))), 3),
-                "validation_nats": round(max(history.validation), 3),
+                "validation_log_likelihood": round(max(history.validation), 3),
                 "fit_seconds": round(fitted, 1),
                 "parameters": pf.fields.count_parameters(flow),
             }
         )
         print(rows[-1], flush=True)
-    return {"rows": sorted(rows, key=lambda row: -row["test_nats"])}
+    return {"rows": sorted(rows, key=lambda row: -row["test_log_likelihood"])}
 
 
 def write(name: str, command: str, result: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
     python benchmarks/quality/certificate.py                        # all
     python benchmarks/quality/certificate.py --before PATH          # beside the code whose `src` lies at PATH
 
-The faults and the densities are those of `tests/support/planted_faults.py`: closed forms, nothing is trained. Each fault is
-planted at 2,000 and at 10,000 rows with `--repeats` seeds; each density is tested `--healthy` times at either size. A
-fault counts as seen where any test of the certificate fails. Results go to `benchmarks/results/certificate.json` and
-`.md`.
+The faults and the densities are those of `tests/support/planted_faults.py`: closed forms, nothing is trained. Each
+fault is planted at 2,000 and at 10,000 rows with `--repeats` seeds; each density is tested `--healthy` times at either
+size. A fault counts as seen where any test of the certificate fails. Results go to
+`benchmarks/results/certificate.json` and `.md`.
 """
 
 import argparse

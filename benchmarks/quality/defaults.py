@@ -128,7 +128,7 @@ def one_run(setting: Setting, data: str, seed: int) -> dict[str, Any]:
     course = history.validation
     return {
         "flow": setting.flow, "change": setting.label, "data": data, "seed": seed,
-        "test_nats": round(float(np.mean(np.asarray(fitted.log_prob(test), np.float64))), 4),
+        "test_log_likelihood": round(float(np.mean(np.asarray(fitted.log_prob(test), np.float64))), 4),
         "validation": round(history.best_validation, 4), "gaussian": round(history.gaussian, 4),
         "best_step": (history.best_epoch + 1) * epoch_steps, "steps": len(course) * epoch_steps,
         "validation_at": {str(s): round(max(course[: s // epoch_steps]), 4) for s in (300, 600, 1000, 2000)
@@ -162,7 +162,7 @@ def page(runs: list[dict[str, Any]], head: dict[str, Any]) -> str:
 def _table_of(runs: list[dict[str, Any]], flow: str, group: tuple[str, ...]) -> list[str]:
     if not runs:
         return []
-    nats = {(r["change"], r["data"], r["seed"]): r["test_nats"] for r in runs}
+    nats = {(r["change"], r["data"], r["seed"]): r["test_log_likelihood"] for r in runs}
     data = [d for d in group if any(r["data"] == d for r in runs)]
     lines = [f"## {flow}: {', '.join(data)}", "", "| change | " + " | ".join(data) + " | steps, mean |"]
     lines += ["| --- " * (len(data) + 2) + "|"]

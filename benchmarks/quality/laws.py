@@ -69,7 +69,7 @@ def table(names: list[str]) -> dict[str, Any]:
             rows.append({"law": name, "flow": kind, **_measured(recipe, name, data)})
             print(rows[-1], flush=True)
         path.write_text(json.dumps({"rows": rows}))  # so that an interrupted run can go on with --laws
-    rows.sort(key=lambda row: (row["flow"], -row["test_nats"]))
+    rows.sort(key=lambda row: (row["flow"], -row["test_log_likelihood"]))
     return {"n_train": N_TRAIN, "epochs": EPOCHS, "batch": BATCH, "cores": len(os.sched_getaffinity(0)), "rows": rows}
 
 
@@ -108,7 +108,7 @@ def _measured(recipe: Callable, name: str, data: Any) -> dict[str, Any]:
         laters[what] = _median_seconds(call)
     compiling = sum(firsts[what] - laters[what] for what in ("log_prob", "sample"))
     return {
-        "test_nats": round(float(scores.mean()), 3),
+        "test_log_likelihood": round(float(scores.mean()), 3),
         "standard_error": round(float(scores.std() / math.sqrt(len(scores))), 3),
         **{f"{what}_ms": round(1e3 * seconds, 2) for what, seconds in laters.items()},
         "compile_seconds": round(compiling, 2),
@@ -263,7 +263,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "choose-a-flow.md"
 BEGIN, END = "<!-- laws: begin -->\n", "<!-- laws: end -->\n"
 SHOWN = {
     "law": "law",
-    "test_nats": "test nats",
+    "test_log_likelihood": "test nats",
     "log_prob_ms": "log_prob, ms",
     "sample_ms": "sample, ms",
     "training_step_ms": "training step, ms",

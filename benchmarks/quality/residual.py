@@ -117,7 +117,7 @@ def bounds() -> dict[str, Any]:
             error = np.abs((np.asarray(again) - x) / scale).max()
             blocks = _blocks(double)
             solved = jax.jit(jax.vmap(blocks[0].solve))((x - x.mean(0)) / x.std(0))
-            turns = np.asarray(solved.n_turns)
+            turns = np.asarray(solved.n_iterations)
         layers = [layer for block in blocks for layer in block.network.layers]
         excess = max(float(np.linalg.norm(np.asarray(layer.weight), 2)) - layer.coefficient for layer in layers)
         steepest = max(float(np.linalg.norm(np.asarray(layer.weight), 2)) / layer.coefficient for layer in layers)
@@ -125,7 +125,7 @@ def bounds() -> dict[str, Any]:
             "data": name, "dim": train.shape[1], "layers": len(layers), "largest_norm_less_bound": excess,
             "largest_norm_over_bound": steepest, "certified": float(bounds_in(flow)[0].max()),
             "inverse_error": float(error), "turns": [float(turns.mean()), int(turns.max())],
-            "validation_nats": max(history.validation), "gaussian": history.gaussian,
+            "validation_log_likelihood": max(history.validation), "gaussian": history.gaussian,
         })  # fmt: skip
         print(rows[-1], flush=True)
     return {"rows": rows, "lipschitz": 0.97}
@@ -191,7 +191,7 @@ def _first_block_gradient(flow: pf.Flow, rows: np.ndarray) -> float:
     def loss(trained: pf.Flow) -> jax.Array:
         whole = eqx.combine(trained, rest)
         keys = jax.random.split(jax.random.key(0), len(x))
-        return jax.vmap(whole.score_one, (0, None, 0))(x, None, keys).mean()
+        return jax.vmap(whole.log_prob_one, (0, None, 0))(x, None, keys).mean()
 
     gradient = jax.jit(jax.grad(loss))(trained).bijection.bijections[0].layers
     # the layer next to the data has the longest way back: the log-likelihood is read off at the base
@@ -349,7 +349,7 @@ def _gradient(dim: int, way: Any) -> Callable[[int], Any]:
     def run(trained: pf.Flow, number: int) -> Any:
         def loss(trained: pf.Flow) -> jax.Array:
             keys = jax.random.split(jax.random.key(number), len(x))
-            return -jax.vmap(eqx.combine(trained, rest).score_one, (0, None, 0))(x, None, keys).mean()
+            return -jax.vmap(eqx.combine(trained, rest).log_prob_one, (0, None, 0))(x, None, keys).mean()
 
         return jax.value_and_grad(loss)(trained)
 

@@ -35,7 +35,7 @@ def bounds(result: dict[str, Any]) -> tuple[str, list[str]]:
         [
             row["data"], str(row["dim"]), str(row["layers"]), f"{row['largest_norm_over_bound']:.6f}",
             f"{row['certified']:.4f}", f"{row['inverse_error']:.1e}", f"{row['turns'][0]:.1f} ({row['turns'][1]})",
-            f"{row['validation_nats']:.3f}", f"{row['gaussian']:.3f}",
+            f"{row['validation_log_likelihood']:.3f}", f"{row['gaussian']:.3f}",
         ]
         for row in result["rows"]
     ]  # fmt: skip

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 import pushforward as pf
-from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.datasets import household_power
-from pushforward.tabular.schema import fit_columns, plan_columns
+from pushforward.tabular.schema import fit_columns, infer_schema
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COMMAND = "python benchmarks/quality/splits.py"
@@ -67,9 +67,9 @@ def judged(
         warnings.simplefilter("always")
         flow, history = fit()
     seconds = time.perf_counter() - started
-    scores = score_rows(flow, test)
+    scores = log_prob_float64(flow, test)
     error = scores.std() * math.sqrt(1 / history.n_validation + 1 / len(test))
-    samples = draw_rows(flow, N_TEST, 1)
+    samples = sample_float64(flow, N_TEST, 1)
     n_error = 1 / (1 / history.n_train + 1 / len(samples))  # rows whose noise is that of training rows and samples
     deviations = (samples.std(0) - data.std(0)) / spread_error(data, n_error)
     worst = int(np.abs(deviations).argmax())
@@ -88,7 +88,7 @@ def judged(
 def one_column(name: str) -> list[dict]:
     draw, declared = DATA[name]
     train, test = (draw(np.random.default_rng(seed), n) for seed, n in ((0, N), (1, N_TEST)))
-    plan = plan_columns(train, ["x"], declarations={"x": declared}, others=test)
+    plan = infer_schema(train, ["x"], declarations={"x": declared}, others=test)
     found = []
     for kind in ("density", "masses"):
 

@@ -8,9 +8,9 @@ are rounded. The mixture is scikit-learn's with full covariances, of 1 to 20 com
 standardised columns with 1e-14 added to every variance (a standard deviation of 1e-7 columns). With a context the
 Gaussian is linear in it, and the mixture is that of context and columns together, given the context. Kernels are
 `pushforward.tabular.baselines.kernel_density`. Gaussian, mixture and kernels are fitted to all rows, of which the
-flow sets a tenth apart to choose its epoch by; a second margin is to a Gaussian and a mixture of nine tenths of the rows. Where
-columns are rounded all are compared as masses: the mean density of 64 points of a cell times its volume. Results go to
-`benchmarks/results/starts.json` and `.md`.
+flow sets a tenth apart to choose its epoch by; a second margin is to a Gaussian and a mixture of nine tenths of the
+rows. Where columns are rounded all are compared as masses: the mean density of 64 points of a cell times its volume.
+Results go to `benchmarks/results/starts.json` and `.md`.
 """
 
 import argparse
@@ -194,7 +194,7 @@ def run(name: str) -> dict:
     ninth = len(train) * 9 // 10
     kernels = math.nan
     if cell is None:
-        kernels = kernel_density(train[:ninth], train[ninth:], test, contexts=contexts).test_nats
+        kernels = kernel_density(train[:ninth], train[ninth:], test, contexts=contexts).test_log_likelihood
     margin = flow_scores - best
     return {
         "rows": n,

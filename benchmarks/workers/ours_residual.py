@@ -107,7 +107,7 @@ def _training_step(flow: pf.Flow, x: jax.Array) -> Operation:
         def loss(trained: pf.Flow) -> jax.Array:
             whole = eqx.combine(trained, arrays, static)
             keys = jax.random.split(jax.random.key(number), len(x))
-            return -jax.vmap(whole.score_one, (0, None, 0))(x, None, keys).mean()
+            return -jax.vmap(whole.log_prob_one, (0, None, 0))(x, None, keys).mean()
 
         value, gradient = jax.value_and_grad(loss)(trained)
         updates, state = optimizer.update(gradient, state)

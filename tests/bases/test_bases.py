@@ -169,7 +169,7 @@ def test_many_degrees_of_freedom_keep_their_digits(dtype):
     dof, x = np.array([0.51, 3.0, 200.0, 1e4, 1e6]), np.array([0.5, -2.0, 4.0, 3.0, -1.0])
     with jax.enable_x64(dtype == "float64"):
         base = bases.StudentT((5,), dof)
-        graded = jax.jit(jax.value_and_grad(lambda base, x: base.score_one(x, None, None)))
+        graded = jax.jit(jax.value_and_grad(lambda base, x: base.log_prob_one(x, None, None)))
         got, slope = graded(base, jnp.asarray(x))
         rtol = 1e-12 if dtype == "float64" else 1e-6
         np.testing.assert_allclose(base.dof, dof, rtol=rtol)
@@ -188,7 +188,7 @@ def test_samples_are_smooth_in_the_degrees_of_freedom():
     keys = jax.random.split(jax.random.key(5), N)
 
     def growth(raw: jax.Array, key: jax.Array) -> jax.Array:
-        return jnp.log1p(eqx.tree_at(lambda b: b.raw_dof, base, raw).draw_one(key, None)[0] ** 2)[0]
+        return jnp.log1p(eqx.tree_at(lambda b: b.raw_dof, base, raw).sample_and_log_prob_one(key, None)[0] ** 2)[0]
 
     slopes = np.asarray(jax.jit(jax.vmap(jax.grad(growth), (None, 0)))(base.raw_dof, keys))[:, 0]
     d_nu = float(jax.nn.sigmoid(base.raw_dof[0]))
@@ -206,7 +206,7 @@ def test_gradients_reach_every_trained_leaf_and_no_point_is_nan(name):
 
     @jax.jit
     def figures(trained, moderate, hostile):
-        one = lambda trained, x: eqx.combine(trained, rest).score_one(x, None, None)  # noqa: E731
+        one = lambda trained, x: eqx.combine(trained, rest).log_prob_one(x, None, None)  # noqa: E731
         mean = lambda trained: jnp.mean(jax.vmap(one, (None, 0))(trained, moderate))  # noqa: E731
         return jax.grad(mean)(trained), jax.vmap(jax.value_and_grad(one, 1), (None, 0))(trained, hostile)
 

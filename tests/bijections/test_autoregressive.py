@@ -290,7 +290,7 @@ def test_attention_in_order_equals_whole_passes(token_size):
 class TestSweeps:
     def test_no_more_than_one_sweep_for_each_rank_and_one_to_see_it(self):
         layer = built({**CASE, "dim": 7}, "jacobi")
-        x, _, n_sweeps = layer.forward_by_sweeps(jnp.ones(7))
+        x, _, n_sweeps = layer.forward_by_jacobi(jnp.ones(7))
         assert 1 < n_sweeps <= 8
         once_more, _ = layer._mapped(layer.network(x), jnp.ones(7))
         np.testing.assert_allclose(once_more, x, rtol=1e-6)  # another program, so rounded otherwise
@@ -307,29 +307,29 @@ class TestSweeps:
         assert early != x
 
     def test_a_looser_tolerance_takes_fewer_sweeps(self):
-        exact = small(tolerance=0.0).forward_by_sweeps(jnp.ones(7))
-        loose = small(tolerance=0.1).forward_by_sweeps(jnp.ones(7))
+        exact = small(tolerance=0.0).forward_by_jacobi(jnp.ones(7))
+        loose = small(tolerance=0.1).forward_by_jacobi(jnp.ones(7))
         assert loose[2] < exact[2]
 
     def test_gradients_at_a_tolerance_are_as_exact_for_small_cotangents(self):
         layer = small(tolerance=1e-4)
 
         def slopes(scale):
-            return jax.grad(lambda z: scale * layer.forward_by_sweeps(z)[0].sum())(jnp.ones(7)) / scale
+            return jax.grad(lambda z: scale * layer.forward_by_jacobi(z)[0].sum())(jnp.ones(7)) / scale
 
         for scale in (1e-3, 1e-6, 1e6):
             np.testing.assert_allclose(slopes(scale), slopes(1.0), rtol=1e-5)
 
     def test_identity_takes_two(self):
         layer = MaskedAutoregressive("affine", MaskedMLP(7, 2, width=8, depth=1, key=jax.random.key(0)))
-        assert layer.forward_by_sweeps(jnp.ones(7))[2] == 2
+        assert layer.forward_by_jacobi(jnp.ones(7))[2] == 2
 
     def test_the_bound_is_an_error_that_says_so(self):
-        with pytest.raises(InverseError, match="max_sweeps=2"):
-            small(max_sweeps=2).forward_by_sweeps(jnp.ones(7))
+        with pytest.raises(InverseError, match="max_iterations=2"):
+            small(max_iterations=2).forward_by_jacobi(jnp.ones(7))
 
     def test_inside_a_program_the_bound_is_nan_and_the_boundary_raises(self):
-        layer = small(max_sweeps=2)
+        layer = small(max_iterations=2)
         assert np.isnan(eqx.filter_jit(layer.forward)(jnp.ones(7))).all()
         with pytest.raises(pf.errors.NumericError, match="NaN"):
             pf.Flow(pf.bases.Normal((7,)), layer).sample(3, key=0)

@@ -143,7 +143,7 @@ def test_the_inverse_at_the_bound(bound, kind):
         block = Contractive(linear(bound, 43, kind), training=Exact(), scoring=Exact())
         z = np.random.default_rng(1).normal(size=(8, 43))
         found = jax.device_get(jax.jit(jax.vmap(block.solve))(z + jax.vmap(block.network)(jnp.asarray(z))))
-    assert found.is_settled.all()
+    assert found.is_converged.all()
     assert (np.abs(found.value - z) <= 1e-6).all()
     assert (np.linalg.norm(found.value - z, axis=1) <= found.error_bound + 1e-12).all()
 

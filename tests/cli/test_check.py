@@ -89,7 +89,7 @@ def test_fit_hands_on_the_numbers_of_its_test_rows(command, table, monkeypatch):
 
 def test_what_was_found_when_it_was_made_is_told(command, plain, checked):
     made = Certificate((Row("over-fitting", 0.1, 0.3, True, "A gap of 0.1 nats."),), "float32")
-    model = plain(certificate=made.to_dict(), held_out_nats=-3.5, held_out="40 test rows", gaussian_nats=-4.0)
+    model = plain(certificate=made.to_dict(), held_out_nats=-3.5, held_out="40 test rows", gaussian_log_likelihood=-4.0)
     said = command("check", model)
     assert f"When it was made: {made.verdict}" in said.out
     assert "over-fitting: A gap of 0.1 nats." in said.out

@@ -43,7 +43,7 @@ def test_the_demo_prints_a_leaderboard_and_writes_three_files(command, small):
     assert "--overwrite" in again.err
     said = command("demo", "--overwrite", "--json")
     assert (said.code, len(said.json["leaderboard"])) == (0, 4)
-    scores = [row["test_nats"] for row in said.json["leaderboard"]]
+    scores = [row["test_log_likelihood"] for row in said.json["leaderboard"]]
     assert scores == sorted(scores, reverse=True)
 
 

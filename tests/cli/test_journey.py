@@ -155,8 +155,8 @@ def test_with_few_rows_the_validation_rows_are_scored(tmp_path):
     assert (len(split.train), split.n_rows, split.is_held_out) == (60, 60, False)
     history = History(validation=[-3.0, -2.0], best_epoch=1, gaussian=-2.5, n_validation=6, seconds=[0.5, 1.5])
     flow, floor = leaderboard("nsf", split, None, history)
-    assert (flow.setting, flow.test_nats, flow.fit_seconds) == ("6 validation rows", -2.0, 1.5)
-    assert (floor.setting, floor.test_nats) == ("6 validation rows", -2.5)
+    assert (flow.setting, flow.test_log_likelihood, flow.fit_seconds) == ("6 validation rows", -2.0, 1.5)
+    assert (floor.setting, floor.test_log_likelihood) == ("6 validation rows", -2.5)
 
 
 def test_what_comes_next_can_be_copied(command, tmp_path):

@@ -13,7 +13,7 @@ from cli.small import rows
 import pushforward as pf
 from pushforward.cli import ordered_map as in_order_module
 from pushforward.cli import score_summary
-from pushforward.cli.ordered_map import in_order
+from pushforward.cli.ordered_map import ordered_map
 from pushforward.cli.score_summary import ScoreSummary
 from pushforward.core import float64 as double
 from pushforward.errors import NumericError
@@ -176,13 +176,13 @@ def test_results_come_in_order_and_no_further_ahead_than_there_are_workers():
         time.sleep(0.001 * (k % 3))
         return k
 
-    for place, result in enumerate(in_order(work, items(), 3)):
+    for place, result in enumerate(ordered_map(work, items(), 3)):
         assert result == place
         assert len(drawn) <= place + 4
 
 
 def test_a_fault_of_the_work_comes_in_its_place():
-    results = in_order(lambda k: 1 // (k - 2), range(9), 2)
+    results = ordered_map(lambda k: 1 // (k - 2), range(9), 2)
     assert [next(results), next(results)] == [-1, -1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -16,7 +16,7 @@ from pushforward.cli.fit import gain_words
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
 from pushforward.tabular.comparison.compare import _margin_error
-from pushforward.tabular.schema import Column, Range, outside_range, plan_columns
+from pushforward.tabular.schema import Column, Range, infer_schema, outside_range
 
 
 def test_no_gain_is_claimed_over_values_that_repeat(command):
@@ -45,11 +45,11 @@ def test_no_gain_is_claimed_over_values_that_repeat(command):
 
 def test_what_repeats_is_named_with_the_declaration_that_cures_it():
     ages = np.random.default_rng(0).choice([17.5, 22.0, 27.0, 32.0, 37.0, 42.0], 500)
-    found = plan_columns(ages[:, None], ["age of man"], detect=False).repeating(ages[:, None])["age of man"]
+    found = infer_schema(ages[:, None], ["age of man"], detect=False).repeating(ages[:, None])["age of man"]
     assert (found.n_values, found.step) == (6, 0.5)
     assert set(found.values) == set(ages)
     assert found.suggestion("age of man", 17.5) == "declare it with --column 'age of man'=positive+rounded:0.5"
-    declared = plan_columns(ages[:, None], ["age"], declarations={"age": "positive+rounded:0.5"})
+    declared = infer_schema(ages[:, None], ["age"], declarations={"age": "positive+rounded:0.5"})
     assert declared.repeating(ages[:, None]) == {}
 
 

@@ -73,7 +73,7 @@ def test_results_do_not_depend_on_chunks():
 
 @pytest.mark.as_compiled
 def test_scores_are_those_of_single_samples():
-    single = [float(FLOW.score_one(jnp.asarray(x), None, None)) for x in X[:5]]
+    single = [float(FLOW.log_prob_one(jnp.asarray(x), None, None)) for x in X[:5]]
     np.testing.assert_allclose(FLOW.log_prob(X[:5]), single, atol=1e-5)
 
 
@@ -142,7 +142,7 @@ def test_under_a_trace():
             eqx.filter_jit(lambda f, x: f.log_prob(x))(FLOW, X[:20]), expected, rtol=2e-5, atol=1e-5
         )
         slope = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
-        single = jax.vmap(jax.grad(lambda x: FLOW.score_one(x, None, None)))(jnp.asarray(X[:20]))
+        single = jax.vmap(jax.grad(lambda x: FLOW.log_prob_one(x, None, None)))(jnp.asarray(X[:20]))
         np.testing.assert_allclose(slope, single, rtol=1e-3, atol=1e-3)
         drawn = jax.jit(lambda key: FLOW.sample(20, key=key))(jax.random.key(4))
         np.testing.assert_allclose(drawn, FLOW.sample(20, key=4), rtol=2e-5, atol=1e-5)

@@ -24,7 +24,7 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import count_parameters, emitted, fixed, shared, trainable
+from pushforward.core.fields import count_parameters, emitted, frozen, shared, trainable
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.numerics.trailing_batch import trailing_batch
 
@@ -140,7 +140,7 @@ def test_an_ensemble_of_weights(transformer):
 
 class Parts(eqx.Module):
     plain: jax.Array
-    still: jax.Array = fixed()
+    still: jax.Array = frozen()
     law: eqx.Module = emitted()
     count: jax.Array
 

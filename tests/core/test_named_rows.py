@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import pushforward as pf
-from pushforward.core.named_rows import as_floats, unframed
+from pushforward.core.named_rows import as_floats, to_array
 from pushforward.datasets import toy_log_density
 from pushforward.errors import DataError, TableError
 from pushforward.tabular.files import read_table, write_table
@@ -61,23 +61,23 @@ MERGED = {
 
 @pytest.mark.parametrize("value", MISSING.values(), ids=MISSING)
 def test_missing_cells_stay_missing(value):
-    found = as_floats("x", unframed(value))
+    found = as_floats("x", to_array(value))
     np.testing.assert_array_equal(found, [[1.0, NAN], [2.0, 3.0]])
 
 
 @pytest.mark.parametrize("value", MERGED.values(), ids=MERGED)
 def test_whole_numbers_that_float64_does_not_hold_are_refused(value):
     with pytest.raises(DataError, match=r"(column (0|'a')|values): -?\d+ at row 0 is a whole number beyond 2\^53"):
-        as_floats("x", unframed(value), None)
+        as_floats("x", to_array(value), None)
 
 
 def test_whole_numbers_that_float64_holds_are_numbers():
     exact = np.array([[2**53, 0], [-(2**60), 2**63 - 2**10]])
     assert as_floats("x", exact).astype(np.int64).tolist() == exact.tolist()
     assert as_floats("x", np.zeros((0, 2), int)).shape == (0, 2)
-    assert as_floats("x", unframed(pl.DataFrame({"a": [2**60, None]}))).tolist()[0] == [2.0**60]
-    assert unframed(np.ma.masked_array([1, 2])).dtype.kind == "i"  # no mask, no change
-    assert unframed([[1.0, 2.0]]).tolist() == [[1.0, 2.0]]
+    assert as_floats("x", to_array(pl.DataFrame({"a": [2**60, None]}))).tolist()[0] == [2.0**60]
+    assert to_array(np.ma.masked_array([1, 2])).dtype.kind == "i"  # no mask, no change
+    assert to_array([[1.0, 2.0]]).tolist() == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize("value", [pd.DataFrame({"a": ["x", None]}), [["x", 1.0]], np.array([[None, "x"]])])

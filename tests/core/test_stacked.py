@@ -20,16 +20,16 @@ class Mine(AbstractDistribution):
     shape: tuple[int, ...] = eqx.field(static=True, default=(3,))
     context_shape: None = eqx.field(static=True, default=None)
 
-    def score_one(self, x, context, key):
+    def log_prob_one(self, x, context, key):
         return -jnp.abs(x - self.loc).sum() - 3 * np.log(2.0)
 
-    def draw_one(self, key, context):
+    def sample_and_log_prob_one(self, key, context):
         x = self.loc + jax.random.laplace(key, (3,))
-        return x, self.score_one(x, None, None)
+        return x, self.log_prob_one(x, None, None)
 
 
 class Unsampled(Mine):
-    def draw_one(self, key, context):
+    def sample_and_log_prob_one(self, key, context):
         raise NotImplementedError
 
 

@@ -227,9 +227,9 @@ class TestIntegral:
         class Doubled(pf.bases.Mixture):
             """A mixture whose density counts the first component twice."""
 
-            def score_one(self, x, context, key):
+            def log_prob_one(self, x, context, key):
                 return jnp.logaddexp(
-                    super().score_one(x, context, key), self.components[0].score_one(x + 9.0, context, key)
+                    super().log_prob_one(x, context, key), self.components[0].log_prob_one(x + 9.0, context, key)
                 )
 
         found = row(check(Doubled([pf.bases.Normal((1,))])), "integral of the density")

@@ -419,8 +419,8 @@ class TestIntegralBySamples:
     @pytest.mark.parametrize("factor", [1.0, 1.2, 0.5])
     def test_a_factor_is_seen(self, factor):
         class Scaled(pf.bases.Normal):
-            def score_one(self, x, context, key):
-                return pf.bases.Normal.score_one(self, x, context, key) + math.log(factor)
+            def log_prob_one(self, x, context, key):
+                return pf.bases.Normal.log_prob_one(self, x, context, key) + math.log(factor)
 
         found = bridge_row("integral", Scaled((4,), scale=3.0), None, np.random.default_rng(0))
         assert found.ok is (factor == 1.0)

@@ -17,7 +17,7 @@ N = 20_000
 
 
 def scored(distribution):
-    return lambda x: distribution.score_one(x, None, None)
+    return lambda x: distribution.log_prob_one(x, None, None)
 
 
 def two_modes(dim, share, scale=1.0):

@@ -89,7 +89,7 @@ def test_a_flow_distribution_is_its_flow(flow):
     x = prior.sample(KEY, (5, 3))
     assert x.shape == prior.shape((5, 3))
     np.testing.assert_allclose(prior.log_prob(x), flow.log_prob(x), rtol=1e-6)
-    one = lambda v: flow.score_one(v, None, None)  # noqa: E731
+    one = lambda v: flow.log_prob_one(v, None, None)  # noqa: E731
     drawn, single, mapped, gradient, expected = jax.jit(
         lambda key, x: (
             prior.sample(key),
@@ -151,7 +151,7 @@ def test_the_path_derivative_is_zero_where_guide_and_target_agree(flow):
             moved = eqx.combine(weights, rest)
             guide = FlowDistribution(moved, path_gradient=path)
             x, intermediates = guide.sample_with_intermediates(KEY)
-            return guide.log_prob(x, intermediates) - flow.score_one(x, None, None)
+            return guide.log_prob(x, intermediates) - flow.log_prob_one(x, None, None)
 
         return jnp.max(jnp.stack([jnp.abs(leaf).max() for leaf in jax.tree.leaves(jax.grad(bound)(weights))]))
 

@@ -17,7 +17,7 @@ import pushforward as pf
 from pushforward.cli.outputs import write_json
 from pushforward.cli.picture_files import write_pictures
 from pushforward.persistence import atomic_write
-from pushforward.persistence.atomic_write import part_beside, write_atomically
+from pushforward.persistence.atomic_write import partial_file, write_atomically
 from pushforward.tabular.files import write_table
 
 OTHER = b"the other program's result\n"
@@ -95,8 +95,8 @@ def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pushforward.persistence.atomic_write import part_beside
-with part_beside(Path(sys.argv[1]), is_folder=sys.argv[2] == "folder") as part:
+from pushforward.persistence.atomic_write import partial_file
+with partial_file(Path(sys.argv[1]), is_folder=sys.argv[2] == "folder") as part:
     if part.is_dir():
         (part / "0.png").write_bytes(b"half")
     else:
@@ -150,6 +150,6 @@ def test_a_part_that_is_taken_for_an_orphan_before_it_has_its_lock_is_made_again
 def test_long_names_and_folders_that_cannot_be_listed(name: str, tmp_path: Path) -> None:
     write_atomically(tmp_path / name, lambda file: file.write(b"whole"), lambda: None)
     assert [item.name for item in tmp_path.iterdir()] == [name]
-    with part_beside(tmp_path / "b") as part:
+    with partial_file(tmp_path / "b") as part:
         assert part.exists()
     assert not part.exists()

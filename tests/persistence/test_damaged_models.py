@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import damaged_models
 import numpy as np
 import pytest
-import damaged_models
 from damaged_models import FLOWS, QUICK, entries, is_number, parts
 
 import pushforward as pf
@@ -79,7 +79,7 @@ def test_numbers_beyond_the_limits_are_refused_before_they_are_used(tmp_path):
                 pf.load(tmp_path / "forged")
 
 
-@pytest.mark.parametrize("name", ["n_terms", "n_probes", "n_exact", "n_points", "max_sweeps", "depth", "rate"])
+@pytest.mark.parametrize("name", ["n_terms", "n_probes", "n_exact", "n_points", "max_iterations", "depth", "rate"])
 def test_limits_are_limits(name):
     check_limits({name: LIMITS[name]}, "layer.", event_size=2)
     for value in (LIMITS[name] + 1, -1):
@@ -120,7 +120,13 @@ def test_notes_of_another_type_change_no_score(value, tmp_path, capsys, monkeypa
     from pushforward.cli.app import run
 
     monkeypatch.chdir(tmp_path)
-    notes = {"held_out_nats": value, "gaussian_nats": value, "held_out": value, "is_bound": value, "own": value}
+    notes = {
+        "held_out_nats": value,
+        "gaussian_log_likelihood": value,
+        "held_out": value,
+        "is_bound": value,
+        "own": value,
+    }
     pf.save("flow.safetensors", pf.bases.Normal((2,)), notes=notes)
     Path("t.csv").write_text("x0,x1\n1,2\n3,4\n")
     assert number_in(notes, "held_out_nats") is None

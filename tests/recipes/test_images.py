@@ -19,7 +19,7 @@ from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, Standardi
 from pushforward.core.state import initialise
 from pushforward.errors import DataError, ShapeError
 from pushforward.networks import ConvNet
-from pushforward.numerics.im2col import convolved, square, stacked, summed
+from pushforward.numerics.im2col import col2im, convolve, im2col, square
 from pushforward.persistence import load, save
 from pushforward.recipes import IMAGE_RECIPES
 
@@ -52,7 +52,7 @@ class TestConvolutions:
             tangent = jax.jvp(lambda x: jax.vmap(fn, (0, None))(x, kernel), (x,), (jnp.cos(x),))[1]
             return value, *pull(jnp.sin(value)), tangent
 
-        for ours, theirs in zip(figures(convolved), figures(reference), strict=True):
+        for ours, theirs in zip(figures(convolve), figures(reference), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
     @pytest.mark.parametrize("is_periodic", [False, True])
@@ -60,7 +60,7 @@ class TestConvolutions:
         random = np.random.default_rng(0)
         x, y = (jnp.asarray(random.normal(size=s)) for s in ((4, 3, 2), (4, 3, 18)))
         how = {"offsets": square(3), "is_periodic": is_periodic}
-        np.testing.assert_allclose(jnp.sum(stacked(x, **how) * y), jnp.sum(x * summed(y, **how)), rtol=1e-4)
+        np.testing.assert_allclose(jnp.sum(im2col(x, **how) * y), jnp.sum(x * col2im(y, **how)), rtol=1e-4)
 
     def test_a_network_sees_its_context(self):
         for options, context in (({"context_size": 2}, (2,)), ({"context_channels": 2}, (4, 4, 2))):

@@ -8,7 +8,7 @@ import numpy as np
 import pushforward as pf
 from pushforward.bijections import Chain
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 
 
 def flow_2d(seed=0):
@@ -45,7 +45,7 @@ def same(left, right):
 class Brittle(AbstractBijection):
     """The identity, whose log-determinant is NaN beyond a bound, and in training only (when there is a key)."""
 
-    bound: np.ndarray = fixed()
+    bound: np.ndarray = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: None = eqx.field(static=True)
 

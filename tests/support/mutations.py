@@ -1,6 +1,7 @@
 """Planted faults: each a source patch that the tests must notice. Every one was a real bug of some library.
 
-    python tests/support/mutations.py            plant each fault in a copy of src, run the tests meant to see it, print a table
+    python tests/support/mutations.py            plant each fault in a copy of src, run the tests meant to see it, print
+    a table
 
 Exit code 1 if a fault survives, or if a patch no longer fits the source.
 """

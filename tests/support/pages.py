@@ -47,7 +47,7 @@ HOSTILE = "<script>alert('x')</script>"
 
 def row(name, nats, error=0.01, **changes):
     fields = {"setting": "s", "fit_seconds": 1.0, "score_seconds": 0.002, "sample_seconds": None}
-    return SimpleNamespace(name=name, test_nats=nats, standard_error=error, **{**fields, **changes})
+    return SimpleNamespace(name=name, test_log_likelihood=nats, standard_error=error, **{**fields, **changes})
 
 
 BOARD = [row("Flow", 3.0), row("Gaussian", -0.4), row("Kernel density", 1.0, None), row("Broken", None, None)]

@@ -98,8 +98,8 @@ def unstable_in_float32():
 class Half(pf.bases.Normal):
     """A normal density, halved."""
 
-    def score_one(self, x, context, key):
-        return pf.bases.Normal.score_one(self, x, context, key) - math.log(2.0)
+    def log_prob_one(self, x, context, key):
+        return pf.bases.Normal.log_prob_one(self, x, context, key) - math.log(2.0)
 
 
 def unnormalised():

@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from pushforward.errors import DataError, ShapeError
 from pushforward.tabular import baselines
 from pushforward.tabular.baselines import gaussian, gaussian_mixture, kernel_density
-from pushforward.train.data import Rows, gaussian_nats
+from pushforward.train.data import Rows, gaussian_log_likelihood
 
 ALL = (gaussian, gaussian_mixture, kernel_density)
 MIX = np.array([[2.0, 0.3, 0.0], [0.0, 0.5, 0.1], [0.0, 0.0, 30.0]])
@@ -29,16 +29,18 @@ def test_gaussian_equals_the_maximum_likelihood_density() -> None:
     residual = test - train.mean(axis=0)
     energy = np.einsum("ni,ij,nj->n", residual, np.linalg.inv(covariance), residual)
     nats = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
-    assert result.test_nats == pytest.approx(nats.mean(), abs=1e-10)
+    assert result.test_log_likelihood == pytest.approx(nats.mean(), abs=1e-10)
     assert result.standard_error == pytest.approx(nats.std(ddof=1) / np.sqrt(600), abs=1e-12)
     # the train rows' own mean is the entropy formula, exactly
-    own = gaussian(train, train, train).test_nats
+    own = gaussian(train, train, train).test_log_likelihood
     assert own == pytest.approx(-0.5 * (3 + np.linalg.slogdet(2 * np.pi * covariance)[1]), abs=1e-10)
 
 
 def test_mixture_of_one_component_is_the_gaussian() -> None:
     parts = normal_parts(1)
-    assert gaussian_mixture(*parts, components=(1,)).test_nats == pytest.approx(gaussian(*parts).test_nats, abs=1e-4)
+    assert gaussian_mixture(*parts, components=(1,)).test_log_likelihood == pytest.approx(
+        gaussian(*parts).test_log_likelihood, abs=1e-4
+    )
 
 
 def test_mixture_finds_two_clusters_and_says_so() -> None:
@@ -49,8 +51,10 @@ def test_mixture_finds_two_clusters_and_says_so() -> None:
     result = gaussian_mixture(*parts, components=(1, 2))
     assert result.setting == "2 components, of 1, 2 tried"
     entropy = np.log(2) + 1 + np.log(2 * np.pi)
-    assert abs(result.test_nats + entropy) < 5 * result.standard_error + 0.02  # 11 fitted numbers cost 11/2000 nats
-    assert result.test_nats > gaussian(*parts).test_nats + 2
+    assert (
+        abs(result.test_log_likelihood + entropy) < 5 * result.standard_error + 0.02
+    )  # 11 fitted numbers cost 11/2000 nats
+    assert result.test_log_likelihood > gaussian(*parts).test_log_likelihood + 2
     stopped = gaussian_mixture(*normal_parts(3), components=(9,), max_iter=1)
     assert "stopped after 1 steps" in stopped.setting
 
@@ -61,7 +65,7 @@ def test_mixture_score_is_scikit_learns() -> None:
     peer = GaussianMixture(3, random_state=0, max_iter=300).fit((train - centre) / spread)
     expected = peer.score((test - centre) / spread) - np.log(spread).sum()
     result = gaussian_mixture(train, validation, test, components=(3,), max_iter=300)
-    assert result.test_nats == pytest.approx(expected, abs=1e-9)
+    assert result.test_log_likelihood == pytest.approx(expected, abs=1e-9)
 
 
 def test_kernel_scores_are_the_log_of_the_sum_by_squaring_too() -> None:
@@ -91,7 +95,7 @@ def test_kernel_bandwidth_is_near_the_best_for_a_normal() -> None:
     result = kernel_density(*parts)
     width = float(result.setting.split()[1])
     assert 0.5 < width / (1.06 * 2_000**-0.2) < 2
-    assert abs(result.test_nats + 0.5 * (1 + np.log(2 * np.pi))) < 5 * result.standard_error + 0.01
+    assert abs(result.test_log_likelihood + 0.5 * (1 + np.log(2 * np.pi))) < 5 * result.standard_error + 0.01
 
 
 @pytest.mark.parametrize("baseline", [gaussian, partial(gaussian_mixture, components=(1, 2)), kernel_density])
@@ -100,7 +104,7 @@ def test_units_shift_the_nats_by_the_jacobian_only(baseline) -> None:
     scale = np.array([1e-6, 4.0, 1e9])
     moved = [part * scale + 5.0 * scale for part in parts]
     first, second = baseline(*parts), baseline(*moved)
-    assert second.test_nats == pytest.approx(first.test_nats - np.log(scale).sum(), abs=1e-6)
+    assert second.test_log_likelihood == pytest.approx(first.test_log_likelihood - np.log(scale).sum(), abs=1e-6)
     assert second.standard_error == pytest.approx(first.standard_error, abs=1e-6)
     assert second.setting == first.setting
     assert first.fit_seconds > 0
@@ -145,15 +149,15 @@ def test_a_gaussian_given_a_context_is_the_floor_of_fit() -> None:
     parts, contexts = given_parts(10)
     found = gaussian(*parts, contexts=contexts)
     train, _, test = (Rows(x, c[:, :1], None) for x, c in zip(parts, contexts, strict=True))
-    assert found.test_nats == pytest.approx(gaussian_nats(train, test), abs=1e-6)
+    assert found.test_log_likelihood == pytest.approx(gaussian_log_likelihood(train, test), abs=1e-6)
     assert found.setting == "linear in the context"
-    one = gaussian_mixture(*parts, contexts=contexts, components=(1,)).test_nats
-    assert one == pytest.approx(found.test_nats, abs=1e-3)
+    one = gaussian_mixture(*parts, contexts=contexts, components=(1,)).test_log_likelihood
+    assert one == pytest.approx(found.test_log_likelihood, abs=1e-3)
 
 
 def test_bent_data_are_better_told_by_more_than_a_line() -> None:
     parts, contexts = given_parts(11)
-    line, mixture, kernels = (fit(*parts, contexts=contexts).test_nats for fit in ALL)
+    line, mixture, kernels = (fit(*parts, contexts=contexts).test_log_likelihood for fit in ALL)
     assert mixture > line + 0.5
     assert kernels > line + 0.3
 
@@ -167,7 +171,9 @@ def test_a_density_given_a_context_integrates_to_one(fit, step) -> None:
     for c in (-1.0, 0.5):
         # one row to a call: a mean log-density is then that of the row
         given = [*contexts[:2], np.array([[c, 7.0]])]
-        nats = [fit(*parts[:2], np.array([[x]]), contexts=given).test_nats for x in np.arange(-3.0, 9.0, step)]
+        nats = [
+            fit(*parts[:2], np.array([[x]]), contexts=given).test_log_likelihood for x in np.arange(-3.0, 9.0, step)
+        ]
         assert np.exp(nats).sum() * step == pytest.approx(1.0, abs=0.01)
 
 
@@ -175,7 +181,7 @@ def test_a_density_given_a_context_integrates_to_one(fit, step) -> None:
 def test_contexts_that_follow_from_others_change_nothing(fit) -> None:
     parts, contexts = given_parts(14)
     more = [np.hstack([c, 1.0 - 3.0 * c[:, :1]]) for c in contexts]
-    assert fit(*parts, contexts=more).test_nats == fit(*parts, contexts=contexts).test_nats
+    assert fit(*parts, contexts=more).test_log_likelihood == fit(*parts, contexts=contexts).test_log_likelihood
 
 
 def test_contexts_of_another_number_of_rows_are_refused() -> None:

@@ -11,13 +11,13 @@ from scipy import stats
 
 import pushforward as pf
 from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
-from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
-from pushforward.tabular.schema import Column, Plan, fit_columns, plan_columns
+from pushforward.tabular.schema import Column, Plan, fit_columns, infer_schema
 from pushforward.tabular.schema.column import declared
 from pushforward.tabular.schema.detect import grid_step, tail_indices
-from pushforward.train.data import Rows, gaussian_nats
+from pushforward.train.data import Rows, gaussian_log_likelihood
 
 N = 2000
 RANDOM = np.random.default_rng(0)
@@ -33,7 +33,7 @@ SMALL = {"n_layers": 2, "width": 16}
 
 
 def one(name, values, **options):
-    return plan_columns(np.asarray(values, float)[:, None], [name], **options).columns[0]
+    return infer_schema(np.asarray(values, float)[:, None], [name], **options).columns[0]
 
 
 def build(dim):
@@ -44,7 +44,7 @@ def build(dim):
 
 
 def test_what_the_values_show():
-    found = {column.name: column for column in plan_columns(TABLE, NAMES).columns}
+    found = {column.name: column for column in infer_schema(TABLE, NAMES).columns}
     assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "discrete", "real"]
     assert found["stars"].step == pytest.approx(0.5, rel=1e-12)
     assert [found[name].source for name in NAMES] == ["detected"] * 4 + ["default"]
@@ -85,8 +85,8 @@ def test_what_other_rows_deny_is_not_found():
 
 
 def test_nothing_is_looked_for_where_the_caller_does_not_want_it():
-    assert {column.kind for column in plan_columns(TABLE, NAMES, detect=False).columns} == {"real"}
-    assert {column.kind for column in plan_columns(TABLE[:40], NAMES).columns} == {"real"}
+    assert {column.kind for column in infer_schema(TABLE, NAMES, detect=False).columns} == {"real"}
+    assert {column.kind for column in infer_schema(TABLE[:40], NAMES).columns} == {"real"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_whole_numbers_and_decimals_that_repeat_are_rounded_however_many_values(
 @pytest.mark.parametrize("step", [0.1, 0.05, 0.001, 1.0, 25.0, 1e-6])
 def test_samples_of_a_grid_are_the_numbers_that_their_decimals_are_read_as(step):
     x = np.array([float(f"{k * step:.9g}") for k in range(-3, 997)])
-    plan = plan_columns(x[:, None], ["x"], declarations={"x": ("rounded", step)})
+    plan = infer_schema(x[:, None], ["x"], declarations={"x": ("rounded", step)})
     drawn = plan.columns[0].origin + step * np.arange(1000)
     assert (drawn != x).any() or step >= 1
     assert np.array_equal(plan.expand(drawn[:, None])[:, 0], x)
@@ -199,7 +199,7 @@ def test_declarations(text, values, words):
 
 
 def test_a_row_off_a_grid_is_told_by_its_column():
-    plan = plan_columns(TABLE, NAMES)
+    plan = infer_schema(TABLE, NAMES)
     rows = TABLE[:3].copy()
     rows[1, NAMES.index("stars")] = 1.3
     with pytest.raises(DataError, match=r"new: column 'stars' is rounded to 0.5, got 1.3 at row 1 \(1 such rows\)"):
@@ -217,10 +217,10 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
 
 def test_the_floor_is_a_gaussian_of_the_columns_themselves():
     x, held = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
-    plan = plan_columns(x, ["income", "stars"])
+    plan = infer_schema(x, ["income", "stars"])
     assert [column.kind for column in plan.columns] == ["positive", "discrete"]
     _, history = fitted(x, plan, epochs=1, validation=(held, None))
-    found = gaussian_nats(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
+    found = gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
     assert history.gaussian == pytest.approx(found, abs=0.05)  # noise fills the cells
 
 
@@ -273,7 +273,7 @@ def test_declarations_that_the_values_deny(declarations, values, words):
 
 
 def test_a_constant_column_keeps_its_value():
-    plan = plan_columns(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
+    plan = infer_schema(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
     assert plan.columns[0].describe() == "constant, 7"
     assert plan.modelled.tolist() == [1]
 
@@ -284,7 +284,7 @@ def test_a_table_of_constants_alone():
 
 
 def test_a_plan_survives_json():
-    plan = plan_columns(TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5)
+    plan = infer_schema(TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5)
     assert Plan.from_dict(plan.to_dict()) == plan
     text = str(plan)
     for word in ("income (EUR)", "positive, above 0", "detected", "declared", "rounded to 0.5"):
@@ -329,7 +329,7 @@ def test_a_plan_that_is_none(values):
 )
 def test_density_of_one_column(kind, options, law, points):
     flow = pf.Flow(pf.bases.Normal((1,)), ColumnMaps((kind,), **options))
-    found = score_rows(flow, np.array(points)[:, None])
+    found = log_prob_float64(flow, np.array(points)[:, None])
     if law is None:  # logit-normal, by hand
         share = (np.array(points) + 1) / 4
         expected = stats.norm.logpdf(np.log(share / (1 - share))) - np.log(4 * share * (1 - share))
@@ -350,10 +350,10 @@ def test_a_circle_is_the_same_after_a_turn_and_holds_a_mass_of_one():
     layer = ColumnMaps(("circular",), lower=0.0, upper=360.0, centre=100.0)
     flow = pf.Flow(pf.bases.Logistic((1,)), layer)
     angles = np.linspace(0.5, 359.5, 360)
-    scores = score_rows(flow, angles[:, None])
-    assert np.allclose(scores, score_rows(flow, angles[:, None] - 720.0), rtol=1e-9)
+    scores = log_prob_float64(flow, angles[:, None])
+    assert np.allclose(scores, log_prob_float64(flow, angles[:, None] - 720.0), rtol=1e-9)
     assert np.exp(scores).sum() == pytest.approx(1.0, abs=1e-3)  # squares of one degree
-    drawn = draw_rows(flow, 1000, 0)
+    drawn = sample_float64(flow, 1000, 0)
     assert ((drawn >= 0) & (drawn < 360)).all()
 
 
@@ -370,8 +370,8 @@ def test_masses_of_rounded_cells_against_the_normal_law():
     x = np.stack([grid, np.full(len(grid), 0.3)], 1)
     masses = stats.norm.cdf(grid + 0.25) - stats.norm.cdf(grid - 0.25)
     expected = np.log(masses) + stats.norm.logpdf(0.3)
-    assert np.allclose(score_rows(rounded(), x), expected, atol=0.02)
-    single = score_rows(rounded(n_draws=1), x)
+    assert np.allclose(log_prob_float64(rounded(), x), expected, atol=0.02)
+    single = log_prob_float64(rounded(n_draws=1), x)
     assert not np.allclose(single, expected, atol=0.02)
 
 
@@ -379,16 +379,16 @@ def test_rounded_scores_are_bounds_and_the_same_in_any_company():
     grid = 0.1 + 0.5 * np.arange(-8, 9)
     x = np.stack([np.tile(grid, 200), np.random.default_rng(0).normal(size=200 * len(grid))], 1)
     masses = stats.norm.cdf(x[:, 0] + 0.25) - stats.norm.cdf(x[:, 0] - 0.25)
-    gap = score_rows(rounded(n_draws=1), x) - np.log(masses) - stats.norm.logpdf(x[:, 1])
+    gap = log_prob_float64(rounded(n_draws=1), x) - np.log(masses) - stats.norm.logpdf(x[:, 1])
     # E log of one draw lies below the log of the mean; 5 standard errors, and the defect seen is a sign
     assert gap.mean() < -5 * gap.std() / np.sqrt(len(gap))
-    whole = score_rows(rounded(), x)
-    assert np.array_equal(whole[::7], score_rows(rounded(), x[::7]))
+    whole = log_prob_float64(rounded(), x)
+    assert np.array_equal(whole[::7], log_prob_float64(rounded(), x[::7]))
 
 
 def test_rounded_samples_lie_on_the_grid_and_follow_the_masses():
     """Shares of 20,000 samples within five standard errors."""
-    drawn = draw_rows(rounded(), 20_000, 0)[:, 0]
+    drawn = sample_float64(rounded(), 20_000, 0)[:, 0]
     places = (drawn - 0.1) / 0.5
     assert np.abs(places - np.round(places)).max() < 1e-9
     for cell in (-2, 0, 3):
@@ -421,20 +421,20 @@ def test_rounded_survives_a_file(tmp_path):
     path = tmp_path / "m.safetensors"
     x = np.array([[0.6, 0.2], [-0.4, 1.0]])
     pf.save(path, rounded())
-    assert np.array_equal(score_rows(rounded(), x), score_rows(pf.load(path), x))
+    assert np.array_equal(log_prob_float64(rounded(), x), log_prob_float64(pf.load(path), x))
 
 
 def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double():
     x = np.column_stack([np.full(200, 0.1), np.round(np.random.default_rng(0).uniform(1e3, 2e4, 200), 2)])
     single = x.astype(np.float32).astype(np.float64)
-    plan = plan_columns(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
+    plan = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
     assert plan.select(x).shape == plan.select(single).shape == (200, 1)
     flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
     flow.check_rows("x", plan.select(single))
     with pytest.raises(DataError, match=r"was 0.1\d* in every row of the training data, got 0.1001"):
         plan.select(x + np.array([1e-4, 0.0]))
     with pytest.raises(DataError, match=r"step 0\.01"):
-        plan_columns(single[:, 1:] + 0.0025, ["price"], declarations={"price": "rounded:0.01"})
+        infer_schema(single[:, 1:] + 0.0025, ["price"], declarations={"price": "rounded:0.01"})
 
 
 def test_two_values_are_all_there_are():
@@ -446,11 +446,11 @@ def test_two_values_are_all_there_are():
 def test_a_rounded_circle_has_each_value_once():
     """Hours that were read as 1 to 24 are told, scored and drawn as 0 to 23, and their masses add to one."""
     x = np.random.default_rng(0).integers(1, 25, 400).astype(float)
-    plan = plan_columns(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
+    plan = infer_schema(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
     flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=2.0), Elementwise(Affine(), (1,))))
-    drawn = draw_rows(flow, 5000, 0)[:, 0]
+    drawn = sample_float64(flow, 5000, 0)[:, 0]
     assert np.array_equal(np.unique(drawn), np.arange(24))
-    scores = score_rows(flow, np.arange(25.0)[:, None])
+    scores = log_prob_float64(flow, np.arange(25.0)[:, None])
     assert scores[0] == scores[24]
     assert abs(np.exp(scores[:24]).sum() - 1) < 0.02
 
@@ -468,11 +468,11 @@ def test_a_rounded_circle_has_each_value_once():
 def test_values_that_no_row_has_have_no_mass(text, values, others, single):
     """Under a flow that is not fitted: samples hold the values alone, their masses add to one, others score -inf."""
     x = np.random.default_rng(0).choice(values, 400)
-    plan = plan_columns(x[:, None], ["x"], declarations={"x": text} if text else None)
+    plan = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
     flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
-    drawn = np.asarray(flow.sample(2000, key=0)) if single else draw_rows(flow, 2000, 0)
+    drawn = np.asarray(flow.sample(2000, key=0)) if single else sample_float64(flow, 2000, 0)
     assert set(np.unique(drawn).tolist()) == set(np.asarray(values, drawn.dtype).tolist())
-    score = (lambda x: np.asarray(flow.log_prob(x))) if single else (lambda x: score_rows(flow, x))
+    score = (lambda x: np.asarray(flow.log_prob(x))) if single else (lambda x: log_prob_float64(flow, x))
     assert np.exp(score(np.array(values)[:, None])).sum() == pytest.approx(1.0, abs=0.03)
     assert np.isneginf(score(np.array(others)[:, None])).all()
     with pytest.warns(UserWarning, match=rf"new: column 'x' is {others[0]:g} at row 1 .* probability is 0"):
@@ -497,9 +497,9 @@ def test_a_fresh_flow_has_the_shares_of_the_data(text, values):
     """A share of 1 % beside one of 99 %: a flow had to learn the jump between two cells, and got 1.5 % instead."""
     share = np.array([1.0 - 0.01 * (len(values) - 1)] + [0.01] * (len(values) - 1))
     x = np.repeat(values, np.round(share * 2000).astype(int))
-    plan = plan_columns(x[:, None], ["x"], declarations={"x": text} if text else None)
+    plan = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
     flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
-    masses = np.exp(score_rows(flow, np.array(values)[:, None]))
+    masses = np.exp(log_prob_float64(flow, np.array(values)[:, None]))
     assert np.allclose(masses, share, rtol=0.002)  # half a row of 2,000 may lie beyond an end
 
 
@@ -533,7 +533,9 @@ def test_models_of_before_are_read():
     parts = config["fields"]
     assert parts.pop("values") is None
     found = decode(config, registry(), tensors)
-    assert np.array_equal(score_rows(found, np.array([[0.6, 0.2]])), score_rows(rounded(), np.array([[0.6, 0.2]])))
+    assert np.array_equal(
+        log_prob_float64(found, np.array([[0.6, 0.2]])), log_prob_float64(rounded(), np.array([[0.6, 0.2]]))
+    )
     config, tensors = encode(ColumnMaps(("real", "bounded")))
     del config["fields"]["cells"]
     assert decode(config, registry(), tensors).cells == ()
@@ -551,7 +553,7 @@ def fitted(x, plan, *, epochs=60, **options):
 def mixed():
     """All kinds at once."""
     x = np.column_stack([TABLE, np.full(N, 3.0)])
-    plan = plan_columns(x, [*NAMES, "same"], declarations={"same": "constant"})
+    plan = infer_schema(x, [*NAMES, "same"], declarations={"same": "constant"})
     flow, history = fitted(x, plan)
     return x, plan, flow, history
 
@@ -565,7 +567,7 @@ def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
         fresh.integers(1, 6, n) / 2, fresh.normal(-3.0, 2.0, n), np.full(n, 3.0),
     ])  # fmt: skip
     new[:, 1] = np.clip(new[:, 1], 1e-9, 1 - 1e-9)
-    scores = score_rows(flow, plan.select(new))
+    scores = log_prob_float64(flow, plan.select(new))
     truth = (
         stats.lognorm.logpdf(new[:, 0], 1.0, scale=np.exp(3.0)) + stats.cauchy.logpdf(new[:, 2], 2.0, 5.0)
         - np.log(5.0) + stats.norm.logpdf(new[:, 4], -3.0, 2.0)
@@ -578,7 +580,7 @@ def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
 
 def test_samples_are_what_the_columns_can_hold(mixed):
     x, plan, flow, _ = mixed
-    drawn = plan.expand(draw_rows(flow, 4000, 0))
+    drawn = plan.expand(sample_float64(flow, 4000, 0))
     assert drawn.shape == (4000, 6)
     assert (drawn[:, 0] > 0).all()
     assert ((drawn[:, 1] > 0) & (drawn[:, 1] < 1)).all()
@@ -599,10 +601,10 @@ def test_rows_that_differ_from_a_constant_column_are_refused(mixed):
 def test_counts_have_their_masses():
     """Poisson(3), 4,000 rows: the mass of each count within 0.03 of the truth (its error in the data is 0.007)."""
     x = np.random.default_rng(2).poisson(3.0, (4000, 1)).astype(float)
-    plan = plan_columns(x, ["n"], declarations={"n": "count"})
+    plan = infer_schema(x, ["n"], declarations={"n": "count"})
     flow, _ = fitted(x, plan, epochs=20)
     counts = np.arange(0, 12.0)
-    masses = np.exp(score_rows(flow, counts[:, None]))
+    masses = np.exp(log_prob_float64(flow, counts[:, None]))
     assert np.abs(masses - stats.poisson.pmf(counts, 3.0)).max() < 0.03
     assert masses.sum() == pytest.approx(1.0, abs=0.02)
 
@@ -611,8 +613,8 @@ def test_counts_have_their_masses():
 def test_a_fit_does_not_depend_on_the_unit(scale):
     x = np.random.default_rng(3).normal(size=(300, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
     names, offset = ["a", "b"], 7.0 * scale
-    mine, other = (fitted(rows, plan_columns(rows, names), epochs=3)[0] for rows in (x, scale * x + offset))
-    change = score_rows(other, scale * x + offset) + 2 * np.log(scale) - score_rows(mine, x)
+    mine, other = (fitted(rows, infer_schema(rows, names), epochs=3)[0] for rows in (x, scale * x + offset))
+    change = log_prob_float64(other, scale * x + offset) + 2 * np.log(scale) - log_prob_float64(mine, x)
     assert np.abs(change).max() < 1e-6
 
 
@@ -621,8 +623,8 @@ def test_an_offset_beyond_single_precision_is_no_matter():
     x = 1e9 + np.random.default_rng(4).normal(size=(2000, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        flow, _ = fitted(x, plan_columns(x, ["t"]), epochs=10)
-    scores = score_rows(flow, x)
+        flow, _ = fitted(x, infer_schema(x, ["t"]), epochs=10)
+    scores = log_prob_float64(flow, x)
     assert scores.mean() == pytest.approx(stats.norm.logpdf(x - 1e9).mean(), abs=0.05)
 
 
@@ -630,11 +632,11 @@ def test_a_mixture_to_start_from():
     pytest.importorskip("sklearn")
     random = np.random.default_rng(6)
     x = np.concatenate([random.normal(-4.0, 0.3, (300, 2)), random.normal(4.0, 0.3, (300, 2))])
-    plan = plan_columns(x, ["a", "b"])
+    plan = infer_schema(x, ["a", "b"])
     flow, history = fitted(x, plan, epochs=2, base="mixture")
     assert history.start > history.gaussian + 1.0  # before any step
     assert history.best_validation >= history.start
-    assert score_rows(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
+    assert log_prob_float64(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
 
 
 @pytest.mark.parametrize("n", [8, 300])
@@ -643,19 +645,19 @@ def test_a_mixture_is_not_chosen_on_the_rows_it_was_fitted_to(n):
     pytest.importorskip("sklearn")
     random = np.random.default_rng(8)
     x = random.normal(size=(n, 2))
-    flow, _ = fitted(x, plan_columns(x, ["a", "b"]), epochs=1, base="mixture", validation=0.0)
-    assert score_rows(flow, random.normal(size=(2000, 2))).mean() > (-3.1 if n == 300 else -6.0)
+    flow, _ = fitted(x, infer_schema(x, ["a", "b"]), epochs=1, base="mixture", validation=0.0)
+    assert log_prob_float64(flow, random.normal(size=(2000, 2))).mean() > (-3.1 if n == 300 else -6.0)
 
 
 def test_without_scikit_learn_the_mixture_says_so(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.mixture", None)
     with pytest.raises(MissingExtra, match="scikit-learn"):
-        fitted(TABLE[:200, 4:], plan_columns(TABLE[:200, 4:], ["plain"]), epochs=1, base="mixture")
+        fitted(TABLE[:200, 4:], infer_schema(TABLE[:200, 4:], ["plain"]), epochs=1, base="mixture")
 
 
 def test_held_out_rows_outside_a_support_are_named():
     x = VALUES["income"][:200, None]
-    plan = plan_columns(x, ["income"])
+    plan = infer_schema(x, ["income"])
     with pytest.raises(DataError, match=r"validation: column 'income' is -1 .*support .*1 of 2 rows"):
         fitted(x, plan, validation=(np.array([[1.0], [-1.0]]), None))
 
@@ -665,7 +667,7 @@ def test_the_flow_inside_is_found_again(mixed):
     inner = plan.inside(flow)
     z, log_det = plan.inward(TABLE[:5, : len(plan.modelled)])
     assert isinstance(inner.bijection.bijections[-1], Standardise)
-    assert np.allclose(score_rows(inner, z) + log_det, score_rows(flow.flow, TABLE[:5]))
+    assert np.allclose(log_prob_float64(inner, z) + log_det, log_prob_float64(flow.flow, TABLE[:5]))
     with pytest.raises(DataError, match="outermost"):
         plan.inside(build(2))
 
@@ -690,9 +692,9 @@ def test_declared_words_are_all_in_the_list():
 )
 def test_samples_of_a_grid_do_not_leave_its_ends(draw, kind, low, high):
     x = draw(np.random.default_rng(0)).astype(float)[:, None]
-    plan = plan_columns(x, ["x"])
+    plan = infer_schema(x, ["x"])
     assert plan.columns[0].describe() == kind
-    samples = draw_rows(plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,)))), 3000, 0)
+    samples = sample_float64(plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,)))), 3000, 0)
     assert (~np.isin(samples, x)).mean() < 0.02
     assert low is None or samples.min() >= low
     assert high is None or samples.max() <= high
@@ -703,13 +705,13 @@ def test_no_sample_is_rounded_to_an_open_end():
     random = np.random.default_rng(0)
     x = np.round(np.minimum(random.normal(80.0, 20.0, 800), 100.0), 4)[:, None]
     x = np.where(x < 0, 0.0, x)
-    plan = plan_columns(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
+    plan = infer_schema(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
     steep = pf.Flow(pf.bases.Normal((1,), loc=10.0, scale=20.0), Elementwise(Affine(), (1,)))
-    drawn = draw_rows(plan.around(steep), 2000, 0)
+    drawn = sample_float64(plan.around(steep), 2000, 0)
     assert (drawn > 99.99995).mean() > 0.2
     assert drawn.min() > -1e-9
     assert drawn.max() < 100.0 + 1e-9
-    assert np.isfinite(score_rows(plan.around(steep), drawn)).all()
+    assert np.isfinite(log_prob_float64(plan.around(steep), drawn)).all()
     for kind, ends in (("positive", (3.0, np.inf)), ("softplus", (3.0, np.inf)), ("bounded", (3.0, 10.0))):
         layer = ColumnMaps((kind,), lower=[3.0], upper=[10.0])
         images = np.asarray(jax.vmap(layer.forward)(jnp.array([[-60.0], [60.0]], jnp.float32)))

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import pushforward as pf
-from pushforward.core.float64 import score_rows
+from pushforward.core.float64 import log_prob_float64
 from pushforward.errors import DataError, MissingExtra
 from pushforward.tabular.estimators import fitting
 from pushforward.train.history import History
@@ -304,7 +304,7 @@ def test_results_can_be_written_to(density, regressor):
 def test_the_safe_file_keeps_the_scores(density, tmp_path):
     pf.save(tmp_path / "density.safetensors", density.flow_)
     flow = pf.load(tmp_path / "density.safetensors")
-    assert np.array_equal(score_rows(flow, data(30, 2)), density.score_samples(data(30, 2)))
+    assert np.array_equal(log_prob_float64(flow, data(30, 2)), density.score_samples(data(30, 2)))
 
 
 def test_an_interrupted_fit_keeps_the_best_and_passes_the_interrupt_on(density, monkeypatch):
@@ -573,7 +573,9 @@ def test_columns_by_their_kinds(planned):
 
 def test_columns_by_their_places_or_as_found(planned):
     by_place = pf.FlowDensity("nice", columns={0: "positive", 1: "whole", 2: "constant"}, **TINY).fit(incomes())
-    assert np.array_equal(by_place.score_samples(incomes(50, 1)), score_rows(planned.flow_, incomes(50, 1)[:, :2]))
+    assert np.array_equal(
+        by_place.score_samples(incomes(50, 1)), log_prob_float64(planned.flow_, incomes(50, 1)[:, :2])
+    )
     found = pf.FlowDensity("nice", columns="detect", **TINY).fit(incomes()[:, :2])
     assert [column.kind for column in found.plan_.columns] == ["positive", "discrete"]
     assert found.plan_.columns[1].step == 1.0

@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.core.float64 import score_rows
+from pushforward.core.float64 import log_prob_float64
 from pushforward.errors import DataError, ShapeError
 from pushforward.tabular.comparison import compare
 from pushforward.tabular.comparison import fold as contest
 from pushforward.tabular.comparison.fold import Contest, Outcome, Split
-from pushforward.tabular.schema import plan_columns
+from pushforward.tabular.schema import infer_schema
 from pushforward.train.history import History
 
 TINY = {"settings": {"n_layers": 2, "width": 8}, "training": {"max_epochs": 1}}
@@ -33,18 +33,22 @@ def board():
 def test_all_models_are_there_best_first(board):
     names = {entry.name for entry in board.entries}
     assert names == {"nice", "nice+mixture", "Gaussian", "Gaussian mixture", "Kernel density"}
-    nats = [entry.test_nats for entry in board.entries]
+    nats = [entry.test_log_likelihood for entry in board.entries]
     assert nats == sorted(nats, reverse=True)
-    assert all(len(entry.folds) == 2 and np.isclose(entry.test_nats, np.mean(entry.folds)) for entry in board.entries)
+    assert all(
+        len(entry.folds) == 2 and np.isclose(entry.test_log_likelihood, np.mean(entry.folds)) for entry in board.entries
+    )
 
 
 def test_a_mixture_beats_a_normal_law_on_two_clusters(board):
-    assert board.entry("Gaussian mixture").test_nats > board.entry("Gaussian").test_nats + 0.5
-    assert board.entry("nice+mixture").test_nats > board.entry("Gaussian").test_nats + 0.5
+    assert board.entry("Gaussian mixture").test_log_likelihood > board.entry("Gaussian").test_log_likelihood + 0.5
+    assert board.entry("nice+mixture").test_log_likelihood > board.entry("Gaussian").test_log_likelihood + 0.5
     assert board.chosen == "nice+mixture"
-    assert board.margin == pytest.approx(board.chosen_nats - board.entry("Gaussian mixture").test_nats)
+    assert board.margin == pytest.approx(
+        board.chosen_log_likelihood - board.entry("Gaussian mixture").test_log_likelihood
+    )
     # `fit` starts plain flows from a mixture too where they need it: each fold's pick is one of two nearly equal flows
-    assert board.chosen_nats == pytest.approx(board.entry("nice+mixture").test_nats, abs=0.01)
+    assert board.chosen_log_likelihood == pytest.approx(board.entry("nice+mixture").test_log_likelihood, abs=0.01)
 
 
 def test_few_values_are_scored_by_their_masses_in_all_models(board):
@@ -53,7 +57,9 @@ def test_few_values_are_scored_by_their_masses_in_all_models(board):
     assert board.plan.columns[2].step == 1.0
     without = compare(rows()[:, :2], flows=["nice+mixture"], folds=2, **TINY)
     for name in ("Gaussian", "Gaussian mixture", "nice+mixture"):
-        assert board.entry(name).test_nats - without.entry(name).test_nats == pytest.approx(-np.log(5), abs=0.5)
+        assert board.entry(name).test_log_likelihood - without.entry(name).test_log_likelihood == pytest.approx(
+            -np.log(5), abs=0.5
+        )
 
 
 def test_the_gaussian_of_the_board_is_scipys():
@@ -63,7 +69,7 @@ def test_the_gaussian_of_the_board_is_scipys():
     test, rest = np.array_split(order, 5)[0], order[40:]
     train = x[rest[len(rest) // 5 :]]
     law = stats.multivariate_normal(train.mean(0), np.cov(train.T, bias=True))
-    assert found.entry("Gaussian").test_nats == pytest.approx(law.logpdf(x[test]).mean(), rel=1e-6)
+    assert found.entry("Gaussian").test_log_likelihood == pytest.approx(law.logpdf(x[test]).mean(), rel=1e-6)
 
 
 def test_the_choice_never_sees_a_test_row(monkeypatch):
@@ -72,7 +78,7 @@ def test_the_choice_never_sees_a_test_row(monkeypatch):
 
     def run(self, name):
         validation, test = figures.get(name, (None, -5.0))
-        return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_nats=validation)
+        return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_log_likelihood=validation)
 
     monkeypatch.setattr(Contest, "run", run)
     found = compare(rows(), flows=["nice", "maf"], folds=2)
@@ -89,7 +95,7 @@ def test_every_row_is_tested_once_and_trains_no_model_of_its_fold(monkeypatch):
         assert sorted(np.concatenate(parts)) == list(range(200))
         tested.extend(split.test if name == "nice" else [])
         nats = 0.0 if name == "nice" else None
-        return Outcome(np.zeros(len(self.split.test)), 0.1, 1.0, 1.0, validation_nats=nats)
+        return Outcome(np.zeros(len(self.split.test)), 0.1, 1.0, 1.0, validation_log_likelihood=nats)
 
     monkeypatch.setattr(Contest, "run", run)
     compare(rows(), flows=["nice"], folds=4)
@@ -136,13 +142,13 @@ def test_a_fold_is_chosen_by_its_own_validation_rows_alone(monkeypatch):
             return Outcome(np.array([-5.0]), 0.1, 1.0, 1.0)
         validation, test = figures[name][run_so_far[name]]
         run_so_far[name] += 1
-        return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_nats=validation)
+        return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_log_likelihood=validation)
 
     monkeypatch.setattr(Contest, "run", run)
     found = compare(rows(), flows=["nice", "maf"], folds=2)
     assert found.chosen == "maf"
     assert found.picks == ("nice", "maf")
-    assert found.chosen_nats == pytest.approx((-9.0 + 1.0) / 2)
+    assert found.chosen_log_likelihood == pytest.approx((-9.0 + 1.0) / 2)
     assert found.margin == pytest.approx(-4.0 + 5.0)
 
 
@@ -152,7 +158,7 @@ def test_folds_are_validated_on_rows_of_their_own(monkeypatch):
     def run(self, name):
         held.append(frozenset(self.split.held))
         nats = 0.0 if name == "nice" else None
-        return Outcome(np.zeros(len(self.split.test)), 0.1, 1.0, 1.0, validation_nats=nats)
+        return Outcome(np.zeros(len(self.split.test)), 0.1, 1.0, 1.0, validation_log_likelihood=nats)
 
     monkeypatch.setattr(Contest, "run", run)
     compare(rows(), flows=["nice"], folds=4)
@@ -165,12 +171,12 @@ def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
     random = np.random.default_rng(3)
     x = np.round(random.normal(size=(500, 3)))
     names = ["a", "b", "c"]
-    plan = plan_columns(x, names)
+    plan = infer_schema(x, names)
     split = Split(x, None, np.arange(300), np.arange(300, 400), np.arange(400, 500))
     found = Contest(split, plan, 0, {}, {}).baseline("Gaussian")
     noisy = plan.filled(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
     law = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
-    expected = score_rows(pf.Rounded(law, np.ones(3)), x[400:]).mean()
+    expected = log_prob_float64(pf.Rounded(law, np.ones(3)), x[400:]).mean()
     assert found.scores.mean() == pytest.approx(expected, abs=0.01)
 
 
@@ -180,7 +186,7 @@ def test_a_code_that_only_test_rows_have_keeps_a_density():
     x[::7, 2] = 1.0
     x[np.random.default_rng(0).permutation(200)[:3], 2] = 2.0  # all in the first test part
     found = compare(x, names=["a", "b", "c"], columns={"c": "category"}, flows=["nice"], folds=1, **TINY)
-    assert all(np.isfinite([entry.test_nats, entry.standard_error]).all() for entry in found.entries)
+    assert all(np.isfinite([entry.test_log_likelihood, entry.standard_error]).all() for entry in found.entries)
 
 
 def test_an_interrupt_ends_the_comparison(monkeypatch):
@@ -222,10 +228,13 @@ def test_folds_of_groups_and_scores_without_copies():
         by_row = compare(x, **options)
     entry = by_row.entry("Gaussian")
     assert 0 < entry.n_test_copies < 24
-    assert entry.test_nats_without_copies != entry.test_nats
+    assert entry.test_log_likelihood_without_copies != entry.test_log_likelihood
     assert by_row.to_dict()["entries"][0]["n_test_copies"] == entry.n_test_copies
     with pytest.warns(UserWarning, match="values repeat in columns 'x0'"):
         entry = compare(x, groups=np.repeat(np.arange(60), 2), **options).entry("nice")
-    assert (entry.n_test_copies, entry.test_nats_without_copies) == (0, pytest.approx(entry.test_nats))
+    assert (entry.n_test_copies, entry.test_log_likelihood_without_copies) == (
+        0,
+        pytest.approx(entry.test_log_likelihood),
+    )
     with pytest.raises(DataError, match="groups, time: expected one of them"):
         compare(x, groups=np.arange(120), time=np.arange(120), **options)

@@ -115,8 +115,8 @@ def test_one_step_draws_estimate_the_same_divergence(context_dim):
     context = None if context_dim is None else jnp.array([0.3, -0.5])
 
     def whole(key):
-        x, log_q = student.draw_one(key, context)
-        return log_q - teacher.score_one(x, context, None)
+        x, log_q = student.sample_and_log_prob_one(key, context)
+        return log_q - teacher.log_prob_one(x, context, None)
 
     keys = jax.random.split(jax.random.key(0), 20_000)
     plain = np.asarray(jax.jit(jax.vmap(whole))(keys))

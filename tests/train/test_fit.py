@@ -12,7 +12,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 import pushforward as pf
 from pushforward.errors import DataError, ShapeError
 from pushforward.train import loop
-from pushforward.train.data import Prepared, Rows, gaussian_nats
+from pushforward.train.data import CompiledModule, Rows, gaussian_log_likelihood
 
 COMPILED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -135,7 +135,7 @@ def test_training_does_not_depend_on_the_units(scale):
     shift = 2 * np.log(scale)
     moved = np.asarray(scaled.log_prob(scale * held + 3 * scale)) + shift
     assert np.abs(moved - np.asarray(plain.log_prob(held))).max() < 2e-4 + 4e-6 * abs(shift)  # float32 scores
-    assert abs(history.gaussian + shift - gaussian_nats(Rows(x, None, None), Rows(held, None, None))) < 1e-6
+    assert abs(history.gaussian + shift - gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None))) < 1e-6
 
 
 def test_columns_of_very_different_scale_and_a_far_offset():
@@ -173,8 +173,8 @@ def test_a_fit_compiles_few_programs():
 def test_weights_count_rows():
     x = data(100)
     doubled, ones = np.concatenate([x, x[:50]]), np.r_[np.full(50, 2.0), np.ones(50)]
-    weighted = gaussian_nats(Rows(x, None, ones), Rows(x, None, None))
-    assert abs(weighted - gaussian_nats(Rows(doubled, None, None), Rows(x, None, None))) < 1e-9
+    weighted = gaussian_log_likelihood(Rows(x, None, ones), Rows(x, None, None))
+    assert abs(weighted - gaussian_log_likelihood(Rows(doubled, None, None), Rows(x, None, None))) < 1e-9
     # rows of weight zero are as if they were not there
     both = np.concatenate([x, 100 + x])
     zeroed, history = fit(both, weights=np.r_[np.ones(100), np.zeros(100)])
@@ -268,14 +268,14 @@ def test_the_gaussian_floor_is_the_closed_form():
     rest = y - mean
     mahalanobis = np.einsum("ni,ij,nj->n", rest, np.linalg.inv(covariance), rest)
     expected = -0.5 * (mahalanobis.mean() + np.linalg.slogdet(2 * np.pi * covariance)[1])
-    assert abs(gaussian_nats(Rows(x, None, None), Rows(y, None, None)) - expected) < 1e-6
+    assert abs(gaussian_log_likelihood(Rows(x, None, None), Rows(y, None, None)) - expected) < 1e-6
 
 
 def test_as_many_contexts_as_rows_explain_nothing():
     random = np.random.default_rng(6)
     x, context, held, given = (random.normal(size=(30, k)) for k in (2, 40, 2, 40))
-    found = gaussian_nats(Rows(x, context, None), Rows(held, given, None))
-    assert found == gaussian_nats(Rows(x, None, None), Rows(held, None, None))
+    found = gaussian_log_likelihood(Rows(x, context, None), Rows(held, given, None))
+    assert found == gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None))
 
 
 @pytest.mark.parametrize("unit", [1e-165, 1e160])
@@ -285,7 +285,7 @@ def test_units_beyond_double_precision_are_refused(unit):
 
 
 def test_offsets_of_training_and_held_out_rows_are_their_own():
-    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=Prepared((1.0, -2.0)))
+    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=CompiledModule((1.0, -2.0)))
     np.testing.assert_allclose(moved.train, np.array(plain.train) + 1.0)
     np.testing.assert_allclose(moved.validation, np.array(plain.validation) - 2.0)
     np.testing.assert_allclose([moved.start, moved.gaussian], np.array([plain.start, plain.gaussian]) - 2.0)
@@ -300,6 +300,6 @@ def test_the_floor_of_few_rows_is_a_gaussian_with_shrunken_correlations():
     covariance = (1 - share) * rest.T @ rest / 20 + (share + 1e-10) * np.eye(50)
     law = stats.multivariate_normal(np.zeros(50), covariance)
     expected = law.logpdf((held - train.mean(0)) / train.std(0)).mean() - np.log(train.std(0)).sum()
-    found = gaussian_nats(Rows(train, None, None), Rows(held, None, None))
+    found = gaussian_log_likelihood(Rows(train, None, None), Rows(held, None, None))
     assert abs(found - expected) < 1e-6 * abs(expected)
     assert 0.05 < share < 0.95

@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward.bijections import Chain, Conditional, Elementwise, Repeat, Standardise
 from pushforward.bijections.scalar import Affine
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.core.state import finalise, initialise, refresh
 from pushforward.errors import ShapeError
 from pushforward.networks import MLP
@@ -21,9 +21,9 @@ class Remembering(AbstractBijection):
     """x = z + start + shift: `start` is the mean of the rows it first sees, `rounds` counts refreshes."""
 
     shift: jax.Array
-    start: jax.Array = fixed()
-    rounds: jax.Array = fixed()
-    sealed: jax.Array = fixed()
+    start: jax.Array = frozen()
+    rounds: jax.Array = frozen()
+    sealed: jax.Array = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: None = eqx.field(static=True)
 

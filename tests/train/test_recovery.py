@@ -85,11 +85,11 @@ class Holed(pf.bases.AbstractDistribution):
     shape: tuple[int, ...] = (2,)
     context_shape: None = None
 
-    def score_one(self, x, context, key):
-        return jnp.where(x[0] > 2.5, jnp.nan, NORMAL.score_one(x, None, None))
+    def log_prob_one(self, x, context, key):
+        return jnp.where(x[0] > 2.5, jnp.nan, NORMAL.log_prob_one(x, None, None))
 
-    def draw_one(self, key, context):
-        x, log_prob = NORMAL.draw_one(key, None)
+    def sample_and_log_prob_one(self, key, context):
+        x, log_prob = NORMAL.sample_and_log_prob_one(key, None)
         x = jnp.minimum(x, 2.5)
         return x, log_prob
 

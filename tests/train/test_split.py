@@ -11,7 +11,7 @@ from fitting import data, fit, flow_2d
 
 import pushforward as pf
 from pushforward.errors import DataError, ShapeError
-from pushforward.tabular.schema import fit_columns, plan_columns
+from pushforward.tabular.schema import fit_columns, infer_schema
 from pushforward.train.data import Rows
 from pushforward.train.repeats import lattice_step, repeated_steps
 from pushforward.train.split import (
@@ -290,7 +290,7 @@ def test_validation_is_told_with_and_without_copies():
 def test_copies_among_masses_are_those_of_the_rows_and_not_of_their_noise():
     x = np.random.default_rng(0).choice(8, (200, 1), p=[0.9, *[0.1 / 7] * 7]).astype(float)
     held = np.array([[0.0], [9.0], [8.0]])
-    plan = plan_columns(x, ["a"], declarations={"a": "whole"}, others=held)
+    plan = infer_schema(x, ["a"], declarations={"a": "whole"}, others=held)
     model, history = fit_columns(
         plan, lambda dim: pf.maf(dim, n_layers=1, width=4, key=0), x, key=0, validation=(held, None), max_epochs=1,
         progress=False,
@@ -346,9 +346,9 @@ def test_fit_warns_of_frames_by_name_and_not_of_masses():
     frame = pl.DataFrame({"length": random.normal(size=200), "doses": random.integers(0, 5, 200)})
     with pytest.warns(UserWarning, match="fit: values repeat in column 'doses'"):
         fit(frame)
-    plan = plan_columns(frame.to_numpy(), frame.columns, declarations={"doses": "whole"}, detect=False)
+    plan = infer_schema(frame.to_numpy(), frame.columns, declarations={"doses": "whole"}, detect=False)
     fit_columns(plan, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)  # 16 noisy copies
-    plan = plan_columns(frame.to_numpy(), frame.columns, detect=False)
+    plan = infer_schema(frame.to_numpy(), frame.columns, detect=False)
     with pytest.warns(UserWarning, match="fit: values repeat in column 'doses'"):
         fit_columns(plan, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)
 

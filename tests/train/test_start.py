@@ -12,7 +12,7 @@ from pushforward.bases.expectation_maximisation import fit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
 from pushforward.errors import DataError, TrainingDiverged
 from pushforward.train import likelihood, start
-from pushforward.train.data import Rows, gaussian_nats
+from pushforward.train.data import Rows, gaussian_log_likelihood
 from pushforward.train.start import whitened_start
 from pushforward.train.units import initialised
 
@@ -299,9 +299,9 @@ def test_the_gaussian_of_a_context_does_not_depend_on_its_units(offset, scale):
     random = np.random.default_rng(0)
     context = random.normal(size=(400, 2))
     x = context @ np.ones((2, 1)) + 0.1 * random.normal(size=(400, 1))
-    plain = gaussian_nats(Rows(x, context, None), Rows(x, context, None))
+    plain = gaussian_log_likelihood(Rows(x, context, None), Rows(x, context, None))
     moved = offset + scale * context
-    assert gaussian_nats(Rows(x, moved, None), Rows(x, moved, None)) == pytest.approx(plain, abs=1e-3)
+    assert gaussian_log_likelihood(Rows(x, moved, None), Rows(x, moved, None)) == pytest.approx(plain, abs=1e-3)
 
 
 def test_its_likelihood_is_that_of_scikit_learn_or_better():

@@ -45,7 +45,7 @@ def test_a_linear_flow_becomes_the_gaussian():
 
 def test_the_path_derivative_vanishes_at_the_target_and_the_total_does_not():
     target = pf.linear_flow(2, key=0)
-    log_density = lambda x: target.score_one(x, None, None)  # noqa: E731
+    log_density = lambda x: target.log_prob_one(x, None, None)  # noqa: E731
 
     def moved(**options):
         flow, _ = pf.fit_target(

@@ -69,8 +69,8 @@ class ConditionalBase(AbstractDistribution):
     def shape(self) -> tuple[int, ...]:
         return self.base.shape
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        return shift_leaves(self.base, self.network(context)).score_one(x, None, key)
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        return shift_leaves(self.base, self.network(context)).log_prob_one(x, None, key)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        return shift_leaves(self.base, self.network(context)).draw_one(key, None)
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        return shift_leaves(self.base, self.network(context)).sample_and_log_prob_one(key, None)

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.elementary import magnitude
 
@@ -35,8 +35,8 @@ class Logistic(AbstractDistribution):
         -1.3863
     """
 
-    loc: Float[Array, "..."] = fixed()
-    scale: Float[Array, "..."] = fixed()
+    loc: Float[Array, "..."] = frozen()
+    scale: Float[Array, "..."] = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -45,10 +45,10 @@ class Logistic(AbstractDistribution):
         self.loc = on_device(spread("loc", loc, self.shape))
         self.scale = on_device(spread_positive("scale", scale, self.shape))
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(log_standard_logistic((x - self.loc) / self.scale) - jnp.log(self.scale))
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         noise = jax.random.logistic(key, self.shape, self.loc.dtype)
         return self.loc + self.scale * noise, jnp.sum(log_standard_logistic(noise) - jnp.log(self.scale))
 

@@ -65,15 +65,17 @@ class Mixture(AbstractDistribution):
         if self.logits.shape != (len(shapes),):
             raise ShapeError(f"logits: expected shape ({len(shapes)},), got {self.logits.shape}.")
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        scores = self._each(lambda part, key: part.score_one(x, context_for(part, context), key), key)
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        scores = self._each(lambda part, key: part.log_prob_one(x, context_for(part, context), key), key)
         return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + scores)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         choice_key, draw_key = jax.random.split(key)
-        samples = self._each(lambda part, key: part.draw_one(key, context_for(part, context))[0], draw_key)
+        samples = self._each(
+            lambda part, key: part.sample_and_log_prob_one(key, context_for(part, context))[0], draw_key
+        )
         x = samples[jax.random.categorical(choice_key, self.logits)]
-        return x, self.score_one(x, context, None)
+        return x, self.log_prob_one(x, context, None)
 
     def _each(self, verb: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
         """One result for each component, stacked."""

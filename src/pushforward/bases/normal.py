@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.elementary import inverse_softplus
@@ -45,8 +45,8 @@ class Normal(AbstractDistribution):
         -0.9189
     """
 
-    loc: Float[Array, "..."] = fixed()
-    scale: Float[Array, "..."] = fixed()
+    loc: Float[Array, "..."] = frozen()
+    scale: Float[Array, "..."] = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -55,10 +55,10 @@ class Normal(AbstractDistribution):
         self.loc = on_device(spread("loc", loc, self.shape))
         self.scale = on_device(spread_positive("scale", scale, self.shape))
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(log_standard_normal((x - self.loc) / self.scale) - jnp.log(self.scale))
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         noise = jax.random.normal(key, self.shape, self.loc.dtype)
         return self.loc + self.scale * noise, jnp.sum(log_standard_normal(noise) - jnp.log(self.scale))
 
@@ -127,13 +127,13 @@ class MultivariateNormal(AbstractDistribution):
                 "become singular."
             )
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         factor, scales = self._factor()
         # Inverted once for all samples: under vmap that is one small solve and one product, many times faster.
         whiten = solve_triangular(factor, jnp.eye(*factor.shape, dtype=factor.dtype), lower=True)
         return jnp.sum(log_standard_normal(whiten @ (x - self.loc))) - jnp.sum(jnp.log(scales))
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         factor, scales = self._factor()
         noise = jax.random.normal(key, self.shape, self.loc.dtype)
         return self.loc + factor @ noise, jnp.sum(log_standard_normal(noise)) - jnp.sum(jnp.log(scales))

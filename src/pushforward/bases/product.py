@@ -48,16 +48,16 @@ class Product(AbstractDistribution):
                 f"parts: expected at least one distribution, each of vectors (shape (n,)), got shapes {shapes}."
             )
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         keys = [None] * len(self.parts) if key is None else jax.random.split(key, len(self.parts))
         total, start = jnp.zeros((), x.dtype), 0
         for part, part_key in zip(self.parts, keys, strict=True):
             end = start + part.shape[0]
-            total = total + part.score_one(x[start:end], context_for(part, context), part_key)
+            total = total + part.log_prob_one(x[start:end], context_for(part, context), part_key)
             start = end
         return total
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         keys = jax.random.split(key, len(self.parts))
-        draws = [part.draw_one(keys[k], context_for(part, context)) for k, part in enumerate(self.parts)]
+        draws = [part.sample_and_log_prob_one(keys[k], context_for(part, context)) for k, part in enumerate(self.parts)]
         return jnp.concatenate([x for x, _ in draws]), jnp.sum(jnp.stack([log_prob for _, log_prob in draws]))

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.elementary import inverse_softplus
 
@@ -47,8 +47,8 @@ class StudentT(AbstractDistribution):
     """
 
     raw_dof: Float[Array, "..."]
-    loc: Float[Array, "..."] = fixed()
-    scale: Float[Array, "..."] = fixed()
+    loc: Float[Array, "..."] = frozen()
+    scale: Float[Array, "..."] = frozen()
     min_dof: float = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
@@ -80,10 +80,10 @@ class StudentT(AbstractDistribution):
         """The degrees of freedom, of the event shape."""
         return jax.nn.softplus(self.raw_dof) + self.min_dof
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(_log_t((x - self.loc) / self.scale, self.dof) - jnp.log(self.scale))
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         radius_key, angle_key = jax.random.split(key)
         dtype, dof = self.raw_dof.dtype, self.dof
         # Half a step of the generator's grid stands for its zero, where the radius would be infinite.

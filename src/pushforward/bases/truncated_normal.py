@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bases.normal import log_standard_normal
 from pushforward.bases.parameters import event_shape, spread, spread_positive
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.elementary import log_normal_quantile, log_one_plus
 
@@ -46,11 +46,11 @@ class TruncatedNormal(AbstractDistribution):
         -0.2258
     """
 
-    low: Float[Array, "..."] = fixed()
-    high: Float[Array, "..."] = fixed()
-    loc: Float[Array, "..."] = fixed()
-    scale: Float[Array, "..."] = fixed()
-    log_mass: Float[Array, "..."] = fixed()
+    low: Float[Array, "..."] = frozen()
+    high: Float[Array, "..."] = frozen()
+    loc: Float[Array, "..."] = frozen()
+    scale: Float[Array, "..."] = frozen()
+    log_mass: Float[Array, "..."] = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -82,12 +82,12 @@ class TruncatedNormal(AbstractDistribution):
         self.loc, self.scale = on_device(mean), on_device(deviation)
         self.log_mass = on_device(np.log(mass), lower.dtype)
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         is_inside = jnp.all((x >= self.low) & (x <= self.high))
         log_probs = log_standard_normal((x - self.loc) / self.scale) - jnp.log(self.scale) - self.log_mass
         return jnp.where(is_inside, jnp.sum(log_probs), -jnp.inf)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         start, end = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
         level = jax.random.uniform(key, self.shape, start.dtype, minval=jnp.finfo(start.dtype).eps / 2)
         log_level, log_rest = jnp.log(level), log_one_plus(-level)
@@ -98,7 +98,7 @@ class TruncatedNormal(AbstractDistribution):
             jnp.where(is_below, below, above)
         )  # the lighter side, whose logarithm has the digits
         x = jnp.clip(self.loc + self.scale * jnp.where(is_below, tail, -tail), self.low, self.high)
-        return x, self.score_one(x, None, None)
+        return x, self.log_prob_one(x, None, None)
 
 
 def _mass(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.parameters import event_shape, spread
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
 
 
@@ -33,8 +33,8 @@ class Uniform(AbstractDistribution):
         [0.6931472      -inf]
     """
 
-    low: Float[Array, "..."] = fixed()
-    high: Float[Array, "..."] = fixed()
+    low: Float[Array, "..."] = frozen()
+    high: Float[Array, "..."] = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -44,11 +44,11 @@ class Uniform(AbstractDistribution):
         check_intervals(lower, upper)
         self.low, self.high = on_device(lower), on_device(upper)
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         is_inside = jnp.all((x >= self.low) & (x <= self.high))
         return jnp.where(is_inside, -jnp.sum(jnp.log(self.high - self.low)), -jnp.inf)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         width = self.high - self.low
         x = self.low + width * jax.random.uniform(key, self.shape, self.low.dtype)
         return jnp.clip(x, self.low, self.high), -jnp.sum(jnp.log(width))  # rounding must not leave the box

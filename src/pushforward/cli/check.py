@@ -31,7 +31,7 @@ def check(
     if a test fails.
     """
     out = Printer(json, quiet)
-    from pushforward.cli.model_file import is_image_model, load_model, matching_rows, plan_of
+    from pushforward.cli.model_file import is_image_model, load_model, matching_rows, schema_of
     from pushforward.core.named_rows import NamedRows
     from pushforward.diagnostics import Certificate
     from pushforward.diagnostics import check as certify
@@ -45,7 +45,7 @@ def check(
     found = None if data is None else matching_rows(flow, notes, data, drop_na)
     x: Any = None if found is None else found.x
     if found is not None and not is_image_model(flow):  # by their names and numbers, which the certificate then uses
-        plan = plan_of(model, flow, notes)
+        plan = schema_of(model, flow, notes)
         x = NamedRows(found.x, [plan.names[place] for place in plan.modelled], found.numbers)
     context = None if found is None else found.context
     with out.stage("testing the model (certificate)"):
@@ -70,10 +70,10 @@ def check(
 def _outside(model: Path, flow: Any, notes: dict[str, Any], context: Any, seed: int) -> dict[str, tuple[float, str]]:
     """Columns of which samples lie outside the range of the rows that the model was made of, where the file has it."""
     from pushforward.cli.fit import range_samples
-    from pushforward.cli.model_file import plan_of
+    from pushforward.cli.model_file import schema_of
     from pushforward.tabular.schema import Range, outside_range
 
-    plan = plan_of(model, flow, notes)
+    plan = schema_of(model, flow, notes)
     columns = [plan.columns[place] for place in plan.modelled]
     seen = Range.from_dict(notes.get("seen"), [column.name for column in columns])
     if seen is None or (flow.context_shape is not None and context is None):
@@ -115,7 +115,7 @@ def _history(notes: dict[str, Any], when_made: Any) -> list[str]:
         lines += [
             f"  {row.name}: {row.sentence}" for row in when_made.rows if row.ok is False or row.name == "over-fitting"
         ]
-    found, floor = (number_in(notes, name) for name in ("held_out_nats", "gaussian_nats"))
+    found, floor = (number_in(notes, name) for name in ("held_out_nats", "gaussian_log_likelihood"))
     where, repeating = notes.get("held_out"), notes.get("repeating")
     if isinstance(repeating, list) and repeating:
         known = ", ".join(map(repr, repeating))

@@ -80,7 +80,7 @@ def compare(
             f"expected 1 with --split, whose test are the latest rows, got {folds}.", param_hint="--folds"
         )
     from pushforward.cli.fit import chosen
-    from pushforward.cli.schema_table import say_plan
+    from pushforward.cli.schema_table import print_schema
     from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import read_declared
     from pushforward.errors import DataError
@@ -101,7 +101,7 @@ def compare(
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{data}: {error}") from error
-    say_plan(out, board.plan)
+    print_schema(out, board.plan)
     out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
     rule = f"by group of {groups}" if groups else f"the latest fifth is the test, by {time}" if time else ""
     if rule:
@@ -139,7 +139,7 @@ def _table(out: Printer, board: Any) -> None:
         memory = "-" if entry.peak_megabytes is None else f"{entry.peak_megabytes:,.0f} MB"
         size = "-" if entry.parameters is None else f"{entry.parameters:,}"
         lines.append([
-            entry.name + mark, nats(entry.validation_nats), nats(entry.test_nats, entry.standard_error),
+            entry.name + mark, nats(entry.validation_log_likelihood), nats(entry.test_log_likelihood, entry.standard_error),
             seconds(entry.fit_seconds), seconds(entry.score_seconds), seconds(entry.sample_seconds), memory, size,
         ])  # fmt: skip
     out.table(["model", "validation", "test", "fit", "score", "sample", "peak", "parameters"], lines)
@@ -152,10 +152,10 @@ def _copies(out: Printer, board: Any) -> None:
     if not entry.n_test_copies:
         return
     n = f"{entry.n_test_copies:,}"
-    if entry.test_nats_without_copies is None:
+    if entry.test_log_likelihood_without_copies is None:
         out.say("Every test row equals one on which its fold's models were trained or chosen.")
         return
-    others = ", ".join(f"{line.name} {nats(line.test_nats_without_copies)}" for line in board.entries)
+    others = ", ".join(f"{line.name} {nats(line.test_log_likelihood_without_copies)}" for line in board.entries)
     out.say(f"{n} test rows equal one on which their fold's models were trained or chosen; without them: {others}.")
 
 
@@ -164,7 +164,9 @@ def _in_words(out: Printer, board: Any, repeating: Any) -> None:
 
     name = board.chosen if set(board.picks) == {board.chosen} else "The flow that validation chooses in each fold"
     if set(board.picks) != {board.chosen}:
-        out.say(f"chosen fold by fold: {', '.join(board.picks)}: {nats(board.chosen_nats)} on their test rows")
+        out.say(
+            f"chosen fold by fold: {', '.join(board.picks)}: {nats(board.chosen_log_likelihood)} on their test rows"
+        )
     if repeating:
         named = ", ".join(f"{column!r} ({repeats.describe()})" for column, repeats in repeating.items())
         out.say(

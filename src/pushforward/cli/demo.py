@@ -38,7 +38,7 @@ def demo(
     from pushforward.cli.pages import demo_report
     from pushforward.cli.scoring import Row, leaderboard_row, versions
     from pushforward.core.fields import count_parameters
-    from pushforward.core.float64 import draw_rows
+    from pushforward.core.float64 import sample_float64
     from pushforward.datasets import household_power
     from pushforward.diagnostics import check
     from pushforward.persistence import save
@@ -67,10 +67,10 @@ def demo(
     row = leaderboard_row("Neural spline flow", size, flow, data.test)
     row.fit_seconds = history.seconds[-1]
     start = time.perf_counter()
-    samples = draw_rows(flow, _SAMPLES, seed)
+    samples = sample_float64(flow, _SAMPLES, seed)
     row.sample_seconds = time.perf_counter() - start
     certificate = check(flow, data.test, key=seed, train=data.train)
-    rows = sorted([*rows, row], key=lambda line: -line.test_nats)
+    rows = sorted([*rows, row], key=lambda line: -line.test_log_likelihood)
     notes = {
         "columns": list(data.columns),
         "units": list(data.units),
@@ -81,7 +81,7 @@ def demo(
         "seed": seed,
         "source": "pushforward.datasets.household_power",
         "rows": len(data.train),
-        "held_out_nats": row.test_nats,
+        "held_out_nats": row.test_log_likelihood,
         "held_out": f"{len(data.test):,} test rows",
         "certificate": certificate.to_dict(),
         "versions": versions(),
@@ -135,7 +135,7 @@ def _leaderboard(out: Printer, rows: list[Any]) -> None:
     out.table(
         ["model", "nats", "fit", "score", f"sample {_SAMPLES:,}"],
         [
-            [line.name, nats(line.test_nats, line.standard_error), seconds(line.fit_seconds),
+            [line.name, nats(line.test_log_likelihood, line.standard_error), seconds(line.fit_seconds),
              seconds(line.score_seconds), seconds(line.sample_seconds)]
             for line in rows
         ],
@@ -145,7 +145,7 @@ def _leaderboard(out: Printer, rows: list[Any]) -> None:
 def _in_words(out: Printer, row: Any, rows: list[Any]) -> None:
     """What the difference to the best of the others means, as a factor."""
     best = next(line for line in rows if line is not row)
-    gain = row.test_nats - best.test_nats
+    gain = row.test_log_likelihood - best.test_log_likelihood
     out.say(
         f"A test row is, in the geometric mean, {math.exp(gain):.2g} times as likely under the flow as under the "
         f"{best.name}."

@@ -44,7 +44,7 @@ def distill(
     out = Printer(json, quiet)
     check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
     from pushforward.cli.fit import chosen, recipe_named
-    from pushforward.cli.model_file import is_image_model, load_model, plan_of
+    from pushforward.cli.model_file import is_image_model, load_model, schema_of
     from pushforward.cli.scoring import versions
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
@@ -57,7 +57,7 @@ def distill(
             f"{model} is a model of pictures, which this command does not distil: use pushforward.distill in Python.",
             param_hint="MODEL",
         )
-    rows, plan = _contexts(notes, contexts), plan_of(model, teacher, notes)
+    rows, plan = _contexts(notes, contexts), schema_of(model, teacher, notes)
     if "plan" in notes:  # the columns' own maps stand outside both, and rounding is no part of a density
         teacher = plan.inside(teacher)
     start = RECIPES[recipe](teacher.shape[0], key=seed, context_dim=len(notes["context_columns"]) or None, **settings)

@@ -103,7 +103,7 @@ def fit(
         return
     import numpy as np
 
-    from pushforward.cli.schema_table import say_plan
+    from pushforward.cli.schema_table import print_schema
     from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import leaderboard, read_split
     from pushforward.core.named_rows import NamedRows
@@ -119,7 +119,7 @@ def fit(
     )  # fmt: skip
     plan, context_dim = split.plan, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
-    say_plan(out, plan)
+    print_schema(out, plan)
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
         model, history = fit_columns(
@@ -164,9 +164,9 @@ def fit(
         "source": data.name,
         "rows": split.n_rows,
         "split": split.rule,
-        "held_out_nats": row.test_nats if math.isfinite(row.test_nats) else None,
+        "held_out_nats": row.test_log_likelihood if math.isfinite(row.test_log_likelihood) else None,
         "held_out": row.setting,
-        "gaussian_nats": rows[1].test_nats,
+        "gaussian_log_likelihood": rows[1].test_log_likelihood,
         "gain_error": row.gain_error,
         "repeating": list(repeating),
         "seen": seen.to_dict(),
@@ -175,7 +175,7 @@ def fit(
             split.context_columns, split.train_context, np.asarray(split.test_context)
         ).to_dict(),
         "outside_range": {name: share for name, (share, _) in outside.items()},
-        "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
+        "validation_log_likelihood": history.best_validation if math.isfinite(history.best_validation) else None,
         **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
         "certificate": certificate.to_dict(),
@@ -193,14 +193,14 @@ def fit(
             )  # fmt: skip
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],
-        [[line.name, line.setting, nats(line.test_nats, line.standard_error)] for line in rows],
+        [[line.name, line.setting, nats(line.test_log_likelihood, line.standard_error)] for line in rows],
         left=2,
     )
     if n_copies := int(split.is_copy.sum()):
         out.say(copies("test rows", n_copies, len(split.test), row.without_copies))
     if plan.is_rounded:
         out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
-    out.say(no_gain or gain_words(row.test_nats - rows[1].test_nats, row.gain_error))
+    out.say(no_gain or gain_words(row.test_log_likelihood - rows[1].test_log_likelihood, row.gain_error))
     for _, sentence in outside.values():
         out.say(sentence)
     _health(out, certificate)
@@ -274,12 +274,12 @@ def range_samples(model: Any, seed: int, context: Any = None) -> Any:
     """Samples (n, columns) by which the range of a model is told, at the contexts of rows where there are any."""
     import numpy as np
 
-    from pushforward.core.float64 import draw_rows
+    from pushforward.core.float64 import sample_float64
 
     if context is None:
-        return draw_rows(model, _RANGE_SAMPLES, seed)
+        return sample_float64(model, _RANGE_SAMPLES, seed)
     chosen = np.random.default_rng(seed).choice(len(context), _RANGE_SAMPLES)
-    return draw_rows(model, (), seed, np.asarray(context)[chosen])
+    return sample_float64(model, (), seed, np.asarray(context)[chosen])
 
 
 def _large_whole(columns: Any, shown: Any) -> list[str]:

@@ -13,7 +13,7 @@ from pushforward.cli.outputs import writing
 from pushforward.cli.printer import Printer, copies, course, nats
 from pushforward.cli.scoring import mean_without, versions
 from pushforward.core.dequantised import Dequantised, bits_per_dim
-from pushforward.core.float64 import score_rows
+from pushforward.core.float64 import log_prob_float64
 from pushforward.datasets import Images, image_folder
 from pushforward.errors import DataError
 from pushforward.persistence import save
@@ -71,7 +71,7 @@ def fit_images(
     is_copy = _is_copy(images)
     rows = [_flow_row(recipe, model, history, images, is_copy), _floor(model, history, images, seed)]
     row, floor = rows
-    test_nats = -row.test_bits * math.prod(images.shape) * math.log(2)
+    test_log_likelihood = -row.test_bits * math.prod(images.shape) * math.log(2)
     notes = {
         "shape": list(images.shape),
         "levels": images.levels,
@@ -81,7 +81,7 @@ def fit_images(
         "seed": seed,
         "source": data.resolve().name,
         "pictures": count,
-        "held_out_nats": test_nats if math.isfinite(test_nats) else None,
+        "held_out_nats": test_log_likelihood if math.isfinite(test_log_likelihood) else None,
         "held_out": f"{len(images.test):,} test pictures",
         "test_bits": _finite(row.test_bits),
         "validation_bits": _finite(row.validation_bits),
@@ -136,7 +136,7 @@ def _without_copies(history: Any, row: ImageRow, images: Images, is_copy: np.nda
 
 def _flow_row(name: str, model: Any, history: Any, images: Images, is_copy: np.ndarray) -> ImageRow:
     start = time.perf_counter()
-    bits = bits_per_dim(score_rows(model, images.test), images.shape)
+    bits = bits_per_dim(log_prob_float64(model, images.test), images.shape)
     took = time.perf_counter() - start
     error = float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else None
     validation = float(bits_per_dim(history.best_validation, images.shape))

@@ -68,7 +68,7 @@ def gallery(
             }
             for card in finished
         },
-        "true_nats": {shape: place.true_nats for shape, place in frames.items()},
+        "true_log_likelihood": {shape: place.true_log_likelihood for shape, place in frames.items()},
         "steps": budget.n_steps, "batch_size": budget.batch_size, "seed": seed, "seconds": took,
         "output": str(output), "bytes": size,
     })  # fmt: skip
@@ -77,7 +77,7 @@ def gallery(
 def _line(title: str, card: Any, frames: Any) -> list[str]:
     """A family's mean over the shapes it could learn, and the shape that it learned worst."""
     found = {shape: fit.nats for shape, fit in card.fits.items() if fit.nats is not None}
-    gaps = {shape: frames[shape].true_nats - value for shape, value in found.items()}
+    gaps = {shape: frames[shape].true_log_likelihood - value for shape, value in found.items()}
     if not gaps:
         return [title, nats(None), nats(None), nats(None), seconds(card.seconds)]
     worst = max(gaps, key=lambda shape: gaps[shape])

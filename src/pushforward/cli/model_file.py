@@ -32,7 +32,7 @@ def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]
             "line needs rows of a table, or whole-numbered images without a context: use pushforward.load in Python."
         )
     n_context = flow.context_shape[0] if flow.context_shape else 0
-    n_columns = flow.shape[0] if "plan" not in notes else len(plan_of(path, flow, notes).columns)
+    n_columns = flow.shape[0] if "plan" not in notes else len(schema_of(path, flow, notes).columns)
     for field, letter, count in (("columns", "x", n_columns), ("context_columns", "c", n_context)):
         found = notes.setdefault(field, [f"{letter}{index}" for index in range(count)])
         if not isinstance(found, list) or len(found) != count or any(not isinstance(name, str) for name in found):
@@ -53,7 +53,7 @@ def number_in(notes: dict[str, Any], name: str) -> float | None:
     return float(value) if is_number and abs(value) <= sys.float_info.max else None
 
 
-def plan_of(path: Path, flow: Any, notes: dict[str, Any]) -> Plan:
+def schema_of(path: Path, flow: Any, notes: dict[str, Any]) -> Plan:
     """The plan of the model's columns; where the file has none, every column is what it is."""
     if "plan" not in notes:
         return Plan(tuple(Column(name) for name in notes["columns"]))
@@ -115,7 +115,7 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
     from pushforward.tabular.files import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    return _matched(plan_of(data, flow, notes), table, str(data))
+    return _matched(schema_of(data, flow, notes), table, str(data))
 
 
 def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> Iterator[Matched]:
@@ -124,7 +124,7 @@ def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool
         return iter([matching_rows(flow, notes, data, drop_na)])
     from pushforward.tabular.files import read_batches
 
-    plan = plan_of(data, flow, notes)
+    plan = schema_of(data, flow, notes)
     tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
     return (_matched(plan, table, str(data)) for table in tables)
 

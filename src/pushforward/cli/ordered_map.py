@@ -9,7 +9,7 @@ from typing import Any
 _MOST = 8
 
 
-def in_order(work: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+def ordered_map(work: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
     """`map(work, items)`, ahead of what is asked for by one item a worker.
 
     The items are drawn by the thread that asks for the results, while the workers are busy with earlier ones.

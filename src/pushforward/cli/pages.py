@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.cli.scoring import Row, versions
 from pushforward.cli.table_split import Split
 from pushforward.core.fields import count_parameters
-from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.reporting.report import write_distillation_report, write_image_report, write_report
 
 _GRID = 32  # pictures of either kind
@@ -51,10 +51,10 @@ def fit_report(
         certificate=certificate,
         plan=plan,
         flow=model,
-        scores=score_rows(model, test, given),
-        sample_scores=score_rows(model, samples, beside),
+        scores=log_prob_float64(model, test, given),
+        sample_scores=log_prob_float64(model, samples, beside),
         row_numbers=split.test_rows,
-        draws=None if given is None else draw_rows(model, (_DRAWS,), seed, given[:_RANKED]),
+        draws=None if given is None else sample_float64(model, (_DRAWS,), seed, given[:_RANKED]),
         model=rows[0].name,
         no_gain=no_gain,
         remarks=remarks,
@@ -70,7 +70,7 @@ def _copies(split: Split) -> str:
 def _samples(model: Any, n: int, seed: int, given: Any) -> Any:
     """As many samples as rows, at their contexts, up to a number at which no picture changes."""
     count = min(n, _MOST_SAMPLES)
-    return draw_rows(model, count if given is None else (), seed, None if given is None else given[:count])
+    return sample_float64(model, count if given is None else (), seed, None if given is None else given[:count])
 
 
 def image_report(
@@ -86,7 +86,7 @@ def image_report(
         rows=rows,
         history=history,
         test=images.test[:_GRID],
-        samples=draw_rows(model, _GRID, seed),
+        samples=sample_float64(model, _GRID, seed),
         levels=images.levels,
         facts={
             "pictures": f"{height} x {width}, {'grey' if channels == 1 else 'three colours'}, {images.levels} levels",
@@ -121,8 +121,8 @@ def demo_report(
         certificate=certificate,
         plan=plan,
         flow=model,
-        scores=score_rows(model, data.test),
-        sample_scores=score_rows(model, samples),
+        scores=log_prob_float64(model, data.test),
+        sample_scores=log_prob_float64(model, samples),
         model=row.name,
         attribution=data.attribution,
         overwrite=overwrite,

@@ -7,7 +7,7 @@ import numpy as np
 
 from pushforward.cli.outputs import check_outputs
 from pushforward.errors import MissingExtra, TableError
-from pushforward.persistence.atomic_write import part_beside, write_atomically
+from pushforward.persistence.atomic_write import partial_file, write_atomically
 
 _ARRAYS = (".npy", ".npz")
 _PNG_LEVELS = 256
@@ -65,7 +65,7 @@ def _write_folder(path: Path, whole: np.ndarray) -> None:
     from PIL import Image
 
     digits = max(5, len(str(len(whole) - 1)))
-    with part_beside(path, is_folder=True) as part:
+    with partial_file(path, is_folder=True) as part:
         for index, picture in enumerate(whole):
             Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(part / f"{index:0{digits}}.png")
         part.rename(path)

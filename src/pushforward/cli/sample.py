@@ -29,9 +29,9 @@ def sample(
     check_outputs(overwrite, output, inputs=(model,))
     import numpy as np
 
-    from pushforward.cli.model_file import is_image_model, load_model, plan_of
+    from pushforward.cli.model_file import is_image_model, load_model, schema_of
     from pushforward.cli.picture_files import check_picture_output, write_pictures
-    from pushforward.core.float64 import draw_rows
+    from pushforward.core.float64 import sample_float64
     from pushforward.tabular.files import write_table
     from pushforward.tabular.schema import Range, outside_range
 
@@ -39,7 +39,7 @@ def sample(
     if is_image_model(flow):
         values_given(given, ())
         check_picture_output(output, flow.shape, flow.levels)
-        write_pictures(output, draw_rows(flow, n, seed), flow.levels, overwrite=overwrite)
+        write_pictures(output, sample_float64(flow, n, seed), flow.levels, overwrite=overwrite)
         height, width, _ = flow.shape
         out.say(f"wrote {counted(n, 'picture')} of {height} x {width} to {output}")
         out.result({"pictures": n, "shape": list(flow.shape), "seed": seed, "output": str(output)})
@@ -51,8 +51,8 @@ def sample(
     for sentence in far:
         out.warn(sentence)
     with out.stage(f"drawing {counted(n, 'row')}"):
-        drawn = draw_rows(flow, n, seed, None if values is None else np.array(values))
-    plan = plan_of(model, flow, notes)
+        drawn = sample_float64(flow, n, seed, None if values is None else np.array(values))
+    plan = schema_of(model, flow, notes)
     chosen = [plan.columns[place] for place in plan.modelled]
     seen = Range.from_dict(notes.get("seen"), [column.name for column in chosen])
     outside = {} if seen is None else outside_range(chosen, drawn, seen)

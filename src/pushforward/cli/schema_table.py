@@ -4,7 +4,7 @@ from pushforward.cli.printer import Printer
 from pushforward.tabular.schema import Plan
 
 
-def say_plan(out: Printer, plan: Plan) -> None:
+def print_schema(out: Printer, plan: Plan) -> None:
     """One line for each column: its name, what it holds, and whether that was declared or found, and why."""
     out.table(
         ["column", "holds", "", "why"],

@@ -43,7 +43,7 @@ def score(
     out = Printer(json, quiet)
     check_table_output(output)
     check_outputs(overwrite, output, inputs=(model, data))
-    from pushforward.cli.model_file import is_image_model, load_model, matching_batches, plan_of
+    from pushforward.cli.model_file import is_image_model, load_model, matching_batches, schema_of
     from pushforward.cli.score_summary import ScoreSummary
     from pushforward.tabular.files import write_batches
 
@@ -52,7 +52,7 @@ def score(
     batches = matching_batches(flow, notes, data, drop_na)
     columns = ["log_prob", "bits_per_dim"] if is_image_model(flow) else ["log_prob"]
     if drop_na:
-        plan = plan_of(model, flow, notes)
+        plan = schema_of(model, flow, notes)
         known = [*(plan.names[place] for place in plan.modelled), *notes["context_columns"]]
         columns = [*known, *(_free(name, known) for name in columns)]
     with _course(out.talks, found) as report:
@@ -92,12 +92,12 @@ def _scored(
     import numpy as np
 
     from pushforward.cli.model_file import is_image_model
-    from pushforward.cli.ordered_map import cores, in_order
+    from pushforward.cli.ordered_map import cores, ordered_map
     from pushforward.core.dequantised import bits_per_dim
-    from pushforward.core.float64 import scorer
+    from pushforward.core.float64 import log_prob_function
     from pushforward.errors import NumericError
 
-    score, found.is_pictures = scorer(flow), is_image_model(flow)
+    score, found.is_pictures = log_prob_function(flow), is_image_model(flow)
 
     def scored(batch: Any) -> Any:
         if not len(batch.x):
@@ -111,7 +111,7 @@ def _scored(
     first = next(batches, None)
     here = [] if first is None else [scored(first)]
     workers = cores() if jax.default_backend() == "cpu" else 1
-    for scores, batch in itertools.chain(here, in_order(scored, batches, workers)):
+    for scores, batch in itertools.chain(here, ordered_map(scored, batches, workers)):
         found.summary.add(scores, batch.numbers)
         found.dropped, found.share = found.dropped + batch.dropped, batch.share
         table = scores[:, None]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.core.float64 import score_rows
+from pushforward.core.float64 import log_prob_float64
 from pushforward.numerics.moments import standard_error
 
 
@@ -20,7 +20,7 @@ class Row:
 
     name: str
     setting: str
-    test_nats: float
+    test_log_likelihood: float
     standard_error: float | None = None
     fit_seconds: float | None = None
     score_seconds: float | None = None
@@ -39,7 +39,7 @@ def leaderboard_row(
     what a Gaussian scores.
     """
     start = time.perf_counter()
-    scores = score_rows(flow, test, context)
+    scores = log_prob_float64(flow, test, context)
     took = time.perf_counter() - start
     return Row(
         name, setting, float(scores.mean()), standard_error(scores, groups), score_seconds=took,

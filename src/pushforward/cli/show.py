@@ -15,8 +15,8 @@ def show(
 ) -> None:
     """Print the layers of a model with shapes and parameter counts, the plan of its columns, and its notes."""
     out = Printer(json, quiet)
-    from pushforward.cli.model_file import load_model, plan_of
-    from pushforward.cli.schema_table import say_plan
+    from pushforward.cli.model_file import load_model, schema_of
+    from pushforward.cli.schema_table import print_schema
     from pushforward.core.fields import count_parameters
     from pushforward.core.flow import summary
 
@@ -25,7 +25,7 @@ def show(
     out.say(layers)
     out.say()
     if "plan" in notes:
-        say_plan(out, plan_of(model, flow, notes))
+        print_schema(out, schema_of(model, flow, notes))
     # The plan is a table of its own; of a certificate the verdict is enough here, `check` makes the whole.
     hidden = {"plan", "units"} if "plan" in notes else {"plan"}  # whose table says them by column
     words = {name.replace("_", " "): _words(value) for name, value in notes.items() if name not in hidden}

@@ -15,8 +15,8 @@ from pushforward.core.named_rows import NamedRows
 from pushforward.errors import DataError
 from pushforward.tabular.baselines import mean_density
 from pushforward.tabular.files import Table, check_columns, read_labels, read_table
-from pushforward.tabular.schema import Plan, n_copies, plan_columns
-from pushforward.train.data import Rows, gaussian_scores
+from pushforward.tabular.schema import Plan, infer_schema, n_copies
+from pushforward.train.data import Rows, gaussian_log_probs
 from pushforward.train.ranges import check_range
 from pushforward.train.split import group_numbers, has_equal_row, hold_out, latest_rows, time_numbers
 
@@ -137,7 +137,7 @@ def read_split(
         check_range(f"{data}: context", given, table.context_columns, single_precision=True)
     try:
         # what is found, and every number, come from the training rows, where the test rows do not deny it
-        plan = plan_columns(
+        plan = infer_schema(
             table.values[train], table.columns, declarations=declared, detect=detect, others=table.values[test],
             units=[units.get(name, unit_in(name)) for name in table.columns],
         )  # fmt: skip
@@ -204,7 +204,7 @@ def read_declared(
             )
     check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
     try:
-        plan_columns(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
+        infer_schema(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
     except DataError as error:
         raise DataError(f"{data}: {error}") from error
     if labels is None:
@@ -274,5 +274,5 @@ def _floor(split: Split) -> np.ndarray:
     if split.train_context is not None and split.test_context is not None:
         given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
     train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
-    scores = mean_density(gaussian_scores(train, test).reshape(points.shape[:2]))
+    scores = mean_density(gaussian_log_probs(train, test).reshape(points.shape[:2]))
     return scores + plan.log_cells(split.test[:, plan.modelled])

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import DataError
-from pushforward.numerics.programs import Prepared, is_traced, once_for_each, prepared, stays_there
+from pushforward.numerics.programs import CompiledModule, compiled_module, is_on_device, is_traced, once_for_each
 
 
 class Boundary:
@@ -21,7 +21,7 @@ class Boundary:
 
     Attributes:
         inner: the distribution about its centres, which the program is of; None where it is the distribution itself.
-        program: `Prepared`.
+        program: `CompiledModule`.
         centre, context_centre: what is subtracted from events and contexts, float64, or None.
     """
 
@@ -31,7 +31,7 @@ class Boundary:
             inner, self.centre = distribution.centred()
             inner, self.context_centre = inner.context_centred()
             self.inner = None if inner is distribution else inner
-        self.program: Prepared = prepared(distribution if self.inner is None else self.inner)
+        self.program: CompiledModule = compiled_module(distribution if self.inner is None else self.inner)
         self.is_traced, self.arrays, self.dtype = self.program.is_traced, self.program.arrays, self.program.dtype
 
     def events(self, distribution: Any, x: Any, lead: tuple[int, ...]) -> np.ndarray | Array:
@@ -74,7 +74,7 @@ def _rows(
     if centre is not None:
         value = np.asarray(value, np.float64) - centre
     if value.dtype == dtype and value.shape == (math.prod(lead), *event):  # the common case, at no cost
-        return value if stays_there(value, len(value), math.prod(event)) else np.asarray(value)
+        return value if is_on_device(value, len(value), math.prod(event)) else np.asarray(value)
     with np.errstate(over="ignore"):  # a number beyond the type becomes infinite, and is then refused
         rows = np.asarray(value, dtype)
     return np.broadcast_to(rows, (*lead, *event)).reshape(math.prod(lead), *event)

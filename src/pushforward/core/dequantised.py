@@ -92,7 +92,7 @@ class Dequantised(AbstractDistribution):
     def context_shape(self) -> tuple[int, ...] | None:
         return self.flow.context_shape
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         if key is not None:
             first, second = jax.random.split(key)
             return self._log_ratio(x, context, first, second)
@@ -103,10 +103,10 @@ class Dequantised(AbstractDistribution):
             return jax.scipy.special.logsumexp(found) - math.log(self.n_draws)
         return jnp.mean(found)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        y, _ = self.flow.draw_one(key, context)
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        y, _ = self.flow.sample_and_log_prob_one(key, context)
         x = jnp.clip(jnp.floor(y), 0, self.levels - 1)
-        return x, self.score_one(x, context, None)
+        return x, self.log_prob_one(x, context, None)
 
     def context_centred(self) -> tuple["Dequantised", np.ndarray | None]:
         inner, centre = self.flow.context_centred()
@@ -115,9 +115,9 @@ class Dequantised(AbstractDistribution):
     def _log_ratio(self, x: Array, context: Array | None, draw: PRNGKeyArray, train: PRNGKeyArray | None) -> Array:
         """log p(x + u) - log q(u | x) for one u."""
         if self.noise is None:
-            return self.flow.score_one(x + jax.random.uniform(draw, x.shape, x.dtype), context, train)
-        u, log_q = self.noise.draw_one(draw, x)
-        return self.flow.score_one(x + u, context, train) - log_q
+            return self.flow.log_prob_one(x + jax.random.uniform(draw, x.shape, x.dtype), context, train)
+        u, log_q = self.noise.sample_and_log_prob_one(draw, x)
+        return self.flow.log_prob_one(x + u, context, train) - log_q
 
     def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
         rows = np.asarray(rows)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.arrays import bits_of
 
@@ -60,11 +60,11 @@ class Rounded(AbstractDistribution):
     """
 
     flow: AbstractDistribution
-    steps: np.ndarray | Array = fixed()
-    origin: np.ndarray | Array = fixed()
-    period: np.ndarray | Array = fixed()
+    steps: np.ndarray | Array = frozen()
+    origin: np.ndarray | Array = frozen()
+    period: np.ndarray | Array = frozen()
     n_draws: int = eqx.field(static=True)
-    values: np.ndarray | Array | None = fixed(default=None)  # (D, K), each row with its last one to fill
+    values: np.ndarray | Array | None = frozen(default=None)  # (D, K), each row with its last one to fill
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Rounded(AbstractDistribution):
     def context_shape(self) -> tuple[int, ...] | None:
         return self.flow.context_shape
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         given, x = x, self.snapped(x)
         middle, width = self._cell(x)
         log_cell = jnp.sum(log_widths(width))
@@ -127,14 +127,14 @@ class Rounded(AbstractDistribution):
         if key is not None:
             first, second = jax.random.split(key)
             u = jax.random.uniform(first, x.shape, x.dtype)
-            return self.flow.score_one(middle + width * (u - 0.5), context, second) + log_cell
+            return self.flow.log_prob_one(middle + width * (u - 0.5), context, second) + log_cell
         points = cell_points(x, middle, width, self.n_draws)
-        found = jax.vmap(lambda x: self.flow.score_one(x, context, None))(points)
+        found = jax.vmap(lambda x: self.flow.log_prob_one(x, context, None))(points)
         return jax.scipy.special.logsumexp(found) - jnp.log(float(self.n_draws)) + log_cell
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        x = self.snapped(self.flow.draw_one(key, context)[0])
-        return x, self.score_one(x, context, None)
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        x = self.snapped(self.flow.sample_and_log_prob_one(key, context)[0])
+        return x, self.log_prob_one(x, context, None)
 
     def centred(self) -> tuple["Rounded", np.ndarray | None]:
         inner, centre = self.flow.centred()

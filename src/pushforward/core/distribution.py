@@ -20,13 +20,13 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.boundary import boundary
-from pushforward.core.named_rows import as_floats, unframed
+from pushforward.core.named_rows import as_floats, to_array
 from pushforward.core.stacked import Explained, check_parameters, check_shapes
-from pushforward.core.state import takes_part
+from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.numerics.arrays import is_inexact
 from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.programs import is_traced, run, stays_there
+from pushforward.numerics.programs import is_on_device, is_traced, run_batched
 
 Count = int | np.integer | tuple[int | np.integer, ...]
 
@@ -56,16 +56,19 @@ class AbstractDistribution(eqx.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for verb, what in (("score_one", "a log-density"), ("draw_one", "a sample and its log-density")):
+        for verb, what in (
+            ("log_prob_one", "a log-density"),
+            ("sample_and_log_prob_one", "a sample and its log-density"),
+        ):
             if verb in cls.__dict__:
                 setattr(cls, verb, _checked(cls.__dict__[verb], what))
 
     @abc.abstractmethod
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         """log p(x | context) of one sample, in nats; a key means training."""
 
     @abc.abstractmethod
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         """One sample and its log-density, without a second pass."""
 
     def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
@@ -106,12 +109,12 @@ class AbstractDistribution(eqx.Module):
         here = boundary(self)
         if here.is_traced or is_traced(x, context):
             events = (self.shape, self.context_shape)
-            return _map_leading(lambda x, c: self.score_one(x, c, None), lead, (x, context), events)
+            return _map_leading(lambda x, c: self.log_prob_one(x, c, None), lead, (x, context), events)
         rows, given = here.events(self, x, lead), here.contexts(self, context, lead)
-        ran = run(score_rows, here.program, [rows, given], math.prod(lead), math.prod(self.shape))
+        ran = run_batched(log_prob_batch, here.program, [rows, given], math.prod(lead), math.prod(self.shape))
         if ran is None:
             given = None if given is None else jnp.asarray(given)
-            return score_rows(here.inner or self, jnp.asarray(rows), given)[0].reshape(lead)
+            return log_prob_batch(here.inner or self, jnp.asarray(rows), given)[0].reshape(lead)
         return _scores(ran[0], lead)
 
     @_Public
@@ -138,7 +141,7 @@ class AbstractDistribution(eqx.Module):
         self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None
     ) -> tuple[Array, Array]:
         """Samples with their log-densities, from one pass. Arguments as for `sample`: the same rows."""
-        samples, scores = _drawn(self, draw_rows, n, key, context)
+        samples, scores = _drawn(self, sample_batch, n, key, context)
         return samples, scores
 
 
@@ -152,7 +155,7 @@ def _drawn(
     size, here = math.prod(lead), boundary(distribution)
     if not (here.is_traced or is_traced(key, context)):
         given = [np.arange(size, dtype=np.uint32), here.contexts(distribution, context, lead)]
-        ran = run(rows, here.program, given, size, math.prod(distribution.shape), key)
+        ran = run_batched(rows, here.program, given, size, math.prod(distribution.shape), key)
         if ran is not None:
             _check_drawn(ran, lambda row: _draw_again(here.inner or distribution, key, given, row))
             ran = here.in_place(ran)
@@ -184,7 +187,7 @@ def _checked(verb: Callable[..., Any], what: str) -> Callable[..., Any]:
         check_shapes(self, what, found, self.shape)
         if not isinstance(found, tuple):
             context = named["context"] if "context" in named else args[1]
-            check_parameters(self, lambda: self.draw_one(jax.random.key(0), context))
+            check_parameters(self, lambda: self.sample_and_log_prob_one(jax.random.key(0), context))
         return found
 
     return checked
@@ -192,7 +195,7 @@ def _checked(verb: Callable[..., Any], what: str) -> Callable[..., Any]:
 
 def _check_drawn(parts: tuple[Any, ...], again: Callable[[int], None]) -> None:
     size = len(parts[0])
-    if all(stays_there(part, size, math.prod(part.shape[1:])) and not jnp.isnan(part).any() for part in parts):
+    if all(is_on_device(part, size, math.prod(part.shape[1:])) and not jnp.isnan(part).any() for part in parts):
         return
     broken = np.zeros(size, bool)
     for part in parts:
@@ -207,31 +210,33 @@ def _check_drawn(parts: tuple[Any, ...], again: Callable[[int], None]) -> None:
 
 def _draw_again(distribution: AbstractDistribution, key: PRNGKeyArray, given: list[Any], row: int) -> None:
     """One row once more without compilation: a layer whose search found nothing then says so itself."""
-    if takes_part(distribution, "has_search"):
+    if has_hook(distribution, "has_search"):
         context = None if given[1] is None else jnp.asarray(given[1][row])
         with jax.disable_jit():
-            distribution.draw_one(jax.random.fold_in(key, given[0][row]), context)
+            distribution.sample_and_log_prob_one(jax.random.fold_in(key, given[0][row]), context)
 
 
-def score_rows(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
+def log_prob_batch(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
     """The log-densities of rows; a function at module level, for it is part of a program's identity."""
     axes = (0, None if context is None else 0)
-    return (jax.vmap(lambda x, c: distribution.score_one(x, c, None), axes)(x, context),)
+    return (jax.vmap(lambda x, c: distribution.log_prob_one(x, c, None), axes)(x, context),)
 
 
-def draw_rows(
+def sample_batch(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
     """Samples and their log-densities; row i depends on the key, indices[i] and context[i] alone."""
     axes = (0, None if context is None else 0)
-    return jax.vmap(lambda i, c: distribution.draw_one(jax.random.fold_in(key, i), c), axes)(indices, context)
+    return jax.vmap(lambda i, c: distribution.sample_and_log_prob_one(jax.random.fold_in(key, i), c), axes)(
+        indices, context
+    )
 
 
 def _sample_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
     """The samples alone: the log-density, which nobody asked for, is then not computed."""
-    return draw_rows(distribution, key, indices, context)[:1]
+    return sample_batch(distribution, key, indices, context)[:1]
 
 
 def _scores(scores: Any, lead: tuple[int, ...]) -> Array:
@@ -301,7 +306,7 @@ def _as_array(value: Any, name: str) -> Any:
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
         return value
     if not isinstance(value, jax.Array):
-        value = unframed(value)
+        value = to_array(value)
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
             value = np.from_dlpack(value)
     try:

@@ -16,7 +16,7 @@ from pushforward.numerics.arrays import is_inexact, on_device
 _ROLE = "pushforward_role"
 
 
-def fixed(**options: Any) -> Any:
+def frozen(**options: Any) -> Any:
     """Declare a field whose arrays are never trained: permutations, standardisation, the scale of a base."""
     return eqx.field(metadata={_ROLE: "fixed"}, **options)
 

@@ -11,13 +11,13 @@ from pushforward.core.fields import cast
 from pushforward.errors import NumericError
 
 
-def score_rows(flow: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+def log_prob_float64(flow: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
     """Log-density of every row in float64: the weights are cast up and JAX's double precision is on for the call."""
-    return scorer(flow)(x, context)
+    return log_prob_function(flow)(x, context)
 
 
-def scorer(flow: Any) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
-    """`score_rows` of one flow for many calls: the weights are cast up once. Several threads may call it at a time."""
+def log_prob_function(flow: Any) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    """`log_prob_float64` of one flow for many calls: the weights are cast up once. Several threads may call it at a time."""
     with jax.enable_x64(True):
         wide = cast(flow, np.float64)
 
@@ -28,7 +28,7 @@ def scorer(flow: Any) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
     return score
 
 
-def draw_rows(
+def sample_float64(
     flow: Any, n: int | tuple[int, ...], seed: int | PRNGKeyArray, context: np.ndarray | None = None
 ) -> np.ndarray:
     """Samples in float64, so that a column of large numbers, such as a time stamp, keeps its last digits."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, checked_context
-from pushforward.core.fields import fixed, trainable
+from pushforward.core.fields import frozen, trainable
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import is_estimated, reseed
 from pushforward.errors import ShapeError
@@ -131,18 +131,18 @@ class Flow(AbstractDistribution):
         """
         return Given(self, checked_context(self, context))
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         context = self._embedded(context)
         bijection = _seeded_by(x, self.bijection)
         z, log_det = bijection.inverse_and_log_det(x, _for(self.bijection, context), key=key)
-        score = self.base.score_one(z, _for(self.base, context), None)
+        score = self.base.log_prob_one(z, _for(self.base, context), None)
         # At the edge of a support z and log_det are infinite against each other; the density there is zero.
         nothing = jnp.isneginf(score) & ~jnp.isnan(log_det)
         return jnp.where(nothing, -jnp.inf, score + log_det)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         context = self._embedded(context)
-        z, log_prob = self.base.draw_one(key, _for(self.base, context))
+        z, log_prob = self.base.sample_and_log_prob_one(key, _for(self.base, context))
         x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _for(self.bijection, context))
         # A base that draws where an inverse map is not defined gives no sample.
         return jnp.where(jnp.isneginf(log_det), jnp.nan, x), log_prob - log_det
@@ -178,7 +178,7 @@ class Given(AbstractDistribution):
     """
 
     distribution: AbstractDistribution
-    context: np.ndarray | Array = fixed()  # NumPy float64, as what it is centred by
+    context: np.ndarray | Array = frozen()  # NumPy float64, as what it is centred by
 
     def __init__(self, distribution: AbstractDistribution, context: np.ndarray | Array) -> None:
         self.distribution, self.context = distribution, context
@@ -198,12 +198,12 @@ class Given(AbstractDistribution):
     def context_shape(self) -> None:
         return None
 
-    def score_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        return self.distribution.score_one(x, jnp.asarray(self.context, x.dtype), key)
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        return self.distribution.log_prob_one(x, jnp.asarray(self.context, x.dtype), key)
 
-    def draw_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         dtype = float_type(flatten(self.distribution)[0])
-        return self.distribution.draw_one(key, jnp.asarray(self.context, dtype))
+        return self.distribution.sample_and_log_prob_one(key, jnp.asarray(self.context, dtype))
 
     def centred(self) -> tuple["Given", np.ndarray | None]:
         inner, centre = self.distribution.centred()

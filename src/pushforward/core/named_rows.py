@@ -41,7 +41,7 @@ class NamedRows:
         return self.rows
 
 
-def unframed(value: Any) -> Any:
+def to_array(value: Any) -> Any:
     """A frame, series, list, masked or structured array as a plain array, NaN where a value is missing; others as is.
 
     Missing are null, None, pandas' NA, NaN, and the masked entries of `numpy.ma`, whatever number lies under the mask.

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, FAR, compressed, expanded, moments, reach_of
 
@@ -42,9 +42,9 @@ class Standardise(AbstractBijection):
         [1. 2.]
     """
 
-    mean: np.ndarray | Array = fixed()
-    scale: np.ndarray | Array = fixed()
-    is_filled: np.ndarray | Array = fixed()
+    mean: np.ndarray | Array = frozen()
+    scale: np.ndarray | Array = frozen()
+    is_filled: np.ndarray | Array = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
     shared: bool = eqx.field(static=True, default=False)  # files of versions without it are read as False

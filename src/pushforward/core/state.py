@@ -22,7 +22,7 @@ from pushforward.core.standardise import Standardise
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array
 from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.programs import prepared, run
+from pushforward.numerics.programs import compiled_module, run_batched
 
 Tree = TypeVar("Tree")
 
@@ -68,7 +68,7 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
     Raises:
         ShapeError: if such a layer sits inside a wrapper through which data cannot be passed.
     """
-    if not takes_part(bijection, "initialised"):
+    if not has_hook(bijection, "initialised"):
         return bijection
     start = getattr(bijection, "initialised", None)
     if start is not None:
@@ -77,7 +77,7 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
         layers = list(bijection.bijections)
         for index in reversed(range(len(layers))):
             layers[index] = initialise(layers[index], x, context)
-            if any(takes_part(layer, "initialised") for layer in layers[:index]):
+            if any(has_hook(layer, "initialised") for layer in layers[:index]):
                 x, context = _inverse_rows(layers[index], x, context)
         return eqx.tree_at(lambda chain: chain.bijections, bijection, tuple(layers))
     if isinstance(bijection, Repeat):
@@ -106,9 +106,9 @@ def _inverse_rows(
     every = max(1, x.size // _MOST_NUMBERS)
     x, context = x[::every], None if context is None else context[::every]
     given = None if bijection.context_shape is None else context
-    module = prepared(bijection)
+    module = compiled_module(bijection)
     rows = [np.asarray(x, module.dtype), None if given is None else np.asarray(given, module.dtype)]
-    ran = run(_inverse, module, rows, len(x), math.prod(bijection.shape))
+    ran = run_batched(_inverse, module, rows, len(x), math.prod(bijection.shape))
     return np.asarray((_inverse(bijection, *rows) if ran is None else ran)[0]), context
 
 
@@ -123,7 +123,7 @@ def is_estimated(tree: Any) -> bool:
     return any(getattr(node, "is_estimated", False) for node in nodes)
 
 
-def takes_part(tree: Any, name: str) -> bool:
+def has_hook(tree: Any, name: str) -> bool:
     """Whether any module of a tree has the method of one of these functions."""
     found = jax.tree.leaves(tree, is_leaf=lambda node: hasattr(type(node), name))
     return any(hasattr(type(node), name) for node in found)
@@ -138,7 +138,7 @@ def _replace(tree: Tree, name: str, *args: Any) -> Tree:
     def step(node: Any) -> Any:
         if hasattr(type(node), name):
             return getattr(node, name)(*args)
-        if isinstance(node, Repeat) and takes_part(node.layers, name):
+        if isinstance(node, Repeat) and has_hook(node.layers, name):
             arrays, static = eqx.partition(node.layers, is_array)
             mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name, *args), is_array))(
                 arrays

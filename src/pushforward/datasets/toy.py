@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pushforward.core.named_rows import unframed
+from pushforward.core.named_rows import to_array
 from pushforward.errors import DataError, ShapeError
 
 _MOON_NOISE, _RING_NOISE, _SPIRAL_NOISE, _GAUSSIAN_NOISE, _BANANA_NOISE = 0.1, 0.08, 0.1, 0.25, 0.3
@@ -241,7 +241,7 @@ def toy_log_density(name: str, x: np.ndarray) -> np.ndarray:
     1.0
     """
     _, density = _shape(name)
-    points = np.asarray(unframed(x), np.float64)
+    points = np.asarray(to_array(x), np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ShapeError(f"x must have shape (n, 2), got {points.shape}: pass one point as x[None, :].")
     if np.isnan(points).any():

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.distribution import AbstractDistribution, draw_rows, score_rows
+from pushforward.core.distribution import AbstractDistribution, log_prob_batch, sample_batch
 from pushforward.core.flow import Flow
-from pushforward.numerics.programs import prepared, run
+from pushforward.numerics.programs import compiled_module, run_batched
 
 _ROWS = 1024
 _SMALL = 64
@@ -20,14 +20,14 @@ _SMALL = 64
 
 def score(distribution: AbstractDistribution, x: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
     """Log-densities of rows x (n, *shape), at their contexts (any number, repeated to n)."""
-    return _run(score_rows, distribution, x, contexts)[0]
+    return _run(log_prob_batch, distribution, x, contexts)[0]
 
 
 def draw(
     distribution: AbstractDistribution, n: int, contexts: np.ndarray | None, key: PRNGKeyArray
 ) -> tuple[np.ndarray, np.ndarray]:
     """n samples (n, *shape) with their log-densities, at the contexts in turn."""
-    samples, scores = _run(draw_rows, distribution, np.arange(n, dtype=np.uint32), contexts, key)
+    samples, scores = _run(sample_batch, distribution, np.arange(n, dtype=np.uint32), contexts, key)
     return samples, scores
 
 
@@ -60,13 +60,13 @@ def repeated(rows: np.ndarray | None, n: int) -> np.ndarray | None:
 
 
 def _run(verb: Any, distribution: AbstractDistribution, rows: np.ndarray, contexts: Any, *more: Any) -> Any:
-    module, n, dim = prepared(distribution), len(rows), math.prod(distribution.shape)
+    module, n, dim = compiled_module(distribution), len(rows), math.prod(distribution.shape)
     # Few rows go in repeated, for one size of program in place of several: compilation is most of what a check costs.
     size = max(n, _ROWS) if dim <= _SMALL else n
     inputs = [repeated(rows, size), repeated(repeated(contexts, n), size)]
     with np.errstate(over="ignore"):  # what is beyond the type becomes infinite, and is counted as such
         inputs = [part.astype(module.dtype) if part is not None and part.dtype.kind == "f" else part for part in inputs]
-    out = run(verb, module, inputs, size, dim, *more)
+    out = run_batched(verb, module, inputs, size, dim, *more)
     if out is None:
         raise TypeError("check: expected a flow of numbers, got one under a transformation of JAX. Call it outside.")
     return tuple(np.asarray(part)[:n] for part in out)
@@ -89,14 +89,16 @@ def _forward_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, 
 
 def _base_rows(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(index: Array, context: Array | None) -> tuple[Array, Array]:
-        return flow.base.draw_one(jax.random.fold_in(key, index), _inner(flow.base, flow._embedded(context)))
+        return flow.base.sample_and_log_prob_one(
+            jax.random.fold_in(key, index), _inner(flow.base, flow._embedded(context))
+        )
 
     return _map(one, indices, contexts)
 
 
 def _base_score_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.base.score_one(z, _inner(flow.base, flow._embedded(context)), None)
+        return flow.base.log_prob_one(z, _inner(flow.base, flow._embedded(context)), None)
 
     return (_map(one, z, contexts),)
 

@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
-from pushforward.core.named_rows import NamedRows, as_floats, unframed
+from pushforward.core.named_rows import NamedRows, as_floats, to_array
 from pushforward.errors import DataError, ShapeError
 
 _N_CONTEXTS = 64
@@ -97,7 +97,7 @@ class Columns:
 def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:
     if value is None:
         return None
-    array = np.asarray(unframed(value))
+    array = np.asarray(to_array(value))
     if array.dtype.kind not in "fiub" or array.size == 0:
         raise DataError(f"{name}: expected real numbers, got {array.size} entries of type {array.dtype}.")
     array = as_floats(name, array)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
 from pushforward.networks.attention_block import AttentionBlock, normalised
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_mlp import checked_context, checked_order
 from pushforward.networks.network import check_sizes
@@ -123,7 +123,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         tokens = np.arange(self.out_weight.shape[1]) // self.token_size
         return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[tokens]) + self.out_bias
 
-    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
         dim, size = z.shape[0], self.token_size

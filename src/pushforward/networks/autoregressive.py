@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pushforward.networks.network import AbstractNetwork
 
 # law(weights, parameters (P, ...), value (...)) -> (image, log-slope), element by element
-Law = Callable[[Any, Array, Array], tuple[Array, Array]]
+TransformerFn = Callable[[Any, Array, Array], tuple[Array, Array]]
 
 
 class AbstractAutoregressiveNetwork(AbstractNetwork):
@@ -48,5 +48,5 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
         """Parameters (P, D) of all coordinates, from x (D,), both by place."""
 
     @abc.abstractmethod
-    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         """x (D,) with x_i = law(weights, parameters_i(x, context), z_i), by place, and the sum of the log-slopes."""

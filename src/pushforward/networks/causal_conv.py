@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_mlp import checked_order
 from pushforward.networks.network import check_sizes
@@ -174,7 +174,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
                 hidden = hidden + gates @ self.residual_weight[layer]
         return self.out_weight @ self._head(skips).T + self.out_bias[:, None]
 
-    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         depth, width = self.depth, self.start.shape[0]
         # One ring for each dilation d, (d, layers of that dilation, W): a step reads a slot of it and fills it again.
         of_dilation = [range(first, depth, self.cycle) for first in range(self.cycle)]

@@ -13,7 +13,7 @@ from pushforward.errors import ShapeError
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes
 from pushforward.numerics.arrays import zeros
-from pushforward.numerics.im2col import convolved
+from pushforward.numerics.im2col import convolve
 
 
 class ConvNet(AbstractNetwork):
@@ -103,8 +103,8 @@ class ConvNet(AbstractNetwork):
         for index, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             if self.context_size and context is not None:  # as `_joined` has checked
                 bias = bias + context @ self.contexts[index]
-            hidden = act(convolved(hidden, weight) + bias[None, None])
-        return convolved(hidden, self.weights[-1]) + self.biases[-1][None, None]
+            hidden = act(convolve(hidden, weight) + bias[None, None])
+        return convolve(hidden, self.weights[-1]) + self.biases[-1][None, None]
 
     def _joined(self, x: Array, context: Array | None) -> Float[Array, "H W C"]:
         """The image, with that of the context beside it; shapes are checked."""

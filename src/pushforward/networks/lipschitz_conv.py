@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.networks.induced_norms import rounding_of, vector_norm
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.lipschitz import (
@@ -33,7 +33,7 @@ from pushforward.networks.lipschitz import (
 )
 from pushforward.networks.network import check_sizes
 from pushforward.numerics.arrays import zeros
-from pushforward.numerics.im2col import convolved
+from pushforward.numerics.im2col import convolve
 
 _POWER_STEPS = 2
 
@@ -67,8 +67,8 @@ class LipschitzConv(AbstractLipschitzLayer):
 
     weight: Float[Array, "..."]
     bias: Float[Array, "..."]
-    left: Float[Array, "..."] = fixed()
-    right: Float[Array, "..."] = fixed()
+    left: Float[Array, "..."] = frozen()
+    right: Float[Array, "..."] = frozen()
     shape: tuple[int, int] = eqx.field(static=True)
     coefficient: float = eqx.field(static=True)
 
@@ -95,7 +95,7 @@ class LipschitzConv(AbstractLipschitzLayer):
         check_coefficient("coefficient", self.coefficient)
 
     def __call__(self, x: Array) -> Float[Array, "..."]:
-        return convolved(x, self.scaled()) + self.bias[None, None]
+        return convolve(x, self.scaled()) + self.bias[None, None]
 
     def norm(self) -> Float[Array, ""]:
         # The vectors are state, which `refresh` moves between steps: the layer is this function of the weight alone.
@@ -187,7 +187,7 @@ class LipschitzConvNet(AbstractLipschitzStack):
     layers: tuple[LipschitzConv, ...]
     contexts: tuple[Float[Array, "..."], ...]
     slopes: Float[Array, "..."] | None
-    bound: Float[Array, "..."] = fixed()
+    bound: Float[Array, "..."] = frozen()
     lipschitz: float = eqx.field(static=True)
     activation: str = eqx.field(static=True)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.networks.induced_norms import NORMS, SPECTRAL, certified_norm, closed_norm, power_steps
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.lipschitz import (
@@ -54,8 +54,8 @@ class LipschitzDense(AbstractLipschitzLayer):
 
     weight: Float[Array, "..."]
     bias: Float[Array, "..."]
-    left: Float[Array, "..."] = fixed()
-    right: Float[Array, "..."] = fixed()
+    left: Float[Array, "..."] = frozen()
+    right: Float[Array, "..."] = frozen()
     coefficient: float = eqx.field(static=True)
     norms: tuple[float, float] = eqx.field(static=True)
 
@@ -140,7 +140,7 @@ class LipschitzMLP(AbstractLipschitzStack):
     layers: tuple[LipschitzDense, ...]
     contexts: tuple[Float[Array, "..."], ...]
     slopes: Float[Array, "..."] | None
-    bound: Float[Array, "..."] = fixed()
+    bound: Float[Array, "..."] = frozen()
     lipschitz: float = eqx.field(static=True)
     activation: str = eqx.field(static=True)
 

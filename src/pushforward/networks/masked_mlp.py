@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_pass import MaskedPass
 from pushforward.networks.masked_solve import BlockedSolve
@@ -137,7 +137,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     ) -> Float[Array, "..."]:
         return trailing_batch(self._all_at_once())(self._data(x, context), self._weights())
 
-    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
         solver = BlockedSolve(law, self._all_at_once(), self._degrees(), self.out_weight.shape[:2])

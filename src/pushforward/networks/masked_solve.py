@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.networks.autoregressive import Law
+from pushforward.networks.autoregressive import TransformerFn
 from pushforward.networks.masked_pass import MaskedPass, masked
 from pushforward.networks.masked_recurrence import BlockedRecurrence
 from pushforward.numerics.precision import in_full_precision
@@ -39,7 +39,9 @@ class BlockedSolve:
         out_shape: (P, D).
     """
 
-    def __init__(self, law: Law, all_at_once: MaskedPass, degrees: np.ndarray, out_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, law: TransformerFn, all_at_once: MaskedPass, degrees: np.ndarray, out_shape: tuple[int, ...]
+    ) -> None:
         self.law, self.all_at_once = law, all_at_once
         n_parameters, dim = out_shape
         self.there = BlockedRecurrence(degrees, dim, n_in=1, n_out=n_parameters)

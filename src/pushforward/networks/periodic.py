@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, Law
+from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
 
 
 class PeriodicInputs(AbstractAutoregressiveNetwork):
@@ -63,7 +63,7 @@ class PeriodicInputs(AbstractAutoregressiveNetwork):
         features = jnp.stack([jnp.cos(x), jnp.sin(x)], 1).reshape(-1)
         return self.network.in_order(features, context, key=key)
 
-    def solve(self, law: Law, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         ranks = self.ranks[self.order]
 
         def one_pass(carry: tuple[Array, Array], rank: Array) -> tuple[tuple[Array, Array], None]:

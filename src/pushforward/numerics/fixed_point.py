@@ -72,7 +72,7 @@ def implicit(problem: Problem, weights: Any, extras: Any = ()) -> list[Array]:
 
 
 def fixed_point(
-    fn: Callable[[Any, Array], Array], weights: Any, start: Array, tolerance: float, max_sweeps: int
+    fn: Callable[[Any, Array], Array], weights: Any, start: Array, tolerance: float, max_iterations: int
 ) -> tuple[Float[Array, "*shape"], Int[Array, ""], Bool[Array, ""]]:
     """x with x = fn(weights, x), from x <- fn(weights, x) until no entry moves by more than `tolerance` (1 + |x|).
 
@@ -82,18 +82,18 @@ def fixed_point(
     NaN where that does not suffice. They reach `weights` alone: the solution does not depend on `start`.
 
     Returns:
-        x, the number of sweeps, and whether it stopped by itself: after `max_sweeps` the last iterate is returned.
+        x, the number of sweeps, and whether it stopped by itself: after `max_iterations` the last iterate is returned.
     """
 
     def search(weights: Any, start: Array) -> tuple[Array, ...]:
-        return _repeat(lambda x: fn(weights, x), start, tolerance, max_sweeps)
+        return _repeat(lambda x: fn(weights, x), start, tolerance, max_iterations)
 
     def solve(affine: Callable, saved: Any, right: Array, start: Array, is_transposed: bool) -> Array:
         pull, _ = saved
         size = jnp.max(jnp.abs(right), initial=0.0)
         size = jnp.where((size > 0) & jnp.isfinite(size), size, 1.0)
         unit = right / size  # a system of a small right-hand side is no nearer to its solution
-        sweeps = max(max_sweeps, right.size + 1)
+        sweeps = max(max_iterations, right.size + 1)
         found, _, settled = _repeat(lambda u: affine((pull, unit), u), unit, tolerance, sweeps)
         return jnp.where(settled, size * found, jnp.nan)
 
@@ -102,24 +102,24 @@ def fixed_point(
 
 
 def _repeat(
-    step: Callable[[Array], Array], start: Array, tolerance: float, max_sweeps: int
+    step: Callable[[Array], Array], start: Array, tolerance: float, max_iterations: int
 ) -> tuple[Array, Array, Array]:
     # Both iterates are kept, and compared as they are kept: a compiler may compute a value anew for the comparison,
     # rounded otherwise, and a sweep that has settled would then never seem to.
-    def is_settled(x: Array, before: Array) -> Array:
+    def is_converged(x: Array, before: Array) -> Array:
         # an infinite entry that stays is settled too; NaN never is
         return jnp.all((jnp.abs(x - before) <= tolerance * (1 + jnp.abs(before))) | (x == before))
 
     def moving(state: tuple[Array, Array, Array]) -> Array:
         x, before, n = state
-        return (n < max_sweeps) & ((n == 0) | ~is_settled(x, before))
+        return (n < max_iterations) & ((n == 0) | ~is_converged(x, before))
 
     def sweep(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, _, n = state
         return step(x), x, n + 1
 
     x, before, n = jax.lax.while_loop(moving, sweep, (start, start, jnp.zeros((), jnp.int32)))
-    return x, n, (n > 0) & is_settled(x, before)
+    return x, n, (n > 0) & is_converged(x, before)
 
 
 def _tangent_map(fn: Callable[[Any], Array], point: Any) -> Callable[[Any], Array]:

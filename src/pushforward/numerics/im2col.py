@@ -28,7 +28,7 @@ def square(side: int) -> Offsets:
     return tuple((i, j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1))
 
 
-def stacked(image: Array, offsets: Offsets, *, is_periodic: bool = False) -> Float[Array, "... H W KC"]:
+def im2col(image: Array, offsets: Offsets, *, is_periodic: bool = False) -> Float[Array, "... H W KC"]:
     """The image moved by every offset, stacked along channels.
 
     Args:
@@ -39,17 +39,17 @@ def stacked(image: Array, offsets: Offsets, *, is_periodic: bool = False) -> Flo
     return _stacked.bind(image, offsets=offsets, is_periodic=is_periodic)
 
 
-def summed(image: Array, offsets: Offsets, *, is_periodic: bool = False) -> Float[Array, "... H W C"]:
-    """The transpose of `stacked`: every group of C channels moved back by its offset, and their sum.
+def col2im(image: Array, offsets: Offsets, *, is_periodic: bool = False) -> Float[Array, "... H W C"]:
+    """The transpose of `im2col`: every group of C channels moved back by its offset, and their sum.
 
     Args:
         image: (..., H, W, K C) for K offsets.
-        offsets, is_periodic: as for `stacked`.
+        offsets, is_periodic: as for `im2col`.
     """
     return _summed.bind(image, offsets=offsets, is_periodic=is_periodic)
 
 
-def convolved(image: Array, kernel: Array, *, is_periodic: bool = False) -> Float[Array, "H W out"]:
+def convolve(image: Array, kernel: Array, *, is_periodic: bool = False) -> Float[Array, "H W out"]:
     """The convolution (cross-correlation) with a square kernel (k, k, in, out) of an odd side.
 
     Args:
@@ -61,9 +61,9 @@ def convolved(image: Array, kernel: Array, *, is_periodic: bool = False) -> Floa
     if side == 1:
         return image @ kernel[0, 0]
     if n_in <= n_out:
-        return stacked(image, square(side), is_periodic=is_periodic) @ kernel.reshape(-1, n_out)
+        return im2col(image, square(side), is_periodic=is_periodic) @ kernel.reshape(-1, n_out)
     spread = image @ jnp.transpose(kernel[::-1, ::-1], (2, 0, 1, 3)).reshape(n_in, -1)
-    return summed(spread, square(side), is_periodic=is_periodic)
+    return col2im(spread, square(side), is_periodic=is_periodic)
 
 
 def _stack(image: Array, offsets: Offsets, is_periodic: bool) -> Array:
@@ -108,5 +108,5 @@ def _primitive(name: str, fn: Any, transpose: Any, channels: Any) -> Primitive:
     return primitive
 
 
-_stacked = _primitive("stacked_neighbours", _stack, summed, lambda channels, k: channels * k)
-_summed = _primitive("summed_neighbours", _sum, stacked, lambda channels, k: channels // k)
+_stacked = _primitive("stacked_neighbours", _stack, col2im, lambda channels, k: channels * k)
+_summed = _primitive("summed_neighbours", _sum, im2col, lambda channels, k: channels // k)

@@ -65,7 +65,7 @@ def is_traced(*leaves: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
-class Prepared:
+class CompiledModule:
     """What calls of one module share: its arrays on the device, its static half, its floating-point type.
 
     Modules never change, so this is made once for each, and for each setting of 64-bit arithmetic: what is kept in
@@ -95,7 +95,7 @@ Made = TypeVar("Made")
 def once_for_each(make: Callable[[Any], Made]) -> Callable[[Any], Made]:
     """A function of a module that is computed once for each, and for each setting of 64-bit arithmetic.
 
-    What it makes has `is_traced` and `arrays`, as `Prepared` has, and must not hold the module itself.
+    What it makes has `is_traced` and `arrays`, as `CompiledModule` has, and must not hold the module itself.
     """
     kept: dict[tuple[int, np.dtype], tuple[Any, Any]] = {}
 
@@ -114,12 +114,12 @@ def once_for_each(make: Callable[[Any], Made]) -> Callable[[Any], Made]:
 
 
 @once_for_each
-def prepared(module: Any) -> Prepared:
-    """The module's `Prepared`, from the last call with this very object if there was one."""
-    return Prepared(module)
+def compiled_module(module: Any) -> CompiledModule:
+    """The module's `CompiledModule`, from the last call with this very object if there was one."""
+    return CompiledModule(module)
 
 
-def stays_there(rows: Any, size: int, event_size: int) -> bool:
+def is_on_device(rows: Any, size: int, event_size: int) -> bool:
     """Whether rows lie on an accelerator and run there unpadded: fetching them would cost more than the program."""
     return isinstance(rows, jax.Array) and jax.default_backend() != "cpu" and size in _sizes(event_size)
 
@@ -131,14 +131,19 @@ def _sizes(event_size: int) -> list[int]:
     return [s for s in sizes if s <= limit] or [1]
 
 
-def run(
-    batched: Callable[..., tuple[Array, ...]], module: Prepared, rows: list[Any], size: int, event_size: int, *more: Any
+def run_batched(
+    batched: Callable[..., tuple[Array, ...]],
+    module: CompiledModule,
+    rows: list[Any],
+    size: int,
+    event_size: int,
+    *more: Any,
 ) -> tuple[Any, ...] | None:
     """`batched(module, *more, *rows)` compiled, over all rows, in chunks padded to one of a few sizes.
 
     Args:
         batched: a function at module level, for it is part of the program's identity.
-        module: from `prepared`.
+        module: from `compiled_module`.
         rows: arrays (size, ...), NumPy or JAX, or None.
         size: number of rows.
         event_size: numbers in a row, which limits the rows of a chunk.

@@ -112,7 +112,7 @@ class FlowDistribution(Distribution):
         if intermediates:
             return intermediates[0]
         if jnp.shape(value) == self.event_shape and self._is_single((), value):
-            return self.flow.score_one(value, self._context, None)
+            return self.flow.log_prob_one(value, self._context, None)
         return self.flow.log_prob(value, self._context)
 
     def _is_single(self, sample_shape: tuple[int, ...], *more: Any) -> bool:
@@ -121,7 +121,7 @@ class FlowDistribution(Distribution):
         return alone and is_traced(self._context, *more, *self._arrays)
 
     def _one(self, key: Any) -> tuple[Array, Array]:
-        return self.flow.draw_one(jax.random.fold_in(as_key(key), 0), self._context)
+        return self.flow.sample_and_log_prob_one(jax.random.fold_in(as_key(key), 0), self._context)
 
     def _frozen(self) -> "FlowDistribution":
         """The same distribution, whose parameters pass no gradient on."""

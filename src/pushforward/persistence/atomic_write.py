@@ -40,7 +40,7 @@ def write_atomically(target: Path, write: Callable[[IO[bytes]], object], check: 
     >>> path.read_text()
     'whole'
     """
-    with part_beside(target) as part:
+    with partial_file(target) as part:
         with part.open("wb") as file:
             write(file)
             file.flush()
@@ -50,7 +50,7 @@ def write_atomically(target: Path, write: Callable[[IO[bytes]], object], check: 
 
 
 @contextlib.contextmanager
-def part_beside(target: Path, *, is_folder: bool = False) -> Generator[Path]:
+def partial_file(target: Path, *, is_folder: bool = False) -> Generator[Path]:
     """A context whose value is a new, empty file or folder beside a target, which is gone when the context ends.
 
     A lock on it tells others that its writer lives; one without a lock is removed by whoever writes there next.

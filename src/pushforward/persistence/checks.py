@@ -42,9 +42,9 @@ def check_flow(flow: Any) -> None:
     try:
         x = jax.ShapeDtypeStruct(flow.shape, dtype)
         context = None if flow.context_shape is None else jax.ShapeDtypeStruct(flow.context_shape, dtype)
-        score = jax.eval_shape(lambda x, context: flow.score_one(x, context, None), x, context)
+        score = jax.eval_shape(lambda x, context: flow.log_prob_one(x, context, None), x, context)
         key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-        sample, _ = jax.eval_shape(flow.draw_one, key, context)
+        sample, _ = jax.eval_shape(flow.sample_and_log_prob_one, key, context)
     except _WRONG as error:
         raise damaged(f"its parts do not fit together ({_first_line(error)})") from error
     if score.shape != () or sample.shape != flow.shape:

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from pushforward._version import __version__
-from pushforward.core.distribution import AbstractDistribution, draw_rows, score_rows
+from pushforward.core.distribution import AbstractDistribution, log_prob_batch, sample_batch
 from pushforward.errors import MissingExtra, ModelFileError
-from pushforward.numerics.programs import Prepared, prepared, unflatten
+from pushforward.numerics.programs import CompiledModule, compiled_module, unflatten
 from pushforward.persistence.atomic_write import write_atomically
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -64,7 +64,7 @@ def export(
     if not platforms or not set(platforms) <= {*PLATFORMS, "rocm"}:
         raise ValueError(f"platforms: expected some of {(*PLATFORMS, 'rocm')}, got {platforms!r}.")
     _check_target(target, overwrite)
-    module = prepared(flow)
+    module = compiled_module(flow)
     if module.is_traced:
         raise ModelFileError("the flow is under a trace: export outside jit, grad and vmap.")
     contents = (*_programs(flow, module, platforms), _readme(flow, module, platforms).encode())
@@ -86,7 +86,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ModelFileError(f"{target}: holds programs already: choose another folder, or pass overwrite=True.")
 
 
-def _programs(flow: AbstractDistribution, module: Prepared, platforms: tuple[str, ...]) -> list[bytes]:
+def _programs(flow: AbstractDistribution, module: CompiledModule, platforms: tuple[str, ...]) -> list[bytes]:
     """The serialized score and sampler; the number of rows is a symbol."""
     from jax import export as jax_export
 
@@ -97,10 +97,10 @@ def _programs(flow: AbstractDistribution, module: Prepared, platforms: tuple[str
         return jax.ShapeDtypeStruct((n, *event), dtype)
 
     def score(x: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        return score_rows(inner, x, context)[0]
+        return log_prob_batch(inner, x, context)[0]
 
     def sample(key: jax.Array, index: jax.Array, context: jax.Array | None = None) -> tuple[jax.Array, ...]:
-        return draw_rows(inner, jax.random.wrap_key_data(key), index, context)
+        return sample_batch(inner, jax.random.wrap_key_data(key), index, context)
 
     context = [] if flow.context_shape is None else [rows(flow.context_shape, module.dtype)]
     key = jax.ShapeDtypeStruct((2,), np.uint32)
@@ -115,7 +115,7 @@ def _programs(flow: AbstractDistribution, module: Prepared, platforms: tuple[str
     return out
 
 
-def _readme(flow: AbstractDistribution, module: Prepared, platforms: tuple[str, ...]) -> str:
+def _readme(flow: AbstractDistribution, module: CompiledModule, platforms: tuple[str, ...]) -> str:
     shape, context = (_n_rows(event) for event in (flow.shape, flow.context_shape))
     more = "" if context is None else ", context"
     lines = [

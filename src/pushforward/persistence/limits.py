@@ -13,7 +13,7 @@ from pushforward.persistence.container import damaged
 LIMITS = {
     # numbers of loop steps, of terms and of copies, which no array of the file need agree with
     "n_layers": 10_000, "unroll": 256, "depth": 1_000, "cycle": 1_000, "n_terms": 10_000, "n_exact": 10_000,
-    "n_probes": 10_000, "n_points": 256, "n_draws": 100_000, "max_sweeps": 1 << 20,
+    "n_probes": 10_000, "n_points": 256, "n_draws": 100_000, "max_iterations": 1 << 20,
     # sides of kernels, blocks and rotations
     "kernel_size": 255, "factor": 1_024, "rotation": 3,
     # sizes, which arrays of the file must agree with

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.core.named_rows import unframed
+from pushforward.core.named_rows import to_array
 from pushforward.errors import DataError, MissingExtra, ShapeError
 
 _LOG_TWO_PI = math.log(2 * math.pi)
@@ -36,7 +36,7 @@ class Baseline:
     Args:
         name: of the estimator.
         setting: what was chosen, in words.
-        test_nats: mean log-density per test row, in nats, in the data's own units.
+        test_log_likelihood: mean log-density per test row, in nats, in the data's own units.
         standard_error: of that mean, over the test rows.
         fit_seconds: for fitting and choosing.
         score_seconds: for scoring the test rows.
@@ -45,7 +45,7 @@ class Baseline:
 
     name: str
     setting: str
-    test_nats: float
+    test_log_likelihood: float
     standard_error: float
     fit_seconds: float
     score_seconds: float
@@ -71,7 +71,7 @@ def gaussian(
         ShapeError, DataError: see `gaussian_mixture`.
 
     >>> rows = np.array([[-1.0], [1.0]])
-    >>> round(gaussian(rows, rows, rows).test_nats, 4), round(-(1 + math.log(2 * math.pi)) / 2, 4)
+    >>> round(gaussian(rows, rows, rows).test_log_likelihood, 4), round(-(1 + math.log(2 * math.pi)) / 2, 4)
     (-1.4189, -1.4189)
     """
     parts, log_volume, n_given = _standardised((train, validation, test), contexts)
@@ -244,7 +244,7 @@ def _kernel_scores(centres: np.ndarray, x: np.ndarray, widths: np.ndarray, halvi
 def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list[np.ndarray], float, int]:
     """The three parts by the first one's moments, contexts before them; sum_j log spread_j, the log-determinant of
     going back; and the number of columns of the contexts, without those that are constant or follow from others."""
-    arrays = [np.asarray(unframed(part), np.float64) for part in parts]
+    arrays = [np.asarray(to_array(part), np.float64) for part in parts]
     for name, array in zip(("train", "validation", "test"), arrays, strict=True):
         if array.ndim != 2 or array.shape[1] != arrays[0].shape[-1]:
             raise ShapeError(f"{name} must have shape (n, d), one d for all parts, got {array.shape}: reshape it.")
@@ -259,7 +259,7 @@ def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list
         raise DataError(f"train: column {column} is {arrays[0][0, column]} in every row: leave it out.")
     rows, n_given = [array / spread for array in centred], 0
     if contexts is not None:
-        given = [np.asarray(unframed(context), np.float64) for context in contexts]
+        given = [np.asarray(to_array(context), np.float64) for context in contexts]
         for name, array, context in zip(("train", "validation", "test"), arrays, given, strict=True):
             if context.ndim != 2 or len(context) != len(array):
                 raise ShapeError(f"contexts: expected {len(array)} rows (n, c) for {name}, got {context.shape}.")

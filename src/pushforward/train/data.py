@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward.bijections import RationalQuadraticSpline
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.named_rows import as_floats, unframed
+from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compressed, moments
 from pushforward.train.ranges import called as _column
@@ -41,7 +41,7 @@ class Rows:
         return Rows(np.concatenate([self.x, more.x]), *parts)
 
 
-class Prepared(NamedTuple):
+class CompiledModule(NamedTuple):
     """What a caller that splits and maps rows itself has done to them before `fit`.
 
     Attributes:
@@ -66,7 +66,7 @@ class Prepared(NamedTuple):
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Checked float64 rows (n, *shape) from NumPy, JAX, a pandas or polars frame, or anything with DLPack."""
     columns = column_names(value)
-    value = unframed(value)
+    value = to_array(value)
     if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards"):
         value = np.from_dlpack(value)
     array = np.asarray(value)
@@ -163,12 +163,12 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
         )
 
 
-def gaussian_nats(train: Rows, held: Rows) -> float:
-    """Mean log-density of held-out rows under the Gaussian of `gaussian_scores`."""
-    return float(np.average(gaussian_scores(train, held), weights=held.weights))
+def gaussian_log_likelihood(train: Rows, held: Rows) -> float:
+    """Mean log-density of held-out rows under the Gaussian of `gaussian_log_probs`."""
+    return float(np.average(gaussian_log_probs(train, held), weights=held.weights))
 
 
-def gaussian_scores(train: Rows, held: Rows) -> np.ndarray:
+def gaussian_log_probs(train: Rows, held: Rows) -> np.ndarray:
     """Log-densities (n,) of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
 
     Contexts are standardised as `Standardise` does it; rows with an absurd one train nothing, and it counts as 0. Where

@@ -91,7 +91,7 @@ def run_distillation_steps(
             if lesson.penalty is not None:
                 value = value + lesson.penalty(x, context)
         if real is not None:
-            scores = jax.vmap(lambda x, c: student.score_one(x, c, None), (0, axis))(real, context)
+            scores = jax.vmap(lambda x, c: student.log_prob_one(x, c, None), (0, axis))(real, context)
             value = value - share * jnp.mean(scores)
         return value
 
@@ -113,7 +113,7 @@ def _reverse(
     """An unbiased estimate of KL(student | teacher) from one draw, as far as its gradient goes, and that draw."""
     if lesson.one_step is not None:
         return lesson.one_step.divergence(teacher, student, key, context)
-    x, log_q = student.draw_one(key, context)
+    x, log_q = student.sample_and_log_prob_one(key, context)
     if lesson.path:
-        log_q = frozen.score_one(x, context, None)
-    return log_q - teacher.score_one(x, context, None), x
+        log_q = frozen.log_prob_one(x, context, None)
+    return log_q - teacher.log_prob_one(x, context, None), x

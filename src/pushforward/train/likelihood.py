@@ -19,13 +19,13 @@ from pushforward.errors import DataError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_options, check_precision
 from pushforward.train.data import (
-    Prepared,
+    CompiledModule,
     Rows,
     as_rows,
     check_spread,
     column_names,
     filled,
-    gaussian_nats,
+    gaussian_log_likelihood,
 )
 from pushforward.train.history import History
 from pushforward.train.loop import Options, train_on_rows
@@ -65,7 +65,7 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
     start: str = "auto",
-    prepared: Prepared | None = None,
+    prepared: CompiledModule | None = None,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -149,7 +149,7 @@ def fit(
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
     is_drawn = isinstance(validation, int | float | np.number)
-    done = Prepared(is_drawn=is_drawn) if prepared is None else prepared
+    done = CompiledModule(is_drawn=is_drawn) if prepared is None else prepared
     is_copy, (added, held_added) = done.is_copy, done.offset
     train, held, steps = _prepare(flow, x, context, weights, groups, validation, random, is_searched=is_copy is None)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
@@ -160,7 +160,7 @@ def fit(
         held = held and replace(held, x=fill_cells(held.x, steps, None, random))
     seen = filled(flow, train, random)
     if (floor := done.floor) is None:
-        floor = gaussian_nats(seen, seen if held is None else filled(flow, held, random))
+        floor = gaussian_log_likelihood(seen, seen if held is None else filled(flow, held, random))
         floor += added if held is None else held_added
     history.gaussian = floor
 

@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
-from pushforward.core.state import finalise, takes_part
+from pushforward.core.state import finalise, has_hook
 from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.batches import Batches
@@ -155,7 +155,7 @@ def train_on_rows(
             "one, or look at the data with pushforward.check."
         )
     fitted: Any = finalise(best)
-    if held is not None and takes_part(best, "finalised"):
+    if held is not None and has_hook(best, "finalised"):
         _check_kept(_held_nats(fitted, held) + held_added, best_value, history)
     return restandardised(fitted, flow), history
 

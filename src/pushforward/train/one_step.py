@@ -42,9 +42,9 @@ class OneStep(NamedTuple):
             context: of the flows' context shape, or None.
         """
         key_past, key_next = jax.random.split(key)
-        z, _ = student.base.draw_one(key_past, None)
+        z, _ = student.base.sample_and_log_prob_one(key_past, None)
         keys = jax.random.split(key_next, self.n)
-        again = jax.vmap(lambda k: student.base.draw_one(k, None)[0])(keys)
+        again = jax.vmap(lambda k: student.base.sample_and_log_prob_one(k, None)[0])(keys)
         x, log_scale = _affine(student.bijection, z, _given(student, context))
         nexts = x[None] + jnp.exp(log_scale)[None] * (again - z[None])
         scores = _next_scores(teacher, x, nexts, _given(teacher, context))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.core.named_rows import unframed
+from pushforward.core.named_rows import to_array
 from pushforward.errors import DataError, ShapeError
 from pushforward.train.data import Rows
 
@@ -253,7 +253,7 @@ def _labels(values: Any, n: int, name: str) -> np.ndarray:
     if kind == "O" and getattr(values, "shape", None) in ((n,), (n, 1)):
         values = np.asarray(values).reshape(-1).tolist()  # as labels: numbers that float64 does not hold stay apart
     if not isinstance(values, list | tuple):
-        values = unframed(values)
+        values = to_array(values)
     if isinstance(values, list | tuple):
         labels = np.empty(len(values), object)
         for row, value in enumerate(values):

@@ -16,7 +16,7 @@ import numpy as np
 from pushforward.bases import Mixture, MultivariateNormal, Normal
 from pushforward.bases.expectation_maximisation import NormalMixture, fit_normal_mixture, refit_normal_mixture
 from pushforward.bijections import LinearRegression, Whiten
-from pushforward.bijections.linear.regression import within
+from pushforward.bijections.linear.regression import clip_context
 from pushforward.core.chain import Chain
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.flow import Flow
@@ -233,7 +233,7 @@ def _gaussian_scores(
 ) -> np.ndarray:
     """Log-densities (n,) under the normal law of these layers."""
     if regression is not None and context is not None:
-        x = x - within(context, regression.limit, np) @ np.asarray(regression.coefficients).T
+        x = x - clip_context(context, regression.limit, np) @ np.asarray(regression.coefficients).T
     factor = np.asarray(whiten.factor)
     z = np.linalg.solve(factor, (x - np.asarray(whiten.mean)).T)
     return -0.5 * np.square(z).sum(0) - 0.5 * len(z) * np.log(2 * np.pi) - np.log(np.diag(factor)).sum()

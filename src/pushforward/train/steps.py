@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.state import refresh, takes_part
+from pushforward.core.state import has_hook, refresh
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 from pushforward.train.optimizer import callers_update, loss_functions
@@ -113,7 +113,7 @@ def run_steps(
         flow = merge(weights, rest)
         keys = jax.random.split(key, batches[0].shape[1])
         axes = (0, None if context is None else 0, 0)
-        scores = jax.vmap(flow.score_one, axes)(x, context, keys)
+        scores = jax.vmap(flow.log_prob_one, axes)(x, context, keys)
         return -jnp.mean(scores if row_weights is None else row_weights * scores)
 
     def step(index: Array, state: tuple[Course, Array]) -> tuple[Course, Array]:
@@ -163,7 +163,7 @@ def advanced(
         update = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, update)
     weights: Any = optax.apply_updates(course.weights, update)
     rest, flow = course.rest, merge(weights, course.rest)
-    if takes_part(flow, "refreshed"):
+    if has_hook(flow, "refreshed"):
         weights, rest = merge.split(refresh(flow), jnp)
     average = course.average
     if averaged:
@@ -241,7 +241,7 @@ def taken(merge: Merge, course: Course, like: Any, averaged: bool) -> Any:
     """The flow that the course has come to, as arrays of its own; host arrays of `like` that stand still are kept."""
     moving = course.average if averaged else course.weights
     flow = merge([np.array(leaf) for leaf in moving], [np.array(leaf) for leaf in course.rest])
-    moves, trained = takes_part(like, "refreshed"), iter(merge.trained)
+    moves, trained = has_hook(like, "refreshed"), iter(merge.trained)
 
     def own(new: Any, old: Any) -> Any:
         if not is_array(old):

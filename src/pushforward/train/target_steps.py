@@ -77,13 +77,13 @@ def run_target_steps(
         axis = None if rows is None else 0
 
         def frozen_score(x: Array, c: Array | None) -> Array:
-            return merge(*jax.lax.stop_gradient((weights, rest))).score_one(x, c, None)
+            return merge(*jax.lax.stop_gradient((weights, rest))).log_prob_one(x, c, None)
 
         def target(x: Array, c: Array | None) -> Array:
             return power * (aim.log_density(x, c) if aim.has_context else aim.log_density(x))
 
         keys = jax.random.split(key_draw, aim.batch)
-        x, log_q = jax.vmap(flow.draw_one, (0, axis))(keys, rows)
+        x, log_q = jax.vmap(flow.sample_and_log_prob_one, (0, axis))(keys, rows)
         log_p = jax.vmap(target, (0, axis))(x, rows)
         bound = jnp.mean(log_p - log_q)
         value = jnp.zeros_like(bound)
@@ -92,7 +92,7 @@ def run_target_steps(
             value += (1 - aim.forward) * jnp.mean(by_path - log_p)
         if aim.forward > 0:
             x, log_ratio = jax.lax.stop_gradient((x, log_p - log_q))
-            scores = jax.vmap(lambda x, c: flow.score_one(x, c, None), (0, axis))(x, rows)
+            scores = jax.vmap(lambda x, c: flow.log_prob_one(x, c, None), (0, axis))(x, rows)
             value -= aim.forward * jnp.sum(jax.nn.softmax(log_ratio) * scores)
         return value, bound
 

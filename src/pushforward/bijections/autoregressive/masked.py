@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pushforward.bijections.autoregressive.sequential import solve_by_passes, solve_by_sweeps
+from pushforward.bijections.autoregressive.sequential import solve_by_jacobi, solve_by_passes
 from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
 from pushforward.bijections.scalar.slope_check import check_never_singular
-from pushforward.bijections.scalar.transformer import transformer_law
+from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import check_angles_seen, is_circular
 from pushforward.core.fields import emitted
@@ -39,7 +39,7 @@ class MaskedAutoregressive(AbstractBijection):
             where dependence is weak or the device is wide. "sequential": one whole pass for each rank, the plain
             reference. None: cached, but sequential up to three ranks, where that is faster.
         tolerance: of the sweeps: stop when no coordinate moves by more than tolerance (1 + |x|); 0 means equal bits.
-        max_sweeps: give up after so many sweeps; by default the number of ranks plus one, which always suffices.
+        max_iterations: give up after so many sweeps; by default the number of ranks plus one, which always suffices.
 
     Cost: inverse one pass of the network. Forward: cached about one pass in arithmetic, in n_ranks short steps;
     jacobi (sweeps + 1) passes; sequential n_ranks passes. The gradient of the cached direction is the implicit one, at
@@ -69,7 +69,7 @@ class MaskedAutoregressive(AbstractBijection):
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
     method: str = eqx.field(static=True)
     tolerance: float = eqx.field(static=True)
-    max_sweeps: int = eqx.field(static=True)
+    max_iterations: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class MaskedAutoregressive(AbstractBijection):
         context_shape: tuple[int, ...] | None = None,
         method: str | None = None,
         tolerance: float = 0.0,
-        max_sweeps: int | None = None,
+        max_iterations: int | None = None,
     ) -> None:
         self.transformer, self.network = transformer_named(transformer), network
         check_never_singular(self.transformer)
@@ -88,15 +88,15 @@ class MaskedAutoregressive(AbstractBijection):
         self.context_shape = None if context_shape is None else tuple(context_shape)
         default = "sequential" if network.n_ranks <= _PASSES_UP_TO else "cached"
         self.method, self.tolerance = default if method is None else method, float(tolerance)
-        self.max_sweeps = network.n_ranks + 1 if max_sweeps is None else max_sweeps
+        self.max_iterations = network.n_ranks + 1 if max_iterations is None else max_iterations
 
     def __check_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}.")
-        if not self.tolerance >= 0 or self.max_sweeps < 1:
+        if not self.tolerance >= 0 or self.max_iterations < 1:
             raise ValueError(
-                f"tolerance, max_sweeps: expected at least 0 and at least 1, got {self.tolerance} and "
-                f"{self.max_sweeps}."
+                f"tolerance, max_iterations: expected at least 0 and at least 1, got {self.tolerance} and "
+                f"{self.max_iterations}."
             )
         dtype = jnp.result_type(float)
         context = None if self.context_shape is None else jax.ShapeDtypeStruct(self.context_shape, dtype)
@@ -112,9 +112,9 @@ class MaskedAutoregressive(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         if self.method == "jacobi":
-            x, log_det, _ = self.forward_by_sweeps(z, context)
+            x, log_det, _ = self.forward_by_jacobi(z, context)
             return x, log_det
-        law, weights = transformer_law(self.transformer, inverse=False)
+        law, weights = transformer_fn(self.transformer, inverse=False)
         if self.method == "cached":
             x, log_det = self.network.solve(law, weights, z[self.network.order], context)
             return x[self.network.places], log_det
@@ -132,20 +132,20 @@ class MaskedAutoregressive(AbstractBijection):
         """Which coordinates are angles (bool, of the event shape)."""
         return np.full(self.shape, is_circular(self.transformer))
 
-    def forward_by_sweeps(self, z: Array, context: Array | None = None) -> tuple[Array, Array, Int[Array, ""]]:
+    def forward_by_jacobi(self, z: Array, context: Array | None = None) -> tuple[Array, Array, Int[Array, ""]]:
         """x and log|det| by Jacobi sweeps, whatever `method` says, and how many sweeps it took.
 
         Args:
             z: (D,).
             context: of `context_shape`, or None.
         """
-        x, log_det, n_sweeps, settled = solve_by_sweeps(
-            self.network, self._mapped, z, context, self.tolerance, self.max_sweeps
+        x, log_det, n_sweeps, settled = solve_by_jacobi(
+            self.network, self._mapped, z, context, self.tolerance, self.max_iterations
         )
         if not isinstance(settled, jax.core.Tracer) and not settled:
             raise InverseError(
-                f"the sweeps did not settle within max_sweeps={self.max_sweeps} (tolerance={self.tolerance:g}): "
-                f"{self.network.n_ranks + 1} sweeps always suffice where all numbers stay finite."
+                f"Jacobi iterations did not converge within max_iterations={self.max_iterations} (tolerance="
+                f"{self.tolerance:g}): {self.network.n_ranks + 1} always suffice where all numbers stay finite."
             )
         return jnp.where(settled, x, jnp.nan), jnp.where(settled, log_det, jnp.nan), n_sweeps
 

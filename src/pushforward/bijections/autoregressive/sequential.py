@@ -35,13 +35,13 @@ def solve_by_passes(
     return x, jnp.sum(log_dets)
 
 
-def solve_by_sweeps(
+def solve_by_jacobi(
     network: AbstractAutoregressiveNetwork,
     mapped: Mapped,
     z: Array,
     context: Array | None,
     tolerance: float,
-    max_sweeps: int,
+    max_iterations: int,
 ) -> tuple[Array, Array, Array, Array]:
     """x, log-determinant, number of sweeps, and whether they settled: x <- mapped(parameters(x, context), z), repeated.
 
@@ -56,6 +56,6 @@ def solve_by_sweeps(
         # what lies ahead of the settled ranks may have overflowed; masked, but zero times infinity is NaN
         return mapped(network(jnp.where(jnp.isfinite(x), x, 0), context), z)[0]
 
-    x, n_sweeps, settled = fixed_point(sweep, (arrays, z, context), jnp.zeros_like(z), tolerance, max_sweeps)
+    x, n_sweeps, settled = fixed_point(sweep, (arrays, z, context), jnp.zeros_like(z), tolerance, max_iterations)
     log_dets = mapped(network(x, context), z)[1]
     return x, jnp.sum(log_dets), n_sweeps, settled

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.arrays import zeros
 
@@ -42,7 +42,7 @@ class ActivationNormalisation(AbstractBijection):
 
     shift: Float[Array, "..."]
     log_scale: Float[Array, "..."]
-    is_filled: np.ndarray | Bool[Array, "..."] = fixed()
+    is_filled: np.ndarray | Bool[Array, "..."] = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.partitions import checkerboard
 from pushforward.bijections.scalar import n_parameters, transformer_named
 from pushforward.bijections.scalar.slope_check import check_never_singular
-from pushforward.bijections.scalar.transformer import transformer_law
+from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError
@@ -123,7 +123,7 @@ class ImageCoupling(AbstractBijection):
     def _couple(
         self, value: Array, context: Array | None, key: PRNGKeyArray | None, inverse: bool
     ) -> tuple[Array, Array]:
-        law, weights = transformer_law(self.transformer, inverse)
+        law, weights = transformer_fn(self.transformer, inverse)
         if self.partition == "checkerboard":
             mask = checkerboard(self.shape) != self.is_swapped
             parameters = self._parameters(jnp.where(mask, 0, value), context, key)

@@ -8,7 +8,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijections.linear.diagonal import check_dim
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 
 _BLOCK = 64  # places that are drawn in one step
@@ -43,9 +43,9 @@ class LinearPrediction(AbstractBijection):
         [2.   1.   0.5  2.25]
     """
 
-    coefficients: np.ndarray | Array = fixed()
-    scale: np.ndarray | Array = fixed()
-    is_filled: np.ndarray | Array = fixed()
+    coefficients: np.ndarray | Array = frozen()
+    scale: np.ndarray | Array = frozen()
+    is_filled: np.ndarray | Array = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijections.linear.diagonal import check_dim
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 
 
@@ -41,7 +41,7 @@ class LinearRegression(AbstractBijection):
         [2. 6.]
     """
 
-    coefficients: np.ndarray | Array = fixed()
+    coefficients: np.ndarray | Array = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
     limit: float = eqx.field(static=True)
@@ -75,9 +75,9 @@ class LinearRegression(AbstractBijection):
         return x - self._shift(context), jnp.zeros((), x.dtype)
 
     def _shift(self, context: Any) -> Array:
-        return jnp.asarray(self.coefficients, context.dtype) @ within(context, self.limit)
+        return jnp.asarray(self.coefficients, context.dtype) @ clip_context(context, self.limit)
 
 
-def within(context: Any, limit: float, xp: Any = jnp) -> Any:
+def clip_context(context: Any, limit: float, xp: Any = jnp) -> Any:
     """Numbers of a context, with 0 in the place of those beyond a limit."""
     return xp.where(xp.abs(context) <= limit, context, 0.0)

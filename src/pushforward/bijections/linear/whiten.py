@@ -8,7 +8,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.bijections.linear.diagonal import check_dim
 from pushforward.bijections.linear.triangular_solve import substitute
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 
 _SHRINKAGE = 1e-3  # towards no correlation, times D / n: fewer rows than columns still give a regular matrix
@@ -41,9 +41,9 @@ class Whiten(AbstractBijection):
         [3. 4.]
     """
 
-    mean: np.ndarray | Array = fixed()
-    factor: np.ndarray | Array = fixed()
-    is_filled: np.ndarray | Array = fixed()
+    mean: np.ndarray | Array = frozen()
+    factor: np.ndarray | Array = frozen()
+    is_filled: np.ndarray | Array = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 

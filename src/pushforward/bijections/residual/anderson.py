@@ -29,13 +29,13 @@ class Course(NamedTuple):
         z: the point with the least residual.
         residual: fn(z) - z.
         has_stalled: whether a repetition no longer lowered the residual.
-        n_turns: evaluations.
+        n_iterations: evaluations.
     """
 
     z: Array
     residual: Array
     has_stalled: Array
-    n_turns: Array
+    n_iterations: Array
 
 
 class _State(NamedTuple):
@@ -45,7 +45,7 @@ class _State(NamedTuple):
     changes: Array  # (memory, B, D): what past turns did to the residual, scaled to length one
     images: Array  # (memory, B, D): what they did to fn(z), their moves and changes, on the same scale
     gram: Array  # (memory, memory, B): products of the changes with each other
-    n_turns: Array  # (B,)
+    n_iterations: Array  # (B,)
     is_plain: Array  # (B,): whether the next turn is a repetition
     has_stalled: Array  # (B,)
     is_open: Array  # (B,)
@@ -140,7 +140,7 @@ def _turns(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float,
             changes,
             jax.lax.dynamic_update_index_in_dim(state.images, image, place, 0),
             jax.lax.dynamic_update_index_in_dim(gram, products, place, 1),
-            state.n_turns + state.is_open,
+            state.n_iterations + state.is_open,
             ~state.is_plain & ~(after <= rate * state.size),
             has_stalled,
             state.is_open & ~has_stalled & is_far(z, residual_size),
@@ -155,7 +155,7 @@ def _turns(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float,
         ~none, none, is_far(start, residual_size) & (rate < 1), jnp.zeros((), jnp.int32),
     )  # fmt: skip
     last = jax.lax.while_loop(lambda state: jnp.any(state.is_open) & (state.turn < _TURNS), turn, first)
-    return Course(last.z, last.residual, last.has_stalled, last.n_turns)
+    return Course(last.z, last.residual, last.has_stalled, last.n_iterations)
 
 
 def _correction(state: _State) -> Array:

@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray, UInt32
 from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, RussianRoulette
 from pushforward.bijections.residual.solve import Solution, fixed_point_of
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import InverseError
 from pushforward.networks import AbstractLipschitzNetwork
 from pushforward.numerics.arrays import on_device
@@ -64,7 +64,7 @@ class Contractive(AbstractBijection):
     network: AbstractLipschitzNetwork
     training: AbstractLogDet
     scoring: AbstractLogDet
-    seed: UInt32[Array, "..."] = fixed()
+    seed: UInt32[Array, "..."] = frozen()
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Contractive(AbstractBijection):
 
     def _refuse(self, found: Solution) -> None:
         """Raise where numbers, and no tracers, say that there is no inverse."""
-        if isinstance(found.is_settled, jax.core.Tracer) or bool(found.is_settled):
+        if isinstance(found.is_converged, jax.core.Tracer) or bool(found.is_converged):
             return
         if float(self.network.bound) >= 1:
             raise InverseError(
@@ -132,7 +132,7 @@ class Contractive(AbstractBijection):
                 "weights."
             )
         raise InverseError(
-            f"Contractive: the inverse did not settle in {int(found.n_turns)} turns and {int(found.n_newton)} Newton "
+            f"Contractive: the inverse did not settle in {int(found.n_iterations)} turns and {int(found.n_newton)} Newton "
             f"steps: its residual is {float(found.residual):.3g}. Use float64, or a smaller lipschitz=."
         )
 

@@ -36,19 +36,19 @@ class Solution(NamedTuple):
 
     Attributes:
         value: z, NaN where it was not found.
-        n_turns: evaluations by Anderson acceleration and by repetition.
+        n_iterations: evaluations by Anderson acceleration and by repetition.
         n_newton: Newton steps between them.
         residual: |fn(z) - z| in the norm of the contraction.
         error_bound: what |z - fixed point| cannot exceed, residual / (1 - rate).
-        is_settled: whether the residual is of the size of rounding.
+        is_converged: whether the residual is of the size of rounding.
     """
 
     value: Float[Array, "size"]
-    n_turns: Int[Array, ""]
+    n_iterations: Int[Array, ""]
     n_newton: Int[Array, ""]
     residual: Float[Array, ""]
     error_bound: Float[Array, ""]
-    is_settled: Bool[Array, ""]
+    is_converged: Bool[Array, ""]
 
 
 def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
@@ -82,7 +82,7 @@ def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate:
     def scale(z: Array) -> Array:
         return jnp.max(jnp.abs(z)) + jnp.max(jnp.abs(start)) + 1
 
-    def is_settled(z: Array, residual: Array) -> Array:
+    def is_converged(z: Array, residual: Array) -> Array:
         return size(residual) <= _ROUNDING * eps * start.size**0.5 * scale(z)
 
     def is_there(z: Array, residual: Array) -> Array:
@@ -92,7 +92,7 @@ def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate:
         return fn(weights, z)
 
     course = accelerate(fn, weights, start, rate, norm, _NOISE * eps)
-    left_over = ~is_there(course.z, course.residual) & ~(course.has_stalled & is_settled(course.z, course.residual))
+    left_over = ~is_there(course.z, course.residual) & ~(course.has_stalled & is_converged(course.z, course.residual))
     left_over = left_over & (rate < 1)
 
     def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -126,6 +126,6 @@ def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate:
 
     outset = z, residual, z, residual, nothing_yet, nothing_yet
     *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, repeat, outset)
-    settled, left = is_settled(z, residual) & (rate < 1), size(residual)
+    settled, left = is_converged(z, residual) & (rate < 1), size(residual)
     value, bound = jnp.where(settled, z + residual, jnp.nan), left / jnp.maximum(1 - rate, 0)
-    return Solution(value, course.n_turns + n_more, n_newton, left, bound, settled)
+    return Solution(value, course.n_iterations + n_more, n_newton, left, bound, settled)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import within
+from pushforward.bijections.scalar.bins import clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.bijections.scalar.sum_of_squares import check_box
 from pushforward.numerics.arrays import zeros
@@ -62,7 +62,7 @@ class Bernstein(AbstractByRoot):
     def _mapped(self, x: Array) -> tuple[Array, Array]:
         degree = self.increments.shape[0]
         shares = self.min_share + (1 - degree * self.min_share) * jax.nn.softmax(self.increments, axis=0)
-        inside = within(x, -self.bound, self.bound)
+        inside = clip(x, -self.bound, self.bound)
         t, rest = (self.bound + inside) / (2 * self.bound), (self.bound - inside) / (2 * self.bound)
         slope = degree * _sum([share * b for share, b in zip(shares, _basis(degree - 1, t, rest), strict=True)])
         # B_M of the line is the line: only what the coefficients add to it is summed, without a loss of digits

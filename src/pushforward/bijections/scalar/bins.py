@@ -34,12 +34,12 @@ def at_bin(value: Array, edges: Rows, *columns: Rows) -> tuple[Array, ...]:
     return tuple(picked)
 
 
-def within(value: Array, low: float, high: float) -> Array:
+def clip(value: Array, low: float, high: float) -> Array:
     """`value` held between two ends; at an end itself the right-hand derivative: 1 at `low`, 0 at `high`."""
     return jnp.where(value < low, low, jnp.where(value >= high, high, value))
 
 
-def held(value: Array, low: float, high: float) -> Array:
+def straight_through_clip(value: Array, low: float, high: float) -> Array:
     """`value`, which only rounding can put outside, held between two ends; the derivative is not cut off with it."""
     return value + jax.lax.stop_gradient(jnp.clip(value, low, high) - value)
 

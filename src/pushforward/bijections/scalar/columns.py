@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijections.scalar.bins import held
+from pushforward.bijections.scalar.bins import straight_through_clip
 from pushforward.bijections.scalar.heavy_tails import with_tails, without_tails
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.fields import fixed
+from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 from pushforward.numerics.elementary import magnitude
 from pushforward.numerics.moments import FAR
@@ -62,15 +62,15 @@ class ColumnMaps(AbstractBijection):
         [1. 5.]
     """
 
-    lower: np.ndarray | Array = fixed()
-    upper: np.ndarray | Array = fixed()
-    centre: np.ndarray | Array = fixed()
-    scale: np.ndarray | Array = fixed()
-    index: np.ndarray | Array = fixed()
+    lower: np.ndarray | Array = frozen()
+    upper: np.ndarray | Array = frozen()
+    centre: np.ndarray | Array = frozen()
+    scale: np.ndarray | Array = frozen()
+    index: np.ndarray | Array = frozen()
     kinds: tuple[str, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
-    cells: tuple[np.ndarray | Array, ...] = fixed(default=())  # edges, probabilities below and above them, shares
+    cells: tuple[np.ndarray | Array, ...] = frozen(default=())  # edges, probabilities below and above them, shares
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ def _turned(z: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array,
 def _cut(x: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
     width, tiny = upper - lower, float(jnp.finfo(x.dtype).eps)
     # the cut itself belongs to the circle: it counts as the point next to it
-    share = held(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
+    share = straight_through_clip(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
     z, log_slope = _logit(share, jnp.zeros_like(share), jnp.ones_like(share))
     return z, log_slope - jnp.log(width)
 

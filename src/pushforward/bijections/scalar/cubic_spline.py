@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import at_bin, check_bins, edges_of, sizes_of, within
+from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_of, sizes_of
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 
@@ -69,7 +69,7 @@ class CubicSpline(AbstractByRoot):
             inner.append(2 * jnp.minimum(jnp.minimum(s0, s1), mean / 2))
         share = _LEAST + (_MOST - _LEAST) * jax.nn.sigmoid(self.edges + _START)
         slopes = [share[0] * secants[0], *inner, share[1] * secants[-1]]
-        inside = within(x, -self.bound, self.bound)
+        inside = clip(x, -self.bound, self.bound)
         left, width, bottom, s, d0, d1 = at_bin(
             inside, lefts, lefts[:-1], widths, bottoms[:-1], secants, slopes[:-1], slopes[1:]
         )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.scalar.bins import Rows, at_bin, check_bins, edges_of, held, sizes_of, within
+from pushforward.bijections.scalar.bins import Rows, at_bin, check_bins, clip, edges_of, sizes_of, straight_through_clip
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import inverse_softplus
@@ -89,9 +89,9 @@ class LinearRationalSpline(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inside = within(z, -self.bound, self.bound)
+        inside = clip(z, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=False)
-        u = held((inside - left) / width, 0.0, 1.0)
+        u = straight_through_clip((inside - left) / width, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
         is_left = u < place
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
@@ -103,22 +103,22 @@ class LinearRationalSpline(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inside = within(x, -self.bound, self.bound)
+        inside = clip(x, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=True)
-        y = held((inside - bottom) / height, 0.0, 1.0)
+        y = straight_through_clip((inside - bottom) / height, 0.0, 1.0)
         w1, wm, knot = _weights(width, height, d0, d1, place)
         is_left = y < knot
         # each quotient of positive sums, the right one from the upper end: 1 - u
         low = place * y / jnp.where(is_left, y + wm * (knot - y), 1.0)
         high = (1 - place) * w1 * (1 - y) / jnp.where(is_left, 1.0, w1 * (1 - y) + wm * (y - knot))
-        u = held(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
+        u = straight_through_clip(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
         below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
         slope = jnp.where(is_left, wm * place * knot, wm * w1 * (1 - place) * (1 - knot)) / below**2
         return self._within(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = (value >= -self.bound) & (value < self.bound)
-        image = held(image, -self.bound, self.bound)
+        image = straight_through_clip(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
 
 

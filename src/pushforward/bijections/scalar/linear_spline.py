@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.scalar.bins import at_bin, check_bins, edges_of, held, sizes_of, within
+from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_of, sizes_of, straight_through_clip
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
 
@@ -67,8 +67,8 @@ class LinearSpline(AbstractBijection):
     def _mapped(self, value: Array, from_logits: Array, to_logits: Array) -> tuple[Array, Array]:
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (from_logits, to_logits))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
-        inside = within(value, -self.bound, self.bound)
+        inside = clip(value, -self.bound, self.bound)
         left, width, bottom, height = at_bin(inside, lefts, lefts[:-1], widths, bottoms[:-1], heights)
-        image = held(bottom + height * ((inside - left) / width), -self.bound, self.bound)
+        image = straight_through_clip(bottom + height * ((inside - left) / width), -self.bound, self.bound)
         is_inside = (value >= -self.bound) & (value < self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, jnp.log(height) - jnp.log(width), 0.0)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import within
+from pushforward.bijections.scalar.bins import clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.bijections.scalar.sum_of_squares import check_box
 from pushforward.core.fields import shared
@@ -82,7 +82,7 @@ class MonotoneIntegral(AbstractByRoot):
         check_box(self.bound)
 
     def _mapped(self, x: Array) -> tuple[Array, Array]:
-        inside = within(x, -self.bound, self.bound)
+        inside = clip(x, -self.bound, self.bound)
         constant = jnp.tensordot(self.by_embedding, self.embedding, 1) + _column(self.first_bias, x)
 
         @jax.checkpoint

@@ -6,7 +6,16 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.scalar.bins import Rows, at_bin, check_bins, edges_of, held, sizes_of, total, within
+from pushforward.bijections.scalar.bins import (
+    Rows,
+    at_bin,
+    check_bins,
+    clip,
+    edges_of,
+    sizes_of,
+    straight_through_clip,
+    total,
+)
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import soft_clamp
@@ -75,10 +84,13 @@ class QuadraticSpline(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
-        inside = within(z, -self.bound, self.bound)
+        inside = clip(z, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
         left, right, width, v0, v1, bottom, top = at_bin(inside, lefts, *columns)
-        u, rest = held((inside - left) / width, 0.0, 1.0), held((right - inside) / width, 0.0, 1.0)
+        u, rest = (
+            straight_through_clip((inside - left) / width, 0.0, 1.0),
+            straight_through_clip((right - inside) / width, 0.0, 1.0),
+        )
         # from the nearer end: at the farther one a small slope would meet the rounding of the whole bin
         low, high = bottom + width * u * (v0 + (v1 - v0) * u / 2), top - width * rest * (v1 + (v0 - v1) * rest / 2)
         return self._within(z, jnp.where(u < rest, low, high), jnp.log(v0 * rest + v1 * u))
@@ -87,16 +99,19 @@ class QuadraticSpline(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
-        inside = within(x, -self.bound, self.bound)
+        inside = clip(x, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
         left, right, width, v0, v1, bottom, top = at_bin(inside, bottoms, *columns)
         height = width * (v0 + v1) / 2
-        share, rest = held((inside - bottom) / height, 0.0, 1.0), held((top - inside) / height, 0.0, 1.0)
+        share, rest = (
+            straight_through_clip((inside - bottom) / height, 0.0, 1.0),
+            straight_through_clip((top - inside) / height, 0.0, 1.0),
+        )
         root = jnp.sqrt(v0**2 * rest + v1**2 * share)  # the slope at the point
         low, high = left + width * share * (v0 + v1) / (v0 + root), right - width * rest * (v0 + v1) / (v1 + root)
         return self._within(x, jnp.where(share < rest, low, high), -jnp.log(root))
 
     def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
         is_inside = (value >= -self.bound) & (value < self.bound)
-        image = held(image, -self.bound, self.bound)
+        image = straight_through_clip(image, -self.bound, self.bound)
         return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.scalar.bins import held, within
+from pushforward.bijections.scalar.bins import clip, straight_through_clip
 from pushforward.numerics.elementary import inverse_softplus
 from pushforward.numerics.linear_maps import transpose_of
 
@@ -135,20 +135,20 @@ def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array,
     n = width_logits.shape[0]
     room, floor = 2.0 * box.bound * (1.0 - n * box.min_bin), 2.0 * box.bound * box.min_bin
     width_shares, height_shares = _shares(width_logits), _shares(height_logits)
-    inside, clamped = (value >= -box.bound) & (value < box.bound), within(value, -box.bound, box.bound)
+    inside, clamped = (value >= -box.bound) & (value < box.bound), clip(value, -box.bound, box.bound)
     if box.circular:  # a circle has no outside; rounding may have put the angle a little beyond the last knot
         inside, clamped = jnp.ones_like(inside), value
     found = _find(box, clamped, floor + room * width_shares, floor + room * height_shares, slopes, inverse)
     slope0, slope1 = _knot_slopes(box, n, found)
     secant = found.height / found.width
     if inverse:
-        t = held((clamped - found.bottom) / found.height, 0.0, 1.0)
+        t = straight_through_clip((clamped - found.bottom) / found.height, 0.0, 1.0)
         b = slope0 - t * (slope0 + slope1 - 2.0 * secant)
         root = jnp.sqrt((b - 2.0 * secant * t) ** 2 + 4.0 * secant**2 * t * (1.0 - t))
         u = jnp.where(b >= 0.0, 2.0 * secant * t, root - b) / jnp.where(b >= 0.0, b + root, 2.0 * (secant - b))
-        u = held(u, 0.0, 1.0)
+        u = straight_through_clip(u, 0.0, 1.0)
     else:
-        u = held((clamped - found.left) / found.width, 0.0, 1.0)
+        u = straight_through_clip((clamped - found.left) / found.width, 0.0, 1.0)
     p = u * (1.0 - u)
     denominator = secant * (1.0 - 2.0 * p) + (slope0 + slope1) * p
     log_slope = jnp.log((slope1 * u**2 + 2.0 * secant * p + slope0 * (1.0 - u) ** 2) * (secant / denominator) ** 2)
@@ -157,7 +157,7 @@ def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array,
     else:
         inner = found.bottom + found.height * ((secant * u**2 + slope0 * p) / denominator)
         log_det = log_slope
-    inner = held(inner, -box.bound, box.bound)
+    inner = straight_through_clip(inner, -box.bound, box.bound)
     out = jnp.where(inside, inner, value)
     kept = _Kept(width_shares, height_shares, found, slope0, slope1, u, inside)
     return out, jnp.where(inside, log_det, 0.0), kept

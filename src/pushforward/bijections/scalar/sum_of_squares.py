@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import within
+from pushforward.bijections.scalar.bins import clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import soft_clamp
@@ -77,7 +77,7 @@ class SumOfSquares(AbstractByRoot):
         largest = functools.reduce(jnp.maximum, [jnp.abs(c) for row in squares for c in row])
         largest = jnp.where(largest < 1.0, 1.0, largest)  # at the start a tie, which must not halve a derivative
         squares = [[c / largest for c in row] for row in squares]
-        inside = within(x, -self.bound, self.bound)
+        inside = clip(x, -self.bound, self.bound)
         t = inside / self.bound
         degree = len(squares[0]) - 1
         integrals = [

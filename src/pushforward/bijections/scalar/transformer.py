@@ -71,11 +71,11 @@ def apply_transformer(
         >>> print(x)
         [1. 2.]
     """
-    law, weights = transformer_law(transformer, inverse)
+    law, weights = transformer_fn(transformer, inverse)
     return trailing_batch(lambda data, weights: law(weights, *data))((parameters, value), weights)
 
 
-def transformer_law(
+def transformer_fn(
     transformer: AbstractBijection, inverse: bool
 ) -> tuple[Callable[[Any, Array, Array], tuple[Array, Array]], Any]:
     """A scalar bijection as law(weights, parameters (P, ...), value (...)) -> (image, log-slope), and its weights.
@@ -89,8 +89,8 @@ def transformer_law(
     Example:
         >>> import jax.numpy as jnp
         >>> from pushforward.bijections import Translation
-        >>> from pushforward.bijections.scalar.transformer import transformer_law
-        >>> law, weights = transformer_law(Translation(), inverse=True)
+        >>> from pushforward.bijections.scalar.transformer import transformer_fn
+        >>> law, weights = transformer_fn(Translation(), inverse=True)
         >>> print(law(weights, jnp.ones(1), jnp.array(3.0))[0])
         2.0
     """

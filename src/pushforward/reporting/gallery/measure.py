@@ -18,7 +18,7 @@ from pushforward.core.flow import Flow
 from pushforward.datasets import TOY_NAMES, toy, toy_log_density
 from pushforward.errors import NumericError, TrainingDiverged
 from pushforward.numerics.arrays import is_array
-from pushforward.numerics.programs import prepared, run
+from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.reporting.gallery.card import Budget, Card
 from pushforward.reporting.gallery.structure import shaken
 from pushforward.reporting.plots.maps import mesh
@@ -38,7 +38,7 @@ class Frame:
     bounds: tuple[float, float, float, float]
     points: np.ndarray
     truth: np.ndarray
-    true_nats: float
+    true_log_likelihood: float
 
     @property
     def brightest(self) -> float:
@@ -147,7 +147,7 @@ def _least(call: Callable[[], Any], patience: float) -> float:
 
 def _mapped(verb: Callable[..., Any], flow: Flow, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows through a flow, in float64 from there on."""
-    out = run(verb, prepared(flow), [rows], len(rows), 2)
+    out = run_batched(verb, compiled_module(flow), [rows], len(rows), 2)
     if out is None:
         raise NumericError("the gallery cannot be drawn inside another program of jax: call it outside jit.")
     first, second = (np.asarray(part, np.float64) for part in out)

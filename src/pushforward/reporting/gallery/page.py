@@ -77,7 +77,7 @@ def _table(cards: Sequence[Finished], frames: Mapping[str, Frame]) -> str:
         f"<span>{_words(shape)}</span></th>"
         for shape, place in frames.items()
     )
-    truth = "".join(f"<td>{number(place.true_nats, 2)}</td>" for place in frames.values())
+    truth = "".join(f"<td>{number(place.true_log_likelihood, 2)}</td>" for place in frames.values())
     lines = [f'<tr class="truth"><th scope="row">true density</th>{truth}</tr>']
     best = {shape: _best(cards, shape) for shape in frames}
     for card in cards:
@@ -142,7 +142,7 @@ def _fit(shape: str, fit: Fit, place: Frame, title: str) -> str:
     alt = f"{title} fitted to {_words(shape)}"
     return (
         f"<figure>{_picture(fit.picture, alt, fit.failure)}<figcaption>{_words(shape)} <span><b>{_shown(fit)}</b> "
-        f"(true {number(place.true_nats, 2)})</span></figcaption></figure>"
+        f"(true {number(place.true_log_likelihood, 2)})</span></figcaption></figure>"
     )
 
 

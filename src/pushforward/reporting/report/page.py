@@ -72,9 +72,9 @@ def write_report(
     Args:
         path: where to write; the folder must exist.
         title: the heading.
-        leaderboard: rows with `name`, `setting`, `test_nats`, `standard_error` (nats), `fit_seconds`, `score_seconds`,
-            `sample_seconds`; numbers may be None. They are shown best first. One with a `without_copies`, the nats of
-            the test rows that have no equal training row, adds a column.
+        leaderboard: rows with `name`, `setting`, `test_log_likelihood`, `standard_error` (nats), `fit_seconds`,
+            `score_seconds`, `sample_seconds`; numbers may be None. They are shown best first. One with a
+            `without_copies`, the nats of the test rows that have no equal training row, adds a column.
         history: of the training, see `pushforward.reporting.plots.training_curve`; also `stop_reason`, `skipped_steps`,
             `compile_seconds`, and `n_validation_copies` with `validation_without_copies` if there are. None, or a
             history without an epoch, leaves the section out.
@@ -179,7 +179,7 @@ def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> st
             "" if row.standard_error is None else f" <small>\N{PLUS-MINUS SIGN} {decimals(row.standard_error)}</small>"
         )
         cells = [f'<th scope="row">{escape(clean(row.name))}</th>', f"<td>{escape(clean(row.setting or NONE))}</td>"]
-        cells.append(f'<td class="number">{decimals(row.test_nats)}{error}</td>')
+        cells.append(f'<td class="number">{decimals(row.test_log_likelihood)}{error}</td>')
         if is_copied:
             cells.append(f'<td class="number">{decimals(getattr(row, "without_copies", None))}</td>')
         if reference is not None:
@@ -198,4 +198,6 @@ def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> st
 
 def _rank(row: Any) -> float:
     """Sorts the best score first; one that is missing or not a number goes last."""
-    return math.inf if row.test_nats is None or math.isnan(row.test_nats) else -row.test_nats
+    return (
+        math.inf if row.test_log_likelihood is None or math.isnan(row.test_log_likelihood) else -row.test_log_likelihood
+    )

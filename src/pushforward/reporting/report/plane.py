@@ -10,13 +10,13 @@ from jaxtyping import Array
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
-from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.core.flow import Flow
 from pushforward.core.inverse import Inverse
 from pushforward.core.repeat import Repeat
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import is_inexact
-from pushforward.numerics.programs import prepared, run
+from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.reporting.plots import density, warp_layers
 from pushforward.reporting.plots.inline import inline_svg
 from pushforward.reporting.plots.marginals import span
@@ -43,7 +43,7 @@ def density_section(flow: Flow, data: np.ndarray, samples: np.ndarray, columns: 
     bounds = [side for j in range(2) for side in span(data[:, j], samples[:, j])]
     try:
         figure = density(
-            lambda points: score_rows(flow, points), bounds, resolution=_RESOLUTION, data=data, contours=True,
+            lambda points: log_prob_float64(flow, points), bounds, resolution=_RESOLUTION, data=data, contours=True,
             veiled=True, columns=columns,
         )  # fmt: skip
     except (DataError, NumericError) as fault:
@@ -63,7 +63,7 @@ def layers_section(flow: Flow) -> Section:
         flow: of two columns, unconditional.
     """
     layers = parts(_on_host(flow.bijection))
-    base = draw_rows(flow.base, _BASE_DRAWS, 0)
+    base = sample_float64(flow.base, _BASE_DRAWS, 0)
     extent = np.quantile(base, [0.005, 0.995], axis=0).T.ravel().tolist()
     titles = ["base", *(f"{index}: {name}" for index, (name, _) in enumerate(layers, 1))]
     count = len(titles)
@@ -128,7 +128,7 @@ def _mapped(layer: AbstractBijection) -> Callable[[np.ndarray], np.ndarray]:
 
     def forward(points: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
-            ran = run(_forward_rows, prepared(whole), [points], len(points), 2)
+            ran = run_batched(_forward_rows, compiled_module(whole), [points], len(points), 2)
         if ran is None:
             raise ValueError("flow: a report cannot be written inside another program of jax: call it outside jit.")
         return np.asarray(ran[0])

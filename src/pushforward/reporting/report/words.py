@@ -50,9 +50,9 @@ def find(leaderboard: Sequence[Any], name: str) -> Any | None:
 
 def gain(row: Any, baseline: Any | None) -> float | None:
     """Nats per row that a model gains over the baseline; None for the baseline itself or where a score is missing."""
-    if baseline is None or row is baseline or row.test_nats is None or baseline.test_nats is None:
+    if baseline is None or row is baseline or row.test_log_likelihood is None or baseline.test_log_likelihood is None:
         return None
-    return row.test_nats - baseline.test_nats
+    return row.test_log_likelihood - baseline.test_log_likelihood
 
 
 def gain_digits(error: float | None) -> int:
@@ -66,20 +66,20 @@ def gain_digits(error: float | None) -> int:
 
 def summary(leaderboard: Sequence[Any], model: Any, baseline: Any | None, no_gain: str = "") -> list[str]:
     """What the model's score means: against the baseline, unless `no_gain` says why not, and the best of the others."""
-    if model.test_nats is None:
+    if model.test_log_likelihood is None:
         return [f"{model.name} was not scored on held-out rows."]
     error = f" \N{PLUS-MINUS SIGN} {decimals(model.standard_error)}" if model.standard_error is not None else ""
-    sentences = [f"On held-out rows {model.name} reaches {decimals(model.test_nats)}{error} nats per row."]
+    sentences = [f"On held-out rows {model.name} reaches {decimals(model.test_log_likelihood)}{error} nats per row."]
     gained = gain(model, baseline)
     if no_gain:
         sentences.insert(0, no_gain)
     elif baseline is not None and gained is not None:
         error = getattr(model, "gain_error", None)
         sentences.insert(0, _against_baseline(model.name, baseline.name, gained, error))
-    scored = [row for row in leaderboard if row is not model and row.test_nats is not None]
+    scored = [row for row in leaderboard if row is not model and row.test_log_likelihood is not None]
     others = [row for row in scored if row is not baseline]
     if others:
-        best = max(others, key=lambda row: row.test_nats)
+        best = max(others, key=lambda row: row.test_log_likelihood)
         sentences.append(_against_best(model, best))
     return sentences
 
@@ -112,7 +112,7 @@ def _two_digits(value: float) -> str:
 
 
 def _against_best(model: Any, best: Any) -> str:
-    ahead = model.test_nats - best.test_nats
+    ahead = model.test_log_likelihood - best.test_log_likelihood
     if not math.isfinite(ahead):
         return f"The other scores cannot be compared with it: {best.name} has a score that is not finite."
     errors = [row.standard_error for row in (model, best) if row.standard_error is not None]

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.core.named_rows import unframed
+from pushforward.core.named_rows import to_array
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.moments import standard_error
 from pushforward.recipes import RECIPES
 from pushforward.tabular.comparison.entries import Entry, Leaderboard
 from pushforward.tabular.comparison.fold import BASELINES, MIXTURE, Contest, Outcome, Split
 from pushforward.tabular.comparison.peak_memory import high_water, reset_high_water
-from pushforward.tabular.schema import plan_columns
+from pushforward.tabular.schema import infer_schema
 from pushforward.train.data import as_rows, column_names
 from pushforward.train.split import folds as folds_of
 from pushforward.train.split import group_numbers, time_numbers
@@ -53,7 +53,7 @@ def compare(
         names: of the columns; those of a frame, or x0, x1, ..., by default.
         flows: names of recipes for tables, with or without "+mixture".
         context: (n, c): densities of x given it. So are the baselines then.
-        columns: declarations, as for `plan_columns`.
+        columns: declarations, as for `infer_schema`.
         detect: whether other columns are looked at.
         folds: their number, 5 by default; 1 for a single test part of a fifth.
         groups: (n,) labels, as for `pushforward.fit`: rows with one label are in one part of every fold.
@@ -69,7 +69,7 @@ def compare(
 
     Raises:
         ShapeError: if x, the context, groups or time are no rows, or not as many.
-        DataError: for unknown flows, values that are not finite, too few rows, and whatever `plan_columns` or `fit`
+        DataError: for unknown flows, values that are not finite, too few rows, and whatever `infer_schema` or `fit`
             refuse.
         MissingExtra: without scikit-learn, which the mixture needs.
 
@@ -91,7 +91,7 @@ def compare(
     plan, tests = None, []
     for fold, (train, held, test) in enumerate(folds_of(len(x), folds, np.random.default_rng(key), numbers, times)):
         split, rest = Split(x, context, train, held, test), np.concatenate([held, train])
-        planned = plan_columns(x[rest], names, declarations=columns, detect=detect, others=x[test])
+        planned = infer_schema(x[rest], names, declarations=columns, detect=detect, others=x[test])
         plan = plan or planned
         tests.append(test)
         contest = Contest(split, planned, key, dict(settings or {}), dict(training or {}))
@@ -99,9 +99,13 @@ def compare(
             outcome = _measured(lambda name=name, contest=contest: contest.run(name))
             found.setdefault(name, []).append(outcome)
             tell(f"fold {fold + 1} of {folds}: {name} {outcome.scores.mean():.3f}")
-    entries = sorted((_entry(name, outcomes) for name, outcomes in found.items()), key=lambda entry: -entry.test_nats)
-    best = max((entry for entry in entries if entry.is_flow), key=lambda entry: _nats(entry.validation_nats))
-    picks = tuple(max(flows, key=lambda name: _nats(found[name][fold].validation_nats)) for fold in range(folds))
+    entries = sorted(
+        (_entry(name, outcomes) for name, outcomes in found.items()), key=lambda entry: -entry.test_log_likelihood
+    )
+    best = max((entry for entry in entries if entry.is_flow), key=lambda entry: _nats(entry.validation_log_likelihood))
+    picks = tuple(
+        max(flows, key=lambda name: _nats(found[name][fold].validation_log_likelihood)) for fold in range(folds)
+    )
     board = Leaderboard(tuple(entries), best.name, picks, plan is not None and plan.is_rounded, plan)
     rival = found[board.rival.name]
     parts = [found[name][fold].scores - rival[fold].scores for fold, name in enumerate(picks)]
@@ -126,7 +130,7 @@ def _arrays(x: Any, context: Any, names: Sequence[str] | None) -> tuple[np.ndarr
     found: list[np.ndarray | None] = [None, None]
     for place, (name, value) in enumerate((("x", x), ("context", context))):
         if value is not None:
-            shape = np.shape(unframed(value))
+            shape = np.shape(to_array(value))
             if len(shape) != 2 or not shape[1]:
                 raise ShapeError(f"{name}: expected rows (n, columns), got shape {shape}. Pass {name}[:, None] of one.")
             found[place] = as_rows(name, value, shape[1:])
@@ -168,9 +172,9 @@ def _entry(name: str, outcomes: list[Outcome]) -> Entry:
     peaks = [outcome.peak_megabytes for outcome in outcomes if outcome.peak_megabytes is not None]
     return Entry(
         name=name,
-        is_flow=outcomes[0].validation_nats is not None,
-        validation_nats=mean([outcome.validation_nats for outcome in outcomes]),
-        test_nats=float(np.mean(folds)),
+        is_flow=outcomes[0].validation_log_likelihood is not None,
+        validation_log_likelihood=mean([outcome.validation_log_likelihood for outcome in outcomes]),
+        test_log_likelihood=float(np.mean(folds)),
         standard_error=float(math.sqrt(np.sum(np.square(errors))) / len(errors)),
         folds=folds,
         fit_seconds=mean([outcome.fit_seconds for outcome in outcomes]),
@@ -180,7 +184,7 @@ def _entry(name: str, outcomes: list[Outcome]) -> Entry:
         parameters=outcomes[0].parameters,
         setting=outcomes[0].setting,
         n_test_copies=sum(int(outcome.is_copy.sum()) for outcome in outcomes if outcome.is_copy is not None),
-        test_nats_without_copies=_without_copies(outcomes),
+        test_log_likelihood_without_copies=_without_copies(outcomes),
     )
 
 

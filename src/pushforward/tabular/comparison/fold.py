@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from pushforward.core.fields import count_parameters
-from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.recipes import RECIPES
 from pushforward.tabular import baselines
 from pushforward.tabular.schema import Plan, fit_columns, n_copies
@@ -54,7 +54,7 @@ class Outcome:
     standard_error: float
     fit_seconds: float
     score_seconds: float
-    validation_nats: float | None = None
+    validation_log_likelihood: float | None = None
     sample_seconds: float | None = None
     parameters: int | None = None
     setting: str = ""
@@ -87,10 +87,10 @@ class Contest:
         if history.stop_reason == "interrupted":
             raise KeyboardInterrupt("compare was interrupted: a flow trained by half is no entry.")
         fitted = time.perf_counter()
-        scores = score_rows(model, self.plan.select(split.x[split.test]), split.given(split.test))
+        scores = log_prob_float64(model, self.plan.select(split.x[split.test]), split.given(split.test))
         scored = time.perf_counter()
         given = split.given(split.test[:1])
-        draw_rows(model, _SAMPLES, self.key, None if given is None else given[0])
+        sample_float64(model, _SAMPLES, self.key, None if given is None else given[0])
         drawn = time.perf_counter()
         is_known = len(scores) > 1 and bool(np.isfinite(scores).all())
         error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if is_known else math.inf

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin  # noqa: TID253
 from sklearn.utils.validation import check_consistent_length, check_is_fitted  # noqa: TID253
 
-from pushforward.core.float64 import draw_rows, score_rows
-from pushforward.core.named_rows import NamedRows, unframed
+from pushforward.core.float64 import log_prob_float64, sample_float64
+from pushforward.core.named_rows import NamedRows, to_array
 from pushforward.errors import ShapeError
 from pushforward.tabular.estimators.fitting import fitted, seed_of, whole_number
 from pushforward.tabular.estimators.rows import (
@@ -34,7 +34,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         flow: a recipe by name ("nsf", "maf", "real_nvp", ...), or a function called as recipes are.
         columns: what the columns of y hold: None for real numbers; a dictionary such as {"income": "positive", "age":
             "count"} by their names (by their places 0, 1, ... where there are none); or "detect" to look at the values.
-            See `pushforward.tabular.schema.plan_columns`. Where a column is rounded, scores are lower bounds of
+            See `pushforward.tabular.schema.infer_schema`. Where a column is rounded, scores are lower bounds of
             log-masses.
         base: "mixture" to start from a mixture of normals fitted by EM, for few rows and many clusters; or None.
         n_draws: samples for each row in `predict` and `predict_quantiles`.
@@ -154,7 +154,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         targets = targets.reshape(len(x), -1)
         if targets.shape[1] != self.n_outputs_:
             raise ShapeError(f"y: expected {self.n_outputs_} targets a row, as in fit, got {targets.shape[1]}.")
-        return np.array(score_rows(self.flow_, modelled(self.plan_, targets, "y"), x))
+        return np.array(log_prob_float64(self.flow_, modelled(self.plan_, targets, "y"), x))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Mean of log p(y_i | x_i) in nats, weighted if you like; not R^2.
@@ -167,7 +167,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         scores = self.log_prob(X, y)
         if sample_weight is None:
             return float(scores.mean())
-        weights = np.asarray(unframed(sample_weight), np.float64)
+        weights = np.asarray(to_array(sample_weight), np.float64)
         if weights.shape != scores.shape or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
             raise ValueError(
                 f"sample_weight: expected {len(scores)} non-negative numbers with a positive sum, one a row, got "
@@ -188,7 +188,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         x = checked_rows(self, X)
-        drawn = draw_rows(self.flow_, whole_number("n_samples", n_samples), seed_of(random_state), x)
+        drawn = sample_float64(self.flow_, whole_number("n_samples", n_samples), seed_of(random_state), x)
         return self._shaped(np.ascontiguousarray(np.moveaxis(whole(self.plan_, drawn), 0, 1)))
 
     def predict(self, X: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from sklearn.base import (  # noqa: TID253
 )
 from sklearn.utils.validation import check_array, check_is_fitted  # noqa: TID253
 
-from pushforward.core.float64 import draw_rows, score_rows
+from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.core.named_rows import NamedRows
 from pushforward.errors import ShapeError
 from pushforward.tabular.estimators.fitting import fitted, seed_of, whole_number
@@ -41,7 +41,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         flow: a recipe by name ("nsf", "maf", "real_nvp", ...), or a function called as recipes are.
         columns: what the columns of X hold: None for real numbers; a dictionary such as {"income": "positive", "age":
             "count"} by their names (by their places 0, 1, ... where there are none); or "detect" to look at the values.
-            See `pushforward.tabular.schema.plan_columns`. Where a column is rounded, scores are lower bounds of
+            See `pushforward.tabular.schema.infer_schema`. Where a column is rounded, scores are lower bounds of
             log-masses.
         base: "mixture" to start from a mixture of normals fitted by EM, for few rows and many clusters; or None.
         contamination: share of the training rows that `predict` is to call outliers, in (0, 0.5].
@@ -138,7 +138,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         x = checked_rows(self, X, reset=True, least=2)
         share = _checked_share(self.contamination)
         flow, history, plan = fitted(self, NamedRows(x, names_of(self)), None, seed_of(self.random_state), groups)
-        offset = float(np.quantile(score_rows(flow, modelled(plan, x)), share))
+        offset = float(np.quantile(log_prob_float64(flow, modelled(plan, x)), share))
         self.flow_, self.history_, self.plan_, self.offset_ = flow, history, plan, offset
         if history.stop_reason == "interrupted":
             raise KeyboardInterrupt("fit was interrupted; the best weights so far are kept.")
@@ -155,7 +155,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         """
         check_is_fitted(self)
         x = checked_rows(self, X)
-        return np.array(score_rows(self.flow_, modelled(self.plan_, x)))
+        return np.array(log_prob_float64(self.flow_, modelled(self.plan_, x)))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log-density of the rows in nats: what `GridSearchCV` and `cross_val_score` maximise.
@@ -175,7 +175,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
             (n_samples, d) float64. With an int, the first m of n are those that a call for m gives.
         """
         check_is_fitted(self)
-        drawn = draw_rows(self.flow_, whole_number("n_samples", n_samples), seed_of(random_state))
+        drawn = sample_float64(self.flow_, whole_number("n_samples", n_samples), seed_of(random_state))
         return np.array(whole(self.plan_, drawn))
 
     def transform(self, X: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from pushforward.core.flow import Flow
 from pushforward.core.named_rows import NamedRows
 from pushforward.errors import DataError
 from pushforward.recipes import RECIPES
-from pushforward.tabular.schema import Plan, fit_columns, plan_columns
+from pushforward.tabular.schema import Plan, fit_columns, infer_schema
 from pushforward.train import fit
 from pushforward.train.history import History
 
@@ -78,7 +78,7 @@ def _planned(columns: Any, x: NamedRows) -> Plan:
     """The plan of a `columns` parameter: "detect", or a dictionary of names (places, where there are none)."""
     names = x.columns or [f"x{place}" for place in range(x.rows.shape[1])]
     if isinstance(columns, str) and columns == "detect":
-        return plan_columns(x.rows, names)
+        return infer_schema(x.rows, names)
     if columns is not None and not isinstance(columns, Mapping):
         raise ValueError(
             f"columns: expected 'detect', a dictionary of columns and their kinds, or None, got {columns!r}."
@@ -89,7 +89,7 @@ def _planned(columns: Any, x: NamedRows) -> Plan:
         if is_place and not 0 <= name < len(names):
             raise ValueError(f"columns: expected places from 0 to {len(names) - 1}, got {name}.")
         found[names[name] if is_place else name] = kind
-    return plan_columns(x.rows, names, declarations=found, detect=False)
+    return infer_schema(x.rows, names, declarations=found, detect=False)
 
 
 def recipe_of(estimator: Any) -> tuple[Callable[..., Flow], dict[str, Any]]:

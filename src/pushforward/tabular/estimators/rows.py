@@ -8,11 +8,11 @@ from jaxtyping import Array, PRNGKeyArray
 from sklearn.utils.validation import check_array, validate_data  # noqa: TID253
 
 from pushforward.core.discretised import Rounded
-from pushforward.core.distribution import AbstractDistribution, as_key, draw_rows
+from pushforward.core.distribution import AbstractDistribution, as_key, sample_batch
 from pushforward.core.fields import cast
-from pushforward.core.named_rows import as_floats, unframed
+from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, NumericError
-from pushforward.numerics.programs import prepared, run
+from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.tabular.schema import Plan
 
 
@@ -65,7 +65,7 @@ def _readable(name: str, value: Any) -> Any:
     A frame of numbers stays one, for its names; scikit-learn refuses what is no array of numbers.
     """
     _refuse_text(name, value)
-    plain = unframed(value)
+    plain = to_array(value)
     array = np.asarray(plain) if isinstance(plain, np.ndarray) else None
     if array is None or array.dtype.kind not in "fiub" or array.ndim == 0:
         return value
@@ -172,16 +172,16 @@ def common_draws(flow: Any, context: np.ndarray, n: int, seed: int) -> np.ndarra
     size = len(context) * n
     indices = np.tile(np.arange(n, dtype=np.uint32), len(context))
     with jax.enable_x64(True):
-        module = prepared(cast(flow, np.float64))
+        module = compiled_module(cast(flow, np.float64))
         rows = [indices, np.repeat(context, n, axis=0)]
-        out = np.asarray(_ran(run(_drawn_rows, module, rows, size, flow.shape[0], as_key(seed))))
+        out = np.asarray(_ran(run_batched(_drawn_rows, module, rows, size, flow.shape[0], as_key(seed))))
     return _finite_result("sample", out).reshape(len(context), n, flow.shape[0])
 
 
 def _mapped(batched: Any, name: str, flow: Any, rows: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
         double = cast(flow, np.float64)
-        out = np.array(_ran(run(batched, prepared(double), [rows], len(rows), rows.shape[1])))
+        out = np.array(_ran(run_batched(batched, compiled_module(double), [rows], len(rows), rows.shape[1])))
     return _finite_result(name, out)
 
 
@@ -212,4 +212,4 @@ def _data_rows(flow: Any, z: Array) -> tuple[Array, ...]:
 def _drawn_rows(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array
 ) -> tuple[Array, ...]:
-    return draw_rows(distribution, key, indices, context)[:1]
+    return sample_batch(distribution, key, indices, context)[:1]

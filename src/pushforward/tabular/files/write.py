@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.core.named_rows import as_floats, unframed
+from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, TableError
 from pushforward.persistence.atomic_write import write_atomically
 from pushforward.tabular.files.formats import WRITERS
@@ -106,7 +106,7 @@ def write_batches(
 def _checked(target: Path, batches: Iterable[np.ndarray], names: list[str]) -> Iterator[np.ndarray]:
     done = 0
     for batch in batches:
-        array = np.asarray(unframed(batch))
+        array = np.asarray(to_array(batch))
         if array.ndim != 2 or array.shape[1] != len(names) or array.dtype.kind not in "fiu":
             raise TableError(
                 f"{target}: values must be real numbers of shape (n, {len(names)}) for {len(names)} columns, got "

@@ -3,7 +3,7 @@
 from pushforward.tabular.schema.column import DECLARATIONS, KINDS, Column
 from pushforward.tabular.schema.fit import fit_columns, n_copies
 from pushforward.tabular.schema.ranges import Range, outside_range
-from pushforward.tabular.schema.schema import Plan, plan_columns
+from pushforward.tabular.schema.schema import Plan, infer_schema
 
 __all__ = [
     "DECLARATIONS",
@@ -12,7 +12,7 @@ __all__ = [
     "Plan",
     "Range",
     "fit_columns",
+    "infer_schema",
     "n_copies",
     "outside_range",
-    "plan_columns",
 ]

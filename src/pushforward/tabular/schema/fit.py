@@ -11,12 +11,12 @@ from jaxtyping import PRNGKeyArray
 from pushforward.core.discretised import Rounded, fill_cells
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
-from pushforward.core.named_rows import NamedRows, unframed
+from pushforward.core.named_rows import NamedRows, to_array
 from pushforward.errors import DataError
 from pushforward.tabular.schema.mixture import with_mixture
 from pushforward.tabular.schema.schema import Plan
 from pushforward.train import History, fit
-from pushforward.train.data import Prepared, Rows, as_rows, column_names, gaussian_nats
+from pushforward.train.data import CompiledModule, Rows, as_rows, column_names, gaussian_log_likelihood
 from pushforward.train.loop import default_learning_rate
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
@@ -41,7 +41,7 @@ def fit_columns(
     """Fit a flow to a table through its plan; the result scores and samples in the columns' own units.
 
     Args:
-        plan: of the columns, from `plan_columns`.
+        plan: of the columns, from `infer_schema`.
         build: makes the flow to start from, of as many coordinates as it is told: those of the plan that are modelled.
         x: rows (n, columns of the plan).
         key: a JAX key or an int.
@@ -91,8 +91,8 @@ def fit_columns(
     inner_validation: Any = 0.0
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
-    prepared = Prepared(
-        (added, held_added), gaussian_nats(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
+    prepared = CompiledModule(
+        (added, held_added), gaussian_log_likelihood(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
         np.repeat(is_copy, copies), copies, is_drawn=not isinstance(validation, tuple),
     )  # fmt: skip
     flow, history = fit(
@@ -110,7 +110,7 @@ def n_copies(plan: Plan, n: int) -> int:
 
 
 def _contexts(name: str, context: Any, n: int) -> np.ndarray:
-    rows = np.asarray(unframed(context))
+    rows = np.asarray(to_array(context))
     if rows.ndim != 2 or len(rows) != n:
         raise DataError(f"{name}: expected {n} rows (n, c) as the rows have, got shape {rows.shape}.")
     return as_rows(name, rows, rows.shape[1:])

@@ -247,7 +247,7 @@ class Plan:
         )
 
 
-def plan_columns(
+def infer_schema(
     x: np.ndarray,
     names: Sequence[str],
     *,
@@ -279,7 +279,7 @@ def plan_columns(
             declared grid, or not constant; the sentence names the column and the row.
 
     >>> x = np.random.default_rng(0).lognormal(size=(500, 1))
-    >>> print(plan_columns(x, ["income"]).columns[0].describe())
+    >>> print(infer_schema(x, ["income"]).columns[0].describe())
     positive, above 0
     """
     declarations = dict(declarations or {})
