@@ -153,7 +153,7 @@ CASES = {
     "sweeps that do not settle": (
         "unsettled.forward_by_jacobi(np.ones(3))",
         "InverseError",
-        ("settle", "max_iterations=1", "4 sweeps"),
+        ("converge", "max_iterations=1", "4 always"),
     ),
     "block network without units": (
         "B.BlockAutoregressive(2, n_units=0, key=key)",

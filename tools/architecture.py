@@ -1,4 +1,4 @@
-"""The module graph of the package as data: packages in order, their files, code lines and imports, and what breaks the order.
+"""The module graph as data: packages in order, their files, code lines and imports, and what breaks the order.
 
     python tools/architecture.py          a table of packages, and every import that breaks a rule
     python tools/architecture.py --json   the whole graph
@@ -50,7 +50,7 @@ def module_name(path: Path, source: Path = SOURCE) -> str:
 
 def package_of(module: str) -> str:
     """The package of a module: the first name below pushforward; `__init__` for the root itself."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def imports_of(module: str, code: str, modules: Iterable[str], *, is_package: bool = False) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""What a user can get wrong beside the data (tests/support/corpus): one sentence, an exit code that is not 0, no file left."""
+"""Wrong use other than bad data (tests/support/corpus): one message, an exit code that is not 0, no file left."""
 
 import signal
 import time

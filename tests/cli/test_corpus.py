@@ -1,4 +1,4 @@
-"""The corpus of bad input (tests/support/corpus) through the command line: each file's exit code, sentence and leavings."""
+"""The corpus of bad input (tests/support/corpus) through the command line: exit code, message and files left behind."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Tables in files: the faulty ones of tests/support/corpus, good ones in their usual dress, and writing that is atomic."""
+"""Tables in files: the faulty ones of tests/support/corpus, good ones in their usual forms, and atomic writes."""
 
 import itertools
 import os

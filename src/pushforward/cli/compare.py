@@ -139,7 +139,8 @@ def _table(out: Printer, board: Any) -> None:
         memory = "-" if entry.peak_megabytes is None else f"{entry.peak_megabytes:,.0f} MB"
         size = "-" if entry.parameters is None else f"{entry.parameters:,}"
         lines.append([
-            entry.name + mark, nats(entry.validation_log_likelihood), nats(entry.test_log_likelihood, entry.standard_error),
+            entry.name + mark, nats(entry.validation_log_likelihood),
+            nats(entry.test_log_likelihood, entry.standard_error),
             seconds(entry.fit_seconds), seconds(entry.score_seconds), seconds(entry.sample_seconds), memory, size,
         ])  # fmt: skip
     out.table(["model", "validation", "test", "fit", "score", "sample", "peak", "parameters"], lines)

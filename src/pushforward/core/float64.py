@@ -17,7 +17,7 @@ def log_prob_float64(flow: Any, x: np.ndarray, context: np.ndarray | None = None
 
 
 def log_prob_function(flow: Any) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
-    """`log_prob_float64` of one flow for many calls: the weights are cast up once. Several threads may call it at a time."""
+    """`log_prob_float64` of one flow for many calls: the weights are cast up once. It is safe to call from threads."""
     with jax.enable_x64(True):
         wide = cast(flow, np.float64)
 

@@ -132,7 +132,8 @@ class Contractive(AbstractBijection):
                 "weights."
             )
         raise InverseError(
-            f"Contractive: the inverse did not settle in {int(found.n_iterations)} turns and {int(found.n_newton)} Newton "
+            f"Contractive: the inverse did not converge in {int(found.n_iterations)} iterations and "
+            f"{int(found.n_newton)} Newton "
             f"steps: its residual is {float(found.residual):.3g}. Use float64, or a smaller lipschitz=."
         )
 

@@ -97,7 +97,8 @@ class Leaderboard:
         """Plain values; a score of minus infinity stays one, which JSON has no word for."""
         entries = [dataclasses.asdict(entry) | {"folds": list(entry.folds)} for entry in self.entries]
         return {
-            "entries": entries, "chosen": self.chosen, "picks": list(self.picks), "chosen_log_likelihood": self.chosen_log_likelihood,
+            "entries": entries, "chosen": self.chosen, "picks": list(self.picks),
+            "chosen_log_likelihood": self.chosen_log_likelihood,
             "margin": self.margin, "margin_error": self.margin_error,
             "folds": self.n_folds, "is_bound": self.is_bound, "plan": self.plan.to_dict(),
         }  # fmt: skip
