@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import pushforward as pf
+from pushforward.core.fields import count_parameters
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 N_TRAIN, N_TEST = 20_000, 20_000
@@ -121,7 +122,7 @@ def power(names: list[str]) -> dict[str, Any]:
                 "train_nats": round(float(np.mean(flow.log_prob(data.train[:5000]))), 3),
                 "validation_log_likelihood": round(max(history.validation), 3),
                 "fit_seconds": round(fitted, 1),
-                "parameters": pf.fields.count_parameters(flow),
+                "parameters": count_parameters(flow),
             }
         )
         print(rows[-1], flush=True)

@@ -49,6 +49,7 @@ from pushforward.bijections import (
     SinhArcsinh,
     SumOfSquares,
 )
+from pushforward.core.fields import count_parameters
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 N_TRAIN, EPOCHS, BATCH = 10_000, 20, 512
@@ -79,8 +80,8 @@ def _built(recipe: Callable, name: str, dim: int, width: int) -> pf.Flow:
 
 def _of_size(recipe: Callable, name: str, dim: int) -> tuple[pf.Flow, int]:
     """The flow whose number of weights is nearest to that of the law all are compared with."""
-    wanted = pf.fields.count_parameters(_built(recipe, LIKE, dim, 64))
-    sizes = {width: pf.fields.count_parameters(_built(recipe, name, dim, width)) for width in range(8, 161, 4)}
+    wanted = count_parameters(_built(recipe, LIKE, dim, 64))
+    sizes = {width: count_parameters(_built(recipe, name, dim, width)) for width in range(8, 161, 4)}
     width = min(sizes, key=lambda width: abs(sizes[width] - wanted))
     return _built(recipe, name, dim, width), width
 
@@ -113,7 +114,7 @@ def _measured(recipe: Callable, name: str, data: Any) -> dict[str, Any]:
         **{f"{what}_ms": round(1e3 * seconds, 2) for what, seconds in laters.items()},
         "compile_seconds": round(compiling, 2),
         "fit_seconds": round(fitted, 1),
-        "weights": pf.fields.count_parameters(start),
+        "weights": count_parameters(start),
         "width": width,
         "stop": history.stop_reason,
     }
@@ -211,7 +212,7 @@ def shapes(names: list[str]) -> dict[str, Any]:
                     "map": name,
                     "nats_below_truth": round(float(missed.mean()), 4),
                     "standard_error": round(float(missed.std() / math.sqrt(len(missed))), 4),
-                    "leaves": pf.fields.count_parameters(start),
+                    "leaves": count_parameters(start),
                 }
             )
             print(rows[-1], flush=True)

@@ -28,7 +28,7 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.core.fields import cast
-from pushforward.errors import InverseError
+from pushforward.errors import InverseError, NumericError
 from pushforward.networks import CausalAttention, MaskedMLP
 from pushforward.numerics.fixed_point import fixed_point
 
@@ -331,7 +331,7 @@ class TestSweeps:
     def test_inside_a_program_the_bound_is_nan_and_the_boundary_raises(self):
         layer = small(max_iterations=2)
         assert np.isnan(eqx.filter_jit(layer.forward)(jnp.ones(7))).all()
-        with pytest.raises(pf.errors.NumericError, match="NaN"):
+        with pytest.raises(NumericError, match="NaN"):
             pf.Flow(pf.bases.Normal((7,)), layer).sample(3, key=0)
 
 

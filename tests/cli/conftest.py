@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from cli.small import TINY, rows
+from small import TINY, rows
 
 from pushforward.cli.app import run
 from pushforward.tabular.files import write_table

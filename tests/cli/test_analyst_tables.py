@@ -14,6 +14,7 @@ from scipy import stats
 import pushforward as pf
 from pushforward.core.fields import cast
 from pushforward.persistence import read_notes
+from pushforward.tabular.schema import Plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:fit. ")]
 
@@ -40,7 +41,7 @@ def test_what_is_stated_of_a_table_is_true(command, table):
 
 def columns_are_as_made(notes, made, x):
     """Kinds; the grid has all values; ends are beyond no row; the range is that of the rows."""
-    plan = pf.columns.Plan.from_dict(notes["plan"])
+    plan = Plan.from_dict(notes["plan"])
     for column, values in zip(plan.columns, x.T, strict=True):
         assert column.describe().startswith(made.columns.get(column.name, "")), column.describe()
         if column.step:
@@ -126,7 +127,7 @@ def samples_are_as_stated(command, out, notes, x, context):
         options = ["--given", ",".join(f"{name}={value}" for name, value in zip(notes["context_columns"], context[0]))]  # noqa: B905
     assert command("sample", "m.safetensors", "-n", "4000", "--seed", "5", "-o", "s.csv", *options).code == 0
     samples = pl.read_csv("s.csv").to_numpy().astype(float)
-    plan = pf.columns.Plan.from_dict(notes["plan"])
+    plan = Plan.from_dict(notes["plan"])
     for place, column in enumerate(plan.columns):
         drawn, values = samples[:, place], x[:, place]
         if column.kind == "discrete":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.small import TINY, rows
 from corpus.sentences import refused
+from small import TINY, rows
 
 import pushforward as pf
 from pushforward.cli.outputs import TABLE_SUFFIXES, check_table_output

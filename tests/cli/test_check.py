@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cli.small import rows
 from compiling import quickly_compiled
 from sick_flows import SMALL, saturated_scale
+from small import rows
 
 import pushforward as pf
 from pushforward import diagnostics

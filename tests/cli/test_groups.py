@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.small import TINY
+from small import TINY
 
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.small import TINY
 from compiling import quickly_compiled
 from pages import Page
 from scipy.stats import multivariate_normal
+from small import TINY
 
 import pushforward as pf
 from pushforward.cli.app import run

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from cli.small import TINY, rows
+from small import TINY, rows
 
 import pushforward as pf
 from pushforward.cli.table_split import leaderboard, read_split

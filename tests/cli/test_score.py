@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from cli.small import rows
+from small import rows
 
 import pushforward as pf
 from pushforward.cli import ordered_map as in_order_module

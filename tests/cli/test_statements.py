@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from cli.small import TINY
+from small import TINY
 
 import pushforward as pf
 from pushforward.cli import printer

@@ -11,9 +11,8 @@ from battery import randomised
 
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, ColumnMaps, Elementwise, Standardise
-from pushforward.core.chain import compressed, expanded
 from pushforward.errors import DataError
-from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, moments, reach_of, spread
+from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, compressed, expanded, moments, reach_of, spread
 
 FAR = 2.0**31
 RANDOM = np.random.default_rng(0)

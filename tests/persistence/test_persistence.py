@@ -510,7 +510,7 @@ FORGERIES = {
     "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "does not know"),
     "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "does not know"),
     "another part as a flow": (lambda i, t: (i.update(flow=7, probe={}), t.clear()), "expected a flow"),
-    "unknown version": (_set(_whole, "format_version", 2), "format version 2"),
+    "unknown version": (_set(_whole, "format_version", 3), "format version 3"),
     "version as a truth value": (_set(_whole, "format_version", True), "format version True"),
     "unknown key": (_set(_whole, "code", "x"), "keys"),
     "unknown field": (_set(coupling, "code", None), "fields"),

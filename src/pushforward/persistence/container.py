@@ -21,7 +21,8 @@ import safetensors.numpy
 from pushforward.errors import ModelFileError
 
 FORMAT = "pushforward flow"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: names of classes and fields as in 2026-12; `aliases` translates those of version 1
+READABLE = (1, 2)
 HEADER_KEYS = {"format", "format_version", "library_version", "dtype", "flow", "notes", "probe", "sha256"}
 MAX_HEADER_BYTES = 8 << 20
 MAX_TENSORS = 40_000
@@ -179,10 +180,10 @@ def _inner_header(outer: Any) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ModelFileError(f"does not say that its format is {FORMAT!r}. {_OLDER}: save the flow again.")
     version = header.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in READABLE:
         raise ModelFileError(
-            f"has format version {version!r}, this pushforward reads version {FORMAT_VERSION}: install a pushforward "
-            f"as new as the one that wrote it ({header.get('library_version')!r})."
+            f"has format version {version!r}, this pushforward reads versions 1 to {FORMAT_VERSION}: install a "
+            f"pushforward as new as the one that wrote it ({header.get('library_version')!r})."
         )
     if set(header) != HEADER_KEYS:
         raise damaged(f"the header's keys are {sorted(header)}, expected {sorted(HEADER_KEYS)}")

@@ -23,6 +23,7 @@ from pushforward import bases, bijections, networks
 from pushforward.core import dequantised, discretised, distribution, flow
 from pushforward.errors import ModelFileError
 from pushforward.numerics.arrays import is_array, on_device
+from pushforward.persistence.aliases import current_class, stored_names
 from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
 
 Registry: TypeAlias = dict[str, type[eqx.Module]]
@@ -193,6 +194,7 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         n_modules += 1
         if n_modules > MAX_MODULES:
             raise damaged(f"its configuration holds more than {MAX_MODULES:,} modules")
+        name = current_class(name)
         if not isinstance(name, str) or name not in known:
             raise ModelFileError(
                 f"asks for the class {name!r}, which this pushforward does not know: hand your own classes over as "
@@ -201,7 +203,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         cls = known[name]
         declared = {field.name: field for field in dataclasses.fields(cls)}
         later = {name for name, field in declared.items() if _has_default(field)}  # older versions do not write them
-        if not isinstance(fields, dict) or not set(declared) - later <= set(fields) <= set(declared):
+        stored = stored_names(name, fields) if isinstance(fields, dict) else {}
+        if not isinstance(fields, dict) or not set(declared) - later <= set(stored) <= set(declared):
             raise ModelFileError(
                 f"stores the fields {sorted(fields) if isinstance(fields, dict) else fields!r} for {name} at "
                 f"{path or 'its root'}, this version has {sorted(declared)}: install the version that wrote the file."
@@ -209,8 +212,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         module = object.__new__(cls)
         start = f"{path}." if path else ""
         for field in declared:  # in the order of the class, whatever that of the file
-            is_given = field in fields
-            value = value_of(fields[field], f"{start}{field}", depth + 1) if is_given else declared[field].default
+            old = stored.get(field)  # arrays are named by the path of their fields, as these were called then
+            value = declared[field].default if old is None else value_of(fields[old], f"{start}{old}", depth + 1)
             ours = cls.__module__.startswith("pushforward.")
             is_static = declared[field].metadata.get("static", False)
             if (is_static and not _is_plain(value)) or (ours and not _fits(value, declared[field].type)):

@@ -25,7 +25,7 @@ AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
 
 def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
-    """The same conditionals over another number of places; frames of a context keep their length.
+    """The same conditionals p(x_i | x_<i) over another dim: `of_length(flow, dim)`; frames of a context keep their length.
 
     Args:
         flow: a `wavenet` or `parallel_wavenet`, or `Dequantised` around one, in the natural order.

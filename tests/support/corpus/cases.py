@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from cli.small import TINY
+from small import TINY
 
 from corpus.made import MADE
 
