@@ -25,7 +25,8 @@ AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
 
 def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
-    """The same conditionals p(x_i | x_<i) over another dim: `of_length(flow, dim)`; frames of a context keep their length.
+    """The same conditionals p(x_i | x_<i), `of_length(flow, dim)`, over another dim; frames of a context keep
+    their length.
 
     Args:
         flow: a `wavenet` or `parallel_wavenet`, or `Dequantised` around one, in the natural order.
