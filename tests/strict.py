@@ -12,8 +12,8 @@ _one_at_a_time = threading.RLock()
 def typechecked(function: Any) -> Any:
     """The function with its types checked.
 
-    Functions inside others are decorated as they are met, `fit` compiles in two threads, and beartype puts the filters of
-    warnings aside meanwhile: two threads that do so at once leave those of the other, and a test misses its warning.
+    Functions inside others are decorated as they are met, `fit` compiles in two threads, and beartype puts the filters
+    of warnings aside meanwhile: two threads that do so at once leave those of the other, and a test misses its warning.
     """
     with _one_at_a_time:
         return _checked(function)
