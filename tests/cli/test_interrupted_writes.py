@@ -237,8 +237,7 @@ import os, signal, sys
 sign, target, *more = sys.argv[1:]
 if "background" in more:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-if "nohup" in more:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if "nohup" in more else signal.SIG_DFL)  # nohup around the tests ignores it
 import numpy as np
 from pushforward.tabular import files as tables
 

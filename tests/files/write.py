@@ -1,56 +1,126 @@
-"""Write one model file of each kind for the version at hand, with scores; a file that is there is left alone.
+"""Write model files for the version at hand, with scores; a file that is there is left alone.
 
 python tests/files/write.py
+
+One file for every recipe and every kind of base, then rows of the zoo until every class that a model file may name is
+in one of them.
 """
 
 import json
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import equinox as eqx
 import jax
 import numpy as np
 
-import pushforward as pf
-from pushforward.core.fields import cast
-
 HERE = Path(__file__).resolve().parent
-SIZES = {"width": 6, "depth": 1, "n_layers": 2}
-KINDS = {
-    "nsf": ("float32", lambda: pf.nsf(3, key=0, context_dim=2, n_bins=4, **SIZES)),
-    "maf": ("float64", lambda: pf.maf(3, key=0, **SIZES)),
-    "linear": ("float64", lambda: pf.linear_flow(3, kind="qr", key=0, whiten=True)),
+sys.path.insert(0, str(HERE.parent / "support"))
+jax.config.update("jax_enable_x64", True)
+
+import zoo  # noqa: E402
+
+import pushforward as pf  # noqa: E402
+from pushforward.core.distribution import AbstractDistribution  # noqa: E402
+from pushforward.core.fields import trainable  # noqa: E402
+from pushforward.core.state import finalise  # noqa: E402
+from pushforward.persistence.tree import classes_of, registry  # noqa: E402
+
+Build = Callable[[], AbstractDistribution]
+SMALL = {"width": 6, "depth": 1, "n_layers": 2, "key": 0}
+
+
+def whole_numbers() -> AbstractDistribution:
+    noise = pf.dequantisation_flow((2, 2, 1), levels=4, width=4, n_layers=1, key=0)
+    return pf.Dequantised(pf.glow((2, 2, 1), levels=4, n_scales=1, n_layers=1, width=4, key=0), 4, noise=noise)
+
+
+OTHERS: dict[str, Build] = {
+    "Dequantised": whole_numbers,
+    "Given": lambda: pf.nsf(2, context_dim=1, n_bins=3, **SMALL).given(np.ones(1)),
+    "PowerSeries": lambda: pf.residual_flow(2, log_det=pf.bijections.PowerSeries(3), **SMALL),
+    "Rounded": lambda: pf.Rounded(pf.maf(2, **SMALL), [0.5, 0.0], values=[(), (1.0, 2.0, 5.0)]),
+    "RussianRoulette": lambda: pf.residual_flow(2, log_det=pf.bijections.RussianRoulette(), **SMALL),
+    "embed": lambda: pf.Flow(
+        pf.bases.Normal((2,)),
+        pf.maf(2, context_dim=3, **SMALL).bijection,
+        embed=pf.networks.MLP(2, (3,), width=4, depth=1, key=jax.random.key(0)),
+        context_shape=(2,),
+    ),
 }
 
 
-def trained(flow: pf.Flow, dtype: str) -> pf.Flow:
-    """The flow after two epochs on correlated rows, so that every layer has been filled."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=(400, 3)) @ (np.eye(3) + 0.5 * np.tri(3, k=-1)).T + 2.0
-    context = None if flow.context_shape is None else random.normal(size=(400, *flow.context_shape))
-    fitted, _ = pf.fit(flow, x, context=context, key=0, max_epochs=2, progress=False)
-    return cast(fitted, dtype)
+def recipes() -> Iterator[tuple[str, Build]]:
+    """Every entry of the zoo's recipes once, with a context: three columns, or the smallest picture."""
+    rows = [row for row in zoo.ALL_ROWS if row.flow is not None and row.name.endswith(" context")]
+    for name in {**zoo.RECIPES, **zoo.IMAGE_RECIPES}:
+        start = f"{name} D=3" if name in zoo.RECIPES else f"{name} "
+        row = next(row for row in rows if row.name.startswith(start))
+        yield name, row.flow
+
+
+def alone(row: zoo.Row) -> AbstractDistribution:
+    """The bijection of a row over a base within its domain."""
+    bijection = row.build()
+    if bijection.shape == ():
+        bijection = pf.bijections.Elementwise(bijection, (2,))
+    shape = bijection.shape
+    base = {
+        zoo.LINE: lambda: pf.bases.Normal(shape),
+        zoo.POSITIVE: lambda: pf.bases.TruncatedNormal(shape, 0.5, 2.0),
+        zoo.UNIT: lambda: pf.bases.TruncatedNormal(shape, 0.1, 0.9),
+        zoo.OPEN: lambda: pf.bases.TruncatedNormal(shape, -0.9, 0.9),
+        zoo.CIRCLE: lambda: pf.bases.Uniform(shape, -np.pi, np.pi),
+    }[row.z_side]()
+    return pf.Flow(base, bijection)
+
+
+def kinds() -> Iterator[tuple[str, Build]]:
+    yield from recipes()
+    for name, base in zoo.BASES.items():
+        yield f"base {name}", base.build
+    yield from OTHERS.items()
+    for row in zoo.ALL_ROWS:
+        if row.flow is None:
+            yield f"row {row.name}", lambda row=row: alone(row)
+
+
+def changed(flow: AbstractDistribution, random: np.random.Generator) -> AbstractDistribution:
+    """The flow with weights that say which is which: its start values would hide two that are exchanged."""
+    trained, frozen = eqx.partition(flow, trainable(flow))
+    moved = jax.tree.map(lambda leaf: leaf + 0.05 * random.normal(size=leaf.shape).astype(leaf.dtype), trained)
+    return finalise(eqx.combine(moved, frozen))
+
+
+def write(path: Path, flow: AbstractDistribution) -> None:
+    context = None if flow.context_shape is None else np.random.default_rng(1).normal(size=(6, *flow.context_shape))
+    x = np.asarray(flow.sample(6 if context is None else (), key=1, context=context))
+    scores = np.asarray(flow.log_prob(x, context), np.float64)
+    pf.save(path, flow, notes={"columns": ["a", "b", "c"]})
+    n_numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow, eqx.is_array)))
+    described = {
+        "dtype": "float64", "version": pf.__version__, "numbers": n_numbers, "x": x.tolist(),
+        "context": None if context is None else context.tolist(), "log_prob": scores.tolist(),
+    }  # fmt: skip
+    path.with_suffix(".json").write_text(json.dumps(described) + "\n")
+    print(f"wrote {path.name}", flush=True)
 
 
 def main() -> None:
-    for kind, (dtype, build) in KINDS.items():
-        path = HERE / f"{kind}-{pf.__version__}.safetensors"
-        if path.exists():
-            print(f"{path.name} is there already")
+    covered: set[type] = set()
+    for name, build in kinds():
+        flow = build()
+        new = set(classes_of(flow)) - covered
+        if name.startswith("row ") and not new:
             continue
-        with jax.enable_x64(dtype == "float64"):
-            flow = trained(build(), dtype)
-            random = np.random.default_rng(1)
-            x = 2.0 + random.normal(size=(6, 3))
-            context = None if flow.context_shape is None else random.normal(size=(6, *flow.context_shape))
-            scores = np.asarray(flow.log_prob(x, context), np.float64)
-            pf.save(path, flow, notes={"columns": ["a", "b", "c"]})
-        n_numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow, eqx.is_array)))
-        told = {
-            "dtype": dtype, "version": pf.__version__, "numbers": n_numbers, "x": x.tolist(),
-            "context": None if context is None else context.tolist(), "log_prob": scores.tolist(),
-        }  # fmt: skip
-        path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
-        print(f"wrote {path.name}")
+        covered |= new
+        path = HERE / f"{name.replace(' ', '_').replace('/', '_')}-{pf.__version__}.safetensors"
+        if not path.exists():
+            write(path, changed(flow, np.random.default_rng(0)))
+    missing = set(registry().values()) - covered
+    if missing:
+        raise SystemExit(f"no file holds {sorted(cls.__name__ for cls in missing)}")
 
 
 if __name__ == "__main__":

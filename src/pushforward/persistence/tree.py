@@ -1,8 +1,9 @@
 """A tree of modules as plain data, and back.
 
-A module is {"class": name, "fields": {field: value}}; a value is null, a truth value, a number, text, a list (a tuple
-here), {"list": [...]} (a list here), {"array": name, "dtype", "shape", "kind"}, or another module. An array's name is
-its path. Classes are looked up in a closed registry; nothing is ever imported by a name from a file.
+A module is {"class": name, "fields": {field: value}}; a value is null, a truth value, a number, {"float": "inf"} or
+"-inf", text, a list (a tuple here), {"list": [...]} (a list here), {"array": name, "dtype", "shape", "kind"}, or
+another module. An array's name is its path. Classes are looked up in a closed registry; nothing is ever imported by a
+name from a file.
 """
 
 import dataclasses
@@ -94,9 +95,9 @@ def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 raise refuse(path, "a whole number beyond 64 bits", "store it as text")
             return int(value)
         if isinstance(value, float):
-            if not math.isfinite(value):
-                raise refuse(path, f"the number {value}", "use None, or a finite number")
-            return float(value)
+            if math.isnan(value):
+                raise refuse(path, "not a number", "use None, or a number")
+            return float(value) if math.isfinite(value) else {"float": str(float(value))}
         if is_array(value):
             return array(value, path)
         if isinstance(value, tuple) and type(value) is tuple:
@@ -181,6 +182,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         keys = set(node)
         if keys == {"list"} and isinstance(node["list"], list):
             return [value_of(item, f"{path}.{index}", depth + 1) for index, item in enumerate(node["list"])]
+        if keys == {"float"} and node["float"] in ("inf", "-inf"):
+            return float(node["float"])
         if keys == {"array", "dtype", "shape", "kind"}:
             if node["array"] != path or node["kind"] not in ("jax", "numpy"):
                 raise damaged(f"the array at {path} is not described as one")
