@@ -115,7 +115,7 @@ def main() -> None:
         if name.startswith("row ") and not new:
             continue
         covered |= new
-        path = HERE / f"{name.replace(' ', '_').replace('/', '_')}-{pf.__version__}.safetensors"
+        path = HERE / f"{name.partition('[')[0].replace(' ', '_')}-{pf.__version__}.safetensors"
         if not path.exists():
             write(path, changed(flow, np.random.default_rng(0)))
     missing = set(registry().values()) - covered
