@@ -40,6 +40,8 @@ def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
     Raises:
         ValueError: if a layer does not treat all places alike, or D is too small or no whole number of frames.
 
+    Reference: van den Oord, Dieleman, Zen et al. 2016, section 2.1 (the same causal filters at every position).
+
     Example:
         >>> import pushforward as pf
         >>> flow = pf.wavenet(dim=16, width=8, depth=4, key=0)
