@@ -21,15 +21,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS_COLLECTED = 5
 
-BUDGET_MINUTES = {"battery": 6, "estimator checks": 2, "command line": 2, "lint and types": 1, "rest": 1}
+BUDGET_MINUTES = 12  # in all, on two slow cores
 
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the table: commands run one after another in a process of their own, under one budget."""
+    """One line of the table: commands that run one after another in processes of their own.
+
+    Attributes:
+        minutes: what it may take on one slow core.
+    """
 
     name: str
-    budget: str
+    minutes: float
     commands: tuple[tuple[str, ...], ...]
     environment: dict[str, str] = field(default_factory=dict)
     in_haste: bool = True  # compiled in haste, as `hasty` says
@@ -56,58 +60,29 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).parent / name), *arguments)
 
 
-AUTOREGRESSIVE = (
-    "tests/bijections/test_autoregressive.py",
-    "tests/bijections/test_causal_conv.py",
-    "tests/recipes/test_recipes.py",
-)
-LAYERS = (
-    "tests/bijections/test_laws.py",
-    "tests/bijections/test_linear.py",
-    "tests/bijections/test_planar_radial.py",
-    "tests/bijections/test_spline.py",
-)
-IMAGES = (
-    "tests/bijections/test_convolutional.py",
-    "tests/recipes/test_images.py",
-    "tests/numerics/test_recompute.py",
-    "tests/bijections/test_residual.py",
-)
-TABLES = ("tests/diagnostics/test_check.py", "tests/tabular/test_columns.py", "tests/tabular/test_leaderboard.py")
-ESTIMATOR = "tests/tabular/test_estimator.py"
 BATTERY = "tests/test_battery.py"
-ELSEWHERE = (BATTERY, "tests/cli", ESTIMATOR, *AUTOREGRESSIVE, *IMAGES, *LAYERS, *TABLES)
+LAYERS = ("tests/numerics", "tests/networks", "tests/bijections", "tests/bases", "tests/recipes")
+TABLES = ("tests/tabular", "tests/diagnostics", "tests/reporting")
+ELSEWHERE = (BATTERY, "tests/cli", *LAYERS, *TABLES)
 
 # Programs of tests run once or twice, and two thirds of the tests' time goes into compiling them. Without most
 # optimisations and without XLA's newer emitters of fused loops it takes a quarter of the time. Not for tests of equal
-# bits or of rounding, which hold for programs as users compile them: those are marked.
+# bits or of rounding, which hold for programs as users compile them: those are marked, and the battery in float32 is.
 EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 AS_COMPILED = "as_compiled"
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.
-# The battery in float32 and the tests that are marked run as users run them.
 PARTS = (
-    Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
-    Part("battery-float32", "battery", (pytest(BATTERY),), {"PUSHFORWARD_TEST_DTYPE": "float32"}, False),
-    Part("command-line", "command line", (pytest("tests/cli"),)),
-    Part(
-        "battery-float64",
-        "battery",
-        (pytest(BATTERY),),
-        {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1"},
-    ),
-    Part("images", "rest", (pytest(*IMAGES),)),
-    Part("autoregressive", "rest", (pytest(*AUTOREGRESSIVE),)),
-    Part("tables", "rest", (pytest(*TABLES),)),
-    Part("layers", "rest", (pytest(*LAYERS),)),
-    Part("docstrings", "rest", (pytest("--doctest-modules", "src/pushforward"),)),
-    Part("estimator", "estimator checks", (pytest(ESTIMATOR),)),
-    Part(
-        AS_COMPILED, "rest", (pytest("tests", f"--ignore={BATTERY}", "-m", f"{AS_COMPILED} and not slow"),), {}, False
-    ),
+    Part("rest", 5, (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
+    Part("layers", 5, (pytest(*LAYERS),)),
+    Part(AS_COMPILED, 4, (pytest("tests", "-m", f"{AS_COMPILED} and not slow"),), in_haste=False),
+    Part("tables", 4, (pytest(*TABLES),)),
+    Part("command-line", 3, (pytest("tests/cli"),)),
+    Part("battery-float64", 2, (pytest(BATTERY),), {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1"}),
+    Part("docstrings", 1, (pytest("--doctest-modules", "src/pushforward"),)),
     Part(
         "lint",
-        "lint and types",
+        0.1,
         (
             tool("ruff", "check", "."),
             tool("ruff", "format", "--check", "."),
@@ -126,11 +101,13 @@ def hasty() -> dict[str, str]:
     return {**settings, **flags} if is_known else settings
 
 
-def slow_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The same parts with `-m slow` in place of `-m "not slow"`, compiled as users do: here computing takes longer.
+def slow_parts() -> tuple[Part, ...]:
+    """The same parts with `-m slow`, compiled as users do: here computing takes longer.
 
-    Docstrings and lint have no slow half, and that of the marked tests is in the other parts.
+    Docstrings and lint have no slow half. Of the tests that are marked as compiled the battery in float32 is left, the
+    others are in the parts of their folders.
     """
+    parts = (*PARTS, Part("battery-float32", 0, (pytest(BATTERY),)))
     return tuple(
         replace(part, commands=tuple((*command, "-m", "slow") for command in part.commands), in_haste=False)
         for part in parts
@@ -173,27 +150,16 @@ def run(part: Part, clock: float, slow: bool, haste: dict[str, str], printing: t
 
 
 def table(outcomes: list[Outcome], slow: bool) -> str:
-    """Parts with their time; budgets with the wall time from their first start to their last end."""
-    lines = [f"{'part':<18}{'result':<8}{'passed':>7}{'failed':>7}{'seconds':>9}"]
+    """Parts with their time beside their budget, and the whole."""
+    lines = [f"{'part':<18}{'result':<8}{'passed':>7}{'failed':>7}{'minutes':>9}{'allowed':>9}"]
+
+    def line(start: str, minutes: float, allowed: float) -> str:
+        return f"{start}{minutes:>9.1f}" + ("" if slow else f"{allowed:>9}{'   over' if minutes > allowed else ''}")
+
     for done in outcomes:
-        result = "ok" if done.ok else "FAILED"
-        lines.append(
-            f"{done.part.name:<18}{result:<8}{done.passed:>7}{done.failed:>7}{done.end - done.start:>9.1f}",
-        )
-    if slow:
-        return "\n".join(lines)
-    lines += ["", f"{'budget':<33}{'minutes':>9}{'allowed':>9}"]
-    for name, allowed in BUDGET_MINUTES.items():
-        group = [done for done in outcomes if done.part.budget == name]
-        if not group:
-            continue
-        if name == "battery":  # both halves run at the same time, one per core
-            seconds = max(done.end - done.start for done in group)
-        else:
-            seconds = sum(done.end - done.start for done in group)
-        lines.append(f"{name:<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
-    seconds, allowed = max(done.end for done in outcomes), sum(BUDGET_MINUTES.values())
-    lines.append(f"{'whole':<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
+        start = f"{done.part.name:<18}{'ok' if done.ok else 'FAILED':<8}{done.passed:>7}{done.failed:>7}"
+        lines.append(line(start, (done.end - done.start) / 60, done.part.minutes))
+    lines.append(line(f"{'whole':<40}", max(done.end for done in outcomes) / 60, BUDGET_MINUTES))
     return "\n".join(lines)
 
 
@@ -207,8 +173,8 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown part {', '.join(unknown)}: expected some of {', '.join(names)}")
 
-    parts = tuple(part for part in PARTS if not options.parts or part.name in options.parts)
-    parts = slow_parts(parts) if options.slow else parts
+    parts = slow_parts() if options.slow else PARTS
+    parts = tuple(part for part in parts if not options.parts or part.name in options.parts)
     if not parts:
         parser.error(f"{', '.join(options.parts)} has no tests marked slow")
     clock, printing = time.monotonic(), threading.Lock()

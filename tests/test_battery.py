@@ -1,8 +1,12 @@
 """Every row of the zoo against every property of the battery, in one dtype (see conftest.py)."""
 
+import jax
 import pytest
 from battery import PROPERTIES, check
 from zoo import BOTH, ROWS, SLOW_ROWS
+
+if not jax.config.jax_enable_x64:
+    pytestmark = pytest.mark.as_compiled  # float32 is what users compile
 
 # One row of each way to write a derivative: a formula, a rule of its own, a root, a root in a layer, a fixed point.
 SECOND_ORDER = ("SinhArcsinh", "HeavyTails", "Bernstein", "Planar", "MaskedConvolution")
