@@ -111,7 +111,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     def ranks(self) -> Int[Array, "..."]:
         return self.places // self.token_size
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         inputs = self._tokens(x, self.n_features)

@@ -39,10 +39,10 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         """Parameters (P, D) of all coordinates, from x (D,)."""
-        return self.in_order(x[self.order], context, key=key)[:, self.places]
+        return self.parameters(x[self.order], context, key=key)[:, self.places]
 
     @abc.abstractmethod
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         """Parameters (P, D) of all coordinates, from x (D,), both by place."""

@@ -159,7 +159,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
         )  # fmt: skip
         return eqx.tree_at(_weights, new, _weights(self))
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         dim, by_frame = x.shape[0], self._from_context(context)

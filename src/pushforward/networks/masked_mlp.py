@@ -132,7 +132,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     def ranks(self) -> Int[Array, "..."]:
         return self.places
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         return trailing_batch(self._all_at_once())(self._data(x, context), self._weights())

@@ -57,17 +57,17 @@ class PeriodicInputs(AbstractAutoregressiveNetwork):
     def n_ranks(self) -> int:
         return self.network.n_ranks
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         features = jnp.stack([jnp.cos(x), jnp.sin(x)], 1).reshape(-1)
-        return self.network.in_order(features, context, key=key)
+        return self.network.parameters(features, context, key=key)
 
     def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         ranks = self.ranks[self.order]
 
         def one_pass(carry: tuple[Array, Array], rank: Array) -> tuple[tuple[Array, Array], None]:
-            found = law(weights, self.in_order(carry[0], context), z)
+            found = law(weights, self.parameters(carry[0], context), z)
             x, log_slopes = (jnp.where(ranks == rank, new, old) for new, old in zip(found, carry, strict=True))
             return (x, log_slopes), None
 

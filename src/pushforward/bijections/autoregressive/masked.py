@@ -124,7 +124,7 @@ class MaskedAutoregressive(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         x = x[self.network.order]
-        parameters = self.network.in_order(x, context, key=key)
+        parameters = self.network.parameters(x, context, key=key)
         z, log_det = apply_transformer(self.transformer, parameters, x, inverse=True)
         return z[self.network.places], jnp.sum(log_det)
 
