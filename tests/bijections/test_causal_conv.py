@@ -98,7 +98,7 @@ def test_a_place_sees_the_receptive_field_before_it_and_nothing_else(order):
         n = network(24, order=order)
         assert n.dilations == (1, 2, 4, 1)
         assert n.receptive_field == 9
-        back = n.places[:, None] - n.places[None]
+        back = n.inverse_order[:, None] - n.inverse_order[None]
         np.testing.assert_array_equal(moves(lambda x: n(x), jnp.linspace(-1.0, 1.0, 24)), (back > 0) & (back <= 9))
 
 

@@ -69,7 +69,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    places: Int[Array, "..."]
+    inverse_order: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     token_size: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
@@ -104,12 +104,12 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self.blocks = tuple(AttentionBlock(width, n_heads, activation, key=keys[3 + i]) for i in range(depth))
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.context_size, self.n_features = context_size, n_features
 
     @property
     def ranks(self) -> Int[Array, "..."]:
-        return self.places // self.token_size
+        return self.inverse_order // self.token_size
 
     def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

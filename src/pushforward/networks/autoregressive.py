@@ -25,13 +25,13 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
 
     Attributes:
         order: (D,), the coordinate at each place.
-        places: (D,), the place of each coordinate: the inverse permutation.
+        inverse_order: (D,), the position of each coordinate in the order: the inverse permutation.
         ranks: (D,), when the turn of each coordinate comes; coordinates of one rank do not see each other.
         n_ranks: the number of different ranks, the length of the sequential direction.
     """
 
     order: eqx.AbstractVar[Int[Array, "..."]]
-    places: eqx.AbstractVar[Int[Array, "..."]]
+    inverse_order: eqx.AbstractVar[Int[Array, "..."]]
     ranks: eqx.AbstractVar[Int[Array, "..."]]
     n_ranks: eqx.AbstractVar[int]
 
@@ -39,7 +39,7 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         """Parameters (P, D) of all coordinates, from x (D,)."""
-        return self.parameters(x[self.order], context, key=key)[:, self.places]
+        return self.parameters(x[self.order], context, key=key)[:, self.inverse_order]
 
     @abc.abstractmethod
     def parameters(

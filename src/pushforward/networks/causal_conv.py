@@ -83,7 +83,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    places: Int[Array, "..."]
+    inverse_order: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     depth: int = eqx.field(static=True)
     cycle: int = eqx.field(static=True)
@@ -119,7 +119,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
         self.in_bias, self.skip_bias, self.head_bias = zeros(width), zeros(width), zeros(width)
         self.gate_bias = zeros((depth, 2 * width))
         self.out_weight, self.out_bias = zeros((n_parameters, width)), zeros(n_parameters)
-        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
 
     def __check_init__(self) -> None:
         if self.depth != self.gate_weight.shape[0] or not 1 <= self.cycle <= self.depth:
@@ -132,7 +132,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
 
     @property
     def ranks(self) -> Int[Array, "..."]:
-        return self.places
+        return self.inverse_order
 
     @property
     def dilations(self) -> tuple[int, ...]:
@@ -235,7 +235,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
 def _weights(network: CausalConvolution) -> list[Any]:
     """Everything but what belongs to a length."""
     names = [field.name for field in dataclasses.fields(network) if not field.metadata.get("static", False)]
-    return [getattr(network, name) for name in names if name not in ("order", "places")]
+    return [getattr(network, name) for name in names if name not in ("order", "inverse_order")]
 
 
 def _gated(gates: Array) -> Array:

@@ -73,7 +73,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    places: Int[Array, "..."]
+    inverse_order: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
@@ -115,7 +115,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
             self.context_weights += (zeros((n_parameters, dim, context_size)),)
         self.biases = tuple(zeros(width) for _ in range(n_hidden))
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.n_ranks, self.context_size, self.residual, self.activation = dim, context_size, residual, activation
         self.n_features = n_features
 
@@ -130,7 +130,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
 
     @property
     def ranks(self) -> Int[Array, "..."]:
-        return self.places
+        return self.inverse_order
 
     def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

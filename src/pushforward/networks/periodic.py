@@ -46,8 +46,8 @@ class PeriodicInputs(AbstractAutoregressiveNetwork):
         return self.network.order
 
     @property
-    def places(self) -> Int[Array, "..."]:
-        return self.network.places
+    def inverse_order(self) -> Int[Array, "..."]:
+        return self.network.inverse_order
 
     @property
     def ranks(self) -> Int[Array, "..."]:

@@ -7,7 +7,10 @@ CLASSES: dict[str, str] = {}
 
 # old names of fields by today's, for a class by its name of today
 FIELDS: dict[str, dict[str, str]] = {
+    "CausalAttention": {"inverse_order": "places"},
+    "CausalConvolution": {"inverse_order": "places"},
     "MaskedAutoregressive": {"max_iterations": "max_sweeps"},
+    "MaskedMLP": {"inverse_order": "places"},
 }
 
 

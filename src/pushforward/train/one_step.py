@@ -127,7 +127,7 @@ def _through(layer: MaskedAutoregressive, past: Array, values: Array, context: A
     images, log_slopes = jax.vmap(
         lambda value: apply_transformer(layer.transformer, parameters, value[network.order], inverse=True)
     )(values)
-    return images[:, network.places], log_slopes[:, network.places]
+    return images[:, network.inverse_order], log_slopes[:, network.inverse_order]
 
 
 def _next_scores(teacher: Any, x: Array, nexts: Array, context: Array | None) -> Array:

@@ -117,7 +117,7 @@ class MaskedAutoregressive(AbstractBijection):
         law, weights = transformer_fn(self.transformer, inverse=False)
         if self.method == "cached":
             x, log_det = self.network.solve(law, weights, z[self.network.order], context)
-            return x[self.network.places], log_det
+            return x[self.network.inverse_order], log_det
         return solve_by_passes(self.network, self._mapped, z, context)
 
     def inverse_and_log_det(
@@ -126,7 +126,7 @@ class MaskedAutoregressive(AbstractBijection):
         x = x[self.network.order]
         parameters = self.network.parameters(x, context, key=key)
         z, log_det = apply_transformer(self.transformer, parameters, x, inverse=True)
-        return z[self.network.places], jnp.sum(log_det)
+        return z[self.network.inverse_order], jnp.sum(log_det)
 
     def circular_coordinates(self) -> np.ndarray:
         """Which coordinates are angles (bool, of the event shape)."""
