@@ -118,7 +118,7 @@ CASES = {
     "frames without places": (
         "pf.networks.CausalConvolution(5, 2, width=4, depth=1, context_shape=(4, 2), key=key)",
         "ValueError",
-        ("context_shape", "4 frames of 2 places", "Choose another number"),
+        ("context_shape", "4 frames of 2 steps", "Choose another number"),
     ),
     "context of other frames": (
         "pf.networks.CausalConvolution(4, 2, width=4, depth=1, context_shape=(2, 2), key=key)(np.ones(4), np.ones(2))",

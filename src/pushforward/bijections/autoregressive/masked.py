@@ -114,9 +114,9 @@ class MaskedAutoregressive(AbstractBijection):
         if self.method == "jacobi":
             x, log_det, _ = self.forward_by_jacobi(z, context)
             return x, log_det
-        law, weights = transformer_fn(self.transformer, inverse=False)
+        fn, weights = transformer_fn(self.transformer, inverse=False)
         if self.method == "cached":
-            x, log_det = self.network.solve(law, weights, z[self.network.order], context)
+            x, log_det = self.network.solve(fn, weights, z[self.network.order], context)
             return x[self.network.inverse_order], log_det
         return solve_by_passes(self.network, self._mapped, z, context)
 
