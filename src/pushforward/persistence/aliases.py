@@ -9,8 +9,10 @@ CLASSES: dict[str, str] = {}
 FIELDS: dict[str, dict[str, str]] = {
     "CausalAttention": {"inverse_order": "places"},
     "CausalConvolution": {"inverse_order": "places"},
+    "LinearRationalSpline": {"inner_knots": "places"},
     "MaskedAutoregressive": {"max_iterations": "max_sweeps"},
     "MaskedMLP": {"inverse_order": "places"},
+    "MonotoneIntegral": {"value_weight": "by_place", "embedding_weight": "by_embedding"},
 }
 
 
