@@ -150,7 +150,7 @@ CASES = {
         "ValueError",
         ("tolerance", "-1.0"),
     ),
-    "sweeps that do not settle": (
+    "Jacobi iterations that do not converge": (
         "unsettled.forward_by_jacobi(np.ones(3))",
         "InverseError",
         ("converge", "max_iterations=1", "4 always"),

@@ -292,7 +292,7 @@ class TestSweeps:
         layer = built({**CASE, "dim": 7}, "jacobi")
         x, _, n_sweeps = layer.forward_by_jacobi(jnp.ones(7))
         assert 1 < n_sweeps <= 8
-        once_more, _ = layer._mapped(layer.network(x), jnp.ones(7))
+        once_more, _ = layer._transform(layer.network(x), jnp.ones(7))
         np.testing.assert_allclose(once_more, x, rtol=1e-6)  # another program, so rounded otherwise
 
     def test_tolerance_zero_stops_where_another_sweep_changes_no_bit(self):

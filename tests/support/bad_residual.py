@@ -14,7 +14,7 @@ RESIDUAL_CASES = {
     "norms that do not close": (
         _MLP + "lipschitz=0.9, norms=(1, 2, 2))",
         "ValueError",
-        ("norms", "end in the first", "(1.0, 2.0)"),
+        ("norms", "that of the first", "(1.0, 2.0)"),
     ),
     "Lipschitz network without its context": (
         _MLP + "lipschitz=0.9, context_size=3)(np.ones(2))",
@@ -58,7 +58,7 @@ RESIDUAL_CASES = {
     "inverse of what is no number": (
         "B.Contractive(" + _MLP + "lipschitz=0.9)).inverse(np.full(2, np.nan))",
         "InverseError",
-        ("did not settle", "residual", "float64"),
+        ("did not converge", "residual", "float64"),
     ),
     "error of one estimate": (
         "pf.residual_flow(dim=2, key=0, n_layers=2, width=4, depth=1).log_prob_with_error(np.ones(2), n_draws=1)",

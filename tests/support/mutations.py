@@ -41,8 +41,8 @@ FAULTS = (
         (
             (
                 "bijections/coupling.py",
-                "parameters = self.network(kept, context, key=key)",
-                "parameters = self.network(kept + jnp.sum(part), context, key=key)",
+                "with_angles(conditioning, self.angles)",
+                "with_angles(conditioning + jnp.sum(transformed), self.angles)",
             ),
         ),
         ("tests/test_battery.py", "-k", "test_row and Coupling and Affine"),

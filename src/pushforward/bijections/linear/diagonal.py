@@ -1,4 +1,4 @@
-"""A scale for each coordinate, and the positive numbers that linear layers keep on their diagonals."""
+"""The diagonal layer, and positive diagonals of linear layers."""
 
 import equinox as eqx
 import jax
@@ -12,12 +12,12 @@ from pushforward.numerics.elementary import inverse_softplus
 
 
 def positive(raw: Float[Array, "*shape"], least: float) -> Float[Array, "*shape"]:
-    """softplus(raw + offset) + least: one at raw = 0, never below `least`, without an upper bound."""
+    """softplus(raw + offset) + least: one at raw = 0, at least `least`, without an upper bound."""
     return jax.nn.softplus(raw + inverse_softplus(1.0 - least)) + least
 
 
 def check_least(least: float) -> float:
-    """Refuse a floor that would let a diagonal entry vanish."""
+    """Raise unless the floor of a diagonal is in (0, 1)."""
     if not 0 < least < 1:
         raise ValueError(
             f"min_diagonal: expected a floor in (0, 1), got {least}: without it the matrix could become singular."
@@ -26,7 +26,7 @@ def check_least(least: float) -> float:
 
 
 def check_dim(dim: int) -> None:
-    """Refuse what is no number of coordinates."""
+    """Raise unless the number of coordinates is positive."""
     if dim < 1:
         raise ShapeError(f"dim: expected at least 1, got {dim}.")
 
