@@ -265,10 +265,10 @@ CASES = {
         "ValueError",
         ("n_reflections", "at least 1", "got 0"),
     ),
-    "bend of another name": (
-        "B.Planar(2, bend='relu', key=key)",
+    "unknown nonlinearity": (
+        "B.Planar(2, nonlinearity='relu', key=key)",
         "ValueError",
-        ("bend", "tanh, leaky_relu", "'relu'"),
+        ("nonlinearity", "tanh, leaky_relu", "'relu'"),
     ),
     "more units than coordinates": (
         "B.Sylvester(B.Permutation([1, 0]), 3, key=key)",

@@ -11,13 +11,13 @@ from sampling import quick_few
 
 import pushforward as pf
 from pushforward.bijections import Cayley, Dense, Householder, Permutation, Planar, Radial, Sylvester
-from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength
+from pushforward.bijections.planar_radial.nonlinearity import NONLINEARITIES, bounded_strength
 
 KEY = jax.random.key(0)
 
 
-def planar(u, w, bias=0.0, bend="tanh"):
-    layer = Planar(len(u), bend=bend, key=KEY)
+def planar(u, w, bias=0.0, nonlinearity="tanh"):
+    layer = Planar(len(u), nonlinearity=nonlinearity, key=KEY)
     leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (u, w, bias))
     return eqx.tree_at(lambda p: (p.u, p.w, p.bias), layer, leaves)
 
@@ -36,24 +36,24 @@ def test_no_weights_fold_space(x64):
     with jax.enable_x64(x64):
         strength, factor = bounded_strength(jnp.sum(jnp.asarray(u) * jnp.asarray(w), axis=1))
         a = jnp.asarray(random.standard_normal(100_000)) * 3
-        stretch = np.asarray(jax.vmap(BENDS["tanh"].log_stretch)(a, strength))
+        stretch = np.asarray(jax.vmap(NONLINEARITIES["tanh"].log_stretch)(a, strength))
         assert (1 + np.asarray(strength) >= 1e-3).all()  # h' <= 1
         assert (stretch >= np.log(1e-3)).all()
         assert ((np.asarray(factor) > 0) & (np.asarray(factor) <= 1)).all()
 
         def value(u, w, a):
             strength, factor = bounded_strength(u @ w)
-            return BENDS["tanh"].log_stretch(a, strength) + factor * jnp.sum(u)
+            return NONLINEARITIES["tanh"].log_stretch(a, strength) + factor * jnp.sum(u)
 
         for slope in jax.vmap(jax.grad(value, (0, 1, 2)))(jnp.asarray(u), jnp.asarray(w), a):
             assert np.isfinite(slope).all()
 
 
-@pytest.mark.parametrize("bend", ["tanh", "leaky_relu"])
-def test_a_planar_layer_without_a_direction_is_a_translation(bend):
-    layer = planar([1.0, -2.0], [0.0, 0.0], 0.7, bend)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "leaky_relu"])
+def test_a_planar_layer_without_a_direction_is_a_translation(nonlinearity):
+    layer = planar([1.0, -2.0], [0.0, 0.0], 0.7, nonlinearity)
     x, log_det = layer.forward_and_log_det(jnp.array([3.0, 4.0]))
-    bent = float(BENDS[bend].value(jnp.array(0.7)))
+    bent = float(NONLINEARITIES[nonlinearity].value(jnp.array(0.7)))
     np.testing.assert_allclose(x, [3.0 + bent, 4.0 - 2 * bent], rtol=1e-6)
     assert log_det == 0.0
     gradient = jax.grad(lambda p: p.forward_and_log_det(jnp.array([3.0, 4.0]))[1])(layer)

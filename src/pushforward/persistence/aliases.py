@@ -13,6 +13,8 @@ FIELDS: dict[str, dict[str, str]] = {
     "MaskedAutoregressive": {"max_iterations": "max_sweeps"},
     "MaskedMLP": {"inverse_order": "places"},
     "MonotoneIntegral": {"value_weight": "by_place", "embedding_weight": "by_embedding"},
+    "Planar": {"nonlinearity": "bend"},
+    "Sylvester": {"nonlinearity": "bend"},
 }
 
 

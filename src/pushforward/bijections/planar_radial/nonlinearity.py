@@ -1,4 +1,4 @@
-"""What planar, radial and Sylvester layers share: a strength that cannot fold space, and a bend with its inverse."""
+"""Shared by planar, radial and Sylvester layers: a bounded strength, and nonlinearities with their inverses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def bounded_strength(s: Float[Array, "*shape"]) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class Bend:
+class Nonlinearity:
     """An increasing scalar function h with slopes in (0, 1], as a planar or Sylvester unit applies it.
 
     Attributes:
@@ -63,13 +63,13 @@ def _solve_leaky(strength: Array, e: Array) -> Array:
     return _leaky(e / (1.0 + jnp.where(e < 0, _LEAK * strength, strength)))
 
 
-BENDS = {
-    "tanh": Bend(jnp.tanh, log_derivative_tanh, _solve_tanh),
-    "leaky_relu": Bend(_leaky, lambda a: jnp.where(a < 0, jnp.log(_LEAK).astype(a.dtype), 0.0), _solve_leaky),
+NONLINEARITIES = {
+    "tanh": Nonlinearity(jnp.tanh, log_derivative_tanh, _solve_tanh),
+    "leaky_relu": Nonlinearity(_leaky, lambda a: jnp.where(a < 0, jnp.log(_LEAK).astype(a.dtype), 0.0), _solve_leaky),
 }
 
 
-def check_bend(name: str) -> None:
-    """Refuse the name of a bend that there is not."""
-    if name not in BENDS:
-        raise ValueError(f"bend: expected one of {', '.join(BENDS)}, got {name!r}.")
+def check_nonlinearity(name: str) -> None:
+    """Raise if the name is unknown."""
+    if name not in NONLINEARITIES:
+        raise ValueError(f"nonlinearity: expected one of {', '.join(NONLINEARITIES)}, got {name!r}.")

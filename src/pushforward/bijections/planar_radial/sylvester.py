@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.linear import Cayley, Householder, Permutation
-from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength, check_bend
+from pushforward.bijections.planar_radial.nonlinearity import NONLINEARITIES, bounded_strength, check_nonlinearity
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.networks.initial_weights import normal
@@ -26,7 +26,7 @@ class Sylvester(AbstractBijection):
         rotation: an orthogonal matrix as a bijection, of which Q is the first M columns: a `Householder` (M
             reflections reach every Q of M columns), `Cayley` or `Permutation`, or a `Chain` of such.
         n_units: M, at most D; D by default.
-        bend: h, "tanh" or "leaky_relu".
+        nonlinearity: h, "tanh" or "leaky_relu".
         key: for the start of R and S, with which the layer is close to the identity.
 
     Leaves (unconstrained): `outer` (M, M) and `inner` (M, M), of which the part from the diagonal up is R and S;
@@ -35,7 +35,7 @@ class Sylvester(AbstractBijection):
     Cost: O(M^2) and two rotations in both directions; the inverse adds M scalar roots in turn for tanh.
 
     Raises:
-        ValueError: if the rotation is another layer, n_units is out of range or bend has another name.
+        ValueError: if the rotation is another layer, n_units is out of range or nonlinearity has another name.
 
     Reference: Van den Berg, Hasenclever, Tomczak & Welling 2018, sections 3 and 4. Deviation: a bounded product of the
         diagonals in the place of two bounded diagonals.
@@ -52,11 +52,11 @@ class Sylvester(AbstractBijection):
     outer: Float[Array, "..."]
     inner: Float[Array, "..."]
     bias: Float[Array, "..."]
-    bend: str = eqx.field(static=True)
+    nonlinearity: str = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(
-        self, rotation: AbstractBijection, n_units: int | None = None, *, bend: str = "tanh", key: PRNGKeyArray
+        self, rotation: AbstractBijection, n_units: int | None = None, *, nonlinearity: str = "tanh", key: PRNGKeyArray
     ) -> None:
         count = rotation.shape[0] if n_units is None else n_units
         if not 1 <= count <= rotation.shape[0]:
@@ -65,10 +65,10 @@ class Sylvester(AbstractBijection):
         self.rotation = rotation
         self.outer = normal(key_outer, (count, count), _START_DEVIATION / count**0.5)
         self.inner = normal(key_inner, (count, count), 1 / count**0.5)
-        self.bias, self.bend, self.context_shape = zeros(count), bend, None
+        self.bias, self.nonlinearity, self.context_shape = zeros(count), nonlinearity, None
 
     def __check_init__(self) -> None:
-        check_bend(self.bend)
+        check_nonlinearity(self.nonlinearity)
         parts = self.rotation.bijections if isinstance(self.rotation, Chain) else (self.rotation,)
         for part in parts:
             if not isinstance(part, Householder | Cayley | Permutation):
@@ -84,15 +84,15 @@ class Sylvester(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        bend, (outer, inner, strength) = BENDS[self.bend], self._matrices()
+        nonlinearity, (outer, inner, strength) = NONLINEARITIES[self.nonlinearity], self._matrices()
         turned = self.rotation.inverse_and_log_det(z)[0][: len(strength)]
         a = inner @ turned + self.bias
-        return z + self._turned_back(outer @ bend.value(a)), jnp.sum(bend.log_stretch(a, strength))
+        return z + self._turned_back(outer @ nonlinearity.value(a)), jnp.sum(nonlinearity.log_stretch(a, strength))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        bend, (outer, inner, strength) = BENDS[self.bend], self._matrices()
+        nonlinearity, (outer, inner, strength) = NONLINEARITIES[self.nonlinearity], self._matrices()
         seen = self.rotation.inverse_and_log_det(x)[0][: len(strength)]
 
         def unit(known: tuple[Array, Array], row: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
@@ -103,14 +103,14 @@ class Sylvester(AbstractBijection):
             e = (
                 into @ jnp.where(place, left, turned) + bias
             )  # that of the unit itself is not known: `left` in its place
-            t = bend.solve(m, e)
+            t = nonlinearity.solve(m, e)
             here = left - jnp.sum(jnp.where(place, out, 0.0)) * t
             return (jnp.where(place, here, turned), jnp.where(place, t, bent)), e - m * t
 
         places = jnp.eye(len(strength), dtype=bool)
         start = jnp.zeros_like(seen), jnp.zeros_like(seen)
         (_, bent), a = jax.lax.scan(unit, start, (places, outer, inner, self.bias, seen, strength), reverse=True)
-        return x - self._turned_back(outer @ bent), -jnp.sum(bend.log_stretch(a, strength))
+        return x - self._turned_back(outer @ bent), -jnp.sum(nonlinearity.log_stretch(a, strength))
 
     def _matrices(self) -> tuple[Array, Array, Array]:
         """R with its diagonal bounded, S, and the strengths m_i = R_ii S_ii."""
