@@ -11,7 +11,7 @@ from sampling import quick_few
 
 import pushforward as pf
 from pushforward.bijections import Cayley, Dense, Householder, Permutation, Planar, Radial, Sylvester
-from pushforward.bijections.planar_radial.nonlinearity import NONLINEARITIES, bounded_strength
+from pushforward.bijections.planar_radial.nonlinearity import NONLINEARITIES, bounded_scale
 
 KEY = jax.random.key(0)
 
@@ -22,10 +22,10 @@ def planar(u, w, bias=0.0, nonlinearity="tanh"):
     return eqx.tree_at(lambda p: (p.u, p.w, p.bias), layer, leaves)
 
 
-def radial(centre, radius, strength):
+def radial(centre, radius, scale):
     layer = Radial(len(centre), key=KEY)
-    leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (centre, radius, strength))
-    return eqx.tree_at(lambda r: (r.centre, r.radius, r.strength), layer, leaves)
+    leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (centre, radius, scale))
+    return eqx.tree_at(lambda r: (r.centre, r.radius, r.scale), layer, leaves)
 
 
 @pytest.mark.parametrize("x64", [False, True])
@@ -34,16 +34,16 @@ def test_no_weights_fold_space(x64):
     random = np.random.default_rng(0)
     u, w = (random.standard_normal((100_000, 4)) * 10 ** random.uniform(-8, 8, (100_000, 1)) for _ in range(2))
     with jax.enable_x64(x64):
-        strength, factor = bounded_strength(jnp.sum(jnp.asarray(u) * jnp.asarray(w), axis=1))
+        scale, factor = bounded_scale(jnp.sum(jnp.asarray(u) * jnp.asarray(w), axis=1))
         a = jnp.asarray(random.standard_normal(100_000)) * 3
-        stretch = np.asarray(jax.vmap(NONLINEARITIES["tanh"].log_stretch)(a, strength))
-        assert (1 + np.asarray(strength) >= 1e-3).all()  # h' <= 1
-        assert (stretch >= np.log(1e-3)).all()
+        log_derivative = np.asarray(jax.vmap(NONLINEARITIES["tanh"].log_derivative)(a, scale))
+        assert (1 + np.asarray(scale) >= 1e-3).all()  # h' <= 1
+        assert (log_derivative >= np.log(1e-3)).all()
         assert ((np.asarray(factor) > 0) & (np.asarray(factor) <= 1)).all()
 
         def value(u, w, a):
-            strength, factor = bounded_strength(u @ w)
-            return NONLINEARITIES["tanh"].log_stretch(a, strength) + factor * jnp.sum(u)
+            scale, factor = bounded_scale(u @ w)
+            return NONLINEARITIES["tanh"].log_derivative(a, scale) + factor * jnp.sum(u)
 
         for slope in jax.vmap(jax.grad(value, (0, 1, 2)))(jnp.asarray(u), jnp.asarray(w), a):
             assert np.isfinite(slope).all()
@@ -60,20 +60,20 @@ def test_a_planar_layer_without_a_direction_is_a_translation(nonlinearity):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_the_strength_is_smooth_and_near_the_identity():
+def test_bounded_scale_is_smooth_and_near_the_identity():
     s = jnp.array([-1e30, -1e8, -3.0, -1e-20, 0.0, 1e-20, 5.0, 1e30])
-    strength, factor = bounded_strength(s)
-    np.testing.assert_allclose(strength[4:], s[4:], rtol=1e-7)
-    assert (np.asarray(strength) > -1 + 1e-3).all()
-    assert (np.diff(strength) >= 0).all()
-    np.testing.assert_allclose(np.asarray(factor[2:] * s[2:]), strength[2:], rtol=1e-6)
-    slopes = jax.vmap(jax.grad(lambda s: bounded_strength(s)[0]))(s)
+    scale, factor = bounded_scale(s)
+    np.testing.assert_allclose(scale[4:], s[4:], rtol=1e-7)
+    assert (np.asarray(scale) > -1 + 1e-3).all()
+    assert (np.diff(scale) >= 0).all()
+    np.testing.assert_allclose(np.asarray(factor[2:] * s[2:]), scale[2:], rtol=1e-6)
+    slopes = jax.vmap(jax.grad(lambda s: bounded_scale(s)[0]))(s)
     assert np.isfinite(slopes).all()
     np.testing.assert_allclose(slopes[3:6], 1.0)
 
 
 def test_planar_roots_where_brackets_collapse():
-    """The points at which another library's root finder failed: a huge bias, a strength of nearly zero."""
+    """The points at which another library's root finder failed: a huge bias, a scale of nearly zero."""
     products, biases = (-1.0, -1e-20, 0.0, 1e-20, 17.0, -1e6), (-1e8, -3.0, 0.0, 1e8)
     with jax.enable_x64(True):
         forward, inverse = (eqx.filter_jit(verb) for verb in (Planar.forward_and_log_det, Planar.inverse_and_log_det))
@@ -94,13 +94,13 @@ def test_the_inverse_of_a_radial_layer_is_exact(dim):
     with jax.enable_x64(True):
         random = np.random.default_rng(0)
         z = jnp.asarray(random.standard_normal((200, dim)) * 10 ** random.uniform(-6, 6, (200, 1)))
-        for radius, strength in itertools.product((-20.0, 0.0, 1e3), (-1e9, -0.9, 0.0, 0.3, 1e4)):
-            layer = radial(random.standard_normal(dim), radius, strength)
+        for radius, scale in itertools.product((-20.0, 0.0, 1e3), (-1e9, -0.9, 0.0, 0.3, 1e4)):
+            layer = radial(random.standard_normal(dim), radius, scale)
             x, ahead = jax.vmap(layer.forward_and_log_det)(z)
             back, behind = jax.vmap(layer.inverse_and_log_det)(x)
             seen = np.linalg.norm(np.asarray(z - layer.centre[None]), axis=1) + np.linalg.norm(layer.centre)
-            # a strength of -0.998 shrinks five hundredfold, and the inverse gives that back
-            assert (np.abs(np.asarray(back - z)).max(1) <= 1e-9 * seen).all(), (radius, strength)
+            # a scale of -0.998 shrinks five hundredfold, and the inverse gives that back
+            assert (np.abs(np.asarray(back - z)).max(1) <= 1e-9 * seen).all(), (radius, scale)
             np.testing.assert_allclose(ahead, -behind, rtol=1e-9, atol=1e-9 * dim)
 
 
