@@ -69,32 +69,34 @@ def series_moments(matrix, chances, is_random, probe):
 
 
 @pytest.mark.parametrize("probe", ["gaussian", "rademacher"])
-@pytest.mark.parametrize("law", ["geometric", "poisson", "series"])
-def test_moments_are_those_of_the_closed_series(law, probe):
+@pytest.mark.parametrize("distribution", ["geometric", "poisson", "series"])
+def test_moments_are_those_of_the_closed_series(distribution, probe):
     """20,000 keys, within five standard errors; the spectrum is known."""
     bound, n_exact = 0.8, 2
     with jax.enable_x64(True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         network = linear(bound, 4)
-        roulette = law != "series"
-        estimator = RussianRoulette(law, n_exact=n_exact, probe=probe) if roulette else PowerSeries(6, probe=probe)
+        roulette = distribution != "series"
+        estimator = (
+            RussianRoulette(distribution, n_exact=n_exact, probe=probe) if roulette else PowerSeries(6, probe=probe)
+        )
         keys = jax.random.split(jax.random.key(1), N_KEYS)
         drawn = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(4), None, key)[1]))(keys))
     matrix = np.asarray(network.matrix)
     reached = np.arange(1, 400)  # of terms: chances[k] = P(N > k) = P(N >= k + 1)
-    if law == "series":
+    if distribution == "series":
         chances = np.where(reached <= 6, 1.0, 0.0)[:8]
-    elif law == "geometric":
+    elif distribution == "geometric":
         chances = ((1 + bound**2) / 2) ** np.maximum(reached - n_exact, 0)
     else:
         extra = np.maximum(reached - n_exact, 0)
         rate = estimator.rate
         chances = np.where(extra > 0, scipy.special.gammainc(np.maximum(extra, 1), rate), 1.0)[:60]
-    mean, second = series_moments(matrix, chances, law != "series", probe)
-    # the second moment of the Poisson law is infinite here: its series grows without end
-    for found, expected in ((drawn, mean), (drawn**2, second))[: 1 if law == "poisson" else 2]:
+    mean, second = series_moments(matrix, chances, distribution != "series", probe)
+    # the second moment of the Poisson distribution is infinite here: its series grows without end
+    for found, expected in ((drawn, mean), (drawn**2, second))[: 1 if distribution == "poisson" else 2]:
         assert abs(found.mean() - expected) < 5 * found.std() / N_KEYS**0.5
-    if law == "geometric":
+    if distribution == "geometric":
         np.testing.assert_allclose(mean, np.linalg.slogdet(np.eye(4) + matrix)[1], rtol=1e-8)
 
 

@@ -34,7 +34,11 @@ RESIDUAL_CASES = {
     "series of no terms": ("B.PowerSeries(0)", "ValueError", ("n_terms", "at least 1", "0")),
     "unknown probe": ("B.PowerSeries(3, probe='sobol')", "ValueError", ("probe", "rademacher", "'sobol'")),
     "no probe": ("B.RussianRoulette(n_probes=0)", "ValueError", ("n_probes", "at least 1", "0")),
-    "unknown law of roulette": ("B.RussianRoulette('zipf')", "ValueError", ("law", "geometric, poisson", "'zipf'")),
+    "unknown distribution of roulette": (
+        "B.RussianRoulette('zipf')",
+        "ValueError",
+        ("distribution", "geometric, poisson", "'zipf'"),
+    ),
     "continuation of one": ("B.RussianRoulette(continuation=1.0)", "ValueError", ("continuation", "0 and 1", "1.0")),
     "rate of zero": ("B.RussianRoulette('poisson', rate=0.0)", "ValueError", ("rate", "positive", "0.0")),
     "fewer than no exact terms": ("B.RussianRoulette(n_exact=-1)", "ValueError", ("n_exact", "at least 0", "-1")),

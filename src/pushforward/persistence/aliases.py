@@ -15,6 +15,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "MonotoneIntegral": {"value_weight": "by_place", "embedding_weight": "by_embedding"},
     "Planar": {"nonlinearity": "bend"},
     "Radial": {"scale": "strength"},
+    "RussianRoulette": {"distribution": "law"},
     "Sylvester": {"nonlinearity": "bend"},
 }
 

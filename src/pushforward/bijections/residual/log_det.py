@@ -26,7 +26,7 @@ from pushforward.bijections.residual.probes import check_probes, checked_key, dr
 from pushforward.errors import ShapeError
 from pushforward.networks import AbstractLipschitzNetwork
 
-_LAWS = ("geometric", "poisson")
+_DISTRIBUTIONS = ("geometric", "poisson")
 
 
 class AbstractLogDet(eqx.Module):
@@ -154,9 +154,9 @@ class RussianRoulette(AbstractLogDet):
     warns.
 
     Args:
-        law: "geometric" or "poisson".
-        continuation: q of the geometric law in (0, 1), or None to tie it to the network.
-        rate: mean of the Poisson law.
+        distribution: "geometric" or "poisson".
+        continuation: q of the geometric distribution in (0, 1), or None to tie it to the network.
+        rate: mean of the Poisson distribution.
         n_exact: terms that are always taken.
         probe: "gaussian", "rademacher", or "orthogonal".
         n_probes: how many v are averaged over.
@@ -171,11 +171,11 @@ class RussianRoulette(AbstractLogDet):
 
     Example:
         >>> from pushforward.bijections import RussianRoulette
-        >>> RussianRoulette(n_exact=4).law
+        >>> RussianRoulette(n_exact=4).distribution
         'geometric'
     """
 
-    law: str = eqx.field(static=True)
+    distribution: str = eqx.field(static=True)
     continuation: float | None = eqx.field(static=True)
     rate: float = eqx.field(static=True)
     n_exact: int = eqx.field(static=True)
@@ -184,7 +184,7 @@ class RussianRoulette(AbstractLogDet):
 
     def __init__(
         self,
-        law: str = "geometric",
+        distribution: str = "geometric",
         *,
         continuation: float | None = None,
         rate: float = 2.0,
@@ -192,18 +192,18 @@ class RussianRoulette(AbstractLogDet):
         probe: str = "gaussian",
         n_probes: int = 1,
     ) -> None:
-        self.law, self.continuation, self.rate = law, continuation, float(rate)
+        self.distribution, self.continuation, self.rate = distribution, continuation, float(rate)
         self.n_exact, self.probe, self.n_probes = n_exact, probe, n_probes
-        if law == "poisson":
+        if distribution == "poisson":
             warnings.warn(
-                "law='poisson': the variance of this estimator is infinite in the worst case; law='geometric' with its "
+                "distribution='poisson': the variance of this estimator is infinite in the worst case; distribution='geometric' with its "
                 "default continuation keeps it finite.",
                 stacklevel=2,
             )
 
     def __check_init__(self) -> None:
-        if self.law not in _LAWS:
-            raise ValueError(f"law: expected one of {', '.join(_LAWS)}, got {self.law!r}.")
+        if self.distribution not in _DISTRIBUTIONS:
+            raise ValueError(f"distribution: expected one of {', '.join(_DISTRIBUTIONS)}, got {self.distribution!r}.")
         if self.continuation is not None and not 0 < self.continuation < 1:
             raise ValueError(f"continuation: expected a number between 0 and 1, got {self.continuation}.")
         if not (self.rate > 0 and math.isfinite(self.rate)):
@@ -230,7 +230,7 @@ class RussianRoulette(AbstractLogDet):
     ) -> tuple[Array, Array]:
         key_number, key_probes = jax.random.split(checked_key(key))
         q = self.continues(network.lipschitz)
-        if self.law == "geometric":
+        if self.distribution == "geometric":
             # floor(log u / log q) is at least j with probability q^j
             uniform = 1 - jax.random.uniform(key_number, (), z.dtype)
             extra = jnp.floor(jnp.log(uniform) / math.log(q)).astype(jnp.int32)
@@ -241,7 +241,7 @@ class RussianRoulette(AbstractLogDet):
         def chance(k: Array) -> Array:
             """P(N >= k)."""
             j = jnp.maximum(k - self.n_exact, 0).astype(z.dtype)
-            if self.law == "geometric":
+            if self.distribution == "geometric":
                 return jnp.exp(j * math.log(q))
             reached = jax.scipy.special.gammainc(jnp.maximum(j, 1), jnp.asarray(self.rate, z.dtype))
             return jnp.where(j > 0, reached, 1)
