@@ -88,7 +88,7 @@ class MaskedConvolution(AbstractBijection):
     ) -> None:
         check_image(shape)
         self.shape, self.kernel_size, self.mask, self.rotation = tuple(shape), kernel_size, mask, rotation
-        n_taps, channels = len(self.seen.offsets), shape[2]
+        n_taps, channels = len(self.stencil.offsets), shape[2]
         size = (n_taps, channels, channels)
         self.taps = zeros(size) if key is None else normal(key, size, _START / (n_taps * channels) ** 0.5)
         self.factor, self.diagonal, self.bias = zeros(size[1:]), zeros(channels), zeros(channels)
@@ -100,14 +100,14 @@ class MaskedConvolution(AbstractBijection):
         channels = self.shape[2]
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))} or None, got {self.order!r}.")
-        if self.taps.shape[-3:] != (len(self.seen.offsets), channels, channels):
+        if self.taps.shape[-3:] != (len(self.stencil.offsets), channels, channels):
             raise ShapeError(
-                f"taps: expected shape {(len(self.seen.offsets), channels, channels)} for this mask, got "
+                f"taps: expected shape {(len(self.stencil.offsets), channels, channels)} for this mask, got "
                 f"{self.taps.shape}."
             )
 
     @property
-    def seen(self) -> Mask:
+    def stencil(self) -> Mask:
         """Which neighbours the taps belong to."""
         return Mask(self.mask, self.kernel_size, self.rotation)
 
@@ -116,16 +116,16 @@ class MaskedConvolution(AbstractBijection):
     ) -> tuple[Array, Array]:
         centre, log_det = self._centre()
         order = default_order(self.shape) if self.order is None else self.order
-        return solve_masked(self.seen, order, self.taps, centre, z - self.bias[None, None]), -log_det
+        return solve_masked(self.stencil, order, self.taps, centre, z - self.bias[None, None]), -log_det
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         centre, log_det = self._centre()
-        return masked_convolve(self.seen, self.taps, centre, x) + self.bias[None, None], log_det
+        return masked_convolve(self.stencil, self.taps, centre, x) + self.bias[None, None], log_det
 
     def _centre(self) -> tuple[Array, Array]:
         """The matrix of the pixel itself, and the log-determinant of the convolution."""
         diagonal = positive(self.diagonal, self.min_diagonal)
         n_pixels = self.shape[0] * self.shape[1]
-        return self.seen.triangle(self.factor) + jnp.diag(diagonal), n_pixels * jnp.sum(jnp.log(diagonal))
+        return self.stencil.triangle(self.factor) + jnp.diag(diagonal), n_pixels * jnp.sum(jnp.log(diagonal))
