@@ -1,4 +1,4 @@
-"""The masked convolution: autoregressive over pixels and channels, its matrix triangular."""
+"""The masked convolution: autoregressive over pixels and channels, with a triangular matrix."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,31 +17,31 @@ _START = 0.1
 
 
 class MaskedConvolution(AbstractBijection):
-    """Masked convolution: z = K * x + bias from data to base, zeros around; sampling solves K * x = z - bias.
+    """Masked convolution: z = K * x + bias from data to base, zero-padded; sampling solves K * x = z - bias.
 
-    A pixel sees those before it in raster order, and its channel c the channels up to c of the pixel itself, with
-    diagonal softplus(diagonal + offset) + min_diagonal: K is a triangular matrix of H W C rows that can never become
-    singular, and log|det dz/dx| = H W sum_c log diagonal_c. Training scores data, so the convolution is that
-    direction and the substitution, which has an order, the other. Starts as the identity.
+    A pixel depends on those before it in raster order, and its channel c on the channels up to c of the pixel itself,
+    with diagonal softplus(diagonal + offset) + min_diagonal. K is a triangular matrix of H W C rows that cannot become
+    singular, and log|det dz/dx| = H W sum_c log diagonal_c. Training evaluates densities, so that direction is the
+    convolution, and sampling the sequential substitution. Starts as the identity.
 
-    The inverse of a triangular matrix may grow exponentially along the image, and rounding with it, whatever the order
-    of substitution: not while the taps of a row together weigh no more than the diagonal, but at twice its weight
-    32 x 32 pixels can use up all digits of float32, and at ten times 8 x 8 do. `pushforward.check` then reports the
-    condition number, and a sample that overflows is an error.
+    The inverse of a triangular matrix may grow exponentially along the image, and rounding errors with it, for every
+    order of substitution: not while the absolute taps of a row sum to at most the diagonal, but at twice the diagonal
+    32 x 32 pixels can lose all digits of float32, and at ten times the diagonal 8 x 8 pixels do. `pushforward.check`
+    then reports the condition number, and a sample that overflows is an error.
 
     Args:
         shape: (H, W, C).
         kernel_size: d, odd, at least 3.
-        mask: "raster", where a d x d kernel sees all that stands before the pixel, or "quadrant", where a kernel of
-            side (d + 1) / 2 sees what is above and to the left.
-        rotation: quarter turns of the mask, counterclockwise. Two of them more give the opposite order, of channels
-            too.
-        key: draws small start values of the taps; None leaves the identity.
+        mask: "raster", the part of a d x d kernel before the pixel, or "quadrant", the pixels above and to the left in
+            a kernel of side (d + 1) / 2.
+        rotation: number of counterclockwise rotations of the mask by 90 degrees. Two more give the opposite order, of
+            channels too.
+        key: for small start values of the taps; None for the identity.
         min_diagonal: floor of the diagonal, in (0, 1).
-        order: of the substitution: "pixel", "wavefront", "rows"; None takes what is fastest on the platform.
+        order: of the substitution: "pixel", "wavefront", "rows"; None selects the fastest on the platform.
 
-    Leaves (unconstrained): `taps` (K, C, C), a matrix for each neighbour that is seen; `factor` (C, C), of which one
-        triangle is read; `diagonal` (C,); `bias` (C,).
+    Leaves (unconstrained): `taps` (K, C, C), a matrix for each neighbour in the mask; `factor` (C, C), of which one
+        triangle is used; `diagonal` (C,); `bias` (C,).
 
     Cost: inverse H W (K + 1) C^2, as one matrix product; forward a quarter more in H W / 2 steps ("pixel"; as many in
         H W steps where W is odd), W + (r + 1)(H - 1) steps ("wavefront", r = (d - 1) / 2; H + W - 1 for quadrants), or
@@ -108,7 +108,7 @@ class MaskedConvolution(AbstractBijection):
 
     @property
     def stencil(self) -> Mask:
-        """Which neighbours the taps belong to."""
+        """The neighbours of the taps."""
         return Mask(self.mask, self.kernel_size, self.rotation)
 
     def forward_and_log_det(
