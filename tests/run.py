@@ -62,7 +62,7 @@ AUTOREGRESSIVE = (
     "tests/recipes/test_recipes.py",
 )
 LAYERS = (
-    "tests/bijections/test_laws.py",
+    "tests/bijections/test_transformers.py",
     "tests/bijections/test_linear.py",
     "tests/bijections/test_planar_radial.py",
     "tests/bijections/test_spline.py",
