@@ -17,7 +17,7 @@ from pushforward.numerics.arrays import on_device, zeros
 from pushforward.numerics.elementary import soft_clamp
 from pushforward.numerics.roots import monotone_root
 
-_LEAST_SLOPE = 0.1  # of the activation, so that the map is onto the real line
+_MIN_SLOPE = 0.1  # of the activation, so that the map is onto the real line
 _START_REACH, _START_DEVIATION = 0.2, 0.2  # at the start: scale of the inputs of hidden units; spread between units
 _LOG_BOUND = 7.0  # of the logarithms of positive weights and of row norms
 
@@ -49,7 +49,7 @@ class BlockAutoregressive(AbstractBijection):
         ValueError: if a size is not positive.
 
     Reference: De Cao, Titov & Aziz 2019, sections 3.1-3.2, and the gated skip of their experiments. Deviation: the
-    activation has a least slope, because with tanh alone the range is bounded.
+    activation has a minimum slope, because with tanh alone the range is bounded.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -173,11 +173,11 @@ def _diagonal(matrix: Array) -> Array:
 
 
 def _activation(u: Array) -> Array:
-    return _LEAST_SLOPE * u + (1 - _LEAST_SLOPE) * jnp.tanh(u)
+    return _MIN_SLOPE * u + (1 - _MIN_SLOPE) * jnp.tanh(u)
 
 
 def _slope(u: Array) -> Array:
-    return _LEAST_SLOPE + (1 - _LEAST_SLOPE) * (1 - jnp.tanh(u) ** 2)
+    return _MIN_SLOPE + (1 - _MIN_SLOPE) * (1 - jnp.tanh(u) ** 2)
 
 
 def _gated(gate: Array, x: Array, value: Array, log_slope: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.convolutional.checks import check_image
 from pushforward.bijections.convolutional.masks import Mask
 from pushforward.bijections.convolutional.solve import ORDERS, default_order, masked_convolve, solve_masked
-from pushforward.bijections.linear.diagonal import check_least, positive
+from pushforward.bijections.linear.diagonal import check_min_diagonal, positive
 from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
 from pushforward.networks.initial_weights import normal
@@ -96,7 +96,7 @@ class MaskedConvolution(AbstractBijection):
 
     def __check_init__(self) -> None:
         check_image(self.shape)
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
         channels = self.shape[2]
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))} or None, got {self.order!r}.")

@@ -11,18 +11,18 @@ from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import inverse_softplus
 
 
-def positive(raw: Float[Array, "*shape"], least: float) -> Float[Array, "*shape"]:
-    """softplus(raw + offset) + least: one at raw = 0, at least `least`, without an upper bound."""
-    return jax.nn.softplus(raw + inverse_softplus(1.0 - least)) + least
+def positive(raw: Float[Array, "*shape"], minimum: float) -> Float[Array, "*shape"]:
+    """softplus(raw + offset) + minimum: one at raw = 0, above `minimum`, without an upper bound."""
+    return jax.nn.softplus(raw + inverse_softplus(1.0 - minimum)) + minimum
 
 
-def check_least(least: float) -> float:
+def check_min_diagonal(minimum: float) -> float:
     """Raise unless the floor of a diagonal is in (0, 1)."""
-    if not 0 < least < 1:
+    if not 0 < minimum < 1:
         raise ValueError(
-            f"min_diagonal: expected a floor in (0, 1), got {least}: without it the matrix could become singular."
+            f"min_diagonal: expected a floor in (0, 1), got {minimum}: without it the matrix could become singular."
         )
-    return float(least)
+    return float(minimum)
 
 
 def check_dim(dim: int) -> None:
@@ -68,7 +68,7 @@ class Diagonal(AbstractBijection):
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.bijections.linear.diagonal import check_dim, check_min_diagonal, positive
 from pushforward.core.bijection import AbstractBijection
 from pushforward.networks.initial_weights import normal
 from pushforward.numerics.arrays import zeros
@@ -59,7 +59,7 @@ class LowRank(AbstractBijection):
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.bijections.linear.diagonal import check_dim, check_min_diagonal, positive
 from pushforward.bijections.linear.triangular_solve import substitute
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
@@ -53,7 +53,7 @@ class Triangular(AbstractBijection):
         self.shape, self.context_shape = (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 from pushforward.numerics.elementary import log_derivative_tanh, log_one_plus
 from pushforward.numerics.roots import monotone_root
 
-LEAST_SLOPE = 2e-3  # of the map along a unit: twice the documented bound, to allow for rounding
-_LOWEST = 1.0 - LEAST_SLOPE
+_MIN_SLOPE = 2e-3  # of the map along a unit: twice the documented bound, to allow for rounding
+_MAX_DECREASE = 1.0 - _MIN_SLOPE
 _LEAK = 0.1
 
 
@@ -22,7 +22,7 @@ def bounded_scale(s: Float[Array, "*shape"]) -> tuple[Array, Array]:
     by no norm, so zero weights are not a special case.
     """
     negative = jnp.where(s < 0, -s, 0.0)
-    factor = 1.0 / (1.0 + negative / _LOWEST)
+    factor = 1.0 / (1.0 + negative / _MAX_DECREASE)
     return jnp.where(s < 0, -negative * factor, s), factor
 
 

@@ -12,7 +12,7 @@ from pushforward.networks.initial_weights import normal
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import log_one_plus
 
-_LEAST_RADIUS = 1e-3
+_MIN_RADIUS = 1e-3
 _START_DEVIATION = 0.1
 
 
@@ -63,7 +63,7 @@ class Radial(AbstractBijection):
     ) -> tuple[Array, Array]:
         m, _ = bounded_scale(self.scale)
         difference = z - self.centre
-        k = 1.0 / (1.0 + _length(difference) / positive(self.radius, _LEAST_RADIUS))
+        k = 1.0 / (1.0 + _length(difference) / positive(self.radius, _MIN_RADIUS))
         return z + difference * (m * k), self._log_derivative(m, k)
 
     def inverse_and_log_det(
@@ -71,7 +71,7 @@ class Radial(AbstractBijection):
     ) -> tuple[Array, Array]:
         m, _ = bounded_scale(self.scale)
         difference = x - self.centre
-        radius = _length(difference) / positive(self.radius, _LEAST_RADIUS)
+        radius = _length(difference) / positive(self.radius, _MIN_RADIUS)
         half = 0.5 * (1.0 + m - radius)
         # the root of half^2 + radius, without overflow; the unit changes no digit, so it needs no derivative
         unit = jax.lax.stop_gradient(jnp.maximum(jnp.abs(half), jnp.sqrt(jnp.where(radius > 0, radius, 1.0))))

@@ -24,7 +24,7 @@ class Bernstein(AbstractByRoot):
     Args:
         degree: M.
         bound: half-width B of the box.
-        min_share: least share of an increment; degree * min_share must be below 1.
+        min_share: minimum share of an increment; degree * min_share must be below 1.
 
     Leaves (unconstrained): `increments` (M,).
 

@@ -17,7 +17,7 @@ from pushforward.errors import ShapeError
 from pushforward.numerics.elementary import magnitude
 from pushforward.numerics.moments import FAR
 
-_TINY = 1e-30  # least probability; its normal score, -11.5, replaces that of a closed end
+_TINY = 1e-30  # minimum probability; its normal score, -11.5, replaces that of a closed end
 
 
 class ColumnMaps(AbstractBijection):
@@ -302,8 +302,8 @@ def _cell(value: Array, ends: Array, edges: Array, below: Array, above: Array, s
 
 def _scores(lower: Array, upper: Array) -> Array:
     """Normal quantile of the probability `lower` = 1 - `upper`, computed from the smaller of the two."""
-    least = _clip(jnp.where(lower < upper, lower, upper), _TINY, 0.5)
-    z = jax.scipy.special.ndtri(least)
+    smaller = _clip(jnp.where(lower < upper, lower, upper), _TINY, 0.5)
+    z = jax.scipy.special.ndtri(smaller)
     return jnp.where(lower < upper, z, -z)
 
 

@@ -10,7 +10,7 @@ from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_o
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 
-_LEAST, _MOST = 0.01, 2.0  # slopes at the edges of the box, in units of the outer bins' secants
+_MIN_EDGE_SLOPE, _MAX_EDGE_SLOPE = 0.01, 2.0  # slopes at the edges of the box, in units of the outer bins' secants
 
 
 class CubicSpline(AbstractByRoot):
@@ -24,7 +24,7 @@ class CubicSpline(AbstractByRoot):
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,), `edges` (2,).
 
@@ -67,7 +67,7 @@ class CubicSpline(AbstractByRoot):
             s0, s1, w0, w1 = secants[k], secants[k + 1], widths[k], widths[k + 1]
             mean = (s0 * w1 + s1 * w0) / (w0 + w1)
             inner.append(2 * jnp.minimum(jnp.minimum(s0, s1), mean / 2))
-        share = _LEAST + (_MOST - _LEAST) * jax.nn.sigmoid(self.edges + _START)
+        share = _MIN_EDGE_SLOPE + (_MAX_EDGE_SLOPE - _MIN_EDGE_SLOPE) * jax.nn.sigmoid(self.edges + _START)
         slopes = [share[0] * secants[0], *inner, share[1] * secants[-1]]
         clipped = clip(x, -self.bound, self.bound)
         left, width, bottom, s, d0, d1 = at_bin(
@@ -81,4 +81,4 @@ class CubicSpline(AbstractByRoot):
         return z + slope * (x - clipped), jnp.log(slope)
 
 
-_START = float(np.log((1 - _LEAST) / (_MOST - 1)))  # at which the edge slopes equal their secants
+_START = float(np.log((1 - _MIN_EDGE_SLOPE) / (_MAX_EDGE_SLOPE - 1)))  # at which the edge slopes equal their secants

@@ -16,7 +16,7 @@ from pushforward.numerics.elementary import (
     soft_clamp,
 )
 
-_LEAST, _MOST = 0.02, 1.0
+_MIN_INDEX, _INDEX_RANGE = 0.02, 1.0
 _START = -2.2  # an index near 0.12: about the tails of a Student-t of eight degrees of freedom
 
 
@@ -55,7 +55,7 @@ class HeavyTails(AbstractBijection):
         self.upper, self.lower, self.shift, self.log_scale = scalar(_START), scalar(_START), zeros(()), zeros(())
 
     def _index(self, is_upper: Array) -> Array:
-        return _LEAST + _MOST * jax.nn.sigmoid(jnp.where(is_upper, self.upper, self.lower))
+        return _MIN_INDEX + _INDEX_RANGE * jax.nn.sigmoid(jnp.where(is_upper, self.upper, self.lower))
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -12,7 +12,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import inverse_softplus
 
-_MIN_SHARE = 0.025  # least distance of a bin's inner knot from its ends, as a share of the width
+_MIN_SHARE = 0.025  # minimum distance of a bin's inner knot from its ends, as a share of the width
 _MAX_RATIO = 40.0  # bound on a knot's slope over the smaller neighbouring secant
 _IDENTITY_SLOPE = 1 / (1 - 2 / _MAX_RATIO)  # the raw slope that gives 1 between secants of 1
 
@@ -29,8 +29,8 @@ class LinearRationalSpline(AbstractBijection):
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
-        min_slope: least slope parameter at a knot.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_slope: minimum slope parameter at a knot.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,), `slopes` (K - 1,), `inner_knots` (K,).
 

@@ -20,7 +20,7 @@ class LinearSpline(AbstractBijection):
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,).
 

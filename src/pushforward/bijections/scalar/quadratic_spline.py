@@ -33,7 +33,7 @@ class QuadraticSpline(AbstractBijection):
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width of a bin as a share of the box, below 1 / K.
+        min_bin: minimum width of a bin as a share of the box, below 1 / K.
 
     Leaves (unconstrained): `widths` (K,), `slopes` (K - 1,).
 

@@ -28,8 +28,8 @@ class RationalQuadraticSpline(AbstractBijection):
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width of the box, in units of the standardised data.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
-        min_slope: least slope parameter at a knot.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_slope: minimum slope parameter at a knot.
         max_ratio: bound on knot slope over neighbouring secant, above 3.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,), `slopes` (K - 1,).
@@ -195,12 +195,12 @@ def _minimum_slope(box: Box, n_bins: int) -> float:
     """
     share = 1.0 - (n_bins - 1) * box.min_bin
     secant = box.min_bin / share
-    least = 1.0 / (1.0 / box.min_slope + 2.0 * share / (box.min_bin * box.max_ratio))
+    min_knot_slope = 1.0 / (1.0 / box.min_slope + 2.0 * share / (box.min_bin * box.max_ratio))
     u = np.linspace(0.0, 1.0, 4001)
     p = u * (1.0 - u)
     lowest = np.inf
     for s in np.geomspace(secant, 1.0, 25):
-        ends = (least / s, box.max_ratio, 1.0 / s)
+        ends = (min_knot_slope / s, box.max_ratio, 1.0 / s)
         for r0 in ends:
             for r1 in ends:
                 slope = s * (2 * p + r0 * (1 - u) ** 2 + r1 * u**2) / (1 - 2 * p + (r0 + r1) * p) ** 2

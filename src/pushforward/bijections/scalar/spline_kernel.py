@@ -35,8 +35,8 @@ class Box(NamedTuple):
 
     Attributes:
         bound: the box is [-bound, bound] on both axes.
-        min_bin: least width and height of a bin, as a share of the box.
-        min_slope: least slope parameter of a knot.
+        min_bin: minimum width and height of a bin, as a share of the box.
+        min_slope: minimum slope parameter of a knot.
         max_ratio: a knot's slope stays below `max_ratio` times the smaller neighbouring secant.
         circular: the first and the last knot are one point of a circle with one learned slope; otherwise both slopes
             are 1, as those of the linear tails.

@@ -12,7 +12,7 @@ from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import soft_clamp
 
-_LEAST_MEAN = 1e-3  # d: makes the map affine if all coefficients vanish
+_MIN_MEAN = 1e-3  # d: makes the map affine if all coefficients vanish
 _LOG_SCALE_BOUND = 4.0
 
 
@@ -84,9 +84,9 @@ class SumOfSquares(AbstractByRoot):
             sum(row[i] * row[m - i] for row in squares for i in range(max(0, m - degree), min(m, degree) + 1)) / (m + 1)
             for m in range(2 * degree + 1)
         ]
-        share = (1.0 - self.min_slope) / (sum(integrals[::2]) + _LEAST_MEAN)  # odd powers have no mean
-        slope = self.min_slope + share * (sum(_polynomial(row, t) ** 2 for row in squares) + _LEAST_MEAN)
-        area = t * (self.min_slope + share * (_polynomial(integrals, t) + _LEAST_MEAN))
+        share = (1.0 - self.min_slope) / (sum(integrals[::2]) + _MIN_MEAN)  # odd powers have no mean
+        slope = self.min_slope + share * (sum(_polynomial(row, t) ** 2 for row in squares) + _MIN_MEAN)
+        area = t * (self.min_slope + share * (_polynomial(integrals, t) + _MIN_MEAN))
         log_scale = soft_clamp(self.log_scale, _LOG_SCALE_BOUND)
         z = self.shift + jnp.exp(log_scale) * (self.bound * area + slope * (x - clipped))
         return z, log_scale + jnp.log(slope)
