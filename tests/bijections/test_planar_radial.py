@@ -25,7 +25,7 @@ def planar(u, w, bias=0.0, nonlinearity="tanh"):
 def radial(centre, radius, scale):
     layer = Radial(len(centre), key=KEY)
     leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (centre, radius, scale))
-    return eqx.tree_at(lambda r: (r.centre, r.radius, r.scale), layer, leaves)
+    return eqx.tree_at(lambda r: (r.centre, r.radius, r.raw_scale), layer, leaves)
 
 
 @pytest.mark.parametrize("x64", [False, True])

@@ -14,7 +14,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "MaskedMLP": {"inverse_order": "places"},
     "MonotoneIntegral": {"value_weight": "by_place", "embedding_weight": "by_embedding"},
     "Planar": {"nonlinearity": "bend"},
-    "Radial": {"scale": "strength"},
+    "Radial": {"raw_scale": "strength"},
     "RussianRoulette": {"distribution": "law"},
     "Sylvester": {"nonlinearity": "bend"},
 }

@@ -21,14 +21,14 @@ class Radial(AbstractBijection):
 
     With q = r / alpha, k = 1 / (1 + q) and beta = alpha m this is x = z0 + (z - z0) (1 + m k), and
     log|det| = (D - 1) log(1 + m k) + log(1 + m k^2). alpha = softplus(radius + offset) + 0.001, one at the start;
-    m = scale / (1 + max(-scale, 0) / 0.998) > -0.998, the identity at scale = 0.
+    m = raw_scale / (1 + max(-raw_scale, 0) / 0.998) > -0.998, the identity at raw_scale = 0.
     The inverse has a closed form: q solves q^2 + (1 + m - q') q = q', with q' = |x - z0| / alpha.
 
     Args:
         dim: number of coordinates D.
-        key: for the start values of centre and scale, which make the layer close to the identity.
+        key: for the start values of centre and raw_scale, which make the layer close to the identity.
 
-    Leaves (unconstrained): `centre` (D,), `radius` (), `scale` ().
+    Leaves (unconstrained): `centre` (D,), `radius` (), `raw_scale` ().
 
     Cost: O(D) in both directions.
 
@@ -47,7 +47,7 @@ class Radial(AbstractBijection):
 
     centre: Float[Array, "..."]
     radius: Float[Array, "..."]
-    scale: Float[Array, "..."]
+    raw_scale: Float[Array, "..."]
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -55,13 +55,13 @@ class Radial(AbstractBijection):
         check_dim(dim)
         key_centre, key_scale = jax.random.split(key)
         self.centre, self.radius = normal(key_centre, (dim,), 1.0), zeros(())
-        self.scale = normal(key_scale, (), _START_DEVIATION)
+        self.raw_scale = normal(key_scale, (), _START_DEVIATION)
         self.shape, self.context_shape = (dim,), None
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        m, _ = bounded_scale(self.scale)
+        m, _ = bounded_scale(self.raw_scale)
         difference = z - self.centre
         k = 1.0 / (1.0 + _length(difference) / positive(self.radius, _MIN_RADIUS))
         return z + difference * (m * k), self._log_derivative(m, k)
@@ -69,7 +69,7 @@ class Radial(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        m, _ = bounded_scale(self.scale)
+        m, _ = bounded_scale(self.raw_scale)
         difference = x - self.centre
         radius = _length(difference) / positive(self.radius, _MIN_RADIUS)
         half = 0.5 * (1.0 + m - radius)
