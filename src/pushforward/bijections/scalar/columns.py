@@ -93,8 +93,9 @@ class ColumnMaps(AbstractBijection):
         self.cells = _padded(cells) if cells else ()
 
     def __check_init__(self) -> None:
-        if self.kinds.count("cells") != (len(self.cells[0]) if self.cells else 0):
-            raise ValueError(f"cells: expected edges and shares for {self.kinds.count('cells')} columns of that kind.")
+        expected, got = self.kinds.count("cells"), len(self.cells[0]) if self.cells else 0
+        if expected != got:
+            raise ValueError(f"cells: expected edges and shares for {expected} columns of kind cells, got {got}.")
         for column, kind in enumerate(self.kinds):
             if kind not in COLUMN_KINDS:
                 raise ValueError(f"kinds: expected {', '.join(COLUMN_KINDS)}, got {kind!r} for column {column}.")
