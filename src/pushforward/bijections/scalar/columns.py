@@ -51,8 +51,7 @@ class ColumnMaps(AbstractBijection):
             whose edges do not increase or whose shares are not positive.
         ShapeError: if an array does not fit.
 
-    Reference: elementary; of heavy columns Hickling & Prangle 2024, section 3 (see `HeavyTails`); of cells the
-        probability integral transform.
+    Reference: elementary; heavy: Hickling & Prangle 2024, section 3; cells: the probability integral transform.
 
     Example:
         >>> import jax.numpy as jnp
@@ -93,9 +92,9 @@ class ColumnMaps(AbstractBijection):
         self.cells = _padded(cells) if cells else ()
 
     def __check_init__(self) -> None:
-        expected, got = self.kinds.count("cells"), len(self.cells[0]) if self.cells else 0
-        if expected != got:
-            raise ValueError(f"cells: expected edges and shares for {expected} columns of kind cells, got {got}.")
+        count = self.kinds.count("cells")
+        if count != (got := len(self.cells[0]) if self.cells else 0):
+            raise ValueError(f"cells: expected edges and shares for {count} columns of kind cells, got {got}.")
         for column, kind in enumerate(self.kinds):
             if kind not in COLUMN_KINDS:
                 raise ValueError(f"kinds: expected {', '.join(COLUMN_KINDS)}, got {kind!r} for column {column}.")
