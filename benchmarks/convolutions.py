@@ -66,7 +66,7 @@ def of_batch(bijection: Any, inverse: bool) -> Callable[[jax.Array], jax.Array]:
 def with_xla_convolution(layer: MaskedConvolution) -> Callable[[jax.Array], jax.Array]:
     """The layer's convolution by XLA's own operation."""
     side = layer.kernel_size
-    offsets, channels = (*layer.seen.offsets, (0, 0)), layer.shape[2]
+    offsets, channels = (*layer.stencil.offsets, (0, 0)), layer.shape[2]
     centre = layer._centre()[0]
 
     @jax.jit
@@ -81,7 +81,7 @@ def with_xla_convolution(layer: MaskedConvolution) -> Callable[[jax.Array], jax.
 
 def pixels_with_batch_last(layer: MaskedConvolution) -> Callable[[jax.Array], jax.Array]:
     """The pixel loop written by hand on arrays whose last axis is the batch; transposed on the way in and out."""
-    mask, (height, width, channels) = layer.seen, layer.shape
+    mask, (height, width, channels) = layer.stencil, layer.shape
     radius, right = mask.radius, mask.right
 
     @jax.jit

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from bad_images import IMAGE_CASES
-from bad_laws import LAW_CASES
 from bad_residual import RESIDUAL_CASES
+from bad_transformers import TRANSFORMER_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
 CORE = ("bijection.py", "boundary.py", "circles.py", "stacked.py", "compose.py", "repeat.py", "reshape.py",
@@ -118,7 +118,7 @@ CASES = {
     "frames without places": (
         "pf.networks.CausalConvolution(5, 2, width=4, depth=1, context_shape=(4, 2), key=key)",
         "ValueError",
-        ("context_shape", "4 frames of 2 places", "Choose another number"),
+        ("context_shape", "4 frames of 2 steps", "Choose another number"),
     ),
     "context of other frames": (
         "pf.networks.CausalConvolution(4, 2, width=4, depth=1, context_shape=(2, 2), key=key)(np.ones(4), np.ones(2))",
@@ -150,7 +150,7 @@ CASES = {
         "ValueError",
         ("tolerance", "-1.0"),
     ),
-    "sweeps that do not settle": (
+    "Jacobi iterations that do not converge": (
         "unsettled.forward_by_jacobi(np.ones(3))",
         "InverseError",
         ("converge", "max_iterations=1", "4 always"),
@@ -220,7 +220,7 @@ CASES = {
     "scale out of bounds": ("B.Affine(scale=1e3)", "ValueError", ("scale", "exp(+-5)", "1000.0")),
     "bound of scale": ("B.Affine(log_bound=0)", "ValueError", ("log_bound", "(0, 20]", "got 0", "singular")),
     "bound of tails": ("B.SinhArcsinh(log_bound=6)", "ValueError", ("log_bound", "(0, 5]", "got 6", "overflow")),
-    "slope of zero": ("B.LeakyReLU(slope=0.0)", "ValueError", ("slope", "positive", "0.0", "no bijection")),
+    "slope of zero": ("B.LeakyReLU(slope=0.0)", "ValueError", ("slope", "positive", "0.0", "not a bijection")),
     "one bin": ("B.RationalQuadraticSpline(1)", "ValueError", ("n_bins", "at least 2", "got 1", "Affine")),
     "no box": ("B.RationalQuadraticSpline(bound=0)", "ValueError", ("bound", "positive", "got 0")),
     "floors that fill the box": (
@@ -265,10 +265,10 @@ CASES = {
         "ValueError",
         ("n_reflections", "at least 1", "got 0"),
     ),
-    "bend of another name": (
-        "B.Planar(2, bend='relu', key=key)",
+    "unknown nonlinearity": (
+        "B.Planar(2, nonlinearity='relu', key=key)",
         "ValueError",
-        ("bend", "tanh, leaky_relu", "'relu'"),
+        ("nonlinearity", "tanh, leaky_relu", "'relu'"),
     ),
     "more units than coordinates": (
         "B.Sylvester(B.Permutation([1, 0]), 3, key=key)",
@@ -327,7 +327,7 @@ CASES = {
     "cells of no column": (
         "B.ColumnMaps(['real'], cells=[(np.arange(3.0), np.ones(4))])",
         "ValueError",
-        ("cells", "0 columns", "others"),
+        ("cells", "0 columns", "got 1"),
     ),
     "cells without shares": (
         "B.ColumnMaps(['cells'], cells=[(np.arange(3.0), np.ones(3))])",
@@ -377,7 +377,7 @@ CASES = {
         ("lower", "(2,)", "(3,)"),
     ),
     "columns without an end": ("B.ColumnMaps(('real',), lower=np.inf)", "ValueError", ("lower", "finite", "inf")),
-    "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "Speech")),
+    "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "speech")),
     "linear layer of no size": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
     "linear layer without a floor": (
         "B.PLU(2, min_diagonal=0.0)",
@@ -473,7 +473,7 @@ CASES = {
     "number of samples": ("flow.sample(-1, key=0)", "ValueError", ("n", "0 or more", "-1")),
     "samples that are no number": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
-    **LAW_CASES,
+    **TRANSFORMER_CASES,
     **IMAGE_CASES,
     **RESIDUAL_CASES,
 }

@@ -84,7 +84,7 @@ def _drawn(make: Any, bound: float, matrix: np.ndarray, truth: float) -> dict[st
         found = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(16), None, key)[1]))(keys))
     if isinstance(estimator, PowerSeries):
         terms, finite = float(estimator.n_terms), True
-    elif estimator.law == "geometric":
+    elif estimator.distribution == "geometric":
         q = estimator.continues(bound)
         terms, finite = estimator.n_exact + q / (1 - q), q > bound**2
     else:

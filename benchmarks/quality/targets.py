@@ -31,7 +31,7 @@ TARGET_FLOWS: dict[str, Any] = {
     "planar, K = 2": lambda key: pf.planar_flow(2, n_layers=2, key=key),
     "planar, K = 8": lambda key: pf.planar_flow(2, n_layers=8, key=key),
     "planar, K = 32": lambda key: pf.planar_flow(2, n_layers=32, key=key),
-    "planar leaky, K = 32": lambda key: pf.planar_flow(2, n_layers=32, bend="leaky_relu", key=key),
+    "planar leaky, K = 32": lambda key: pf.planar_flow(2, n_layers=32, nonlinearity="leaky_relu", key=key),
     "radial, K = 32": lambda key: pf.radial_flow(2, n_layers=32, key=key),
     "Sylvester, K = 16": lambda key: pf.sylvester_flow(2, n_layers=16, key=key),
     "IAF, 5 layers": lambda key: pf.iaf(2, n_layers=5, width=32, key=key),

@@ -1,8 +1,8 @@
-"""The sequential direction of autoregressive layers: every fast way equals whole passes, and so do the gradients.
+"""The sequential direction of autoregressive layers: fast methods match full passes, and so do their gradients.
 
 The sizes form a pairwise-covering set: any two settings of two factors meet in some case. `make test-slow` adds 500
-random ones, with all of XLA's optimisations and with gradients of every batch that is not empty. The quick cases do
-without most optimisations, which compiles twice as fast, and compare gradients where the batch is largest.
+random ones, with all of XLA's optimisations and with gradients of every batch that is not empty. The quick cases use
+few optimisations, which compiles twice as fast, and compare gradients of the largest batch.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import pytest
 import second_order
 from compiling import quickly_compiled
 from sampling import quick_few
-from tolerances import IN_ORDER, IN_ORDER_OF_WHOLE_PASSES
+from tolerances import SEQUENTIAL, SEQUENTIAL_REFERENCE
 
 import pushforward as pf
 from pushforward.bijections import (
@@ -39,14 +39,14 @@ FACTORS = {
     "residual": (False, True),
     "order": ("natural", "reversed", "random"),
     "context": (0, 2),
-    "law": ("affine", "rational_quadratic"),
+    "family": ("affine", "rational_quadratic"),
     "dtype": ("float32", "float64"),
     "batch": (0, 1, 33),
 }
 
 
 def covering(seed=0):
-    """A greedy set of cases in which every pair of settings of two factors occurs; slow ones no more than needed."""
+    """A greedy set of cases in which every pair of settings of two factors occurs; as few slow ones as possible."""
     random, names = np.random.default_rng(seed), list(FACTORS)
     pairs = {
         (a, i, b, j)
@@ -62,7 +62,7 @@ def covering(seed=0):
             a, i, b, j = min(pairs)
             picks[a], picks[b] = i, j
             got = {(a, picks[a], b, picks[b]) for a, b in itertools.combinations(names, 2)} & pairs
-            is_slow = FACTORS["law"][picks["law"]] != "affine" and FACTORS["dim"][picks["dim"]] >= 43
+            is_slow = FACTORS["family"][picks["family"]] != "affine" and FACTORS["dim"][picks["dim"]] >= 43
             if len(got) / (4 if is_slow else 1) > value:
                 best, gain, value = picks, got, len(got) / (4 if is_slow else 1)
         pairs -= gain
@@ -76,10 +76,10 @@ def random_cases(n, seed):
 
 
 CASES = covering()
-LAWS = {"affine": Affine, "rational_quadratic": lambda: RationalQuadraticSpline(4)}
+TRANSFORMERS = {"affine": Affine, "rational_quadratic": lambda: RationalQuadraticSpline(4)}
 
 
-def moved(tree, seed=0, scale=0.4):
+def randomised(tree, seed=0, scale=0.4):
     """Random weights of a size at which the parameters vary but the map stays well-conditioned."""
     random = np.random.default_rng(seed)
     trained, rest = eqx.partition(tree, pf.trainable(tree))
@@ -91,96 +91,96 @@ def moved(tree, seed=0, scale=0.4):
     return eqx.combine(jax.tree.map(move, trained), rest)
 
 
-def built(case, method):
-    dim, law = case["dim"], LAWS[case["law"]]()
+def build_layer(case, method):
+    dim, transformer = case["dim"], TRANSFORMERS[case["family"]]()
     width = {"D/2": max(dim // 2, 1), "D": dim}.get(case["width"], case["width"])
     order = {"natural": np.arange(dim), "reversed": np.arange(dim)[::-1]}.get(case["order"])
     order = np.random.default_rng(dim).permutation(dim) if order is None else order
     network = MaskedMLP(
-        dim, n_parameters(law), width=width, depth=case["depth"], order=order, context_size=case["context"],
+        dim, n_parameters(transformer), width=width, depth=case["depth"], order=order, context_size=case["context"],
         residual=case["residual"], key=jax.random.key(1),
     )  # fmt: skip
     context_shape = (case["context"],) if case["context"] else None
-    return moved(MaskedAutoregressive(law, network, context_shape=context_shape, method=method))
+    return randomised(MaskedAutoregressive(transformer, network, context_shape=context_shape, method=method))
 
 
-def figures(layer, z, context, with_gradient):
+def values_and_gradients(layer, z, context, with_gradient):
     """x and log|det| of a batch, and the gradient of one loss of both with respect to weights, z and context."""
     trained, rest = eqx.partition(layer, pf.trainable(layer))
 
     def run(trained, z, context):
-        verb = eqx.combine(trained, rest).forward_and_log_det
-        return jax.vmap(verb, (0, None if context is None else 0))(z, context)
+        forward = eqx.combine(trained, rest).forward_and_log_det
+        return jax.vmap(forward, (0, None if context is None else 0))(z, context)
 
     def both(trained, z, context):
         if not with_gradient:
             return run(trained, z, context), None
-        out, pull = jax.vjp(run, trained, z, context)
+        out, vjp = jax.vjp(run, trained, z, context)
         weights = jnp.cos(jnp.arange(out[0].size, dtype=z.dtype)).reshape(out[0].shape)
-        return out, pull((weights, jnp.ones_like(out[1])))
+        return out, vjp((weights, jnp.ones_like(out[1])))
 
     return jax.device_get(jax.jit(both)(trained, z, context))
 
 
-def computed(case, method, smallest_batch_of_gradients, in_double=False):
-    """The figures of one method as a list; `in_double`: of the same float32 numbers, but in float64."""
+def compute(case, method, smallest_batch_of_gradients, in_double=False):
+    """The results of one method as a list; `in_double`: from the same float32 inputs, computed in float64."""
     random, single = np.random.default_rng(3), case["dtype"] == "float32"
     with jax.enable_x64(not single):
         z = random.normal(size=(case["batch"], case["dim"])).astype(case["dtype"])
         context = random.normal(size=(case["batch"], case["context"])).astype(case["dtype"])
-        layer = built(case, method)
+        layer = build_layer(case, method)
     with jax.enable_x64(in_double or not single):
         dtype = jnp.dtype("float64" if in_double else case["dtype"])
         layer = cast(layer, dtype)
         z, context = jnp.asarray(z, dtype), jnp.asarray(context, dtype) if case["context"] else None
-        with_gradient = case["dim"] <= (43 if case["law"] == "affine" else 7)
+        with_gradient = case["dim"] <= (43 if case["family"] == "affine" else 7)
         with_gradient = with_gradient and case["batch"] >= smallest_batch_of_gradients
-        return jax.tree.leaves(figures(layer, z, context, with_gradient))
+        return jax.tree.leaves(values_and_gradients(layer, z, context, with_gradient))
 
 
 def compare(case, smallest_batch_of_gradients=1):
-    """Both fast methods against whole passes.
+    """Both fast methods against full passes.
 
-    Hundreds of coordinates in float32 leave whole passes themselves wrong in the fourth digit: where a method
-    disagrees with them by more than the tolerance, both are compared with the figures in float64.
+    With hundreds of coordinates in float32, full passes have errors in the fourth digit: if a method differs from them
+    by more than the tolerance, both are compared with the results in float64.
     """
-    reference = computed(case, "sequential", smallest_batch_of_gradients)
-    tolerance, truth = IN_ORDER[case["dtype"]], None
+    reference = compute(case, "sequential", smallest_batch_of_gradients)
+    tolerance, truth = SEQUENTIAL[case["dtype"]], None
     for method in ("cached", "jacobi"):
-        got = computed(case, method, smallest_batch_of_gradients)
+        got = compute(case, method, smallest_batch_of_gradients)
         for index, (mine, theirs) in enumerate(zip(got, reference, strict=True)):
             assert mine.dtype == theirs.dtype
             allowed = tolerance * (1 + np.abs(theirs).max(initial=0.0))
             if np.abs(mine - theirs).max(initial=0.0) <= allowed:
                 continue
             assert case["dtype"] == "float32", method
-            truth = truth or computed(case, "sequential", smallest_batch_of_gradients, in_double=True)
-            error, least = (np.abs(figure - truth[index]).max() for figure in (mine, theirs))
-            assert error <= allowed + IN_ORDER_OF_WHOLE_PASSES * least, method
+            truth = truth or compute(case, "sequential", smallest_batch_of_gradients, in_double=True)
+            error, reference_error = (np.abs(result - truth[index]).max() for result in (mine, theirs))
+            assert error <= allowed + SEQUENTIAL_REFERENCE * reference_error, method
 
 
 @pytest.mark.parametrize(
     "case", quick_few(CASES, *CASES[::4]), ids=lambda case: "-".join(str(v) for v in case.values())
 )
-def test_cached_and_jacobi_equal_whole_passes(case):
+def test_cached_and_jacobi_match_full_passes(case):
     with quickly_compiled():
         compare(case, smallest_batch_of_gradients=33)
 
 
-def test_sweeps_settle_where_a_comparison_may_be_rounded_otherwise():
-    """Found among the random cases: what the stop test compared was computed anew, and never equal to what was kept."""
-    case = {**CASE, "dim": 3, "width": "D/2", "depth": 3, "residual": True, "order": "random", "law": "affine"}
+def test_jacobi_converges_despite_different_rounding_of_the_stop_test():
+    """A random case in which the stop test recomputed the iterate with other rounding and never found it equal."""
+    case = {**CASE, "dim": 3, "width": "D/2", "depth": 3, "residual": True, "order": "random", "family": "affine"}
     with quickly_compiled():
         compare({**case, "context": 0, "dtype": "float32", "batch": 1})
 
 
-@pytest.mark.parametrize("law", ["affine", pytest.param("rational_quadratic", marks=pytest.mark.slow)])
-def test_second_derivatives_of_the_slow_direction(law):
-    """The gradient is a rule of its own, whose gradient must hold too (reverse mode twice)."""
-    case = {**CASE, "dim": 5, "width": 8, "depth": 2, "law": law, "context": 2}
+@pytest.mark.parametrize("family", ["affine", pytest.param("rational_quadratic", marks=pytest.mark.slow)])
+def test_second_derivatives_of_the_sequential_direction(family):
+    """The gradient has a custom rule, whose gradient must be right too (reverse mode twice)."""
+    case = {**CASE, "dim": 5, "width": 8, "depth": 2, "family": family, "context": 2}
 
     def twice(method):
-        layer = built(case, method)
+        layer = build_layer(case, method)
 
         def both(z, context):
             x, log_det = layer.forward_and_log_det(z, context)
@@ -222,8 +222,8 @@ def test_second_derivatives_agree_with_differences(kind, verb):
 
 
 def test_forward_mode_of_the_sequential_direction():
-    """Sweeps have it, whatever the transformer has; the cached direction says what to use instead."""
-    z, layer = jnp.linspace(-1.0, 1.0, 4), moved(affine_layer("jacobi"))
+    """Jacobi iterations support it; the error of the cached direction names alternatives."""
+    z, layer = jnp.linspace(-1.0, 1.0, 4), randomised(affine_layer("jacobi"))
     with quickly_compiled():
         forward, reverse = (jax.jit(mode(layer.forward))(z) for mode in (jax.jacfwd, jax.jacrev))
     np.testing.assert_allclose(forward, reverse, rtol=1e-5, atol=1e-6)
@@ -236,7 +236,7 @@ def test_forward_mode_of_the_sequential_direction():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(50))
 def test_five_hundred_random_cases(seed):
-    """One in ten as users compile it, the others without most optimisations: that takes a third of the time."""
+    """One in ten with all optimisations, the others with few, which takes a third of the time."""
     first, *others = random_cases(10, seed)
     compare(first)
     with quickly_compiled():
@@ -244,16 +244,16 @@ def test_five_hundred_random_cases(seed):
             compare(case)
 
 
-def test_the_set_covers_every_pair_and_is_small():
+def test_cases_cover_every_pair_and_are_few():
     assert len(CASES) <= 60
     for a, b in itertools.combinations(FACTORS, 2):
         met = {(case[a], case[b]) for case in CASES}
         assert met == set(itertools.product(FACTORS[a], FACTORS[b]))
 
 
-def test_masked_network_of_a_given_order_has_exactly_that_dependence():
-    """p(x2) p(x3|x2) p(x1|x2,x3): perturb each coordinate and see which parameters move."""
-    network = moved(MaskedMLP(3, 2, width=16, depth=2, order=(1, 2, 0), key=jax.random.key(0)), scale=1.0)
+def test_masked_network_depends_exactly_on_the_preceding_coordinates():
+    """p(x2) p(x3|x2) p(x1|x2,x3): perturb each coordinate and compare which parameters change."""
+    network = randomised(MaskedMLP(3, 2, width=16, depth=2, order=(1, 2, 0), key=jax.random.key(0)), scale=1.0)
     x = jnp.array([0.3, -0.2, 0.5])
     start = network(x)
     moves = np.stack([np.asarray((network(x.at[i].add(0.1)) != start).any(0)) for i in range(3)], 1)
@@ -262,56 +262,56 @@ def test_masked_network_of_a_given_order_has_exactly_that_dependence():
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_context_reaches_every_output_of_a_masked_network(dim):
-    network = moved(MaskedMLP(dim, 2, width=8, depth=2, context_size=2, key=jax.random.key(0)), scale=1.0)
+    network = randomised(MaskedMLP(dim, 2, width=8, depth=2, context_size=2, key=jax.random.key(0)), scale=1.0)
     moves = np.abs(np.asarray(jax.jacrev(lambda c: network(jnp.ones(dim), c))(jnp.ones(2))))
     assert (moves.max(2) > 0).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("token_size", [1, 3])
-def test_attention_in_order_equals_whole_passes(token_size):
+def test_attention_matches_full_passes(token_size):
     def layer(method):
         network = CausalAttention(
             7, 2, width=8, depth=2, n_heads=2, token_size=token_size, order=(3, 1, 0, 2, 6, 5, 4), context_size=2,
             key=jax.random.key(0),
         )  # fmt: skip
-        return moved(MaskedAutoregressive("affine", network, context_shape=(2,), method=method))
+        return randomised(MaskedAutoregressive("affine", network, context_shape=(2,), method=method))
 
     with jax.enable_x64(True), quickly_compiled():
         random = np.random.default_rng(0)
         z, context = jnp.asarray(random.normal(size=(4, 7))), jnp.asarray(random.normal(size=(4, 2)))
-        reference = figures(layer("sequential"), z, context, True)
+        reference = values_and_gradients(layer("sequential"), z, context, True)
         for method in ("cached", "jacobi"):
-            got = figures(layer(method), z, context, True)
+            got = values_and_gradients(layer(method), z, context, True)
             for mine, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(reference), strict=True):
                 np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10)
 
 
-class TestSweeps:
-    def test_no_more_than_one_sweep_for_each_rank_and_one_to_see_it(self):
-        layer = built({**CASE, "dim": 7}, "jacobi")
-        x, _, n_sweeps = layer.forward_by_jacobi(jnp.ones(7))
-        assert 1 < n_sweeps <= 8
-        once_more, _ = layer._mapped(layer.network(x), jnp.ones(7))
-        np.testing.assert_allclose(once_more, x, rtol=1e-6)  # another program, so rounded otherwise
+class TestJacobi:
+    def test_iterations_do_not_exceed_ranks_plus_one(self):
+        layer = build_layer({**CASE, "dim": 7}, "jacobi")
+        x, _, n_iterations = layer.forward_by_jacobi(jnp.ones(7))
+        assert 1 < n_iterations <= 8
+        next_x, _ = layer._transform(layer.network(x), jnp.ones(7))
+        np.testing.assert_allclose(next_x, x, rtol=1e-6)  # another program, with other rounding
 
-    def test_tolerance_zero_stops_where_another_sweep_changes_no_bit(self):
-        """x <- x / 2 + 1 is rounded alike in every program: halving is exact, and a sum is rounded once."""
+    def test_tolerance_zero_stops_when_no_bit_changes(self):
+        """x <- x / 2 + 1 has equal rounding in every program: halving is exact, and a sum is rounded once."""
         halved = lambda shift, x: x * 0.5 + shift  # noqa: E731
-        x, n_sweeps, settled = fixed_point(halved, jnp.ones(()), jnp.zeros(()), 0.0, 100)
-        assert settled
+        x, n_iterations, is_converged = fixed_point(halved, jnp.ones(()), jnp.zeros(()), 0.0, 100)
+        assert is_converged
         assert halved(jnp.ones(()), x) == x
-        assert 20 < n_sweeps < 30  # a bit of the 24 a sweep
-        early, _, settled = fixed_point(halved, jnp.ones(()), jnp.zeros(()), 0.0, int(n_sweeps) - 2)
-        assert not settled
+        assert 20 < n_iterations < 30  # one of 24 bits per iteration
+        early, _, is_converged = fixed_point(halved, jnp.ones(()), jnp.zeros(()), 0.0, int(n_iterations) - 2)
+        assert not is_converged
         assert early != x
 
-    def test_a_looser_tolerance_takes_fewer_sweeps(self):
+    def test_looser_tolerance_takes_fewer_iterations(self):
         exact = small(tolerance=0.0).forward_by_jacobi(jnp.ones(7))
         loose = small(tolerance=0.1).forward_by_jacobi(jnp.ones(7))
         assert loose[2] < exact[2]
 
-    def test_gradients_at_a_tolerance_are_as_exact_for_small_cotangents(self):
+    def test_gradient_error_at_a_tolerance_does_not_depend_on_the_scale(self):
         layer = small(tolerance=1e-4)
 
         def slopes(scale):
@@ -320,15 +320,15 @@ class TestSweeps:
         for scale in (1e-3, 1e-6, 1e6):
             np.testing.assert_allclose(slopes(scale), slopes(1.0), rtol=1e-5)
 
-    def test_identity_takes_two(self):
+    def test_identity_takes_two_iterations(self):
         layer = MaskedAutoregressive("affine", MaskedMLP(7, 2, width=8, depth=1, key=jax.random.key(0)))
         assert layer.forward_by_jacobi(jnp.ones(7))[2] == 2
 
-    def test_the_bound_is_an_error_that_says_so(self):
+    def test_max_iterations_raises(self):
         with pytest.raises(InverseError, match="max_iterations=2"):
             small(max_iterations=2).forward_by_jacobi(jnp.ones(7))
 
-    def test_inside_a_program_the_bound_is_nan_and_the_boundary_raises(self):
+    def test_max_iterations_gives_nan_under_jit_and_sample_raises(self):
         layer = small(max_iterations=2)
         assert np.isnan(eqx.filter_jit(layer.forward)(jnp.ones(7))).all()
         with pytest.raises(NumericError, match="NaN"):
@@ -336,19 +336,19 @@ class TestSweeps:
 
 
 CASE = {
-    "dim": 7, "width": 64, "depth": 1, "residual": False, "order": "natural", "context": 0, "law": "affine",
+    "dim": 7, "width": 64, "depth": 1, "residual": False, "order": "natural", "context": 0, "family": "affine",
     "dtype": "float32", "batch": 1,
 }  # fmt: skip
 
 
 def small(**options):
     network = MaskedMLP(7, 2, width=16, depth=1, key=jax.random.key(0))
-    return moved(MaskedAutoregressive("affine", network, method="jacobi", **options))
+    return randomised(MaskedAutoregressive("affine", network, method="jacobi", **options))
 
 
-def test_an_affine_maf_layer_is_an_iaf_layer_of_the_same_order_with_another_conditioner():
+def test_affine_maf_layer_is_an_iaf_layer_with_another_conditioner():
     """x_i = z_i s_i(x_<i) + t_i(x_<i) with x_<i a function of z_<i: triangular in z, affine in z_i."""
-    layer = built({**CASE, "dim": 3}, "cached")
+    layer = build_layer({**CASE, "dim": 3}, "cached")
     z = jnp.array([0.2, -0.4, 1.0])
     jacobian = jax.jit(jax.jacrev(layer.forward))(z)
     assert np.abs(np.triu(jacobian, 1)).max() == 0
@@ -358,7 +358,7 @@ def test_an_affine_maf_layer_is_an_iaf_layer_of_the_same_order_with_another_cond
 
 
 def test_iaf_is_the_inverse_of_maf():
-    layer = built({**CASE, "dim": 5}, "cached")
+    layer = build_layer({**CASE, "dim": 5}, "cached")
     z = jnp.linspace(-1.0, 1.0, 5)
     x, log_det = Inverse(layer).forward_and_log_det(z)
     expected, expected_log_det = layer.inverse_and_log_det(z)
@@ -366,7 +366,7 @@ def test_iaf_is_the_inverse_of_maf():
     np.testing.assert_array_equal(log_det, expected_log_det)
 
 
-def test_bnaf_reaches_far_out_both_ways():
+def test_bnaf_round_trip_of_large_values():
     layer = BlockAutoregressive(2, key=jax.random.key(0))
     back_and_forth = eqx.filter_jit(lambda z: layer.inverse(layer.forward(z)))
     for z in (1e-3, 1.0, 1e3, -1e6):
@@ -385,7 +385,7 @@ def test_made_mog_has_a_conditional_with_two_modes():
     assert 150 < (samples > 0).sum() < 350  # 0.5 +- 0.2 of 500: nine standard errors
 
 
-def test_samples_beyond_a_chunk_do_not_depend_on_it():
+def test_samples_do_not_depend_on_chunks():
     """Rows beyond a chunk reuse its program: 3,000 x 257 is three chunks of 1,024 rows of one program."""
     flow = pf.maf(dim=257, n_layers=1, width=64, depth=1, key=0)
     some, many = flow.sample(3, key=0), flow.sample(3000, key=0)
@@ -393,6 +393,6 @@ def test_samples_beyond_a_chunk_do_not_depend_on_it():
     np.testing.assert_allclose(many[:3], some, atol=1e-4)
 
 
-def test_an_autoregressive_flow_takes_any_scalar_law():
-    for law in ("additive", "affine", "leaky_relu", RationalQuadraticSpline(4)):
-        assert pf.autoregressive_flow(dim=2, transformer=law, width=8, key=0).sample(2, key=0).shape == (2, 2)
+def test_autoregressive_flow_accepts_any_scalar_bijection():
+    for transformer in ("additive", "affine", "leaky_relu", RationalQuadraticSpline(4)):
+        assert pf.autoregressive_flow(dim=2, transformer=transformer, width=8, key=0).sample(2, key=0).shape == (2, 2)

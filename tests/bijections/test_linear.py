@@ -19,7 +19,7 @@ from pushforward.recipes.linear_flow import LINEAR_KINDS
 EVERY_GAUSSIAN = ("triangular", "plu", "qr", "orthogonal", "cayley", "dense")
 
 
-def moved(tree, seed=0, scale=0.3):
+def perturbed(tree, seed=0, scale=0.3):
     random = np.random.default_rng(seed)
     trained, rest = eqx.partition(tree, pf.trainable(tree))
     shifted = jax.tree.map(lambda leaf: leaf + scale * random.normal(size=leaf.shape), trained)
@@ -28,7 +28,7 @@ def moved(tree, seed=0, scale=0.3):
 
 @pytest.mark.parametrize("is_conditional", [False, True])
 @pytest.mark.parametrize("kind", quick_few(LINEAR_KINDS, "triangular", "plu", "qr", "low_rank"))
-def test_a_gaussian_becomes_the_gaussian_of_scipy(kind, is_conditional):
+def test_pushforward_of_a_gaussian_matches_scipy(kind, is_conditional):
     """N(m, S) under x = A z + b is N(A m + b, A S A^T)."""
     with jax.enable_x64(True):
         layer = LINEAR_KINDS[kind](4, 2, jax.random.key(1))
@@ -36,7 +36,7 @@ def test_a_gaussian_becomes_the_gaussian_of_scipy(kind, is_conditional):
         if is_conditional:
             network = MLP(3, (count_parameters(layer),), width=8, depth=1, key=jax.random.key(2))
             layer, context = Conditional(layer, network, (3,)), jnp.array([0.3, -1.0, 2.0])
-        layer = moved(layer, scale=0.1 if is_conditional else 0.3)
+        layer = perturbed(layer, scale=0.1 if is_conditional else 0.3)
         random = np.random.default_rng(3)
         root, mean = random.normal(size=(4, 4)), random.normal(size=4)
         covariance = root @ root.T + np.eye(4)
@@ -49,13 +49,13 @@ def test_a_gaussian_becomes_the_gaussian_of_scipy(kind, is_conditional):
 
 
 def correlated(n, dim, seed):
-    """Rows of a Gaussian with correlations up to 0.9, and the constant in the closed form of its likelihood."""
+    """Samples of a Gaussian with correlations up to 0.9."""
     random = np.random.default_rng(seed)
     return random.normal(size=(n, dim)) @ (np.eye(dim) + 0.8 * np.tri(dim, k=-1)).T
 
 
 def gaussian_maximum(x):
-    """The mean log-likelihood of the rows at the closed-form maximum."""
+    """The mean log-likelihood of the samples at the closed-form maximum."""
     log_det = np.linalg.slogdet(np.cov(x.T, bias=True))[1]
     return -0.5 * (x.shape[1] * (1 + np.log(2 * np.pi)) + log_det)
 
@@ -64,27 +64,27 @@ def gaussian_maximum(x):
     "kind",
     quick_few(EVERY_GAUSSIAN, "triangular", "plu", "cayley"),
 )
-def test_a_fitted_linear_flow_reaches_the_closed_form_maximum(kind):
+def test_fitted_linear_flow_reaches_the_closed_form_maximum(kind):
     x = correlated(5000, 4, 0)
     flow, _ = pf.fit(pf.linear_flow(4, kind=kind, key=0), x, key=0, validation=0, max_epochs=80, progress=False)
     assert gaussian_maximum(x) - 1e-3 < float(np.mean(flow.log_prob(x))) < gaussian_maximum(x) + 1e-5
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e15])
-def test_reflections_are_orthogonal_whatever_the_size_of_their_vectors(size):
+def test_reflections_are_orthogonal_for_vectors_of_any_size(size):
     vectors = size * np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     vectors[2] = 0
     layer = eqx.tree_at(lambda h: h.vectors, Householder(4, 5, key=jax.random.key(0)), jnp.asarray(vectors))
     matrix = np.asarray(jax.jacrev(layer.forward)(jnp.ones(4)))
     np.testing.assert_allclose(matrix.T @ matrix, np.eye(4), atol=2e-6)
-    one_by_one = np.eye(4)
+    product = np.eye(4)
     for unit in np.asarray(_unit_rows(jnp.asarray(vectors)), np.float64):
-        one_by_one = one_by_one @ (np.eye(4) - 2 * np.outer(unit, unit))
-    np.testing.assert_allclose(matrix, one_by_one, atol=2e-6)
+        product = product @ (np.eye(4) - 2 * np.outer(unit, unit))
+    np.testing.assert_allclose(matrix, product, atol=2e-6)
 
 
 def test_cayley_is_a_rotation():
-    matrix = np.asarray(jax.jacrev(moved(Cayley(5), scale=2.0).forward)(jnp.ones(5)))
+    matrix = np.asarray(jax.jacrev(perturbed(Cayley(5), scale=2.0).forward)(jnp.ones(5)))
     np.testing.assert_allclose(matrix.T @ matrix, np.eye(5), atol=2e-6)
     assert np.linalg.det(matrix) > 0
 
@@ -100,7 +100,7 @@ def test_whitened_recipes_start_at_the_gaussian_of_the_data(recipe):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
+def test_thirty_samples_lose_little_to_their_gaussian_fit(seed):
     random = np.random.default_rng(100 + seed)
     root = np.eye(5) + 0.8 * np.tri(5, k=-1)
     x, test = (random.normal(size=(n, 5)) @ root.T for n in (30, 4000))
@@ -109,10 +109,10 @@ def test_thirty_correlated_rows_lose_little_to_their_gaussian(seed):
     assert float(np.mean(flow.log_prob(test))) > exact - 0.3
 
 
-@pytest.mark.parametrize("n_rows", [3, 7])  # fewer than the five rows of the matrix, and more: a solve, and a product
+@pytest.mark.parametrize("n_rows", [3, 7])  # below five, the size of the matrix: a solve; above: a product
 @pytest.mark.parametrize(("lower", "unit_diagonal"), [(True, False), (True, True), (False, False)])
 def test_triangular_systems_of_a_batch(n_rows, lower, unit_diagonal):
-    """Solutions and gradients are those of NumPy's dense system, however many right-hand sides there are."""
+    """Solutions and gradients match NumPy's dense system, for any number of right-hand sides."""
     random = np.random.default_rng(0)
     matrix, right, weights = random.normal(size=(5, 5)) + 3 * np.eye(5), *random.normal(size=(2, n_rows, 5))
     triangle = np.tril(matrix) if lower else np.triu(matrix)
@@ -122,14 +122,16 @@ def test_triangular_systems_of_a_batch(n_rows, lower, unit_diagonal):
 
     def total(matrix, right):
         solve = lambda row: substitute(matrix, row, lower=lower, unit_diagonal=unit_diagonal)  # noqa: E731
-        found = jax.vmap(solve)(right)
-        return jnp.sum(found * weights), found
+        solutions = jax.vmap(solve)(right)
+        return jnp.sum(solutions * weights), solutions
 
     with jax.enable_x64(True):
-        (_, found), (of_matrix, of_right) = jax.value_and_grad(total, (0, 1), has_aux=True)(matrix, jnp.asarray(right))
-    np.testing.assert_allclose(found, solution, rtol=1e-12, atol=1e-13)
+        (_, result), (matrix_gradient, right_gradient) = jax.value_and_grad(total, (0, 1), has_aux=True)(
+            matrix, jnp.asarray(right)
+        )
+    np.testing.assert_allclose(result, solution, rtol=1e-12, atol=1e-13)
     adjoint = np.linalg.solve(triangle.T, weights.T).T
-    np.testing.assert_allclose(of_right, adjoint, rtol=1e-12, atol=1e-13)
-    moved_by = -adjoint.T @ solution
-    kept = np.tri(5, k=-1 if unit_diagonal else 0, dtype=bool)
-    np.testing.assert_allclose(of_matrix, np.where(kept if lower else kept.T, moved_by, 0), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(right_gradient, adjoint, rtol=1e-12, atol=1e-13)
+    outer = -adjoint.T @ solution
+    mask = np.tri(5, k=-1 if unit_diagonal else 0, dtype=bool)
+    np.testing.assert_allclose(matrix_gradient, np.where(mask if lower else mask.T, outer, 0), rtol=1e-12, atol=1e-13)

@@ -1,4 +1,4 @@
-"""Planar, radial and Sylvester layers where their formulas are known to fail elsewhere."""
+"""Planar, radial and Sylvester layers at points where other implementations fail."""
 
 import itertools
 
@@ -11,143 +11,145 @@ from sampling import quick_few
 
 import pushforward as pf
 from pushforward.bijections import Cayley, Dense, Householder, Permutation, Planar, Radial, Sylvester
-from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength
+from pushforward.bijections.planar_radial.nonlinearity import NONLINEARITIES, bounded_scale
 
 KEY = jax.random.key(0)
 
 
-def planar(u, w, bias=0.0, bend="tanh"):
-    layer = Planar(len(u), bend=bend, key=KEY)
+def planar(u, w, bias=0.0, nonlinearity="tanh"):
+    layer = Planar(len(u), nonlinearity=nonlinearity, key=KEY)
     leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (u, w, bias))
     return eqx.tree_at(lambda p: (p.u, p.w, p.bias), layer, leaves)
 
 
-def radial(centre, radius, strength):
+def radial(centre, radius, scale):
     layer = Radial(len(centre), key=KEY)
-    leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (centre, radius, strength))
-    return eqx.tree_at(lambda r: (r.centre, r.radius, r.strength), layer, leaves)
+    leaves = tuple(jnp.asarray(value, jnp.result_type(float)) for value in (centre, radius, scale))
+    return eqx.tree_at(lambda r: (r.centre, r.radius, r.raw_scale), layer, leaves)
 
 
 @pytest.mark.parametrize("x64", [False, True])
-def test_no_weights_fold_space(x64):
+def test_layer_is_invertible_for_all_weights(x64):
     """1 + h' m >= 1e-3 for 100,000 pairs of directions of lengths 1e-8 to 1e8, as the layer computes it."""
     random = np.random.default_rng(0)
     u, w = (random.standard_normal((100_000, 4)) * 10 ** random.uniform(-8, 8, (100_000, 1)) for _ in range(2))
     with jax.enable_x64(x64):
-        strength, factor = bounded_strength(jnp.sum(jnp.asarray(u) * jnp.asarray(w), axis=1))
+        scale, factor = bounded_scale(jnp.sum(jnp.asarray(u) * jnp.asarray(w), axis=1))
         a = jnp.asarray(random.standard_normal(100_000)) * 3
-        stretch = np.asarray(jax.vmap(BENDS["tanh"].log_stretch)(a, strength))
-        assert (1 + np.asarray(strength) >= 1e-3).all()  # h' <= 1
-        assert (stretch >= np.log(1e-3)).all()
+        log_derivative = np.asarray(jax.vmap(NONLINEARITIES["tanh"].log_derivative)(a, scale))
+        assert (1 + np.asarray(scale) >= 1e-3).all()  # h' <= 1
+        assert (log_derivative >= np.log(1e-3)).all()
         assert ((np.asarray(factor) > 0) & (np.asarray(factor) <= 1)).all()
 
         def value(u, w, a):
-            strength, factor = bounded_strength(u @ w)
-            return BENDS["tanh"].log_stretch(a, strength) + factor * jnp.sum(u)
+            scale, factor = bounded_scale(u @ w)
+            return NONLINEARITIES["tanh"].log_derivative(a, scale) + factor * jnp.sum(u)
 
         for slope in jax.vmap(jax.grad(value, (0, 1, 2)))(jnp.asarray(u), jnp.asarray(w), a):
             assert np.isfinite(slope).all()
 
 
-@pytest.mark.parametrize("bend", ["tanh", "leaky_relu"])
-def test_a_planar_layer_without_a_direction_is_a_translation(bend):
-    layer = planar([1.0, -2.0], [0.0, 0.0], 0.7, bend)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "leaky_relu"])
+def test_planar_layer_with_zero_w_is_a_translation(nonlinearity):
+    layer = planar([1.0, -2.0], [0.0, 0.0], 0.7, nonlinearity)
     x, log_det = layer.forward_and_log_det(jnp.array([3.0, 4.0]))
-    bent = float(BENDS[bend].value(jnp.array(0.7)))
-    np.testing.assert_allclose(x, [3.0 + bent, 4.0 - 2 * bent], rtol=1e-6)
+    shift = float(NONLINEARITIES[nonlinearity].value(jnp.array(0.7)))
+    np.testing.assert_allclose(x, [3.0 + shift, 4.0 - 2 * shift], rtol=1e-6)
     assert log_det == 0.0
     gradient = jax.grad(lambda p: p.forward_and_log_det(jnp.array([3.0, 4.0]))[1])(layer)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_the_strength_is_smooth_and_near_the_identity():
+def test_bounded_scale_is_smooth_and_near_the_identity():
     s = jnp.array([-1e30, -1e8, -3.0, -1e-20, 0.0, 1e-20, 5.0, 1e30])
-    strength, factor = bounded_strength(s)
-    np.testing.assert_allclose(strength[4:], s[4:], rtol=1e-7)
-    assert (np.asarray(strength) > -1 + 1e-3).all()
-    assert (np.diff(strength) >= 0).all()
-    np.testing.assert_allclose(np.asarray(factor[2:] * s[2:]), strength[2:], rtol=1e-6)
-    slopes = jax.vmap(jax.grad(lambda s: bounded_strength(s)[0]))(s)
+    scale, factor = bounded_scale(s)
+    np.testing.assert_allclose(scale[4:], s[4:], rtol=1e-7)
+    assert (np.asarray(scale) > -1 + 1e-3).all()
+    assert (np.diff(scale) >= 0).all()
+    np.testing.assert_allclose(np.asarray(factor[2:] * s[2:]), scale[2:], rtol=1e-6)
+    slopes = jax.vmap(jax.grad(lambda s: bounded_scale(s)[0]))(s)
     assert np.isfinite(slopes).all()
     np.testing.assert_allclose(slopes[3:6], 1.0)
 
 
 def test_planar_roots_where_brackets_collapse():
-    """The points at which another library's root finder failed: a huge bias, a strength of nearly zero."""
+    """The points at which another library's root finder failed: a huge bias, a scale of nearly zero."""
     products, biases = (-1.0, -1e-20, 0.0, 1e-20, 17.0, -1e6), (-1e8, -3.0, 0.0, 1e8)
     with jax.enable_x64(True):
-        forward, inverse = (eqx.filter_jit(verb) for verb in (Planar.forward_and_log_det, Planar.inverse_and_log_det))
+        forward, inverse = (
+            eqx.filter_jit(method) for method in (Planar.forward_and_log_det, Planar.inverse_and_log_det)
+        )
         for product, bias in itertools.product(products, biases):
             layer = planar([product, 0.3], [1.0, 0.0], bias)
             for x in ([0.0, 0.0], [1.0, -2.0], [-bias, 1.0], [1e8, 0.0]):
                 x = jnp.asarray(x)
                 z, log_det = inverse(layer, x)
-                again, ahead = forward(layer, z)
+                x_back, forward_log_det = forward(layer, z)
                 scale = 1 + abs(product) + float(jnp.abs(x).max())
-                assert float(jnp.abs(again - x).max()) <= 1e-12 * scale
-                # the slope at the root is known to the digits of a, which a huge bias takes away
-                assert abs(float(ahead + log_det)) <= 1e-9 + 1e3 * 2.3e-16 * abs(bias)
+                assert float(jnp.abs(x_back - x).max()) <= 1e-12 * scale
+                # the slope at the root is as accurate as a, which a huge bias rounds
+                assert abs(float(forward_log_det + log_det)) <= 1e-9 + 1e3 * 2.3e-16 * abs(bias)
 
 
 @pytest.mark.parametrize("dim", quick_few((1, 2, 50), 2))
-def test_the_inverse_of_a_radial_layer_is_exact(dim):
+def test_radial_inverse_is_exact(dim):
     with jax.enable_x64(True):
         random = np.random.default_rng(0)
         z = jnp.asarray(random.standard_normal((200, dim)) * 10 ** random.uniform(-6, 6, (200, 1)))
-        for radius, strength in itertools.product((-20.0, 0.0, 1e3), (-1e9, -0.9, 0.0, 0.3, 1e4)):
-            layer = radial(random.standard_normal(dim), radius, strength)
-            x, ahead = jax.vmap(layer.forward_and_log_det)(z)
-            back, behind = jax.vmap(layer.inverse_and_log_det)(x)
-            seen = np.linalg.norm(np.asarray(z - layer.centre[None]), axis=1) + np.linalg.norm(layer.centre)
-            # a strength of -0.998 shrinks five hundredfold, and the inverse gives that back
-            assert (np.abs(np.asarray(back - z)).max(1) <= 1e-9 * seen).all(), (radius, strength)
-            np.testing.assert_allclose(ahead, -behind, rtol=1e-9, atol=1e-9 * dim)
+        for radius, scale in itertools.product((-20.0, 0.0, 1e3), (-1e9, -0.9, 0.0, 0.3, 1e4)):
+            layer = radial(random.standard_normal(dim), radius, scale)
+            x, log_det = jax.vmap(layer.forward_and_log_det)(z)
+            z_back, inverse_log_det = jax.vmap(layer.inverse_and_log_det)(x)
+            distance = np.linalg.norm(np.asarray(z - layer.centre[None]), axis=1) + np.linalg.norm(layer.centre)
+            # a scale of -0.998 contracts by a factor of 500, which the inverse multiplies
+            assert (np.abs(np.asarray(z_back - z)).max(1) <= 1e-9 * distance).all(), (radius, scale)
+            np.testing.assert_allclose(log_det, -inverse_log_det, rtol=1e-9, atol=1e-9 * dim)
 
 
-def test_a_radial_layer_at_its_centre():
+def test_radial_layer_at_its_centre():
     layer = radial([1.0, 2.0], 0.0, 3.0)
     centre = jnp.array([1.0, 2.0])
-    for verb, sign in ((layer.forward_and_log_det, 1), (layer.inverse_and_log_det, -1)):
-        value, log_det = verb(centre)
+    for method, sign in ((layer.forward_and_log_det, 1), (layer.inverse_and_log_det, -1)):
+        value, log_det = method(centre)
         np.testing.assert_array_equal(value, centre)
         np.testing.assert_allclose(log_det, sign * 2 * np.log(4.0), rtol=1e-6)
         np.testing.assert_allclose(
-            jax.jacrev(lambda v, verb=verb: verb(v)[0])(centre), np.eye(2) * 4.0**sign, rtol=1e-6
+            jax.jacrev(lambda v, method=method: method(v)[0])(centre), np.eye(2) * 4.0**sign, rtol=1e-6
         )
 
 
-def test_one_unit_of_a_sylvester_layer_is_a_planar_layer():
+def test_sylvester_layer_of_one_unit_is_a_planar_layer():
     layer = Sylvester(Permutation([0]), key=KEY)
     layer = eqx.tree_at(
         lambda s: (s.outer, s.inner, s.bias), layer, (jnp.array([[-2.0]]), jnp.array([[1.5]]), jnp.array([0.4]))
     )
     other = planar([-2.0], [1.5], 0.4)
     for x in (-3.0, 0.0, 2.0):
-        for verb in ("forward_and_log_det", "inverse_and_log_det"):
-            for one, two in zip(*(getattr(part, verb)(jnp.array([x])) for part in (layer, other)), strict=True):
+        for method in ("forward_and_log_det", "inverse_and_log_det"):
+            for one, two in zip(*(getattr(part, method)(jnp.array([x])) for part in (layer, other)), strict=True):
                 np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
-def test_the_units_of_a_sylvester_layer_act_in_its_first_columns():
+def test_sylvester_units_act_in_the_first_columns_of_the_rotation():
     rotation = Householder(4, 2, key=KEY)
     layer = Sylvester(rotation, 2, key=jax.random.key(1))
     columns = np.stack([rotation.forward(jnp.eye(4)[i]) for i in range(2)], axis=1)
     z = jax.random.normal(KEY, (4,))
-    moved = np.asarray(layer.forward(z) - z)
-    np.testing.assert_allclose(moved, columns @ (columns.T @ moved), atol=1e-6)
-    assert np.abs(moved).max() > 1e-3
+    shift = np.asarray(layer.forward(z) - z)
+    np.testing.assert_allclose(shift, columns @ (columns.T @ shift), atol=1e-6)
+    assert np.abs(shift).max() > 1e-3
 
 
 @pytest.mark.parametrize(
     "rotation", [Dense(2), pf.bijections.Chain([Cayley(2), Dense(2)])], ids=["alone", "in a chain"]
 )
-def test_a_sylvester_layer_wants_a_rotation(rotation):
+def test_sylvester_layer_rejects_other_matrices(rotation):
     with pytest.raises(ValueError, match="rotation: expected Householder, Cayley or Permutation"):
         Sylvester(rotation, key=KEY)
 
 
 @pytest.mark.parametrize("name", quick_few(("planar_flow", "radial_flow", "sylvester_flow"), "planar_flow"))
-def test_a_recipe_is_fitted_to_data_and_drawn_from(name):
+def test_recipe_can_be_fitted_and_sampled(name):
     random = np.random.default_rng(0)
     x = random.standard_normal((600, 2))
     x[:, 1] += 0.8 * x[:, 0] ** 2

@@ -1,4 +1,4 @@
-"""Residual blocks: unbiased log-determinants, inverses at the bound, certified norms, scores that do not move."""
+"""Residual blocks: unbiased log-determinants, inverses at the bound, certified norms, deterministic scores."""
 
 import warnings
 
@@ -53,15 +53,15 @@ def linear(bound, size, kind="general"):
     return Linear(jnp.asarray(matrix, dtype), jnp.asarray(bound, dtype), bound)
 
 
-def series_moments(matrix, chances, is_random, probe):
-    """Mean and second moment of the estimator by its closed series; chances[k] = P(N > k), down to nothing."""
+def series_moments(matrix, survival, is_random, probe):
+    """Mean and second moment of the estimator by its closed series; survival[k] = P(N > k), down to zero."""
     term, total, mean, second = np.eye(len(matrix)), np.zeros_like(matrix), 0.0, 0.0
-    for k in range(len(chances) - 1):
+    for k in range(len(survival) - 1):
         if k > 0:
             term = term @ matrix
-            total = total + (-1) ** (k + 1) / (k * chances[k - 1]) * term
-        share = chances[k - 1] - chances[k] if k > 0 else 1 - chances[0]
-        share = share if is_random else float(k == len(chances) - 2)
+            total = total + (-1) ** (k + 1) / (k * survival[k - 1]) * term
+        share = survival[k - 1] - survival[k] if k > 0 else 1 - survival[0]
+        share = share if is_random else float(k == len(survival) - 2)
         symmetric = (total + total.T) / 2
         spread = np.sum(symmetric**2) - (np.sum(np.diag(symmetric) ** 2) if probe == "rademacher" else 0.0)
         mean, second = mean + share * np.trace(total), second + share * (np.trace(total) ** 2 + 2 * spread)
@@ -69,32 +69,34 @@ def series_moments(matrix, chances, is_random, probe):
 
 
 @pytest.mark.parametrize("probe", ["gaussian", "rademacher"])
-@pytest.mark.parametrize("law", ["geometric", "poisson", "series"])
-def test_moments_are_those_of_the_closed_series(law, probe):
+@pytest.mark.parametrize("distribution", ["geometric", "poisson", "series"])
+def test_moments_match_the_closed_series(distribution, probe):
     """20,000 keys, within five standard errors; the spectrum is known."""
     bound, n_exact = 0.8, 2
     with jax.enable_x64(True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         network = linear(bound, 4)
-        roulette = law != "series"
-        estimator = RussianRoulette(law, n_exact=n_exact, probe=probe) if roulette else PowerSeries(6, probe=probe)
+        roulette = distribution != "series"
+        estimator = (
+            RussianRoulette(distribution, n_exact=n_exact, probe=probe) if roulette else PowerSeries(6, probe=probe)
+        )
         keys = jax.random.split(jax.random.key(1), N_KEYS)
-        drawn = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(4), None, key)[1]))(keys))
+        estimates = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(4), None, key)[1]))(keys))
     matrix = np.asarray(network.matrix)
-    reached = np.arange(1, 400)  # of terms: chances[k] = P(N > k) = P(N >= k + 1)
-    if law == "series":
-        chances = np.where(reached <= 6, 1.0, 0.0)[:8]
-    elif law == "geometric":
-        chances = ((1 + bound**2) / 2) ** np.maximum(reached - n_exact, 0)
+    n_terms = np.arange(1, 400)  # survival[k] = P(N > k) = P(N >= k + 1)
+    if distribution == "series":
+        survival = np.where(n_terms <= 6, 1.0, 0.0)[:8]
+    elif distribution == "geometric":
+        survival = ((1 + bound**2) / 2) ** np.maximum(n_terms - n_exact, 0)
     else:
-        extra = np.maximum(reached - n_exact, 0)
+        extra = np.maximum(n_terms - n_exact, 0)
         rate = estimator.rate
-        chances = np.where(extra > 0, scipy.special.gammainc(np.maximum(extra, 1), rate), 1.0)[:60]
-    mean, second = series_moments(matrix, chances, law != "series", probe)
-    # the second moment of the Poisson law is infinite here: its series grows without end
-    for found, expected in ((drawn, mean), (drawn**2, second))[: 1 if law == "poisson" else 2]:
-        assert abs(found.mean() - expected) < 5 * found.std() / N_KEYS**0.5
-    if law == "geometric":
+        survival = np.where(extra > 0, scipy.special.gammainc(np.maximum(extra, 1), rate), 1.0)[:60]
+    mean, second = series_moments(matrix, survival, distribution != "series", probe)
+    # the second moment of the Poisson distribution is infinite here: its series grows without end
+    for estimate, expected in ((estimates, mean), (estimates**2, second))[: 1 if distribution == "poisson" else 2]:
+        assert abs(estimate.mean() - expected) < 5 * estimate.std() / N_KEYS**0.5
+    if distribution == "geometric":
         np.testing.assert_allclose(mean, np.linalg.slogdet(np.eye(4) + matrix)[1], rtol=1e-8)
 
 
@@ -109,46 +111,46 @@ def test_training_gradients_are_unbiased(estimator):
 
         exact = jax.grad(value)(trained, Exact(), jax.random.key(0))
         keys = jax.random.split(jax.random.key(1), 4000)
-        # one after the other: a batch would share one number of terms
-        drawn = jax.jit(lambda: jax.lax.map(lambda key: jax.grad(value)(trained, estimator, key), keys))()
-        exact, drawn = jax.device_get((exact, drawn))
-    for truth, found in zip(jax.tree.leaves(exact), jax.tree.leaves(drawn), strict=True):
-        error = np.asarray(found).std(0) / len(keys) ** 0.5
-        assert (np.abs(np.asarray(found).mean(0) - truth) <= 5 * error + 1e-12).all()
+        # sequentially: a batch would share one number of terms
+        gradients = jax.jit(lambda: jax.lax.map(lambda key: jax.grad(value)(trained, estimator, key), keys))()
+        exact, gradients = jax.device_get((exact, gradients))
+    for truth, estimates in zip(jax.tree.leaves(exact), jax.tree.leaves(gradients), strict=True):
+        error = np.asarray(estimates).std(0) / len(keys) ** 0.5
+        assert (np.abs(np.asarray(estimates).mean(0) - truth) <= 5 * error + 1e-12).all()
 
 
-def test_one_number_of_terms_for_a_batch_in_training():
+def test_training_shares_the_number_of_terms_of_a_batch():
     network = linear(0.9, 3)
 
-    def rows(key):
+    def batch(key):
         keys = jax.random.split(key, 64)
         estimator = RussianRoulette(probe="rademacher")
         return jax.vmap(lambda key: estimator(network, jnp.ones(3), None, key, is_shared=True)[1])(keys)
 
-    drawn = np.asarray(jax.jit(jax.vmap(rows))(jax.random.split(jax.random.key(0), 2000)))
-    means = drawn.mean(1)
+    estimates = np.asarray(jax.jit(jax.vmap(batch))(jax.random.split(jax.random.key(0), 2000)))
+    means = estimates.mean(1)
     truth = np.linalg.slogdet(np.eye(3) + np.asarray(network.matrix))[1]
     assert abs(means.mean() - truth) < 5 * means.std() / len(means) ** 0.5
 
 
-def test_poisson_warns_of_its_variance():
+def test_poisson_warns_about_its_variance():
     with pytest.warns(UserWarning, match="variance"):
         RussianRoulette("poisson")
 
 
 @pytest.mark.parametrize(("bound", "kind"), [(0.97, "rotation"), (0.97, "general"), (0.999, "minus"), (0.97, "minus")])
-def test_the_inverse_at_the_bound(bound, kind):
-    """Linear maps as steep as they may be; a rotation is the one that no acceleration shortens."""
+def test_inverse_at_the_bound(bound, kind):
+    """Linear maps at their Lipschitz bound; a rotation is the one that no acceleration helps."""
     with jax.enable_x64(True):
         block = Contractive(linear(bound, 43, kind), training=Exact(), scoring=Exact())
         z = np.random.default_rng(1).normal(size=(8, 43))
-        found = jax.device_get(jax.jit(jax.vmap(block.solve))(z + jax.vmap(block.network)(jnp.asarray(z))))
-    assert found.is_converged.all()
-    assert (np.abs(found.value - z) <= 1e-6).all()
-    assert (np.linalg.norm(found.value - z, axis=1) <= found.error_bound + 1e-12).all()
+        solution = jax.device_get(jax.jit(jax.vmap(block.solve))(z + jax.vmap(block.network)(jnp.asarray(z))))
+    assert solution.is_converged.all()
+    assert (np.abs(solution.value - z) <= 1e-6).all()
+    assert (np.linalg.norm(solution.value - z, axis=1) <= solution.error_bound + 1e-12).all()
 
 
-def test_an_inverse_that_is_not_certified_is_refused():
+def test_uncertified_inverse_raises():
     flow = pf.residual_flow(dim=2, width=4, depth=1, n_layers=2, key=0)
     steep = eqx.tree_at(_bound, flow, jnp.asarray([0.9, 1.2]))
     with pytest.raises(InverseError, match=r"bound of the network is 1\.2"):
@@ -157,24 +159,24 @@ def test_an_inverse_that_is_not_certified_is_refused():
 
 
 @pytest.mark.slow
-def test_a_certificate_names_what_is_no_contraction():
+def test_check_reports_a_block_that_is_not_a_contraction():
     flow = pf.residual_flow(dim=2, width=4, depth=1, n_layers=2, key=0)
     steep = eqx.tree_at(_bound, flow, jnp.asarray([0.9, 1.2]))
     row = next(row for row in pf.check(steep).rows if "Lipschitz" in row.name)
     assert row.ok is False
 
 
-def test_files_and_bounds(tmp_path):
+def test_save_rejects_uncertified_bounds(tmp_path):
     flow = pf.residual_flow(dim=2, width=4, depth=1, n_layers=2, key=0)
-    wild = eqx.tree_at(_weight, flow, replace_fn=lambda weight: weight * jnp.linspace(1.0, 9.0, 4)[None, None])
+    unbounded = eqx.tree_at(_weight, flow, replace_fn=lambda weight: weight * jnp.linspace(1.0, 9.0, 4)[None, None])
     with pytest.raises(ModelFileError, match=r"Lipschitz bound of .*finalise"):
-        pf.save(tmp_path / "flow.safetensors", wild)
-    tamed = finalise(wild)
-    pf.save(tmp_path / "flow.safetensors", tamed)
-    assert eqx.tree_equal(pf.load(tmp_path / "flow.safetensors"), tamed)
+        pf.save(tmp_path / "flow.safetensors", unbounded)
+    finalised = finalise(unbounded)
+    pf.save(tmp_path / "flow.safetensors", finalised)
+    assert eqx.tree_equal(pf.load(tmp_path / "flow.safetensors"), finalised)
 
 
-def test_training_keeps_every_norm_within_its_bound():
+def test_training_keeps_every_norm_below_its_bound():
     with jax.enable_x64(True):
         flow = pf.residual_flow(dim=2, width=16, depth=1, n_layers=3, lipschitz=0.97, key=0)
         x = np.random.default_rng(0).normal(size=(500, 2)) ** 3
@@ -191,25 +193,25 @@ def test_training_keeps_every_norm_within_its_bound():
 
 
 @pytest.mark.parametrize(("shape", "kernel"), [((4, 5), 3), ((4, 4), 1)])
-def test_a_convolution_stretches_no_more_than_certified(shape, kernel):
+def test_convolution_norm_is_at_most_certified(shape, kernel):
     with jax.enable_x64(True):
         layer = LipschitzConv(shape, 2, 3, kernel_size=kernel, coefficient=0.7, key=jax.random.key(0))
         noise = jnp.cos(jnp.arange(layer.right.size)).reshape(layer.right.shape)
-        lost = eqx.tree_at(lambda conv: conv.right, layer, layer.right + noise)
+        noisy = eqx.tree_at(lambda conv: conv.right, layer, layer.right + noise)
         renew = eqx.filter_jit(refresh)
         for _ in range(100):
-            lost = renew(lost)
-        np.testing.assert_allclose(lost.norm(), layer.norm(), rtol=1e-4)
+            noisy = renew(noisy)
+        np.testing.assert_allclose(noisy.norm(), layer.norm(), rtol=1e-4)
         np.testing.assert_allclose(layer.norm(), layer.certified_norm(layer.weight), rtol=1e-9)
-        tamed = finalise(layer)
-        matrix = jax.jacfwd(lambda x: tamed(x.reshape(*shape, 2)).reshape(-1))(jnp.zeros(2 * shape[0] * shape[1]))
+        finalised = finalise(layer)
+        matrix = jax.jacfwd(lambda x: finalised(x.reshape(*shape, 2)).reshape(-1))(jnp.zeros(2 * shape[0] * shape[1]))
         true = np.linalg.norm(matrix, 2)
-        assert true <= tamed.certified() <= 0.7 + 1e-9
-        assert kernel > 1 or true >= tamed.certified() - 1e-9
+        assert true <= finalised.certified() <= 0.7 + 1e-9
+        assert kernel > 1 or true >= finalised.certified() - 1e-9
 
 
-def test_a_convolution_is_held_at_every_frequency():
-    """A vector at one frequency stays there; the norm that training follows must see the others grow."""
+def test_convolution_norm_is_followed_at_every_frequency():
+    """A vector at one frequency stays there, so the norm estimate must follow all frequencies."""
     layer = LipschitzConv((6, 6), 2, 3, kernel_size=3, coefficient=0.7, key=jax.random.key(0))
     signs = (-1.0) ** jnp.add.outer(jnp.arange(3), jnp.arange(3))
     for pattern in (jnp.ones((3, 3)), signs, jnp.array([[1.0, 0, -1]] * 3)):
@@ -220,8 +222,8 @@ def test_a_convolution_is_held_at_every_frequency():
 
 
 @pytest.mark.slow
-def test_what_training_validates_is_what_it_returns():
-    """Certified norms take the place of followed ones at the end of `fit`: the density stays that of the best epoch."""
+def test_fit_returns_the_validated_density():
+    """Certified norms replace estimates at the end of `fit`: the density remains that of the best epoch."""
     x = np.random.default_rng(0).integers(0, 8, (200, 6, 6, 1)) * np.arange(6)[:, None, None] // 5
     flow = pf.residual_flow_image((6, 6, 1), n_scales=1, n_layers=2, width=8, levels=8, lipschitz=0.9, key=0)
     flow, history = pf.fit(
@@ -232,8 +234,8 @@ def test_what_training_validates_is_what_it_returns():
     np.testing.assert_allclose(np.mean(flow.log_prob(x[:50])), max(history.validation), atol=1.0)
 
 
-def test_scores_are_numbers_of_their_rows():
-    """Estimated in 70 coordinates: equal bits whatever the order and company, and near the exact ones."""
+def test_scores_do_not_depend_on_the_batch():
+    """Estimated in 70 coordinates: equal for any order and batch, and near the exact scores."""
     flow = pf.residual_flow(dim=70, width=16, depth=1, n_layers=2, key=0)
     x = np.random.default_rng(0).normal(size=(40, 70)).astype(np.float32)
     scores = np.asarray(flow.log_prob(x))
@@ -246,7 +248,7 @@ def test_scores_are_numbers_of_their_rows():
 
 
 @pytest.mark.slow
-def test_an_estimated_flow_is_certified():
+def test_estimated_flow_passes_check():
     certificate = pf.check(pf.residual_flow(dim=70, width=16, depth=1, n_layers=2, key=0))
     assert certificate.ok, str(certificate)
 
@@ -258,8 +260,8 @@ def test_memory_does_not_grow_with_the_terms():
         trained, rest = eqx.partition(block, pf.trainable(block))
 
         def loss(trained, z, keys):
-            whole = eqx.combine(trained, rest)
-            return jnp.mean(jax.vmap(lambda z, key: whole.forward_and_log_det(z, key=key)[1])(z, keys))
+            block = eqx.combine(trained, rest)
+            return jnp.mean(jax.vmap(lambda z, key: block.forward_and_log_det(z, key=key)[1])(z, keys))
 
         keys = jax.random.split(jax.random.key(0), 64)
         program = jax.jit(jax.grad(loss)).lower(trained, jnp.ones((64, 20)), keys).compile()
@@ -306,9 +308,8 @@ def test_second_derivatives_of_a_fixed_point_in_a_loop(mode):
 
         def chained(w, z):
             def step(z, w):
-                fn = lambda given, x: jnp.tanh(given[0] * x) + given[1]  # noqa: E731
-                found = fixed_point_of(fn, (w, z), z, jnp.asarray(0.9), 2.0)
-                return found.value, None
+                fn = lambda weights, x: jnp.tanh(weights[0] * x) + weights[1]  # noqa: E731
+                return fixed_point_of(fn, (w, z), z, jnp.asarray(0.9), 2.0).value, None
 
             return jnp.sum(jnp.sin(jax.lax.scan(step, z, w)[0]))
 
@@ -318,26 +319,26 @@ def test_second_derivatives_of_a_fixed_point_in_a_loop(mode):
 
 
 @pytest.mark.parametrize("estimator", [PowerSeries(3), RussianRoulette(n_exact=2)])
-def test_second_derivatives_of_an_estimate_are_those_of_its_gradient_or_refused(estimator):
-    """The estimated gradient is no gradient of a function: its Jacobian is not symmetric."""
+def test_second_derivatives_of_an_estimate_are_those_of_its_gradient_or_raise(estimator):
+    """The estimated gradient is not the gradient of a function: its Jacobian is not symmetric."""
     with second_order.double():
         network = LipschitzMLP(3, width=4, depth=1, lipschitz=0.9, key=jax.random.key(0))
 
-        def gradient(rows):
+        def gradient(points):
             value = lambda z: estimator(network, z, None, jax.random.key(1))[1]  # noqa: E731
-            return jax.grad(lambda rows: jnp.sum(jax.lax.map(jax.vmap(value), rows)))(rows)
+            return jax.grad(lambda points: jnp.sum(jax.lax.map(jax.vmap(value), points)))(points)
 
-        rows, weights = (
+        points, weights = (
             jnp.array([[[0.3, -0.8, 0.5], [1.0, 0.2, 0.0]]]),
             jnp.array([[[1.0, 2.0, -1.0], [0.5, 1.0, 3.0]]]),
         )
-        direction, first = jnp.cos(rows), jax.jit(gradient)
-        right = (first(rows + 1e-5 * direction) - first(rows - 1e-5 * direction)) / 2e-5
-        got = jax.jit(lambda rows: jax.jvp(gradient, (rows,), (direction,))[1])(rows)
+        direction, first = jnp.cos(points), jax.jit(gradient)
+        right = (first(points + 1e-5 * direction) - first(points - 1e-5 * direction)) / 2e-5
+        got = jax.jit(lambda points: jax.jvp(gradient, (points,), (direction,))[1])(points)
         assert second_order.error_of(got, right) < second_order.TOLERANCE
-        reverse = jax.jit(jax.grad(lambda rows: jnp.vdot(weights, gradient(rows))))
+        reverse = jax.jit(jax.grad(lambda points: jnp.vdot(weights, gradient(points))))
         if isinstance(estimator, RussianRoulette):
             with pytest.raises(NotImplementedError, match="scoring=Exact"):
-                reverse(rows)
+                reverse(points)
         else:
-            np.testing.assert_allclose(jnp.vdot(reverse(rows), direction), jnp.vdot(weights, right), rtol=1e-6)
+            np.testing.assert_allclose(jnp.vdot(reverse(points), direction), jnp.vdot(weights, right), rtol=1e-6)

@@ -602,8 +602,8 @@ class WrongCircle(ColumnMaps):
 
     fault: str = eqx.field(static=True, default="")
 
-    def _mapped(self, value, inverse):
-        out, log_det = super()._mapped(value, inverse)
+    def _apply(self, value, inverse):
+        out, log_det = super()._apply(value, inverse)
         if self.fault == "log-det":
             return out, 1.01 * log_det
         return out + (0.01 if self.fault == "inverse" and inverse else 0.0), log_det

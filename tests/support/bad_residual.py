@@ -14,7 +14,7 @@ RESIDUAL_CASES = {
     "norms that do not close": (
         _MLP + "lipschitz=0.9, norms=(1, 2, 2))",
         "ValueError",
-        ("norms", "end in the first", "(1.0, 2.0)"),
+        ("norms", "that of the first", "(1.0, 2.0)"),
     ),
     "Lipschitz network without its context": (
         _MLP + "lipschitz=0.9, context_size=3)(np.ones(2))",
@@ -34,7 +34,11 @@ RESIDUAL_CASES = {
     "series of no terms": ("B.PowerSeries(0)", "ValueError", ("n_terms", "at least 1", "0")),
     "unknown probe": ("B.PowerSeries(3, probe='sobol')", "ValueError", ("probe", "rademacher", "'sobol'")),
     "no probe": ("B.RussianRoulette(n_probes=0)", "ValueError", ("n_probes", "at least 1", "0")),
-    "unknown law of roulette": ("B.RussianRoulette('zipf')", "ValueError", ("law", "geometric, poisson", "'zipf'")),
+    "unknown distribution of roulette": (
+        "B.RussianRoulette('zipf')",
+        "ValueError",
+        ("distribution", "geometric, poisson", "'zipf'"),
+    ),
     "continuation of one": ("B.RussianRoulette(continuation=1.0)", "ValueError", ("continuation", "0 and 1", "1.0")),
     "rate of zero": ("B.RussianRoulette('poisson', rate=0.0)", "ValueError", ("rate", "positive", "0.0")),
     "fewer than no exact terms": ("B.RussianRoulette(n_exact=-1)", "ValueError", ("n_exact", "at least 0", "-1")),
@@ -58,7 +62,7 @@ RESIDUAL_CASES = {
     "inverse of what is no number": (
         "B.Contractive(" + _MLP + "lipschitz=0.9)).inverse(np.full(2, np.nan))",
         "InverseError",
-        ("did not settle", "residual", "float64"),
+        ("did not converge", "residual", "float64"),
     ),
     "error of one estimate": (
         "pf.residual_flow(dim=2, key=0, n_layers=2, width=4, depth=1).log_prob_with_error(np.ones(2), n_draws=1)",

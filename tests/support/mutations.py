@@ -41,8 +41,8 @@ FAULTS = (
         (
             (
                 "bijections/coupling.py",
-                "parameters = self.network(kept, context, key=key)",
-                "parameters = self.network(kept + jnp.sum(part), context, key=key)",
+                "with_angles(conditioning, self.angles)",
+                "with_angles(conditioning + jnp.sum(transformed), self.angles)",
             ),
         ),
         ("tests/test_battery.py", "-k", "test_row and Coupling and Affine"),
@@ -50,18 +50,24 @@ FAULTS = (
     Fault(
         "spline evaluated outside its box before the choice",
         (
-            (KERNEL, "within(value, -box.bound, box.bound)", "value"),
+            (KERNEL, "clip(value, -box.bound, box.bound)", "value"),
             (
                 KERNEL,
-                "u = held((clamped - found.left) / found.width, 0.0, 1.0)",
-                "u = (clamped - found.left) / found.width",
+                "u = straight_through_clip((clipped - selected.left) / selected.width, 0.0, 1.0)",
+                "u = (clipped - selected.left) / selected.width",
             ),
         ),
         ("tests/bijections/test_spline.py", "-k", "hard_points"),
     ),
     Fault(
         "clip that halves a derivative at a knot",
-        ((KERNEL, "u = held((clamped - found.left)", "u = jnp.clip((clamped - found.left)"),),
+        (
+            (
+                KERNEL,
+                "u = straight_through_clip((clipped - selected.left)",
+                "u = jnp.clip((clipped - selected.left)",
+            ),
+        ),
         ("tests/test_derivatives.py", "-k", "piece_on_the_right"),
     ),
     Fault(
@@ -77,7 +83,7 @@ FAULTS = (
     ),
     Fault(
         "spline whose end slopes are free",
-        ((KERNEL, "slope if box.circular else jnp.where(found.index == edge, 1.0, slope)", "slope"),),
+        ((KERNEL, "slope if box.circular else jnp.where(selected.index == edge, 1.0, slope)", "slope"),),
         ("tests/bijections/test_spline.py", "-k", "continuous_at_the_edge"),
     ),
     Fault(

@@ -51,8 +51,8 @@ REORDERED = 400.0
 
 # The slow direction of autoregressive layers against whole passes, relative to 1 + the largest figure: a few hundred
 # float32 sums in a row; float64 with nine more digits, of which conditioning takes two.
-IN_ORDER = {"float32": 1e-4, "float64": 1e-11}
+SEQUENTIAL = {"float32": 1e-4, "float64": 1e-11}
 
 # Float32 figures that miss it (257 coordinates: whole passes themselves err by 1.5e-4 of a log-determinant of 1,300)
 # may be this many times further from float64 than those of whole passes, and no more: both are sums in other orders.
-IN_ORDER_OF_WHOLE_PASSES = 4.0
+SEQUENTIAL_REFERENCE = 4.0

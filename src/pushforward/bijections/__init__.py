@@ -1,6 +1,6 @@
-"""Every bijection of the library: parts for those who compose their own flows.
+"""All bijections of the library, for users who compose flows.
 
-What the element-wise room exports is exported here as it stands, so that a new scalar bijection is one export.
+All exports of `scalar` are exported here too, so that a new scalar bijection needs one export.
 """
 
 from pushforward.bijections import scalar

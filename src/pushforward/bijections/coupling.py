@@ -1,4 +1,4 @@
-"""Coupling layers: one part of the coordinates is mapped, coordinate by coordinate, as a network of the rest says."""
+"""Coupling layers: a part of the coordinates is transformed, with parameters from a network of the other part."""
 
 import math
 from collections.abc import Callable
@@ -29,10 +29,10 @@ class Coupling(AbstractBijection):
         mask: bool array of the event shape, True for the transformed part A; both parts must be non-empty. See
             `halves`, `alternating`, `random_half`, `checkerboard`, `channel_wise`.
         network: called as network(z^B, context, key=...), returns shape (P, |A|), P = n_parameters(transformer).
-        context_shape: shape of the context that the network takes, or None.
+        context_shape: shape of the network's context, or None.
         circular: bool array of the event shape, True for coordinates that are angles; by default all where the
-            transformer's support is the circle, else none. Of an angle in z^B the network sees cosine and sine: it is
-            given first the other coordinates, then all cosines, then all sines.
+            transformer's support is the circle, else none. The network gets the cosine and sine of angles in z^B:
+            first the other coordinates, then all cosines, then all sines.
 
     Cost: one pass of the network and |A| evaluations of h (or of its inverse), the same in both directions.
 
@@ -73,7 +73,7 @@ class Coupling(AbstractBijection):
         mask = np.asarray(mask)
         if mask.dtype != bool or not (mask.any() and not mask.all()):
             raise ShapeError(
-                f"mask: expected a bool array with both True (transformed) and False (kept) entries, got "
+                f"mask: expected a bool array with both True (transformed) and False (conditioning) entries, got "
                 f"{mask.astype(int).tolist()}. One coordinate alone cannot be coupled: use Elementwise."
             )
         self.transformer, self.network = transformer_named(transformer), network
@@ -82,21 +82,21 @@ class Coupling(AbstractBijection):
         self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.n_transformed, self.shape = int(mask.sum()), mask.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
-        own = is_circular(self.transformer)
-        circular = np.full(mask.shape, own) if circular is None else np.asarray(circular)
-        if circular.dtype != bool or circular.shape != mask.shape or (circular[mask] != own).any():
+        is_angle = is_circular(self.transformer)
+        circular = np.full(mask.shape, is_angle) if circular is None else np.asarray(circular)
+        if circular.dtype != bool or circular.shape != mask.shape or (circular[mask] != is_angle).any():
             raise ShapeError(
-                f"circular: expected a bool array of shape {mask.shape}, {own} for all transformed coordinates as the "
-                f"support of {type(self.transformer).__name__} says, got {circular.tolist()}."
+                f"circular: expected a bool array of shape {mask.shape}, {is_angle} for transformed coordinates by the "
+                f"support of {type(self.transformer).__name__}, got {circular.tolist()}."
             )
         self.angles = tuple(circular[~mask].tolist())
 
     def __check_init__(self) -> None:
         dtype = jnp.result_type(float)
-        n_kept = math.prod(self.shape) - self.n_transformed
-        kept = jax.ShapeDtypeStruct((n_kept + sum(self.angles),), dtype)
+        n_conditioning = math.prod(self.shape) - self.n_transformed
+        conditioning = jax.ShapeDtypeStruct((n_conditioning + sum(self.angles),), dtype)
         context = None if self.context_shape is None else jax.ShapeDtypeStruct(self.context_shape, dtype)
-        got = jax.eval_shape(self.network, kept, context).shape
+        got = jax.eval_shape(self.network, conditioning, context).shape
         expected = (n_parameters(self.transformer), self.n_transformed)
         if got != expected:
             raise ShapeError(
@@ -125,8 +125,8 @@ class Coupling(AbstractBijection):
         self, value: Array, context: Array | None, key: PRNGKeyArray | None, inverse: bool
     ) -> tuple[Array, Array]:
         ordered = value.reshape(-1)[self.order]
-        part, kept = ordered[: self.n_transformed], ordered[self.n_transformed :]
-        parameters = self.network(with_angles(kept, self.angles), context, key=key)
-        part, log_det = apply_transformer(self.transformer, parameters, part, inverse)
-        mapped = jnp.concatenate([part, kept])[self.inverse_order]
-        return mapped.reshape(self.shape), jnp.sum(log_det)
+        transformed, conditioning = ordered[: self.n_transformed], ordered[self.n_transformed :]
+        parameters = self.network(with_angles(conditioning, self.angles), context, key=key)
+        transformed, log_det = apply_transformer(self.transformer, parameters, transformed, inverse)
+        out = jnp.concatenate([transformed, conditioning])[self.inverse_order]
+        return out.reshape(self.shape), jnp.sum(log_det)

@@ -39,7 +39,7 @@ def random_half(dim: int, *, seed: int) -> np.ndarray:
 
 
 def checkerboard(shape: tuple[int, ...]) -> np.ndarray:
-    """Pixels whose row and column sum to an even number, all channels alike; `shape` is (H, W, C) or (H, W).
+    """Pixels whose row and column sum to an even number, in all channels; `shape` is (H, W, C) or (H, W).
 
     Example (Dinh, Sohl-Dickstein & Bengio 2017, figure 3):
         >>> from pushforward.bijections import checkerboard

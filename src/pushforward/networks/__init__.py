@@ -1,4 +1,4 @@
-"""Conditioner networks. They know no flows: arrays of one sample in, an array of parameters out."""
+"""Conditioner networks: from arrays of one sample to an array of parameters. They do not depend on flows."""
 
 from pushforward.networks.attention import CausalAttention
 from pushforward.networks.attention_block import AttentionBlock

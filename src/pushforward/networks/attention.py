@@ -25,10 +25,10 @@ class CausalAttention(AbstractAutoregressiveNetwork):
 
         h_t = W_in x_(t-1) + position_t + W_c context,  causal blocks,  out_i = V_i norm(h_t) + c_i, i in t
 
-    A token is `token_size` consecutive coordinates in the given order; they do not see each other, which makes the
-    sequential direction D / token_size steps long. The input of token t is token t - 1 (nothing for the first) plus
-    what is learned of position t and of the context, so the context reaches every output. The output weights start at
-    zero.
+    A token is `token_size` consecutive coordinates in the order `order`. Coordinates of one token do not depend on each
+    other, so the sequential direction takes D / token_size steps. The input of token t is token t - 1 (zero for the
+    first) plus a learned position embedding and a projection of the context, so the context reaches every output. The
+    output weights start at zero.
 
     Args:
         dim: number of coordinates D.
@@ -40,14 +40,14 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         order: a permutation of 0..D-1; natural by default.
         context_size: length of the context, 0 for none.
         activation: of the perceptrons, a name in `ACTIVATIONS`.
-        n_features: numbers that come in for each coordinate, side by side (see `PeriodicInputs`).
+        n_features: number of input features of each coordinate, stored contiguously (see `PeriodicInputs`).
         key: for the start weights.
 
-    Cost: with T tokens of width W, 24 T W^2 + 4 T^2 W operations a block, at once and in order alike (in order the
-    attention reads the whole cache, twice as much).
+    Cost: with T tokens of width W, 24 T W^2 + 4 T^2 W operations a block, in the parallel and in the sequential
+    direction (the sequential one reads the whole cache: attention costs twice as much).
 
     Raises:
-        ShapeError: if `order` is no permutation.
+        ShapeError: if `order` is not a permutation.
         ValueError: if a size is not positive or the heads do not divide the width.
 
     Reference: Vaswani et al. 2017, section 3; as conditioner, Patacchiola, Shysheya, Hofmann & Turner 2024 and Zhai et
@@ -69,7 +69,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    places: Int[Array, "..."]
+    inverse_order: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     token_size: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
@@ -104,26 +104,28 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self.blocks = tuple(AttentionBlock(width, n_heads, activation, key=keys[3 + i]) for i in range(depth))
         self.out_scale = zeros(width) + 1
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.context_size, self.n_features = context_size, n_features
 
     @property
     def ranks(self) -> Int[Array, "..."]:
-        return self.places // self.token_size
+        return self.inverse_order // self.token_size
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         inputs = self._tokens(x, self.n_features)
         shifted = jnp.concatenate([jnp.zeros_like(inputs[:1]), inputs[:-1]])
         hidden = shifted @ self.in_weight + self.positions + self._from_context(context)
         causal = np.tri(self.n_ranks, dtype=bool)
-        hidden = normalised(_through(self.blocks, hidden, causal), self.out_scale)
-        # each coordinate reads the representation of its own token
+        hidden = normalised(_apply_blocks(self.blocks, hidden, causal), self.out_scale)
+        # a coordinate's parameters come from the representation of its token
         tokens = np.arange(self.out_weight.shape[1]) // self.token_size
         return jnp.einsum("pdw,dw->pd", self.out_weight, hidden[tokens]) + self.out_bias
 
-    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(
+        self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
+    ) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
         dim, size = z.shape[0], self.token_size
@@ -131,13 +133,13 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         out = jnp.concatenate([self.out_weight, self.out_bias[..., None]], 2)
         out = jnp.pad(out, ((0, 0), (0, self.n_ranks * size - dim), (0, 0)))
         out = jnp.moveaxis(out.reshape(out.shape[0], self.n_ranks, size, -1), 1, 0)
-        mapped = trailing_batch(lambda data, weights: law(weights, *data))
+        mapped = trailing_batch(lambda data, weights: transformer_fn(weights, *data))
 
         def step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple[Array, Array]]:
-            caches, before = carry
+            caches, previous = carry
             rank, z, position, out = inputs
-            hidden = (before @ self.in_weight + position + from_context[0])[None]
-            known = (jnp.arange(self.n_ranks) <= rank)[None]
+            hidden = (previous @ self.in_weight + position + from_context[0])[None]
+            visible = (jnp.arange(self.n_ranks) <= rank)[None]
             updated = []
             for block, cache in zip(self.blocks, caches, strict=True):
                 queries, keys, values = block.queries_keys_values(hidden)
@@ -146,7 +148,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
                     for old, new in zip(cache, (keys, values), strict=True)
                 ]
                 updated.append(cache)
-                hidden = block(hidden, queries, *cache, known)
+                hidden = block(hidden, queries, *cache, visible)
             hidden = normalised(hidden[0], self.out_scale)
             parameters = out[..., :-1] @ hidden + out[..., -1]
             x, log_dets = mapped((parameters, z), weights)
@@ -161,26 +163,28 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         return x.reshape(-1)[:dim], jnp.sum(log_dets.reshape(-1)[:dim])
 
     def _tokens(self, x: Array, n_features: int = 1) -> Array:
-        """(T, token_size n_features), the last one filled up with zeros."""
+        """Tokens (T, token_size n_features), the last one padded with zeros."""
         size = self.token_size * n_features
         return jnp.pad(x, (0, self.n_ranks * size - x.shape[0])).reshape(self.n_ranks, size)
 
     def _from_context(self, context: Array | None) -> Array:
-        given = checked_context(context, self.context_size)
-        if given is None:
+        context = checked_context(context, self.context_size)
+        if context is None:
             return jnp.zeros((1, self.in_weight.shape[1]), self.in_weight.dtype)
-        return (given @ self.context_weights[0])[None]
+        return (context @ self.context_weights[0])[None]
 
 
-def _through(blocks: tuple[AttentionBlock, ...], hidden: Array, known: np.ndarray) -> Array:
-    """All blocks in turn. For the gradient only what enters a block is kept, the rest is computed again: of the size of
-    `hidden` there are two dozen intermediate arrays, and fetching the memory for them takes longer than that.
+def _apply_blocks(blocks: tuple[AttentionBlock, ...], hidden: Array, visible: np.ndarray) -> Array:
+    """Apply the blocks one after another.
+
+    The backward pass stores the input of each block only and recomputes the rest: a block has two dozen intermediate
+    arrays of the size of `hidden`, and fetching them from memory takes longer.
     """
 
     @jax.checkpoint
-    def through(block: AttentionBlock, hidden: Array) -> Array:
-        return block(hidden, *block.queries_keys_values(hidden), known)
+    def apply(block: AttentionBlock, hidden: Array) -> Array:
+        return block(hidden, *block.queries_keys_values(hidden), visible)
 
     for block in blocks:
-        hidden = through(block, hidden)
+        hidden = apply(block, hidden)
     return hidden

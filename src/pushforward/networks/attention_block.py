@@ -1,4 +1,4 @@
-"""One block of a transformer, written so that keys and values may come from a cache."""
+"""One block of a transformer, whose keys and values may come from a cache."""
 
 import math
 
@@ -16,7 +16,7 @@ from pushforward.numerics.arrays import zeros
 class AttentionBlock(eqx.Module):
     """Attention, then a perceptron, each with a skip: h' = h + M attend(n(h)), h'' = h' + N act(W n(h') + b) + c.
 
-    n divides by the root of the mean square and scales. Both parts start at zero: a fresh block is the identity.
+    n is RMS normalisation with a trained scale. M and N start at zero, so a new block is the identity.
 
     Args:
         width: size of a token's representation, a multiple of `n_heads`.
@@ -65,28 +65,28 @@ class AttentionBlock(eqx.Module):
             raise ValueError(f"n_heads: expected a divisor of the width {width}, got {self.n_heads}.")
 
     def queries_keys_values(self, hidden: Array) -> list[Array]:
-        """Of tokens (T, width), each (T, heads, width / heads)."""
+        """Queries, keys and values of tokens (T, width), each (T, heads, width / heads)."""
         normed = normalised(hidden, self.scales[0])
         return [(normed @ weight).reshape(hidden.shape[0], self.n_heads, -1) for weight in self.projections]
 
     def __call__(
-        self, hidden: Array, queries: Array, keys: Array, values: Array, known: np.ndarray | Array
+        self, hidden: Array, queries: Array, keys: Array, values: Array, visible: np.ndarray | Array
     ) -> Float[Array, "..."]:
-        """The tokens `hidden` (T, width) after the block; token q sees those keys k for which known[q, k]."""
+        """The block's output for tokens `hidden` (T, width); token q attends to the keys k where visible[q, k]."""
         scores = jnp.einsum("qhd,khd->hqk", queries, keys) / math.sqrt(queries.shape[-1])
-        shares = jax.nn.softmax(jnp.where(known[None], scores, -jnp.inf), axis=-1)
-        hidden = hidden + jnp.einsum("hqk,khd->qhd", shares, values).reshape(hidden.shape) @ self.merge
+        attention = jax.nn.softmax(jnp.where(visible[None], scores, -jnp.inf), axis=-1)
+        hidden = hidden + jnp.einsum("hqk,khd->qhd", attention, values).reshape(hidden.shape) @ self.merge
         wide = normalised(hidden, self.scales[1]) @ self.widen + self.widen_bias[None]
         return hidden + activation_named(self.activation)(wide) @ self.narrow + self.narrow_bias[None]
 
 
 def normalised(hidden: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Divided by the root of the mean square over the last axis, then scaled.
+    """RMS normalisation over the last axis: divide by the root mean square, then scale.
 
-    The largest entry is divided out first: squares of large numbers would overflow.
+    The largest entry is divided out first, because squares of large numbers overflow.
     """
     largest = jnp.maximum(jax.lax.stop_gradient(jnp.max(jnp.abs(hidden), -1, keepdims=True)), 1)
     hidden = hidden / largest
     mean_square = jnp.mean(hidden**2, -1, keepdims=True)
-    root = jax.lax.rsqrt(mean_square + 1e-6 / largest**2)
-    return hidden * root * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)
+    inverse_rms = jax.lax.rsqrt(mean_square + 1e-6 / largest**2)
+    return hidden * inverse_rms * scale.reshape((1,) * (hidden.ndim - 1) + scale.shape)

@@ -1,4 +1,4 @@
-"""The protocol of autoregressive conditioners: all at once, or in order."""
+"""The protocol of autoregressive conditioners: a parallel pass and a sequential solve."""
 
 import abc
 from collections.abc import Callable
@@ -9,29 +9,30 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.networks.network import AbstractNetwork
 
-# law(weights, parameters (P, ...), value (...)) -> (image, log-slope), element by element
+# transformer_fn(weights, parameters (P, ...), value (...)) -> (value, log-slope), element by element
 TransformerFn = Callable[[Any, Array, Array], tuple[Array, Array]]
 
 
 class AbstractAutoregressiveNetwork(AbstractNetwork):
-    """A network whose parameters of a coordinate depend on the coordinates of lower rank, and on the context.
+    """A network whose parameters of coordinate i depend on the coordinates of lower rank and on the context.
 
-    *All at once*: `network(x, context)` gives the parameters (P, D) of every coordinate. *In order*:
-    `network.solve(law, weights, z, context)` finds the x with x_i = law(weights, parameters_i(x, context), z_i), rank
-    by rank, and reuses what it has computed for the ranks before.
+    *Parallel*: `network(x, context)` returns the parameters (P, D) of all coordinates in one pass. *Sequential*:
+    `network.solve(transformer_fn, weights, z, context)` returns the x with
+    x_i = transformer_fn(weights, parameters_i(x, context), z_i), rank by rank, and caches what lower ranks computed.
 
-    What a concrete class computes, it computes on coordinates that stand in order already: dependence is then
+    Concrete classes implement `parameters` and `solve` on coordinates sorted by `order`: the dependence is then
     triangular for every order, and weights, masks and caches need no permutation.
 
     Attributes:
-        order: (D,), the coordinate at each place.
-        places: (D,), the place of each coordinate: the inverse permutation.
-        ranks: (D,), when the turn of each coordinate comes; coordinates of one rank do not see each other.
-        n_ranks: the number of different ranks, the length of the sequential direction.
+        order: (D,), the coordinate at each position.
+        inverse_order: (D,), the position of each coordinate: the inverse permutation.
+        ranks: (D,), the step at which each coordinate is computed; coordinates of equal rank do not depend on each
+            other.
+        n_ranks: number of distinct ranks, the length of the sequential direction.
     """
 
     order: eqx.AbstractVar[Int[Array, "..."]]
-    places: eqx.AbstractVar[Int[Array, "..."]]
+    inverse_order: eqx.AbstractVar[Int[Array, "..."]]
     ranks: eqx.AbstractVar[Int[Array, "..."]]
     n_ranks: eqx.AbstractVar[int]
 
@@ -39,14 +40,18 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         """Parameters (P, D) of all coordinates, from x (D,)."""
-        return self.in_order(x[self.order], context, key=key)[:, self.places]
+        return self.parameters(x[self.order], context, key=key)[:, self.inverse_order]
 
     @abc.abstractmethod
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        """Parameters (P, D) of all coordinates, from x (D,), both by place."""
+        """Parameters (P, D) of all coordinates, from x (D,), both sorted by `order`."""
 
     @abc.abstractmethod
-    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
-        """x (D,) with x_i = law(weights, parameters_i(x, context), z_i), by place, and the sum of the log-slopes."""
+    def solve(
+        self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
+    ) -> tuple[Array, Array]:
+        """x (D,) with x_i = transformer_fn(weights, parameters_i(x, context), z_i), sorted by `order`, and the
+        log-determinant.
+        """

@@ -1,4 +1,4 @@
-"""The convolutional network of image couplings."""
+"""The convolutional conditioner of image couplings."""
 
 import itertools
 import math
@@ -17,20 +17,20 @@ from pushforward.numerics.im2col import convolve
 
 
 class ConvNet(AbstractNetwork):
-    """Convolutions from an image (H, W, C_in) and a context to an image (H, W, C_out), zeros around.
+    """Convolutions from an image (H, W, C_in) and a context to an image (H, W, C_out), with zero padding.
 
         h_0 = x,  h_i = act(conv_i(h_{i-1}) + b_i + c C_i),  out = conv(h_depth) + b
 
     The last layer starts at zero, so that a layer built on the network starts at its transformer's start values. A
-    context that is a vector c is seen alike at every pixel; one that is an image is joined to x instead.
+    vector context c is added at every pixel; an image context is concatenated to x.
 
     Args:
-        in_channels, out_channels: C_in and C_out; an image may have any sides.
+        in_channels, out_channels: C_in and C_out; images may have any height and width.
         width: channels of each hidden layer.
         depth: number of hidden layers, at least 1.
         kernel_sizes: odd sides of the depth + 1 kernels; by default 3 for the first and the last and 1 between.
-        context_size: length of a context that is a vector, 0 for none.
-        context_channels: channels of a context that is an image (H, W, .), joined to those of x; 0 for none.
+        context_size: length of a vector context, 0 for none.
+        context_channels: channels of an image context (H, W, .), concatenated to those of x; 0 for none.
         activation: a name in `ACTIVATIONS`.
         key: for the start weights.
 
@@ -38,9 +38,9 @@ class ConvNet(AbstractNetwork):
 
     Raises:
         ValueError: if a size is not positive, a kernel has an even side, or the activation is unknown.
-        ShapeError: if the image or the context has another shape than the network takes.
+        ShapeError: if the image or the context does not have the expected shape.
 
-    Reference: Kingma & Dhariwal 2018, section 3.3 and appendix B. Deviation: biases in the place of normalisation, no
+    Reference: Kingma & Dhariwal 2018, section 3.3 and appendix B. Deviation: biases instead of normalisation, no
         scale on the output.
 
     Example:
@@ -92,22 +92,22 @@ class ConvNet(AbstractNetwork):
         activation_named(self.activation)
         if self.context_size and self.context_channels:
             raise ValueError(
-                "context_size, context_channels: expected a vector or an image as the context, got both: embed one in "
+                "context_size, context_channels: expected a vector or an image as the context, got both. Embed one in "
                 "the other first."
             )
 
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "H W C"]:
-        act, hidden = activation_named(self.activation), self._joined(x, context)
+        act, hidden = activation_named(self.activation), self._with_context(x, context)
         for index, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
-            if self.context_size and context is not None:  # as `_joined` has checked
+            if self.context_size and context is not None:  # `_with_context` checks both
                 bias = bias + context @ self.contexts[index]
             hidden = act(convolve(hidden, weight) + bias[None, None])
         return convolve(hidden, self.weights[-1]) + self.biases[-1][None, None]
 
-    def _joined(self, x: Array, context: Array | None) -> Float[Array, "H W C"]:
-        """The image, with that of the context beside it; shapes are checked."""
+    def _with_context(self, x: Array, context: Array | None) -> Float[Array, "H W C"]:
+        """x with the channels of an image context appended; checks all shapes."""
         channels = self.weights[0].shape[2] - self.context_channels
         if x.ndim != 3 or x.shape[2] != channels:
             raise ShapeError(f"x: the network expects an image of shape (H, W, {channels}), got {x.shape}.")

@@ -1,4 +1,4 @@
-"""Start weights, drawn on the host where the key is concrete, so that building a flow compiles nothing."""
+"""Start weights, drawn on the host if the key is concrete, so that building a flow compiles nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from pushforward.numerics.arrays import on_device
 
 
 def normal(key: PRNGKeyArray, shape: tuple[int, ...], scale: float) -> Float[Array, "..."]:
-    """Independent normals of standard deviation `scale`, in JAX's default float type.
+    """Independent normal variates of standard deviation `scale`, in JAX's default float type.
 
-    A concrete key seeds NumPy's generator: eager JAX would compile one program for every shape of a network. Under a
-    trace (an ensemble built by `vmap` over keys) JAX's own generator is used; the numbers then differ.
+    A concrete key seeds NumPy's generator, because eager JAX would compile one program for every shape. Under a trace
+    (an ensemble built by `vmap` over keys) JAX's generator is used, which gives other numbers.
     """
     dtype = jnp.result_type(float)
     if isinstance(key, jax.core.Tracer):

@@ -1,7 +1,7 @@
-"""Networks with a bound on how much they stretch: the contract, and what perceptrons and convolutions share.
+"""Lipschitz-bounded networks: the abstract classes of perceptrons and convolutions.
 
-Each layer's weight is divided by its norm wherever that exceeds the layer's share of the bound. In training the
-spectral norm is followed by power iteration, which sees it from below; `finalise` puts certified norms in its place.
+Each layer's weight is divided by its norm where the norm exceeds the layer's share of the bound. Training estimates the
+spectral norm by power iteration, a lower bound; `finalise` replaces it by certified norms.
 """
 
 import abc
@@ -31,13 +31,13 @@ LIPSCHITZ_ACTIVATIONS: dict[str, Callable[[Array, Any], Array]] = {
 
 
 class AbstractLipschitzNetwork(AbstractNetwork):
-    """A network x -> g(x; context) whose output has the shape of x, with a bound on how far it drives points apart.
+    """A network x -> g(x; context) whose output has the shape of x, with a bound on its Lipschitz constant.
 
         |g(a; c) - g(b; c)| <= bound |a - b|   for every context c, in the norm `norm`
 
     Attributes:
-        lipschitz: the bound that training aims at: norms are held there by power iteration.
-        bound: the certified one, computed from exact norms when the network was built, finalised or loaded.
+        lipschitz: the bound that training enforces by power iteration.
+        bound: the certified bound, from exact norms, computed when the network was built, finalised or loaded.
         norm: 1, 2 or infinity.
     """
 
@@ -61,7 +61,7 @@ class AbstractLipschitzNetwork(AbstractNetwork):
 
     @abc.abstractmethod
     def certified(self) -> Array:
-        """The bound, computed anew from the weights as they are."""
+        """The bound, computed from the current weights."""
 
 
 class AbstractLipschitzLayer(eqx.Module):
@@ -69,8 +69,8 @@ class AbstractLipschitzLayer(eqx.Module):
 
     Attributes:
         weight, bias: trained.
-        left, right: the leading pair of singular vectors, as far as power iteration has come; of no use where the norm
-            has a formula.
+        left, right: the power iteration's estimates of the leading singular vectors; unused where the norm has a closed
+            form.
         coefficient: c.
     """
 
@@ -82,15 +82,15 @@ class AbstractLipschitzLayer(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, x: Array) -> Array:
-        """The map, bias included."""
+        """The output, bias included."""
 
     @abc.abstractmethod
     def norm(self) -> Array:
-        """|W| as training knows it, differentiable in W."""
+        """The estimate of |W| that training uses, differentiable in W."""
 
     @abc.abstractmethod
     def certified_norm(self, weight: Array) -> Array:
-        """What the norm of a weight does not exceed."""
+        """An upper bound of the norm of a weight."""
 
     @abc.abstractmethod
     def leading(self, weight: Array) -> tuple[Array, Array]:
@@ -98,19 +98,19 @@ class AbstractLipschitzLayer(eqx.Module):
 
     @abc.abstractmethod
     def refreshed(self) -> "AbstractLipschitzLayer":
-        """The same layer, its singular vectors a few rounds of power iteration further."""
+        """The layer after a few more power iterations."""
 
     def scaled(self) -> Float[Array, "..."]:
         """The weight that the layer applies."""
         return self.weight * self._factor(self.norm())
 
     def finalised(self) -> "AbstractLipschitzLayer":
-        """The same layer with its weight within the bound by certified norms, and exact singular vectors."""
+        """The layer with its weight scaled by certified norms, and exact singular vectors."""
         weight = self.weight * self._factor(self.certified_norm(self.weight))
         return eqx.tree_at(lambda layer: (layer.weight, layer.left, layer.right), self, (weight, *self.leading(weight)))
 
     def certified(self) -> Float[Array, ""]:
-        """The most that the layer can stretch, from the weight as it is applied."""
+        """The certified Lipschitz constant of the layer."""
         return self.certified_norm(self.scaled())
 
     def _factor(self, norm: Array) -> Array:
@@ -119,12 +119,12 @@ class AbstractLipschitzLayer(eqx.Module):
 
 
 class AbstractLipschitzStack(AbstractLipschitzNetwork):
-    """Lipschitz layers with activations between them; what a context adds to each layer is a matrix of its own.
+    """Lipschitz layers with activations between them; a context is added to each layer through a matrix.
 
     Attributes:
         layers: from x to the output.
         contexts: for each layer (context_size, units or channels), or empty.
-        slopes: what LipSwish trains, one number for each activation; None for other activations.
+        slopes: trained slopes of LipSwish, one for each activation; None for other activations.
     """
 
     layers: eqx.AbstractVar[tuple[AbstractLipschitzLayer, ...]]
@@ -160,12 +160,12 @@ class AbstractLipschitzStack(AbstractLipschitzNetwork):
         return total
 
     def finalised(self) -> "AbstractLipschitzStack":
-        """The same network with certified norms, and the bound they give."""
+        """The network with certified norms and the resulting bound."""
         layers = tuple(layer.finalised() for layer in self.layers)
         return eqx.tree_at(lambda net: net.layers, self, layers).recertified()
 
     def recertified(self) -> "AbstractLipschitzStack":
-        """The same network with the bound of its weights as they are."""
+        """The network with the bound recomputed from its current weights."""
         return eqx.tree_at(lambda net: net.bound, self, self.certified())
 
     def _checked(self, context: Array | None) -> Array:
@@ -176,7 +176,7 @@ class AbstractLipschitzStack(AbstractLipschitzNetwork):
 
 
 def bounds_in(tree: Any) -> list[Array]:
-    """The stored bounds of all Lipschitz networks of a tree, those of stacked layers as one array.
+    """The stored bounds of all Lipschitz networks of a tree; those of stacked layers are one array.
 
     Example:
         >>> import pushforward as pf
@@ -188,25 +188,25 @@ def bounds_in(tree: Any) -> list[Array]:
 
 
 def lipschitz_activation(name: str) -> Callable[[Array, Any], Array]:
-    """The activation of a name in `LIPSCHITZ_ACTIVATIONS`: a function of x and what it trains."""
+    """The activation of a name in `LIPSCHITZ_ACTIVATIONS`: a function of x and its trained slope."""
     if name not in LIPSCHITZ_ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(sorted(LIPSCHITZ_ACTIVATIONS))}, got {name!r}.")
     return LIPSCHITZ_ACTIVATIONS[name]
 
 
 def start_slopes(activation: str, depth: int) -> Float[Array, "depth"] | None:
-    """Start values of what LipSwish trains, one for each hidden layer; other activations train nothing."""
+    """Start slopes of LipSwish, one for each hidden layer; None for other activations."""
     return zeros(depth) + _START_SLOPE if activation == "lipswish" else None
 
 
 def check_coefficient(name: str, value: float) -> None:
-    """Refuse a bound that does not contract."""
+    """Raise unless the bound makes a contraction."""
     if not 0 < value < 1:
         raise ValueError(f"{name}: expected a number between 0 and 1 (a contraction), got {value}.")
 
 
 def context_matrices(context_size: int, sizes: Sequence[int], key: PRNGKeyArray) -> tuple[Float[Array, "..."], ...]:
-    """Start values of what a context adds to each layer."""
+    """Start values of the matrices that add a context to each layer."""
     if not context_size:
         return ()
     return tuple(

@@ -1,11 +1,11 @@
-"""A convolutional network with a bound on how much it stretches: the conditioner of residual flows on images.
+"""A Lipschitz-bounded convolutional network: the network of residual flows on images.
 
-A convolution of an (H, W) image with zeros around it is a part of the convolution of a torus of (H + k - 1, W + k - 1):
-put the image on the torus, convolve, cut out. So its norm is at most that of the torus, which Fourier transformation
-splits into one small matrix (channels in, channels out) for each frequency: the bound is the greatest singular value
-of these, exact on the torus, and above the norm of the image by a few percent. Training follows the same number by
-power iteration at every frequency. One vector for all of them would not do: a convolution keeps the frequencies apart,
-so a vector that has come to one of them stays there and never sees another one's norm grow.
+A zero-padded convolution of an (H, W) image is a part of the circular convolution on a torus of (H + k - 1, W + k - 1):
+embed the image in the torus, convolve, crop. Its norm is at most the norm on the torus, where the Fourier transform
+gives one small matrix (channels in, channels out) for each frequency. The bound is the greatest singular value of these
+matrices: exact on the torus, and a few per cent above the norm on the image. Training estimates the same number by
+power iteration at every frequency. One vector for all frequencies is not enough: a convolution does not mix
+frequencies, so a vector that has converged to one of them does not follow the norm of another.
 
 Reference: Sedghi, Gupta & Long 2019 (singular values on the torus).
 """
@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.core.fields import frozen
-from pushforward.networks.induced_norms import rounding_of, vector_norm
+from pushforward.networks.induced_norms import rounding_bound, vector_norm
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.lipschitz import (
     AbstractLipschitzLayer,
@@ -39,7 +39,7 @@ _POWER_STEPS = 2
 
 
 class LipschitzConv(AbstractLipschitzLayer):
-    """A convolution (H, W, in) -> (H, W, out), stride one, zeros around, which stretches by at most c.
+    """A zero-padded convolution (H, W, in) -> (H, W, out) of stride one, with Lipschitz constant at most c.
 
     Args:
         shape: (H, W).
@@ -49,13 +49,13 @@ class LipschitzConv(AbstractLipschitzLayer):
         key: for the start weights.
 
     Cost: 2 H W k^2 in out operations; once a batch, (H + k)(W + k) / 2 frequencies times (4 k^2 + 8) in out for the
-        norm. `finalise` decomposes as many matrices (in, out).
+        norm. `finalise` computes the SVD of as many matrices (in, out).
 
     Raises:
         ValueError: if a size is not positive, the kernel even, or the coefficient outside (0, 1).
 
     Reference: Sedghi, Gupta & Long 2019; Gouk, Frank, Pfahringer & Cree 2021 (power iteration of a convolution).
-        Deviation: both on the torus that holds the image, so that training and certificate agree.
+        Deviation: both on the torus that contains the image, so that training and certificate agree.
 
     Example:
         >>> import jax
@@ -98,36 +98,36 @@ class LipschitzConv(AbstractLipschitzLayer):
         return convolve(x, self.scaled()) + self.bias[None, None]
 
     def norm(self) -> Float[Array, ""]:
-        # The vectors are state, which `refresh` moves between steps: the layer is this function of the weight alone.
+        # `refresh` updates the vectors between steps; they are constants here.
         left, right = jax.lax.stop_gradient((self.left, self.right))
-        return jnp.max(jnp.sum(left * _stretched(right, *self._parts(self.weight)), (1, 2)))
+        return jnp.max(jnp.sum(left * _apply_matrices(right, *self._parts(self.weight)), (1, 2)))
 
     def certified_norm(self, weight: Array) -> Float[Array, ""]:
-        numbers = _numbers(weight)
-        stretched = numbers.linalg.svd(self._frequencies(weight), compute_uv=False)
+        singular_values = _array_module(weight).linalg.svd(self._frequencies(weight), compute_uv=False)
         side, _, *channels = weight.shape
-        return jnp.max(jnp.asarray(stretched)) * (1 + rounding_of(weight, side**2 * max(channels)))
+        return jnp.max(jnp.asarray(singular_values)) * (1 + rounding_bound(weight, side**2 * max(channels)))
 
     def leading(self, weight: Array) -> tuple[Array, Array]:
-        above, _, below = _numbers(weight).linalg.svd(self._frequencies(weight), full_matrices=False)
+        xp = _array_module(weight)
+        inputs, _, outputs = xp.linalg.svd(self._frequencies(weight), full_matrices=False)
 
         def parts(vectors: Any) -> Array:
-            return jnp.asarray(_numbers(weight).stack([vectors.real, vectors.imag], 1), weight.dtype)
+            return jnp.asarray(xp.stack([vectors.real, vectors.imag], 1), weight.dtype)
 
-        return parts(below[:, 0]), parts(above[:, :, 0].conj())
+        return parts(outputs[:, 0]), parts(inputs[:, :, 0].conj())
 
     def refreshed(self) -> "LipschitzConv":
         parts = self._parts(self.weight)
 
         def step(_: Any, right: Array) -> Array:
-            return _units(_pulled(_units(_stretched(right, *parts)), *parts))
+            return _normalise(_apply_adjoints(_normalise(_apply_matrices(right, *parts)), *parts))
 
         right = jax.lax.fori_loop(0, _POWER_STEPS, step, self.right)
-        left = _units(_stretched(right, *parts))
+        left = _normalise(_apply_matrices(right, *parts))
         return eqx.tree_at(lambda layer: (layer.left, layer.right), self, (left, right))
 
     def _torus(self, weight: Array) -> tuple[int, int]:
-        """Its sides; a kernel of one is the same matrix at every frequency."""
+        """Height and width of the torus; (1, 1) for a kernel of one, whose matrix is the same at every frequency."""
         side = weight.shape[0]
         return (1, 1) if side == 1 else (self.shape[0] + side - 1, self.shape[1] + side - 1)
 
@@ -137,32 +137,32 @@ class LipschitzConv(AbstractLipschitzLayer):
         return real + 1j * imaginary
 
     def _parts(self, weight: Array) -> tuple[Any, Any]:
-        """Their real and imaginary parts, by one product each.
+        """Real and imaginary parts of the matrices of half the frequencies, each by one matrix product.
 
-        A kernel has few elements; and XLA's FFT on the CPU can wait for itself for ever inside a program with loops.
+        A kernel has few elements, and XLA's FFT on the CPU can deadlock inside a program with loops.
         """
-        numbers, (rows, columns), (side, _, n_in, n_out) = _numbers(weight), self._torus(weight), weight.shape
-        turn = np.arange(rows)[:, None, None, None] * np.arange(side)[:, None] / rows  # (rows, 1, side, 1)
-        turn = turn + np.arange(columns // 2 + 1)[:, None, None] * np.arange(side) / columns
-        turn = -2 * np.pi * turn.reshape(-1, side**2)
-        flat = numbers.asarray(weight).reshape(side**2, -1)
-        cosine, sine = (numbers.asarray(part, flat.dtype) @ flat for part in (np.cos(turn), np.sin(turn)))
+        xp, (rows, columns), (side, _, n_in, n_out) = _array_module(weight), self._torus(weight), weight.shape
+        phase = np.arange(rows)[:, None, None, None] * np.arange(side)[:, None] / rows  # (rows, 1, side, 1)
+        phase = phase + np.arange(columns // 2 + 1)[:, None, None] * np.arange(side) / columns
+        phase = -2 * np.pi * phase.reshape(-1, side**2)
+        flat = xp.asarray(weight).reshape(side**2, -1)
+        cosine, sine = (xp.asarray(part, flat.dtype) @ flat for part in (np.cos(phase), np.sin(phase)))
         return cosine.reshape(-1, n_in, n_out), sine.reshape(-1, n_in, n_out)
 
 
 class LipschitzConvNet(AbstractLipschitzStack):
-    """Convolutions from an image (H, W, C) to one of the same shape, which drive no two further apart than `lipschitz`.
+    """Convolutions from an image (H, W, C) to one of the same shape, with Lipschitz constant at most `lipschitz`.
 
         h_0 = x,  h_i = act(conv_i(h_{i-1}) + c C_i),  out = conv(h_depth) + c C
 
-    The distance of images is the square root of the sum of squares over everything. The context shifts channels by
-    matrices of its own, which nothing bounds.
+    Distances are 2-norms over all entries. The context shifts the channels through unbounded matrices, which do not
+    change the Lipschitz constant in x.
 
     Args:
         shape: (H, W, C).
         width: channels of each hidden layer.
         depth: number of hidden layers, at least 1.
-        lipschitz: bound of the whole network, in (0, 1).
+        lipschitz: bound of the network, in (0, 1).
         kernel_sizes: depth + 1 of them; by default 3 for the first and the last and 1 between.
         context_size: length of the context, 0 for none.
         activation: as for `LipschitzMLP`.
@@ -232,24 +232,24 @@ class LipschitzConvNet(AbstractLipschitzStack):
         return (*self.layers[0].shape, self.layers[0].weight.shape[-2])
 
 
-def _stretched(right: Array, real: Any, imaginary: Any) -> Array:
-    """Vectors (F, 2, in), real and imaginary parts, times their frequencies' matrices: (F, 2, out)."""
+def _apply_matrices(right: Array, real: Any, imaginary: Any) -> Array:
+    """Products of vectors (F, 2, in), real and imaginary parts, with the matrices of the frequencies: (F, 2, out)."""
     by_real, by_imaginary = (jnp.einsum("fpi,fio->fpo", right, part) for part in (real, imaginary))
     return jnp.stack([by_real[:, 0] - by_imaginary[:, 1], by_imaginary[:, 0] + by_real[:, 1]], 1)
 
 
-def _pulled(left: Array, real: Any, imaginary: Any) -> Array:
-    """The adjoint: vectors (F, 2, out) back to (F, 2, in)."""
+def _apply_adjoints(left: Array, real: Any, imaginary: Any) -> Array:
+    """The adjoint of `_apply_matrices`: vectors (F, 2, out) to (F, 2, in)."""
     by_real, by_imaginary = (jnp.einsum("fpo,fio->fpi", left, part) for part in (real, imaginary))
     return jnp.stack([by_real[:, 0] + by_imaginary[:, 1], by_real[:, 1] - by_imaginary[:, 0]], 1)
 
 
-def _units(vectors: Array) -> Array:
+def _normalise(vectors: Array) -> Array:
     """Each vector (F, 2, n) scaled to length one; zero stays zero."""
     length = vector_norm(vectors.reshape(vectors.shape[0], -1), 2.0, axis=1)
     return vectors / jnp.where(length > 0, length, 1)[:, None, None]
 
 
-def _numbers(weight: Array) -> Any:
-    """NumPy where the weight is concrete, so that nothing is compiled."""
+def _array_module(weight: Array) -> Any:
+    """NumPy if the weight is concrete, so that nothing is compiled; else jax.numpy."""
     return jnp if isinstance(weight, jax.core.Tracer) else np

@@ -1,4 +1,4 @@
-"""A perceptron with a bound on how much it stretches: the conditioner of residual flows on vectors."""
+"""A Lipschitz-bounded perceptron: the network of residual flows on vectors."""
 
 import itertools
 import math
@@ -24,25 +24,25 @@ from pushforward.networks.lipschitz import (
 from pushforward.networks.network import check_sizes
 from pushforward.numerics.arrays import on_device, zeros
 
-_POWER_STEPS = 2  # a round each step follows weights that move by a hundredth of themselves; two leave room
+_POWER_STEPS = 2  # per training step; one follows weights that change by one per cent, two leave a margin
 
 
 class LipschitzDense(AbstractLipschitzLayer):
-    """A dense layer x W min(1, c / |W|) + b, which stretches by at most c from one vector norm to another.
+    """A dense layer x W min(1, c / |W|) + b, with Lipschitz constant at most c from one vector norm to another.
 
     Args:
-        in_size, out_size: lengths.
+        in_size, out_size: lengths of input and output.
         coefficient: c, in (0, 1).
         norms: the norms (p, q) of input and output, of 1, 2 and inf.
         key: for the start weights.
 
-    Cost: 2 in out operations, and as many again once a batch for the norm.
+    Cost: 2 in out operations, and once a batch as many for the norm.
 
     Raises:
         ValueError: if the coefficient is outside (0, 1) or a norm unknown.
 
     Reference: Miyato, Kataoka, Koyama & Yoshida 2018, section 2 (spectral normalisation). Deviation: a weight below
-        its bound is left as it is.
+        its bound is not rescaled.
 
     Example:
         >>> import jax
@@ -78,18 +78,18 @@ class LipschitzDense(AbstractLipschitzLayer):
     def norm(self) -> Float[Array, ""]:
         if self.norms != SPECTRAL:
             return closed_norm(self.weight, self.norms)
-        # The vectors are state, which `refresh` moves between steps: the layer is this function of the weight alone.
+        # `refresh` updates the vectors between steps; they are constants here.
         return jax.lax.stop_gradient(self.left) @ self.weight @ jax.lax.stop_gradient(self.right)
 
     def certified_norm(self, weight: Array) -> Float[Array, ""]:
         return certified_norm(weight, self.norms)
 
     def leading(self, weight: Array) -> tuple[Array, Array]:
-        """On the host where the weight is concrete, so that nothing is compiled."""
-        numbers = jnp if isinstance(weight, jax.core.Tracer) else np
-        left, _, right = numbers.linalg.svd(numbers.asarray(weight), full_matrices=False)
-        parts: Any = left[:, 0], right[0]
-        return parts if numbers is jnp else (on_device(parts[0]), on_device(parts[1]))
+        """The leading singular vectors, computed on the host if the weight is concrete, so that nothing is compiled."""
+        xp = jnp if isinstance(weight, jax.core.Tracer) else np
+        left, _, right = xp.linalg.svd(xp.asarray(weight), full_matrices=False)
+        vectors: Any = left[:, 0], right[0]
+        return vectors if xp is jnp else (on_device(vectors[0]), on_device(vectors[1]))
 
     def refreshed(self) -> "LipschitzDense":
         if self.norms != SPECTRAL:
@@ -99,24 +99,24 @@ class LipschitzDense(AbstractLipschitzLayer):
 
 
 class LipschitzMLP(AbstractLipschitzStack):
-    """Perceptron from x (D,) to an output (D,) that drives no two points further apart than `lipschitz` times.
+    """Perceptron from x (D,) to an output (D,), with Lipschitz constant at most `lipschitz`.
 
         h_0 = x,  h_i = act(h_{i-1} W_i + c C_i + b_i),  out = h_depth W + c C + b
 
     with every norm |W_i|, |W| <= lipschitz^(1 / (depth + 1)).
 
-    The activations have slopes of at most one. The context c enters by matrices of its own, which nothing bounds: for
-    every context the network is as Lipschitz in x as without.
+    The activations have slopes of at most one. The context c enters through unbounded matrices, which do not change the
+    Lipschitz constant in x.
 
     Args:
         size: D.
         width: units of each hidden layer.
         depth: number of hidden layers, at least 1.
-        lipschitz: bound of the whole network, in (0, 1).
+        lipschitz: bound of the network, in (0, 1).
         context_size: length of the context, 0 for none.
         activation: "lipswish", whose slope at the origin is trained, "elu", "softplus" or "tanh". Their second
-            derivatives are continuous or nearly so: the log-determinant's gradient reads them.
-        norms: the vector norms between the layers, depth + 2 of them out of 1, 2 and inf, the first and the last alike;
+            derivatives, which the log-determinant's gradient uses, are continuous or nearly so.
+        norms: the vector norms between the layers, depth + 2 of them out of 1, 2 and inf, the first equal to the last;
             all 2 by default.
         key: for the start weights.
 
@@ -171,10 +171,10 @@ class LipschitzMLP(AbstractLipschitzStack):
 
     def __check_init__(self) -> None:
         pairs = [layer.norms for layer in self.layers]
-        if any(pair[1] != after[0] for pair, after in zip(pairs, [*pairs[1:], pairs[0]], strict=True)):
+        if any(pair[1] != following[0] for pair, following in zip(pairs, [*pairs[1:], pairs[0]], strict=True)):
             raise ValueError(
-                "norms: expected each layer to start from the norm where the one before ends, and the last to end in "
-                f"the first, for a bound of the whole, got {pairs}."
+                "norms: expected the output norm of each layer to be the input norm of the next, and that of the last "
+                f"to be that of the first, got {pairs}."
             )
 
     @property
@@ -187,11 +187,11 @@ class LipschitzMLP(AbstractLipschitzStack):
 
 
 def checked_norms(norms: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    """`count` vector norms, all 2 where none are named."""
-    found = (2.0,) * count if norms is None else tuple(float(norm) for norm in norms)
-    if len(found) != count or any(norm not in NORMS for norm in found):
+    """`count` vector norms, all 2 by default."""
+    values = (2.0,) * count if norms is None else tuple(float(norm) for norm in norms)
+    if len(values) != count or any(norm not in NORMS for norm in values):
         raise ValueError(
             f"norms: expected {count} numbers out of 1, 2 and inf, one before each layer and one after the last, "
             f"got {norms}."
         )
-    return found
+    return values

@@ -1,9 +1,9 @@
-"""The masked perceptron (MADE), with its hidden units in the order of their degrees.
+"""The masked perceptron (MADE), with hidden units sorted by degree.
 
-A unit of degree d sees the coordinates of rank below d, an output of rank t the units of degree at most t. With
-coordinates in order and units sorted by degree, all weight matrices are block lower triangular: all at once, much of
-what is zero is left out (`masked_pass`); in the sequential direction each unit is computed once, when its inputs are
-known (`blocked_solve`), and the whole direction costs the arithmetic of one pass.
+A unit of degree d depends on the coordinates of rank below d, an output of rank t on the units of degree at most t.
+With sorted coordinates and units, all weight matrices are block lower triangular. The parallel pass skips most of the
+zero blocks (`masked_pass`). The sequential direction computes each unit once, when its inputs are known
+(`masked_solve`), so it costs the arithmetic of one pass.
 """
 
 import itertools
@@ -33,31 +33,31 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         h_l = act((W_l * M_l) h_{l-1} + C_l context + b_l),   out = (V * M) h_depth + U context + c
 
     With `residual=True` the hidden layers after the first come in pairs, h + W'' act(W' act(h)). The context enters
-    every layer, and units of degree 0 see it alone, so it reaches every output, the first one and D = 1 included.
+    every layer, and units of degree 0 depend on it alone, so it reaches every output, also the first and for D = 1.
     V, U and c start at zero.
 
     Args:
         dim: number of coordinates D.
         n_parameters: P, numbers emitted for each coordinate.
-        width: units of a hidden layer; rounded to a multiple of the number of degrees where it exceeds that. A width
-            below D serves too: then not every rank has a unit of its own.
+        width: units of a hidden layer; rounded to a multiple of the number of degrees if it exceeds that. With a width
+            below D, some ranks have no unit.
         depth: number of hidden layers (residual: of blocks of two layers, after the first layer).
         order: a permutation of 0..D-1, `order[t]` being the coordinate of rank t; natural by default. p(x2) p(x3|x2)
             p(x1|x2,x3) is `order=(1, 2, 0)`.
         context_size: length of the context, 0 for none.
-        residual: pairs of layers with skips.
+        residual: whether the hidden layers form residual blocks.
         activation: a name in `ACTIVATIONS`.
-        n_features: numbers that come in for each coordinate, side by side (see `PeriodicInputs`).
+        n_features: number of input features of each coordinate, stored contiguously (see `PeriodicInputs`).
         key: for the start weights.
 
-    Cost: one pass, 2 (D W + (depth - 1) W^2 + P D W) operations, at once; the same operations in order.
+    Cost: 2 (D W + (depth - 1) W^2 + P D W) operations in both directions.
 
     Raises:
-        ShapeError: if `order` is no permutation.
+        ShapeError: if `order` is not a permutation.
         ValueError: if a size is not positive or the activation is unknown.
 
     Reference: Germain, Gregor, Murray & Larochelle 2015, section 4; residual: Durkan & Nash 2019, section 3. Sorted
-    degrees and the recurrence in blocks are ours.
+    degrees and the blocked recurrence are ours.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -73,7 +73,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     order: Int[Array, "..."]
-    places: Int[Array, "..."]
+    inverse_order: Int[Array, "..."]
     n_ranks: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
@@ -115,7 +115,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
             self.context_weights += (zeros((n_parameters, dim, context_size)),)
         self.biases = tuple(zeros(width) for _ in range(n_hidden))
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
-        self.order, self.places = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.n_ranks, self.context_size, self.residual, self.activation = dim, context_size, residual, activation
         self.n_features = n_features
 
@@ -130,21 +130,23 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
 
     @property
     def ranks(self) -> Int[Array, "..."]:
-        return self.places
+        return self.inverse_order
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        return trailing_batch(self._all_at_once())(self._data(x, context), self._weights())
+        return trailing_batch(self._masked_pass())(self._data(x, context), self._weights())
 
-    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(
+        self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
+    ) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
-        solver = BlockedSolve(law, self._all_at_once(), self._degrees(), self.out_weight.shape[:2])
+        solver = BlockedSolve(transformer_fn, self._masked_pass(), self._degrees(), self.out_weight.shape[:2])
         return trailing_batch(solver)(self._data(z, context), (self._weights(), weights))
 
     def masks(self) -> list[np.ndarray]:
-        """The masks M of the hidden layers and of the output, bool (units, inputs), inputs and outputs in order.
+        """The masks M of the hidden layers and of the output, bool (units, inputs), coordinates sorted by `order`.
 
         >>> import jax
         >>> print(MaskedMLP(3, 1, width=2, depth=1, key=jax.random.key(0)).masks()[0].astype(int))
@@ -152,26 +154,26 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
          [1 1 0]]
         """
         sizes = [self.weights[0].shape[1], *[len(weight) for weight in self.weights]]
-        return [np.arange(size) < seen[:, None] for size, seen in zip(sizes, self._seen(), strict=True)]
+        return [np.arange(size) < fan_in[:, None] for size, fan_in in zip(sizes, self._fan_ins(), strict=True)]
 
-    def _all_at_once(self) -> MaskedPass:
-        return MaskedPass(self._seen(), activation_named(self.activation), self.residual)
+    def _masked_pass(self) -> MaskedPass:
+        return MaskedPass(self._fan_ins(), activation_named(self.activation), self.residual)
 
     def _data(self, value: Array, context: Array | None) -> tuple[Array, ...]:
-        given = checked_context(context, self.context_size)
-        return (value,) if given is None else (value, given)
+        context = checked_context(context, self.context_size)
+        return (value,) if context is None else (value, context)
 
     def _weights(self) -> tuple:
         return self.weights, self.biases, self.out_weight, self.out_bias, self.context_weights
 
     def _degrees(self) -> np.ndarray:
-        """(W,), not decreasing, as evenly spread as can be."""
+        """Degrees (W,) of the hidden units, non-decreasing and evenly spread."""
         dim, width = self.out_weight.shape[1:]
         lowest = _lowest_degree(dim, self.context_size)
         return lowest + np.arange(width) * (dim - lowest) // width
 
-    def _seen(self) -> list[np.ndarray]:
-        """For every hidden layer and the output: how many of its inputs each of its rows sees."""
+    def _fan_ins(self) -> list[np.ndarray]:
+        """For every hidden layer and the output: the number of inputs of each of its rows."""
         degrees = self._degrees()
         units = np.searchsorted(degrees, degrees, side="right")
         outputs = np.searchsorted(degrees, np.arange(self.out_weight.shape[1]), side="right")
@@ -179,7 +181,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
 
 
 def checked_order(dim: int, order: Sequence[int] | np.ndarray | None) -> np.ndarray:
-    """The order as an array, natural by default; a sentence if it is no permutation.
+    """The order as an array, natural by default; an error if it is not a permutation.
 
     Example:
         >>> from pushforward.networks import checked_order
@@ -193,7 +195,7 @@ def checked_order(dim: int, order: Sequence[int] | np.ndarray | None) -> np.ndar
 
 
 def checked_context(context: Array | None, context_size: int) -> Array | None:
-    """The context of a network that takes `context_size` numbers; a sentence if another came."""
+    """The context of a network, None if it has none; an error unless the shape is (context_size,)."""
     if context_size == 0:
         return None
     if context is None or context.shape != (context_size,):
@@ -203,5 +205,5 @@ def checked_context(context: Array | None, context_size: int) -> Array | None:
 
 
 def _lowest_degree(dim: int, context_size: int) -> int:
-    """0 where a context can feed such units, or nothing else can; else 1."""
+    """0 if units of degree 0 have a context as input, or D = 1 leaves no other degree; else 1."""
     return 0 if context_size > 0 or dim == 1 else 1

@@ -1,8 +1,8 @@
-"""A masked perceptron evaluated all at once, without most of the products that its masks make zero.
+"""The parallel pass of a masked perceptron, without most of the products that its masks make zero.
 
-With inputs in order and hidden units sorted by degree, output o of a layer sees its first `seen[o]` inputs and no
-others, and `seen` does not decrease: every matrix is lower triangular in blocks. It is cut into a few panels of rows,
-and each panel is multiplied only with the inputs that its last row sees; n panels save (n - 1) / 2n of the work.
+With sorted inputs and hidden units sorted by degree, row o of a layer depends on its first `fan_in[o]` inputs only, and
+`fan_in` is non-decreasing: every matrix is block lower triangular. It is cut into a few panels of rows, and each panel
+is multiplied only with the inputs of its last row; n panels save (n - 1) / 2n of the work.
 """
 
 import itertools
@@ -12,64 +12,64 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-_INPUTS_OF_A_PANEL = 64
-_MOST_PANELS = 4
+_INPUTS_PER_PANEL = 64
+_MAX_PANELS = 4
 
 
 class MaskedPass:
-    """The pass as a function of (data, weights), ready for `numerics.trailing_batch`.
+    """The parallel pass as a function of (data, weights), for `numerics.trailing_batch`.
 
     Args:
-        seen: for every hidden layer and the output, how many of its inputs each of its rows sees.
+        fan_ins: for every hidden layer and the output, the number of inputs of each of its rows.
         activation: of the hidden units.
-        residual: whether the layers after the first form pairs with skips.
+        residual: whether the layers after the first form residual blocks of two.
     """
 
-    def __init__(self, seen: Sequence[np.ndarray], activation: Callable[[Array], Array], residual: bool) -> None:
-        self.seen, self.activation, self.residual = seen, activation, residual
+    def __init__(self, fan_ins: Sequence[np.ndarray], activation: Callable[[Array], Array], residual: bool) -> None:
+        self.fan_ins, self.activation, self.residual = fan_ins, activation, residual
 
     def __call__(self, data: tuple[Array, ...], weights: tuple) -> Array:
         """Parameters (P, D, ...). Arguments as for `run`."""
         return self.run(data, weights)[0]
 
     def run(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, list[Array]]:
-        """Parameters (P, D, ...), and what each hidden layer's activation is applied to.
+        """Parameters (P, D, ...), and the pre-activations of each hidden layer.
 
         Args:
-            data: (x,) or (x, context), x in order, each with or without a trailing batch axis.
+            data: (x,) or (x, context), x sorted by order, each with or without a trailing batch axis.
             weights: matrices (out, in), biases, output weight (P, D, W) and bias (P, D), context weights (of each layer
                 and of the output, or none).
         """
         matrices, biases, out_weight, out_bias, context_weights = weights
-        value, given = data[0], data[1:]
-        stream, inner = None, []
+        value, contexts = data[0], data[1:]
+        skip, pre_activations = None, []
         for index, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
-            value = triangular_product(matrix, value, self.seen[index]) + _column(bias, value)
-            for context in given:
+            value = triangular_product(matrix, value, self.fan_ins[index]) + _column(bias, value)
+            for context in contexts:
                 value = value + context_weights[index].T @ context
-            value, stream = self.joined(index, value, stream)
-            inner.append(value)
+            value, skip = self.add_skip(index, value, skip)
+            pre_activations.append(value)
             value = self.activation(value)
-        out = triangular_product(out_weight, value, self.seen[-1]) + _column(out_bias, value)
-        for context in given:
+        out = triangular_product(out_weight, value, self.fan_ins[-1]) + _column(out_bias, value)
+        for context in contexts:
             out = out + jnp.tensordot(context_weights[-1], context, 1)
-        return out, inner
+        return out, pre_activations
 
-    def joined(self, index: int, value: Array, stream: Array | None) -> tuple[Array, Array | None]:
-        """A layer's value with the stream of skips in it where one ends, and the stream."""
+    def add_skip(self, index: int, value: Array, skip: Array | None) -> tuple[Array, Array | None]:
+        """A layer's pre-activation, plus the skip connection where a residual block ends, and the next skip."""
         if not self.residual or index % 2:
-            return value, stream
-        stream = value if stream is None else stream + value
-        return stream, stream
+            return value, skip
+        skip = value if skip is None else skip + value
+        return skip, skip
 
 
-def triangular_product(weight: Array, value: Array, seen: np.ndarray) -> Array:
-    """The product of a matrix with its mask and a vector: row o takes the first `seen[o]` entries.
+def triangular_product(weight: Array, value: Array, fan_in: np.ndarray) -> Array:
+    """The product of a masked matrix and a vector: row o uses the first `fan_in[o]` entries.
 
     Args:
         weight: (..., R, C).
         value: (C, ...).
-        seen: (R,), not decreasing.
+        fan_in: (R,), non-decreasing.
 
     Returns:
         (..., R, ...).
@@ -81,32 +81,32 @@ def triangular_product(weight: Array, value: Array, seen: np.ndarray) -> Array:
         [ 0.  1. 11.]
     """
     panels = []
-    for first, last in itertools.pairwise(_cuts(seen, weight.shape[-1])):
-        n_seen = int(seen[last - 1])
-        if n_seen:
-            panel = masked(weight[..., first:last, :n_seen], seen[first:last])
-            panels.append(jnp.tensordot(panel, value[:n_seen], 1))
+    for first, last in itertools.pairwise(_panel_edges(fan_in, weight.shape[-1])):
+        n_inputs = int(fan_in[last - 1])
+        if n_inputs:
+            panel = masked(weight[..., first:last, :n_inputs], fan_in[first:last])
+            panels.append(jnp.tensordot(panel, value[:n_inputs], 1))
         else:
             panels.append(jnp.zeros((*weight.shape[:-2], last - first, *value.shape[1:]), value.dtype))
     return panels[0] if len(panels) == 1 else jnp.concatenate(panels, weight.ndim - 2)
 
 
-def masked(weight: Array, seen: np.ndarray) -> Array:
-    """The matrix (..., R, C) with what row o does not see set to zero: all after its first `seen[o]` entries."""
-    kept = np.arange(weight.shape[-1]) < seen.reshape(*[1] * (weight.ndim - 2), -1, 1)
-    return weight if kept.all() else weight * kept
+def masked(weight: Array, fan_in: np.ndarray) -> Array:
+    """The matrix (..., R, C) with the entries of row o after the first `fan_in[o]` set to zero."""
+    mask = np.arange(weight.shape[-1]) < fan_in.reshape(*[1] * (weight.ndim - 2), -1, 1)
+    return weight if mask.all() else weight * mask
 
 
-def _cuts(seen: np.ndarray, n_inputs: int) -> list[int]:
-    """Rows at which panels begin and end: rows that see nothing by themselves, none that sees no more than the last."""
-    n_panels = min(max(n_inputs // _INPUTS_OF_A_PANEL, 1), _MOST_PANELS)
-    blind = int(np.searchsorted(seen, 0, side="right"))
-    ends = {blind, *np.linspace(blind, len(seen), n_panels + 1).round().astype(int).tolist()} - {0}
-    # of panels that see the same inputs one is made
-    ends = {max(end for end in ends if seen[end - 1] == seen[last - 1]) for last in ends}
+def _panel_edges(fan_in: np.ndarray, n_inputs: int) -> list[int]:
+    """The rows at which panels begin and end. Rows without inputs form one panel; panels differ in their fan-in."""
+    n_panels = min(max(n_inputs // _INPUTS_PER_PANEL, 1), _MAX_PANELS)
+    n_empty = int(np.searchsorted(fan_in, 0, side="right"))
+    ends = {n_empty, *np.linspace(n_empty, len(fan_in), n_panels + 1).round().astype(int).tolist()} - {0}
+    # merge panels with the same inputs
+    ends = {max(end for end in ends if fan_in[end - 1] == fan_in[last - 1]) for last in ends}
     return [0, *sorted(ends)]
 
 
 def _column(bias: Array, value: Array) -> Array:
-    """A bias as `value` has its batch axis: with a trailing axis of one, or without."""
+    """A bias with a trailing axis of one if `value` has a batch axis."""
     return bias.reshape(bias.shape + (1,) * (value.ndim - 1))

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, plain and residual: the conditioners of coupling layers and the networks of contexts."""
+"""Multi-layer perceptrons, plain and residual: conditioners of coupling layers and of `Conditional`."""
 
 import itertools
 import math
@@ -82,7 +82,7 @@ class MLP(AbstractNetwork):
         hidden = join(x, context, self.context_size)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             hidden = act(hidden @ weight + bias)
-        # weight first: under vmap the product then comes out with the batch axis last, as the transformers want it
+        # weight first: under vmap the product then has the batch axis last, the layout of the transformers
         return jnp.tensordot(self.out_weight, hidden, 1) + self.out_bias
 
 
@@ -164,10 +164,10 @@ class ResidualMLP(AbstractNetwork):
         act = activation_named(self.activation)
         keys = [None] * len(self.blocks) if key is None else jax.random.split(key, len(self.blocks))
         hidden = join(x, context, self.context_size) @ self.in_weight + self.in_bias
-        for (weight1, bias1, weight2, bias2), part in zip(self.blocks, keys, strict=True):
+        for (weight1, bias1, weight2, bias2), block_key in zip(self.blocks, keys, strict=True):
             inner = act(act(hidden) @ weight1 + bias1)
-            if part is not None and self.dropout > 0:
-                kept = jax.random.bernoulli(part, 1.0 - self.dropout, inner.shape)
-                inner = jnp.where(kept, inner / (1.0 - self.dropout), 0.0)
+            if block_key is not None and self.dropout > 0:
+                mask = jax.random.bernoulli(block_key, 1.0 - self.dropout, inner.shape)
+                inner = jnp.where(mask, inner / (1.0 - self.dropout), 0.0)
             hidden = hidden + inner @ weight2 + bias2
         return jnp.tensordot(self.out_weight, act(hidden), 1) + self.out_bias

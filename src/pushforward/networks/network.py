@@ -1,4 +1,4 @@
-"""What a conditioner network is, and the few things all of them share."""
+"""The base class of networks, activations and argument checks."""
 
 import abc
 from collections.abc import Callable
@@ -21,11 +21,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 class AbstractNetwork(eqx.Module):
-    """A network of one sample: (x, context) to an array. It knows no flows; a conditioner emits shape (P, D)."""
+    """A network of one sample, from (x, context) to an array; a conditioner's output has shape (P, D)."""
 
     @abc.abstractmethod
     def __call__(self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None) -> Array:
-        """The output for one x (and one context); a key turns on what is random in training, such as dropout."""
+        """The output for one x (and one context); a key enables randomness of training, such as dropout."""
 
 
 def activation_named(name: str) -> Callable[[Array], Array]:
@@ -36,7 +36,7 @@ def activation_named(name: str) -> Callable[[Array], Array]:
 
 
 def check_sizes(**sizes: int) -> None:
-    """Refuse a network without inputs, units or layers, in a sentence."""
+    """Raise unless every size is at least 1."""
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name}: expected at least 1, got {size}.")

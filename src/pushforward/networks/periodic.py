@@ -1,4 +1,4 @@
-"""An autoregressive network of angles: it sees cosines and sines, so a full turn changes nothing."""
+"""An autoregressive network of angles: its inputs are cosines and sines, so its output is periodic."""
 
 from typing import Any, ClassVar
 
@@ -14,12 +14,12 @@ class PeriodicInputs(AbstractAutoregressiveNetwork):
     """Autoregressive network whose coordinates are angles: theta_i = network(cos x_j, sin x_j; j of lower rank).
 
     Args:
-        network: an autoregressive network that takes two features of each coordinate (`n_features=2`).
+        network: an autoregressive network of two input features per coordinate (`n_features=2`).
 
-    Cost: a pass of the network; in order, one pass for each rank.
+    Cost: one pass of the network; sequential direction one pass for each rank.
 
     Raises:
-        ShapeError: if the network takes another number of features.
+        ShapeError: if the network has another number of input features.
 
     Reference: Rezende, Papamakarios, Racaniere et al. 2020, section 2.3.
 
@@ -38,16 +38,16 @@ class PeriodicInputs(AbstractAutoregressiveNetwork):
         self.network = network
 
     def __check_init__(self) -> None:
-        if (found := getattr(self.network, "n_features", 1)) != 2:
-            raise ShapeError(f"network: expected one of two features of each coordinate, n_features=2, got {found}.")
+        if (n_features := getattr(self.network, "n_features", 1)) != 2:
+            raise ShapeError(f"network: expected one with n_features=2, got {n_features}.")
 
     @property
     def order(self) -> Int[Array, "..."]:
         return self.network.order
 
     @property
-    def places(self) -> Int[Array, "..."]:
-        return self.network.places
+    def inverse_order(self) -> Int[Array, "..."]:
+        return self.network.inverse_order
 
     @property
     def ranks(self) -> Int[Array, "..."]:
@@ -57,18 +57,20 @@ class PeriodicInputs(AbstractAutoregressiveNetwork):
     def n_ranks(self) -> int:
         return self.network.n_ranks
 
-    def in_order(
+    def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         features = jnp.stack([jnp.cos(x), jnp.sin(x)], 1).reshape(-1)
-        return self.network.in_order(features, context, key=key)
+        return self.network.parameters(features, context, key=key)
 
-    def solve(self, law: TransformerFn, weights: Any, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def solve(
+        self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
+    ) -> tuple[Array, Array]:
         ranks = self.ranks[self.order]
 
         def one_pass(carry: tuple[Array, Array], rank: Array) -> tuple[tuple[Array, Array], None]:
-            found = law(weights, self.in_order(carry[0], context), z)
-            x, log_slopes = (jnp.where(ranks == rank, new, old) for new, old in zip(found, carry, strict=True))
+            result = transformer_fn(weights, self.parameters(carry[0], context), z)
+            x, log_slopes = (jnp.where(ranks == rank, new, old) for new, old in zip(result, carry, strict=True))
             return (x, log_slopes), None
 
         (x, log_slopes), _ = jax.lax.scan(one_pass, (jnp.zeros_like(z), jnp.zeros_like(z)), jnp.arange(self.n_ranks))

@@ -7,7 +7,16 @@ CLASSES: dict[str, str] = {}
 
 # old names of fields by today's, for a class by its name of today
 FIELDS: dict[str, dict[str, str]] = {
+    "CausalAttention": {"inverse_order": "places"},
+    "CausalConvolution": {"inverse_order": "places"},
+    "LinearRationalSpline": {"inner_knots": "places"},
     "MaskedAutoregressive": {"max_iterations": "max_sweeps"},
+    "MaskedMLP": {"inverse_order": "places"},
+    "MonotoneIntegral": {"value_weight": "by_place", "embedding_weight": "by_embedding"},
+    "Planar": {"nonlinearity": "bend"},
+    "Radial": {"raw_scale": "strength"},
+    "RussianRoulette": {"distribution": "law"},
+    "Sylvester": {"nonlinearity": "bend"},
 }
 
 

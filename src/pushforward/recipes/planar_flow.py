@@ -26,7 +26,7 @@ def planar_flow(
     context_dim: int | None = None,
     whiten: bool | None = None,
     n_layers: int = 16,
-    bend: str = "tanh",
+    nonlinearity: str = "tanh",
     width: int = 64,
     depth: int = 2,
     activation: str = "relu",
@@ -34,9 +34,9 @@ def planar_flow(
 ) -> Flow:
     """Planar flow: each layer is z + v h(w.z + b), 2 D + 1 parameters. Made for variational inference.
 
-    Both directions are exact and differentiable, so it is fitted to data too. One layer bends one direction: many are
-    needed in high dimension, where `sylvester_flow` or `iaf` do more. With a context one network of it shifts the
-    parameters of all layers (an amortised posterior).
+    Both directions are exact and differentiable, so it is fitted to data too. One layer is nonlinear in one direction:
+    many are needed in high dimension, where `sylvester_flow` or `iaf` do more. With a context one network of it shifts
+    the parameters of all layers (an amortised posterior).
 
     Args:
         dim: number of coordinates D.
@@ -45,7 +45,7 @@ def planar_flow(
         whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         n_layers: K.
-        bend: h: "tanh", or "leaky_relu", whose inverse is a formula but whose density jumps: it trains badly.
+        nonlinearity: h: "tanh", or "leaky_relu", whose inverse is a formula but whose density jumps: it trains badly.
         width, depth, activation: of the context network.
         base: distribution of shape (dim,); standard normal by default.
 
@@ -66,8 +66,8 @@ def planar_flow(
     """
     check_count(dim=dim)
     return _stack(
-        dim, lambda key, index: Planar(dim, bend=bend, key=key), key, context_dim, whiten, n_layers, base,
-        width=width, depth=depth, activation=activation,
+        dim, lambda key, index: Planar(dim, nonlinearity=nonlinearity, key=key), key, context_dim, whiten, n_layers,
+        base, width=width, depth=depth, activation=activation,
     )  # fmt: skip
 
 
@@ -108,8 +108,8 @@ def radial_flow(
     """
     check_count(dim=dim)
     return _stack(
-        dim, lambda key, index: Radial(dim, key=key), key, context_dim, whiten, n_layers, base,
-        width=width, depth=depth, activation=activation,
+        dim, lambda key, index: Radial(dim, key=key), key, context_dim, whiten, n_layers,
+        base, width=width, depth=depth, activation=activation,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def sylvester_flow(
     context_dim: int | None = None,
     whiten: bool | None = None,
     n_layers: int = 8,
-    bend: str = "tanh",
+    nonlinearity: str = "tanh",
     width: int = 64,
     depth: int = 2,
     activation: str = "relu",
@@ -137,7 +137,7 @@ def sylvester_flow(
             reflections; then M = D. "triangular": the order of the coordinates, turned round in every other layer;
             then M = D too.
         n_units: M of "orthogonal", at most D; the reflections of "householder"; by default D of either.
-        context_dim, whiten, n_layers, bend, width, depth, activation, base: as for `planar_flow`.
+        context_dim, whiten, n_layers, nonlinearity, width, depth, activation, base: as for `planar_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -163,9 +163,9 @@ def sylvester_flow(
         key_rotation, key_units = jax.random.split(key)
         if kind == "triangular":
             order = np.arange(dim)
-            return Sylvester(Permutation(order[::-1] if index % 2 else order), bend=bend, key=key_units)
+            return Sylvester(Permutation(order[::-1] if index % 2 else order), nonlinearity=nonlinearity, key=key_units)
         rotation = Householder(dim, n_units or dim, key=key_rotation)
-        return Sylvester(rotation, n_units if kind == "orthogonal" else None, bend=bend, key=key_units)
+        return Sylvester(rotation, n_units if kind == "orthogonal" else None, nonlinearity=nonlinearity, key=key_units)
 
     return _stack(
         dim, layer, key, context_dim, whiten, n_layers, base, width=width, depth=depth, activation=activation

@@ -123,11 +123,11 @@ def _affine_layer(layer: Any, value: Array, context: Array | None) -> tuple[Arra
 def _through(layer: MaskedAutoregressive, past: Array, values: Array, context: Array | None) -> tuple[Array, Array]:
     """Rows of coordinates (n, D) through a layer's inverse, all with the parameters that the row `past` gives."""
     network = layer.network
-    parameters = network.in_order(past[network.order], None if layer.context_shape is None else context)
+    parameters = network.parameters(past[network.order], None if layer.context_shape is None else context)
     images, log_slopes = jax.vmap(
         lambda value: apply_transformer(layer.transformer, parameters, value[network.order], inverse=True)
     )(values)
-    return images[:, network.places], log_slopes[:, network.places]
+    return images[:, network.inverse_order], log_slopes[:, network.inverse_order]
 
 
 def _next_scores(teacher: Any, x: Array, nexts: Array, context: Array | None) -> Array:

@@ -12,18 +12,18 @@ from zoo.rows import BOTH, Row
 _KEY = jax.random.key(11)
 
 
-def _sylvester(rotation: AbstractBijection, n_units: int | None = None, bend: str = "tanh") -> Sylvester:
-    return Sylvester(rotation, n_units, bend=bend, key=_KEY)
+def _sylvester(rotation: AbstractBijection, n_units: int | None = None, nonlinearity: str = "tanh") -> Sylvester:
+    return Sylvester(rotation, n_units, nonlinearity=nonlinearity, key=_KEY)
 
 
 def planar_radial_rows() -> list[Row]:
     """Leaky units are told apart from tanh ones, as their inverse is a formula; the rotations, as each has its own."""
     kinds: dict[str, Callable[[], AbstractBijection]] = {
         "Planar": lambda: Planar(3, key=_KEY),
-        "Planar leaky": lambda: Planar(3, bend="leaky_relu", key=_KEY),
+        "Planar leaky": lambda: Planar(3, nonlinearity="leaky_relu", key=_KEY),
         "Radial": lambda: Radial(3, key=_KEY),
         "Sylvester orthogonal": lambda: _sylvester(Householder(3, 2, key=_KEY), 2),
-        "Sylvester Householder": lambda: _sylvester(Householder(3, 4, key=_KEY), bend="leaky_relu"),
+        "Sylvester Householder": lambda: _sylvester(Householder(3, 4, key=_KEY), nonlinearity="leaky_relu"),
         "Sylvester triangular": lambda: _sylvester(Permutation([2, 1, 0])),
     }
     one = {

@@ -166,7 +166,7 @@ RECIPES: dict[str, Recipe] = {
     "bernstein_flow": Recipe(pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), dead_in_1=ALONE),
     "planar_flow": Recipe(pf.planar_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
     "planar_flow leaky": Recipe(
-        pf.planar_flow, "root", {"n_layers": 2, "bend": "leaky_relu"}, is_identity=False, quick=()
+        pf.planar_flow, "root", {"n_layers": 2, "nonlinearity": "leaky_relu"}, is_identity=False, quick=()
     ),
     "radial_flow": Recipe(pf.radial_flow, "root", {"n_layers": 2}, is_identity=False, quick=()),
     "sylvester_flow": Recipe(

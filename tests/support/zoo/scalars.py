@@ -103,8 +103,8 @@ SCALARS: dict[str, Scalar] = {
 }
 
 
-# A law is quick alone in float64 (and drawn in float32 by test_laws.py). Layers are the same code for all of them:
-# one law of each way of being written is coupled in float32, two are element-wise.
+# A transformer is quick alone in float64 (and drawn in float32 by test_transformers.py). Layers are the same code for
+# all of them: one law of each way of being written is coupled in float32, two are element-wise.
 QUICK_ALONE = (
     *(
         "Translation",

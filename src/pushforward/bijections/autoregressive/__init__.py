@@ -1,4 +1,4 @@
-"""Autoregressive layers: triangular Jacobians, one direction in one pass, the other in order."""
+"""Autoregressive layers: triangular Jacobians, one direction parallel, the other sequential."""
 
 from pushforward.bijections.autoregressive.block import BlockAutoregressive
 from pushforward.bijections.autoregressive.masked import MaskedAutoregressive

@@ -1,4 +1,4 @@
-"""The block neural autoregressive layer: one network that is itself a triangular, monotone map of the whole line."""
+"""The block neural autoregressive layer: a network that is itself a triangular, monotone map."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from pushforward.numerics.arrays import on_device, zeros
 from pushforward.numerics.elementary import soft_clamp
 from pushforward.numerics.roots import monotone_root
 
-_LEAST_SLOPE = 0.1  # of the activation: it keeps the map onto the whole line
-_START_REACH, _START_DEVIATION = 0.2, 0.2  # what hidden units see at the start; spread that tells them apart
+_MIN_SLOPE = 0.1  # of the activation, so that the map is onto the real line
+_START_REACH, _START_DEVIATION = 0.2, 0.2  # at the start: scale of the inputs of hidden units; spread between units
 _LOG_BOUND = 7.0  # of the logarithms of positive weights and of row norms
 
 
@@ -27,11 +27,11 @@ class BlockAutoregressive(AbstractBijection):
 
         h_0 = x,  h_l = a(W_l h_{l-1} + C_l context + b_l),  z = g x + (1 - g) (W_n h_{n-1} + C_n context + b_n)
 
-    Every coordinate owns `n_units` units a layer. Blocks of W left of the diagonal are free, those on it positive
-    (exp), those right of it zero; each row is scaled to a trained norm. a(u) = 0.1 u + 0.9 tanh(u) is unbounded, so
-    that f is onto and the density integrates to one; g = sigmoid(gates), one number a coordinate and 1/2 at the start,
-    keeps the tails of the data near those of the base. log|det| = sum_i log (g_i + (1 - g_i) product_i), product_i that
-    of the diagonal blocks and slopes.
+    Every coordinate has `n_units` units a layer. Blocks of W below the diagonal are free, those on it positive (exp),
+    those above it zero; each row is scaled to a trained norm. a(u) = 0.1 u + 0.9 tanh(u) is unbounded, so that f is
+    onto and the density integrates to one; g = sigmoid(gates), one number a coordinate and 1/2 at the start, keeps the
+    tails of the data near those of the base. log|det| = sum_i log (g_i + (1 - g_i) product_i), where product_i is the
+    product of the diagonal blocks and slopes.
 
     Args:
         dim: number of coordinates D.
@@ -45,11 +45,11 @@ class BlockAutoregressive(AbstractBijection):
     searches of O(depth n_units^2) a step.
 
     Raises:
-        ShapeError: if `order` is no permutation.
+        ShapeError: if `order` is not a permutation.
         ValueError: if a size is not positive.
 
-    Reference: De Cao, Titov & Aziz 2019, sections 3.1-3.2, and the gated skip of their experiments. Deviation: tanh is
-    given a least slope, for with tanh alone the image is bounded.
+    Reference: De Cao, Titov & Aziz 2019, sections 3.1-3.2, and the gated skip of their experiments. Deviation: the
+    activation has a minimum slope, because with tanh alone the range is bounded.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -89,7 +89,7 @@ class BlockAutoregressive(AbstractBijection):
             normal(jax.random.fold_in(key, i), (dim, sizes[i + 1], dim, sizes[i]), _START_DEVIATION)
             for i in range(depth + 1)
         )
-        # norms that make the start nearly linear, of slope one: units see inputs of about _START_REACH
+        # norms that make the start nearly linear with slope one: units have inputs of about _START_REACH
         norms = [_START_REACH, *[1 / math.sqrt(n_units)] * (depth - 1), 1 / (_START_REACH * math.sqrt(n_units))]
         self.log_norms = tuple(zeros((dim, size)) + math.log(norm) for size, norm in zip(sizes[1:], norms, strict=True))
         n_context = context_dim or 0
@@ -113,17 +113,16 @@ class BlockAutoregressive(AbstractBijection):
         dim = self.shape[0]
 
         def step(hidden: list[Array], inputs: tuple) -> tuple[list[Array], tuple[Array, Array]]:
-            rank, z, gate, rows, own, offsets = inputs
-            # what lower ranks contribute; those not yet found are zero
-            given = [
-                offset + jnp.tensordot(row, before, 2)
-                for offset, row, before in zip(offsets, rows, hidden, strict=True)
+            rank, z, gate, rows, blocks, offsets = inputs
+            # contributions of lower ranks; higher ranks are still zero
+            offsets = [
+                offset + jnp.tensordot(row, units, 2) for offset, row, units in zip(offsets, rows, hidden, strict=True)
             ]
-            x = monotone_root(_image, (gate, own, given), z)
-            values, log_slope = _through(gate, own, given, x)
+            x = monotone_root(_value, (gate, blocks, offsets), z)
+            values, log_slope = _values_and_log_slope(gate, blocks, offsets, x)
             hidden = [
-                jax.lax.dynamic_update_index_in_dim(before, value, rank, 0)
-                for before, value in zip(hidden, values, strict=True)
+                jax.lax.dynamic_update_index_in_dim(units, value, rank, 0)
+                for units, value in zip(hidden, values, strict=True)
             ]
             return hidden, (x, log_slope)
 
@@ -151,13 +150,13 @@ class BlockAutoregressive(AbstractBijection):
         return z[self.ranks], jnp.sum(log_slopes)
 
     def _matrices(self) -> list[Array]:
-        """The weights with blocks positive on the diagonal and zero right of it, rows at their norms."""
+        """The weights, with blocks positive on the diagonal and zero above it, rows scaled to their norms."""
         dim = self.shape[0]
         rows, columns = np.indices((dim, dim))
         matrices = []
         for raw, log_norm in zip(self.weights, self.log_norms, strict=True):
-            on, left = ((rows == columns)[:, None, :, None], (rows > columns)[:, None, :, None])
-            matrix = jnp.where(on, jnp.exp(soft_clamp(raw, _LOG_BOUND)), jnp.where(left, raw, 0))
+            diagonal, below = ((rows == columns)[:, None, :, None], (rows > columns)[:, None, :, None])
+            matrix = jnp.where(diagonal, jnp.exp(soft_clamp(raw, _LOG_BOUND)), jnp.where(below, raw, 0))
             length = jnp.sqrt(jnp.sum(matrix**2, (2, 3), keepdims=True))
             matrices.append(matrix * (jnp.exp(soft_clamp(log_norm, _LOG_BOUND))[:, :, None, None] / length))
         return matrices
@@ -174,26 +173,28 @@ def _diagonal(matrix: Array) -> Array:
 
 
 def _activation(u: Array) -> Array:
-    return _LEAST_SLOPE * u + (1 - _LEAST_SLOPE) * jnp.tanh(u)
+    return _MIN_SLOPE * u + (1 - _MIN_SLOPE) * jnp.tanh(u)
 
 
 def _slope(u: Array) -> Array:
-    return _LEAST_SLOPE + (1 - _LEAST_SLOPE) * (1 - jnp.tanh(u) ** 2)
+    return _MIN_SLOPE + (1 - _MIN_SLOPE) * (1 - jnp.tanh(u) ** 2)
 
 
-def _gated(gate: Array, x: Array, image: Array, log_slope: Array) -> tuple[Array, Array]:
-    """g x + (1 - g) image, and its log-slope."""
+def _gated(gate: Array, x: Array, value: Array, log_slope: Array) -> tuple[Array, Array]:
+    """g x + (1 - g) value, and its log-slope."""
     log_share, log_rest = -jax.nn.softplus(-gate), -jax.nn.softplus(gate)
-    return jnp.exp(log_share) * x + jnp.exp(log_rest) * image, jnp.logaddexp(log_share, log_rest + log_slope)
+    return jnp.exp(log_share) * x + jnp.exp(log_rest) * value, jnp.logaddexp(log_share, log_rest + log_slope)
 
 
-def _through(gate: Array, own: list[Array], given: list[Array], x: Array) -> tuple[list[Array], Array]:
-    """One coordinate through its own blocks: its inputs to every layer, and the log-slope of its image."""
+def _values_and_log_slope(
+    gate: Array, blocks: list[Array], offsets: list[Array], x: Array
+) -> tuple[list[Array], Array]:
+    """The units of one coordinate in every layer, and the log-slope of its value z."""
     hidden, slope, total = x[None], jnp.ones((1,), x.dtype), jnp.zeros((), x.dtype)
     values = [hidden]
-    for index, (block, offset) in enumerate(zip(own, given, strict=True)):
+    for index, (block, offset) in enumerate(zip(blocks, offsets, strict=True)):
         hidden, slope = block @ hidden + offset, block @ slope
-        if index < len(own) - 1:
+        if index < len(blocks) - 1:
             slope, hidden = slope * _slope(hidden), _activation(hidden)
             values.append(hidden)
         size = jnp.sum(slope)
@@ -201,10 +202,11 @@ def _through(gate: Array, own: list[Array], given: list[Array], x: Array) -> tup
     return values, _gated(gate, x, hidden[0], total)[1]
 
 
-def _image(weights: tuple[Array, list[Array], list[Array]], x: Array) -> Array:
-    gate, own, given = weights
+def _value(weights: tuple[Array, list[Array], list[Array]], x: Array) -> Array:
+    """z of one coordinate."""
+    gate, blocks, offsets = weights
     hidden = x[None]
-    for index, (block, offset) in enumerate(zip(own, given, strict=True)):
+    for index, (block, offset) in enumerate(zip(blocks, offsets, strict=True)):
         hidden = block @ hidden + offset
-        hidden = _activation(hidden) if index < len(own) - 1 else hidden
+        hidden = _activation(hidden) if index < len(blocks) - 1 else hidden
     return _gated(gate, x, hidden[0], jnp.zeros_like(x))[0]

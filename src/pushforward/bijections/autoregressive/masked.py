@@ -1,4 +1,4 @@
-"""The masked autoregressive layer, in one pass one way and in order the other way."""
+"""The masked autoregressive layer: one direction in one pass, the other sequential."""
 
 from typing import Any
 
@@ -19,40 +19,43 @@ from pushforward.errors import InverseError, ShapeError
 from pushforward.networks import AbstractAutoregressiveNetwork
 
 METHODS = ("cached", "jacobi", "sequential")
-_PASSES_UP_TO = 3
+_MAX_SEQUENTIAL_RANKS = 3
 
 
 class MaskedAutoregressive(AbstractBijection):
-    """Masked autoregressive layer: x_i = h(z_i; theta_i(x_j of lower rank, context)), in the order of the network.
+    """Masked autoregressive layer: x_i = h(z_i; theta_i(x_j of lower rank, context)), with the ranks of the network.
 
     The Jacobian is triangular in that order: log|det| = sum_i log h'(z_i; theta_i). `inverse` (data to base, density)
-    has all inputs of the network at hand and takes one pass. `forward` (sampling) goes rank by rank. `Inverse` of this
-    layer has the fast direction the other way round: stacks of it are MAF, stacks of its inverse are IAF.
+    takes one pass of the network. `forward` (sampling) computes one rank after another. `Inverse` of this layer
+    exchanges the two: stacks of the layer are MAF, stacks of its inverse are IAF.
 
     Args:
         transformer: h, a name in `TRANSFORMERS` or a scalar bijection.
         network: an autoregressive conditioner such as `MaskedMLP`, P = n_parameters(transformer); for a transformer of
             the circle one in `PeriodicInputs`.
         context_shape: shape of the context that the network takes, or None.
-        method: how `forward` is computed. "cached": the network keeps what it has computed for lower ranks. "jacobi":
-            sweeps over all coordinates at once until nothing changes, at most as many as there are ranks; worth it
-            where dependence is weak or the device is wide. "sequential": one whole pass for each rank, the plain
-            reference. None: cached, but sequential up to three ranks, where that is faster.
-        tolerance: of the sweeps: stop when no coordinate moves by more than tolerance (1 + |x|); 0 means equal bits.
-        max_iterations: give up after so many sweeps; by default the number of ranks plus one, which always suffices.
+        method: how `forward` is computed. "cached": the network caches what it computed for lower ranks. "jacobi":
+            Jacobi iterations of all coordinates until nothing changes, at most as many as there are ranks; fast if the
+            dependence is weak or the device is wide. "sequential": one full pass for each rank, the plain reference.
+            None: cached, but sequential up to three ranks, where that is faster.
+        tolerance: Jacobi iterations stop when no coordinate changes by more than tolerance (1 + |x|); 0 means equal
+            bits.
+        max_iterations: maximum number of Jacobi iterations; by default the number of ranks plus one, which always
+            suffices.
 
     Cost: inverse one pass of the network. Forward: cached about one pass in arithmetic, in n_ranks short steps;
-    jacobi (sweeps + 1) passes; sequential n_ranks passes. The gradient of the cached direction is the implicit one, at
-    about one more direction in order and one pass with its gradient; reverse mode, and forward mode over
-    reverse. Those of the sweeps are implicit too, in every mode.
+    jacobi (iterations + 1) passes; sequential n_ranks passes. The gradient of the cached direction is implicit, at the
+    cost of about one more sequential direction and one pass with its gradient, in reverse mode and in forward mode over
+    reverse. Those of the Jacobi iterations are implicit too, in every mode.
 
     Raises:
         ShapeError: if the network's output does not fit.
         ValueError: if the transformer can become singular, or an option is unknown.
-        InverseError: if the sweeps did not settle (inside a program: NaN, which `sample` and `log_prob` report).
+        InverseError: if the Jacobi iterations do not converge (NaN under a trace, which `sample` and `log_prob`
+            report).
 
     Reference: Papamakarios, Pavlakou & Murray 2017, sections 3.1-3.2 (MAF); Kingma et al. 2016, section 3 (IAF);
-    sweeps: Song, Meng, Liao & Ermon 2021, section 3. The cached direction is ours.
+    Jacobi: Song, Meng, Liao & Ermon 2021, section 3. The cached direction is ours.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -86,7 +89,7 @@ class MaskedAutoregressive(AbstractBijection):
         check_angles_seen(self.transformer, network)
         self.shape = network.order.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
-        default = "sequential" if network.n_ranks <= _PASSES_UP_TO else "cached"
+        default = "sequential" if network.n_ranks <= _MAX_SEQUENTIAL_RANKS else "cached"
         self.method, self.tolerance = default if method is None else method, float(tolerance)
         self.max_iterations = network.n_ranks + 1 if max_iterations is None else max_iterations
 
@@ -114,40 +117,40 @@ class MaskedAutoregressive(AbstractBijection):
         if self.method == "jacobi":
             x, log_det, _ = self.forward_by_jacobi(z, context)
             return x, log_det
-        law, weights = transformer_fn(self.transformer, inverse=False)
+        fn, weights = transformer_fn(self.transformer, inverse=False)
         if self.method == "cached":
-            x, log_det = self.network.solve(law, weights, z[self.network.order], context)
-            return x[self.network.places], log_det
-        return solve_by_passes(self.network, self._mapped, z, context)
+            x, log_det = self.network.solve(fn, weights, z[self.network.order], context)
+            return x[self.network.inverse_order], log_det
+        return solve_by_passes(self.network, self._transform, z, context)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         x = x[self.network.order]
-        parameters = self.network.in_order(x, context, key=key)
+        parameters = self.network.parameters(x, context, key=key)
         z, log_det = apply_transformer(self.transformer, parameters, x, inverse=True)
-        return z[self.network.places], jnp.sum(log_det)
+        return z[self.network.inverse_order], jnp.sum(log_det)
 
     def circular_coordinates(self) -> np.ndarray:
         """Which coordinates are angles (bool, of the event shape)."""
         return np.full(self.shape, is_circular(self.transformer))
 
     def forward_by_jacobi(self, z: Array, context: Array | None = None) -> tuple[Array, Array, Int[Array, ""]]:
-        """x and log|det| by Jacobi sweeps, whatever `method` says, and how many sweeps it took.
+        """x, log|det| and the number of iterations, by Jacobi iterations whatever the `method`.
 
         Args:
             z: (D,).
             context: of `context_shape`, or None.
         """
-        x, log_det, n_sweeps, settled = solve_by_jacobi(
-            self.network, self._mapped, z, context, self.tolerance, self.max_iterations
+        x, log_det, n_iterations, is_converged = solve_by_jacobi(
+            self.network, self._transform, z, context, self.tolerance, self.max_iterations
         )
-        if not isinstance(settled, jax.core.Tracer) and not settled:
+        if not isinstance(is_converged, jax.core.Tracer) and not is_converged:
             raise InverseError(
                 f"Jacobi iterations did not converge within max_iterations={self.max_iterations} (tolerance="
-                f"{self.tolerance:g}): {self.network.n_ranks + 1} always suffice where all numbers stay finite."
+                f"{self.tolerance:g}): {self.network.n_ranks + 1} always suffice if all numbers stay finite."
             )
-        return jnp.where(settled, x, jnp.nan), jnp.where(settled, log_det, jnp.nan), n_sweeps
+        return jnp.where(is_converged, x, jnp.nan), jnp.where(is_converged, log_det, jnp.nan), n_iterations
 
-    def _mapped(self, parameters: Array, z: Array) -> tuple[Any, Any]:
+    def _transform(self, parameters: Array, z: Array) -> tuple[Any, Any]:
         return apply_transformer(self.transformer, parameters, z, inverse=False)

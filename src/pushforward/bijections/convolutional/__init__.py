@@ -1,4 +1,4 @@
-"""Layers of images, (height, width, channels): convolutions with an inverse, normalisation, couplings."""
+"""Layers of images, (height, width, channels): invertible convolutions, normalisation, couplings."""
 
 from pushforward.bijections.convolutional.activation_norm import ActivationNormalisation
 from pushforward.bijections.convolutional.coupling import ImageCoupling

@@ -1,4 +1,4 @@
-"""A shift and a scale for each channel that start from data and are trained from there."""
+"""A trained shift and scale for each channel, initialised from data."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ from pushforward.core.fields import frozen
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.arrays import zeros
 
-_CONSTANT = 8.0  # units in the last place of the largest number: what rounding makes of a channel without spread
+_CONSTANT = 8.0  # rounding of a constant channel, in units in the last place of its largest value
 
 
 class ActivationNormalisation(AbstractBijection):
     """Shift and scale of each channel (the last axis): x = shift + exp(log_scale) z, the same at every pixel.
 
     log|det| = H W sum_c log_scale_c. The identity until `pushforward.core.state.initialise`, which `fit` calls, sets
-    both so that z has mean zero and variance one in every channel; from there they are trained, and set no second time.
+    both so that z has mean zero and variance one in every channel. It sets them once; then they are trained.
 
     Args:
         shape: event shape, (H, W, C) or a vector's (D,).
@@ -28,9 +28,9 @@ class ActivationNormalisation(AbstractBijection):
 
     Raises:
         ShapeError: if the shape has no last axis.
-        DataError: in `initialised`, if there are no rows or some are not finite.
+        DataError: in `initialised`, if there are no samples or some are not finite.
 
-    Reference: Kingma & Dhariwal 2018 (Glow), section 3.1. Deviation: all rows that `fit` is given, instead of a batch.
+    Reference: Kingma & Dhariwal 2018 (Glow), section 3.1. Deviation: all training data instead of a batch.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np
@@ -53,21 +53,23 @@ class ActivationNormalisation(AbstractBijection):
         self.shape, self.context_shape = tuple(shape), None
 
     def initialised(self, x: np.ndarray, context: np.ndarray | None = None) -> "ActivationNormalisation":
-        """The same layer with the moments of the rows x (n, *shape), taken in float64; once filled, unchanged.
+        """The layer with the moments of samples x (n, *shape), computed in float64; once filled, unchanged.
 
-        A channel without spread keeps the scale one.
+        A constant channel has the scale one.
         """
         if bool(self.is_filled):
             return self
-        rows = np.asarray(x, np.float64)
-        if rows.shape[1:] != self.shape or not len(rows):
-            raise DataError(f"x: expected at least one row of shape {self.shape}, got an array of shape {rows.shape}.")
-        if not np.isfinite(rows).all():
-            raise DataError("x: expected finite rows, got NaN or infinite values: drop or repair them.")
-        rows = rows.reshape(-1, self.shape[-1])
-        mean, spread = rows.mean(0), rows.std(0)
+        samples = np.asarray(x, np.float64)
+        if samples.shape[1:] != self.shape or not len(samples):
+            raise DataError(
+                f"x: expected at least one row of shape {self.shape}, got an array of shape {samples.shape}."
+            )
+        if not np.isfinite(samples).all():
+            raise DataError("x: expected finite rows, got NaN or infinite values. Drop or repair them.")
+        pixels = samples.reshape(-1, self.shape[-1])
+        mean, spread = pixels.mean(0), pixels.std(0)
         dtype = self.shift.dtype
-        rounding = _CONSTANT * float(jnp.finfo(dtype).eps) * np.abs(rows).max(0)
+        rounding = _CONSTANT * float(jnp.finfo(dtype).eps) * np.abs(pixels).max(0)
         log_scale = np.log(np.where(spread > rounding, spread, 1.0))
         return eqx.tree_at(
             lambda layer: (layer.shift, layer.log_scale, layer.is_filled),

@@ -1,5 +1,4 @@
-"""Couplings of images: half of the channels, or every second pixel, is mapped as a convolutional network of the rest
-says."""
+"""Image couplings: half of the channels, or every second pixel, is transformed, with parameters from the rest."""
 
 from collections.abc import Callable
 
@@ -22,29 +21,29 @@ _PARTITIONS = ("channels", "checkerboard")
 class ImageCoupling(AbstractBijection):
     """Coupling of an image: x^A = h(z^A; theta(z^B, context)), x^B = z^B.
 
-    With `partition="channels"` A is the first ceil(C / 2) channels, cut off by a slice. With "checkerboard" it is the
-    pixels whose row and column sum to an even number, in all channels; the network sees the image with zeros in A, and
-    what it says elsewhere is left aside. `is_swapped` exchanges A and B. log|det| = sum over A of log h'.
+    With `partition="channels"` A is the first ceil(C / 2) channels. With "checkerboard" it is the pixels whose row and
+    column sum to an even number, in all channels; the input of the network has zeros in A, and its output in B is
+    ignored. `is_swapped` exchanges A and B. log|det| = sum over A of log h'.
 
     Args:
         transformer: a name in `TRANSFORMERS` or a scalar bijection.
         network: called as network(image, context, key=...) with z^B of shape (H, W, channels of B), or (H, W, C) for a
             checkerboard; returns (H, W, P a), P = n_parameters(transformer) numbers for each of the a channels of A,
-            those of one parameter beside each other.
+            grouped by parameter.
         shape: (H, W, C).
         partition: "channels" or "checkerboard".
-        is_swapped: whether the other part is transformed.
-        context_shape: shape of the context that the network takes, or None.
+        is_swapped: whether B is transformed instead of A.
+        context_shape: shape of the network's context, or None.
 
     Cost: one pass of the network and an evaluation of h (or of its inverse) for each element of A, the same in both
         directions; a checkerboard evaluates h everywhere.
 
     Raises:
-        ShapeError: if the shape is no image, a part is empty, or the network's output does not fit.
+        ShapeError: if the shape is not that of an image, a part is empty, or the network's output does not fit.
         ValueError: if the partition is unknown or the transformer can become singular at some parameters.
 
     Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3.4; Kingma & Dhariwal 2018, section 3.3. Deviation: scales
-        are bounded on both sides, as everywhere here.
+        are bounded on both sides, as in all layers here.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -88,23 +87,23 @@ class ImageCoupling(AbstractBijection):
         if (height * width if is_board else channels) < 2:
             what, other = ("pixels", "channels") if is_board else ("channels", "checkerboard")
             raise ShapeError(
-                f"shape: expected at least two {what} to part, got {self.shape}. Use partition={other!r}, or Squeeze "
-                "the image first."
+                f"shape: expected at least two {what} to partition, got {self.shape}. Use partition={other!r}, or "
+                "Squeeze the image first."
             )
-        dtype, moved = jnp.result_type(float), self._n_moved
-        kept = jax.ShapeDtypeStruct((height, width, channels if is_board else channels - moved), dtype)
+        dtype, n_transformed = jnp.result_type(float), self._n_transformed
+        conditioning = jax.ShapeDtypeStruct((height, width, channels if is_board else channels - n_transformed), dtype)
         context = None if self.context_shape is None else jax.ShapeDtypeStruct(self.context_shape, dtype)
-        got = jax.eval_shape(self.network, kept, context).shape
+        got = jax.eval_shape(self.network, conditioning, context).shape
         n = n_parameters(self.transformer)
-        if got != (height, width, n * moved):
+        if got != (height, width, n * n_transformed):
             raise ShapeError(
-                f"network: expected an output of shape {(height, width, n * moved)} ({n} parameters of "
-                f"{type(self.transformer).__name__} for each of {moved} transformed channels), got {got}."
+                f"network: expected an output of shape {(height, width, n * n_transformed)} ({n} parameters of "
+                f"{type(self.transformer).__name__} for each of {n_transformed} transformed channels), got {got}."
             )
 
     @property
-    def _n_moved(self) -> int:
-        """Channels of A; of a checkerboard all."""
+    def _n_transformed(self) -> int:
+        """Number of channels of A; all for a checkerboard."""
         channels = self.shape[2]
         if self.partition == "checkerboard":
             return channels
@@ -123,20 +122,22 @@ class ImageCoupling(AbstractBijection):
     def _couple(
         self, value: Array, context: Array | None, key: PRNGKeyArray | None, inverse: bool
     ) -> tuple[Array, Array]:
-        law, weights = transformer_fn(self.transformer, inverse)
+        fn, weights = transformer_fn(self.transformer, inverse)
         if self.partition == "checkerboard":
             mask = checkerboard(self.shape) != self.is_swapped
             parameters = self._parameters(jnp.where(mask, 0, value), context, key)
-            # kept pixels are mapped too and left aside: at zero, by the start values, where nothing overflows
-            mapped, log_det = law(weights, jnp.where(mask[None], parameters, 0), jnp.where(mask, value, 0))
+            # pixels of B are mapped too and ignored: zero value and parameters cannot overflow
+            mapped, log_det = fn(weights, jnp.where(mask[None], parameters, 0), jnp.where(mask, value, 0))
             return jnp.where(mask, mapped, value), jnp.sum(jnp.where(mask, log_det, 0))
         first = (self.shape[2] + 1) // 2
-        part, kept = value[..., :first], value[..., first:]
+        a, b = value[..., :first], value[..., first:]
         if self.is_swapped:
-            part, kept = kept, part
-        part, log_det = law(weights, self._parameters(kept, context, key), part)
-        return jnp.concatenate([kept, part] if self.is_swapped else [part, kept], -1), jnp.sum(log_det)
+            a, b = b, a
+        a, log_det = fn(weights, self._parameters(b, context, key), a)
+        return jnp.concatenate([b, a] if self.is_swapped else [a, b], -1), jnp.sum(log_det)
 
-    def _parameters(self, kept: Array, context: Array | None, key: PRNGKeyArray | None) -> Float[Array, "P H W A"]:
-        out = self.network(kept, context, key=key)
-        return jnp.moveaxis(out.reshape(*self.shape[:2], n_parameters(self.transformer), self._n_moved), 2, 0)
+    def _parameters(
+        self, conditioning: Array, context: Array | None, key: PRNGKeyArray | None
+    ) -> Float[Array, "P H W A"]:
+        out = self.network(conditioning, context, key=key)
+        return jnp.moveaxis(out.reshape(*self.shape[:2], n_parameters(self.transformer), self._n_transformed), 2, 0)

@@ -1,4 +1,4 @@
-"""The emerging convolution: two masked convolutions of opposite orders, whose product sees all around the pixel."""
+"""The emerging convolution: two masked convolutions of opposite orders, whose product has a full receptive field."""
 
 import equinox as eqx
 from jaxtyping import Array, PRNGKeyArray
@@ -12,16 +12,16 @@ from pushforward.core.bijection import AbstractBijection
 class EmergingConvolution(AbstractBijection):
     """Emerging convolution: z = K2 * (K1 * (P x) + b1) + b2 from data to base, K1 and K2 masked in opposite orders.
 
-    The kernels of two "raster" masks d x d together see d rows and 2 d - 1 columns, less (d - 1) / 2 pixels at two
-    opposite corners; two "quadrant" masks of side (d + 1) / 2 see exactly d x d. log|det| is the sum of both. P is an
-    invertible matrix of channels that the `key` asks for; without it the layer starts as the identity, with it as a
-    permutation of channels.
+    The receptive field of two d x d "raster" masks has d rows and 2 d - 1 columns, less (d - 1) / 2 pixels at two
+    opposite corners; that of two "quadrant" masks of side (d + 1) / 2 is d x d. log|det| is the sum of both. P is an
+    invertible matrix of channels, used if there is a `key`: the layer then starts as a permutation of channels, without
+    it as the identity.
 
     Args:
         shape: (H, W, C).
         kernel_size: d, odd, at least 3.
         mask: "raster" or "quadrant".
-        key: draws the permutation in which a `PLU` of the channels, P, starts; None leaves P out.
+        key: for the permutation with which P, a `PLU` of the channels, starts; None omits P.
         min_diagonal: floor of every diagonal, in (0, 1).
         order: of the substitution, as for `MaskedConvolution`.
 
@@ -59,9 +59,9 @@ class EmergingConvolution(AbstractBijection):
     ) -> None:
         self.first, self.second = (
             MaskedConvolution(
-                shape, kernel_size=kernel_size, mask=mask, rotation=turns, min_diagonal=min_diagonal, order=order
+                shape, kernel_size=kernel_size, mask=mask, rotation=rotation, min_diagonal=min_diagonal, order=order
             )
-            for turns in (0, 2)
+            for rotation in (0, 2)
         )
         channels = PLU(shape[2], key=key, min_diagonal=min_diagonal)
         self.mixing = None if key is None else OneByOne(channels, shape)

@@ -1,4 +1,4 @@
-"""The masked convolution: autoregressive over pixels and channels, its matrix triangular."""
+"""The masked convolution: autoregressive over pixels and channels, with a triangular matrix."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.convolutional.checks import check_image
 from pushforward.bijections.convolutional.masks import Mask
 from pushforward.bijections.convolutional.solve import ORDERS, default_order, masked_convolve, solve_masked
-from pushforward.bijections.linear.diagonal import check_least, positive
+from pushforward.bijections.linear.diagonal import check_min_diagonal, positive
 from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ShapeError
 from pushforward.networks.initial_weights import normal
@@ -17,31 +17,31 @@ _START = 0.1
 
 
 class MaskedConvolution(AbstractBijection):
-    """Masked convolution: z = K * x + bias from data to base, zeros around; sampling solves K * x = z - bias.
+    """Masked convolution: z = K * x + bias from data to base, zero-padded; sampling solves K * x = z - bias.
 
-    A pixel sees those before it in raster order, and its channel c the channels up to c of the pixel itself, with
-    diagonal softplus(diagonal + offset) + min_diagonal: K is a triangular matrix of H W C rows that can never become
-    singular, and log|det dz/dx| = H W sum_c log diagonal_c. Training scores data, so the convolution is that
-    direction and the substitution, which has an order, the other. Starts as the identity.
+    A pixel depends on those before it in raster order, and its channel c on the channels up to c of the pixel itself,
+    with diagonal softplus(diagonal + offset) + min_diagonal. K is a triangular matrix of H W C rows that cannot become
+    singular, and log|det dz/dx| = H W sum_c log diagonal_c. Training evaluates densities, so that direction is the
+    convolution, and sampling the sequential substitution. Starts as the identity.
 
-    The inverse of a triangular matrix may grow exponentially along the image, and rounding with it, whatever the order
-    of substitution: not while the taps of a row together weigh no more than the diagonal, but at twice its weight
-    32 x 32 pixels can use up all digits of float32, and at ten times 8 x 8 do. `pushforward.check` then reports the
-    condition number, and a sample that overflows is an error.
+    The inverse of a triangular matrix may grow exponentially along the image, and rounding errors with it, for every
+    order of substitution: not while the absolute taps of a row sum to at most the diagonal, but at twice the diagonal
+    32 x 32 pixels can lose all digits of float32, and at ten times the diagonal 8 x 8 pixels do. `pushforward.check`
+    then reports the condition number, and a sample that overflows is an error.
 
     Args:
         shape: (H, W, C).
         kernel_size: d, odd, at least 3.
-        mask: "raster", where a d x d kernel sees all that stands before the pixel, or "quadrant", where a kernel of
-            side (d + 1) / 2 sees what is above and to the left.
-        rotation: quarter turns of the mask, counterclockwise. Two of them more give the opposite order, of channels
-            too.
-        key: draws small start values of the taps; None leaves the identity.
+        mask: "raster", the part of a d x d kernel before the pixel, or "quadrant", the pixels above and to the left in
+            a kernel of side (d + 1) / 2.
+        rotation: number of counterclockwise rotations of the mask by 90 degrees. Two more give the opposite order, of
+            channels too.
+        key: for small start values of the taps; None for the identity.
         min_diagonal: floor of the diagonal, in (0, 1).
-        order: of the substitution: "pixel", "wavefront", "rows"; None takes what is fastest on the platform.
+        order: of the substitution: "pixel", "wavefront", "rows"; None selects the fastest on the platform.
 
-    Leaves (unconstrained): `taps` (K, C, C), a matrix for each neighbour that is seen; `factor` (C, C), of which one
-        triangle is read; `diagonal` (C,); `bias` (C,).
+    Leaves (unconstrained): `taps` (K, C, C), a matrix for each neighbour in the mask; `factor` (C, C), of which one
+        triangle is used; `diagonal` (C,); `bias` (C,).
 
     Cost: inverse H W (K + 1) C^2, as one matrix product; forward a quarter more in H W / 2 steps ("pixel"; as many in
         H W steps where W is odd), W + (r + 1)(H - 1) steps ("wavefront", r = (d - 1) / 2; H + W - 1 for quadrants), or
@@ -88,7 +88,7 @@ class MaskedConvolution(AbstractBijection):
     ) -> None:
         check_image(shape)
         self.shape, self.kernel_size, self.mask, self.rotation = tuple(shape), kernel_size, mask, rotation
-        n_taps, channels = len(self.seen.offsets), shape[2]
+        n_taps, channels = len(self.stencil.offsets), shape[2]
         size = (n_taps, channels, channels)
         self.taps = zeros(size) if key is None else normal(key, size, _START / (n_taps * channels) ** 0.5)
         self.factor, self.diagonal, self.bias = zeros(size[1:]), zeros(channels), zeros(channels)
@@ -96,19 +96,19 @@ class MaskedConvolution(AbstractBijection):
 
     def __check_init__(self) -> None:
         check_image(self.shape)
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
         channels = self.shape[2]
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))} or None, got {self.order!r}.")
-        if self.taps.shape[-3:] != (len(self.seen.offsets), channels, channels):
+        if self.taps.shape[-3:] != (len(self.stencil.offsets), channels, channels):
             raise ShapeError(
-                f"taps: expected shape {(len(self.seen.offsets), channels, channels)} for this mask, got "
+                f"taps: expected shape {(len(self.stencil.offsets), channels, channels)} for this mask, got "
                 f"{self.taps.shape}."
             )
 
     @property
-    def seen(self) -> Mask:
-        """Which neighbours the taps belong to."""
+    def stencil(self) -> Mask:
+        """The neighbours of the taps."""
         return Mask(self.mask, self.kernel_size, self.rotation)
 
     def forward_and_log_det(
@@ -116,16 +116,16 @@ class MaskedConvolution(AbstractBijection):
     ) -> tuple[Array, Array]:
         centre, log_det = self._centre()
         order = default_order(self.shape) if self.order is None else self.order
-        return solve_masked(self.seen, order, self.taps, centre, z - self.bias[None, None]), -log_det
+        return solve_masked(self.stencil, order, self.taps, centre, z - self.bias[None, None]), -log_det
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         centre, log_det = self._centre()
-        return masked_convolve(self.seen, self.taps, centre, x) + self.bias[None, None], log_det
+        return masked_convolve(self.stencil, self.taps, centre, x) + self.bias[None, None], log_det
 
     def _centre(self) -> tuple[Array, Array]:
         """The matrix of the pixel itself, and the log-determinant of the convolution."""
         diagonal = positive(self.diagonal, self.min_diagonal)
         n_pixels = self.shape[0] * self.shape[1]
-        return self.seen.triangle(self.factor) + jnp.diag(diagonal), n_pixels * jnp.sum(jnp.log(diagonal))
+        return self.stencil.triangle(self.factor) + jnp.diag(diagonal), n_pixels * jnp.sum(jnp.log(diagonal))

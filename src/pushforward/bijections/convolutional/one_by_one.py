@@ -1,4 +1,4 @@
-"""A linear layer of channels at every pixel: the convolution whose kernel is one pixel."""
+"""The 1x1 convolution: a layer of the channels at every pixel."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ class OneByOne(AbstractBijection):
     """A bijection of the channels, the same one at every pixel: x[i, j] = T(z[i, j]; context).
 
     With a linear T (`PLU`, a QR chain of `Triangular` and `Householder`, `Cayley`, `Dense`) this is the invertible 1x1
-    convolution. log|det| is H W times that of T where it does not depend on the pixel, else the sum over pixels.
+    convolution. log|det| is H W times that of T if it does not depend on the pixel, else the sum over pixels.
 
     Args:
         inner: a bijection of shape (C,).
         shape: (H, W, C).
 
-    Cost: H W times that of the inner bijection, in both directions; what it does to its matrix (factorisation,
-        log-determinant, inversion of triangles) is done once a batch.
+    Cost: H W times that of the inner bijection, in both directions; matrix operations (factorisation, log-determinant,
+        triangular inversion) run once a batch.
 
     Raises:
-        ShapeError: if the inner bijection is not one of the channels.
+        ShapeError: if the inner bijection does not have the shape of the channels.
 
     Reference: Kingma & Dhariwal 2018 (Glow), section 3.2.
 
@@ -67,15 +67,15 @@ class OneByOne(AbstractBijection):
         return self._at_pixels(self.inner.inverse_and_log_det, x, context, key)
 
     def _at_pixels(
-        self, verb: Any, image: Array, context: Array | None, key: PRNGKeyArray | None
+        self, method: Any, image: Array, context: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Array]:
         pixels = image.reshape(-1, self.shape[2])
         keys = None if key is None else jax.random.split(key, len(pixels))
 
         def one(pixel: Array, key: PRNGKeyArray | None) -> tuple[Array, Array]:
-            return verb(pixel, context, key=key)
+            return method(pixel, context, key=key)
 
-        # shapes tell nothing of what depends on the pixel: vmap does, by refusing an output that must not
+        # vmap raises if the log-determinant depends on the pixel
         log_det_axis = None
         try:
             jax.eval_shape(jax.vmap(one, out_axes=(0, None)), pixels, keys)

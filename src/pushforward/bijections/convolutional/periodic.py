@@ -1,7 +1,7 @@
-"""The periodic convolution: opposite edges of the image touch, and Fourier transformation takes it apart.
+"""The periodic convolution, inverted by the Fourier transform.
 
-The transformation is two real matrix products. They take as long as XLA's FFT on a CPU at 32 x 32, and do not hang: in
-jax 0.10 several FFTs of one program may wait for each other for ever, when they share few threads.
+The transform is two real matrix products. They take as long as XLA's FFT on a CPU at 32 x 32 and do not deadlock: in
+jax 0.10 several FFTs of one program that share few threads can deadlock.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from pushforward.bijections.convolutional.checks import check_image, check_kernel_size
-from pushforward.bijections.convolutional.small_matrices import inverted
+from pushforward.bijections.convolutional.small_matrices import inverse_and_log_det
 from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import NumericError, ShapeError
 from pushforward.networks.initial_weights import normal
@@ -24,33 +24,33 @@ _ROUNDING = 10.0  # units in the last place, times sqrt(C), by which rounding mo
 
 
 class PeriodicConvolution(AbstractBijection):
-    """Periodic convolution: z = (I + K) * x + bias from data to base, on the torus: opposite edges touch.
+    """Periodic convolution: z = (I + K) * x + bias from data to base, on the torus.
 
     At a frequency f it multiplies the channels by a matrix A_f = I + sum_k taps[k] exp(2 pi i f . offset_k), so
-    log|det dz/dx| = sum_f log|det A_f|, over half of the frequencies, for the others are their conjugates. The inverse
+    log|det dz/dx| = sum_f log|det A_f|, over half of the frequencies, because the others are conjugates. The inverse
     multiplies by the inverse matrices. Starts as the identity.
 
-    Nothing keeps the A_f regular but the likelihood: |det A_f| has no floor that is smooth where A_f is singular, as it
-    is for a kernel that averages neighbours, at the highest frequency. Where the condition number of the layer, the
-    largest |A_f| times the largest |A_f^-1|, uses up every digit, numbers raise an error and programs return NaN, which
+    Only the likelihood keeps the A_f regular: |det A_f| has no floor that is smooth where A_f is singular, as for a
+    kernel that averages neighbours, at the highest frequency. If the condition number of the layer, the largest |A_f|
+    times the largest |A_f^-1|, exceeds the precision, concrete arrays raise an error and traced ones become NaN, which
     a distribution reports.
 
     Args:
         shape: (H, W, C).
-        kernel_size: d, odd, at least 3. Taps beyond the image go round it.
-        key: draws small start values of the taps; None leaves the identity.
+        kernel_size: d, odd, at least 3. Taps beyond the image wrap around.
+        key: for small start values of the taps; None for the identity.
 
     Leaves (unconstrained): `taps` (d, d, C, C), `bias` (C,).
 
-    Cost: O(H W C (H + W)) for the transformations and H W C^2 / 2 complex products, in both directions; once a batch
-        H W / 2 matrices (C, C) are made and inverted, O(H W (d^2 C^2 + C^3)).
+    Cost: O(H W C (H + W)) for the transforms and H W C^2 / 2 complex products, in both directions; once a batch
+        H W / 2 matrices (C, C) are computed and inverted, O(H W (d^2 C^2 + C^3)).
 
     Raises:
         ShapeError: if the shape is not that of an image.
         ValueError: if kernel_size is even or below 3.
-        NumericError: where the convolution is singular to rounding.
+        NumericError: if the convolution is singular to rounding.
 
-    Reference: Hoogeboom, van den Berg & Welling 2019, section 3.2. Deviation: no fast Fourier transformation.
+    Reference: Hoogeboom, van den Berg & Welling 2019, section 3.2. Deviation: no fast Fourier transform.
 
     Example:
         >>> import jax.numpy as jnp
@@ -83,16 +83,16 @@ class PeriodicConvolution(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         matrices = self._frequencies()
-        inverses, log_det, is_regular = self._inverted(matrices)
-        x = self._multiplied(z - self.bias[None, None], inverses)
+        inverses, log_det, is_regular = self._inverses(matrices)
+        x = self._apply(z - self.bias[None, None], inverses)
         return jnp.where(is_regular, x, jnp.nan), -log_det
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         matrices = self._frequencies()
-        _, log_det, is_regular = self._inverted(matrices)
-        z = self._multiplied(x, matrices) + self.bias[None, None]
+        _, log_det, is_regular = self._inverses(matrices)
+        z = self._apply(x, matrices) + self.bias[None, None]
         return jnp.where(is_regular, z, jnp.nan), log_det
 
     def _frequencies(self) -> Complex[Array, "H F C C"]:
@@ -105,58 +105,55 @@ class PeriodicConvolution(AbstractBijection):
             jnp.asarray(np.exp(1j * _angles(n_frequencies, offset, size)), complex_type)
             for n_frequencies, size in ((height, height), (width // 2 + 1, width))
         )
-        across = jnp.einsum("fb,aboi->faoi", columns, self.taps.astype(complex_type), precision="highest")
-        both = jnp.einsum("ha,faoi->hfoi", rows, across, precision="highest")
-        return both + jnp.eye(channels, dtype=complex_type)[None, None]
+        by_column = jnp.einsum("fb,aboi->faoi", columns, self.taps.astype(complex_type), precision="highest")
+        matrices = jnp.einsum("ha,faoi->hfoi", rows, by_column, precision="highest")
+        return matrices + jnp.eye(channels, dtype=complex_type)[None, None]
 
-    def _inverted(self, matrices: Array) -> tuple[Array, Array, Array]:
-        """The inverse matrices, log|det| of the convolution, and whether rounding leaves them any digit: told by the
-        largest of all norms.
-        """
-        inverses, log_dets = inverted(matrices)
-        largest, steepest = (
+    def _inverses(self, matrices: Array) -> tuple[Array, Array, Array]:
+        """The inverse matrices, log|det| of the convolution, and whether they have any correct digit."""
+        inverses, log_dets = inverse_and_log_det(matrices)
+        norm, inverse_norm = (
             jnp.max(jnp.sqrt(jnp.sum(jnp.abs(m) ** 2, (-2, -1)))) for m in jax.lax.stop_gradient((matrices, inverses))
         )
-        condition = largest * steepest
+        condition = norm * inverse_norm
         rounding = _ROUNDING * self.shape[2] ** 0.5 * float(jnp.finfo(self.taps.dtype).eps)
         is_regular = condition * rounding < 1  # False for NaN too
         if not (isinstance(is_regular, jax.core.Tracer) or bool(is_regular)):
             raise NumericError(
-                f"PeriodicConvolution: expected a kernel that no frequency makes singular, got one of condition number "
-                f"{float(condition):.3g}, beyond what {self.taps.dtype} resolves. Move the taps away from an average "
-                "of neighbours, or use EmergingConvolution, which cannot become singular."
+                f"PeriodicConvolution: expected a kernel that is regular at all frequencies, got condition number "
+                f"{float(condition):.3g}, beyond the precision of {self.taps.dtype}. Move the taps away from an "
+                "average of neighbours, or use EmergingConvolution, which cannot become singular."
             )
-        times = jnp.asarray(_multiplicity(self.shape[1]), log_dets.dtype)
-        total = jnp.sum(log_dets * jnp.broadcast_to(times, log_dets.shape))
+        multiplicity = jnp.asarray(_multiplicity(self.shape[1]), log_dets.dtype)
+        total = jnp.sum(log_dets * jnp.broadcast_to(multiplicity, log_dets.shape))
         return inverses, jnp.where(is_regular, total, jnp.nan), is_regular
 
-    def _multiplied(self, image: Array, matrices: Array) -> Array:
-        """The image taken to frequencies, multiplied there, and taken back; real and imaginary parts on a leading
-        axis."""
+    def _apply(self, image: Array, matrices: Array) -> Array:
+        """The image times a matrix at each frequency; real and imaginary parts are on a leading axis."""
         height, width, _ = self.shape
         product = functools.partial(jnp.einsum, precision="highest")
-        turn = _angles(width // 2 + 1, np.arange(width), width)
-        columns = np.stack([np.cos(turn), -np.sin(turn)])
-        back = columns * _multiplicity(width)[:, None] / width
-        turn = _angles(height, np.arange(height), height)
-        rows = np.stack([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        columns, back, rows = (jnp.asarray(table, image.dtype) for table in (columns, back, rows))
+        angles = _angles(width // 2 + 1, np.arange(width), width)
+        columns = np.stack([np.cos(angles), -np.sin(angles)])
+        inverse_columns = columns * _multiplicity(width)[:, None] / width
+        angles = _angles(height, np.arange(height), height)
+        rows = np.stack([[np.cos(angles), np.sin(angles)], [-np.sin(angles), np.cos(angles)]])
+        columns, inverse_columns, rows = (jnp.asarray(table, image.dtype) for table in (columns, inverse_columns, rows))
         real, imaginary = jnp.real(matrices), jnp.imag(matrices)
         matrices = jnp.stack([jnp.stack([real, -imaginary]), jnp.stack([imaginary, real])])
         waves = product("pqgh,qhfc->pgfc", rows, product("pfw,hwc->phfc", columns, image))
         waves = product("pqgfoi,qgfi->pgfo", matrices, waves)
-        return product("pfw,phfc->hwc", back, product("qpgh,qgfc->phfc", rows / height, waves))
+        return product("pfw,phfc->hwc", inverse_columns, product("qpgh,qgfc->phfc", rows / height, waves))
 
 
-def _angles(n_frequencies: int, places: np.ndarray, size: int) -> np.ndarray:
-    """2 pi f place / size, reduced before it is rounded: exact at the frequencies where a kernel may cancel."""
-    return 2 * np.pi * ((np.arange(n_frequencies)[:, None] * places) % size) / size
+def _angles(n_frequencies: int, positions: np.ndarray, size: int) -> np.ndarray:
+    """2 pi f position / size modulo 2 pi, reduced before rounding: exact at frequencies where a kernel may cancel."""
+    return 2 * np.pi * ((np.arange(n_frequencies)[:, None] * positions) % size) / size
 
 
 def _multiplicity(width: int) -> np.ndarray:
-    """How many frequencies of columns each of the non-negative ones stands for: itself and its conjugate."""
-    times = np.full(width // 2 + 1, 2.0)
-    times[0] = 1.0
+    """The number of column frequencies that each non-negative one represents: itself and its conjugate."""
+    multiplicity = np.full(width // 2 + 1, 2.0)
+    multiplicity[0] = 1.0
     if width % 2 == 0:
-        times[-1] = 1.0
-    return times
+        multiplicity[-1] = 1.0
+    return multiplicity

@@ -1,4 +1,4 @@
-"""Between the line and the levels of a pixel: the fixed outermost layer of an image flow."""
+"""The fixed outermost layer of an image flow, from the real line onto pixel levels."""
 
 import math
 
@@ -11,16 +11,16 @@ from pushforward.core.bijection import AbstractBijection
 
 
 class PixelSigmoid(AbstractBijection):
-    """From the line onto the levels of a pixel, element by element: x = L (sigmoid(z) - a) / (1 - 2 a).
+    """Element-wise map from the real line onto pixel levels: x = L (sigmoid(z) - a) / (1 - 2 a).
 
     The inverse is z = logit(a + (1 - 2 a) x / L): for dequantised levels, x in [0, L], it is bounded by
-    +-log((1 - a) / a) and its slopes by (1 - 2 a) / (L a (1 - a)). A z beyond the bounds gives an x a little outside
-    [0, L]; where a + (1 - 2 a) x / L is outside (0, 1), x has no preimage: there z is 0 and the log-determinant -inf.
+    +-log((1 - a) / a) and its slopes by (1 - 2 a) / (L a (1 - a)). A z beyond the bounds gives an x slightly outside
+    [0, L]; if a + (1 - 2 a) x / L is outside (0, 1), x has no preimage: there z is 0 and the log-determinant -inf.
 
     Args:
         shape: event shape.
         levels: L, at least 1.
-        alpha: a, in [0, 0.5). At 0 the image is (0, L) and the levels' edges lie at infinity.
+        alpha: a, in [0, 0.5). At 0 the range is (0, L), and 0 and L correspond to infinity.
 
     Cost: O(D) in both directions.
 
@@ -59,12 +59,12 @@ class PixelSigmoid(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inner = 1.0 - 2.0 * self.alpha
-        # the distance from the upper edge keeps its digits where one minus the share would lose them
-        low, high = self.alpha + inner * (x / self.levels), self.alpha + inner * ((self.levels - x) / self.levels)
-        outside = (low <= 0) | (high <= 0)  # NaN is not outside: it comes from a fault
-        low, high = (jnp.log(jnp.where(outside, 0.5, share)) for share in (low, high))
-        log_slopes = jnp.where(outside, -jnp.inf, -(low + high))
+        scale = 1.0 - 2.0 * self.alpha
+        # computed from the distance to the upper edge, which one minus the share would round
+        low, high = self.alpha + scale * (x / self.levels), self.alpha + scale * ((self.levels - x) / self.levels)
+        out_of_support = (low <= 0) | (high <= 0)  # False for NaN, which propagates
+        low, high = (jnp.log(jnp.where(out_of_support, 0.5, share)) for share in (low, high))
+        log_slopes = jnp.where(out_of_support, -jnp.inf, -(low + high))
         return low - high, jnp.sum(log_slopes) - x.size * self._log_scale
 
     @property

@@ -1,4 +1,4 @@
-"""Linear flows: x = A z + b, by how A is kept invertible."""
+"""Linear flows x = A z + b, by the parametrisation of A."""
 
 from pushforward.bijections.linear.dense import Dense
 from pushforward.bijections.linear.diagonal import Diagonal

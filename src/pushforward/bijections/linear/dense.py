@@ -1,4 +1,4 @@
-"""The dense matrix without structure: the reference that the other parametrisations are cheaper than."""
+"""The unconstrained dense matrix, the reference for cheaper parametrisations."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from pushforward.numerics.arrays import zeros
 class Dense(AbstractBijection):
     """Dense linear layer: x = (I + W) z + bias; log|det| by LU factorisation.
 
-    Nothing keeps I + W regular but the likelihood, which falls without bound as it becomes singular; `PLU`,
-    `Triangular` or a product with `Householder` cannot become so and cost less. Starts as the identity.
+    Only the likelihood, which tends to -inf at a singular matrix, keeps I + W regular. `PLU`, `Triangular` or a product
+    with `Householder` cannot become singular and cost less. Starts as the identity.
 
     Args:
         dim: number of coordinates D.

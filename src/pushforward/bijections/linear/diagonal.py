@@ -1,4 +1,4 @@
-"""A scale for each coordinate, and the positive numbers that linear layers keep on their diagonals."""
+"""The diagonal layer, and positive diagonals of linear layers."""
 
 import equinox as eqx
 import jax
@@ -11,22 +11,22 @@ from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import inverse_softplus
 
 
-def positive(raw: Float[Array, "*shape"], least: float) -> Float[Array, "*shape"]:
-    """softplus(raw + offset) + least: one at raw = 0, never below `least`, without an upper bound."""
-    return jax.nn.softplus(raw + inverse_softplus(1.0 - least)) + least
+def positive(raw: Float[Array, "*shape"], minimum: float) -> Float[Array, "*shape"]:
+    """softplus(raw + offset) + minimum: one at raw = 0, above `minimum`, without an upper bound."""
+    return jax.nn.softplus(raw + inverse_softplus(1.0 - minimum)) + minimum
 
 
-def check_least(least: float) -> float:
-    """Refuse a floor that would let a diagonal entry vanish."""
-    if not 0 < least < 1:
+def check_min_diagonal(minimum: float) -> float:
+    """Raise unless the floor of a diagonal is in (0, 1)."""
+    if not 0 < minimum < 1:
         raise ValueError(
-            f"min_diagonal: expected a floor in (0, 1), got {least}: without it the matrix could become singular."
+            f"min_diagonal: expected a floor in (0, 1), got {minimum}: without it the matrix could become singular."
         )
-    return float(least)
+    return float(minimum)
 
 
 def check_dim(dim: int) -> None:
-    """Refuse what is no number of coordinates."""
+    """Raise unless the number of coordinates is positive."""
     if dim < 1:
         raise ShapeError(f"dim: expected at least 1, got {dim}.")
 
@@ -68,7 +68,7 @@ class Diagonal(AbstractBijection):
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -1,4 +1,4 @@
-"""Linear prediction: the whitening of a sequence, by a handful of numbers instead of a matrix."""
+"""Linear prediction: whitening of a sequence by an autoregressive filter of few coefficients."""
 
 import equinox as eqx
 import jax
@@ -11,22 +11,24 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 
-_BLOCK = 64  # places that are drawn in one step
-_FLOOR = 1e-9  # of white noise, times the power: a sequence that predicts itself still gives a regular matrix
+_BLOCK = 64  # least number of time steps sampled at once
+_FLOOR = (
+    1e-9  # white noise added, relative to the power, so that the matrix is regular for perfectly predictable sequences
+)
 
 
 class LinearPrediction(AbstractBijection):
     """Autoregressive filter between white and coloured sequences: x_t = s z_t + sum_k a_k x_(t-k), x = 0 before t = 1.
 
     The Jacobian is triangular with s on its diagonal: log|det| = D log s. The identity until `fit` fills it from the
-    data (a later fit keeps it); a fresh flow behind it is the Gaussian autoregressive process of that order. Kept in
-    NumPy float64, whatever JAX's default.
+    data (a later fit does not change it); with it, a new flow is the Gaussian autoregressive process of that order.
+    Arrays are in NumPy float64, whatever JAX's default.
 
     Args:
-        dim: number of places D.
-        order: number of coefficients K; more than D - 1 are never read.
+        dim: number of time steps D.
+        order: number of coefficients K; those after the first D - 1 are unused.
 
-    Cost: inverse (density) K D operations at once; forward (sampling) about 4 max(K, 64) D in D / max(K, 64)
+    Cost: inverse (density) K D operations in parallel; forward (sampling) about 4 max(K, 64) D in D / max(K, 64)
     short steps.
 
     Raises:
@@ -52,12 +54,12 @@ class LinearPrediction(AbstractBijection):
     def __init__(self, dim: int, order: int) -> None:
         check_dim(dim)
         if order < 1:
-            raise ValueError(f"order: expected at least 1, got {order}. Leave the layer out instead.")
+            raise ValueError(f"order: expected at least 1, got {order}. Omit the layer instead.")
         self.coefficients, self.scale, self.is_filled = np.zeros(order), np.ones(()), np.zeros((), bool)
         self.shape, self.context_shape = (dim,), None
 
     def filled(self, coefficients: np.ndarray, scale: float | np.ndarray) -> "LinearPrediction":
-        """The same layer with these coefficients a_1, ..., a_K and this positive scale."""
+        """The layer with coefficients a_1, ..., a_K and a positive scale."""
         coefficients, scale = np.asarray(coefficients, np.float64), np.asarray(scale, np.float64)
         if coefficients.shape != self.coefficients.shape or scale.shape != ():
             raise ShapeError(
@@ -70,9 +72,9 @@ class LinearPrediction(AbstractBijection):
         return eqx.tree_at(lambda layer: (layer.coefficients, layer.scale, layer.is_filled), self, new)
 
     def initialised(self, x: np.ndarray, context: np.ndarray | None = None) -> "LinearPrediction":
-        """The same layer with the coefficients that predict the rows x (n, D) best, in float64; once filled, unchanged.
+        """The layer with the least-squares prediction coefficients of sequences x (n, D); once filled, unchanged.
 
-        They solve the equations of the rows' autocorrelations, each row standing between zeros.
+        They solve the Yule-Walker equations of the zero-padded sequences, in float64.
         """
         if bool(self.is_filled):
             return self
@@ -93,19 +95,19 @@ class LinearPrediction(AbstractBijection):
         coefficients, scale = jnp.asarray(self.coefficients, z.dtype), jnp.asarray(self.scale, z.dtype)
         (dim,), size = self.shape, max(_BLOCK, len(self.coefficients))
         if dim <= 2 * size:
-            return _one_by_one(coefficients, scale * z), self._log_det(scale)
-        # A block of places is a product with what drives it and one with the block before: few steps instead of many.
-        response = _toeplitz(_one_by_one(coefficients, jnp.zeros(size, z.dtype).at[0].set(1.0)), 0)
+            return _recurrence(coefficients, scale * z), self._log_det(scale)
+        # Few steps: a block is a product with its innovations plus a product with the preceding block.
+        response = _toeplitz(_recurrence(coefficients, jnp.zeros(size, z.dtype).at[0].set(1.0)), 0)
         lags = jnp.concatenate([jnp.zeros(1, z.dtype), coefficients])
-        from_before = response @ _toeplitz(jnp.pad(lags, (0, size - len(coefficients))), size)
+        carry_over = response @ _toeplitz(jnp.pad(lags, (0, size - len(coefficients))), size)
         n_blocks = -(-dim // size)
-        driven = jnp.pad(scale * z, (0, n_blocks * size - dim)).reshape(n_blocks, size) @ response.T
+        responses = jnp.pad(scale * z, (0, n_blocks * size - dim)).reshape(n_blocks, size) @ response.T
 
-        def step(before: Array, driven: Array) -> tuple[Array, Array]:
-            x = driven + from_before @ before
+        def step(previous: Array, response: Array) -> tuple[Array, Array]:
+            x = response + carry_over @ previous
             return x, x
 
-        _, x = jax.lax.scan(step, jnp.zeros(size, z.dtype), driven)
+        _, x = jax.lax.scan(step, jnp.zeros(size, z.dtype), responses)
         return x.reshape(-1)[:dim], self._log_det(scale)
 
     def inverse_and_log_det(
@@ -123,19 +125,19 @@ class LinearPrediction(AbstractBijection):
         return self.shape[0] * jnp.log(scale)
 
 
-def _one_by_one(coefficients: Array, driven: Array) -> Array:
-    """x_t = d_t + sum_k a_k x_(t-k), place by place."""
+def _recurrence(coefficients: Array, innovations: Array) -> Array:
+    """x_t = d_t + sum_k a_k x_(t-k), step by step, for innovations d."""
 
-    def step(last: Array, driven: Array) -> tuple[Array, Array]:
-        x = driven + last @ coefficients
-        return jnp.concatenate([x[None], last[:-1]]), x
+    def step(past: Array, innovation: Array) -> tuple[Array, Array]:
+        x = innovation + past @ coefficients
+        return jnp.concatenate([x[None], past[:-1]]), x
 
-    return jax.lax.scan(step, jnp.zeros_like(coefficients), driven)[1]
+    return jax.lax.scan(step, jnp.zeros_like(coefficients), innovations)[1]
 
 
 def _toeplitz(values: Array, shift: int) -> Array:
-    """(n, n) of values[shift + row - column] for n values, zero where there is none."""
+    """Toeplitz matrix (n, n) of values[shift + row - column], zero out of range."""
     size = len(values) if shift == 0 else shift
     lags = shift + np.subtract.outer(np.arange(size), np.arange(size))
-    inside = (lags >= 0) & (lags < len(values))
-    return jnp.where(inside, values[np.clip(lags, 0, len(values) - 1)], 0.0)
+    in_range = (lags >= 0) & (lags < len(values))
+    return jnp.where(in_range, values[np.clip(lags, 0, len(values) - 1)], 0.0)

@@ -1,11 +1,11 @@
-"""A diagonal matrix with an update of low rank: the covariances of factor analysis at a price linear in D."""
+"""A diagonal matrix with a low-rank update: the covariances of factor analysis at a cost linear in D."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.bijections.linear.diagonal import check_dim, check_min_diagonal, positive
 from pushforward.core.bijection import AbstractBijection
 from pushforward.networks.initial_weights import normal
 from pushforward.numerics.arrays import zeros
@@ -16,7 +16,7 @@ _START_DEVIATION = 0.01
 class LowRank(AbstractBijection):
     """Diagonal times identity plus low rank: x = d (z + U^T U z) + bias, U of shape (r, D), d positive.
 
-    I + U^T U is positive definite, so the layer can never become singular. Over a standard normal x has a diagonal
+    I + U^T U is positive definite, so the layer cannot become singular. Over a standard normal x has a diagonal
     covariance plus one of rank r, both scaled by d, as in factor analysis. By the determinant lemma log|det| =
     sum_i log d_i + log det(I_r + U U^T); the inverse is Woodbury's, y - U^T (I_r + U U^T)^-1 U y.
 
@@ -24,11 +24,11 @@ class LowRank(AbstractBijection):
         dim: number of coordinates D.
         rank: r.
         min_diagonal: floor of the d_i, in (0, 1).
-        key: for the start of U, which is small.
+        key: for the small start values of U.
 
     Leaves (unconstrained): `factor` (r, D), `diagonal` (D,), `bias` (D,).
 
-    Cost: O(r D) forward, O(r D + r^2) inverse, after O(r^2 D + r^3) once a batch, the log-determinant among it.
+    Cost: O(r D) forward, O(r D + r^2) inverse, after O(r^2 D + r^3) once a batch, log-determinant included.
 
     Raises:
         ValueError: if a size or min_diagonal is out of range.
@@ -59,25 +59,25 @@ class LowRank(AbstractBijection):
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         diagonal = positive(self.diagonal, self.min_diagonal)
-        _, log_det = self._small()
+        _, log_det = self._cholesky()
         return diagonal * (z + self.factor.T @ (self.factor @ z)) + self.bias, log_det + jnp.sum(jnp.log(diagonal))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         diagonal = positive(self.diagonal, self.min_diagonal)
-        root, log_det = self._small()
+        root, log_det = self._cholesky()
         y = (x - self.bias) / diagonal
         z = y - self.factor.T @ cho_solve((root, True), self.factor @ y)
         return z, -log_det - jnp.sum(jnp.log(diagonal))
 
-    def _small(self) -> tuple[Array, Array]:
+    def _cholesky(self) -> tuple[Array, Array]:
         """The Cholesky factor of I_r + U U^T, and its log-determinant."""
         matrix = self.factor @ self.factor.T + jnp.eye(self.factor.shape[0], dtype=self.factor.dtype)
         root, _ = cho_factor(matrix, lower=True)

@@ -1,4 +1,4 @@
-"""Orthogonal matrices: rotations and reflections; the inverse is the transpose, the log-determinant is zero."""
+"""Orthogonal matrices: rotations and reflections; the inverse is the transpose, the log-determinant zero."""
 
 import equinox as eqx
 import jax
@@ -16,9 +16,9 @@ class Householder(AbstractBijection):
     """Product of reflections: x = Q z, Q = H_1 ... H_k, H_i = I - 2 u_i u_i^T with u_i = v_i / |v_i|.
 
     Computed in the compact WY form, Q = I - U^T T U with T^-1 = I / 2 + (the part of U U^T above its diagonal): two
-    products with U (k, D) and one triangular solve, instead of k reflections in turn. With k >= D every orthogonal
-    matrix of one sign of the determinant is reached. Reflections start in equal pairs: with k even Q starts as the
-    identity. A vector v_i of zero reflects nothing.
+    products with U (k, D) and one triangular solve, instead of k successive reflections. With k >= D the layer reaches
+    every orthogonal matrix of one sign of the determinant. Reflections start in equal pairs: with k even Q starts as
+    the identity. For v_i = 0, H_i is the identity.
 
     Args:
         dim: number of coordinates D.
@@ -51,21 +51,21 @@ class Householder(AbstractBijection):
         count = dim + dim % 2 if n_reflections is None else n_reflections
         if count < 1:
             raise ValueError(f"n_reflections: expected at least 1, got {n_reflections}.")
-        drawn = normal(key, ((count + 1) // 2, dim), 1.0)
-        self.vectors = jnp.repeat(drawn, 2, axis=0)[:count]
+        vectors = normal(key, ((count + 1) // 2, dim), 1.0)
+        self.vectors = jnp.repeat(vectors, 2, axis=0)[:count]
         self.shape, self.context_shape = (dim,), None
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._applied(z, transposed=False), jnp.zeros((), z.dtype)
+        return self._apply(z, transposed=False), jnp.zeros((), z.dtype)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._applied(x, transposed=True), jnp.zeros((), x.dtype)
+        return self._apply(x, transposed=True), jnp.zeros((), x.dtype)
 
-    def _applied(self, value: Array, transposed: bool) -> Array:
+    def _apply(self, value: Array, transposed: bool) -> Array:
         unit = _unit_rows(self.vectors)
         inverse = jnp.triu(unit @ unit.T, 1) + 0.5 * jnp.eye(unit.shape[0], dtype=unit.dtype)
         weights = solve_triangular(inverse, unit @ value, trans=int(transposed))
@@ -75,12 +75,12 @@ class Householder(AbstractBijection):
 class Cayley(AbstractBijection):
     """Rotation by the Cayley transform: x = Q z, Q = (I - A)^-1 (I + A), A = L - L^T with L strictly lower triangular.
 
-    Q is orthogonal with determinant one; rotations by half a turn are only approached. Starts as the identity.
+    Q is orthogonal with determinant one; rotations by 180 degrees are only approached. Starts as the identity.
 
     Args:
         dim: number of coordinates D.
 
-    Leaves (unconstrained): `factor` (D, D), of which the part below the diagonal is read.
+    Leaves (unconstrained): `factor` (D, D), used below the diagonal.
 
     Cost: O(D^2) in both directions, after one LU factorisation, O(D^3), a batch; log-determinant 0.
 
@@ -107,22 +107,22 @@ class Cayley(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._applied(z, 1.0), jnp.zeros((), z.dtype)
+        return self._apply(z, 1.0), jnp.zeros((), z.dtype)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._applied(x, -1.0), jnp.zeros((), x.dtype)
+        return self._apply(x, -1.0), jnp.zeros((), x.dtype)
 
-    def _applied(self, value: Array, sign: float) -> Array:
-        """(I - sA)^-1 (I + sA) v = 2 (I - sA)^-1 v - v: the transpose is that of -A."""
+    def _apply(self, value: Array, sign: float) -> Array:
+        """(I - sA)^-1 (I + sA) v = 2 (I - sA)^-1 v - v; s = -1 gives the transpose."""
         lower = jnp.tril(self.factor, -1)
         matrix = jnp.eye(lower.shape[0], dtype=lower.dtype) - sign * (lower - lower.T)
         return 2 * jnp.linalg.solve(matrix, value) - value
 
 
 def _unit_rows(vectors: Array) -> Array:
-    """Rows divided by their lengths, whatever their size; rows of zeros stay."""
+    """Rows divided by their lengths, without overflow; rows of zeros stay zero."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=1, keepdims=True))
     scaled = vectors / jnp.where(largest > 0, largest, 1)
     square = jnp.sum(scaled**2, axis=1, keepdims=True)

@@ -18,10 +18,10 @@ class Permutation(AbstractBijection):
     Args:
         order: a permutation of 0..D-1.
 
-    Cost: O(D) moves in both directions; log-determinant 0.
+    Cost: O(D) in both directions; log-determinant 0.
 
     Raises:
-        ShapeError: if `order` is no permutation.
+        ShapeError: if `order` is not a permutation.
 
     Reference: Dinh, Krueger & Bengio 2015, section 3.2 (exchanging the roles of the parts).
 

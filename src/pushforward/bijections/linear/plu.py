@@ -1,11 +1,11 @@
-"""A dense linear layer kept invertible by its triangular factors."""
+"""A dense linear layer by its LU factors."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.bijections.linear.diagonal import check_dim, check_min_diagonal, positive
 from pushforward.bijections.linear.triangular_solve import substitute
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
@@ -14,18 +14,18 @@ from pushforward.numerics.arrays import zeros
 class PLU(AbstractBijection):
     """Linear layer in LU form with a fixed permutation: x = P L U z + bias.
 
-    L is unit lower triangular, U upper triangular with diagonal softplus(d + offset) + min_diagonal, so the matrix can
-    never become singular; log|det| = sum_i log U_ii. Starts as the permutation.
+    L is unit lower triangular, U upper triangular with diagonal softplus(d + offset) + min_diagonal, so the matrix
+    cannot become singular; log|det| = sum_i log U_ii. Starts as the permutation.
 
     Args:
         dim: number of coordinates D.
-        key: draws the permutation; None leaves the identity.
+        key: for the permutation; None for the identity.
         min_diagonal: floor of the diagonal of U, in (0, 1).
 
     Leaves (unconstrained): `factors` (D, D): L below, U above the diagonal; `diagonal` (D,); `bias` (D,).
 
     Cost: O(D^2) in both directions (two triangular products, or two triangular solves, which for a batch of at
-        least D vectors become products with triangles inverted once); log-determinant O(D).
+        least D vectors become products with the inverted triangles); log-determinant O(D).
 
     Raises:
         ValueError: if dim or min_diagonal is out of range.
@@ -57,7 +57,7 @@ class PLU(AbstractBijection):
         self.min_diagonal, self.shape, self.context_shape = float(min_diagonal), (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -1,4 +1,4 @@
-"""Linear regression on the context: the fixed layer that makes a fresh conditional flow linear-Gaussian."""
+"""Linear regression on the context: the fixed layer that makes a new conditional flow linear-Gaussian."""
 
 import math
 from typing import Any
@@ -15,16 +15,16 @@ from pushforward.errors import ShapeError
 
 
 class LinearRegression(AbstractBijection):
-    """Fixed shift that is linear in the context: x = z + A c, log|det| = 0; numbers of c beyond a limit count as 0.
+    """Fixed shift that is linear in the context: x = z + A c, log|det| = 0; entries of c beyond a limit count as 0.
 
-    The identity until it is filled. `fit` puts it in front of `Whiten` where a linear-Gaussian start has the better
-    validation likelihood: a fresh flow behind both is then N(mean + A c, L L^T). Kept in NumPy float64, whatever JAX's
-    default.
+    The identity until it is filled. `fit` combines it with `Whiten` if a linear-Gaussian start has the better
+    validation
+    likelihood: with both, a new flow is N(mean + A c, L L^T). Arrays are in NumPy float64, whatever JAX's default.
 
     Args:
         dim: number of coordinates D.
         context_dim: length C of the context.
-        limit: size from which a number of the context is absurd, such as a code for a missing value.
+        limit: absolute value above which an entry of the context is invalid, such as a code for a missing value.
 
     Cost: O(C D) in both directions.
 
@@ -56,7 +56,7 @@ class LinearRegression(AbstractBijection):
         self.shape, self.context_shape = (dim,), (context_dim,)
 
     def filled(self, coefficients: np.ndarray) -> "LinearRegression":
-        """The same layer with these coefficients A (D, C)."""
+        """The layer with coefficients A (D, C)."""
         coefficients = np.asarray(coefficients, np.float64)
         if coefficients.shape != self.coefficients.shape:
             raise ShapeError(f"coefficients: expected shape {self.coefficients.shape}, got {coefficients.shape}.")
@@ -79,5 +79,5 @@ class LinearRegression(AbstractBijection):
 
 
 def clip_context(context: Any, limit: float, xp: Any = jnp) -> Any:
-    """Numbers of a context, with 0 in the place of those beyond a limit."""
+    """The context with entries beyond a limit replaced by 0."""
     return xp.where(xp.abs(context) <= limit, context, 0.0)

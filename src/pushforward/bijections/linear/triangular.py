@@ -1,10 +1,10 @@
-"""A triangular matrix with a positive diagonal: every covariance has one such factor."""
+"""A triangular matrix with a positive diagonal, the Cholesky factor of a covariance."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.linear.diagonal import check_dim, check_least, positive
+from pushforward.bijections.linear.diagonal import check_dim, check_min_diagonal, positive
 from pushforward.bijections.linear.triangular_solve import substitute
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
@@ -14,14 +14,14 @@ class Triangular(AbstractBijection):
     """Triangular linear layer: x = L z + bias, L lower (or upper) triangular with a positive diagonal.
 
     The diagonal is softplus(diagonal + offset) + min_diagonal; log|det| = sum_i log L_ii. Over a standard normal, L is
-    the Cholesky factor of the covariance of x, so one such layer reaches every Gaussian. Starts as the identity.
+    the Cholesky factor of the covariance of x, so one layer reaches every Gaussian. Starts as the identity.
 
     Args:
         dim: number of coordinates D.
-        lower: lower triangular, or upper.
+        lower: whether L is lower or upper triangular.
         min_diagonal: floor of the diagonal, in (0, 1).
 
-    Leaves (unconstrained): `factor` (D, D), of which one triangle is read; `diagonal` (D,); `bias` (D,).
+    Leaves (unconstrained): `factor` (D, D), of which one triangle is used; `diagonal` (D,); `bias` (D,).
 
     Cost: O(D^2) in both directions (a product, or a triangular solve); log-determinant O(D).
 
@@ -53,7 +53,7 @@ class Triangular(AbstractBijection):
         self.shape, self.context_shape = (dim,), None
 
     def __check_init__(self) -> None:
-        check_least(self.min_diagonal)
+        check_min_diagonal(self.min_diagonal)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

@@ -1,8 +1,8 @@
-"""Triangular systems of one vector, which a batch of them with one matrix turns into a product.
+"""Triangular solves of one vector; a batch with one matrix becomes a matrix product.
 
-A triangular solve is a call that nothing fuses with; for the pixels of a batch, in the loop over the layers of Glow, it
-took longer than the networks. As soon as there are as many vectors as rows, inverting the triangle once is no more work
-than solving for them, and the rest is a matrix product.
+XLA cannot fuse a triangular solve; for the pixels of a batch, in the loop over the layers of Glow, it took longer than
+the networks. For at least as many vectors as rows, inverting the triangle once costs no more than solving, and the rest
+is a matrix product.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from pushforward.numerics.trailing_batch import BatchRule, whole_batch
 def substitute(
     matrix: Float[Array, "D D"], right: Float[Array, "D"], *, lower: bool, unit_diagonal: bool = False
 ) -> Float[Array, "D"]:
-    """The x with T x = right, T the lower or upper triangle of `matrix`, with ones on its diagonal if so told.
+    """The x with T x = right, T the lower or upper triangle of `matrix`, with ones on its diagonal if `unit_diagonal`.
 
     Cost: O(D^2) for one vector; in a batch of at least D of them one inversion, O(D^3), and a product.
     """
@@ -26,7 +26,7 @@ def substitute(
 
 
 class _Rule(BatchRule):
-    """The system of one vector, and of many with the same matrix."""
+    """The solve of one vector, and of a batch with one matrix."""
 
     def __init__(self, lower: bool, unit_diagonal: bool, right: Any) -> None:
         self.lower, self.unit_diagonal = lower, unit_diagonal

@@ -1,4 +1,4 @@
-"""Full-covariance whitening: the fixed layer that makes a fresh flow the Gaussian of its data."""
+"""Full-covariance whitening: the fixed layer that makes a new flow the Gaussian fit of its data."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,17 +11,17 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 
-_SHRINKAGE = 1e-3  # towards no correlation, times D / n: fewer rows than columns still give a regular matrix
-_MANY = 10  # rows to a column, from which nothing but rounding is shrunk: nearly equal columns are meant
+_SHRINKAGE = 1e-3  # towards the identity correlation, times D / n, so that n < D gives a regular matrix
+_MANY = 10  # n / D from which the shrinkage only covers rounding: nearly equal coordinates stay distinct
 _ROUNDING = 1e-13
 
 
 class Whiten(AbstractBijection):
     """Fixed shift and triangular map between white and correlated coordinates: x = mean + L z, L L^T the covariance.
 
-    The identity until `fit` fills it from the data (a later fit keeps it). Before the first step of training the flow
-    behind it is then the full Gaussian of the data, which no later best weights can fall below on held-out rows. Kept
-    in NumPy float64, whatever JAX's default.
+    The identity until `fit` fills it from the data (a later fit does not change it). Before the first training step the
+    flow is then the full Gaussian of the data, and the best weights on validation data cannot be worse. Arrays are in
+    NumPy float64, whatever JAX's default.
 
     Args:
         dim: number of coordinates D.
@@ -53,7 +53,7 @@ class Whiten(AbstractBijection):
         self.shape, self.context_shape = (dim,), None
 
     def filled(self, mean: np.ndarray, factor: np.ndarray) -> "Whiten":
-        """The same layer with this mean (D,) and this lower triangular factor (D, D) with a positive diagonal."""
+        """The layer with a mean (D,) and a lower triangular factor (D, D) with a positive diagonal."""
         mean, factor = np.asarray(mean, np.float64), np.asarray(factor, np.float64)
         if mean.shape != self.shape or factor.shape != self.shape * 2:
             raise ShapeError(
@@ -72,22 +72,22 @@ class Whiten(AbstractBijection):
         reach: float | None = None,
         weights: np.ndarray | None = None,
     ) -> "Whiten":
-        """The same layer with mean and covariance of the rows x (n, D), taken in float64; once filled, unchanged.
+        """The layer with mean and covariance of samples x (n, D), computed in float64; once filled, unchanged.
 
-        `weights` are positive sample weights (n,), or None. With a `reach`, a white coordinate whose rows lie further
-        out is scaled until 99.9 % are within +-reach, as `Standardise` does it for the boxes of splines.
+        `weights` are positive sample weights (n,), or None. With a `reach`, a white coordinate that exceeds it is
+        scaled until 99.9 % of its values are within +-reach, as `Standardise` does for the boxes of splines.
         """
         if bool(self.is_filled):
             return self
         x = np.asarray(x, np.float64)
         n, dim = x.shape
-        share_of_row = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-        mean = share_of_row @ x
-        scale = np.sqrt(share_of_row @ np.square(x - mean))
+        probabilities = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+        mean = probabilities @ x
+        scale = np.sqrt(probabilities @ np.square(x - mean))
         scale = np.where(scale > 0, scale, 1.0)
         centred = (x - mean) / scale
         shrinkage = min(_SHRINKAGE * dim / n, 1.0) if n < _MANY * dim else _ROUNDING
-        correlation = (1 - shrinkage) * (share_of_row[:, None] * centred).T @ centred + shrinkage * np.eye(dim)
+        correlation = (1 - shrinkage) * (probabilities[:, None] * centred).T @ centred + shrinkage * np.eye(dim)
         factor = scale[:, None] * np.linalg.cholesky(correlation)
         if reach is not None:
             white = np.linalg.solve(factor, (x - mean).T)

@@ -1,4 +1,4 @@
-"""Planar, radial and Sylvester layers: few parameters, a bend along some directions or about a point."""
+"""Planar, radial and Sylvester layers: nonlinear in few directions or around a point."""
 
 from pushforward.bijections.planar_radial.planar import Planar
 from pushforward.bijections.planar_radial.radial import Radial

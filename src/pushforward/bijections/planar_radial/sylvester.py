@@ -1,4 +1,4 @@
-"""The Sylvester layer: many planar units at once, with a triangular Jacobian between them."""
+"""The Sylvester layer: several planar units, with a triangular Jacobian between them."""
 
 import equinox as eqx
 import jax
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.linear import Cayley, Householder, Permutation
-from pushforward.bijections.planar_radial.nonlinearity import BENDS, bounded_strength, check_bend
+from pushforward.bijections.planar_radial.nonlinearity import NONLINEARITIES, bounded_scale, check_nonlinearity
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.networks.initial_weights import normal
@@ -18,27 +18,27 @@ _START_DEVIATION = 0.1
 class Sylvester(AbstractBijection):
     """Sylvester layer: x = z + Q R h(S Q^T z + b), Q (D, M) with orthonormal columns, R and S (M, M) upper triangular.
 
-    log|det| = sum_i log(1 + m_i h'(a_i)), a = S Q^T z + b, where m_i is what bounds s_i = R_ii S_ii from below as in
-    `Planar`: m(s) > -0.998, and R_ii is multiplied by m(s_i) / s_i. The inverse finds the units in turn, last first:
-    with those above known, unit i is one scalar equation, that of a planar layer.
+    log|det| = sum_i log(1 + m_i h'(a_i)), a = S Q^T z + b, where m_i = m(s_i) > -0.998 bounds s_i = R_ii S_ii from
+    below as in `Planar`, and R_ii is multiplied by m(s_i) / s_i. The inverse solves for one unit after another, last
+    first: given the later units, unit i is the scalar equation of a planar layer.
 
     Args:
         rotation: an orthogonal matrix as a bijection, of which Q is the first M columns: a `Householder` (M
             reflections reach every Q of M columns), `Cayley` or `Permutation`, or a `Chain` of such.
         n_units: M, at most D; D by default.
-        bend: h, "tanh" or "leaky_relu".
-        key: for the start of R and S, with which the layer is close to the identity.
+        nonlinearity: h, "tanh" or "leaky_relu".
+        key: for the start values of R and S, which make the layer close to the identity.
 
-    Leaves (unconstrained): `outer` (M, M) and `inner` (M, M), of which the part from the diagonal up is R and S;
+    Leaves (unconstrained): `outer` (M, M) and `inner` (M, M), whose upper triangles are R and S;
     `bias` (M,); those of the rotation.
 
-    Cost: O(M^2) and two rotations in both directions; the inverse adds M scalar roots in turn for tanh.
+    Cost: O(M^2) and two rotations in both directions; the inverse adds M sequential scalar roots for tanh.
 
     Raises:
-        ValueError: if the rotation is another layer, n_units is out of range or bend has another name.
+        ValueError: if the rotation is another layer, n_units is out of range or the nonlinearity is unknown.
 
     Reference: Van den Berg, Hasenclever, Tomczak & Welling 2018, sections 3 and 4. Deviation: a bounded product of the
-        diagonals in the place of two bounded diagonals.
+        diagonals instead of two bounded diagonals.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -52,11 +52,11 @@ class Sylvester(AbstractBijection):
     outer: Float[Array, "..."]
     inner: Float[Array, "..."]
     bias: Float[Array, "..."]
-    bend: str = eqx.field(static=True)
+    nonlinearity: str = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(
-        self, rotation: AbstractBijection, n_units: int | None = None, *, bend: str = "tanh", key: PRNGKeyArray
+        self, rotation: AbstractBijection, n_units: int | None = None, *, nonlinearity: str = "tanh", key: PRNGKeyArray
     ) -> None:
         count = rotation.shape[0] if n_units is None else n_units
         if not 1 <= count <= rotation.shape[0]:
@@ -65,16 +65,16 @@ class Sylvester(AbstractBijection):
         self.rotation = rotation
         self.outer = normal(key_outer, (count, count), _START_DEVIATION / count**0.5)
         self.inner = normal(key_inner, (count, count), 1 / count**0.5)
-        self.bias, self.bend, self.context_shape = zeros(count), bend, None
+        self.bias, self.nonlinearity, self.context_shape = zeros(count), nonlinearity, None
 
     def __check_init__(self) -> None:
-        check_bend(self.bend)
+        check_nonlinearity(self.nonlinearity)
         parts = self.rotation.bijections if isinstance(self.rotation, Chain) else (self.rotation,)
         for part in parts:
             if not isinstance(part, Householder | Cayley | Permutation):
                 raise ValueError(
                     f"rotation: expected Householder, Cayley or Permutation layers, got {type(part).__name__}: the "
-                    "inverse of another matrix is not its transpose."
+                    "inverse must be the transpose."
                 )
 
     @property
@@ -84,40 +84,39 @@ class Sylvester(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        bend, (outer, inner, strength) = BENDS[self.bend], self._matrices()
-        turned = self.rotation.inverse_and_log_det(z)[0][: len(strength)]
-        a = inner @ turned + self.bias
-        return z + self._turned_back(outer @ bend.value(a)), jnp.sum(bend.log_stretch(a, strength))
+        h, (outer, inner, scale) = NONLINEARITIES[self.nonlinearity], self._matrices()
+        rotated = self.rotation.inverse_and_log_det(z)[0][: len(scale)]
+        a = inner @ rotated + self.bias
+        return z + self._rotate_back(outer @ h.value(a)), jnp.sum(h.log_derivative(a, scale))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        bend, (outer, inner, strength) = BENDS[self.bend], self._matrices()
-        seen = self.rotation.inverse_and_log_det(x)[0][: len(strength)]
+        h, (outer, inner, scale) = NONLINEARITIES[self.nonlinearity], self._matrices()
+        rotated = self.rotation.inverse_and_log_det(x)[0][: len(scale)]
 
-        def unit(known: tuple[Array, Array], row: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
-            """One unit, those after it known: (turned z, h(a)), zero where not yet found."""
-            turned, bent = known
-            place, out, into, bias, rest, m = row
-            left = rest - out @ bent  # what is left of x after the units known
-            e = (
-                into @ jnp.where(place, left, turned) + bias
-            )  # that of the unit itself is not known: `left` in its place
-            t = bend.solve(m, e)
-            here = left - jnp.sum(jnp.where(place, out, 0.0)) * t
-            return (jnp.where(place, here, turned), jnp.where(place, t, bent)), e - m * t
+        def unit(state: tuple[Array, Array], row: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+            """Solve for one unit. State: rotated z and h(a), zero for the units before it."""
+            z, values = state
+            is_unit, outer_row, inner_row, bias, x_i, m = row
+            remainder = x_i - outer_row @ values  # without the contributions of later units
+            # z of the unit itself is unknown: the remainder replaces it
+            e = inner_row @ jnp.where(is_unit, remainder, z) + bias
+            t = h.solve(m, e)
+            unit_z = remainder - jnp.sum(jnp.where(is_unit, outer_row, 0.0)) * t
+            return (jnp.where(is_unit, unit_z, z), jnp.where(is_unit, t, values)), e - m * t
 
-        places = jnp.eye(len(strength), dtype=bool)
-        start = jnp.zeros_like(seen), jnp.zeros_like(seen)
-        (_, bent), a = jax.lax.scan(unit, start, (places, outer, inner, self.bias, seen, strength), reverse=True)
-        return x - self._turned_back(outer @ bent), -jnp.sum(bend.log_stretch(a, strength))
+        start = jnp.zeros_like(rotated), jnp.zeros_like(rotated)
+        rows = jnp.eye(len(scale), dtype=bool), outer, inner, self.bias, rotated, scale
+        (_, values), a = jax.lax.scan(unit, start, rows, reverse=True)
+        return x - self._rotate_back(outer @ values), -jnp.sum(h.log_derivative(a, scale))
 
     def _matrices(self) -> tuple[Array, Array, Array]:
-        """R with its diagonal bounded, S, and the strengths m_i = R_ii S_ii."""
+        """R with its diagonal bounded, S, and m_i = m(R_ii S_ii)."""
         outer, inner = jnp.triu(self.outer), jnp.triu(self.inner)
-        strength, factor = bounded_strength(jnp.diagonal(outer) * jnp.diagonal(inner))
-        return jnp.where(jnp.eye(len(factor), dtype=bool), outer * factor[:, None], outer), inner, strength
+        scale, factor = bounded_scale(jnp.diagonal(outer) * jnp.diagonal(inner))
+        return jnp.where(jnp.eye(len(factor), dtype=bool), outer * factor[:, None], outer), inner, scale
 
-    def _turned_back(self, step: Array) -> Array:
+    def _rotate_back(self, step: Array) -> Array:
         padded = jnp.zeros(self.shape, step.dtype).at[: len(step)].set(step)
         return self.rotation.forward_and_log_det(padded)[0]

@@ -1,4 +1,4 @@
-"""Residual blocks: bijections by contraction, with named ways to their log-determinant."""
+"""Residual blocks: bijections by contraction, with estimators of their log-determinants."""
 
 from pushforward.bijections.residual.contractive import Contractive, exactly
 from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, PowerSeries, RussianRoulette

@@ -18,34 +18,34 @@ from pushforward.numerics.arrays import on_device
 
 Tree = TypeVar("Tree")
 
-_EXACT_TRAINING, _EXACT_SCORING = 8, 64  # coordinates up to which the whole Jacobian is taken
+_EXACT_TRAINING, _EXACT_SCORING = 8, 64  # coordinates up to which the full Jacobian is used
 _ODD = np.uint32(0x9E3779B1)
 
 
 class Contractive(AbstractBijection):
     """Residual block: x = z + g(z; context), |g(a) - g(b)| <= L |a - b| with L < 1.
 
-    log|det| = log|det(I + J)|, J = dg/dz, by the estimator named. Training (a key is given) may use another one than
-    scoring. Scores are deterministic: what a random estimator draws comes from `seed`, which a flow changes with the
-    bits of each row that it scores, so that the errors of rows are independent and do not depend on their company.
+    log|det| = log|det(I + J)|, J = dg/dz, by an estimator. Training (with a key) may use another one than scoring.
+    Scores are deterministic: random estimators use `seed`, which a flow combines with the bits of each sample, so that
+    the errors of samples are independent and do not depend on the batch.
 
-    The inverse is the fixed point of z = x - g(z), by accelerated repetition; it exists and is unique by Banach's
+    The inverse is the fixed point of z = x - g(z), by Anderson acceleration; it exists and is unique by Banach's
     theorem, and a z with residual r is at most |r| / (1 - L) from it. Flows put `Inverse(Contractive(...))` between
-    base and data, so that scoring is the direction without a search.
+    base and data, so that scoring needs no solver.
 
     Args:
-        network: g, of which only the shape, the norm and the bound are asked.
+        network: g, with its shape, norm and bound.
         training: estimator of the log-determinant in training; exact for up to 8 coordinates by default, Russian
             roulette above.
         scoring: estimator in evaluation; exact for up to 64 coordinates by default, Russian roulette above.
-        seed: of the random numbers of evaluation.
+        seed: for random estimators in evaluation.
 
     Cost: forward one evaluation of g and the log-determinant; inverse 5 to 40 evaluations and the log-determinant.
 
     Raises:
         ShapeError: if an estimator needs more coordinates than there are.
-        InverseError: by the inverse, if the certified bound of the network is not below one, or if the search did not
-            settle (inside a program: NaN, which `sample` and `log_prob` report).
+        InverseError: by the inverse, if the certified bound of the network is not below one, or if the solver does
+            not converge (NaN under a trace, which `sample` and `log_prob` report).
 
     Reference: Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, section 2; Chen, Behrmann, Duvenaud & Jacobsen 2019,
         section 3. Deviation: accelerated inverse with a certified stop.
@@ -106,24 +106,24 @@ class Contractive(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        found = self.solve(x, context)
-        self._refuse(found)
-        z = found.value.reshape(x.shape)
+        solution = self.solve(x, context)
+        self._check(solution)
+        z = solution.value.reshape(x.shape)
         return z, -self._step_and_log_det(z, context, key)[1]
 
     def solve(self, x: Array, context: Array | None = None) -> Solution:
-        """z with z + g(z; context) = x, as a flat vector, and how it was found: turns, residual, bound of the error."""
+        """The z with z + g(z; context) = x, as a flat vector, with iterations, residual and error bound."""
 
-        def again(weights: tuple[AbstractLipschitzNetwork, Array, Array | None], z: Array) -> Array:
+        def iterate(weights: tuple[AbstractLipschitzNetwork, Array, Array | None], z: Array) -> Array:
             network, x, context = weights
             return (x - network(z.reshape(x.shape), context)).reshape(-1)
 
         rate = self.network.bound.astype(x.dtype)
-        return fixed_point_of(again, (self.network, x, context), x.reshape(-1), rate, self.network.norm)
+        return fixed_point_of(iterate, (self.network, x, context), x.reshape(-1), rate, self.network.norm)
 
-    def _refuse(self, found: Solution) -> None:
-        """Raise where numbers, and no tracers, say that there is no inverse."""
-        if isinstance(found.is_converged, jax.core.Tracer) or bool(found.is_converged):
+    def _check(self, solution: Solution) -> None:
+        """Raise if a concrete solution did not converge."""
+        if isinstance(solution.is_converged, jax.core.Tracer) or bool(solution.is_converged):
             return
         if float(self.network.bound) >= 1:
             raise InverseError(
@@ -132,9 +132,9 @@ class Contractive(AbstractBijection):
                 "weights."
             )
         raise InverseError(
-            f"Contractive: the inverse did not converge in {int(found.n_iterations)} iterations and "
-            f"{int(found.n_newton)} Newton "
-            f"steps: its residual is {float(found.residual):.3g}. Use float64, or a smaller lipschitz=."
+            f"Contractive: the inverse did not converge in {int(solution.n_iterations)} iterations and "
+            f"{int(solution.n_newton)} Newton "
+            f"steps: its residual is {float(solution.residual):.3g}. Use float64, or a smaller lipschitz=."
         )
 
     def _step_and_log_det(self, z: Array, context: Array | None, key: PRNGKeyArray | None) -> tuple[Array, Array]:
@@ -150,14 +150,14 @@ class Contractive(AbstractBijection):
         return self.scoring.is_random
 
     def reseeded(self, number: int | Array) -> "Contractive":
-        """The same block with the random numbers `number` in evaluation, if it draws any."""
+        """The block with another seed, derived from `number`, if its scoring is random."""
         if not self.scoring.is_random:
             return self
         return eqx.tree_at(lambda layer: layer.seed, self, self.seed + jnp.asarray(number, jnp.uint32) * _ODD)
 
 
 def exactly(tree: Tree) -> Tree:
-    """A tree whose residual blocks score by the whole Jacobian, whatever they are told to."""
+    """The tree with exact log-determinants in the scoring of all residual blocks."""
 
     def step(node: Any) -> Any:
         return eqx.tree_at(lambda layer: layer.scoring, node, Exact()) if isinstance(node, Contractive) else node

@@ -1,4 +1,4 @@
-"""One Newton step towards a fixed point, its linear system solved in a Krylov space (GMRES), matrix-free.
+"""One Newton-Krylov step towards a fixed point: the linear system is solved by matrix-free GMRES.
 
 Reference: Saad & Schultz 1986; Knoll & Keyes 2004.
 """
@@ -11,32 +11,32 @@ from jaxtyping import Array, Float
 
 from pushforward.networks import vector_norm
 
-_KRYLOV = 60
+_KRYLOV_DIM = 60
 
 
 def newton_step(fn: Callable[[Array], Array], z: Array, residual: Array) -> Float[Array, "size"]:
-    """d with (I - J) d = residual as nearly as a Krylov space of up to 60 directions allows, J = dfn/dz."""
+    """The d in a Krylov space of up to 60 dimensions that solves (I - J) d = residual best, J = dfn/dz."""
     _, push = jax.linearize(fn, z)
-    n = min(z.size, _KRYLOV)
+    n = min(z.size, _KRYLOV_DIM)
     length = vector_norm(residual, 2.0)
     start = jnp.zeros((n + 1, z.size), z.dtype).at[0].set(residual / jnp.where(length > 0, length, 1))
 
     def extend(j: Array | int, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Arnoldi's step: the image of direction j, freed twice of the directions so far (those to come are zero)."""
+        """Arnoldi step: (I - J) times direction j, orthogonalised twice against the basis (later rows are zero)."""
         basis, hessenberg = state
-        image = basis[j] - push(basis[j])
-        parts = basis @ image
-        image = image - parts @ basis
-        again = basis @ image
-        image = image - again @ basis
-        left = vector_norm(image, 2.0)
-        is_new = left > 10 * jnp.finfo(z.dtype).eps
-        column = (parts + again).at[j + 1].set(jnp.where(is_new, left, 0))
-        basis = basis.at[j + 1].set(jnp.where(is_new, image / jnp.where(is_new, left, 1), 0))
+        direction = basis[j] - push(basis[j])
+        coefficients = basis @ direction
+        direction = direction - coefficients @ basis
+        correction = basis @ direction
+        direction = direction - correction @ basis
+        size = vector_norm(direction, 2.0)
+        is_new = size > 10 * jnp.finfo(z.dtype).eps
+        column = (coefficients + correction).at[j + 1].set(jnp.where(is_new, size, 0))
+        basis = basis.at[j + 1].set(jnp.where(is_new, direction / jnp.where(is_new, size, 1), 0))
         return basis, hessenberg.at[:, j].set(column)
 
     basis, hessenberg = jax.lax.fori_loop(0, n, extend, (start, jnp.zeros((n + 1, n), z.dtype)))
-    # a direction that brought nothing new leaves a column of zeros: its weight is then zero
+    # a linearly dependent direction leaves a column of zeros: its weight is zero
     gram = hessenberg.T @ hessenberg
     gram = gram + jnp.diag(jnp.where(jnp.diagonal(gram) > 0, 0.0, 1.0).astype(z.dtype))
     weights = jnp.linalg.solve(gram, hessenberg[0] * length)

@@ -1,4 +1,4 @@
-"""Terms of the power series of log|det(I + J)|, and the estimate of its gradient, with derivatives of that estimate."""
+"""Terms of the power series of log|det(I + J)|, the estimate of its gradient, and derivatives of that estimate."""
 
 from typing import Any
 
@@ -10,17 +10,18 @@ from pushforward.networks import AbstractLipschitzNetwork
 from pushforward.numerics.tangents import forward_only, merged, moving, with_tangents
 
 _NO_SECOND_GRADIENT = (
-    "RussianRoulette: reverse mode over another gradient would keep every term of a series of random length. Use "
+    "RussianRoulette: reverse mode over another gradient would store every term of a series of random length. Use "
     "scoring=Exact() (pushforward.bijections.exactly(flow)), PowerSeries, or forward mode over reverse (jax.hessian, "
     "jax.jvp of jax.grad)."
 )
 
 
 def power_series(
-    network: AbstractLipschitzNetwork, z: Array, context: Array | None, probes: Array, n_terms: Any, chance: Any
+    network: AbstractLipschitzNetwork, z: Array, context: Array | None, probes: Array, n_terms: Any, survival: Any
 ) -> tuple[Array, Array]:
-    """g(z), and the mean over probes (P, D) of the first terms, each divided by its chance; `n_terms` is a number or an
-    array.
+    """g(z), and the mean over probes (P, D) of the first `n_terms` terms, each divided by its survival probability.
+
+    `n_terms` is an int or an array.
     """
     leaves, structure = jax.tree.flatten((network, z.reshape(-1), context))
     is_static = isinstance(n_terms, int)
@@ -30,45 +31,46 @@ def power_series(
     def flat(network: AbstractLipschitzNetwork, z: Array, context: Array | None) -> Array:
         return network(z.reshape(network.shape), context).reshape(-1)
 
-    # Term k is c_k / k ((J^T)^(k-1) v)^T (J v), and J v is needed for the gradient anyway: one product less.
-    def sums(given: list[Array], probes: Array, n_terms: Any = n_terms) -> tuple[Array, Array]:
-        """What J v is multiplied with for the value, and what for the gradient."""
-        network, z, context = jax.tree.unflatten(structure, given)
+    # Term k is c_k / k ((J^T)^(k-1) v)^T (J v); the gradient needs J v anyway, which saves one product.
+    def sums(inputs: list[Array], probes: Array, n_terms: Any = n_terms) -> tuple[Array, Array]:
+        """The cofactors of J v: for the value, and for the gradient."""
+        network, z, context = jax.tree.unflatten(structure, inputs)
         _, pull = jax.vjp(lambda z: flat(network, z, context), z)
 
         def signed(k: Array) -> Array:
-            return (jnp.where(k % 2 == 1, 1, -1) / chance(k)).astype(probes.dtype)
+            return (jnp.where(k % 2 == 1, 1, -1) / survival(k)).astype(probes.dtype)
 
         def term(k: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-            powers, of_value, of_slope = state
+            powers, value_sum, gradient_sum = state
             k, powers = k + 1, jax.vmap(lambda u: pull(u)[0])(powers)
-            return powers, of_value + signed(k) / k.astype(probes.dtype) * powers, of_slope + signed(k) * powers
+            return powers, value_sum + signed(k) / k.astype(probes.dtype) * powers, gradient_sum + signed(k) * powers
 
         first = jnp.where(n_terms > 0, signed(jnp.ones((), jnp.int32)), 0) * probes
         return jax.lax.fori_loop(1, n_terms, term, (probes, first, first))[1:]
 
-    def pushed(given: list[Array], probes: Array) -> tuple[Array, Array]:
-        network, z, context = jax.tree.unflatten(structure, given)
+    def products(inputs: list[Array], probes: Array) -> tuple[Array, Array]:
+        """g(z), and J v for every probe."""
+        network, z, context = jax.tree.unflatten(structure, inputs)
         value, push = jax.linearize(lambda z: flat(network, z, context), z)
         return value, jax.vmap(push)(probes)
 
     def run(*leaves: Array) -> list[Array]:
-        given, constants = list(leaves[:count]), leaves[count:]
-        of_value, of_slope = sums(given, *constants)
-        value, images = pushed(given, constants[0])
-        return [value, jnp.sum(of_value * images) / len(probes), of_slope]
+        inputs, constants = list(leaves[:count]), leaves[count:]
+        value_sum, gradient_sum = sums(inputs, *constants)
+        value, pushed = products(inputs, constants[0])
+        return [value, jnp.sum(value_sum * pushed) / len(probes), gradient_sum]
 
     def tangent(leaves: list[Array], outs: list[Array], moves: tuple[bool, ...], dots: list[Array]) -> list[Array]:
-        # Computed again on the way back: what a layer keeps would be stacked over all layers, which costs more than it.
+        # Recomputed in the backward pass: storing it for all layers costs more.
         @jax.checkpoint
-        def once_more(at: list[Array]) -> tuple[Array, Array]:
-            return pushed(merged(leaves[:count], moves[:count], at), leaves[count])
+        def recomputed(at: list[Array]) -> tuple[Array, Array]:
+            return products(merged(leaves[:count], moves[:count], at), leaves[count])
 
-        _, (value_dot, images_dot) = jax.jvp(once_more, (moving(leaves[:count], moves[:count]),), (dots,))
-        (of_slope,) = with_tangents(lambda *given: [given[-1]], of_slope_tangent, *leaves, outs[2])
-        return [value_dot, jnp.sum(of_slope * images_dot) / len(probes)]
+        _, (value_dot, pushed_dot) = jax.jvp(recomputed, (moving(leaves[:count], moves[:count]),), (dots,))
+        (gradient_sum,) = with_tangents(lambda *leaves: [leaves[-1]], gradient_tangent, *leaves, outs[2])
+        return [value_dot, jnp.sum(gradient_sum * pushed_dot) / len(probes)]
 
-    def of_slope_tangent(
+    def gradient_tangent(
         leaves: list[Array], outs: list[Array], moves: tuple[bool, ...], dots: list[Array]
     ) -> list[Array]:
         *leaves, _ = leaves
@@ -76,8 +78,8 @@ def power_series(
         if not any(moves):
             return []
 
-        def at(given: list[Array]) -> Array:
-            return sums(merged(leaves[:count], moves, given), *leaves[count:])[1]
+        def at(inputs: list[Array]) -> Array:
+            return sums(merged(leaves[:count], moves, inputs), *leaves[count:])[1]
 
         _, dot = jax.jvp(at, (moving(leaves[:count], moves),), (dots[: sum(moves)],))
         return [dot if is_static else forward_only(dot, _NO_SECOND_GRADIENT)]

@@ -1,14 +1,15 @@
-"""Fixed points of contractions, fast: Anderson acceleration that never does worse than repetition, then Newton.
+"""Fixed points of contractions: safeguarded Anderson acceleration, then Newton-Krylov, then plain iteration.
 
     z = fn(weights, z),   |fn(a) - fn(b)| <= rate |a - b|   in the norm `norm`
 
-A turn takes one evaluation. Anderson's candidate (the combination of the last steps whose residuals nearly cancel) is
-kept where the residual |fn(z) - z| falls; where it did not fall by the factor `rate`, the next turn is an ordinary
-repetition, which must: so two turns gain at least what one repetition gains. It ends when the residual is what rounding
-of fn alone may leave, or when a repetition no longer lowers it. Rows still away after a hundred turns go on with
-Newton-Krylov as long as a step gains a digit, and then with plain repetition, which needs log(eps) / log(rate) turns at
-worst (a rotation, whose steps no combination shortens). The distance from the fixed point is at most
-residual / (1 - rate); the last image fn(z), which is known by then, is nearer than z itself by the factor `rate`.
+An iteration takes one evaluation. Anderson's candidate (the combination of the last steps whose residuals nearly
+cancel) is accepted if it reduces the residual |fn(z) - z|. If it does not reduce it by the factor `rate`, the next
+iteration is a plain one, which must: two iterations gain at least as much as one plain iteration. They end when the
+residual is of the size of the rounding of fn, or when a plain iteration no longer reduces it. Samples that have not
+converged after a hundred iterations continue with Newton-Krylov while a step gains a digit, and then with plain
+iterations, of which they need log(eps) / log(rate) at worst (for a rotation, which no combination accelerates). The
+distance from the fixed point is at most residual / (1 - rate); the last value fn(z) is nearer than z by the factor
+`rate`.
 
 Reference: Anderson 1965; Walker & Ni 2011 (as a least-squares problem); Toth & Kelley 2015 (contractions); Knoll &
 Keyes 2004 (Newton-Krylov); derivatives at the solution: implicit function theorem.
@@ -26,20 +27,20 @@ from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
 from pushforward.numerics.fixed_point import Problem, implicit
 
-_NEWTON_TURNS, _REPETITIONS = 20, 100_000
-_ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
-_NOISE = 0.5  # units in the last place of |z| + |start| that rounding of fn leaves: a search that has come there ends
+_MAX_NEWTON_STEPS, _MAX_PLAIN_ITERATIONS = 20, 100_000
+_ROUNDING = 100.0  # tolerance of the residual, in units in the last place, times sqrt(D)
+_NOISE = 0.5  # rounding of fn, in units in the last place of |z| + |start|: iterations end there
 
 
 class Solution(NamedTuple):
-    """A fixed point and how it was found.
+    """A fixed point and the statistics of its solver.
 
     Attributes:
-        value: z, NaN where it was not found.
-        n_iterations: evaluations by Anderson acceleration and by repetition.
-        n_newton: Newton steps between them.
+        value: z, NaN if not converged.
+        n_iterations: number of Anderson and plain iterations.
+        n_newton: number of Newton steps.
         residual: |fn(z) - z| in the norm of the contraction.
-        error_bound: what |z - fixed point| cannot exceed, residual / (1 - rate).
+        error_bound: bound of |z - fixed point|, residual / (1 - rate).
         is_converged: whether the residual is of the size of rounding.
     """
 
@@ -54,9 +55,9 @@ class Solution(NamedTuple):
 def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
 
-    No turn is made where the rate is not below one. Derivatives of every order and mode are those of the implicit
-    function (`fixed_point.implicit`); their linear systems have the Jacobian of fn, which contracts as fn does, and are
-    solved by the same search, to rounding. NaN where that does not settle.
+    There are no iterations if the rate is not below one. Derivatives of every order and mode are implicit
+    (`fixed_point.implicit`); their linear systems have the Jacobian of fn, which contracts as fn does, and are solved
+    by the same solver, to rounding. NaN if it does not converge.
     """
 
     def search(weights: Any, extras: tuple[Array, Array]) -> Solution:
@@ -76,8 +77,8 @@ def _dual(norm: float) -> float:
 def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     eps = float(jnp.finfo(start.dtype).eps)
 
-    def size(residual: Array) -> Array:
-        return vector_norm(residual, norm)
+    def size(vector: Array) -> Array:
+        return vector_norm(vector, norm)
 
     def scale(z: Array) -> Array:
         return jnp.max(jnp.abs(z)) + jnp.max(jnp.abs(start)) + 1
@@ -85,47 +86,50 @@ def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate:
     def is_converged(z: Array, residual: Array) -> Array:
         return size(residual) <= _ROUNDING * eps * start.size**0.5 * scale(z)
 
-    def is_there(z: Array, residual: Array) -> Array:
+    def is_at_rounding(z: Array, residual: Array) -> Array:
         return size(residual) <= _NOISE * eps * (size(z) + size(start))
 
-    def again(z: Array) -> Array:
+    def iterate(z: Array) -> Array:
         return fn(weights, z)
 
-    course = accelerate(fn, weights, start, rate, norm, _NOISE * eps)
-    left_over = ~is_there(course.z, course.residual) & ~(course.has_stalled & is_converged(course.z, course.residual))
-    left_over = left_over & (rate < 1)
+    anderson = accelerate(fn, weights, start, rate, norm, _NOISE * eps)
+    has_stopped = anderson.has_stalled & is_converged(anderson.z, anderson.residual)
+    is_unfinished = ~is_at_rounding(anderson.z, anderson.residual) & ~has_stopped & (rate < 1)
 
     def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
         z, residual, n, _ = state
-        candidate = z + newton_step(again, z, residual)
-        after = again(candidate) - candidate
-        before, now = size(residual), size(after)
-        return jnp.where(now < before, candidate, z), jnp.where(now < before, after, residual), n + 1, now < before / 10
+        candidate = z + newton_step(iterate, z, residual)
+        new_residual = iterate(candidate) - candidate
+        old_size, new_size = size(residual), size(new_residual)
+        is_better = new_size < old_size
+        z, residual = jnp.where(is_better, candidate, z), jnp.where(is_better, new_residual, residual)
+        return z, residual, n + 1, new_size < old_size / 10
 
     def is_fast(state: tuple[Array, ...]) -> Array:
-        z, residual, n, gained = state
-        return left_over & gained & (n < _NEWTON_TURNS) & ~is_there(z, residual)
+        z, residual, n, has_gained = state
+        return is_unfinished & has_gained & (n < _MAX_NEWTON_STEPS) & ~is_at_rounding(z, residual)
 
-    nothing_yet = jnp.zeros((), jnp.int32)
+    zero = jnp.zeros((), jnp.int32)
     z, residual, n_newton, _ = jax.lax.while_loop(
-        is_fast, newton, (course.z, course.residual, nothing_yet, jnp.ones((), bool))
+        is_fast, newton, (anderson.z, anderson.residual, zero, jnp.ones((), bool))
     )
 
-    def repeat(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        z, residual, best, least, n, since = state
+    def plain(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        z, residual, best_z, best_residual, n, n_stalled = state
         z = z + residual
-        residual = again(z) - z
-        is_better = size(residual) < size(least)
-        best, least = jnp.where(is_better, z, best), jnp.where(is_better, residual, least)
-        return z, residual, best, least, n + 1, jnp.where(is_better, 0, since + 1)
+        residual = iterate(z) - z
+        is_better = size(residual) < size(best_residual)
+        best_z, best_residual = jnp.where(is_better, z, best_z), jnp.where(is_better, residual, best_residual)
+        return z, residual, best_z, best_residual, n + 1, jnp.where(is_better, 0, n_stalled + 1)
 
     def is_far(state: tuple[Array, ...]) -> Array:
-        _, _, best, least, n, since = state
-        is_moving = since < 1 / (1 - rate)  # in so many turns a residual above rounding falls by a factor e
-        return left_over & is_moving & (n < _REPETITIONS) & ~is_there(best, least)
+        _, _, best_z, best_residual, n, n_stalled = state
+        # a residual above rounding falls by a factor e within 1 / (1 - rate) iterations
+        is_improving = n_stalled < 1 / (1 - rate)
+        return is_unfinished & is_improving & (n < _MAX_PLAIN_ITERATIONS) & ~is_at_rounding(best_z, best_residual)
 
-    outset = z, residual, z, residual, nothing_yet, nothing_yet
-    *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, repeat, outset)
-    settled, left = is_converged(z, residual) & (rate < 1), size(residual)
-    value, bound = jnp.where(settled, z + residual, jnp.nan), left / jnp.maximum(1 - rate, 0)
-    return Solution(value, course.n_iterations + n_more, n_newton, left, bound, settled)
+    first = z, residual, z, residual, zero, zero
+    *_, z, residual, n_more, _ = jax.lax.while_loop(is_far, plain, first)
+    has_converged, residual_size = is_converged(z, residual) & (rate < 1), size(residual)
+    value, bound = jnp.where(has_converged, z + residual, jnp.nan), residual_size / jnp.maximum(1 - rate, 0)
+    return Solution(value, anderson.n_iterations + n_more, n_newton, residual_size, bound, has_converged)

@@ -52,13 +52,13 @@ TRANSFORMERS: dict[str, Callable[[], AbstractBijection]] = {
 
 
 def transformer_named(transformer: str | AbstractBijection) -> AbstractBijection:
-    """The scalar bijection of a name in `TRANSFORMERS`, or the object itself, checked.
+    """The scalar bijection of a name in `TRANSFORMERS`, or the object itself after a check.
 
     Args:
         transformer: a name, or an unconditional bijection of shape ().
 
     Raises:
-        ValueError: if the name is unknown or the object is no scalar bijection.
+        ValueError: if the name is unknown or the object is not a scalar bijection.
 
     Example:
         >>> from pushforward.bijections import transformer_named

@@ -13,7 +13,7 @@ from pushforward.numerics.elementary import soft_clamp
 
 
 def check_log_bound(name: str, bound: float) -> float:
-    """Refuse a bound on a log-scale that would let the scale vanish or overflow."""
+    """Raise unless the bound on a log-scale keeps the scale from vanishing or overflowing."""
     if not 0 < bound <= 20:
         raise ValueError(
             f"{name}: expected a number in (0, 20], got {bound}. The scale is exp({name} tanh(. / {name})): positive "
@@ -63,7 +63,7 @@ class Translation(AbstractBijection):
 class Affine(AbstractBijection):
     """Scalar affine map with a scale bounded on both sides: x = z exp(s) + shift, s = b tanh(log_scale / b).
 
-    b is `log_bound`: the scale stays in (exp(-b), exp(b)), symmetric around 1, so it can neither vanish nor run away.
+    b is `log_bound`: the scale stays in (exp(-b), exp(b)), symmetric around 1, so it can neither vanish nor overflow.
 
     Args:
         shift: start value of the shift.
@@ -155,7 +155,7 @@ class LeakyReLU(AbstractBijection):
         if not (slope > 0 and abs(math.log(slope)) < log_bound):
             raise ValueError(
                 f"slope: expected a positive number within exp(+-{log_bound:g}), got {slope}: with a slope of zero or "
-                "below the map is no bijection."
+                "below the map is not a bijection."
             )
         self.log_slope = scalar(log_bound * math.atanh(math.log(slope) / log_bound))
 

@@ -19,12 +19,12 @@ class Bernstein(AbstractByRoot):
 
     b_(k, M)(t) = binomial(M, k) t^k (1 - t)^(M - k). The increments of alpha are softmax shares of 2B with a floor,
     from -B to B, so the slope, M sum_k share_k b_(k, M - 1)(t), is positive everywhere; all sums are of positive terms.
-    Outside the box the map goes on with the slope at its edge. Zero leaves are the identity.
+    Outside the box the map is linear with the slope at its edge. Zero leaves are the identity.
 
     Args:
         degree: M.
         bound: half-width B of the box.
-        min_share: least share of an increment; degree * min_share must be below 1.
+        min_share: minimum share of an increment; degree * min_share must be below 1.
 
     Leaves (unconstrained): `increments` (M,).
 
@@ -49,7 +49,7 @@ class Bernstein(AbstractByRoot):
 
     def __init__(self, degree: int = 12, *, bound: float = 5.0, min_share: float = 1e-3) -> None:
         if degree < 2:
-            raise ValueError(f"degree: expected at least 2, got {degree}: of degree 1 it is the identity.")
+            raise ValueError(f"degree: expected at least 2, got {degree}: degree 1 is the identity.")
         self.increments, self.bound, self.min_share = zeros(degree), float(bound), float(min_share)
 
     def __check_init__(self) -> None:
@@ -59,25 +59,25 @@ class Bernstein(AbstractByRoot):
                 f"min_share: expected 0 < degree * min_share < 1, got {self.increments.shape[0]} * {self.min_share}."
             )
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
         degree = self.increments.shape[0]
         shares = self.min_share + (1 - degree * self.min_share) * jax.nn.softmax(self.increments, axis=0)
-        inside = clip(x, -self.bound, self.bound)
-        t, rest = (self.bound + inside) / (2 * self.bound), (self.bound - inside) / (2 * self.bound)
-        slope = degree * _sum([share * b for share, b in zip(shares, _basis(degree - 1, t, rest), strict=True)])
-        # B_M of the line is the line: only what the coefficients add to it is summed, without a loss of digits
+        clipped = clip(x, -self.bound, self.bound)
+        t, one_minus_t = (self.bound + clipped) / (2 * self.bound), (self.bound - clipped) / (2 * self.bound)
+        slope = degree * _sum([share * b for share, b in zip(shares, _basis(degree - 1, t, one_minus_t), strict=True)])
+        # B_M reproduces linear functions: sum only the deviations of the coefficients, which loses no digits
         excess = [2 * self.bound * (share - 1.0 / degree) for share in shares]
-        above = [_sum(excess[:k]) for k in range(1, degree)]
-        image = inside + _sum([a * b for a, b in zip(above, _basis(degree, t, rest)[1:-1], strict=True)])
-        return image + slope * (x - inside), jnp.log(slope)
+        deviations = [_sum(excess[:k]) for k in range(1, degree)]
+        z = clipped + _sum([a * b for a, b in zip(deviations, _basis(degree, t, one_minus_t)[1:-1], strict=True)])
+        return z + slope * (x - clipped), jnp.log(slope)
 
 
-def _basis(degree: int, t: Array, rest: Array) -> list[Array]:
-    """The Bernstein polynomials of one degree, from powers by repeated products."""
+def _basis(degree: int, t: Array, one_minus_t: Array) -> list[Array]:
+    """The Bernstein polynomials of one degree, from repeated products."""
     ups, downs = [jnp.ones_like(t)], [jnp.ones_like(t)]
     for _ in range(degree):
         ups.append(ups[-1] * t)
-        downs.append(downs[-1] * rest)
+        downs.append(downs[-1] * one_minus_t)
     return [math.comb(degree, k) * ups[k] * downs[degree - k] for k in range(degree + 1)]
 
 

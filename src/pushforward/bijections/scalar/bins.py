@@ -1,4 +1,4 @@
-"""What the piecewise maps share: knots from logits, and the bin that holds a point, found by comparisons."""
+"""Bins of piecewise maps: knots from logits, and the search of the bin of a point by comparisons."""
 
 import functools
 
@@ -18,7 +18,7 @@ def sizes_of(logits: Array, bound: float, min_bin: float) -> Rows:
 
 
 def edges_of(sizes: Rows, bound: float) -> Rows:
-    """The K + 1 edges of bins; the last is the edge of the box exactly, whatever rounding the sums have gathered."""
+    """The K + 1 edges of bins; the last is exactly the edge of the box, without the rounding of the sums."""
     edges = [jnp.full_like(sizes[0], -bound)]
     for size in sizes[:-1]:
         edges.append(edges[-1] + size)
@@ -26,21 +26,21 @@ def edges_of(sizes: Rows, bound: float) -> Rows:
 
 
 def at_bin(value: Array, edges: Rows, *columns: Rows) -> tuple[Array, ...]:
-    """Of each column, with one entry a bin, that of the bin whose edges hold `value`."""
-    picked = [column[0] for column in columns]
+    """The entry of each column, which has one entry a bin, for the bin that contains `value`."""
+    entries = [column[0] for column in columns]
     for k in range(1, len(columns[0])):
-        take = value >= edges[k]
-        picked = [jnp.where(take, column[k], one) for column, one in zip(columns, picked, strict=True)]
-    return tuple(picked)
+        is_right = value >= edges[k]
+        entries = [jnp.where(is_right, column[k], entry) for column, entry in zip(columns, entries, strict=True)]
+    return tuple(entries)
 
 
 def clip(value: Array, low: float, high: float) -> Array:
-    """`value` held between two ends; at an end itself the right-hand derivative: 1 at `low`, 0 at `high`."""
+    """`value` clipped to [low, high], with right-hand derivatives at the ends: 1 at `low`, 0 at `high`."""
     return jnp.where(value < low, low, jnp.where(value >= high, high, value))
 
 
 def straight_through_clip(value: Array, low: float, high: float) -> Array:
-    """`value`, which only rounding can put outside, held between two ends; the derivative is not cut off with it."""
+    """`value` clipped to [low, high] with derivative 1, for values that exceed the range by rounding only."""
     return value + jax.lax.stop_gradient(jnp.clip(value, low, high) - value)
 
 
@@ -50,7 +50,7 @@ def total(rows: Rows) -> Array:
 
 
 def check_bins(n_bins: int, bound: float, min_bin: float) -> None:
-    """Refuse bins that cannot be built, in a sentence."""
+    """Raise if the bins do not fit into the box."""
     if isinstance(n_bins, bool) or not isinstance(n_bins, int) or n_bins < 2:
         raise ValueError(f"n_bins: expected a whole number of at least 2, got {n_bins!r}.")
     if not (np.isfinite(bound) and bound > 0):

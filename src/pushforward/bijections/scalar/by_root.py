@@ -1,4 +1,4 @@
-"""Scalar maps that are written from data to base: the density is a formula, and the root solver draws."""
+"""Scalar maps defined from data to base: the density is a formula, sampling uses the root solver."""
 
 import abc
 from collections.abc import Callable
@@ -13,31 +13,31 @@ from pushforward.numerics.roots import monotone_root
 
 
 class AbstractByRoot(AbstractBijection):
-    """An increasing map x -> z of the whole line onto itself, without a formula for its inverse.
+    """An increasing map x -> z of the real line onto itself, without a closed-form inverse.
 
-    Subclasses write z and log dz/dx, element by element; `forward`, base to data, is `roots.monotone_root`, down to the
-    last places of x, with the gradient of the implicit function.
+    Subclasses define z and log dz/dx, element by element. `forward`, base to data, is `roots.monotone_root`, accurate
+    to the last digits of x, with implicit derivatives.
     """
 
     shape: ClassVar[tuple[int, ...]] = ()
     context_shape: ClassVar[None] = None
 
     @abc.abstractmethod
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
-        """z and log dz/dx."""
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
+        """z and log dz/dx at x."""
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        arrays, rest = eqx.partition(self, is_array)
-        x = monotone_root(_image(rest), arrays, z)
-        return x, -self._mapped(x)[1]
+        arrays, static = eqx.partition(self, is_array)
+        x = monotone_root(_inverse_value(static), arrays, z)
+        return x, -self._inverse(x)[1]
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._mapped(x)
+        return self._inverse(x)
 
 
-def _image(rest: AbstractByRoot) -> Callable[[Any, Array], Array]:
-    return lambda arrays, x: eqx.combine(arrays, rest)._mapped(x)[0]
+def _inverse_value(static: AbstractByRoot) -> Callable[[Any, Array], Array]:
+    return lambda arrays, x: eqx.combine(arrays, static)._inverse(x)[0]

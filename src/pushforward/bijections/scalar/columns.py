@@ -1,4 +1,4 @@
-"""The outermost layer of a table: every column by a map of its own, from the line onto what the column can hold."""
+"""The outermost layer of a table: a map from the real line onto the support of each column."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,32 +17,32 @@ from pushforward.errors import ShapeError
 from pushforward.numerics.elementary import magnitude
 from pushforward.numerics.moments import FAR
 
-_TINY = 1e-30  # a probability whose normal score, -11.5, stands for that of a closed end
+_TINY = 1e-30  # minimum probability; its normal score, -11.5, replaces that of a closed end
 
 
 class ColumnMaps(AbstractBijection):
-    """Fixed element-wise maps from the line onto the columns of a table, by kind:
+    """Fixed element-wise maps from the real line onto the columns of a table, by kind:
 
         real      x = centre + scale z
         positive  x = lower + exp(z)
         softplus  x = lower + scale log(1 + exp(z)), whose upper tail is that of z
         bounded   x = lower + (upper - lower) sigmoid(z)
-        circular  as bounded, the circle [lower, upper) being cut at `centre`; every x is brought into it by periods
+        circular  as bounded, with the circle [lower, upper) cut at `centre`; x is reduced modulo the period
         heavy     x = centre + scale * s ((2 Phi(-|z|))^(-l) - 1) / l,  s = sign(z), l the index of that side
-        cells     x = F^-1(Phi(z)), F linear over each cell and as steep as its share: with the shares of the cells in
-                  the data, a standard normal z has exactly these masses; beyond an end with a tail F is a normal one
+        cells     x = F^-1(Phi(z)), F linear over each cell with its share as mass: with the shares of the cells in the
+                  data, a standard normal z has exactly these masses; beyond an end with a tail F is normal
 
     Outside the support of a column the density is zero: there the inverse gives a z of 0 and a log-determinant of -inf,
-    so that a flow's log_prob is -inf. An end of a support is outside. Numbers are kept in NumPy float64, whatever JAX's
-    default. On a circle the density is that of one period; at the cut it need not be continuous.
+    so that a flow's log_prob is -inf. The ends of a support are outside it. Arrays are in NumPy float64, whatever JAX's
+    default. On a circle the density is that of one period; it may be discontinuous at the cut.
 
     Args:
         kinds: for each of D columns one of `COLUMN_KINDS`.
         lower, upper: ends of supports (D,); an end that a kind does not use is ignored.
-        centre, scale: (D,), as above.
+        centre, scale: (D,), see above.
         index: of the tails of heavy columns, below and above (D, 2): P(|x| > t) falls like t^(-1/l).
-        cells: for each column of kind cells, in order, its edges (K + 1,), increasing, and its shares (K + 2,): of the
-            tail below, which may be 0, of the K cells, and of the tail above.
+        cells: for each column of kind cells, in order, its increasing edges (K + 1,) and its shares (K + 2,): of the
+            lower tail, which may be 0, of the K cells, and of the upper tail.
 
     Cost: O(D) in both directions; of cells O(K) each.
 
@@ -51,8 +51,7 @@ class ColumnMaps(AbstractBijection):
             whose edges do not increase or whose shares are not positive.
         ShapeError: if an array does not fit.
 
-    Reference: elementary; of heavy columns Hickling & Prangle 2024, section 3 (see `HeavyTails`); of cells the
-        probability integral transform.
+    Reference: elementary; heavy: Hickling & Prangle 2024, section 3; cells: the probability integral transform.
 
     Example:
         >>> import jax.numpy as jnp
@@ -93,8 +92,9 @@ class ColumnMaps(AbstractBijection):
         self.cells = _padded(cells) if cells else ()
 
     def __check_init__(self) -> None:
-        if self.kinds.count("cells") != (len(self.cells[0]) if self.cells else 0):
-            raise ValueError(f"cells: expected those of {self.kinds.count('cells')} columns of that kind, got others.")
+        count = self.kinds.count("cells")
+        if count != (got := len(self.cells[0]) if self.cells else 0):
+            raise ValueError(f"cells: expected edges and shares for {count} columns of kind cells, got {got}.")
         for column, kind in enumerate(self.kinds):
             if kind not in COLUMN_KINDS:
                 raise ValueError(f"kinds: expected {', '.join(COLUMN_KINDS)}, got {kind!r} for column {column}.")
@@ -112,35 +112,35 @@ class ColumnMaps(AbstractBijection):
         origin = np.where(np.isin(kinds, ("real", "heavy")), centre, 0.0)
         origin = np.where(np.isin(kinds, ("positive", "softplus", "bounded", "circular")), lower, origin)
         width = np.where(np.isin(kinds, ("bounded", "circular")), upper - lower, scale)
-        width = np.where(kinds == "positive", 0.0, width)  # next to its end every digit counts
+        width = np.where(kinds == "positive", 0.0, width)  # near its end every digit matters
         far = np.abs(origin) > FAR * width
         if lower.shape != self.shape or not far.any():
             return self, None
-        moved = np.where(far, origin, 0.0)
-        ends = lower - moved, upper - moved, centre - moved
-        return eqx.tree_at(lambda layer: (layer.lower, layer.upper, layer.centre), self, ends), moved
+        offset = np.where(far, origin, 0.0)
+        ends = lower - offset, upper - offset, centre - offset
+        return eqx.tree_at(lambda layer: (layer.lower, layer.upper, layer.centre), self, ends), offset
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._mapped(z, inverse=False)
+        return self._apply(z, inverse=False)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._mapped(x, inverse=True)
+        return self._apply(x, inverse=True)
 
-    def _mapped(self, value: Array, inverse: bool) -> tuple[Array, Array]:
+    def _apply(self, value: Array, inverse: bool) -> tuple[Array, Array]:
         out, log_det = value, jnp.zeros((), value.dtype)
         for kind, (forward, backward, names) in _MAPS.items():
-            columns = np.array([place for place, own in enumerate(self.kinds) if own == kind], int)
+            columns = np.array([index for index, other in enumerate(self.kinds) if other == kind], int)
             if columns.size:
                 if kind == "cells":
-                    numbers = (jnp.asarray(part, value.dtype) for part in self.cells)
+                    arrays = (jnp.asarray(part, value.dtype) for part in self.cells)
                 else:
-                    numbers = (jnp.asarray(getattr(self, name), value.dtype)[columns] for name in names)
-                image, log_slope = (backward if inverse else forward)(value[columns], *numbers)
-                out, log_det = out.at[columns].set(image), log_det + jnp.sum(log_slope)
+                    arrays = (jnp.asarray(getattr(self, name), value.dtype)[columns] for name in names)
+                mapped, log_slope = (backward if inverse else forward)(value[columns], *arrays)
+                out, log_det = out.at[columns].set(mapped), log_det + jnp.sum(log_slope)
         return out, log_det
 
 
@@ -149,12 +149,12 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     if array.ndim and array.shape != shape:
         raise ShapeError(f"{name}: expected one number or an array of shape {shape}, got {array.shape}.")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite numbers, got {array}. Leave unused ends out.")
+        raise ValueError(f"{name}: expected finite numbers, got {array}. Omit unused ends.")
     return np.broadcast_to(array, shape).copy()
 
 
 def _padded(cells: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, ...]:
-    """Edges, probabilities below and above them (C, K + 1) and shares (C, K), each row with its last number to fill."""
+    """Edges, probabilities below and above them (C, K + 1) and shares (C, K), padded by the last entry of a row."""
     rows = []
     for column, (edges, shares) in enumerate(cells):
         edges, shares = np.asarray(edges, np.float64), np.asarray(shares, np.float64)
@@ -163,8 +163,8 @@ def _padded(cells: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, ...]:
                 f"cells: expected edges (K + 1,) and shares (K + 2,), got {edges.shape} and {shares.shape} for column "
                 f"{column} of them."
             )
-        is_fit = (np.diff(edges) > 0).all() and (shares[1:-1] > 0).all() and (shares >= 0).all()
-        if not (is_fit and np.isfinite(edges).all() and np.isfinite(shares).all()):
+        is_valid = (np.diff(edges) > 0).all() and (shares[1:-1] > 0).all() and (shares >= 0).all()
+        if not (is_valid and np.isfinite(edges).all() and np.isfinite(shares).all()):
             raise ValueError(
                 f"cells: expected edges that increase, and shares above 0, got {edges} and {shares} for column "
                 f"{column} of them."
@@ -179,11 +179,11 @@ def _padded(cells: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, ...]:
     )
 
 
-def _scaled(z: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
+def _shift_scale(z: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
     return centre + scale * z, jnp.log(scale)
 
 
-def _unscaled(x: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
+def _shift_scale_inverse(x: Array, centre: Array, scale: Array) -> tuple[Array, Array]:
     return (x - centre) / scale, -jnp.log(scale)
 
 
@@ -192,19 +192,19 @@ def _exp(z: Array, lower: Array) -> tuple[Array, Array]:
 
 
 def _above(x: Array, end: Array) -> Array:
-    """x, or the number next above an open end that it was rounded to."""
+    """x, or the next number above the open end if x was rounded to it."""
     return jnp.where(x <= end, jnp.nextafter(jax.lax.stop_gradient(end), jnp.full_like(end, jnp.inf)), x)
 
 
 def _below(x: Array, end: Array) -> Array:
-    """x, or the number next below an open end that it was rounded to."""
+    """x, or the next number below the open end if x was rounded to it."""
     return jnp.where(x >= end, jnp.nextafter(jax.lax.stop_gradient(end), jnp.full_like(end, -jnp.inf)), x)
 
 
 def _log(x: Array, lower: Array) -> tuple[Array, Array]:
-    inside = ~(x <= lower)  # NaN is not outside: it comes from a fault
-    z = jnp.log(jnp.where(inside, x - lower, 1.0))
-    return z, jnp.where(inside, -z, -jnp.inf)
+    in_support = ~(x <= lower)  # NaN propagates: it comes from an error
+    z = jnp.log(jnp.where(in_support, x - lower, 1.0))
+    return z, jnp.where(in_support, -z, -jnp.inf)
 
 
 def _softplus(z: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
@@ -212,15 +212,15 @@ def _softplus(z: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
 
 
 def _softplus_inverse(x: Array, lower: Array, scale: Array) -> tuple[Array, Array]:
-    inside = ~(x <= lower)  # NaN is not outside: it comes from a fault
-    share = jnp.where(inside, (x - lower) / scale, jnp.log(2.0).astype(x.dtype))
+    in_support = ~(x <= lower)  # NaN propagates: it comes from an error
+    share = jnp.where(in_support, (x - lower) / scale, jnp.log(2.0).astype(x.dtype))
     # log(exp(s) - 1) = s + log(1 - exp(-s)), which neither overflows nor cancels
     log_rest = jnp.log(-jnp.expm1(-share))
-    return share + log_rest, jnp.where(inside, -jnp.log(scale) - log_rest, -jnp.inf)
+    return share + log_rest, jnp.where(in_support, -jnp.log(scale) - log_rest, -jnp.inf)
 
 
 def _sigmoid(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    # from the nearer end, so that no digit of the distance to it is lost
+    # computed from the nearer end, so that the distance to it keeps its digits
     width, size = upper - lower, magnitude(z)
     share = jnp.exp(-size) / (1.0 + jnp.exp(-size))
     x = jnp.where(z < 0, lower + width * share, upper - width * share)
@@ -229,91 +229,91 @@ def _sigmoid(z: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
 
 def _logit(x: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     above, below = x - lower, upper - x
-    inside = ~((above <= 0) | (below <= 0))
-    log_above, log_below = (jnp.log(jnp.where(inside, part, 1.0)) for part in (above, below))
+    in_support = ~((above <= 0) | (below <= 0))
+    log_above, log_below = (jnp.log(jnp.where(in_support, part, 1.0)) for part in (above, below))
     slope = jnp.log(upper - lower) - log_above - log_below
-    return log_above - log_below, jnp.where(inside, slope, -jnp.inf)
+    return log_above - log_below, jnp.where(in_support, slope, -jnp.inf)
 
 
-def _turned(z: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
+def _circular(z: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
     width = upper - lower
     x, log_slope = _sigmoid(z, centre, centre + width)
     return lower + jnp.mod(x - lower, width), log_slope
 
 
-def _cut(x: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
+def _circular_inverse(x: Array, lower: Array, upper: Array, centre: Array) -> tuple[Array, Array]:
     width, tiny = upper - lower, float(jnp.finfo(x.dtype).eps)
-    # the cut itself belongs to the circle: it counts as the point next to it
+    # the cut belongs to the circle: it is moved to the next point
     share = straight_through_clip(jnp.mod((x - centre) / width, 1.0), tiny, 1.0 - tiny)
     z, log_slope = _logit(share, jnp.zeros_like(share), jnp.ones_like(share))
     return z, log_slope - jnp.log(width)
 
 
-def _tails(z: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
+def _heavy(z: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
     x, log_slope = with_tails(z, jnp.where(z >= 0, index[:, 1], index[:, 0]))
     return centre + scale * x, jnp.log(scale) + log_slope
 
 
-def _normal(x: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
+def _heavy_inverse(x: Array, centre: Array, scale: Array, index: Array) -> tuple[Array, Array]:
     centred = (x - centre) / scale
     z, log_slope = without_tails(centred, jnp.where(centred >= 0, index[:, 1], index[:, 0]))
     return z, log_slope - jnp.log(scale)
 
 
 def _from_cells(z: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, Array]:
-    ends = _scores(below, above)  # of the edges
+    ends = _scores(below, above)  # normal scores of the edges
     left, width, low, high, share = _cell(z, ends, edges, below, above, shares)
     lower, upper = jax.scipy.special.ndtr(z), jax.scipy.special.ndtr(-z)
-    # from the nearer end, so that no digit of a small probability is lost
-    rest = jnp.where(z < 0, (lower - low) / share, 1.0 - (upper - high) / share)
-    x, log_slope = left + width * _within(rest, 0.0, 1.0), jnp.log(width / share) + _log_normal(z)
+    # computed from the nearer end, so that small probabilities keep their digits
+    u = jnp.where(z < 0, (lower - low) / share, 1.0 - (upper - high) / share)
+    x, log_slope = left + width * _clip(u, 0.0, 1.0), jnp.log(width / share) + _log_normal(z)
     for at, side, tail in _tails_of(below, above):
         is_beyond = _is_beyond(z, ends[:, at], side, tail) & (tail > 0)
-        steep = jnp.log(_tail_scale(edges, shares))
-        beyond = edges[:, at] + jnp.exp(steep) * (z - jnp.where(tail > 0, ends[:, at], 0.0))
-        x, log_slope = jnp.where(is_beyond, beyond, x), jnp.where(is_beyond, steep, log_slope)
+        log_scale = jnp.log(_tail_scale(edges, shares))
+        tail_x = edges[:, at] + jnp.exp(log_scale) * (z - jnp.where(tail > 0, ends[:, at], 0.0))
+        x, log_slope = jnp.where(is_beyond, tail_x, x), jnp.where(is_beyond, log_scale, log_slope)
     return x, log_slope
 
 
 def _to_cells(x: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, Array]:
     left, width, low, high, share = _cell(x, edges, edges, below, above, shares)
-    rest = _within((x - left) / width, 0.0, 1.0)
-    z = _scores(low + share * rest, high + share * (1.0 - rest))
+    u = _clip((x - left) / width, 0.0, 1.0)
+    z = _scores(low + share * u, high + share * (1.0 - u))
     log_slope = jnp.log(share / width) - _log_normal(z)
     for at, side, tail in _tails_of(below, above):
-        is_beyond, steep = _is_beyond(x, edges[:, at], side, tail), jnp.log(_tail_scale(edges, shares))
+        is_beyond, log_scale = _is_beyond(x, edges[:, at], side, tail), jnp.log(_tail_scale(edges, shares))
         end = jnp.where(tail > 0, _scores(below[:, at], above[:, at]), 0.0)
-        beyond = jnp.where(tail > 0, end + (x - edges[:, at]) * jnp.exp(-steep), 0.0)
-        z = jnp.where(is_beyond, beyond, z)
-        log_slope = jnp.where(is_beyond, jnp.where(tail > 0, -steep, -jnp.inf), log_slope)
+        tail_z = jnp.where(tail > 0, end + (x - edges[:, at]) * jnp.exp(-log_scale), 0.0)
+        z = jnp.where(is_beyond, tail_z, z)
+        log_slope = jnp.where(is_beyond, jnp.where(tail > 0, -log_scale, -jnp.inf), log_slope)
     return z, log_slope
 
 
 def _cell(value: Array, ends: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, ...]:
-    """Of the cell between two of the `ends` in which a value lies: edge, width, probability below and above, share."""
+    """Left edge, width, probabilities below and above, and share of the cell whose `ends` enclose the value."""
     n_cells = jnp.sum(edges[:, 1:] > edges[:, :-1], axis=1)
-    place = jnp.minimum(jnp.sum(value[:, None] >= ends[:, 1:], axis=1), n_cells - 1)
+    index = jnp.minimum(jnp.sum(value[:, None] >= ends[:, 1:], axis=1), n_cells - 1)
 
     def at(part: Array, shift: int = 0) -> Array:
-        return jnp.take_along_axis(part, (place + shift)[:, None], axis=1)[:, 0]
+        return jnp.take_along_axis(part, (index + shift)[:, None], axis=1)[:, 0]
 
     return at(edges), at(edges, 1) - at(edges), at(below), at(above, 1), at(shares)
 
 
 def _scores(lower: Array, upper: Array) -> Array:
-    """The normal quantile of a probability and what is left of it, by the smaller of both."""
-    least = _within(jnp.where(lower < upper, lower, upper), _TINY, 0.5)
-    z = jax.scipy.special.ndtri(least)
+    """Normal quantile of the probability `lower` = 1 - `upper`, computed from the smaller of the two."""
+    smaller = _clip(jnp.where(lower < upper, lower, upper), _TINY, 0.5)
+    z = jax.scipy.special.ndtri(smaller)
     return jnp.where(lower < upper, z, -z)
 
 
-def _within(value: Array, low: float, high: float) -> Array:
-    """The value, or the nearer end: at an end with the derivative of the value, where a clip has half of it."""
+def _clip(value: Array, low: float, high: float) -> Array:
+    """`value` clipped to [low, high], with derivative 1 at both ends, where that of `jnp.clip` is 1/2."""
     return jnp.where(value < low, low, jnp.where(value > high, high, value))
 
 
 def _is_beyond(value: Array, end: Array, side: int, tail: Array) -> Array:
-    """Whether a value lies beyond an end; the upper end itself does if there is a tail, as an edge does everywhere."""
+    """Whether a value lies beyond an end; the upper end does if it has a tail, because edges belong to the right."""
     return value < end if side < 0 else (value > end) | ((value == end) & (tail > 0))
 
 
@@ -322,12 +322,12 @@ def _log_normal(z: Array) -> Array:
 
 
 def _tails_of(below: Array, above: Array) -> tuple[tuple[int, int, Array], ...]:
-    """The two ends: index of the edge, direction away from the cells, probability beyond."""
+    """The two tails: index of the edge, direction (-1 lower, 1 upper), probability."""
     return ((0, -1, below[:, 0]), (-1, 1, above[:, -1]))
 
 
 def _tail_scale(edges: Array, shares: Array) -> Array:
-    """The deviation of the values within the cells: how far a tail reaches."""
+    """Scale of the tails: the standard deviation of the values within the cells."""
     middles, widths = (edges[:, 1:] + edges[:, :-1]) / 2, edges[:, 1:] - edges[:, :-1]
     shares = jnp.where(widths > 0, shares, 0.0)
     shares = shares / jnp.sum(shares, axis=1, keepdims=True)
@@ -337,14 +337,14 @@ def _tail_scale(edges: Array, shares: Array) -> Array:
     return jnp.maximum(jnp.sqrt(variance), jnp.max(widths, axis=1))
 
 
-# kind: forward, inverse, and the numbers they take
+# kind: forward, inverse, and their arguments
 _MAPS: dict[str, tuple[Callable[..., tuple[Array, Array]], Callable[..., tuple[Array, Array]], tuple[str, ...]]] = {
-    "real": (_scaled, _unscaled, ("centre", "scale")),
+    "real": (_shift_scale, _shift_scale_inverse, ("centre", "scale")),
     "positive": (_exp, _log, ("lower",)),
     "softplus": (_softplus, _softplus_inverse, ("lower", "scale")),
     "bounded": (_sigmoid, _logit, ("lower", "upper")),
-    "circular": (_turned, _cut, ("lower", "upper", "centre")),
-    "heavy": (_tails, _normal, ("centre", "scale", "index")),
+    "circular": (_circular, _circular_inverse, ("lower", "upper", "centre")),
+    "heavy": (_heavy, _heavy_inverse, ("centre", "scale", "index")),
     "cells": (_from_cells, _to_cells, ()),
 }
 COLUMN_KINDS = tuple(_MAPS)

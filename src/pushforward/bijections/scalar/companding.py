@@ -1,4 +1,4 @@
-"""Companding: a fixed scale between linear and logarithmic, for signals of which the quiet parts matter too."""
+"""Companding: a fixed scale between linear and logarithmic, for signals whose quiet parts matter."""
 
 import math
 from typing import ClassVar
@@ -15,8 +15,8 @@ class Companding(AbstractBijection):
     """Logarithmic scale with a linear middle: x = sinh(r z) / sinh(r), z = arcsinh(x sinh(r)) / r. No leaves.
 
     One standard deviation of the data stays one; below 1 / sinh(r) the scale is linear, above it logarithmic. With
-    r = asinh(255) it is the mu-law of telephony with its corner at zero rounded off. Speech in units of its standard
-    deviation has silences of a thousandth, where no layer that sees x itself can tell one level from the next.
+    r = asinh(255) it is the mu-law of telephony with a smooth origin. Speech in units of its standard deviation
+    has silences of size 0.001, where a layer on x cannot distinguish adjacent levels.
 
     Args:
         rate: r, positive; r -> 0 is the identity.
@@ -27,7 +27,7 @@ class Companding(AbstractBijection):
         ValueError: if the rate is not in (0, 40].
 
     Reference: ITU-T recommendation G.711 (mu-law), as in van den Oord et al. 2016 (WaveNet), section 2.2; the arcsinh
-    in the place of log(1 + mu |x|) is ours.
+    instead of log(1 + mu |x|) is ours.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -45,7 +45,7 @@ class Companding(AbstractBijection):
 
     def __check_init__(self) -> None:
         if not 0 < self.rate <= 40:
-            raise ValueError(f"rate: expected a number in (0, 40], got {self.rate}. Speech wants about 8.")
+            raise ValueError(f"rate: expected a number in (0, 40], got {self.rate}. About 8 suits speech.")
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None

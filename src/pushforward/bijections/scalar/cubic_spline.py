@@ -1,4 +1,4 @@
-"""Monotone cubic splines: slopes from the bins alone, by Steffen's rule."""
+"""Monotone cubic splines, with knot slopes from the bins by Steffen's rule."""
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_o
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 
-_LEAST, _MOST = 0.01, 2.0  # slopes at the edges of the box, in units of the outer bins' secants
+_MIN_EDGE_SLOPE, _MAX_EDGE_SLOPE = 0.01, 2.0  # slopes at the edges of the box, in units of the outer bins' secants
 
 
 class CubicSpline(AbstractByRoot):
@@ -18,13 +18,13 @@ class CubicSpline(AbstractByRoot):
 
     K bins with learned widths and heights; with secants s the slope at an inner knot is Steffen's, 2 min(s_left,
     s_right, p / 2) with p = (s_left w_right + s_right w_left) / (w_left + w_right), those at both edges are learned
-    between 0.01 and 2 secants. Slopes of up to twice a secant leave the slope inside a bin above zero. In a bin, with u
+    between 0.01 and 2 secants. Knot slopes of up to twice a secant keep the slope in a bin positive. In a bin, with u
     = (x - left) / width: z = bottom + w u (d0 + u (3 s - 2 d0 - d1 + u (d0 + d1 - 2 s))). Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,), `edges` (2,).
 
@@ -34,7 +34,7 @@ class CubicSpline(AbstractByRoot):
         ValueError: if an argument is out of range.
 
     Reference: Steffen 1990; Durkan, Bekasov, Murray & Papamakarios 2019 (Cubic-Spline Flows), section 3. Deviation:
-    the root solver goes back instead of the formula for the root of a cubic, which loses digits; linear tails.
+    a root solver instead of the formula for the root of a cubic, which loses digits; linear tails.
 
     Example:
         >>> import jax.numpy as jnp
@@ -58,7 +58,7 @@ class CubicSpline(AbstractByRoot):
     def __check_init__(self) -> None:
         check_bins(self.widths.shape[0], self.bound, self.min_bin)
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (self.widths, self.heights))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
         secants = [height / width for height, width in zip(heights, widths, strict=True)]
@@ -67,18 +67,18 @@ class CubicSpline(AbstractByRoot):
             s0, s1, w0, w1 = secants[k], secants[k + 1], widths[k], widths[k + 1]
             mean = (s0 * w1 + s1 * w0) / (w0 + w1)
             inner.append(2 * jnp.minimum(jnp.minimum(s0, s1), mean / 2))
-        share = _LEAST + (_MOST - _LEAST) * jax.nn.sigmoid(self.edges + _START)
+        share = _MIN_EDGE_SLOPE + (_MAX_EDGE_SLOPE - _MIN_EDGE_SLOPE) * jax.nn.sigmoid(self.edges + _START)
         slopes = [share[0] * secants[0], *inner, share[1] * secants[-1]]
-        inside = clip(x, -self.bound, self.bound)
+        clipped = clip(x, -self.bound, self.bound)
         left, width, bottom, s, d0, d1 = at_bin(
-            inside, lefts, lefts[:-1], widths, bottoms[:-1], secants, slopes[:-1], slopes[1:]
+            clipped, lefts, lefts[:-1], widths, bottoms[:-1], secants, slopes[:-1], slopes[1:]
         )
-        u = (inside - left) / width
-        bend, twist = 3 * s - 2 * d0 - d1, d0 + d1 - 2 * s
-        # the slope as a sum in which only the last term can be negative, and is outweighed
+        u = (clipped - left) / width
+        quadratic, cubic = 3 * s - 2 * d0 - d1, d0 + d1 - 2 * s
+        # a sum in which only the last term can be negative, and the others outweigh it
         slope = d0 * (1 - u) ** 2 + d1 * u**2 + 2 * u * (1 - u) * (3 * s - d0 - d1)
-        z = bottom + width * u * (d0 + u * (bend + u * twist))
-        return z + slope * (x - inside), jnp.log(slope)
+        z = bottom + width * u * (d0 + u * (quadratic + u * cubic))
+        return z + slope * (x - clipped), jnp.log(slope)
 
 
-_START = float(np.log((1 - _LEAST) / (_MOST - 1)))  # where the edges' slopes are their secants
+_START = float(np.log((1 - _MIN_EDGE_SLOPE) / (_MAX_EDGE_SLOPE - 1)))  # at which the edge slopes equal their secants

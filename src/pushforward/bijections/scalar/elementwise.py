@@ -1,4 +1,4 @@
-"""The element-wise layer: one scalar bijection per coordinate, nothing shared between coordinates."""
+"""The element-wise layer: one scalar bijection per coordinate, without shared parameters."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Learned tails: from a normal base to power laws, each side with an index of its own."""
+"""Learned tails: from a normal base to power laws, with one index for each side."""
 
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from pushforward.numerics.elementary import (
     soft_clamp,
 )
 
-_LEAST, _MOST = 0.02, 1.0
+_MIN_INDEX, _INDEX_RANGE = 0.02, 1.0
 _START = -2.2  # an index near 0.12: about the tails of a Student-t of eight degrees of freedom
 
 
@@ -26,8 +26,8 @@ class HeavyTails(AbstractBijection):
     Over a normal base P(|x| > t) falls like t^(-1/l), the tail of a Student-t with 1/l degrees of freedom. The indices
     l lie in (0.02, 1.02), by sigmoids: with l = 1 the mean does not exist. The scale is exp(10 tanh(log_scale / 10)).
 
-    For one layer of a flow, at the data: what goes in must have normal tails. A second such layer would see values far
-    out, of which 2 Phi(-|z|) has hundreds of digits, and overflow.
+    Use it for one layer of a flow, next to the data: its input must have normal tails. With heavy-tailed inputs, as
+    those of a second such layer, 2 Phi(-|z|) underflows and x overflows.
 
     Leaves (unconstrained): `upper` (), `lower` (), `shift` (), `log_scale` ().
 
@@ -55,7 +55,7 @@ class HeavyTails(AbstractBijection):
         self.upper, self.lower, self.shift, self.log_scale = scalar(_START), scalar(_START), zeros(()), zeros(())
 
     def _index(self, is_upper: Array) -> Array:
-        return _LEAST + _MOST * jax.nn.sigmoid(jnp.where(is_upper, self.upper, self.lower))
+        return _MIN_INDEX + _INDEX_RANGE * jax.nn.sigmoid(jnp.where(is_upper, self.upper, self.lower))
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -89,5 +89,5 @@ def without_tails(x: Array, index: Array) -> tuple[Array, Array]:
 
 
 def _log_tail(size: Array) -> Array:
-    """log(2 Phi(-|z|)): the share of a normal further out than |z|."""
+    """log(2 Phi(-|z|)), the log-probability that a normal variate exceeds |z| in absolute value."""
     return log_normal_cdf(-size) + jnp.log(2.0).astype(size.dtype)

@@ -1,5 +1,4 @@
-"""Linear-rational splines: each bin two pieces of a linear function over another, so both directions are one
-formula."""
+"""Linear-rational splines: two linear-rational pieces per bin, with a closed form in both directions."""
 
 from typing import ClassVar
 
@@ -13,27 +12,27 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import inverse_softplus
 
-_MIN_PLACE = 0.025  # how near a bin's inner knot may come to its ends
-_MAX_RATIO = 40.0  # a knot's slope stays below this many times the smaller of the neighbouring secants
-_UNIT = 1 / (1 - 2 / _MAX_RATIO)  # the raw slope that comes out as 1 between secants of 1
+_MIN_SHARE = 0.025  # minimum distance of a bin's inner knot from its ends, as a share of the width
+_MAX_RATIO = 40.0  # bound on a knot's slope over the smaller neighbouring secant
+_IDENTITY_SLOPE = 1 / (1 - 2 / _MAX_RATIO)  # the raw slope that gives 1 between secants of 1
 
 
 class LinearRationalSpline(AbstractBijection):
     """Monotone linear-rational spline on [-B, B], the identity outside.
 
-    A bin has an inner knot at the share l of its width. With weights w0 = 1 and w1 = sqrt(d0 / d1) of its ends, where
-    d0, d1 are the slopes there, s = height / width, wm = (l w0 d0 + (1 - l) w1 d1) / s and ym the weighted mean of the
-    ends' heights, the left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror
-    image. The slope is continuous; it is 1 at both edges of the box, and at a knot below 40 times the smaller of the
-    neighbouring secants, for a steep knot leaves nothing for the rest of its bin. Zero leaves are the identity.
+    A bin has an inner knot at the share l of its width. With slopes d0, d1 at its ends, weights w0 = 1 and w1 = sqrt(d0
+    / d1), s = height / width, wm = (l w0 d0 + (1 - l) w1 d1) / s and ym the weighted mean of the ends' heights, the
+    left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror image. The slope is
+    continuous and 1 at both edges of the box. At a knot it is below 40 times the smaller neighbouring secant, because a
+    steep knot leaves no height for the rest of its bin. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
-        min_slope: least slope parameter at a knot.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_slope: minimum slope parameter at a knot.
 
-    Leaves (unconstrained): `widths` (K,), `heights` (K,), `slopes` (K - 1,), `places` (K,).
+    Leaves (unconstrained): `widths` (K,), `heights` (K,), `slopes` (K - 1,), `inner_knots` (K,).
 
     Cost: O(K) per coordinate in both directions, without a root.
 
@@ -53,7 +52,7 @@ class LinearRationalSpline(AbstractBijection):
     widths: Float[Array, "..."]
     heights: Float[Array, "..."]
     slopes: Float[Array, "..."]
-    places: Float[Array, "..."]
+    inner_knots: Float[Array, "..."]
     bound: float = eqx.field(static=True)
     min_bin: float = eqx.field(static=True)
     min_slope: float = eqx.field(static=True)
@@ -62,7 +61,8 @@ class LinearRationalSpline(AbstractBijection):
 
     def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3, min_slope: float = 1e-3) -> None:
         check_bins(n_bins, bound, min_bin)
-        self.widths, self.heights, self.slopes, self.places = (zeros(n) for n in (n_bins, n_bins, n_bins - 1, n_bins))
+        self.widths, self.heights, self.slopes = zeros(n_bins), zeros(n_bins), zeros(n_bins - 1)
+        self.inner_knots = zeros(n_bins)
         self.bound, self.min_bin, self.min_slope = float(bound), float(min_bin), float(min_slope)
 
     def __check_init__(self) -> None:
@@ -70,11 +70,11 @@ class LinearRationalSpline(AbstractBijection):
         if not 0 < self.min_slope < 1:
             raise ValueError(f"min_slope: expected a number in (0, 1), got {self.min_slope}.")
 
-    def _bin(self, value: Array, is_image: bool) -> tuple[Array, ...]:
-        """Left, width, bottom, height, the slopes at both ends and the inner knot's place, of the bin of a value."""
+    def _bin(self, value: Array, inverse: bool) -> tuple[Array, ...]:
+        """Left, width, bottom, height, both end slopes and inner knot of the bin that contains a value."""
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (self.widths, self.heights))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
-        raw = jax.nn.softplus(self.slopes + inverse_softplus(_UNIT - self.min_slope)) + self.min_slope
+        raw = jax.nn.softplus(self.slopes + inverse_softplus(_IDENTITY_SLOPE - self.min_slope)) + self.min_slope
         flatness = [width / height for width, height in zip(widths, heights, strict=True)]
         inner = [
             knot / (1 + knot * (before + after) / _MAX_RATIO)
@@ -82,48 +82,48 @@ class LinearRationalSpline(AbstractBijection):
         ]
         one = jnp.ones_like(widths[0])
         slopes: Rows = [one, *inner, one]
-        places = list(_MIN_PLACE + (1 - 2 * _MIN_PLACE) * jax.nn.sigmoid(self.places))
-        columns = (lefts[:-1], widths, bottoms[:-1], heights, slopes[:-1], slopes[1:], places)
-        return at_bin(value, bottoms if is_image else lefts, *columns)
+        shares = list(_MIN_SHARE + (1 - 2 * _MIN_SHARE) * jax.nn.sigmoid(self.inner_knots))
+        columns = (lefts[:-1], widths, bottoms[:-1], heights, slopes[:-1], slopes[1:], shares)
+        return at_bin(value, bottoms if inverse else lefts, *columns)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inside = clip(z, -self.bound, self.bound)
-        left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=False)
-        u = straight_through_clip((inside - left) / width, 0.0, 1.0)
-        w1, wm, knot = _weights(width, height, d0, d1, place)
-        is_left = u < place
-        below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
-        above = jnp.where(is_left, wm * knot * u, wm * knot * (1 - u) + w1 * (u - place))
-        x = bottom + height * (above / below)
-        slope = jnp.where(is_left, wm * place * knot, wm * w1 * (1 - place) * (1 - knot)) / below**2
-        return self._within(z, x, jnp.log(slope) + jnp.log(height) - jnp.log(width))
+        clipped = clip(z, -self.bound, self.bound)
+        left, width, bottom, height, d0, d1, share = self._bin(clipped, inverse=False)
+        u = straight_through_clip((clipped - left) / width, 0.0, 1.0)
+        w1, wm, knot = _weights(width, height, d0, d1, share)
+        is_left = u < share
+        denominator = jnp.where(is_left, (share - u) + wm * u, wm * (1 - u) + w1 * (u - share))
+        numerator = jnp.where(is_left, wm * knot * u, wm * knot * (1 - u) + w1 * (u - share))
+        x = bottom + height * (numerator / denominator)
+        slope = jnp.where(is_left, wm * share * knot, wm * w1 * (1 - share) * (1 - knot)) / denominator**2
+        return self._identity_outside(z, x, jnp.log(slope) + jnp.log(height) - jnp.log(width))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        inside = clip(x, -self.bound, self.bound)
-        left, width, bottom, height, d0, d1, place = self._bin(inside, is_image=True)
-        y = straight_through_clip((inside - bottom) / height, 0.0, 1.0)
-        w1, wm, knot = _weights(width, height, d0, d1, place)
+        clipped = clip(x, -self.bound, self.bound)
+        left, width, bottom, height, d0, d1, share = self._bin(clipped, inverse=True)
+        y = straight_through_clip((clipped - bottom) / height, 0.0, 1.0)
+        w1, wm, knot = _weights(width, height, d0, d1, share)
         is_left = y < knot
-        # each quotient of positive sums, the right one from the upper end: 1 - u
-        low = place * y / jnp.where(is_left, y + wm * (knot - y), 1.0)
-        high = (1 - place) * w1 * (1 - y) / jnp.where(is_left, 1.0, w1 * (1 - y) + wm * (y - knot))
+        # quotients of positive sums; the right piece gives 1 - u
+        low = share * y / jnp.where(is_left, y + wm * (knot - y), 1.0)
+        high = (1 - share) * w1 * (1 - y) / jnp.where(is_left, 1.0, w1 * (1 - y) + wm * (y - knot))
         u = straight_through_clip(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
-        below = jnp.where(is_left, (place - u) + wm * u, wm * (1 - u) + w1 * (u - place))
-        slope = jnp.where(is_left, wm * place * knot, wm * w1 * (1 - place) * (1 - knot)) / below**2
-        return self._within(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
+        denominator = jnp.where(is_left, (share - u) + wm * u, wm * (1 - u) + w1 * (u - share))
+        slope = jnp.where(is_left, wm * share * knot, wm * w1 * (1 - share) * (1 - knot)) / denominator**2
+        return self._identity_outside(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
 
-    def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
-        is_inside = (value >= -self.bound) & (value < self.bound)
-        image = straight_through_clip(image, -self.bound, self.bound)
-        return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
+    def _identity_outside(self, value: Array, mapped: Array, log_det: Array) -> tuple[Array, Array]:
+        in_box = (value >= -self.bound) & (value < self.bound)
+        mapped = straight_through_clip(mapped, -self.bound, self.bound)
+        return jnp.where(in_box, mapped, value), jnp.where(in_box, log_det, 0.0)
 
 
-def _weights(width: Array, height: Array, d0: Array, d1: Array, place: Array) -> tuple[Array, Array, Array]:
-    """w1, wm, and the inner knot's height as a share of the bin's; w0 is 1."""
+def _weights(width: Array, height: Array, d0: Array, d1: Array, share: Array) -> tuple[Array, Array, Array]:
+    """w1, wm, and the height of the inner knot as a share of the bin's height; w0 is 1."""
     w1 = jnp.sqrt(d0 / d1)
-    wm = (place * d0 + (1 - place) * w1 * d1) * width / height
-    return w1, wm, place * w1 / ((1 - place) + place * w1)
+    wm = (share * d0 + (1 - share) * w1 * d1) * width / height
+    return w1, wm, share * w1 / ((1 - share) + share * w1)

@@ -1,4 +1,4 @@
-"""Piecewise linear maps: a density of steps."""
+"""Piecewise linear maps, with a piecewise constant density."""
 
 from typing import ClassVar
 
@@ -14,13 +14,13 @@ from pushforward.numerics.arrays import zeros
 class LinearSpline(AbstractBijection):
     """Piecewise linear map on [-B, B], the identity outside: in a bin x = bottom + (height / width) (z - left).
 
-    Widths and heights are softmax shares of the box with a floor. The density has steps at the knots. Zero leaves are
+    Widths and heights are softmax shares of the box with a floor. The density jumps at the knots. Zero leaves are
     the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,).
 
@@ -57,18 +57,18 @@ class LinearSpline(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._mapped(z, self.widths, self.heights)
+        return self._apply(z, self.widths, self.heights)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._mapped(x, self.heights, self.widths)  # the same map with the axes exchanged
+        return self._apply(x, self.heights, self.widths)  # the inverse exchanges the axes
 
-    def _mapped(self, value: Array, from_logits: Array, to_logits: Array) -> tuple[Array, Array]:
+    def _apply(self, value: Array, from_logits: Array, to_logits: Array) -> tuple[Array, Array]:
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (from_logits, to_logits))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
-        inside = clip(value, -self.bound, self.bound)
-        left, width, bottom, height = at_bin(inside, lefts, lefts[:-1], widths, bottoms[:-1], heights)
-        image = straight_through_clip(bottom + height * ((inside - left) / width), -self.bound, self.bound)
-        is_inside = (value >= -self.bound) & (value < self.bound)
-        return jnp.where(is_inside, image, value), jnp.where(is_inside, jnp.log(height) - jnp.log(width), 0.0)
+        clipped = clip(value, -self.bound, self.bound)
+        left, width, bottom, height = at_bin(clipped, lefts, lefts[:-1], widths, bottoms[:-1], heights)
+        mapped = straight_through_clip(bottom + height * ((clipped - left) / width), -self.bound, self.bound)
+        in_box = (value >= -self.bound) & (value < self.bound)
+        return jnp.where(in_box, mapped, value), jnp.where(in_box, jnp.log(height) - jnp.log(width), 0.0)

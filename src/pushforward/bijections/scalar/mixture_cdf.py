@@ -1,4 +1,4 @@
-"""The distribution function of a mixture as a scalar map: conditionals with several modes in one layer."""
+"""The distribution function of a mixture as a scalar map, for multimodal conditionals."""
 
 import abc
 
@@ -16,9 +16,9 @@ _LOG_SCALE_BOUND = 7.0
 
 
 class AbstractMixtureCDF(AbstractByRoot):
-    """z = logit(F(x)), F the distribution function of a mixture of K components; the root solver goes back.
+    """z = logit(F(x)), F the distribution function of a mixture of K components; `forward` uses the root solver.
 
-    Subclasses say what a component of location 0 and scale 1 is.
+    Subclasses define the component of location 0 and scale 1.
     """
 
     logits: eqx.AbstractVar[Float[Array, "..."]]
@@ -30,12 +30,12 @@ class AbstractMixtureCDF(AbstractByRoot):
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
         """log F, log(1 - F), log(F' / F) and log(F' / (1 - F)) of one component at u."""
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
         """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
 
-        Both hazards are averages over the components, weighted by their shares of F and of 1 - F: no difference of
-        large logarithms is taken, so the slope keeps its digits far out; and in logarithms, so that it does not vanish
-        in a gap.
+        Both hazards are averages over the components, weighted by their shares of F and of 1 - F. No difference of
+        large logarithms occurs, so the slope keeps its digits in the tails; logarithms keep it from vanishing between
+        modes.
         """
         log_scales = soft_clamp(self.log_scales, _LOG_SCALE_BOUND)
         below, above, left, right = self._component((x[None] - self.means) * jnp.exp(-log_scales))
@@ -56,7 +56,7 @@ class MixtureLogistic(AbstractMixtureCDF):
         n_components: K.
 
     Leaves (unconstrained): `logits` (K,), `means` (K,), `log_scales` (K,). The means start spread over (-1.5, 1.5):
-    equal components would stay equal in training.
+    equal components would remain equal in training.
 
     Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver.
 
@@ -96,7 +96,7 @@ class MixtureNormal(AbstractMixtureCDF):
         n_components: K.
 
     Leaves (unconstrained): `logits` (K,), `means` (K,), `log_scales` (K,). The means start spread over (-1.5, 1.5):
-    equal components would stay equal in training.
+    equal components would remain equal in training.
 
     Cost: inverse (density) O(K); forward (sampling) O(K) for each step of the root solver.
 

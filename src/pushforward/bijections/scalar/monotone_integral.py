@@ -1,4 +1,4 @@
-"""Unconstrained monotone maps: the integral of a small positive network."""
+"""Unconstrained monotone maps: the integral of a positive network."""
 
 import equinox as eqx
 import jax
@@ -20,21 +20,21 @@ _FLOOR = 1e-3
 class MonotoneIntegral(AbstractByRoot):
     """Unconstrained monotone map: z = shift + int_0^x g(t; e) dt, g = 0.001 + softplus(network(t, e)), linear outside.
 
-    The network, two hidden layers of tanh, is one for all coordinates; a conditioner emits the embedding e and the
-    shift. Outside [-B, B] g keeps the value at the edge. The integral is Gauss and Legendre's rule over [0, x] with
-    `n_points`; log dz/dx = log g(x), exact for the integral, so for the rule up to its error: with weights of the size
-    that training leaves, below 1e-6 of z with 32 points. Zero leaves and a fresh network are the identity.
+    All coordinates share the network, of two hidden tanh layers; a conditioner emits the embedding e and the shift.
+    Outside [-B, B] g is constant. The integral is computed by Gauss-Legendre quadrature over [0, x] with `n_points`;
+    log dz/dx = log g(x) is exact for the integral, and for the quadrature up to its error: with weights of trained
+    size, below 1e-6 of z with 32 points. Zero leaves and a new network are the identity.
 
     Args:
         n_embedded: length of the embedding e.
-        width: of the hidden layers.
-        n_points: of the quadrature rule.
+        width: units of each hidden layer.
+        n_points: number of quadrature points.
         bound: half-width B of the box.
-        seed: for the network's start.
+        seed: for the network's start weights.
 
     Leaves (unconstrained): `embedding` (n_embedded,), `shift` (); shared by all coordinates: the network.
 
-    Cost: inverse (density) n_points passes of the small network for each coordinate, its slope one; forward (sampling)
+    Cost: inverse (density) n_points passes of the network for each coordinate, one for its slope; forward (sampling)
     that for each step of the root solver.
 
     Raises:
@@ -52,8 +52,8 @@ class MonotoneIntegral(AbstractByRoot):
 
     embedding: Float[Array, "..."]
     shift: Float[Array, "..."]
-    by_place: Float[Array, "..."] = shared()
-    by_embedding: Float[Array, "..."] = shared()
+    value_weight: Float[Array, "..."] = shared()
+    embedding_weight: Float[Array, "..."] = shared()
     first_bias: Float[Array, "..."] = shared()
     hidden: Float[Array, "..."] = shared()
     hidden_bias: Float[Array, "..."] = shared()
@@ -71,8 +71,8 @@ class MonotoneIntegral(AbstractByRoot):
             )
         keys = jax.random.split(jax.random.key(seed), 4)
         self.embedding, self.shift = zeros(n_embedded), zeros(())
-        self.by_place = normal(keys[0], (width,), 1.0)
-        self.by_embedding = normal(keys[1], (width, n_embedded), n_embedded**-0.5)
+        self.value_weight = normal(keys[0], (width,), 1.0)
+        self.embedding_weight = normal(keys[1], (width, n_embedded), n_embedded**-0.5)
         self.first_bias = normal(keys[2], (width,), 1.0)
         self.hidden, self.hidden_bias = normal(keys[3], (width, width), width**-0.5), zeros(width)
         self.out, self.out_bias = zeros(width), zeros(())
@@ -81,34 +81,34 @@ class MonotoneIntegral(AbstractByRoot):
     def __check_init__(self) -> None:
         check_box(self.bound)
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
-        inside = clip(x, -self.bound, self.bound)
-        constant = jnp.tensordot(self.by_embedding, self.embedding, 1) + _column(self.first_bias, x)
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
+        clipped = clip(x, -self.bound, self.bound)
+        offset = jnp.tensordot(self.embedding_weight, self.embedding, 1) + _column(self.first_bias, x)
 
         @jax.checkpoint
         def add(area: Array, point: tuple[Array, Array]) -> tuple[Array, None]:
             share, weight = point
-            return area + weight * self._slope(share * inside, constant), None
+            return area + weight * self._slope(share * clipped, offset), None
 
-        # point by point: the hidden values of all points at once would not fit a cache
+        # one point after another: the hidden units of all points would not fit into a cache
         area, _ = jax.lax.scan(add, jnp.zeros_like(x), _rule(self.n_points, x.dtype))
-        slope = self._slope(inside, constant)
-        return self.shift + inside * area + slope * (x - inside), jnp.log(slope)
+        slope = self._slope(clipped, offset)
+        return self.shift + clipped * area + slope * (x - clipped), jnp.log(slope)
 
-    def _slope(self, t: Array, constant: Array) -> Array:
-        """g at t, element by element; `constant` is what the first layer makes of the embedding."""
-        first = jnp.tanh(_column(self.by_place, t) * (t[None] / self.bound) + constant)
+    def _slope(self, t: Array, offset: Array) -> Array:
+        """g at t, element by element; `offset` is the embedding's part of the first layer."""
+        first = jnp.tanh(_column(self.value_weight, t) * (t[None] / self.bound) + offset)
         second = jnp.tanh(jnp.tensordot(self.hidden, first, 1) + _column(self.hidden_bias, t))
         raw = jnp.tensordot(self.out, second, 1) + self.out_bias + inverse_softplus(1.0 - _FLOOR)
         return _FLOOR + jax.nn.softplus(raw)
 
 
 def _column(vector: Array, like: Array) -> Array:
-    """A vector along a new first axis, to be broadcast over the others."""
+    """A vector with trailing axes of one, to broadcast against (..., *like.shape)."""
     return vector.reshape((-1,) + (1,) * like.ndim)
 
 
 def _rule(n_points: int, dtype: jnp.dtype) -> tuple[Array, Array]:
-    """Gauss and Legendre's points and weights on (0, 1)."""
-    places, weights = np.polynomial.legendre.leggauss(n_points)
-    return jnp.asarray((places + 1) / 2, dtype), jnp.asarray(weights / 2, dtype)
+    """Gauss-Legendre points and weights on (0, 1)."""
+    points, weights = np.polynomial.legendre.leggauss(n_points)
+    return jnp.asarray((points + 1) / 2, dtype), jnp.asarray(weights / 2, dtype)

@@ -11,7 +11,7 @@ from pushforward.numerics.elementary import log_one_plus, soft_clamp
 
 _LOG_BOUND = 4.0
 _SHARE = 0.95
-_LARGEST = 8 * math.sqrt(3) / 9  # beyond this k the slope 1 - 2 k u / (1 + u^2)^2 would reach zero
+_SINGULAR_K = 8 * math.sqrt(3) / 9  # the k at which the slope 1 - 2 k u / (1 + u^2)^2 reaches zero
 
 
 class NonlinearSquared(AbstractByRoot):
@@ -22,7 +22,7 @@ class NonlinearSquared(AbstractByRoot):
 
     Leaves (unconstrained): `shift`, `log_scale`, `bump`, `log_width`, `offset`, all ().
 
-    Cost: inverse (density) O(1); forward (sampling) O(1) for each step of the root solver, which here stays a few units
+    Cost: inverse (density) O(1); forward (sampling) O(1) for each step of the root solver, whose bracket is a few units
     around the affine part. (The inverse is also the root of a cubic; near a multiple root its formula loses digits.)
 
     Reference: Ziegler & Rush 2019, section 4.1, equation 9.
@@ -44,9 +44,9 @@ class NonlinearSquared(AbstractByRoot):
     def __init__(self) -> None:
         self.shift, self.log_scale, self.bump, self.log_width, self.offset = (zeros(()) for _ in range(5))
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
         log_scale, log_width = soft_clamp(self.log_scale, _LOG_BOUND), soft_clamp(self.log_width, _LOG_BOUND)
-        k = _SHARE * _LARGEST * jnp.tanh(self.bump)
+        k = _SHARE * _SINGULAR_K * jnp.tanh(self.bump)
         u = jnp.exp(log_width) * x + self.offset
         bell = 1.0 / (1.0 + u**2)
         z = self.shift + jnp.exp(log_scale) * (x + k * jnp.exp(-log_width) * bell)

@@ -1,4 +1,4 @@
-"""From normal to logistic scores: what turns a logit of a distribution function into a Gaussian quantile."""
+"""The map from standard normal to standard logistic scores."""
 
 from typing import ClassVar
 
@@ -10,10 +10,10 @@ from pushforward.numerics.elementary import log_normal_cdf, log_normal_hazard, l
 
 
 class NormalToLogistic(AbstractBijection):
-    """x = logit(Phi(z)): a standard normal becomes a standard logistic. No leaves.
+    """x = logit(Phi(z)): maps a standard normal to a standard logistic. No leaves.
 
-    Before a mixture's distribution function with its logit, `Chain([NormalToLogistic(), MixtureNormal()])`, it makes
-    the Gaussian-mixture map with the Gaussian quantile: over a normal base each conditional is exactly the mixture.
+    `Chain([NormalToLogistic(), MixtureNormal()])` is the Gaussian-mixture map with the Gaussian quantile: over a normal
+    base each conditional is exactly the mixture.
 
     Cost: O(1) in both directions; the inverse takes six Newton steps for the quantile of a normal in logarithms.
 

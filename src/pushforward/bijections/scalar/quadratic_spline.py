@@ -1,4 +1,4 @@
-"""Piecewise quadratic maps: a continuous density of straight pieces."""
+"""Piecewise quadratic maps, with a continuous piecewise linear density."""
 
 from typing import ClassVar
 
@@ -27,13 +27,13 @@ class QuadraticSpline(AbstractBijection):
     """Piecewise quadratic map on [-B, B], the identity outside; its slope is linear in each bin and continuous.
 
     In a bin of width w with slopes v0, v1 at its ends and u = (z - left) / w: x = bottom + w (v0 u + (v1 - v0) u^2 /
-    2). The slope is 1 at both edges of the box; those at the inner knots are exp(7 tanh(leaf / 7)), scaled together so
-    that the box is mapped onto itself. Zero leaves are the identity.
+    2). The slope is 1 at both edges of the box; those at the inner knots are exp(7 tanh(leaf / 7)), scaled by one
+    factor so that the box is mapped onto itself. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width B of the box.
-        min_bin: least width of a bin as a share of the box, below 1 / K.
+        min_bin: minimum width of a bin as a share of the box, below 1 / K.
 
     Leaves (unconstrained): `widths` (K,), `slopes` (K - 1,).
 
@@ -69,7 +69,7 @@ class QuadraticSpline(AbstractBijection):
         check_bins(self.widths.shape[0], self.bound, self.min_bin)
 
     def _bins(self) -> tuple[Rows, Rows, Rows, Rows, Rows]:
-        """Left edges and widths, the slopes at both ends, bottom edges; the last edges come with the first."""
+        """Edges and widths in z, slopes at the left and right ends, and edges in x."""
         widths = sizes_of(self.widths, self.bound, self.min_bin)
         raw = list(jnp.exp(soft_clamp(self.slopes, _LOG_SLOPE_BOUND)))
         outer = (widths[0] + widths[-1]) / 2
@@ -84,34 +84,37 @@ class QuadraticSpline(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
-        inside = clip(z, -self.bound, self.bound)
+        clipped = clip(z, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
-        left, right, width, v0, v1, bottom, top = at_bin(inside, lefts, *columns)
-        u, rest = (
-            straight_through_clip((inside - left) / width, 0.0, 1.0),
-            straight_through_clip((right - inside) / width, 0.0, 1.0),
+        left, right, width, v0, v1, bottom, top = at_bin(clipped, lefts, *columns)
+        u, one_minus_u = (
+            straight_through_clip((clipped - left) / width, 0.0, 1.0),
+            straight_through_clip((right - clipped) / width, 0.0, 1.0),
         )
-        # from the nearer end: at the farther one a small slope would meet the rounding of the whole bin
-        low, high = bottom + width * u * (v0 + (v1 - v0) * u / 2), top - width * rest * (v1 + (v0 - v1) * rest / 2)
-        return self._within(z, jnp.where(u < rest, low, high), jnp.log(v0 * rest + v1 * u))
+        # computed from the nearer end: from the other one, rounding of the bin exceeds a small slope
+        low, high = (
+            bottom + width * u * (v0 + (v1 - v0) * u / 2),
+            top - width * one_minus_u * (v1 + (v0 - v1) * one_minus_u / 2),
+        )
+        return self._identity_outside(z, jnp.where(u < one_minus_u, low, high), jnp.log(v0 * one_minus_u + v1 * u))
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
-        inside = clip(x, -self.bound, self.bound)
+        clipped = clip(x, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
-        left, right, width, v0, v1, bottom, top = at_bin(inside, bottoms, *columns)
+        left, right, width, v0, v1, bottom, top = at_bin(clipped, bottoms, *columns)
         height = width * (v0 + v1) / 2
         share, rest = (
-            straight_through_clip((inside - bottom) / height, 0.0, 1.0),
-            straight_through_clip((top - inside) / height, 0.0, 1.0),
+            straight_through_clip((clipped - bottom) / height, 0.0, 1.0),
+            straight_through_clip((top - clipped) / height, 0.0, 1.0),
         )
         root = jnp.sqrt(v0**2 * rest + v1**2 * share)  # the slope at the point
         low, high = left + width * share * (v0 + v1) / (v0 + root), right - width * rest * (v0 + v1) / (v1 + root)
-        return self._within(x, jnp.where(share < rest, low, high), -jnp.log(root))
+        return self._identity_outside(x, jnp.where(share < rest, low, high), -jnp.log(root))
 
-    def _within(self, value: Array, image: Array, log_det: Array) -> tuple[Array, Array]:
-        is_inside = (value >= -self.bound) & (value < self.bound)
-        image = straight_through_clip(image, -self.bound, self.bound)
-        return jnp.where(is_inside, image, value), jnp.where(is_inside, log_det, 0.0)
+    def _identity_outside(self, value: Array, mapped: Array, log_det: Array) -> tuple[Array, Array]:
+        in_box = (value >= -self.bound) & (value < self.bound)
+        mapped = straight_through_clip(mapped, -self.bound, self.bound)
+        return jnp.where(in_box, mapped, value), jnp.where(in_box, log_det, 0.0)

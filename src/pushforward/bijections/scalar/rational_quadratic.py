@@ -18,18 +18,18 @@ class RationalQuadraticSpline(AbstractBijection):
 
     K bins with learned widths and heights (softmax, floored at `min_bin` of the box) and learned knot slopes (softplus,
     floored at `min_slope`); both end slopes are 1, so density and derivative are continuous at the edge of the box.
-    With secant s = height / width, knot slopes d0, d1, u the place within the bin in [0, 1] and p = u (1 - u):
+    With secant s = height / width, knot slopes d0, d1, u the position within the bin in [0, 1] and p = u (1 - u):
 
         T(z) = bottom + height (s u^2 + d0 p) / (s (1 - 2 p) + (d0 + d1) p)
 
     Zero leaves are the identity. Deviation from the source: a knot's slope stays below `max_ratio` times the smaller of
-    its two secants, because a steep knot beside a flat bin makes the slope *inside* the bin sink far below every floor.
+    its two secants, because a steep knot next to a flat bin makes the slope *within* the bin fall below every floor.
 
     Args:
         n_bins: number of bins K, at least 2.
         bound: half-width of the box, in units of the standardised data.
-        min_bin: least width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
-        min_slope: least slope parameter at a knot.
+        min_bin: minimum width and height of a bin as a share of the box; n_bins * min_bin must be below 1.
+        min_slope: minimum slope parameter at a knot.
         max_ratio: bound on knot slope over neighbouring secant, above 3.
 
     Leaves (unconstrained): `widths` (K,), `heights` (K,), `slopes` (K - 1,).
@@ -80,7 +80,7 @@ class RationalQuadraticSpline(AbstractBijection):
 
     @property
     def minimum_slope(self) -> float:
-        """A lower bound of the slope anywhere in the box, whatever the leaves: the least over the worst bins."""
+        """A lower bound of the slope in the box for all leaves: the minimum over the worst bins."""
         return _minimum_slope(self._box(), self.widths.shape[0])
 
     def _box(self) -> Box:
@@ -101,8 +101,8 @@ class CircularSpline(AbstractBijection):
     """Rational-quadratic spline of the circle: angles in [-pi, pi) to angles in [-pi, pi).
 
     The same formula as `RationalQuadraticSpline` with bound = pi, except that the slope at -pi and at pi is one learned
-    number, and that a learned `phase` turns the circle after the spline: x = wrap(T(z) + phase), where
-    wrap(a) = a - 2 pi floor((a + pi) / (2 pi)). Points outside [-pi, pi) are taken as the angle they denote.
+    number, and that a learned `phase` rotates the circle after the spline: x = wrap(T(z) + phase), where
+    wrap(a) = a - 2 pi floor((a + pi) / (2 pi)). Points outside [-pi, pi) are wrapped.
 
     Args:
         n_bins: number of bins K, at least 2.
@@ -164,16 +164,16 @@ class CircularSpline(AbstractBijection):
 
 def _wrap(angle: Array) -> Array:
     wrapped = angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi))
-    # rounding may pass the edge by an ulp; the step back must not touch the derivative, which is 1 everywhere
+    # rounding may exceed the edge by an ulp; the clip must not change the derivative, which is 1 everywhere
     return wrapped + jax.lax.stop_gradient(jnp.clip(wrapped, -np.pi, np.pi) - wrapped)
 
 
 def check_spline(n_bins: Any, bound: float, min_bin: float, min_slope: float, max_ratio: float) -> None:
-    """Refuse the settings of a spline that cannot be built, in a sentence."""
+    """Raise if the settings of a spline are out of range."""
     if isinstance(n_bins, bool) or not isinstance(n_bins, int):
         raise ValueError(f"n_bins: expected a whole number, got {n_bins!r}.")
     if n_bins < 2:
-        raise ValueError(f"n_bins: expected at least 2, got {n_bins}. Use Affine where one bin is meant.")
+        raise ValueError(f"n_bins: expected at least 2, got {n_bins}. Use Affine instead of one bin.")
     if not (np.isfinite(bound) and bound > 0):
         raise ValueError(f"bound: expected a positive half-width of the box, got {bound}.")
     if not 0 < min_bin * n_bins < 1:
@@ -188,19 +188,19 @@ def check_spline(n_bins: Any, bound: float, min_bin: float, min_slope: float, ma
 
 
 def _minimum_slope(box: Box, n_bins: int) -> float:
-    """The least slope over the worst bins: secant at its floor, each knot slope at either end of its range.
+    """Minimum slope over the worst bins: secant at its floor, each knot slope at either end of its range.
 
     In units of the secant s the slope is f = (2 p + r0 (1-u)^2 + r1 u^2) / (1 - 2 p + (r0 + r1) p)^2 with r = d / s,
-    which first rises and then falls in each r alone, so its least value lies at an end of that range.
+    which rises and then falls in each r, so its minimum lies at an end of that range.
     """
     share = 1.0 - (n_bins - 1) * box.min_bin
     secant = box.min_bin / share
-    least = 1.0 / (1.0 / box.min_slope + 2.0 * share / (box.min_bin * box.max_ratio))
+    min_knot_slope = 1.0 / (1.0 / box.min_slope + 2.0 * share / (box.min_bin * box.max_ratio))
     u = np.linspace(0.0, 1.0, 4001)
     p = u * (1.0 - u)
     lowest = np.inf
     for s in np.geomspace(secant, 1.0, 25):
-        ends = (least / s, box.max_ratio, 1.0 / s)
+        ends = (min_knot_slope / s, box.max_ratio, 1.0 / s)
         for r0 in ends:
             for r1 in ends:
                 slope = s * (2 * p + r0 * (1 - u) ** 2 + r1 * u**2) / (1 - 2 * p + (r0 + r1) * p) ** 2

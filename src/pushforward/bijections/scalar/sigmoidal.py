@@ -1,4 +1,4 @@
-"""Neural autoregressive transformers: small networks of positive weights, with sigmoids inside and a logit outside."""
+"""Transformers of neural autoregressive flows: networks of positive weights and sigmoids, followed by a logit."""
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,17 @@ _LOG_GAIN_BOUND = 7.0
 class Sigmoidal(AbstractByRoot):
     """Deep (dense) sigmoidal flow: z = logit(W_L sigmoid(a_L * (U_L h) + b_L)), h the same of the layer before.
 
-    With `depth` 1 it is DSF, z = logit(sum_k w_k sigmoid(a_k x + b_k)); with more layers DDSF, whose layers between
-    have K values each. Rows of W and U are softmax shares, gains a = exp(7 tanh(log_gain / 7)) are positive. Everything
-    is computed in logarithms, log sigmoid and log(1 - sigmoid) side by side, so that no tail is rounded away; log dz/dx
-    is carried along layer by layer. Far out z is linear in x.
+    With `depth` 1 it is DSF, z = logit(sum_k w_k sigmoid(a_k x + b_k)); with more layers DDSF, with K units in each
+    hidden layer. Rows of W and U are softmax weights, gains a = exp(7 tanh(log_gain / 7)) are positive. The computation
+    uses both log sigmoid and log(1 - sigmoid), so that no tail is rounded away, and propagates log dz/dx through the
+    layers. For large |x|, z is linear in x.
 
     Args:
         n_units: K.
         depth: number of layers of sigmoids, L.
 
     Leaves (unconstrained), of each layer: `log_gains` (K,), `offsets` (K,), `shares` (K, K), (1, K) in the last, and
-    `mixes` (K, K) in all but the first. Offsets start spread over (-1.5, 1.5): equal units would stay equal.
+    `mixes` (K, K) in all but the first. Offsets start spread over (-1.5, 1.5): equal units would remain equal.
 
     Cost: inverse (density) O(K) with one layer, else O(L K^2); forward (sampling) that for each step of the root
     solver.
@@ -57,30 +57,30 @@ class Sigmoidal(AbstractByRoot):
         self.shares = tuple(zeros((1 if layer == depth - 1 else n_units, n_units)) for layer in range(depth))
         self.mixes = tuple(zeros((n_units, n_units)) for _ in range(depth - 1))
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
         value, log_slope = x[None], jnp.zeros_like(x)[None]
         for layer, (log_gain, offset, shares) in enumerate(zip(self.log_gains, self.offsets, self.shares, strict=True)):
             if layer > 0:
-                value, log_slope = _averaged(self.mixes[layer - 1], value, log_slope)
+                value, log_slope = _average(self.mixes[layer - 1], value, log_slope)
             log_gain = soft_clamp(log_gain, _LOG_GAIN_BOUND)
-            value, log_slope = _squashed(shares, jnp.exp(log_gain) * value + offset, log_slope + log_gain)
+            value, log_slope = _logit_of_mixture(shares, jnp.exp(log_gain) * value + offset, log_slope + log_gain)
         return value[0], log_slope[0]
 
 
-def _averaged(logits: Array, value: Array, log_slope: Array) -> tuple[Array, Array]:
+def _average(logits: Array, value: Array, log_slope: Array) -> tuple[Array, Array]:
     """Weighted means of I values, and the logarithms of their slopes; logits (K, I, ...)."""
     log_weights = jax.nn.log_softmax(logits, axis=1)
     slopes = jax.nn.logsumexp(log_weights + log_slope[None], axis=1)
     return jnp.sum(jnp.exp(log_weights) * value[None], axis=1), slopes
 
 
-def _squashed(logits: Array, inner: Array, log_slope: Array) -> tuple[Array, Array]:
+def _logit_of_mixture(logits: Array, pre_activation: Array, log_slope: Array) -> tuple[Array, Array]:
     """logit(w sigmoid(u)) for J rows of weights, logits (J, K, ...), and the logarithms of the slopes.
 
     d logit(F) / du_k = w_k s_k (1 - s_k) (1 / F + 1 / (1 - F)): a share of F times 1 - s_k plus a share of 1 - F times
     s_k, both positive.
     """
-    below, above = -jax.nn.softplus(-inner), -jax.nn.softplus(inner)
+    below, above = -jax.nn.softplus(-pre_activation), -jax.nn.softplus(pre_activation)
     log_weights = jax.nn.log_softmax(logits, axis=1)
     left, right = log_weights + below[None], log_weights + above[None]
     value = jax.nn.logsumexp(left, axis=1) - jax.nn.logsumexp(right, axis=1)

@@ -1,4 +1,4 @@
-"""The sinh-arcsinh map: skewness and tail weight by two numbers."""
+"""The sinh-arcsinh map: skewness and tail weight by two parameters."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import log_cosh, soft_clamp
 
-# arcsinh of 74: beyond that a skew only moves mass out of the floating-point range
+# arcsinh of 74: a larger skew only moves mass out of the floating-point range
 _SKEW_BOUND = 5.0
 
 
@@ -19,8 +19,8 @@ class SinhArcsinh(AbstractBijection):
     """Sinh-arcsinh map: x = sinh(t (arcsinh(z) + s)), t = exp(b tanh(log_tail / b)), s = 5 tanh(skew / 5).
 
     For large |z| it grows like |z|^t: t > 1 makes the tails of the pushforward heavier, t < 1 lighter; `skew` moves
-    mass to one side. Zero leaves are the identity. Evaluated through logarithms, so |z|^t overflows only where the
-    value itself leaves the floating-point range.
+    mass to one side. Zero leaves are the identity. Evaluated through logarithms, so it overflows only where x
+    exceeds the floating-point range.
 
     Args:
         log_bound: bound b on |log t|, in (0, 5].

@@ -1,12 +1,12 @@
-"""The arithmetic of the monotone rational-quadratic spline, forward and inverse, with a hand-written backward rule.
+"""Kernel of the monotone rational-quadratic spline, forward and inverse, with a hand-written backward rule.
 
-This is the innermost loop of every spline flow. All arrays share one element shape S; the leaves are (K, *S). Bins are
-found by K - 1 unrolled comparisons (a gather does not vectorise), and the backward rule keeps the numbers of the chosen
-bin and spreads their gradients over the bin axis by comparisons too. Forward mode is the transpose of that rule, and
-derivatives of higher order differentiate it, and the formulas behind it, as they are written. So no clip may cut a
-derivative: at a knot, and at -bound and bound, all of them are those of the piece on the right, in both directions.
+This is the innermost loop of every spline flow. All arrays have one element shape S; the leaves are (K, *S). The bin of
+a point is selected by K - 1 unrolled comparisons (a gather does not vectorise). The backward rule stores the parameters
+of the selected bin and distributes their gradients over the bin axis by comparisons too. Forward mode is the transpose
+of that rule, and derivatives of higher order differentiate the rule and its formulas. Therefore no clip may cut off a
+derivative: at a knot, and at -bound and bound, all derivatives are those of the piece on the right, in both directions.
 
-Within a bin of width w, height h, secant s = h / w and knot slopes d0, d1, with u = (x - left) / w and p = u (1 - u):
+In a bin of width w, height h, secant s = h / w and knot slopes d0, d1, with u = (x - left) / w and p = u (1 - u):
 
     y     = bottom + h (s u^2 + d0 p) / D          D = s (1 - 2 p) + (d0 + d1) p  >= s / 2
     dy/dx = G (s / D)^2                            G = d1 u^2 + 2 s p + d0 (1 - u)^2
@@ -31,15 +31,15 @@ from pushforward.numerics.linear_maps import transpose_of
 
 
 class Box(NamedTuple):
-    """The static numbers of a spline.
+    """The static parameters of a spline.
 
     Attributes:
         bound: the box is [-bound, bound] on both axes.
-        min_bin: least width and height of a bin, as a share of the box.
-        min_slope: least slope parameter of a knot.
+        min_bin: minimum width and height of a bin, as a share of the box.
+        min_slope: minimum slope parameter of a knot.
         max_ratio: a knot's slope stays below `max_ratio` times the smaller neighbouring secant.
-        circular: the first and the last knot are one point of a circle and share a learned slope; otherwise both
-            slopes are 1 and meet linear tails.
+        circular: the first and the last knot are one point of a circle with one learned slope; otherwise both slopes
+            are 1, as those of the linear tails.
     """
 
     bound: float
@@ -55,7 +55,7 @@ class Box(NamedTuple):
 
 
 class _Bin(NamedTuple):
-    """What is kept of the bin that holds a point; `below`, `above` are the inverse secants of its neighbours."""
+    """Parameters of the bin that contains a point; `below` and `above` are the neighbouring bins."""
 
     index: Array
     left: Array
@@ -70,21 +70,21 @@ class _Bin(NamedTuple):
     above_height: Array
 
 
-class _Kept(NamedTuple):
-    """What the backward rule reads: softmax shares, the bin, its knot slopes, the place in it, whether inside."""
+class _Residuals(NamedTuple):
+    """Inputs of the backward rule: softmax shares, bin, knot slopes, position in the bin, whether inside the box."""
 
     width_shares: Array
     height_shares: Array
-    found: _Bin
+    bin: _Bin
     slope0: Array
     slope1: Array
-    place: Array
-    inside: Array
+    u: Array
+    in_box: Array
 
 
 def _shares(logits: Array) -> Array:
-    # reductions over the few bins are unrolled: XLA's CPU kernels for them run several times slower than the loop
-    largest = functools.reduce(jnp.maximum, list(jax.lax.stop_gradient(logits)))  # shares do not depend on it
+    # reductions over the few bins are unrolled: XLA's CPU kernels for them are several times slower
+    largest = functools.reduce(jnp.maximum, list(jax.lax.stop_gradient(logits)))  # the shares do not depend on it
     powers = jnp.exp(logits - largest[None])
     return powers * (1.0 / _sum(powers))[None]
 
@@ -93,74 +93,77 @@ def _sum(rows: Array) -> Array:
     return functools.reduce(jnp.add, list(rows))
 
 
-def _find(box: Box, value: Array, widths: Array, heights: Array, slopes: Array, inverse: bool) -> _Bin:
-    """Walk over the bins, keeping the last one whose lower knot does not exceed `value`."""
+def _select_bin(box: Box, value: Array, widths: Array, heights: Array, slopes: Array, inverse: bool) -> _Bin:
+    """Parameters of the last bin whose lower knot does not exceed `value`."""
     n = widths.shape[0]
 
     def bin_at(k: int, left: Array, bottom: Array) -> _Bin:
-        # the last knot is the edge of the box exactly, whatever rounding the sums have gathered
+        # the last knot is exactly the edge of the box, without the rounding of the sums
         width, height = (box.bound - left, box.bound - bottom) if k == n - 1 else (widths[k], heights[k])
         below, above = (k - 1) % n, (k + 1) % n
         logit0, logit1 = slopes[k if box.circular else max(k - 1, 0)], slopes[above if box.circular else min(k, n - 2)]
-        neighbours = widths[below], heights[below], widths[above], heights[above]
-        return _Bin(jnp.full_like(value, k), left, width, bottom, height, logit0, logit1, *neighbours)
+        adjacent = widths[below], heights[below], widths[above], heights[above]
+        return _Bin(jnp.full_like(value, k), left, width, bottom, height, logit0, logit1, *adjacent)
 
     left = bottom = jnp.full_like(value, -box.bound)
-    found = bin_at(0, left, bottom)
+    selected = bin_at(0, left, bottom)
     for k in range(1, n):
         left, bottom = left + widths[k - 1], bottom + heights[k - 1]
-        take = value >= (bottom if inverse else left)
-        here = bin_at(k, left, bottom)
-        found = _Bin(*(jnp.where(take, new, old) for new, old in zip(here, found, strict=True)))
-    return found
+        is_right = value >= (bottom if inverse else left)
+        selected = _Bin(
+            *(jnp.where(is_right, new, old) for new, old in zip(bin_at(k, left, bottom), selected, strict=True))
+        )
+    return selected
 
 
-def _knot_slopes(box: Box, n: int, found: _Bin) -> tuple[Array, Array]:
+def _knot_slopes(box: Box, n: int, selected: _Bin) -> tuple[Array, Array]:
     """d = a / (1 + a q / max_ratio), a = softplus(logit) + min_slope, q the sum of the two inverse secants."""
-    own = found.width / found.height
-    ends = []
+    flatness = selected.width / selected.height
+    slopes = []
     for logit, width, height, edge in (
-        (found.logit0, found.below_width, found.below_height, 0),
-        (found.logit1, found.above_width, found.above_height, n - 1),
+        (selected.logit0, selected.below_width, selected.below_height, 0),
+        (selected.logit1, selected.above_width, selected.above_height, n - 1),
     ):
         raw = jax.nn.softplus(logit + box.slope_offset) + box.min_slope
-        slope = raw / (1.0 + raw * (own + width / height) / box.max_ratio)
-        ends.append(slope if box.circular else jnp.where(found.index == edge, 1.0, slope))
-    return ends[0], ends[1]
+        slope = raw / (1.0 + raw * (flatness + width / height) / box.max_ratio)
+        slopes.append(slope if box.circular else jnp.where(selected.index == edge, 1.0, slope))
+    return slopes[0], slopes[1]
 
 
-def _evaluate(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]) -> tuple[Array, Array, _Kept]:
-    """Value, log-slope of the asked direction, and what the backward rule keeps."""
+def _evaluate(
+    box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Array]
+) -> tuple[Array, Array, _Residuals]:
+    """Value and log-slope of the requested direction, and the residuals of the backward rule."""
     width_logits, height_logits, slopes = leaves
     n = width_logits.shape[0]
-    room, floor = 2.0 * box.bound * (1.0 - n * box.min_bin), 2.0 * box.bound * box.min_bin
+    free, floor = 2.0 * box.bound * (1.0 - n * box.min_bin), 2.0 * box.bound * box.min_bin
     width_shares, height_shares = _shares(width_logits), _shares(height_logits)
-    inside, clamped = (value >= -box.bound) & (value < box.bound), clip(value, -box.bound, box.bound)
-    if box.circular:  # a circle has no outside; rounding may have put the angle a little beyond the last knot
-        inside, clamped = jnp.ones_like(inside), value
-    found = _find(box, clamped, floor + room * width_shares, floor + room * height_shares, slopes, inverse)
-    slope0, slope1 = _knot_slopes(box, n, found)
-    secant = found.height / found.width
+    in_box, clipped = (value >= -box.bound) & (value < box.bound), clip(value, -box.bound, box.bound)
+    if box.circular:  # every angle is inside; rounding may put it slightly beyond the last knot
+        in_box, clipped = jnp.ones_like(in_box), value
+    selected = _select_bin(box, clipped, floor + free * width_shares, floor + free * height_shares, slopes, inverse)
+    slope0, slope1 = _knot_slopes(box, n, selected)
+    secant = selected.height / selected.width
     if inverse:
-        t = straight_through_clip((clamped - found.bottom) / found.height, 0.0, 1.0)
+        t = straight_through_clip((clipped - selected.bottom) / selected.height, 0.0, 1.0)
         b = slope0 - t * (slope0 + slope1 - 2.0 * secant)
         root = jnp.sqrt((b - 2.0 * secant * t) ** 2 + 4.0 * secant**2 * t * (1.0 - t))
         u = jnp.where(b >= 0.0, 2.0 * secant * t, root - b) / jnp.where(b >= 0.0, b + root, 2.0 * (secant - b))
         u = straight_through_clip(u, 0.0, 1.0)
     else:
-        u = straight_through_clip((clamped - found.left) / found.width, 0.0, 1.0)
+        u = straight_through_clip((clipped - selected.left) / selected.width, 0.0, 1.0)
     p = u * (1.0 - u)
     denominator = secant * (1.0 - 2.0 * p) + (slope0 + slope1) * p
     log_slope = jnp.log((slope1 * u**2 + 2.0 * secant * p + slope0 * (1.0 - u) ** 2) * (secant / denominator) ** 2)
     if inverse:
-        inner, log_det = found.left + found.width * u, -log_slope
+        mapped, log_det = selected.left + selected.width * u, -log_slope
     else:
-        inner = found.bottom + found.height * ((secant * u**2 + slope0 * p) / denominator)
+        mapped = selected.bottom + selected.height * ((secant * u**2 + slope0 * p) / denominator)
         log_det = log_slope
-    inner = straight_through_clip(inner, -box.bound, box.bound)
-    out = jnp.where(inside, inner, value)
-    kept = _Kept(width_shares, height_shares, found, slope0, slope1, u, inside)
-    return out, jnp.where(inside, log_det, 0.0), kept
+    mapped = straight_through_clip(mapped, -box.bound, box.bound)
+    out = jnp.where(in_box, mapped, value)
+    residuals = _Residuals(width_shares, height_shares, selected, slope0, slope1, u, in_box)
+    return out, jnp.where(in_box, log_det, 0.0), residuals
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -168,7 +171,7 @@ def spline(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Ar
     """The spline or its inverse at `value` (shape S), and the log of that direction's derivative.
 
     Args:
-        box: the static numbers.
+        box: the static parameters.
         inverse: which direction.
         value: points, shape S; outside the box the map is the identity.
         leaves: logits of widths (K, *S), of heights (K, *S), of slopes (K - 1, *S), or (K, *S) on a circle.
@@ -179,36 +182,36 @@ def spline(box: Box, inverse: bool, value: Array, leaves: tuple[Array, Array, Ar
 
 @spline.defjvp
 def _tangents(box: Box, inverse: bool, primals: Any, tangents: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    # a constant of a traced program may be an array of NumPy
-    out, log_det, kept = _evaluate(box, inverse, *jax.tree.map(jnp.asarray, primals))
+    # a constant of a traced program may be a NumPy array
+    out, log_det, residuals = _evaluate(box, inverse, *jax.tree.map(jnp.asarray, primals))
     outs = out, log_det
-    return outs, transpose_of(functools.partial(_backward_rule, box, inverse), kept, outs, tangents)
+    return outs, transpose_of(functools.partial(_backward_rule, box, inverse), residuals, outs, tangents)
 
 
 def _backward_rule(
-    box: Box, inverse: bool, kept: _Kept, cotangents: tuple[Array, Array]
+    box: Box, inverse: bool, residuals: _Residuals, cotangents: tuple[Array, Array]
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    width_shares, height_shares, found, d0, d1, u, inside = kept
+    width_shares, height_shares, selected, d0, d1, u, in_box = residuals
     n = width_shares.shape[0]
     g_out, g_log = cotangents
-    w, h = found.width, found.height
+    w, h = selected.width, selected.height
     s = h / w
     v, p = 1.0 - u, u * (1.0 - u)
     den = s * (1.0 - 2.0 * p) + (d0 + d1) * p
     num = s * u**2 + d0 * p
     grade = d1 * u**2 + 2.0 * s * p + d0 * v**2
-    # gradients of y and of the log-slope at the point x of the bin; `a` weighs y, `c` the log-slope
+    # derivatives with respect to the point x in the bin; `a` is the cotangent of y, `c` that of the log-slope
     curve = (2.0 * (d1 * u - d0 * v) + 2.0 * s * (v - u)) / grade - 2.0 * (d0 + d1 - 2.0 * s) * (v - u) / den
     slope = grade * (s / den) ** 2
-    g_log = jnp.where(inside, g_log, 0.0)
-    g_in = jnp.where(inside, g_out, 0.0)
+    g_log = jnp.where(in_box, g_log, 0.0)
+    g_in = jnp.where(in_box, g_out, 0.0)
     if inverse:
         c = -g_log
         a = -(g_in + c * curve / w) / slope
-        g_value = jnp.where(inside, -a, g_out)
+        g_value = jnp.where(in_box, -a, g_out)
     else:
         c, a = g_log, g_in
-        g_value = jnp.where(inside, a * slope + c * curve / w, g_out)
+        g_value = jnp.where(in_box, a * slope + c * curve / w, g_out)
     g_num, g_den, g_grade = a * h / den, -(a * h * num / den + 2.0 * c) / den, c / grade
     g_p = g_num * d0 + g_den * (d0 + d1 - 2.0 * s) + 2.0 * g_grade * s
     g_u = 2.0 * g_num * s * u + 2.0 * g_grade * (d1 * u - d0 * v) + g_p * (v - u)
@@ -220,49 +223,49 @@ def _backward_rule(
     g_height = a * num / den + g_s / w
 
     def knot(g_d: Array, d: Array, logit: Array, width: Array, height: Array, edge: int) -> tuple[Array, ...]:
-        """Gradients behind a knot's slope: of its logit, its neighbour's width and height, and 1/s of this bin."""
+        """Gradients of a knot's slope: of its logit, the neighbour's width and height, and 1/s of this bin."""
         raw = jax.nn.softplus(logit + box.slope_offset) + box.min_slope
-        g_d = g_d if box.circular else jnp.where(found.index == edge, 0.0, g_d)
+        g_d = g_d if box.circular else jnp.where(selected.index == edge, 0.0, g_d)
         g_logit = g_d * (d / raw) ** 2 * jax.nn.sigmoid(logit + box.slope_offset)
         g_q = -g_d * d**2 / box.max_ratio
         return g_logit, g_q / height, -g_q * width / height**2, g_q
 
     g_logit0, g_below_width, g_below_height, g_q0 = knot(
-        g_d0, d0, found.logit0, found.below_width, found.below_height, 0
+        g_d0, d0, selected.logit0, selected.below_width, selected.below_height, 0
     )
     g_logit1, g_above_width, g_above_height, g_q1 = knot(
-        g_d1, d1, found.logit1, found.above_width, found.above_height, n - 1
+        g_d1, d1, selected.logit1, selected.above_width, selected.above_height, n - 1
     )
     g_width = g_width + (g_q0 + g_q1) / h
     g_height = g_height - (g_q0 + g_q1) * w / h**2
 
-    index = found.index[None]
+    index = selected.index[None]
     bins = jnp.arange(n, dtype=index.dtype).reshape((n,) + (1,) * (index.ndim - 1))
     at, before = bins == index, bins < index
     below, above = index - 1.0, index + 1.0
     if box.circular:
         below, above = jnp.where(below < 0, n - 1.0, below), jnp.where(above >= n, 0.0, above)
 
-    def spread(shares: Array, edge: Array, own: Array, under: Array, over: Array) -> Array:
-        """From gradients of the chosen bin's numbers to gradients of the logits of all bins (softmax behind)."""
-        sizes = jnp.where(before, edge[None], 0.0) + jnp.where(at, own[None], 0.0)
-        sizes = sizes + jnp.where(bins == below, under[None], 0.0) + jnp.where(bins == above, over[None], 0.0)
-        room = 2.0 * box.bound * (1.0 - n * box.min_bin)
-        return room * shares * (sizes - jnp.sum(shares * sizes, 0, keepdims=True))
+    def logit_gradients(shares: Array, g_edge: Array, g_size: Array, g_below: Array, g_above: Array) -> Array:
+        """Gradients of the logits of all bins, through the softmax, from those of the selected bin's parameters."""
+        sizes = jnp.where(before, g_edge[None], 0.0) + jnp.where(at, g_size[None], 0.0)
+        sizes = sizes + jnp.where(bins == below, g_below[None], 0.0) + jnp.where(bins == above, g_above[None], 0.0)
+        free = 2.0 * box.bound * (1.0 - n * box.min_bin)
+        return free * shares * (sizes - jnp.sum(shares * sizes, 0, keepdims=True))
 
-    g_widths = spread(width_shares, g_left, g_width, g_below_width, g_above_width)
-    g_heights = spread(height_shares, a, g_height, g_below_height, g_above_height)
+    g_widths = logit_gradients(width_shares, g_left, g_width, g_below_width, g_above_width)
+    g_heights = logit_gradients(height_shares, a, g_height, g_below_height, g_above_height)
     if box.circular:
         g_slopes = jnp.where(at, g_logit0[None], 0.0) + jnp.where(bins == above, g_logit1[None], 0.0)
     else:
         knots = bins[: n - 1]
         g_slopes = jnp.where(knots == below, g_logit0[None], 0.0) + jnp.where(knots == index, g_logit1[None], 0.0)
     tail = width_shares.shape[1:]
-    g_value = _reduce(g_value[None], inside.shape)[0]
+    g_value = _reduce(g_value[None], in_box.shape)[0]
     return g_value, (_reduce(g_widths, tail), _reduce(g_heights, tail), _reduce(g_slopes, tail))
 
 
 def _reduce(gradient: Array, tail: tuple[int, ...]) -> Array:
-    """Sum over the axes along which leaves of element shape `tail` were broadcast against the points."""
+    """Sum over the axes along which leaves of element shape `tail` were broadcast."""
     axes = tuple(axis for axis, size in enumerate(tail, start=1) if size == 1 and gradient.shape[axis] != 1)
     return jnp.sum(gradient, axes, keepdims=True) if axes else gradient

@@ -1,4 +1,4 @@
-"""Sum-of-squares polynomials: the integral of a polynomial that cannot be negative."""
+"""Sum-of-squares polynomials: integrals of non-negative polynomials."""
 
 import functools
 
@@ -12,7 +12,7 @@ from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import soft_clamp
 
-_LEAST_MEAN = 1e-3  # d: where all coefficients vanish the map is affine
+_MIN_MEAN = 1e-3  # d: makes the map affine if all coefficients vanish
 _LOG_SCALE_BOUND = 4.0
 
 
@@ -21,9 +21,9 @@ class SumOfSquares(AbstractByRoot):
 
     s = m + (1 - m) (q + d) / (mean of q + d over [-1, 1]), q = sum_s p_s^2: a slope whose mean over the box is 1 and
     whose floor is m = `min_slope`. The polynomials p_s have `degree` + 1 coefficients, so z has the degree 2 degree
-    + 1 in the box; outside it goes on with the slope it has at the edge. Two squares suffice for every polynomial
-    that is nowhere negative. scale = exp(4 tanh(log_scale / 4)). Starts close to the identity: one square is
-    constant, the next ones have small slopes, for equal squares would stay equal.
+    + 1 in the box; outside it is linear with the slope at the edge. Two squares suffice for every polynomial
+    that is non-negative. scale = exp(4 tanh(log_scale / 4)). Starts close to the identity: one square is
+    constant, the next ones have small slopes, because equal squares would remain equal in training.
 
     Args:
         degree: of each p_s.
@@ -71,33 +71,33 @@ class SumOfSquares(AbstractByRoot):
         if not 0 < self.min_slope < 1:
             raise ValueError(f"min_slope: expected a number in (0, 1), got {self.min_slope}.")
 
-    def _mapped(self, x: Array) -> tuple[Array, Array]:
+    def _inverse(self, x: Array) -> tuple[Array, Array]:
         squares = [list(row) for row in self.coefficients]
         # only the ratios of large coefficients matter; their squares would overflow
         largest = functools.reduce(jnp.maximum, [jnp.abs(c) for row in squares for c in row])
-        largest = jnp.where(largest < 1.0, 1.0, largest)  # at the start a tie, which must not halve a derivative
+        largest = jnp.where(largest < 1.0, 1.0, largest)  # a tie at the start must not halve a derivative
         squares = [[c / largest for c in row] for row in squares]
-        inside = clip(x, -self.bound, self.bound)
-        t = inside / self.bound
+        clipped = clip(x, -self.bound, self.bound)
+        t = clipped / self.bound
         degree = len(squares[0]) - 1
         integrals = [
             sum(row[i] * row[m - i] for row in squares for i in range(max(0, m - degree), min(m, degree) + 1)) / (m + 1)
             for m in range(2 * degree + 1)
         ]
-        share = (1.0 - self.min_slope) / (sum(integrals[::2]) + _LEAST_MEAN)  # odd powers have no mean
-        slope = self.min_slope + share * (sum(_polynomial(row, t) ** 2 for row in squares) + _LEAST_MEAN)
-        area = t * (self.min_slope + share * (_polynomial(integrals, t) + _LEAST_MEAN))
+        share = (1.0 - self.min_slope) / (sum(integrals[::2]) + _MIN_MEAN)  # odd powers have no mean
+        slope = self.min_slope + share * (sum(_polynomial(row, t) ** 2 for row in squares) + _MIN_MEAN)
+        area = t * (self.min_slope + share * (_polynomial(integrals, t) + _MIN_MEAN))
         log_scale = soft_clamp(self.log_scale, _LOG_SCALE_BOUND)
-        z = self.shift + jnp.exp(log_scale) * (self.bound * area + slope * (x - inside))
+        z = self.shift + jnp.exp(log_scale) * (self.bound * area + slope * (x - clipped))
         return z, log_scale + jnp.log(slope)
 
 
 def _polynomial(coefficients: list[Array], t: Array) -> Array:
-    """By Horner's rule, the constant first in the list."""
+    """A polynomial by Horner's rule, coefficients from the constant up."""
     return functools.reduce(lambda total, c: total * t + c, reversed(coefficients))
 
 
 def check_box(bound: float) -> None:
-    """Refuse a half-width that is none."""
+    """Raise unless the half-width is positive and finite."""
     if not (np.isfinite(bound) and bound > 0):
         raise ValueError(f"bound: expected a positive half-width of the box, got {bound}.")

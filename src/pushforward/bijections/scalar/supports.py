@@ -1,7 +1,7 @@
-"""Maps without parameters that match supports: the line to the positives, to an interval, and back by `Inverse`.
+"""Parameter-free maps from the real line to the positive numbers or an interval; `Inverse` maps back.
 
-A point outside the image, its edge included, has no preimage: there the inverse gives a z of 0 and a log-determinant of
--inf, so that the density of a flow is zero for that row alone, whatever layers come next.
+A point outside the support, its ends included, has no preimage: there the inverse returns z = 0 and a log-determinant
+of -inf, so that the density of a flow is zero at that sample, whatever layers follow.
 """
 
 from typing import ClassVar
@@ -42,15 +42,15 @@ class Exp(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        outside = x <= 0
-        z = jnp.log(jnp.where(outside, 1.0, x))
-        return _unless(outside, z, -z)
+        out_of_support = x <= 0
+        z = jnp.log(jnp.where(out_of_support, 1.0, x))
+        return _mask_out_of_support(out_of_support, z, -z)
 
 
 class Softplus(AbstractBijection):
     """Scalar softplus, from the line onto the positives: x = log(1 + exp(z)).
 
-    Linear for large z, so it keeps the tails of what it maps, unlike `Exp`. A point x <= 0 has no preimage: there z is
+    Linear for large z, so it preserves upper tails, unlike `Exp`. A point x <= 0 has no preimage: there z is
     0 and the log-determinant -inf.
 
     Cost: O(1) per coordinate in both directions.
@@ -77,18 +77,18 @@ class Softplus(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         # log(exp(x) - 1): near zero through log(expm1), elsewhere as x + log(1 - exp(-x)); neither branch overflows
-        outside = x <= 0
-        small = jnp.where(outside | (x >= 1.0), 1.0, x)
+        out_of_support = x <= 0
+        small = jnp.where(out_of_support | (x >= 1.0), 1.0, x)
         large = jnp.where(x < 1.0, 1.0, x)
         z = jnp.where(x < 1.0, jnp.log(jnp.expm1(small)), large + log_one_plus(-jnp.exp(-large)))
-        return _unless(outside, z, -jax.nn.log_sigmoid(z))
+        return _mask_out_of_support(out_of_support, z, -jax.nn.log_sigmoid(z))
 
 
 class Sigmoid(AbstractBijection):
     """Scalar logistic sigmoid, from the line onto (0, 1): x = 1 / (1 + exp(-z)).
 
     `Inverse(Sigmoid())` is the logit. A point outside (0, 1) has no preimage: there z is 0 and the log-determinant
-    -inf. In float32 a z above 17 already rounds to x = 1: use the pair (x, log_det) of `forward_and_log_det` rather
+    -inf. In float32 a z above 17 rounds to x = 1: use the pair (x, log_det) of `forward_and_log_det` rather
     than inverting such points.
 
     Cost: O(1) per coordinate in both directions.
@@ -114,10 +114,10 @@ class Sigmoid(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        outside = (x <= 0) | (x >= 1)
-        safe = jnp.where(outside, 0.5, x)
+        out_of_support = (x <= 0) | (x >= 1)
+        safe = jnp.where(out_of_support, 0.5, x)
         log_x, log_rest = jnp.log(safe), jnp.log(1.0 - safe)
-        return _unless(outside, log_x - log_rest, -(log_x + log_rest))
+        return _mask_out_of_support(out_of_support, log_x - log_rest, -(log_x + log_rest))
 
 
 class Tanh(AbstractBijection):
@@ -149,15 +149,15 @@ class Tanh(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        outside = jnp.abs(x) >= 1
-        safe = jnp.where(outside, 0.0, x)
+        out_of_support = jnp.abs(x) >= 1
+        safe = jnp.where(out_of_support, 0.0, x)
         log_above, log_below = log_one_plus(safe), log_one_plus(-safe)
-        return _unless(outside, 0.5 * (log_above - log_below), -(log_above + log_below))
+        return _mask_out_of_support(out_of_support, 0.5 * (log_above - log_below), -(log_above + log_below))
 
 
-def _unless(outside: Array, z: Array, log_det: Array) -> tuple[Array, Array]:
-    """What an inverse gives inside the image; outside a z of 0, which the next layer can bear, and -inf.
+def _mask_out_of_support(out_of_support: Array, z: Array, log_det: Array) -> tuple[Array, Array]:
+    """z and log_det in the support; outside it a z of 0, which is finite for the next layer, and -inf.
 
-    NaN is not outside: it passes through, for it comes from a fault.
+    NaN counts as in the support, so that it propagates.
     """
-    return jnp.where(outside, 0.0, z), jnp.where(outside, -jnp.inf, log_det)
+    return jnp.where(out_of_support, 0.0, z), jnp.where(out_of_support, -jnp.inf, log_det)

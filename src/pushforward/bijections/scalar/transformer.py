@@ -1,8 +1,8 @@
-"""A scalar bijection as the transformer of a layer: parameters in, one coordinate-wise map out.
+"""A scalar bijection as the transformer of a layer, applied to each coordinate with its parameters.
 
-A layer holds one scalar bijection whose emitted leaves, of shapes (K,) or (), are start values; it supplies an array
-of shape (P, D), P numbers for each of D coordinates, which is added leaf by leaf. This is one of the two places where
-a batch is kept last (`numerics.trailing_batch`).
+A layer has one scalar bijection whose emitted leaves, of shapes (K,) or (), are start values. Its conditioner emits an
+array of shape (P, D), P numbers for each of D coordinates, which is added leaf by leaf. `numerics.trailing_batch` puts
+the batch axis last here and in the networks' `solve`.
 """
 
 import math
@@ -21,7 +21,7 @@ from pushforward.numerics.trailing_batch import trailing_batch
 
 
 def check_transformer(transformer: AbstractBijection) -> None:
-    """Refuse what cannot serve as a transformer, in a sentence."""
+    """Raise unless the object is an unconditional bijection of shape ()."""
     if not isinstance(transformer, AbstractBijection):
         raise TypeError(
             f"transformer: expected the name of a scalar bijection or a bijection of shape (), got {transformer!r}."
@@ -34,12 +34,12 @@ def check_transformer(transformer: AbstractBijection) -> None:
     if transformer.context_shape is not None:
         raise ShapeError(
             f"transformer: expected an unconditional scalar bijection, got {type(transformer).__name__} with a context "
-            f"of shape {transformer.context_shape}: give the context to the layer's network."
+            f"of shape {transformer.context_shape}. Give the context to the layer's network."
         )
 
 
 def n_parameters(transformer: AbstractBijection) -> int:
-    """P: how many numbers a conditioner emits for each coordinate.
+    """P, the number of parameters that a conditioner emits for each coordinate.
 
     Args:
         transformer: a scalar bijection.
@@ -56,7 +56,7 @@ def n_parameters(transformer: AbstractBijection) -> int:
 def apply_transformer(
     transformer: AbstractBijection, parameters: Float[Array, "P D"], value: Float[Array, " D"], inverse: bool
 ) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
-    """Map D coordinates by D copies of a scalar bijection: the values, and each coordinate's log-derivative.
+    """Map D coordinates by D copies of a scalar bijection; returns the values and each coordinate's log-derivative.
 
     Args:
         transformer: the scalar bijection; its leaves are the start values.
@@ -71,16 +71,17 @@ def apply_transformer(
         >>> print(x)
         [1. 2.]
     """
-    law, weights = transformer_fn(transformer, inverse)
-    return trailing_batch(lambda data, weights: law(weights, *data))((parameters, value), weights)
+    fn, weights = transformer_fn(transformer, inverse)
+    return trailing_batch(lambda data, weights: fn(weights, *data))((parameters, value), weights)
 
 
 def transformer_fn(
     transformer: AbstractBijection, inverse: bool
 ) -> tuple[Callable[[Any, Array, Array], tuple[Array, Array]], Any]:
-    """A scalar bijection as law(weights, parameters (P, ...), value (...)) -> (image, log-slope), and its weights.
+    """A scalar bijection as a function, and its weights.
 
-    The law acts on arrays of any shape, element by element; networks that know no bijections can be handed it.
+    The function (weights, parameters (P, ...), value (...)) -> (value, log-slope) acts element by element on arrays of
+    any shape. Networks call it without depending on bijections.
 
     Args:
         transformer: the scalar bijection; its leaves are the start values.
@@ -90,25 +91,25 @@ def transformer_fn(
         >>> import jax.numpy as jnp
         >>> from pushforward.bijections import Translation
         >>> from pushforward.bijections.scalar.transformer import transformer_fn
-        >>> law, weights = transformer_fn(Translation(), inverse=True)
-        >>> print(law(weights, jnp.ones(1), jnp.array(3.0))[0])
+        >>> fn, weights = transformer_fn(Translation(), inverse=True)
+        >>> print(fn(weights, jnp.ones(1), jnp.array(3.0))[0])
         2.0
     """
     starts, rest = eqx.partition(transformer, emitted_leaves(transformer))
     shared, static = eqx.partition(rest, is_array)
 
-    def law(weights: Any, parameters: Array, value: Array) -> tuple[Array, Array]:
+    def fn(weights: Any, parameters: Array, value: Array) -> tuple[Array, Array]:
         starts, shared = weights
         tail = parameters.shape[1:]
         leaves, structure = jax.tree.flatten(starts)
-        # split, not sliced: its transpose is one concatenation, that of slices a sum of padded arrays
+        # split, not slices: its transpose is one concatenation, that of slices a sum of padded arrays
         parts = jax.lax.split(parameters, [math.prod(start.shape) for start in leaves]) if leaves else []
         leaves = [
             part.reshape(start.shape + tail) + start.reshape(start.shape + (1,) * len(tail))
             for part, start in zip(parts, leaves, strict=True)
         ]
-        mapped = eqx.combine(jax.tree.unflatten(structure, leaves), shared, static)
+        bijection = eqx.combine(jax.tree.unflatten(structure, leaves), shared, static)
         with elementwise():
-            return mapped.inverse_and_log_det(value) if inverse else mapped.forward_and_log_det(value)
+            return bijection.inverse_and_log_det(value) if inverse else bijection.forward_and_log_det(value)
 
-    return law, (starts, shared)
+    return fn, (starts, shared)
