@@ -12,7 +12,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 import pushforward as pf
 from pushforward.errors import DataError, ShapeError
 from pushforward.train import loop
-from pushforward.train.data import CompiledModule, Rows, gaussian_log_likelihood
+from pushforward.train.data import PreparedData, Rows, gaussian_log_likelihood
 
 COMPILED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -285,7 +285,7 @@ def test_units_beyond_double_precision_are_refused(unit):
 
 
 def test_offsets_of_training_and_held_out_rows_are_their_own():
-    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=CompiledModule((1.0, -2.0)))
+    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=PreparedData((1.0, -2.0)))
     np.testing.assert_allclose(moved.train, np.array(plain.train) + 1.0)
     np.testing.assert_allclose(moved.validation, np.array(plain.validation) - 2.0)
     np.testing.assert_allclose([moved.start, moved.gaussian], np.array([plain.start, plain.gaussian]) - 2.0)

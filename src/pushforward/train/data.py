@@ -41,7 +41,7 @@ class Rows:
         return Rows(np.concatenate([self.x, more.x]), *parts)
 
 
-class CompiledModule(NamedTuple):
+class PreparedData(NamedTuple):
     """What a caller that splits and maps rows itself has done to them before `fit`.
 
     Attributes:

@@ -19,7 +19,7 @@ from pushforward.errors import DataError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_options, check_precision
 from pushforward.train.data import (
-    CompiledModule,
+    PreparedData,
     Rows,
     as_rows,
     check_spread,
@@ -65,7 +65,7 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
     start: str = "auto",
-    prepared: CompiledModule | None = None,
+    prepared: PreparedData | None = None,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -149,7 +149,7 @@ def fit(
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
     is_drawn = isinstance(validation, int | float | np.number)
-    done = CompiledModule(is_drawn=is_drawn) if prepared is None else prepared
+    done = PreparedData(is_drawn=is_drawn) if prepared is None else prepared
     is_copy, (added, held_added) = done.is_copy, done.offset
     train, held, steps = _prepare(flow, x, context, weights, groups, validation, random, is_searched=is_copy is None)
     history = History(n_train=len(train), n_validation=0 if held is None else len(held))
