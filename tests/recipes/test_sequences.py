@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.bases import Logistic, Normal
 from pushforward.bijections import Affine, Chain, Companding, Elementwise, LinearPrediction, Standardise
 from pushforward.errors import ShapeError
-from pushforward.train.common_layers import adopted, with_common, without_common
+from pushforward.train.common_layers import adopt_outer_layers, with_common, without_common
 
 FRAMES = {"context_dim": 2, "n_frames": 4}
 SIZES = {"width": 6, "depth": 4, "cycle": 3, "companding": 4.0, "prediction": 3}
@@ -163,7 +163,7 @@ def test_a_network_in_another_order_or_with_other_channels_is_refused(teacher):
 
 def test_a_student_takes_its_outer_layers_from_the_teacher(teacher):
     student = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **SIZES, **FRAMES)
-    filled = adopted(teacher, student)
+    filled = adopt_outer_layers(teacher, student)
     np.testing.assert_array_equal(filled.context_scaling.mean, teacher.context_scaling.mean)
     bare_teacher, bare, common = without_common(teacher, filled)
     assert [type(layer) for layer in common.bijections] == [Standardise, Elementwise, LinearPrediction, Standardise]
@@ -173,12 +173,12 @@ def test_a_student_takes_its_outer_layers_from_the_teacher(teacher):
 
 def test_what_differs_or_learns_is_no_common_layer(teacher):
     other = pf.parallel_wavenet(dim=40, n_layers=2, key=1, **{**SIZES, "companding": 3.0}, **FRAMES)
-    assert len(without_common(teacher, adopted(teacher, other))[2].bijections) == 2
+    assert len(without_common(teacher, adopt_outer_layers(teacher, other))[2].bijections) == 2
     assert without_common(Normal((2,)), other)[2] is None
     learning = pf.Flow(Normal((2,)), Chain([Elementwise(Affine(), (2,)), Elementwise(Affine(), (2,))]))
     assert without_common(learning, learning)[2] is None
     spline = pf.nsf(dim=2, n_layers=1, key=0)
-    assert adopted(pf.maf(dim=2, key=0), spline) is spline
+    assert adopt_outer_layers(pf.maf(dim=2, key=0), spline) is spline
 
 
 @pytest.mark.slow
