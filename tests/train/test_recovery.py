@@ -48,11 +48,11 @@ def test_fit_target_restores_a_snapshot_after_consecutive_failures():
 
 
 def test_distill_restores_a_snapshot_after_consecutive_failures():
-    student, found = pf.distill(
+    student, result = pf.distill(
         NORMAL, cliff_flow(), steps=1000, learning_rate=0.1, ema=None, gradient="total", **DISTIL
     )
-    is_recovered(student, found.history)
-    assert np.isfinite([found.reverse_kl, found.forward_kl]).all()
+    is_recovered(student, result.history)
+    assert np.isfinite([result.reverse_kl, result.forward_kl]).all()
 
 
 @pytest.mark.parametrize("objective", ["fit_target", "distill"])
@@ -96,10 +96,10 @@ class Holed(pf.bases.AbstractDistribution):
 
 def test_a_teacher_with_nan_in_a_region_still_gives_a_student():
     with pytest.warns(UserWarning, match="could not be compared with its teacher"):
-        student, found = pf.distill(Holed(), pf.linear_flow(2, key=0), steps=60, **DISTIL | {"n_fidelity": 5000})
-    assert 0 < found.history.skipped_steps < 60
-    assert found.doubts(100.0)
-    assert str(found).startswith("KL(student | teacher)   nan")
+        student, result = pf.distill(Holed(), pf.linear_flow(2, key=0), steps=60, **DISTIL | {"n_fidelity": 5000})
+    assert 0 < result.history.skipped_steps < 60
+    assert result.doubts(100.0)
+    assert str(result).startswith("KL(student | teacher)   nan")
     assert all(np.isfinite(leaf).all() for leaf in trained_numbers(student))
 
 

@@ -124,7 +124,7 @@ def test_fit_target_is_reproducible():
 def test_keyboard_interrupt_returns_the_current_flow(monkeypatch):
     import pushforward.train.target as target_module
 
-    def interrupt(show, total, sentence):
+    def interrupt(show, total, describe):
         class Bar:
             def __enter__(self):
                 return self
@@ -253,8 +253,8 @@ def test_potentials_have_finite_mass_within_their_box(name):
     points = np.stack(np.meshgrid(middles, middles), -1).reshape(-1, 2)
     mass = np.exp(np.asarray(jax.vmap(pf.datasets.potential(name))(points), np.float64)).reshape(600, 600) / 50**2
     assert np.isfinite(mass).all()
-    is_within = np.abs(middles) < 4.6
-    np.testing.assert_allclose(mass[is_within][:, is_within].sum(), mass.sum(), rtol=1e-4)
+    is_inner = np.abs(middles) < 4.6
+    np.testing.assert_allclose(mass[is_inner][:, is_inner].sum(), mass.sum(), rtol=1e-4)
 
 
 def test_an_unknown_potential_is_refused():

@@ -196,11 +196,12 @@ def distill(
     ends = [round(steps * (block + 1) / n_blocks) for block in range(n_blocks)]
     size = max(end - first for first, end in zip([0, *ends], ends, strict=False))
 
+    # without a sum of the losses: `ValidationLoss` compares students on equal random numbers instead
     def run(first: int, end: int, batches: Any, state: TrainState, rate: float) -> tuple[TrainState, float]:
         return run_distillation_steps(
             partition, transformation, optimizer is None, bool(ema), config, state, arrays, batches, end - first,
             schedule._replace(first_step=first, learning_rate=rate), shares, jax.random.fold_in(keys[3], first),
-        ), 0.0  # no sum: `ValidationLoss` compares students on equal random numbers instead; # fmt: skip
+        ), 0.0  # fmt: skip
 
     with progress_bar(progress, n_blocks, lambda _: _describe(history), first="compiling") as report:
         first = 0

@@ -122,8 +122,8 @@ def fit(
         The fitted flow, and its `History`. Ctrl-C returns the best weights so far.
 
     Raises:
-        DataError: NaN or infinite values, constant or linearly dependent columns (both are
-            allowed for integers), values that are no levels, too few rows.
+        DataError: NaN or infinite values, constant or linearly dependent columns (both are allowed for integers),
+            values that are no levels, too few rows.
         ShapeError: if shapes do not fit the flow.
         ValueError: if an option is out of range, an array of the flow has 16 bits, or `optimizer` does not fit.
         TrainingDiverged: if steps fail repeatedly; names the epoch and the learning rate.
@@ -315,7 +315,7 @@ def _prepare(
     if isinstance(validation, int | float | np.number):
         return *split(rows, float(validation), random), steps
     if groups is not None:
-        raise DataError("groups: expected none where validation rows are given, for then no row is to be held out.")
+        raise DataError("groups: expected none where validation rows are given, which need no split.")
     pair = validation if isinstance(validation, tuple) else (validation, None)
     validation_rows = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
     if len(validation_rows) == 0:
