@@ -12,7 +12,7 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.core.fields import trainable
 from pushforward.train.checks import trained_flags
-from pushforward.train.steps import Schedule, clipped, init_state, run_steps
+from pushforward.train.steps import Schedule, init_state, run_steps, with_clipping
 
 QUIET = {"key": 0, "progress": False}
 NORMAL = pf.bases.MultivariateNormal(2, covariance=np.array([[2.0, 1.2], [1.2, 1.0]]))
@@ -95,7 +95,7 @@ def watcher():
 def test_the_value_is_the_negative_log_likelihood_of_the_batch():
     x = data(64)
     flow = shifted(0.0)
-    transformation = clipped(watcher(), 5.0)
+    transformation = with_clipping(watcher(), 5.0)
     partition, state = init_state(
         flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=False
     )
@@ -113,7 +113,7 @@ def test_the_value_is_the_negative_log_likelihood_of_the_batch():
 @pytest.mark.parametrize("optimizer", [optax.lbfgs(0.1, linesearch=None), optax.contrib.schedule_free_sgd(0.1)])
 def test_a_skipped_step_does_not_change_the_optimiser_state(optimizer):
     flow = shifted()
-    transformation = clipped(optimizer, 5.0)
+    transformation = with_clipping(optimizer, 5.0)
     partition, state = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
     good = jnp.asarray(data(8), jnp.float32)
     batches = (jnp.stack([good, good.at[0, 0].set(jnp.nan)]), None, None)
@@ -184,9 +184,9 @@ def test_unsupported_optimisers_are_refused():
     with pytest.raises(ValueError, match=r"optimizer: its update failed .*'?(value|temperature)"):
         pf.fit(shifted(), data(), optimizer=asks, batch_size=50, max_epochs=1, **QUIET)
     several = optax.MultiSteps(optax.sgd(0.05), 2)
-    assert isinstance(clipped(several, None), optax.GradientTransformationExtraArgs)
+    assert isinstance(with_clipping(several, None), optax.GradientTransformationExtraArgs)
     with pytest.raises(TypeError, match=r"optimizer: expected an optimiser of optax, .* got float"):
-        clipped(0.1, None)
+        with_clipping(0.1, None)
 
 
 def narrowed(flow, dtype):

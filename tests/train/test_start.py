@@ -14,7 +14,7 @@ from pushforward.errors import DataError, TrainingDiverged
 from pushforward.train import likelihood, start
 from pushforward.train.data import Rows, gaussian_log_likelihood
 from pushforward.train.start import whitened_start
-from pushforward.train.units import initialised
+from pushforward.train.units import initialise_flow
 
 SMALL = {"n_layers": 2, "width": 8, "key": 0}
 SHORT = {"key": 0, "max_epochs": 2, "progress": False}
@@ -93,7 +93,7 @@ def test_whitened_start_uses_weighted_rows():
     x = random.uniform(-1, 1, size=(4000, 2))
     weights = np.exp(-20 * np.square(x).sum(1))  # near the origin the columns are independent, and narrower
     rows = Rows(x, None, weights / weights.mean())
-    flow = initialised(pf.nsf(2, **SMALL), rows)
+    flow = initialise_flow(pf.nsf(2, **SMALL), rows)
     assert whitened_start(flow, rows, None) is flow
 
 

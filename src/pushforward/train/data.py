@@ -190,14 +190,14 @@ def gaussian_log_probs(train: Rows, validation: Rows) -> np.ndarray:
     scale = np.maximum(residuals.std(0), 1e-300)
     covariance = np.atleast_2d((residuals / scale).T @ (residuals / scale) / len(x))
     if len(x) < 2 * x.shape[1]:
-        covariance = _shrunk(covariance, residuals / scale)
+        covariance = _shrink(covariance, residuals / scale)
     factor = np.linalg.cholesky(covariance + 1e-10 * np.eye(x.shape[1]))
     white = np.linalg.solve(factor, (validation_residuals / scale).T)
     log_norm = np.log(np.diag(factor)).sum() + np.log(scale).sum() + 0.5 * x.shape[1] * np.log(2 * np.pi)
     return -0.5 * (white**2).sum(0) - log_norm
 
 
-def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _shrink(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The covariance of standardised rows (n, D), shrunk to the identity in proportion to its estimated error.
 
     Reference: Ledoit and Wolf 2004, section 3.3.

@@ -40,14 +40,14 @@ from pushforward.train.recovery import Recovery
 from pushforward.train.steps import (
     Schedule,
     TrainState,
-    clipped,
     cosine,
     default_optimizer,
     extract_flow,
     init_state,
     is_sound,
+    with_clipping,
 )
-from pushforward.train.units import initialised, outer_standardise, whitened
+from pushforward.train.units import initialise_flow, outer_standardise, whiten_rows
 
 _BLOCKS = 50
 _ADVICE = "Use a smaller learning_rate, or a smaller clip, or see where the teacher's log-density is not finite."
@@ -172,12 +172,12 @@ def distill(
     standard_teacher, inner = _in_teachers_units(inner_teacher, inner)
     initial = _initial_samples(standard_teacher, inner, context, keys[0], has_forward)
     if initial is not None:
-        inner = initialised(inner, initial)
-        warn_of_share_outside(inner, whitened(inner, _standardised(inner, initial.x)))
+        inner = initialise_flow(inner, initial)
+        warn_of_share_outside(inner, whiten_rows(inner, _standardise(inner, initial.x)))
 
     flags = trained_flags(inner, trainable_filter(inner) if trainable is None else trainable)
     callers: Any = optimizer
-    transformation = default_optimizer(clip) if optimizer is None else clipped(callers, clip)
+    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
     partition, state = init_state(inner, flags, transformation, flat=optimizer is None, averaged=bool(ema))
     arrays, static = flatten(standard_teacher)
     one_step = OneStep(int(n_next)) if n_next > 1 else None
@@ -331,7 +331,7 @@ def _initial_samples(teacher: Any, student: Flow, context: Any, key: PRNGKeyArra
     return Rows(x.astype(np.float64), None if contexts is None else contexts.astype(np.float64), None)
 
 
-def _standardised(student: Flow, x: np.ndarray) -> np.ndarray:
+def _standardise(student: Flow, x: np.ndarray) -> np.ndarray:
     """Samples after the student's standardisation."""
     outer = outer_standardise(student)
     return x if outer is None else (x - np.asarray(outer.mean)) / np.asarray(outer.scale)

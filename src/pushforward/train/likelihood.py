@@ -42,7 +42,7 @@ from pushforward.train.start import (
     refit_baseline,
     whitened_start,
 )
-from pushforward.train.units import initialised, log_probs_in_units, outer_standardise
+from pushforward.train.units import initialise_flow, log_probs_in_units, outer_standardise
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -171,7 +171,7 @@ def fit(
         noisy_validation = dequantise_rows(flow, validation_rows, random)
         history.gaussian = gaussian_log_likelihood(noisy, noisy_validation) + validation_offset
 
-    flow = initialised(flow, noisy)
+    flow = initialise_flow(flow, noisy)
     initial: Any = flow
     may_choose_start = start == "auto" and trainable is None and may_start_jointly(flow)
     if validation_rows is not None and prepared.replicates > 1:

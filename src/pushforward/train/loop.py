@@ -29,15 +29,15 @@ from pushforward.train.recovery import Recovery
 from pushforward.train.steps import (
     Schedule,
     TrainState,
-    clipped,
     cosine,
     default_optimizer,
     extract_flow,
     init_state,
     is_sound,
     run_steps,
+    with_clipping,
 )
-from pushforward.train.units import restandardised, standardised
+from pushforward.train.units import restore_units, standardise
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -91,7 +91,7 @@ def train_on_rows(
     """
     batch_size, max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, offsets, progress = options
     original_validation = validation
-    inner, train, validation, log_scale = standardised(flow, train, validation)
+    inner, train, validation, log_scale = standardise(flow, train, validation)
     if train.weights is not None:
         train = replace(train, weights=train.weights / train.weights.mean())
     train_offset, validation_offset = (offset + log_scale for offset in offsets)
@@ -109,7 +109,7 @@ def train_on_rows(
 
     flags = trained_flags(inner, trainable_filter(inner) if trainable is None else trainable)
     callers: Any = optimizer  # a named tuple of functions: hashable, but not for the type checker
-    transformation = default_optimizer(clip) if optimizer is None else clipped(callers, clip)
+    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
     partition, state = init_state(inner, flags, transformation, flat=optimizer is None, averaged=bool(ema))
     schedule = Schedule(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
 
@@ -166,7 +166,7 @@ def train_on_rows(
     fitted: Any = finalise(best)
     if validation is not None and has_hook(best, "finalised"):
         _check_finalised(_log_likelihood(fitted, validation) + validation_offset, best_value, history)
-    return restandardised(fitted, flow), history
+    return restore_units(fitted, flow), history
 
 
 def default_learning_rate(n_rows: int) -> float:

@@ -23,7 +23,7 @@ def callers_update(
     """Updates and state of a caller's optimiser, called with the loss under the names that optax uses for it.
 
     Args:
-        optimizer: from `steps.clipped`.
+        optimizer: from `steps.with_clipping`.
         opt_state, params: its state, and the trained arrays.
         value, gradient: of the loss there.
         functions: from `loss_functions`.

@@ -56,14 +56,14 @@ class Repeats:
         """
         if self.step:
             kind = "positive+" if lowest >= 0 else ""
-            return f"declare it with --column {quoted(name)}={kind}rounded:{self.step:.12g}"
+            return f"declare it with --column {shell_quote(name)}={kind}rounded:{self.step:.12g}"
         return "its values lie on no grid: write it with fewer digits, then declare it rounded:STEP, or leave it out"
 
 
-def quoted(name: str) -> str:
+def shell_quote(name: str) -> str:
     """A name, quoted for a shell.
 
-    >>> quoted("wage"), quoted("hours a week")
+    >>> shell_quote("wage"), shell_quote("hours a week")
     ('wage', "'hours a week'")
     """
     return shlex.quote(name)

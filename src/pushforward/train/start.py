@@ -23,7 +23,7 @@ from pushforward.core.circles import circular_coordinates
 from pushforward.core.flow import Flow
 from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, spline_bounds
-from pushforward.train.units import context_rows, outer_standardise, whitened, whitening_layer
+from pushforward.train.units import context_rows, outer_standardise, whiten_rows, whitening_layer
 
 _DETERMINED = 0.1  # unexplained share of a column's variance below which other columns or the context determine it
 _LARGEST_DIM = 128  # of an event for a joint start
@@ -131,7 +131,7 @@ def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: 
         return Baselines(_gaussian_log_probs(regression, whiten, y, y_context) - log_scale, None, None)
     if (layer := whitening_layer(flow)) is not None:
         log_scale += float(np.log(np.diag(np.asarray(layer.factor))).sum())
-    x, y = whitened(flow, x), whitened(flow, y)
+    x, y = whiten_rows(flow, x), whiten_rows(flow, y)
     one = fit_normal_mixture(x, train.weights, sizes=(1,), seed=seed)
     gaussian = one.log_prob(y) - log_scale
     if _repeats(train.x[::replicates]):
@@ -160,7 +160,7 @@ def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow
         flow = with_layers(flow, *_joint_layers(x, context, train.weights, reach=reach))
         if reach is None:
             return flow
-        fitted = fit_normal_mixture(whitened(flow, x, context), train.weights, sizes=(1,))  # as wide as the box
+        fitted = fit_normal_mixture(whiten_rows(flow, x, context), train.weights, sizes=(1,))  # as wide as the box
     components = [
         MultivariateNormal(flow.shape[0], loc=loc, covariance=covariance, min_scale=_MIN_SCALE)
         for loc, covariance in zip(fitted.means, fitted.covariances, strict=True)
@@ -178,7 +178,7 @@ def refit_baseline(flow: Flow, rows: Rows, fitted_baselines: Baselines) -> Flow:
         fitted_baselines: from `baselines`, of the training rows.
     """
     if fitted_baselines.fitted is not None:
-        subsample = _subsample(whitened(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
+        subsample = _subsample(whiten_rows(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
         fitted = refit_normal_mixture(fitted_baselines.fitted, *subsample)
         fitted_baselines = dataclasses.replace(fitted_baselines, fitted=fitted)
     return baseline_start(flow, rows, fitted_baselines)

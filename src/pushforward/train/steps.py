@@ -57,10 +57,10 @@ def default_optimizer(clip: float | None) -> optax.GradientTransformation:
 
 
 @functools.lru_cache(maxsize=32)
-def clipped(optimizer: Any, clip: float | None) -> optax.GradientTransformationExtraArgs:
+def with_clipping(optimizer: Any, clip: float | None) -> optax.GradientTransformationExtraArgs:
     """A caller's optimiser after clipping by global norm; its update accepts extra arguments."""
     if isinstance(optimizer, optax.MultiSteps):  # it has the methods of a transformation, but is not one
-        return clipped(optimizer.gradient_transformation(), clip)
+        return with_clipping(optimizer.gradient_transformation(), clip)
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
             f"optimizer: expected an optimiser of optax, such as optax.adam(1e-3), got {type(optimizer).__name__}."

@@ -33,12 +33,12 @@ from pushforward.train.recovery import Recovery
 from pushforward.train.steps import (
     Schedule,
     TrainState,
-    clipped,
     cosine,
     default_optimizer,
     extract_flow,
     init_state,
     is_sound,
+    with_clipping,
 )
 from pushforward.train.target_steps import TargetLoss, run_target_steps
 from pushforward.train.units import outer_standardise
@@ -203,7 +203,7 @@ def _train(
 ) -> tuple[Flow, TargetHistory]:
     """The loop of `fit_target`: the flow after the last block that ended with a finite step, and the history."""
     callers: Any = optimizer
-    transformation = default_optimizer(clip) if optimizer is None else clipped(callers, clip)
+    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
     partition, state = init_state(flow, flags, transformation, flat=optimizer is None, averaged=bool(ema))
     schedule = Schedule(0, float(steps), learning_rate, float(ema or 0.0))
     recovery = Recovery(learning_rate, adjustable=optimizer is None, advice=_ADVICE)

@@ -34,7 +34,7 @@ class TargetLoss(NamedTuple):
     forward: float
 
 
-def tempered(step: Any, annealed: Any) -> Array:
+def target_power(step: Any, annealed: Any) -> Array:
     """The power of the target at a step: from 0.01 up to one, linearly over the first `annealed` steps."""
     done = jnp.where(step < annealed, step / jnp.maximum(annealed, 1e-9), 1.0)
     return _FIRST_POWER + (1 - _FIRST_POWER) * done
@@ -98,7 +98,7 @@ def run_target_steps(
 
     def step(index: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
         state, total = carry
-        power = tempered(schedule.first_step + index, annealed).astype(state.lr_scale.dtype)
+        power = target_power(schedule.first_step + index, annealed).astype(state.lr_scale.dtype)
         step_key = jax.random.fold_in(key, index)
         value_and_grad = jax.value_and_grad(loss, has_aux=True)
         (value, elbo), gradient = value_and_grad(state.params, state.frozen, power, step_key)

@@ -20,10 +20,10 @@ from pushforward.train.data import Rows, spline_bounds
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
 
-def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
+def initialise_flow(flow: AnyFlow, train: Rows) -> AnyFlow:
     """The flow, its layers that depend on data and its context's standardisation initialised from the training rows."""
     if isinstance(flow, Dequantised):
-        inner = initialised(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
+        inner = initialise_flow(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
         return eqx.tree_at(lambda d: d.flow, flow, inner)
     if flow.context_scaling is not None and train.context is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(train.context))
@@ -41,7 +41,7 @@ def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 
-def standardised(flow: AnyFlow, train: Rows, validation: Rows | None) -> tuple[AnyFlow, Rows, Rows | None, float]:
+def standardise(flow: AnyFlow, train: Rows, validation: Rows | None) -> tuple[AnyFlow, Rows, Rows | None, float]:
     """The flow and the rows in standardised units, and the nats to add to log-likelihoods for the data's units.
 
     The layers stay in the tree with the identity's moments, so one compiled program also serves the fitted flow.
@@ -65,17 +65,17 @@ def _in_units(flow: Flow, rows: Rows) -> Rows:
     if scaling is not None and context is not None:
         context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
     if _fixed_whiten(flow) is not None:
-        x = whitened(flow, x, context_rows(flow, rows.context))
+        x = whiten_rows(flow, x, context_rows(flow, rows.context))
     return Rows(x, context, rows.weights)
 
 
 def log_probs_in_units(flow: AnyFlow, rows: Rows) -> np.ndarray:
     """Log-densities (n,) in the data's units; the rows are standardised in float64."""
-    inner, rows, _, offset = standardised(flow, rows, None)
+    inner, rows, _, offset = standardise(flow, rows, None)
     return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + offset
 
 
-def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
+def restore_units(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
     """The flow with the outer standardisations of `like`."""
     if isinstance(flow, Dequantised):
         return flow
@@ -93,7 +93,7 @@ def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
     return context
 
 
-def whitened(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+def whiten_rows(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
     """Standardised rows after `Whiten`; unchanged where there is none."""
     whiten, regression = whitening_layer(flow), regression_layer(flow)
     if regression is not None and context is not None:
