@@ -84,8 +84,7 @@ def distill(
     fresh samples of the teacher, is mode-covering. The share f of the forward one starts at 1 and falls to `forward`.
     Training uses the teacher's standardised units, and omits the outer layers that both flows have in common. Outer
     layers of the student that are not filled yet are copied from the teacher, or filled with the moments of its
-    samples. The student with the smallest validation loss is returned, and compared with its teacher. A warning reports
-    in which respect it is not faithful.
+    samples. The student with the smallest validation loss is returned. A warning says how it is unfaithful.
 
     Args:
         teacher: any distribution with `log_prob` and, where `forward` or `annealing` is above 0, `sample`.
@@ -108,9 +107,8 @@ def distill(
         n_next: samples of each next coordinate for one sample of its past (see `pushforward.train.one_step`), for a
             student `iaf` of one order and a teacher of one autoregressive layer of that order. With 2 or more, the
             student's entropy is exact and `gradient` is not used. 1: whole samples.
-        penalty: a function of a batch (batch_size, *shape) of the student's samples, in the data's units, and for
-            conditional flows of their contexts, to one number that is added to the loss: of spectra, for instance. JAX
-            must be able to trace it.
+        penalty: a function that JAX can trace, from a batch (batch_size, *shape) of the student's samples in the data's
+            units, and for conditional flows of their contexts, to one number that is added to the loss.
         n_fidelity: samples of either flow for the comparison at the end, at least 100.
         tolerance: nats of either divergence above which a warning is given.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
@@ -118,9 +116,8 @@ def distill(
 
     Returns:
         The student and a `Fidelity`: divergences both ways with standard errors, effective sample size, shares of the
-        teacher's modes, times of both, and the `DistillationHistory` as its `history`. Where a density is not finite at
-        samples, so that the two cannot be compared, its figures are NaN, and a warning says why. Ctrl-C returns the
-        best weights so far.
+        teacher's modes, times of both, and the `DistillationHistory` as its `history`. Where a density is not finite
+        at samples, its figures are NaN, and a warning says why. Ctrl-C returns the best weights so far.
 
     A step whose loss or gradient is not finite is skipped and counted. After 25 consecutive failures training restores
     an earlier state and halves the learning rate, at most five times.
@@ -130,8 +127,7 @@ def distill(
 
     Raises:
         ShapeError, DataError: if the flows or the context do not fit.
-        ValueError: if an option is out of range, `n_next` does not fit the flows, an array of either has 16 bits, or
-            `optimizer` does not fit the loss.
+        ValueError: if an option is out of range, `n_next` or `optimizer` does not fit, or arrays have 16 bits.
         TrainingDiverged: if steps fail repeatedly.
 
     Reference: van den Oord et al. 2018 (Parallel WaveNet), section 4; path derivative: Roeder, Wu & Duvenaud 2017. The
@@ -154,10 +150,7 @@ def distill(
     )
     check_pair(teacher, student)
     if not isinstance(student, Flow):
-        raise TypeError(
-            f"student: expected a Flow, got {type(student).__name__}. For integers, distil the inner "
-            "flow (Dequantised.flow)."
-        )
+        raise TypeError(f"student: expected a Flow, got {type(student).__name__}. For integers pass Dequantised.flow.")
     check_precision("teacher", teacher)
     check_precision("student", student)
     check_sample_size("n_fidelity", n_fidelity)
@@ -166,7 +159,7 @@ def distill(
         inner_teacher, inner, common = without_common(teacher, inner)
     _check_loss(inner_teacher, inner, forward, annealing, gradient, n_next)
     _check_penalty(penalty, student, int(batch_size), forward)
-    training_penalty = None if penalty is None else _in_training_units(penalty, inner_teacher, inner, common)
+    penalty_fn = None if penalty is None else _in_training_units(penalty, inner_teacher, inner, common)
     keys = jax.random.split(as_key(key), 5)
     has_forward = forward > 0 or annealing > 0
     standard_teacher, inner = _in_teachers_units(inner_teacher, inner)
@@ -181,13 +174,11 @@ def distill(
     partition, state = init_state(inner, flags, transformation, flat=optimizer is None, averaged=bool(ema))
     arrays, static = flatten(standard_teacher)
     one_step = OneStep(int(n_next)) if n_next > 1 else None
-    config = DistillationLoss(static, int(batch_size), forward < 1, gradient == "path", one_step, training_penalty)
+    config = DistillationLoss(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty_fn)
     schedule = Schedule(0, float(steps), float(learning_rate), float(ema or 0.0))
     shares = Shares(1.0 if annealing > 0 else float(forward), float(forward), float(annealing * steps))
     dtype = float_type(flatten(inner)[0])
-    validation = ValidationLoss(
-        standard_teacher, context, keys[1], has_forward, forward, training_penalty, int(batch_size)
-    )
+    validation = ValidationLoss(standard_teacher, context, keys[1], has_forward, forward, penalty_fn, int(batch_size))
 
     recovery = Recovery(float(learning_rate), adjustable=optimizer is None, advice=_ADVICE)
     history, best = DistillationHistory(), inner
@@ -196,7 +187,6 @@ def distill(
     ends = [round(steps * (block + 1) / n_blocks) for block in range(n_blocks)]
     size = max(end - first for first, end in zip([0, *ends], ends, strict=False))
 
-    # without a sum of the losses: `ValidationLoss` compares students on equal random numbers instead
     def run(first: int, end: int, batches: Any, state: TrainState, rate: float) -> tuple[TrainState, float]:
         return run_distillation_steps(
             partition, transformation, optimizer is None, bool(ema), config, state, arrays, batches, end - first,
@@ -213,8 +203,7 @@ def distill(
                 state, _, _ = recovery.run(block_steps, state, end - first, f"within steps {first} to {end}")
                 history.skipped_steps, history.restarts = int(state.skipped_steps), recovery.restarts
                 schedule = schedule._replace(learning_rate=recovery.learning_rate)
-                # a copy: an interrupted step has donated the state's buffers
-                current = extract_flow(partition, state, inner, bool(ema))
+                current = extract_flow(partition, state, inner, bool(ema))  # a copy: steps donate the state's buffers
                 value = validation.value(current)
                 history.reverse_kl.append(validation.reverse)
                 history.forward_kl.append(validation.forward)
@@ -278,13 +267,13 @@ def _in_training_units(
     """The penalty as a function of samples in the units of training."""
     mean, scale = _teachers_units(teacher, student)
 
-    def training_penalty(x: Array, context: Array | None) -> Array:
+    def penalty_fn(x: Array, context: Array | None) -> Array:
         x = jnp.asarray(mean, x.dtype)[None] + jnp.asarray(scale, x.dtype)[None] * x
         if common is not None:
             x = jax.vmap(common.forward)(x)
         return penalty(x) if context is None else penalty(x, context)
 
-    return training_penalty
+    return penalty_fn
 
 
 def _teachers_units(teacher: Any, student: Flow) -> tuple[np.ndarray, np.ndarray]:
@@ -296,12 +285,11 @@ def _teachers_units(teacher: Any, student: Flow) -> tuple[np.ndarray, np.ndarray
 
 
 def _in_teachers_units(teacher: Any, student: Flow) -> tuple[Any, Flow]:
-    """Both flows in the units to which the teacher standardises: there single precision serves whatever the offset.
+    """Both flows in the teacher's standardised units, where single precision is enough for any offset of the data.
 
     The divergences are the same. Where one of the two has no outer `Standardise`, the units stay those of the data.
     """
-    teacher_outer = outer_standardise(teacher) if isinstance(teacher, Flow) else None
-    outer = outer_standardise(student)
+    outer, teacher_outer = outer_standardise(student), outer_standardise(teacher) if isinstance(teacher, Flow) else None
     if teacher_outer is None or outer is None:
         return teacher, student
     mean, scale = _teachers_units(teacher, student)
@@ -349,10 +337,10 @@ def _batches(
     contexts = paired_contexts(teacher, context, n, key)
     x = _sample(teacher, contexts, n, key) if has_forward else None
 
-    def batched(part: np.ndarray | None) -> Array | None:
+    def split(part: np.ndarray | None) -> Array | None:
         return None if part is None else jnp.asarray(part.reshape(*shape, *part.shape[1:]), dtype)
 
-    return batched(x), batched(contexts)
+    return split(x), split(contexts)
 
 
 def _describe(history: DistillationHistory) -> str:
