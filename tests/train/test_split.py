@@ -97,7 +97,7 @@ def test_one_huge_group_is_used_for_training():
 
 
 def test_groups_too_large_for_the_share_raise_a_warning():
-    with pytest.warns(UserWarning, match="33 of 100 rows are validation out where 10 were asked for: the 3 groups"):
+    with pytest.warns(UserWarning, match="33 of 100 rows are held out where 10 were asked for: the 3 groups"):
         validation = parts(np.repeat([0, 1, 2], [34, 33, 33]), 10)[1]
     assert len(validation) == 33
 
