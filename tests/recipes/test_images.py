@@ -1,4 +1,4 @@
-"""Image flows from end to end: networks, starting from data, dequantisation, recipes, data sets."""
+"""Image flows end to end: networks, initialisation from data, dequantisation, recipes, data sets."""
 
 import gzip
 import math
@@ -27,7 +27,7 @@ KEY = jax.random.key(0)
 
 
 def images(n, shape, levels, seed=0):
-    """Whole numbers that hang together: bright in one corner or the other; the first element is constant."""
+    """Correlated integers: bright at one side or the other; the first element is constant."""
     random = np.random.default_rng(seed)
     slope = random.choice([-1.0, 1.0], size=(n, 1, 1, 1))
     rows = np.linspace(-1, 1, shape[0])[None, :, None, None]
@@ -39,30 +39,30 @@ def images(n, shape, levels, seed=0):
 
 class TestConvolutions:
     @pytest.mark.parametrize(("side", "n_in", "n_out"), [(1, 2, 3), (3, 2, 5), (3, 5, 2), (5, 3, 3)])
-    def test_products_are_the_convolution_of_xla(self, side, n_in, n_out):
+    def test_convolve_and_derivatives_match_xla(self, side, n_in, n_out):
         random = np.random.default_rng(0)
         x, kernel = (jnp.asarray(random.normal(size=s)) for s in ((2, 4, 5, n_in), (side, side, n_in, n_out)))
 
         def reference(x, kernel):
-            how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
-            return jax.lax.conv_general_dilated(x[None], kernel, (1, 1), "SAME", **how)[0]
+            options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+            return jax.lax.conv_general_dilated(x[None], kernel, (1, 1), "SAME", **options)[0]
 
         def figures(fn):
             value, pull = jax.vjp(jax.vmap(fn, (0, None)), x, kernel)
             tangent = jax.jvp(lambda x: jax.vmap(fn, (0, None))(x, kernel), (x,), (jnp.cos(x),))[1]
             return value, *pull(jnp.sin(value)), tangent
 
-        for ours, theirs in zip(figures(convolve), figures(reference), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        for value, expected in zip(figures(convolve), figures(reference), strict=True):
+            np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
     @pytest.mark.parametrize("is_periodic", [False, True])
-    def test_sum_is_the_transpose_of_stack(self, is_periodic):
+    def test_col2im_is_the_transpose_of_im2col(self, is_periodic):
         random = np.random.default_rng(0)
         x, y = (jnp.asarray(random.normal(size=s)) for s in ((4, 3, 2), (4, 3, 18)))
-        how = {"offsets": square(3), "is_periodic": is_periodic}
-        np.testing.assert_allclose(jnp.sum(im2col(x, **how) * y), jnp.sum(x * col2im(y, **how)), rtol=1e-4)
+        options = {"offsets": square(3), "is_periodic": is_periodic}
+        np.testing.assert_allclose(jnp.sum(im2col(x, **options) * y), jnp.sum(x * col2im(y, **options)), rtol=1e-4)
 
-    def test_a_network_sees_its_context(self):
+    def test_network_depends_on_its_context(self):
         for options, context in (({"context_size": 2}, (2,)), ({"context_channels": 2}, (4, 4, 2))):
             network = ConvNet(1, 3, width=4, depth=2, key=KEY, **options)
             network = jax.tree.map(lambda leaf: leaf + 0.1, network)
@@ -87,16 +87,16 @@ class TestConvolutions:
 
 class TestRecipes:
     @pytest.mark.parametrize("shape", quick_few([(28, 28, 1), (8, 8, 1), (32, 32, 3)], (8, 8, 1)))
-    def test_usual_shapes(self, shape):
-        """28 -> 14 -> 7 and so on: the trees fit together, in both directions."""
+    def test_shapes_in_both_directions(self, shape):
+        """Shapes in both directions, for sides such as 28 -> 14 -> 7."""
         for name, recipe in IMAGE_RECIPES.items():
             flow = recipe(shape, key=0, n_layers=1, width=4, depth=1, levels=256)
-            for verb in (flow.bijection.forward_and_log_det, flow.bijection.inverse_and_log_det):
-                value, log_det = jax.eval_shape(verb, jax.ShapeDtypeStruct(shape, jnp.float32))
+            for direction in (flow.bijection.forward_and_log_det, flow.bijection.inverse_and_log_det):
+                value, log_det = jax.eval_shape(direction, jax.ShapeDtypeStruct(shape, jnp.float32))
                 assert (value.shape, log_det.shape) == (shape, ()), name
 
     @pytest.mark.parametrize(
-        ("options", "words"),
+        ("options", "message"),
         [
             ({"shape": (8, 8)}, "channels last"),
             ({"shape": (7, 7, 1)}, "halved 0 times.*pad the images to 8 x 8"),
@@ -107,27 +107,27 @@ class TestRecipes:
             ({"n_layers": 0}, "n_layers"),
         ],
     )
-    def test_refusals(self, options, words):
-        with pytest.raises(ValueError, match=words):
+    def test_refusals(self, options, message):
+        with pytest.raises(ValueError, match=message):
             pf.glow(**{"shape": (8, 8, 1), "key": 0, "n_scales": 1, **options})
 
-    def test_every_layer_starts_from_data(self):
-        """After `initialise`, what every activation normalisation hands on has mean zero and variance one."""
+    def test_activation_normalisation_is_initialised_from_data(self):
+        """After `initialise` the output of every activation normalisation has mean zero and variance one."""
         flow = pf.glow((4, 4, 1), key=0, n_scales=2, n_layers=2, width=4, depth=1, levels=17)
         x = images(200, (4, 4, 1), 17) + np.random.default_rng(1).uniform(size=(200, 4, 4, 1))
         with quickly_compiled():
             z = np.asarray(jax.vmap(initialise(flow.bijection, x).inverse)(jnp.asarray(x, jnp.float32)))
-        # the constant pixel has a spread of its noise alone, the couplings do nothing yet: only channels are mixed
+        # the constant pixel has the spread of its noise; the initial couplings are the identity
         assert abs(z.mean()) < 0.02
         assert abs(z.std() - 1) < 0.02
 
 
 @pytest.mark.parametrize("name", quick_few([n for n in IMAGE_RECIPES if "residual" not in n], "glow"))
-def test_larger_images(name):
-    """8 x 8 x 3 in two scales, at random weights: the Jacobian of one point, and the way back."""
+def test_log_det_and_round_trip_of_larger_images(name):
+    """8 x 8 x 3 in two scales, at random weights: log-determinant against the Jacobian of one point, and round trip."""
     flow = IMAGE_RECIPES[name]((8, 8, 3), key=0, n_layers=2, width=8)
-    trained, rest = eqx.partition(flow.bijection, pf.trainable(flow.bijection))
-    bijection = eqx.combine(randomised(trained, 0.05), rest)
+    params, frozen = eqx.partition(flow.bijection, pf.trainable(flow.bijection))
+    bijection = eqx.combine(randomised(params, 0.05), frozen)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 8, 3)), jnp.float32)
 
     @jax.jit
@@ -137,16 +137,16 @@ def test_larger_images(name):
         return z, log_det, matrix, bijection.forward_and_log_det(z)
 
     with quickly_compiled():
-        z, log_det, matrix, (back, opposite) = figures(x)
+        z, log_det, matrix, (x_again, forward_log_det) = figures(x)
     # sums of some hundred float32 numbers of size one, a matrix of condition 1e3
     np.testing.assert_allclose(log_det, np.linalg.slogdet(np.asarray(matrix, np.float64))[1], atol=2e-3)
-    np.testing.assert_allclose(back, x, atol=1e-3)
-    np.testing.assert_allclose(opposite, -log_det, atol=2e-3)
+    np.testing.assert_allclose(x_again, x, atol=1e-3)
+    np.testing.assert_allclose(forward_log_det, -log_det, atol=2e-3)
     assert float(jnp.abs(z - x).max()) > 0.1
 
 
 class TestPixels:
-    def test_slopes_and_edges(self):
+    def test_pixel_sigmoid_at_edges(self):
         layer = PixelSigmoid((3,), levels=256, alpha=1e-6)
         edges = jnp.array([0.0, 128.0, 256.0])
         z, log_det = layer.inverse_and_log_det(edges)
@@ -171,7 +171,7 @@ QUIET = {"key": 0, "progress": False, "validation": 0}
 
 
 def noisy_glow(kind):
-    """A Glow of 4 x 4 pixels and four levels, under uniform or variational noise."""
+    """A Glow of 4 x 4 pixels and four levels, with uniform or variational noise."""
     flow = pf.glow((4, 4, 1), key=0, n_scales=1, n_layers=2, width=8, depth=1, levels=4, context_dim=None)
     noise = None
     if kind == "variational":
@@ -180,8 +180,8 @@ def noisy_glow(kind):
 
 
 class TestDequantised:
-    def test_masses_approach_the_truth_from_below(self):
-        """One number with four levels: sums of exp(bound) are at most one, and near the masses after a fit."""
+    def test_masses_are_below_and_near_the_truth(self):
+        """One coordinate with four levels: sums of exp(bound) are at most one, and near the masses after a fit."""
         truth = np.array([0.5, 0.1, 0.3, 0.1])
         x = np.repeat(np.arange(4.0), (truth * 400).astype(int))[:, None]
         flow = pf.Dequantised(vector_flow(), 4, n_draws=64)
@@ -190,64 +190,63 @@ class TestDequantised:
         fitted, _ = pf.fit(flow, x, max_epochs=60, batch_size=100, learning_rate=1e-2, **QUIET)
         after = np.exp(np.asarray(fitted.log_prob(points), np.float64))
         assert before.sum() <= 1.0
-        assert after.sum() <= 1.0 + 0.01  # 64 draws a level err by less than that of their common bound
+        assert after.sum() <= 1.0 + 0.01  # the error of 64 draws a level is less
         np.testing.assert_allclose(after, truth, atol=0.05)
         tighter = pf.Dequantised(fitted.flow, 4, n_draws=64, bound="importance")
         assert np.exp(np.asarray(tighter.log_prob(points), np.float64)).sum() > after.sum()
         samples = np.asarray(fitted.sample(2000, key=0))
         assert set(np.unique(samples)) <= {0.0, 1.0, 2.0, 3.0}
-        # a frequency of 2,000 draws errs by 0.011, five times that and the misfit
+        # tolerance: five standard errors of 2,000 draws (0.011 each), and the misfit
         np.testing.assert_allclose([(samples == k).mean() for k in range(4)], after, atol=0.08)
 
-    def test_learned_noise_has_its_own_density(self):
-        """A uniform density, of which every mass is a quarter: the bound misses it by KL(q, uniform), and importance
-        weighting finds it again, whatever q is."""
+    def test_importance_weighting_corrects_learned_noise(self):
+        """Uniform density, masses of a quarter: the bound is too low by KL(q, uniform), importance weighting is not."""
         shape = (1, 2, 1)
         flow = pf.Flow(pf.bases.Logistic(shape), PixelSigmoid(shape, levels=2, alpha=0.0))
         noise = pf.dequantisation_flow(shape, levels=2, width=4, depth=1, n_layers=1, key=0)
-        trained, rest = eqx.partition(noise, pf.trainable(noise))
-        noise = eqx.combine(randomised(trained, 0.3), rest)
+        params, frozen = eqx.partition(noise, pf.trainable(noise))
+        noise = eqx.combine(randomised(params, 0.3), frozen)
         x = np.array([[[[0.0], [0.0]]], [[[0.0], [1.0]]], [[[1.0], [0.0]]], [[[1.0], [1.0]]]])
-        scores = {
+        log_probs = {
             bound: np.asarray(pf.Dequantised(flow, 2, noise=noise, n_draws=4096, bound=bound).log_prob(x))
             for bound in ("evidence", "importance")
         }
-        assert (scores["evidence"] < math.log(0.25) - 0.01).all()
-        # weights 1 / q(u) of a q that is nowhere far from uniform: their mean of 4,096 errs by 0.02
-        np.testing.assert_allclose(scores["importance"], math.log(0.25), atol=0.1)
+        assert (log_probs["evidence"] < math.log(0.25) - 0.01).all()
+        # q is nearly uniform: the mean of 4,096 weights 1 / q(u) has a standard error of 0.02
+        np.testing.assert_allclose(log_probs["importance"], math.log(0.25), atol=0.1)
 
-    def test_scores_belong_to_rows(self):
+    def test_log_prob_does_not_depend_on_other_rows(self):
         flow = pf.Dequantised(vector_flow(2), 5)
         x = np.array([[1.0, 2.0], [3.0, 0.0], [1.0, 2.0]])
-        scores = np.asarray(flow.log_prob(x))
-        assert scores[0] == scores[2]
-        np.testing.assert_array_equal(scores, flow.log_prob(x))
-        np.testing.assert_allclose(flow.log_prob(x[::-1])[0], scores[2], rtol=1e-6)
+        log_probs = np.asarray(flow.log_prob(x))
+        assert log_probs[0] == log_probs[2]
+        np.testing.assert_array_equal(log_probs, flow.log_prob(x))
+        np.testing.assert_allclose(flow.log_prob(x[::-1])[0], log_probs[2], rtol=1e-6)
         samples, reported = flow.sample_and_log_prob(8, key=1)
         np.testing.assert_allclose(flow.log_prob(samples), reported, rtol=1e-4, atol=1e-4)
 
-    @pytest.mark.parametrize(("value", "shown"), [(0.5, "0.5"), (-1.0, "-1"), (5.0, "5")])
-    def test_values_that_are_no_levels_are_refused(self, value, shown):
+    @pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (-1.0, "-1"), (5.0, "5")])
+    def test_values_that_are_no_levels_are_refused(self, value, text):
         flow, x = pf.Dequantised(vector_flow(2), 5), np.ones((30, 2))
         x[3, 1] = value
-        with pytest.raises(DataError, match=rf"whole numbers from 0 to 4, got {shown} at row 3, place \(1,\)"):
+        with pytest.raises(DataError, match=rf"whole numbers from 0 to 4, got {text} at row 3, place \(1,\)"):
             flow.log_prob(x)
         with pytest.raises(DataError, match="whole numbers"):
             pf.fit(flow, x, **QUIET)
 
     def test_refusals(self):
         flow = vector_flow(2)
-        for options, words in (({"levels": 1}, "levels"), ({"n_draws": 0}, "n_draws"), ({"bound": "upper"}, "bound")):
-            with pytest.raises(ValueError, match=words):
+        for options, message in (({"levels": 1}, "levels"), ({"n_draws": 0}, "n_draws"), ({"bound": "upper"}, "bound")):
+            with pytest.raises(ValueError, match=message):
                 pf.Dequantised(flow, **{"levels": 4, **options})
         with pytest.raises(ShapeError, match="dequantisation_flow"):
             pf.Dequantised(flow, 4, noise=vector_flow(2))
 
-    def test_bits(self):
+    def test_bits_per_dim(self):
         assert pf.bits_per_dim(-64 * math.log(2.0), (4, 4, 1)) == pytest.approx(4.0)
 
     @pytest.mark.slow
-    def test_variational_noise_is_no_worse(self):
+    def test_variational_noise_has_a_better_bound(self):
         x = images(600, (4, 4, 1), 4)
         options = {"max_epochs": 20, "batch_size": 100, "learning_rate": 5e-3, "key": 0, "progress": False}
         (uniform, first), (variational, second) = (
@@ -257,14 +256,14 @@ class TestDequantised:
         assert second.validation[-1] > first.validation[-1]
         assert variational.flow.shape == uniform.shape
 
-    def test_checked(self):
+    def test_check_of_a_dequantised_flow(self):
         x = np.random.default_rng(0).integers(0, 4, (8, 2)).astype(float)
         with quickly_compiled():
             certificate = pf.check(pf.Dequantised(pf.nice(dim=2, key=0, n_layers=2, width=4, depth=1), 4), x, key=0)
         assert certificate.ok
         assert certificate.rows[0].name == "finite bounds of masses"
 
-    def test_saved(self, tmp_path):
+    def test_save_and_load_a_dequantised_flow(self, tmp_path):
         x = images(8, (4, 4, 1), 4)
         for kind in ("uniform", "variational"):
             flow = noisy_glow(kind)
@@ -273,7 +272,7 @@ class TestDequantised:
             np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
             assert again.levels == 4, kind
 
-    def test_a_context_goes_to_the_flow(self):
+    def test_a_dequantised_flow_with_a_context(self):
         x = images(100, (4, 4, 1), 4)
         context = x[:, -1, -1]
         flow = pf.real_nvp_image((4, 4, 1), key=0, n_scales=1, n_layers=1, width=4, depth=1, levels=4, context_dim=1)
@@ -338,8 +337,8 @@ class TestDataSets:
             datasets.image_folder(tmp_path / "empty")
 
 
-def test_squeezed_views_start_from_data():
-    """Rows on the host and one sample inside go through the same view."""
+def test_squeeze_of_batches_matches_single_samples():
+    """A batch on the host and one sample are squeezed alike."""
     flow = pf.glow((4, 4, 1), key=0, n_scales=2, n_layers=1, width=4, depth=1)
     squeeze = flow.bijection.bijections[0]
     assert isinstance(squeeze.inner, Chain)

@@ -1,4 +1,4 @@
-"""What every recipe owes beyond the battery: one dimension, and the sizes a user may pass."""
+"""Recipes beyond the battery: one dimension, and agreement of the methods of the slow direction."""
 
 import numpy as np
 import pytest
@@ -19,27 +19,27 @@ def small(name, dim, context):
     "name", quick_few([name for name in RECIPES if " " not in name], "nsf", "maf", "bnaf", "planar_flow")
 )
 def test_one_dimension_with_a_context(name):
-    """x of shape (n, 1): scored and drawn, and the two agree."""
+    """log_prob of samples of shape (n, 1) agrees with sample_and_log_prob."""
     flow = small(name, 1, CONTEXT_DIM)
     context = np.ones(CONTEXT_DIM)
     with quickly_compiled():
-        x, scores = flow.sample_and_log_prob(16, key=0, context=context)
+        x, log_probs = flow.sample_and_log_prob(16, key=0, context=context)
         assert x.shape == (16, 1)
-        np.testing.assert_allclose(flow.log_prob(x, context), scores, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(flow.log_prob(x, context), log_probs, rtol=1e-4, atol=1e-4)
 
 
 def test_one_dimension_without_a_context():
     flow = pf.maf(dim=1, width=4, n_layers=2, key=0)
-    x, scores = flow.sample_and_log_prob(16, key=0)
-    np.testing.assert_allclose(flow.log_prob(x), scores, rtol=1e-4, atol=1e-4)
+    x, log_probs = flow.sample_and_log_prob(16, key=0)
+    np.testing.assert_allclose(flow.log_prob(x), log_probs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", quick_few(("maf", "nsf_ar", "iaf"), "maf"))
 def test_methods_of_the_slow_direction_agree(name):
     flows = [getattr(pf, name)(dim=5, width=16, method=m, key=0) for m in ("cached", "jacobi", "sequential")]
     x = np.random.default_rng(0).normal(size=(16, 5))
-    scores = [np.asarray(flow.log_prob(x)) for flow in flows]
+    log_probs = [np.asarray(flow.log_prob(x)) for flow in flows]
     samples = [np.asarray(flow.sample(16, key=0)) for flow in flows]
-    for score, sample in zip(scores[1:], samples[1:], strict=True):
-        np.testing.assert_allclose(score, scores[0], rtol=1e-4, atol=1e-4)
+    for log_prob, sample in zip(log_probs[1:], samples[1:], strict=True):
+        np.testing.assert_allclose(log_prob, log_probs[0], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(sample, samples[0], rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Wave files, a folder of them, and the example of speech on a few tones."""
+"""Wave files, folders of wave files, and the baselines of the speech example on tones."""
 
 import sys
 import wave
@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("levels", [256, 65_536])
-def test_a_sound_comes_back(tmp_path, levels):
+def test_write_then_read_returns_the_samples(tmp_path, levels):
     samples = np.array([0, 1, levels // 2 - 1, levels // 2, levels - 1])
     write_wave(tmp_path / "a.wav", Sound(samples, levels, 11_025))
     back = read_wave(tmp_path / "a.wav")
@@ -40,7 +40,7 @@ def test_a_sound_comes_back(tmp_path, levels):
     assert (back.levels, back.rate) == (levels, 11_025)
 
 
-def test_silence_is_in_the_middle(tmp_path):
+def test_silence_is_the_middle_level(tmp_path):
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
         file.writeframes(np.array([0, -32_768, 32_767], "<i2").tobytes())
@@ -62,19 +62,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_one_sentence(name, tmp_path):
-    change, words = BROKEN[name]
+def test_a_broken_file_raises_a_clear_error(name, tmp_path):
+    change, message = BROKEN[name]
     broken(tmp_path / "a.wav", change)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         read_wave(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize(
-    ("samples", "levels", "words"),
+    ("samples", "levels", "message"),
     [([0, 256], 256, "0 to 255"), ([0.5], 256, "whole numbers"), ([[1]], 256, r"shape \(1, 1\)"), ([1], 1024, "1024")],
 )
-def test_what_is_no_sound_is_not_written(samples, levels, words, tmp_path):
-    with pytest.raises(DataError, match=words):
+def test_invalid_samples_are_not_written(samples, levels, message, tmp_path):
+    with pytest.raises(DataError, match=message):
         write_wave(tmp_path / "a.wav", Sound(np.array(samples), levels, 8000))
     assert not list(tmp_path.iterdir())
 
@@ -83,13 +83,13 @@ def test_a_folder_is_split_by_recording(folder):
     data = speech(folder)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [10, 1, 1]
     assert (data.levels, data.rate) == (65_536, 8000)
-    every = {part.tobytes() for part in (*data.train, *data.validation, *data.test)}
-    assert len(every) == 12
+    distinct = {part.tobytes() for part in (*data.train, *data.validation, *data.test)}
+    assert len(distinct) == 12
     coarse = speech(folder, levels=256)
     np.testing.assert_array_equal(coarse.test[0], data.test[0] // 256)
 
 
-def test_a_folder_of_unlike_or_too_few_files_is_refused(folder):
+def test_a_folder_of_different_or_too_few_files_is_refused(folder):
     with pytest.raises(ValueError, match=r"256 or 65,536, got 100"):
         speech(folder, levels=100)
     with pytest.raises(DataError, match=r"ten wave files or more, got 6"):
@@ -103,22 +103,22 @@ def test_a_folder_of_unlike_or_too_few_files_is_refused(folder):
         speech(folder)
 
 
-def test_bits_of_linear_prediction():
-    """White noise of deviation 100 costs log2(100 sqrt(2 pi e)) whatever is predicted; own filters claim less."""
+def test_bits_of_linear_prediction_of_white_noise():
+    """White noise of deviation 100 costs log2(100 sqrt(2 pi e)) bits; filters fitted to each recording claim less."""
     rows = np.round(np.random.default_rng(0).normal(32_768, 100, (40, 4 * linear_prediction.FRAME)))
-    found = list(linear_prediction.baselines(rows[:20], rows[20:30], rows[30:]).values())
+    bits = list(linear_prediction.baselines(rows[:20], rows[20:30], rows[30:]).values())
     entropy = np.log2(100 * np.sqrt(2 * np.pi * np.e))
-    one, past, priced, free = found
+    one, past, priced, free = bits
     assert abs(one - entropy) < 0.03
     assert entropy < past < entropy + 0.4
     assert free < entropy - 0.1
     assert entropy < priced < entropy + 0.8
 
 
-def test_a_tone_sounds_in_its_band():
+def test_the_spectrum_of_a_tone_peaks_in_its_band():
     rows = np.stack([np.round(32_768 + 8000 * np.sin(2 * np.pi * f / 8000 * np.arange(320))) for f in (500, 3000)])
-    found = np.asarray(spectra.spectra(rows, 65_536))
-    assert found.shape == (2, 2, spectra.BANDS)
+    energies = np.asarray(spectra.spectra(rows, 65_536))
+    assert energies.shape == (2, 2, spectra.BANDS)
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 4000 / 700), spectra.BANDS + 1) / 2595) - 1)
-    for row, frequency in zip(found, (500, 3000), strict=True):
+    for row, frequency in zip(energies, (500, 3000), strict=True):
         assert (np.argmax(row, -1) == np.searchsorted(edges, frequency) - 1).all()

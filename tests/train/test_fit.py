@@ -1,4 +1,4 @@
-"""Maximum likelihood: what `fit` promises about results, seeds, units, compilation and options. Flows are tiny."""
+"""Maximum likelihood: results, seeds, units, compilation and options of `fit`. Flows are tiny."""
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 import pushforward as pf
 from pushforward.errors import DataError, ShapeError
 from pushforward.train import loop
-from pushforward.train.data import CompiledModule, Rows, gaussian_log_likelihood
+from pushforward.train.data import PreparedData, Rows, gaussian_log_likelihood
 
 COMPILED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -20,19 +20,19 @@ jax.monitoring.register_event_duration_secs_listener(
 )
 
 
-# What comes out
+# Results
 
 
-def test_weights_that_lie_in_numpy_are_trained_too():
+def test_numpy_weights_are_trained():
     flow = flow_2d()
-    on_host = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, flow)
-    fitted = [fit(data(), start)[0] for start in (flow, on_host)]
+    numpy_flow = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, flow)
+    fitted = [fit(data(), start)[0] for start in (flow, numpy_flow)]
     for one, two in zip(*map(trained_numbers, fitted), strict=True):
         np.testing.assert_array_equal(one, two)
     assert not all(np.array_equal(a, b) for a, b in zip(*map(trained_numbers, (flow, fitted[1])), strict=True))
 
 
-def test_the_history_says_what_happened():
+def test_history_matches_the_fit():
     flow, history = fit(data(), max_epochs=3)
     assert history.n_train == 400
     assert history.n_validation == 64
@@ -51,7 +51,7 @@ def test_the_history_says_what_happened():
     assert abs(scores.mean() - history.best_validation) < 1e-5
 
 
-def test_the_likelihood_rises_and_the_original_is_untouched():
+def test_the_likelihood_rises_and_the_original_is_unchanged():
     start = flow_2d()
     before = [leaf.copy() for leaf in numbers(start)]
     _, history = fit(data(), start, max_epochs=4, learning_rate=1e-2)
@@ -70,49 +70,49 @@ def test_fitting_twice_continues_and_keeps_the_units():
 
 def test_early_stopping_returns_the_best_weights(monkeypatch):
     values = iter([-4.0, -3.0, -1.0, -2.0, -2.5, -0.5])  # the first is that of the start
-    seen = []
+    weights = []
 
-    def planted(flow, held):
-        seen.append(trained_numbers(flow))
+    def planted(flow, validation):
+        weights.append(trained_numbers(flow))
         return next(values)
 
-    monkeypatch.setattr(loop, "_held_nats", planted)
+    monkeypatch.setattr(loop, "_log_likelihood", planted)
     flow, history = fit(data(), max_epochs=5, patience=2)
     assert history.stop_reason == "early stopping"
     assert history.best_epoch == 1
     assert len(history.validation) == 4
-    assert same(trained_numbers(flow), seen[2])
+    assert same(trained_numbers(flow), weights[2])
 
 
-def test_the_start_is_returned_where_nothing_was_better(monkeypatch):
+def test_the_start_is_returned_where_no_epoch_is_better(monkeypatch):
     values = iter([-1.0, -3.0, np.nan, -2.0])
-    monkeypatch.setattr(loop, "_held_nats", lambda flow, held: next(values))
+    monkeypatch.setattr(loop, "_log_likelihood", lambda flow, validation: next(values))
     flow, history = fit(data(), max_epochs=3)
     assert history.best_epoch == -1
     assert history.best_validation == history.start
     assert same(trained_numbers(flow), trained_numbers(flow_2d()))
 
 
-def test_ctrl_c_returns_the_best_so_far(monkeypatch):
-    scored, seen = loop._held_nats, []
+def test_keyboard_interrupt_returns_the_best_weights(monkeypatch):
+    log_likelihood, weights = loop._log_likelihood, []
 
-    def interrupted(flow, held):
-        if len(seen) == 3:
+    def interrupted(flow, validation):
+        if len(weights) == 3:
             raise KeyboardInterrupt
-        seen.append(trained_numbers(flow))
-        return scored(flow, held)
+        weights.append(trained_numbers(flow))
+        return log_likelihood(flow, validation)
 
-    monkeypatch.setattr(loop, "_held_nats", interrupted)
+    monkeypatch.setattr(loop, "_log_likelihood", interrupted)
     flow, history = fit(data(), max_epochs=5)
     assert history.stop_reason == "interrupted"
     assert len(history.validation) == 2
-    assert same(trained_numbers(flow), seen[1 + history.best_epoch])
+    assert same(trained_numbers(flow), weights[1 + history.best_epoch])
 
 
 # Seeds and units
 
 
-def test_two_fits_are_identical_bit_for_bit_and_touch_no_global_state():
+def test_fits_are_reproducible_and_leave_global_random_state_unchanged():
     state = np.random.get_state()[1].copy()
     flows = [fit(data(), key=7, validation=0.2, max_epochs=2)[0] for _ in range(2)]
     assert same(numbers(flows[0]), numbers(flows[1]))
@@ -128,17 +128,20 @@ def test_a_key_may_be_an_int_or_a_key():
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-6, 0.1, 1e3, 1e12])
 def test_training_does_not_depend_on_the_units(scale):
-    x, held = data(), data(64, 9)
+    x, validation = data(), data(64, 9)
     plain, _ = fit(x)
-    scaled, history = fit(scale * x + 3 * scale, validation=scale * held + 3 * scale)
+    scaled, history = fit(scale * x + 3 * scale, validation=scale * validation + 3 * scale)
     assert same(trained_numbers(plain), trained_numbers(scaled))
     shift = 2 * np.log(scale)
-    moved = np.asarray(scaled.log_prob(scale * held + 3 * scale)) + shift
-    assert np.abs(moved - np.asarray(plain.log_prob(held))).max() < 2e-4 + 4e-6 * abs(shift)  # float32 scores
-    assert abs(history.gaussian + shift - gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None))) < 1e-6
+    moved = np.asarray(scaled.log_prob(scale * validation + 3 * scale)) + shift
+    assert np.abs(moved - np.asarray(plain.log_prob(validation))).max() < 2e-4 + 4e-6 * abs(shift)  # float32 scores
+    assert (
+        abs(history.gaussian + shift - gaussian_log_likelihood(Rows(x, None, None), Rows(validation, None, None)))
+        < 1e-6
+    )
 
 
-def test_columns_of_very_different_scale_and_a_far_offset():
+def test_training_does_not_depend_on_column_scales_and_offset():
     units = np.array([1.0, 1e-6])
     _, history = fit(data())
     _, mixed = fit(data() * units, validation=data(64, 9) * units)
@@ -151,7 +154,7 @@ def test_columns_of_very_different_scale_and_a_far_offset():
 # Compilation
 
 
-def test_the_number_of_rows_compiles_nothing_new():
+def test_another_number_of_rows_compiles_nothing():
     fit(data(300))
     before = len(COMPILED)
     for n in (400, 777, 123):
@@ -170,12 +173,12 @@ def test_a_fit_compiles_few_programs():
 # Options
 
 
-def test_weights_count_rows():
+def test_sample_weights_count_rows():
     x = data(100)
     doubled, ones = np.concatenate([x, x[:50]]), np.r_[np.full(50, 2.0), np.ones(50)]
     weighted = gaussian_log_likelihood(Rows(x, None, ones), Rows(x, None, None))
     assert abs(weighted - gaussian_log_likelihood(Rows(doubled, None, None), Rows(x, None, None))) < 1e-9
-    # rows of weight zero are as if they were not there
+    # rows of weight zero have no effect
     both = np.concatenate([x, 100 + x])
     zeroed, history = fit(both, weights=np.r_[np.ones(100), np.zeros(100)])
     assert history.n_train == 100
@@ -186,7 +189,7 @@ def test_weights_count_rows():
     assert same(trained_numbers(left), trained_numbers(right))
 
 
-def test_weights_pull_the_density_over():
+def test_sample_weights_shift_the_density():
     x = np.concatenate([data(200) - 4, data(200, 1) + 4])
     favoured = {side: np.where(np.arange(400) < 200, 1.0 - side, side) for side in (0.1, 0.9)}
     flows = {
@@ -196,7 +199,7 @@ def test_weights_pull_the_density_over():
     assert flows[0.9].log_prob(at)[0] > flows[0.1].log_prob(at)[0] + 0.5
 
 
-def test_frozen_parts_stand_still():
+def test_frozen_parts_do_not_change():
     flow = flow_2d()
     chosen = pf.trainable(flow)
     chosen = eqx.tree_at(
@@ -208,7 +211,7 @@ def test_frozen_parts_stand_still():
     assert not same(numbers(start[0]), numbers(end[0]))
 
 
-def test_an_average_of_the_weights_is_returned():
+def test_ema_of_the_weights_is_returned():
     plain, _ = fit(data(), learning_rate=1e-2, validation=0, ema=None)
     averaged, _ = fit(data(), learning_rate=1e-2, validation=0, ema=0.9)
     start = trained_numbers(flow_2d())
@@ -219,13 +222,13 @@ def test_an_average_of_the_weights_is_returned():
 
 
 @pytest.mark.parametrize("optimizer", [optax.sgd(1e-2, momentum=0.9), optax.adamw(1e-3)], ids=["sgd", "adamw"])
-def test_any_optax_optimiser(optimizer):
+def test_optax_optimisers_improve_the_likelihood(optimizer):
     _, history = fit(data(), optimizer=optimizer, max_epochs=8, validation=data())
     assert history.best_validation > history.start
     assert np.isnan(history.learning_rate).all()
 
 
-def test_nothing_held_out():
+def test_fit_without_validation_rows():
     _, history = fit(data(), validation=0, max_epochs=2)
     assert history.validation == []
     assert history.n_validation == 0
@@ -233,14 +236,14 @@ def test_nothing_held_out():
     assert history.best_validation == history.train[-1]
 
 
-def test_a_conditional_flow_with_given_validation():
+def test_conditional_flow_with_callers_validation_rows():
     random = np.random.default_rng(0)
     context = random.uniform(90, 110, (400, 1))
     x = np.hstack([context / 10, -context / 10]) + 0.1 * random.standard_normal((400, 2))
     flow = pf.nice(dim=2, n_layers=2, width=8, depth=1, context_dim=1, key=0)
-    held = (x[:64], context[:64])
-    flow, history = fit(x, flow, context=context, validation=held, max_epochs=100, learning_rate=2e-2)
-    # the Gaussian floor is linear in the context: it knows this law
+    validation = (x[:64], context[:64])
+    flow, history = fit(x, flow, context=context, validation=validation, max_epochs=100, learning_rate=2e-2)
+    # the Gaussian baseline is linear in the context, as the data are
     entropy = np.log(2 * np.pi * np.e * 0.01)
     assert abs(history.gaussian + entropy) < 0.15
     assert history.best_validation > -entropy - 1.0
@@ -248,7 +251,7 @@ def test_a_conditional_flow_with_given_validation():
     assert near > far + 1
 
 
-def test_one_dimension():
+def test_fit_in_one_dimension():
     x = 5 + 2 * np.random.default_rng(0).standard_normal((400, 1))
     flow = pf.elementwise_flow(dim=1, transformer="affine", key=0)
     _, history = fit(x, flow, validation=0.2, max_epochs=2)
@@ -257,25 +260,25 @@ def test_one_dimension():
         fit(x[:, 0], flow)
 
 
-# The Gaussian floor
+# The Gaussian baseline
 
 
-def test_the_gaussian_floor_is_the_closed_form():
+def test_gaussian_baseline_matches_the_closed_form():
     random = np.random.default_rng(1)
     mixing = np.array([[1.0, 0.0, 0.0], [0.7, 0.5, 0.0], [-2.0, 0.1, 30.0]])
     x, y = random.standard_normal((200, 3)) @ mixing.T, random.standard_normal((80, 3)) @ mixing.T
     mean, covariance = x.mean(0), np.cov(x, rowvar=False, bias=True)
-    rest = y - mean
-    mahalanobis = np.einsum("ni,ij,nj->n", rest, np.linalg.inv(covariance), rest)
+    residuals = y - mean
+    mahalanobis = np.einsum("ni,ij,nj->n", residuals, np.linalg.inv(covariance), residuals)
     expected = -0.5 * (mahalanobis.mean() + np.linalg.slogdet(2 * np.pi * covariance)[1])
     assert abs(gaussian_log_likelihood(Rows(x, None, None), Rows(y, None, None)) - expected) < 1e-6
 
 
-def test_as_many_contexts_as_rows_explain_nothing():
+def test_gaussian_baseline_omits_a_context_wider_than_the_rows():
     random = np.random.default_rng(6)
-    x, context, held, given = (random.normal(size=(30, k)) for k in (2, 40, 2, 40))
-    found = gaussian_log_likelihood(Rows(x, context, None), Rows(held, given, None))
-    assert found == gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None))
+    x, context, y, y_context = (random.normal(size=(30, k)) for k in (2, 40, 2, 40))
+    log_likelihood = gaussian_log_likelihood(Rows(x, context, None), Rows(y, y_context, None))
+    assert log_likelihood == gaussian_log_likelihood(Rows(x, None, None), Rows(y, None, None))
 
 
 @pytest.mark.parametrize("unit", [1e-165, 1e160])
@@ -284,22 +287,22 @@ def test_units_beyond_double_precision_are_refused(unit):
         fit(unit * data())
 
 
-def test_offsets_of_training_and_held_out_rows_are_their_own():
-    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=CompiledModule((1.0, -2.0)))
+def test_training_and_validation_rows_have_separate_offsets():
+    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=PreparedData((1.0, -2.0)))
     np.testing.assert_allclose(moved.train, np.array(plain.train) + 1.0)
     np.testing.assert_allclose(moved.validation, np.array(plain.validation) - 2.0)
     np.testing.assert_allclose([moved.start, moved.gaussian], np.array([plain.start, plain.gaussian]) - 2.0)
 
 
-def test_the_floor_of_few_rows_is_a_gaussian_with_shrunken_correlations():
+def test_gaussian_baseline_of_few_rows_has_shrunken_correlations():
     random = np.random.default_rng(5)
     mix = random.normal(size=(50, 50)) * np.geomspace(1e-3, 1e3, 50)
-    train, held = random.normal(size=(20, 50)) @ mix, random.normal(size=(400, 50)) @ mix
-    rest = (train - train.mean(0)) / train.std(0)
-    share = ledoit_wolf_shrinkage(rest, assume_centered=True)
-    covariance = (1 - share) * rest.T @ rest / 20 + (share + 1e-10) * np.eye(50)
-    law = stats.multivariate_normal(np.zeros(50), covariance)
-    expected = law.logpdf((held - train.mean(0)) / train.std(0)).mean() - np.log(train.std(0)).sum()
-    found = gaussian_log_likelihood(Rows(train, None, None), Rows(held, None, None))
-    assert abs(found - expected) < 1e-6 * abs(expected)
+    train, validation = random.normal(size=(20, 50)) @ mix, random.normal(size=(400, 50)) @ mix
+    z = (train - train.mean(0)) / train.std(0)
+    share = ledoit_wolf_shrinkage(z, assume_centered=True)
+    covariance = (1 - share) * z.T @ z / 20 + (share + 1e-10) * np.eye(50)
+    normal = stats.multivariate_normal(np.zeros(50), covariance)
+    expected = normal.logpdf((validation - train.mean(0)) / train.std(0)).mean() - np.log(train.std(0)).sum()
+    log_likelihood = gaussian_log_likelihood(Rows(train, None, None), Rows(validation, None, None))
+    assert abs(log_likelihood - expected) < 1e-6 * abs(expected)
     assert 0.05 < share < 0.95

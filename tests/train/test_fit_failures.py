@@ -1,4 +1,4 @@
-"""Maximum likelihood: what `fit` says of data, options and steps that fail, and what it repairs. Flows are tiny."""
+"""Maximum likelihood: errors of `fit` about data and options, and recovery from failed steps. Flows are tiny."""
 
 import jax
 import numpy as np
@@ -24,15 +24,15 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted():
     assert not same(trained_numbers(flow), trained_numbers(brittle_flow(8.0)))
 
 
-def test_failing_again_and_again_is_told():
-    # 25 steps are more than an epoch; five times training goes back to the start, with half the learning rate
+def test_repeated_failures_raise_training_diverged():
+    # 25 steps are more than an epoch; five times training restarts with half the learning rate
     with pytest.raises(TrainingDiverged, match=r"epoch 11 at learning rate 0\.00015625"):
         fit(data(), brittle_flow(0.0), learning_rate=5e-3, max_epochs=20)
     with pytest.raises(TrainingDiverged, match="no epoch of 1 had a finite likelihood"):
         fit(data(), brittle_flow(0.0))
 
 
-def test_training_goes_back_from_where_no_step_is_finite():
+def test_training_restores_a_snapshot_after_consecutive_failures():
     flow = pf.Flow(pf.bases.Normal((2,)), Chain([Cliff(0.09), flow_2d().bijection.bijections[-1]]))
     flow, history = fit(data(), flow, learning_rate=0.3, ema=None, max_epochs=30)
     assert 1 <= history.restarts <= 5
@@ -41,20 +41,20 @@ def test_training_goes_back_from_where_no_step_is_finite():
     assert history.best_epoch > 0
 
 
-def test_a_wild_learning_rate_gives_finite_weights_or_a_sentence():
+def test_a_huge_learning_rate_gives_finite_weights_or_an_error():
     try:
         flow, history = fit(data(), learning_rate=1e3, clip=None, max_epochs=2)
     except TrainingDiverged as error:
-        sentence = str(error)
+        message = str(error)
     else:
         assert all(np.isfinite(leaf).all() for leaf in numbers(flow))
         assert np.isfinite(history.best_validation)
         return
-    assert "learning rate " in sentence
+    assert "learning rate " in message
 
 
-def test_no_finite_held_out_likelihood_is_told(monkeypatch):
-    monkeypatch.setattr(loop, "_held_nats", lambda flow, held: np.nan)
+def test_no_finite_validation_likelihood_raises_training_diverged(monkeypatch):
+    monkeypatch.setattr(loop, "_log_likelihood", lambda flow, validation: np.nan)
     with pytest.raises(TrainingDiverged, match="no epoch of 2 had a finite likelihood"):
         fit(data(), max_epochs=2)
 
@@ -63,14 +63,14 @@ def test_no_finite_held_out_likelihood_is_told(monkeypatch):
 @pytest.mark.parametrize("where", ["x", "context", "validation", "weights"])
 def test_rows_that_are_not_finite_are_named(where, value):
     flow = pf.nice(dim=2, n_layers=2, width=8, context_dim=1, key=0)
-    given = {"x": data(60), "context": data(60)[:, :1], "weights": np.ones((60, 1)), "validation": data(60)}
-    given[where][12, -1] = value
-    x, held = given.pop("x"), (given.pop("validation"), given["context"][:60].copy())
+    arguments = {"x": data(60), "context": data(60)[:, :1], "weights": np.ones((60, 1)), "validation": data(60)}
+    arguments[where][12, -1] = value
+    x, validation = arguments.pop("x"), (arguments.pop("validation"), arguments["context"][:60].copy())
     if where == "context":
-        held[1][:] = 0.0
-    given["weights"] = given["weights"][:, 0]
+        validation[1][:] = 0.0
+    arguments["weights"] = arguments["weights"][:, 0]
     with pytest.raises(DataError, match=rf"{where}: expected finite numbers.* in column . at row 12 \(1 of 60 rows"):
-        fit(x, flow, validation=held, **given)
+        fit(x, flow, validation=validation, **arguments)
 
 
 def test_columns_of_a_frame_are_named():
@@ -94,20 +94,20 @@ def test_linear_dependence_is_named():
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_too_few_rows(n):
+def test_too_few_rows_are_refused(n):
     with pytest.raises(DataError, match=f"at least 2 rows to fit, got {n}"):
         fit(data(n))
 
 
 @pytest.mark.parametrize("n", quick_few((3, 7, 19), 7))
-def test_a_handful_of_rows_trains_with_a_warning(n):
+def test_few_rows_train_with_a_warning(n):
     with pytest.warns(UserWarning, match="too few to hold some out"):
         flow, history = fit(data(n), validation=0.1, batch_size=n)
     assert history.n_train == n
     assert np.isfinite(flow.log_prob(data(5))).all()
 
 
-def test_more_columns_than_rows():
+def test_more_columns_than_rows_train_with_a_warning():
     with pytest.warns(UserWarning, match="20 rows in 50 dimensions"):
         flow, _ = fit(data(20, dim=50), pf.nice(dim=50, n_layers=2, width=8, key=0), validation=0)
     assert np.isfinite(flow.log_prob(data(5, dim=50))).all()
@@ -135,12 +135,12 @@ def test_more_columns_than_rows():
         ({"trainable": jax.tree.map(lambda _: False, flow_2d())}, "at least one trained array"),
     ],
 )
-def test_an_argument_that_cannot_be_is_named(options, message):
+def test_errors_name_the_argument(options, message):
     with pytest.raises(ValueError, match=message):
         fit(data(), **options)
 
 
-def test_values_outside_the_box_of_the_splines_are_told():
+def test_values_outside_the_box_of_the_splines_raise_a_warning():
     flow, _ = fit(data(), pf.elementwise_flow(dim=2, key=0))
     with pytest.warns(UserWarning, match="of the standardised values lie outside the splines' box"):
         fit(10 * data(), flow)  # a second fit keeps the units of the first

@@ -1,4 +1,4 @@
-"""Maximum likelihood at length: robustness, over-fitting, quality against known densities. Each test says its bound."""
+"""Maximum likelihood, slow tests: robustness, over-fitting, quality against known densities, with their bounds."""
 
 import math
 
@@ -13,7 +13,7 @@ from pushforward.train.data import Rows, gaussian_log_likelihood
 pytestmark = pytest.mark.slow
 
 
-def nats(flow, x):
+def log_likelihood(flow, x):
     return float(np.asarray(flow.log_prob(x), np.float64).mean())
 
 
@@ -40,46 +40,46 @@ def test_a_wide_gaussian_reaches_its_entropy(recipe):
     flow = getattr(pf, recipe)(dim=2, n_layers=1, width=16, key=0)
     flow, _ = pf.fit(flow, 100 * random.standard_normal((8000, 2)), key=0, max_epochs=30, progress=False)
     test = 100 * random.standard_normal((20_000, 2))
-    assert abs(nats(flow, test) + 1 + math.log(2 * math.pi) + 2 * math.log(100)) < 0.05
+    assert abs(log_likelihood(flow, test) + 1 + math.log(2 * math.pi) + 2 * math.log(100)) < 0.05
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_thirty_rows_in_five_dimensions_are_not_over_fitted(seed):
-    """Held-out likelihood of the default flow at most 0.3 nat below that of the Gaussian fitted to the same 30 rows."""
+    """Test likelihood of the default flow at most 0.3 nat below that of the Gaussian fitted to the same 30 rows."""
     random = np.random.default_rng(seed)
     scales = np.array([1.0, 2.0, 0.1, 30.0, 5.0])
     x, test = random.standard_normal((30, 5)) * scales, random.standard_normal((5000, 5)) * scales
     flow, _ = pf.fit(pf.nsf(dim=5, key=seed), x, key=seed, progress=False)
-    assert nats(flow, test) > gaussian_log_likelihood(Rows(x, None, None), Rows(test, None, None)) - 0.3
+    assert log_likelihood(flow, test) > gaussian_log_likelihood(Rows(x, None, None), Rows(test, None, None)) - 0.3
 
 
-def test_scores_of_rows_alone_and_together_agree():
+def test_log_prob_does_not_depend_on_the_batch_size():
     """Another batch size is another order of sums: 1e-5."""
     flow, _ = pf.fit(
         pf.nsf(dim=2, width=16, n_layers=2, key=0), toy("moons", 2000), key=0, max_epochs=3, progress=False
     )
     x = toy("moons", 1500, seed=1)
-    whole, single = np.asarray(flow.log_prob(x)), np.asarray([float(flow.log_prob(row)) for row in x[:40]])
-    assert np.abs(whole[:40] - single).max() < 1e-5
+    batch, single = np.asarray(flow.log_prob(x)), np.asarray([float(flow.log_prob(row)) for row in x[:40]])
+    assert np.abs(batch[:40] - single).max() < 1e-5
 
 
 @pytest.mark.parametrize(("name", "gap"), [("moons", 0.08), ("eight_gaussians", 0.10), ("rings", 0.25)])
-def test_defaults_come_near_the_truth(name, gap):
+def test_defaults_approach_the_exact_density(name, gap):
     """Mean gap to the exact density on the same 10,000 test rows: an estimate of KL(truth, flow), so the sampling error
     of the entropy cancels."""
     x, test = toy(name, 10_000, seed=0), toy(name, 10_000, seed=1)
     flow, history = pf.fit(pf.nsf(dim=2, key=0), x, key=0, progress=False)
-    kl = float(np.mean(toy_log_density(name, test))) - nats(flow, test)
+    kl = float(np.mean(toy_log_density(name, test))) - log_likelihood(flow, test)
     assert -0.02 < kl < gap
     assert history.best_validation > history.gaussian + 0.3
 
 
-def test_a_far_offset_and_tiny_units_cost_nothing():
+def test_likelihood_does_not_depend_on_units():
     """The same data at scale 1e-9 and 1e9: likelihoods equal up to the change of unit, to 1e-3 (float32 scores)."""
     x, test = toy("moons", 4000), toy("moons", 4000, seed=1)
     figures = []
     for scale in (1.0, 1e-9, 1e9):
         flow = pf.nsf(dim=2, n_layers=2, width=16, key=0)
         flow, _ = pf.fit(flow, scale * (x + 20), key=0, max_epochs=10, progress=False)
-        figures.append(nats(flow, scale * (test + 20)) + 2 * math.log(scale))
+        figures.append(log_likelihood(flow, scale * (test + 20)) + 2 * math.log(scale))
     assert max(figures) - min(figures) < 1e-3

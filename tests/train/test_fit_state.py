@@ -1,4 +1,4 @@
-"""Maximum likelihood: what layers keep besides weights, and when `fit` has them renew it. Flows are tiny."""
+"""Maximum likelihood: state of layers besides weights, and when `fit` updates it. Flows are tiny."""
 
 import equinox as eqx
 import jax
@@ -17,8 +17,8 @@ from pushforward.errors import ShapeError
 from pushforward.networks import MLP
 
 
-class Remembering(AbstractBijection):
-    """x = z + start + shift: `start` is the mean of the rows it first sees, `rounds` counts refreshes."""
+class Stateful(AbstractBijection):
+    """x = z + start + shift: `start` is the mean of the rows at initialisation, `rounds` counts refreshes."""
 
     shift: jax.Array
     start: jax.Array = frozen()
@@ -49,32 +49,30 @@ class Remembering(AbstractBijection):
 
 
 def stateful():
-    return Chain(
-        [Repeat([Remembering(), Remembering()]), Elementwise(Affine(), (2,)), Remembering(), Standardise((2,))]
-    )
+    return Chain([Repeat([Stateful(), Stateful()]), Elementwise(Affine(), (2,)), Stateful(), Standardise((2,))])
 
 
-def test_initialise_goes_from_the_data_inwards():
+def test_initialise_starts_at_the_outermost_layer():
     x = data(100) + 7
     start = initialise(stateful(), x)
     repeat, _, outer, units = start.bijections
     assert np.allclose(units.mean, x.mean(0), rtol=0, atol=1e-12)
-    assert np.abs(outer.start).max() < 1e-6  # sees standardised rows
+    assert np.abs(outer.start).max() < 1e-6  # its input is standardised
     assert np.abs(repeat.layers.start).max() < 1e-6
-    # without standardisation the outermost takes the mean, and those behind it see what is left
+    # without standardisation the outermost layer gets the mean, and the inner ones centred rows
     bare = initialise(Chain(stateful().bijections[:3]), x)
     assert np.allclose(bare.bijections[2].start, x.mean(0), atol=1e-5)
     assert np.abs(bare.bijections[0].layers.start).max() < 1e-5
-    within = initialise(Repeat([Remembering(), Remembering()]), x)
-    assert np.allclose(within.layers.start[1], x.mean(0), atol=1e-5)
-    assert np.abs(within.layers.start[0]).max() < 1e-5
+    repeated = initialise(Repeat([Stateful(), Stateful()]), x)
+    assert np.allclose(repeated.layers.start[1], x.mean(0), atol=1e-5)
+    assert np.abs(repeated.layers.start[0]).max() < 1e-5
 
 
-def test_initialise_refuses_what_data_cannot_pass():
+def test_initialise_refuses_stateful_layers_inside_an_inverse():
     scaled = Conditional(Elementwise(Affine(), (2,)), MLP(1, (4,), width=4, depth=1, key=jax.random.key(0)), (1,))
     assert initialise(scaled, data(5), data(5)[:, :1]) is scaled
     with pytest.raises(ShapeError, match="Inverse holds a layer that starts from data"):
-        initialise(pf.bijections.Inverse(Remembering()), data(5))
+        initialise(pf.bijections.Inverse(Stateful()), data(5))
 
 
 def test_refresh_and_finalise_reach_every_layer_once():
@@ -93,10 +91,10 @@ def test_fit_initialises_refreshes_each_step_and_finalises():
     assert same([repeat.layers.sealed, outer.sealed], [np.full(2, steps), np.asarray(steps)])
     assert units.mean.dtype == np.float64
     assert np.allclose(units.mean, (data() + 7).mean(0), rtol=0, atol=1e-12)
-    assert abs(history.best_validation - history.gaussian) < 1  # of the training rows, here
+    assert abs(history.best_validation - history.gaussian) < 1  # log-likelihoods of the training rows here
 
 
-def test_a_skipped_step_refreshes_nothing():
+def test_a_skipped_step_does_not_refresh():
     stack = stateful().bijections
     flow = pf.Flow(pf.bases.Normal((2,)), Chain([*stack[:-1], Brittle(8.0), stack[-1]]))
     x = data()

@@ -1,4 +1,4 @@
-"""Optimisers of a caller's: those that read the loss, skipped steps, and arrays too narrow to train."""
+"""A caller's optimisers: extra arguments, skipped steps; and arrays of 16 bits, which are refused."""
 
 import equinox as eqx
 import jax
@@ -12,13 +12,13 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.core.fields import trainable
 from pushforward.train.checks import trained_flags
-from pushforward.train.steps import Plan, begin, clipped, run_steps
+from pushforward.train.steps import Schedule, init_state, run_steps, with_clipping
 
 QUIET = {"key": 0, "progress": False}
 NORMAL = pf.bases.MultivariateNormal(2, covariance=np.array([[2.0, 1.2], [1.2, 1.0]]))
 ADAM = optax.adam(1e-2)
 
-# each with what it asks for beyond the gradient
+# each with its extra arguments beyond the gradient
 OPTIMIZERS = {
     "plateau": (optax.contrib.reduce_on_plateau(patience=3), "value"),
     "polyak": (optax.polyak_sgd(0.05, f_min=-10.0), "value"),
@@ -60,7 +60,7 @@ def size(flow):
 
 @pytest.mark.parametrize("clip", quick_few((5.0, None), 5.0))
 @pytest.mark.parametrize("name", quick_few(OPTIMIZERS, "plateau", "lbfgs zoom", "sam in a chain", "sophia", "noise"))
-def test_an_optimiser_of_optax_trains(name, clip):
+def test_optax_optimisers_train(name, clip):
     """The best shift of rows whose mean is zero is zero; plain descent at 0.05 leaves 0.5 * 0.95^40 = 0.06."""
     x = data() - data().mean(0)
     options = {"batch_size": 400, "max_epochs": 4, "validation": x, "clip": clip, "ema": None}
@@ -69,7 +69,7 @@ def test_an_optimiser_of_optax_trains(name, clip):
         optimizer = optax.chain(optax.sgd(0.05), optimizer)
     flow, history = pf.fit(shifted(), x, optimizer=optimizer, **options, **QUIET)
     assert history.skipped_steps == 0
-    assert size(flow) < 0.35  # every one of them has moved the right way, and most are near zero
+    assert size(flow) < 0.35  # every optimiser moved the right way, and most are near zero
     assert history.validation[-1] > history.start
 
 
@@ -95,12 +95,14 @@ def watcher():
 def test_the_value_is_the_negative_log_likelihood_of_the_batch():
     x = data(64)
     flow = shifted(0.0)
-    update = clipped(watcher(), 5.0)
-    merge, course = begin(flow, trained_flags(flow, trainable(flow)), update, flat=False, averaged=False)
+    transformation = with_clipping(watcher(), 5.0)
+    partition, state = init_state(
+        flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=False
+    )
     batches = (jnp.asarray(x, jnp.float32)[None], None, None)
-    plan = Plan(0, 1.0, 1.0, 0.0)
-    course, total = run_steps(merge, update, False, False, course, batches, 1, plan, jax.random.key(0))
-    value, count, agrees = course.memory[1]
+    schedule = Schedule(0, 1.0, 1.0, 0.0)
+    state, total = run_steps(partition, transformation, False, False, state, batches, 1, schedule, jax.random.key(0))
+    value, count, agrees = state.opt_state[1]
     expected = -np.mean(flow.log_prob(x))
     assert count == 1
     assert agrees
@@ -109,24 +111,26 @@ def test_the_value_is_the_negative_log_likelihood_of_the_batch():
 
 
 @pytest.mark.parametrize("optimizer", [optax.lbfgs(0.1, linesearch=None), optax.contrib.schedule_free_sgd(0.1)])
-def test_a_skipped_step_leaves_the_state_of_a_callers_optimiser_as_it_was(optimizer):
+def test_a_skipped_step_does_not_change_the_optimiser_state(optimizer):
     flow = shifted()
-    update = clipped(optimizer, 5.0)
-    merge, course = begin(flow, trained_flags(flow, trainable(flow)), update, flat=False, averaged=True)
+    transformation = with_clipping(optimizer, 5.0)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
     good = jnp.asarray(data(8), jnp.float32)
     batches = (jnp.stack([good, good.at[0, 0].set(jnp.nan)]), None, None)
-    plan = Plan(0, 2.0, 1.0, 0.9)
+    schedule = Schedule(0, 2.0, 1.0, 0.9)
 
     def after(n_steps):
-        _, fresh = begin(flow, trained_flags(flow, trainable(flow)), update, flat=False, averaged=True)
-        return run_steps(merge, update, False, True, fresh, batches, n_steps, plan, jax.random.key(0))[0]
+        _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
+        return run_steps(partition, transformation, False, True, fresh, batches, n_steps, schedule, jax.random.key(0))[
+            0
+        ]
 
     one, two = after(1), after(2)
-    assert (int(two.skipped), int(two.streak)) == (1, 1)
-    for part in ("weights", "memory", "average"):
+    assert (int(two.skipped_steps), int(two.bad_steps)) == (1, 1)
+    for part in ("params", "opt_state", "ema"):
         assert same(*([np.asarray(leaf) for leaf in jax.tree.leaves(getattr(c, part))] for c in (one, two)))
-    assert not same([np.asarray(leaf) for leaf in jax.tree.leaves(one.memory)], [
-        np.asarray(leaf) for leaf in jax.tree.leaves(course.memory)
+    assert not same([np.asarray(leaf) for leaf in jax.tree.leaves(one.opt_state)], [
+        np.asarray(leaf) for leaf in jax.tree.leaves(state.opt_state)
     ])  # fmt: skip
 
 
@@ -172,7 +176,7 @@ def test_an_optimiser_that_reads_the_loss_serves_every_objective():
     assert size(flow) < 0.3
 
 
-def test_what_is_no_optimiser_or_needs_more_is_named():
+def test_unsupported_optimisers_are_refused():
     def update(updates, state, params=None, *, temperature):
         return updates, state
 
@@ -180,13 +184,13 @@ def test_what_is_no_optimiser_or_needs_more_is_named():
     with pytest.raises(ValueError, match=r"optimizer: its update failed .*'?(value|temperature)"):
         pf.fit(shifted(), data(), optimizer=asks, batch_size=50, max_epochs=1, **QUIET)
     several = optax.MultiSteps(optax.sgd(0.05), 2)
-    assert isinstance(clipped(several, None), optax.GradientTransformationExtraArgs)
+    assert isinstance(with_clipping(several, None), optax.GradientTransformationExtraArgs)
     with pytest.raises(TypeError, match=r"optimizer: expected an optimiser of optax, .* got float"):
-        clipped(0.1, None)
+        with_clipping(0.1, None)
 
 
 def narrowed(flow, dtype):
-    """As a caller does it, standardisation included."""
+    """The flow in another type, standardisation included."""
     return jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, flow
     )
@@ -208,7 +212,7 @@ def test_sixteen_bits_are_refused_before_training(objective, dtype):
         }[objective]()
 
 
-def test_one_narrow_array_is_enough_and_the_advice_cures_it():
+def test_one_narrow_array_is_refused_and_the_advice_works():
     where = lambda flow: flow.bijection.bijections[0]  # noqa: E731
     mixed = eqx.tree_at(where, flow_2d(), jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), where(flow_2d())))
     with pytest.raises(ValueError, match="got float16"):

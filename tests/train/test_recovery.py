@@ -1,4 +1,4 @@
-"""Steps that fail in a row: skipped, undone with half the learning rate, at last an error, for every objective."""
+"""Consecutive failed steps: skipped, undone with half the learning rate, finally an error, for every objective."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from fitting import Cliff, data, flow_2d, trained_numbers
 import pushforward as pf
 from pushforward.errors import TrainingDiverged
 from pushforward.train.recovery import Recovery
-from pushforward.train.steps import Course
+from pushforward.train.steps import TrainState
 
 QUIET = {"key": 0, "progress": False}
 DISTIL = QUIET | {"batch_size": 32, "n_fidelity": 200, "tolerance": 100.0, "forward": 0.5, "annealing": 0.0}
@@ -37,7 +37,7 @@ def is_recovered(flow, history):
     assert np.abs(flow.bijection.bijections[0].shift).max() < 0.1
 
 
-def test_fit_target_goes_back_from_where_no_step_is_finite():
+def test_fit_target_restores_a_snapshot_after_consecutive_failures():
     flow, history = pf.fit_target(
         cliff_flow(), normal, steps=1000, batch_size=8, learning_rate=0.1, ema=None, annealing=0.0, gradient="total",
         n_importance=200, **QUIET,
@@ -47,16 +47,16 @@ def test_fit_target_goes_back_from_where_no_step_is_finite():
     assert np.isfinite(history.importance.log_evidence)
 
 
-def test_distill_goes_back_from_where_no_step_is_finite():
-    student, found = pf.distill(
+def test_distill_restores_a_snapshot_after_consecutive_failures():
+    student, result = pf.distill(
         NORMAL, cliff_flow(), steps=1000, learning_rate=0.1, ema=None, gradient="total", **DISTIL
     )
-    is_recovered(student, found.history)
-    assert np.isfinite([found.reverse_kl, found.forward_kl]).all()
+    is_recovered(student, result.history)
+    assert np.isfinite([result.reverse_kl, result.forward_kl]).all()
 
 
 @pytest.mark.parametrize("objective", ["fit_target", "distill"])
-def test_failing_again_and_again_names_step_and_rate(objective):
+def test_repeated_failures_name_step_and_rate(objective):
     def train(steps):
         flow, options = pf.linear_flow(2, key=0), {"steps": steps, "learning_rate": 8e-3}
         if objective == "fit_target":
@@ -69,7 +69,7 @@ def test_failing_again_and_again_names_step_and_rate(objective):
         train(10)
 
 
-def test_a_region_without_numbers_costs_steps_and_not_the_fit():
+def test_a_region_of_nan_costs_steps_and_not_the_fit():
     with pytest.warns(UserWarning, match=r"no importance sampling by the fitted flow: log_density: nan at \d+ of 1000"):
         flow, history = pf.fit_target(
             pf.linear_flow(2, key=0), nan_beyond(2.5), steps=200, batch_size=32, n_importance=1000, **QUIET
@@ -94,17 +94,17 @@ class Holed(pf.bases.AbstractDistribution):
         return x, log_prob
 
 
-def test_a_teacher_without_numbers_somewhere_does_not_cost_the_student():
+def test_a_teacher_with_nan_in_a_region_still_gives_a_student():
     with pytest.warns(UserWarning, match="could not be compared with its teacher"):
-        student, found = pf.distill(Holed(), pf.linear_flow(2, key=0), steps=60, **DISTIL | {"n_fidelity": 5000})
-    assert 0 < found.history.skipped_steps < 60
-    assert found.doubts(100.0)
-    assert str(found).startswith("KL(student | teacher)   nan")
+        student, result = pf.distill(Holed(), pf.linear_flow(2, key=0), steps=60, **DISTIL | {"n_fidelity": 5000})
+    assert 0 < result.history.skipped_steps < 60
+    assert result.doubts(100.0)
+    assert str(result).startswith("KL(student | teacher)   nan")
     assert all(np.isfinite(leaf).all() for leaf in trained_numbers(student))
 
 
 def test_weights_from_which_no_step_succeeds_are_not_returned():
-    """The second step leaves the box; the 18 that fail after it are too few for a return."""
+    """The second step leaves the box; the 18 that fail after it are too few for a restart."""
     runaway = optax.stateless(lambda updates, _: jax.tree.map(lambda u: jnp.full_like(u, 0.01), updates))
     flow = pf.Flow(NORMAL, pf.bijections.Chain([Cliff(0.085), flow_2d().bijection.bijections[-1]]))
     flow, history = pf.fit_target(
@@ -114,53 +114,56 @@ def test_weights_from_which_no_step_succeeds_are_not_returned():
     np.testing.assert_allclose(flow.bijection.bijections[0].shift, 0.095, rtol=1e-5)
 
 
-def course(step):
-    """A run whose only weight is the number of its steps so far."""
+def train_state(step):
+    """A state whose only parameter is the number of its steps so far."""
     count = jnp.zeros((), jnp.int32)
-    return Course([jnp.asarray(float(step))], [], (), [], jnp.ones(()), count, count)
+    return TrainState([jnp.asarray(float(step))], [], (), [], jnp.ones(()), count, count)
 
 
-def test_a_snapshot_from_which_every_step_fails_is_passed_over():
-    """The weights leave the finite losses in the last step of a block: a copy of them is of no use."""
+def test_a_snapshot_from_which_every_step_fails_is_skipped():
+    """The last step of a block leads to weights without a finite loss: a snapshot of them is useless."""
     starts, rates = [], []
 
-    def steps(now, rate):
-        starts.append(float(now.weights[0]))
+    def steps(state, rate):
+        starts.append(float(state.params[0]))
         rates.append(rate)
-        if now.weights[0] >= 60:  # all of the block fails
-            return now._replace(skipped=now.skipped + 30, streak=now.streak + 30), 0.0
-        return now._replace(weights=[now.weights[0] + 30]), 30.0
+        if state.params[0] >= 60:  # every step of the block fails
+            return state._replace(skipped_steps=state.skipped_steps + 30, bad_steps=state.bad_steps + 30), 0.0
+        return state._replace(params=[state.params[0] + 30]), 30.0
 
-    recovery, now = Recovery(0.4, adjustable=True, advice="Advice."), course(0)
+    recovery, state = Recovery(0.4, adjustable=True, advice="Advice."), train_state(0)
     made = []
     for _ in range(4):
-        now, _, finite = recovery.run(steps, now, 30, "here")
+        state, _, finite = recovery.run(steps, state, 30, "here")
         made.append(finite)
     assert starts == [0, 30, 60, 30]
     assert made == [30, 30, 0, 30]
     assert rates == [0.4, 0.4, 0.4, 0.2]
-    assert int(now.skipped) == 60  # the failed block, and the one that is undone
+    assert int(state.skipped_steps) == 60  # the failed block, and the one that is undone
     assert recovery.restarts == 1
 
 
-def test_returns_are_counted_and_end():
-    recovery, now = Recovery(0.32, adjustable=True, advice="Advice."), course(0)
-    fail = lambda now, _: (now._replace(skipped=now.skipped + 30, streak=now.streak + 30), 0.0)  # noqa: E731
+def test_restarts_are_counted_and_limited():
+    recovery, state = Recovery(0.32, adjustable=True, advice="Advice."), train_state(0)
+
+    def fail(state, _):
+        return state._replace(skipped_steps=state.skipped_steps + 30, bad_steps=state.bad_steps + 30), 0.0
+
     for _ in range(5):
-        now, _, _ = recovery.run(fail, now, 30, "here")
+        state, _, _ = recovery.run(fail, state, 30, "here")
     assert recovery.learning_rate == 0.01
-    assert int(now.skipped) == 150
+    assert int(state.skipped_steps) == 150
     with pytest.raises(TrainingDiverged, match=r"diverged here at learning rate 0\.01: 25 steps in a row .* Advice\."):
-        recovery.run(fail, now, 30, "here")
+        recovery.run(fail, state, 30, "here")
 
 
-def test_an_optimiser_of_the_callers_has_no_rate_to_halve():
+def test_a_callers_optimiser_has_no_rate_to_halve():
     with pytest.raises(TrainingDiverged, match="at the learning rate of `optimizer`: 25 steps in a row"):
         pf.fit(flow_2d(), data() , optimizer=optax.stateless(lambda u, _: jax.tree.map(lambda g: g * jnp.nan, u)),
                batch_size=20, max_epochs=3, **QUIET)  # fmt: skip
 
 
-def test_without_held_out_rows_too_the_weights_are_from_before_the_failure():
+def test_without_validation_rows_the_weights_are_from_before_the_failure():
     """The second of 16 steps leaves the box: the epoch has a finite mean, and its weights have no density."""
     runaway = optax.stateless(lambda updates, _: jax.tree.map(lambda u: jnp.full_like(u, 0.01), updates))
     flow = pf.Flow(NORMAL, pf.bijections.Chain([Cliff(0.085), flow_2d().bijection.bijections[-1]]))

@@ -1,4 +1,4 @@
-"""Which rows validate: uniformly by row, by group or by time; copies of training rows; values that repeat."""
+"""Split into training and validation rows, by row, by group or by time; copies of training rows; repeated values."""
 
 import datetime
 import warnings
@@ -36,30 +36,30 @@ IGNORE_REPEATS = pytest.mark.filterwarnings("ignore:fit. values repeat:UserWarni
 
 
 @pytest.mark.parametrize("name", REPEATING)
-def test_the_share_of_validation_rows_is_exact_whatever_repeats(name):
+def test_the_share_of_validation_rows_is_exact_with_repeated_values(name):
     x = REPEATING[name](np.random.default_rng(0)).astype(float)[:, None]
     order = Rows(x, None, np.arange(4000.0))
-    train, held = split(order, 0.1, np.random.default_rng(1))
-    assert (len(train), len(held)) == (3600, 400)
-    assert sorted([*train.weights, *held.weights]) == list(range(4000))
-    # both sides are distributed as the data: no more than chance lies between the empirical distributions
+    train, validation = split(order, 0.1, np.random.default_rng(1))
+    assert (len(train), len(validation)) == (3600, 400)
+    assert sorted([*train.weights, *validation.weights]) == list(range(4000))
+    # both parts are distributed as the data: their empirical distributions differ by no more than chance
     grid = np.unique(x)
-    gap = np.abs([(train.x <= value).mean() - (held.x <= value).mean() for value in grid]).max()
+    gap = np.abs([(train.x <= value).mean() - (validation.x <= value).mean() for value in grid]).max()
     assert gap < 2.5 * np.sqrt(1 / 400 + 1 / 3600)  # Kolmogorov and Smirnov, one in 10^5
 
 
-def test_every_row_is_as_likely_to_validate_as_any_other():
-    """The chance of a row with 50 copies is that of a row with none; it was 1 - 0.9^50 for the former."""
+def test_every_row_is_equally_likely_to_validate():
+    """A row with 50 copies has the same chance as a row without copies; it was 1 - 0.9^50 for the former."""
     x = np.concatenate([np.zeros(50), np.arange(1.0, 51.0)])[:, None]
     counts = np.zeros(2)
     for seed in range(200):
-        held = split(Rows(x, None, None), 0.1, np.random.default_rng(seed))[1].x
-        counts += [(held == 0).sum(), (held != 0).sum()]
+        validation = split(Rows(x, None, None), 0.1, np.random.default_rng(seed))[1].x
+        counts += [(validation == 0).sum(), (validation != 0).sum()]
     np.testing.assert_allclose(counts / (200 * 50), 0.1, atol=5 * 0.3 / np.sqrt(200 * 50))
 
 
 @IGNORE_REPEATS
-def test_fit_holds_out_a_tenth_of_rounded_rows_and_samples_as_wide_as_they_are():
+def test_fit_of_rounded_rows_validates_a_tenth_and_samples_their_spread():
     x = np.round(np.random.default_rng(0).normal(size=(4000, 1)), 2)
     flow, history = pf.fit(pf.linear_flow(dim=1, key=0), x, key=0, max_epochs=1, progress=False)
     assert (history.n_train, history.n_validation) == (3600, 400)
@@ -69,37 +69,37 @@ def test_fit_holds_out_a_tenth_of_rounded_rows_and_samples_as_wide_as_they_are()
 # Groups
 
 
-def sides(groups, count, seed=0):
+def parts(groups, count, seed=0):
     return hold_out(len(groups), count, np.random.default_rng(seed), groups)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_groups_stay_together_and_the_share_of_rows_is_near(seed):
+def test_groups_are_undivided_and_the_share_of_rows_is_close(seed):
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(60), random.integers(1, 40, 60))
     random.shuffle(groups)
-    train, held = sides(groups, len(groups) // 10, seed)
-    assert sorted([*train, *held]) == list(range(len(groups)))
-    assert not set(groups[train]) & set(groups[held])
-    assert len(held) == pytest.approx(len(groups) / 10, abs=20)
+    train, validation = parts(groups, len(groups) // 10, seed)
+    assert sorted([*train, *validation]) == list(range(len(groups)))
+    assert not set(groups[train]) & set(groups[validation])
+    assert len(validation) == pytest.approx(len(groups) / 10, abs=20)
 
 
 def test_every_group_validates_in_some_draw():
     groups = np.repeat(np.arange(20), 5)
-    seen = {group for seed in range(100) for group in groups[sides(groups, 10, seed)[1]]}
-    assert len(seen) == 20
+    groups_drawn = {group for seed in range(100) for group in groups[parts(groups, 10, seed)[1]]}
+    assert len(groups_drawn) == 20
 
 
-def test_one_huge_group_trains():
+def test_one_huge_group_is_used_for_training():
     groups = np.array([0] * 900 + list(range(1, 101)))
-    held = sides(groups, 100)[1]
-    assert (len(held), 0 in groups[held]) == (100, False)
+    validation = parts(groups, 100)[1]
+    assert (len(validation), 0 in groups[validation]) == (100, False)
 
 
-def test_groups_too_large_for_the_share_are_told():
+def test_groups_too_large_for_the_share_raise_a_warning():
     with pytest.warns(UserWarning, match="33 of 100 rows are held out where 10 were asked for: the 3 groups"):
-        held = sides(np.repeat([0, 1, 2], [34, 33, 33]), 10)[1]
-    assert len(held) == 33
+        validation = parts(np.repeat([0, 1, 2], [34, 33, 33]), 10)[1]
+    assert len(validation) == 33
 
 
 @pytest.mark.parametrize(
@@ -115,18 +115,18 @@ def test_groups_too_large_for_the_share_are_told():
     ],
     ids=["whole numbers", "text", "tuples", "pandas", "polars", "frame", "dates"],
 )
-def test_labels_of_any_kind(groups):
+def test_group_numbers_of_any_label_type(groups):
     numbers = group_numbers(groups, 400)
     assert len(np.unique(numbers)) == 40
     assert (np.bincount(numbers) == 10).all()
 
 
-def test_labels_of_other_types_are_other_labels():
+def test_labels_of_different_types_differ():
     assert len(set(group_numbers([1, "1", 2, 1.0], 4).tolist())) == 3  # 1 and 1.0 are equal, as in a dictionary
 
 
 @pytest.mark.parametrize(
-    ("groups", "fault", "words"),
+    ("groups", "error", "message"),
     [
         (np.zeros(399), ShapeError, r"groups: expected 400 labels, one for each row, got shape \(399,\)"),
         (np.zeros((400, 2)), ShapeError, r"got shape \(400, 2\)"),
@@ -139,18 +139,18 @@ def test_labels_of_other_types_are_other_labels():
     ],
     ids=["few", "two columns", "one text", "NaN", "None", "NA", "lists", "one group"],
 )
-def test_labels_that_cannot_be(groups, fault, words):
-    with pytest.raises(fault, match=words):
+def test_invalid_labels_are_refused(groups, error, message):
+    with pytest.raises(error, match=message):
         fit(data(), groups=groups, validation=0.1)
 
 
-def test_groups_have_nothing_to_split_where_validation_rows_are_given():
+def test_groups_are_refused_with_callers_validation_rows():
     with pytest.raises(DataError, match="groups: expected none where validation rows are given"):
         fit(data(), groups=np.arange(400))
 
 
-def test_fit_keeps_groups_together_by_their_rows_and_weights():
-    """Every group has one value of x; a row of weight zero takes its label with it."""
+def test_fit_does_not_divide_groups_of_weighted_rows():
+    """Every group has one value of x; the label of a row of weight zero is dropped with the row."""
     x = np.random.default_rng(0).normal(size=(40, 2)).repeat(10, axis=0)
     weights = np.where(np.arange(400) % 10 < 2, 0.0, 1.0)
     groups = [f"p{i // 10}" for i in range(400)]
@@ -160,7 +160,7 @@ def test_fit_keeps_groups_together_by_their_rows_and_weights():
     assert (history.n_train, history.n_validation, history.n_validation_copies) == (288, 32, 0)
 
 
-def test_estimators_and_columns_keep_groups_together():
+def test_estimators_do_not_divide_groups():
     random = np.random.default_rng(0)
     x = np.round(random.normal(size=(40, 1)), 3).repeat(10, axis=0)
     groups = np.repeat(np.arange(40), 10)
@@ -177,7 +177,7 @@ def test_estimators_and_columns_keep_groups_together():
 # Time
 
 
-def test_the_latest_rows_and_their_ties():
+def test_latest_rows_keep_ties_together():
     times = np.repeat([3, 1, 2], [30, 60, 10])
     earlier, latest = latest_rows(times, 33)
     assert set(times[latest]) == {3}
@@ -200,12 +200,12 @@ def test_the_latest_rows_and_their_ties():
     ],
     ids=["numbers as text", "ISO dates", "time zones", "dates", "NumPy", "pandas", "large numbers"],
 )
-def test_times_of_any_kind_are_in_order(times):
+def test_time_numbers_of_any_type_are_ordered(times):
     assert time_numbers(times, 3).argsort().tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize(
-    ("times", "words"),
+    ("times", "message"),
     [
         (["2024-03-01", "1.3.2024"], "'1.3.2024' at row 1"),
         (["2024-03-01T00:00Z", "2024-03-01"], "a time zone for all dates or for none"),
@@ -213,8 +213,8 @@ def test_times_of_any_kind_are_in_order(times):
         (["1", None], "got none at row 1"),
     ],
 )
-def test_times_that_cannot_be(times, words):
-    with pytest.raises(DataError, match=words):
+def test_invalid_times_are_refused(times, message):
+    with pytest.raises(DataError, match=message):
         time_numbers(times, 2)
 
 
@@ -222,25 +222,25 @@ def test_times_that_cannot_be(times, words):
 
 
 @pytest.mark.parametrize("is_grouped", [False, True])
-def test_every_row_is_tested_once_and_no_group_is_on_two_sides(is_grouped):
+def test_every_row_is_tested_once_and_no_group_is_divided(is_grouped):
     random = np.random.default_rng(0)
     groups = random.permutation(np.repeat(np.arange(50), random.integers(1, 9, 50))) if is_grouped else None
     n = 200 if groups is None else len(groups)
-    found = folds(n, 5, random, groups)
-    assert sorted(np.concatenate([test for *_, test in found])) == list(range(n))
-    for train, held, test in found:
-        assert sorted([*train, *held, *test]) == list(range(n))
+    splits = folds(n, 5, random, groups)
+    assert sorted(np.concatenate([test for *_, test in splits])) == list(range(n))
+    for train, validation, test in splits:
+        assert sorted([*train, *validation, *test]) == list(range(n))
         assert len(test) == pytest.approx(n / 5, abs=4 if is_grouped else 0)
-        assert len(held) == pytest.approx(0.8 * n / 5, abs=4 if is_grouped else 0)
+        assert len(validation) == pytest.approx(0.8 * n / 5, abs=4 if is_grouped else 0)
         if groups is not None:
-            assert len(set(groups[train])) + len(set(groups[held])) + len(set(groups[test])) == 50
+            assert len(set(groups[train])) + len(set(groups[validation])) + len(set(groups[test])) == 50
 
 
 def test_a_fold_by_time_tests_the_latest_rows():
     times = np.random.default_rng(0).permutation(100)
-    ((train, held, test),) = folds(100, 1, np.random.default_rng(0), times=times)
-    assert times[train].max() < times[held].min() == 64
-    assert times[held].max() < times[test].min() == 80
+    ((train, validation, test),) = folds(100, 1, np.random.default_rng(0), times=times)
+    assert times[train].max() < times[validation].min() == 64
+    assert times[validation].max() < times[test].min() == 80
     with pytest.raises(DataError, match="expected 1 with times"):
         folds(100, 5, np.random.default_rng(0), times=times)
     with pytest.raises(DataError, match="at least 5 groups for 5 folds"):
@@ -248,38 +248,38 @@ def test_a_fold_by_time_tests_the_latest_rows():
     for sizes, k in (((10, 10, 80), 1), ((30, 30, 40), 1), ((1, 1, 1, 100), 1)):
         groups = np.repeat(np.arange(len(sizes)), sizes)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that groups are coarse
-            parts = [set(groups[part]) for part in folds(len(groups), k, np.random.default_rng(0), groups)[0]]
-        assert all(parts)
-        assert sum(map(len, parts)) == len(set.union(*parts)) == len(sizes)
-    with pytest.raises(DataError, match="beside fold 2 of 2 one group of 100 rows"):
+            warnings.simplefilter("ignore")  # about coarse groups
+            group_sets = [set(groups[part]) for part in folds(len(groups), k, np.random.default_rng(0), groups)[0]]
+        assert all(group_sets)
+        assert sum(map(len, group_sets)) == len(set.union(*group_sets)) == len(sizes)
+    with pytest.raises(DataError, match="without fold 2 of 2 one group of 100 rows"):
         folds(103, 2, np.random.default_rng(0), np.repeat(np.arange(4), (1, 1, 1, 100)))
-    ((train, held, test),) = folds(100, 1, np.random.default_rng(0), groups=times % 10)
+    ((train, validation, test),) = folds(100, 1, np.random.default_rng(0), groups=times % 10)
     assert len(test) == 20
 
 
 # Copies of training rows
 
 
-def test_rows_are_equal_with_their_contexts():
+def test_has_equal_row_compares_contexts_too():
     x, context = np.array([[0.0], [1.0], [2.0]]), np.array([[5.0], [6.0], [7.0]])
     assert has_equal_row(Rows(x, None, None), Rows(-x[:1], None, None)).tolist() == [True, False, False]
     others = Rows(x, context[[0, 2, 2]], None)
     assert has_equal_row(Rows(x, context, None), others).tolist() == [True, False, True]
 
 
-def test_validation_is_told_with_and_without_copies():
+def test_validation_likelihood_with_and_without_copies():
     x = data()
-    held = np.concatenate([x[:30], data(20, 9)])
-    flow, history = fit(x, validation=held)
-    scores = np.asarray(flow.log_prob(held), np.float64)
+    validation = np.concatenate([x[:30], data(20, 9)])
+    flow, history = fit(x, validation=validation)
+    scores = np.asarray(flow.log_prob(validation), np.float64)
     assert (history.n_validation, history.n_validation_copies) == (50, 30)
     assert history.best_validation == pytest.approx(scores.mean(), abs=1e-5)
     assert history.validation_without_copies == pytest.approx(scores[30:].mean(), abs=1e-5)
     assert abs(scores[30:].mean() - scores.mean()) > 1e-3
-    _, history = fit(x, validation=held[30:])
+    _, history = fit(x, validation=validation[30:])
     assert (history.n_validation_copies, history.validation_without_copies) == (0, history.best_validation)
-    _, history = fit(x, validation=held[:30])
+    _, history = fit(x, validation=validation[:30])
     assert history.n_validation_copies == 30
     assert np.isnan(history.validation_without_copies)
     _, history = fit(x, validation=0)
@@ -287,16 +287,16 @@ def test_validation_is_told_with_and_without_copies():
     assert np.isnan(history.validation_without_copies)
 
 
-def test_copies_among_masses_are_those_of_the_rows_and_not_of_their_noise():
+def test_copies_of_integer_rows_are_counted_before_noise():
     x = np.random.default_rng(0).choice(8, (200, 1), p=[0.9, *[0.1 / 7] * 7]).astype(float)
-    held = np.array([[0.0], [9.0], [8.0]])
-    plan = infer_schema(x, ["a"], declarations={"a": "whole"}, others=held)
+    validation = np.array([[0.0], [9.0], [8.0]])
+    schema = infer_schema(x, ["a"], declarations={"a": "whole"}, others=validation)
     model, history = fit_columns(
-        plan, lambda dim: pf.maf(dim, n_layers=1, width=4, key=0), x, key=0, validation=(held, None), max_epochs=1,
-        progress=False,
+        schema, lambda dim: pf.maf(dim, n_layers=1, width=4, key=0), x, key=0, validation=(validation, None),
+        max_epochs=1, progress=False,
     )  # fmt: skip
     assert (history.n_validation, history.n_validation_copies) == (3, 1)
-    scores = np.asarray(model.log_prob(held))
+    scores = np.asarray(model.log_prob(validation))
     assert history.validation_without_copies == pytest.approx(scores[1:].mean(), abs=0.3)
     assert history.validation_without_copies < history.best_validation - 1
 
@@ -314,16 +314,16 @@ def messages(x, columns=None):
 def test_one_warning_names_the_columns_whose_values_repeat():
     random = np.random.default_rng(0)
     x = np.column_stack([random.normal(size=2000), np.round(random.normal(size=2000), 2), random.integers(0, 2, 2000)])
-    (found,) = messages(x, ["length", "price", "flag"])
-    assert "in columns 'price' (" in found
-    assert "'flag' (100% of rows repeat a value; " in found
-    assert "length" not in found
-    (found,) = messages(x[:, :2])
-    assert "in column 1 (" in found
+    (message,) = messages(x, ["length", "price", "flag"])
+    assert "in columns 'price' (" in message
+    assert "'flag' (100% of rows repeat a value; " in message
+    assert "length" not in message
+    (message,) = messages(x[:, :2])
+    assert "in column 1 (" in message
 
 
 @pytest.mark.parametrize("name", [name for name in REPEATING if name != "normal rounded to 3"])
-def test_data_that_repeat_warn(name):
+def test_repeated_values_raise_a_warning(name):
     assert len(messages(REPEATING[name](np.random.default_rng(0)).astype(float)[:, None])) == 1
 
 
@@ -337,20 +337,20 @@ def test_data_that_repeat_warn(name):
     ],
     ids=["float64", "float32", "fine grid", "three copies"],
 )
-def test_data_that_repeat_by_accident_or_too_finely_do_not(x):
+def test_accidental_or_fine_repeats_raise_no_warning(x):
     assert messages(x[:, None]) == []
 
 
-def test_fit_warns_of_frames_by_name_and_not_of_masses():
+def test_fit_warns_by_column_name_except_for_declared_integers():
     random = np.random.default_rng(0)
     frame = pl.DataFrame({"length": random.normal(size=200), "doses": random.integers(0, 5, 200)})
     with pytest.warns(UserWarning, match="fit: values repeat in column 'doses'"):
         fit(frame)
-    plan = infer_schema(frame.to_numpy(), frame.columns, declarations={"doses": "whole"}, detect=False)
-    fit_columns(plan, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)  # 16 noisy copies
-    plan = infer_schema(frame.to_numpy(), frame.columns, detect=False)
+    schema = infer_schema(frame.to_numpy(), frame.columns, declarations={"doses": "whole"}, detect=False)
+    fit_columns(schema, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)  # 16 noisy copies
+    schema = infer_schema(frame.to_numpy(), frame.columns, detect=False)
     with pytest.warns(UserWarning, match="fit: values repeat in column 'doses'"):
-        fit_columns(plan, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)
+        fit_columns(schema, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)
 
 
 # Noise over the steps of a lattice
@@ -369,22 +369,22 @@ def test_fit_warns_of_frames_by_name_and_not_of_masses():
         (np.array([3.0]), 0.0),
     ],
 )
-def test_the_step_of_a_lattice(values, step):
+def test_lattice_step_of_known_lattices(values, step):
     assert lattice_step(np.unique(values)) == pytest.approx(step, rel=1e-3)
 
 
 @IGNORE_REPEATS
-def test_samples_of_a_density_of_few_values_are_as_wide_as_these_and_their_steps():
-    """A spline that follows single values puts the rest of its mass anywhere: samples were 40 to 60 % too wide."""
+def test_samples_of_few_values_have_their_spread_plus_a_step():
+    """A spline that fits single values puts the rest of its mass anywhere: samples were 40 to 60 % too wide."""
     x = np.round(np.random.default_rng(0).normal(size=(4000, 1)), 0)
     flow, history = pf.fit(pf.nsf(dim=1, n_layers=2, width=8, key=0), x, key=0, max_epochs=40, progress=False)
     assert np.asarray(flow.sample(20_000, key=1)).std() == pytest.approx(np.sqrt(x.var() + 1 / 12), rel=0.05)
     assert history.n_validation_copies == 400
     shares = np.unique(x, return_counts=True)[1] / 4000
-    assert history.best_validation < (shares * np.log(shares)).sum() + 0.1  # no more than the masses allow
+    assert history.best_validation < (shares * np.log(shares)).sum() + 0.1  # at most the entropy of the masses
 
 
-def test_noise_stays_off_flows_that_have_a_support_of_their_own():
+def test_no_noise_is_added_where_it_is_not_allowed():
     x = np.random.default_rng(0).integers(1, 9, (200, 2)) / 10
     steps = []
     for is_filled in (True, False):
@@ -394,14 +394,14 @@ def test_noise_stays_off_flows_that_have_a_support_of_their_own():
 
 
 @pytest.mark.parametrize(("scale", "step"), [(1, 1.0), (5, 5.0), (2**20, 2.0**20)])
-def test_large_whole_numbers_are_a_lattice(scale, step):
+def test_large_integers_are_a_lattice(scale, step):
     values = np.unique(np.random.default_rng(0).integers(10**6, 5 * 10**6, 400) // scale * scale).astype(float)
     gaps = np.diff(values)
     expected = step if gaps.min() <= 100 * step else 0.0
     assert lattice_step(values) == expected
 
 
-def test_open_dates_are_the_latest_in_every_unit_and_identifiers_are_labels():
+def test_extreme_dates_and_large_integers_are_exact():
     days = np.array(["9999-12-31", "2020-01-01", "0001-01-01"], "datetime64[D]")
     for unit in ("D", "s", "us"):
         assert time_numbers(days.astype(f"datetime64[{unit}]"), 3).argsort().tolist() == [2, 1, 0]
@@ -409,11 +409,11 @@ def test_open_dates_are_the_latest_in_every_unit_and_identifiers_are_labels():
     assert time_numbers(nanoseconds, 3).argsort().tolist() == [2, 1, 0]
     assert time_numbers(pl.Series(days.astype("datetime64[us]")), 3).argsort().tolist() == [2, 1, 0]
     large = np.array([2**60 + 1, 2**60 + 3, 2**60 + 1], object)
-    whole = large.astype(np.int64)
-    for labels in (large, large[:, None], pd.Series(large), pd.Series(whole), pl.Series(whole), whole):
+    integers = large.astype(np.int64)
+    for labels in (large, large[:, None], pd.Series(large), pd.Series(integers), pl.Series(integers), integers):
         assert group_numbers(labels, 3).tolist() == [0, 1, 0]
 
 
-def test_a_small_share_holds_out_one_row_at_least():
+def test_a_small_share_validates_at_least_one_row():
     _, history = fit(data()[:40], validation=0.01)
     assert history.n_validation == 1

@@ -29,7 +29,7 @@ def uniform(x):
     return jnp.where(jnp.all(jnp.abs(x) < 1), 0.0, -jnp.inf)
 
 
-def test_a_linear_flow_becomes_the_gaussian():
+def test_a_linear_flow_learns_a_gaussian():
     """At the optimum the path derivative of every sample is zero: the flow is exact, not only close."""
     flow, history = pf.fit_target(
         pf.linear_flow(2, key=0), gaussian, steps=2000, annealing=0.0, learning_rate=0.02, **QUIET
@@ -70,14 +70,14 @@ def pf_arrays(flow):
 @pytest.mark.parametrize(
     "options", [{"gradient": "total"}, {"forward": 0.5}, {"forward": 1.0, "learning_rate": 0.02}, {"pilot": 200}]
 )
-def test_every_loss_finds_the_target(options):
+def test_every_loss_learns_the_target(options):
     _, history = pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=1500, **options, **QUIET)
     assert history.importance.reverse_kl < 0.02
     assert history.importance.can_be_trusted
 
 
-def test_annealing_keeps_both_modes():
-    """From a narrow start the reverse divergence falls into one mode, and its weights look fine.
+def test_annealing_covers_both_modes():
+    """From a narrow start the reverse divergence falls into one mode, and its weights give no warning.
 
     The flow's tails are thinner than the target's, which is a warning: one sample in 10,000 counts for hundreds.
     """
@@ -98,12 +98,12 @@ def test_a_conditional_flow_is_fitted_to_a_family_of_targets():
     assert history.importance is None
     np.testing.assert_allclose(flow.context_scaling.scale, contexts.std(0))
     for c in (-0.8, 0.0, 0.8):
-        found = pf.importance_sample(flow.given([c]), lambda x, c=c: target(x, jnp.array([c])), 2000, key=1)
-        assert found.reverse_kl < 0.02
-        np.testing.assert_allclose(found.mean(), [2 * c], atol=0.15)
+        sample = pf.importance_sample(flow.given([c]), lambda x, c=c: target(x, jnp.array([c])), 2000, key=1)
+        assert sample.reverse_kl < 0.02
+        np.testing.assert_allclose(sample.mean(), [2 * c], atol=0.15)
 
 
-def test_a_pilot_finds_the_units_of_a_target():
+def test_a_pilot_fills_the_units_of_a_target():
     def target(x):
         return -0.5 * jnp.sum(((x - jnp.array([5.0, -3.0])) / jnp.array([0.02, 20.0])) ** 2)
 
@@ -115,16 +115,16 @@ def test_a_pilot_finds_the_units_of_a_target():
     np.testing.assert_array_equal(again.bijection.bijections[-1].scale, filled.scale)
 
 
-def test_equal_keys_give_equal_flows():
+def test_fit_target_is_reproducible():
     flows = [pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=5, n_importance=2, **QUIET)[0] for _ in range(2)]
     for one, two in zip(*map(pf_arrays, flows), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def test_ctrl_c_returns_what_there_is(monkeypatch):
+def test_keyboard_interrupt_returns_the_current_flow(monkeypatch):
     import pushforward.train.target as target_module
 
-    def interrupt(show, total, sentence):
+    def interrupt(show, total, describe):
         class Bar:
             def __enter__(self):
                 return self
@@ -143,14 +143,14 @@ def test_ctrl_c_returns_what_there_is(monkeypatch):
     assert len(history.elbo) == 1
 
 
-def test_progress_is_told(capsys):
+def test_progress_is_printed(capsys):
     pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=3, n_importance=10, key=0)
     assert "evidence lower bound" in capsys.readouterr().err
 
 
 class TestWrongUse:
     @pytest.mark.parametrize(
-        ("options", "sentence"),
+        ("options", "message"),
         [
             ({"gradient": "score"}, "gradient: expected 'path' or 'total'"),
             ({"forward": 1.5}, "forward: expected a share from 0 to 1"),
@@ -161,8 +161,8 @@ class TestWrongUse:
             ({"ema": 1.0}, "ema: expected a decay"),
         ],
     )
-    def test_options(self, options, sentence):
-        with pytest.raises(ValueError, match=sentence):
+    def test_options(self, options, message):
+        with pytest.raises(ValueError, match=message):
             pf.fit_target(pf.linear_flow(2, key=0), gaussian, **options, **QUIET)
 
     def test_a_target_of_batches(self):
@@ -179,12 +179,12 @@ class TestWrongUse:
 
     def test_contexts(self):
         conditional = pf.linear_flow(2, context_dim=1, key=0, width=8)
-        for flow, context, sentence in (
+        for flow, context, message in (
             (pf.linear_flow(2, key=0), [[1.0]], "context: expected none"),
             (conditional, None, "context: expected rows"),
             (conditional, np.zeros((0, 1)), "context: expected at least one row"),
         ):
-            with pytest.raises(DataError, match=sentence):
+            with pytest.raises(DataError, match=message):
                 pf.fit_target(flow, lambda x, c=None: jnp.sum(x), context=context, **QUIET)
         with pytest.raises(ShapeError, match="expected an unconditional distribution"):
             pf.importance_sample(conditional, gaussian, 10, key=0)
@@ -208,30 +208,30 @@ class TestWrongUse:
 
 class TestImportance:
     def test_known_moments(self):
-        found = pf.importance_sample(
+        sample = pf.importance_sample(
             pf.linear_flow(2, key=0), lambda x: gaussian(x + jnp.array([1.0, -2.0])), 50_000, key=3
         )
         expected = LOG_TWO_PI + 0.5 * np.log(1 - 0.8**2)
-        assert abs(found.log_evidence - expected) < 5 * found.log_evidence_error
-        assert 0.001 < found.log_evidence_error < 0.02
-        np.testing.assert_allclose(found.weights.sum(), 1.0)
-        second = found.mean(lambda x: np.outer(x, x))
+        assert abs(sample.log_evidence - expected) < 5 * sample.log_evidence_error
+        assert 0.001 < sample.log_evidence_error < 0.02
+        np.testing.assert_allclose(sample.weights.sum(), 1.0)
+        second = sample.mean(lambda x: np.outer(x, x))
         np.testing.assert_allclose(second, [[1.0, 0.8], [0.8, 1.0]], atol=0.1)
-        rows = found.resample(20_000, key=1)
+        rows = sample.resample(20_000, key=1)
         np.testing.assert_allclose(np.cov(rows.T), [[1.0, 0.8], [0.8, 1.0]], atol=0.1)
-        assert "log evidence" in str(found)
-        assert found.to_dict()["n"] == 50_000
+        assert "log evidence" in str(sample)
+        assert sample.to_dict()["n"] == 50_000
 
     def test_a_narrow_proposal_is_not_trusted(self):
         narrow = pf.Flow(pf.bases.Normal((2,)), pf.bijections.Elementwise(pf.bijections.Affine(scale=0.4), (2,)))
-        found = pf.importance_sample(narrow, lambda x: -0.5 * jnp.sum(x**2), 5000, key=0)
-        assert not found.can_be_trusted
-        assert "do not trust" in str(found)
+        sample = pf.importance_sample(narrow, lambda x: -0.5 * jnp.sum(x**2), 5000, key=0)
+        assert not sample.can_be_trusted
+        assert "do not trust" in str(sample)
 
     def test_a_density_of_zero_weighs_nothing(self):
-        found = pf.importance_sample(pf.linear_flow(2, key=0), uniform, 20_000, key=0)
-        assert abs(found.log_evidence - np.log(4)) < 5 * found.log_evidence_error
-        assert found.elbo == -np.inf
+        sample = pf.importance_sample(pf.linear_flow(2, key=0), uniform, 20_000, key=0)
+        assert abs(sample.log_evidence - np.log(4)) < 5 * sample.log_evidence_error
+        assert sample.elbo == -np.inf
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
@@ -241,22 +241,22 @@ def test_pareto_k_of_pareto_weights(k):
     assert abs(pareto_k(log_weights) - k) < 5 * (1 + k) / np.sqrt(3 * np.sqrt(50_000))
 
 
-def test_pareto_k_says_when_it_cannot_tell():
+def test_pareto_k_of_degenerate_weights():
     assert pareto_k(np.zeros(1000)) == 0.0
     assert np.isnan(pareto_k(np.arange(10.0)))
     assert np.isnan(pareto_k(np.full(100, -np.inf)))
 
 
 @pytest.mark.parametrize("name", quick_few(pf.datasets.POTENTIAL_NAMES, "ring", "split_wave"))
-def test_potentials_have_a_finite_mass_within_the_wall(name):
+def test_potentials_have_finite_mass_within_their_box(name):
     middles = (np.arange(600) + 0.5) / 50 - 6
     points = np.stack(np.meshgrid(middles, middles), -1).reshape(-1, 2)
     mass = np.exp(np.asarray(jax.vmap(pf.datasets.potential(name))(points), np.float64)).reshape(600, 600) / 50**2
     assert np.isfinite(mass).all()
-    inside = np.abs(middles) < 4.6
-    np.testing.assert_allclose(mass[inside][:, inside].sum(), mass.sum(), rtol=1e-4)
+    is_inner = np.abs(middles) < 4.6
+    np.testing.assert_allclose(mass[is_inner][:, is_inner].sum(), mass.sum(), rtol=1e-4)
 
 
-def test_an_unknown_potential():
+def test_an_unknown_potential_is_refused():
     with pytest.raises(ValueError, match="name: expected one of ring, wave"):
         pf.datasets.potential("u1")

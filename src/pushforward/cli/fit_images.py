@@ -19,7 +19,7 @@ from pushforward.errors import DataError
 from pushforward.persistence import save
 from pushforward.recipes import IMAGE_RECIPES
 from pushforward.train import fit
-from pushforward.train.data import Rows, filled
+from pushforward.train.data import Rows, dequantise_rows
 from pushforward.train.split import has_equal_row
 
 _WORDS = ("picture", "bits per dimension")
@@ -147,7 +147,7 @@ def _flow_row(name: str, model: Any, history: Any, images: Images, is_copy: np.n
 def _floor(model: Any, history: Any, images: Images, seed: int) -> ImageRow:
     random = np.random.default_rng(seed)
     parts = (images.train, images.validation, images.test)
-    seen = (filled(model, Rows(part.astype(np.float64), None, None), random).x for part in parts)
+    seen = (dequantise_rows(model, Rows(part.astype(np.float64), None, None), random).x for part in parts)
     validation, test = gaussian_floor(*seen)
     history.gaussian = validation  # the floor of the training curve too
     return ImageRow("Gaussian", *(float(bits_per_dim(nats, images.shape)) for nats in (validation, test)))

@@ -1,4 +1,4 @@
-"""Flows in NumPyro: as distributions in a model, as a variational guide, and as the map of neural transport.
+"""Flows in NumPyro: distributions in a model, variational guides, and maps for neural transport.
 
     from pushforward.numpyro import AutoPushforward, FlowDistribution
 
@@ -9,10 +9,10 @@ from pushforward.errors import MissingExtra
 
 try:
     import numpyro  # noqa: F401
-except ModuleNotFoundError as fault:
-    if fault.name != "numpyro":
+except ModuleNotFoundError as error:
+    if error.name != "numpyro":
         raise
-    raise MissingExtra("numpyro", "numpyro", "pushforward.numpyro") from fault
+    raise MissingExtra("numpyro", "numpyro", "pushforward.numpyro") from error
 
 from pushforward.numpyro.distribution import FlowDistribution
 from pushforward.numpyro.guide import AutoPushforward

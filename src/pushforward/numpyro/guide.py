@@ -1,4 +1,4 @@
-"""A flow as the guide of a NumPyro model: variational inference, and the map of neural transport."""
+"""A flow as the guide of a NumPyro model, for variational inference and neural transport."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,32 +21,32 @@ from pushforward.numpyro.transform import FlowTransform
 from pushforward.recipes import RECIPES
 from pushforward.train.checks import check_precision
 
-_LOG_BOUND = 10.0  # of the outer scales: from exp(-10) to exp(10)
-_SHIFT = 0  # the row of an affine layer's parameters that holds its shifts
+_LOG_BOUND = 10.0  # of the outer log-scales
+_SHIFT = 0  # row of the shifts in the parameters of an affine layer
 
 
 class AutoPushforward(AutoContinuous):
-    """A guide that is any flow, over all latent sites at once in their unconstrained units.
+    """A flow as guide, over all latent sites jointly in their unconstrained units.
 
         x = loc + scale * T(z),   z from the flow's base,   ELBO = E[log p(x, data) - log q(x)]
 
-    Like NumPyro's own guides: hand it to `SVI`, then ask for `sample_posterior`, or hand it with its parameters to
-    `NeuTraReparam`. Works for one latent number too. The log-density of a sample comes from the pass that draws it,
-    whence flows that sample in one pass (`iaf`, couplings, `planar_flow`) cost least.
+    It is used like NumPyro's guides: pass it to `SVI`, then call `sample_posterior`, or pass it with its parameters to
+    `NeuTraReparam`. It supports a single latent number too. The log-density of a sample comes from the sampling pass,
+    so flows that sample in one pass (`iaf`, couplings, `planar_flow`) are cheapest.
 
-    Parameters: one `numpyro.param`, `{prefix}_flow`, a dict of the flow's trained arrays by their path in it.
+    Parameters: one `numpyro.param`, `{prefix}_flow`, a dict of the flow's trained arrays by their path.
 
     Args:
         model: a NumPyro model with continuous latent sites.
         flow: the name of a recipe such as "iaf", "nsf" or "planar_flow"; a function of the latent dimension that
-            returns a flow; or a flow of shape (latent dimension,), which is taken as it is.
-        prefix: before the names of the guide's sites.
-        key: for the flow's start weights, a JAX key or an int.
-        init_loc_fn: NumPyro's strategy for the start location.
-        init_scale: standard deviation about that location with which a named flow, or one from a function, starts:
-            `loc` and `scale` above, trained like the rest. None: no such layer. A flow that is handed over has none.
-        path_gradient: the path derivative in the place of the total one, see `FlowDistribution`. It reaches a better
-            bound in as many steps, at one inverse pass a sample. False where the inverse is searched for (bnaf, naf)
+            returns a flow; or a flow of shape (latent dimension,), which is used unchanged.
+        prefix: of the names of the guide's sites.
+        key: for the flow's initial weights, a JAX key or an int.
+        init_loc_fn: NumPyro's strategy for the initial location.
+        init_scale: initial standard deviation about that location, of a flow by name or from a function: a last layer
+            with `loc` and `scale` above, which are trained too. None: no such layer. A flow as argument has none.
+        path_gradient: the path derivative instead of the total one, see `FlowDistribution`. It reaches a better bound
+            in as many steps, at one inverse pass a sample. Use False where the inverse needs a root solver (bnaf, naf)
             and for bounds other than `Trace_ELBO`, such as `RenyiELBO`, whose gradient it would bias.
         create_plates, forward_mode_differentiation: as for NumPyro's `AutoGuide`.
         options: further arguments of the recipe, such as n_layers=3 or transformer="rational_quadratic".
@@ -97,7 +97,7 @@ class AutoPushforward(AutoContinuous):
             )
         if init_scale is not None and not 0 < init_scale < float("inf"):
             raise ValueError(f"init_scale: expected a positive number or None, got {init_scale}.")
-        self._given, self._key, self._options = flow, as_key(key), options
+        self._argument, self._key, self._options = flow, as_key(key), options
         self._init_scale = None if isinstance(flow, Flow) else init_scale
         self._path_gradient = path_gradient
         super().__init__(
@@ -109,7 +109,7 @@ class AutoPushforward(AutoContinuous):
         )
 
     def get_base_dist(self) -> FlowDistribution:
-        """The flow's base, with its start values where it has parameters of its own."""
+        """The flow's base before training."""
         return FlowDistribution(self._flow.base)
 
     def get_transform(self, params: dict[str, Any]) -> FlowTransform:
@@ -121,8 +121,8 @@ class AutoPushforward(AutoContinuous):
         return FlowDistribution(self.get_flow(params))
 
     def get_flow(self, params: dict[str, Any]) -> Flow:
-        """The trained flow, in unconstrained units: what `pf.save`, `pf.check` and `pf.importance_sample` take."""
-        return self._with(params[self._site])
+        """The trained flow, in unconstrained units, for `pf.save`, `pf.check` and `pf.importance_sample`."""
+        return self._with_params(params[self._site])
 
     def median(self, params: dict[str, Any], *, n: int = 10_000, key: PRNGKeyArray | int = 0) -> dict[str, Array]:
         """Marginal median of each latent variable, from samples; arguments as for `quantiles`."""
@@ -136,12 +136,10 @@ class AutoPushforward(AutoContinuous):
         n: int = 10_000,
         key: PRNGKeyArray | int = 0,
     ) -> dict[str, Array]:
-        """Marginal quantiles of each latent variable in the model's units, element by element.
-
-        A flow's marginals have no formula: these are quantiles of samples.
+        """Marginal quantiles of each latent variable in the model's units, element by element, from samples.
 
         Args:
-            params: as from `svi.get_params`.
+            params: from `svi.get_params`.
             quantiles: numbers from 0 to 1.
             n: number of samples.
             key: a JAX key or an int.
@@ -149,32 +147,30 @@ class AutoPushforward(AutoContinuous):
         Returns:
             An array (number of quantiles, *shape of the site) for each site.
         """
-        drawn = self.sample_posterior(as_key(key), params, sample_shape=(n,))
-        return {name: jnp.quantile(values, jnp.asarray(quantiles), axis=0) for name, values in drawn.items()}
+        samples = self.sample_posterior(as_key(key), params, sample_shape=(n,))
+        return {name: jnp.quantile(values, jnp.asarray(quantiles), axis=0) for name, values in samples.items()}
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
-        with (
-            jax.ensure_compile_time_eval()
-        ):  # so that the flow's fixed arrays are numbers inside a caller's program too
-            self._flow = self._made(int(self.latent_dim))
+        with jax.ensure_compile_time_eval():  # concrete frozen arrays under a caller's trace too
+            self._flow = self._build_flow(int(self.latent_dim))
 
     def _get_posterior(self) -> FlowDistribution:
-        # Lazily, for the start location may belong to a program of the caller's that has ended.
-        start: Any = lambda key: self._start()  # noqa: E731
-        weights: Any = numpyro.param(self._site, start)
-        return FlowDistribution(self._with(weights), path_gradient=self._path_gradient)
+        # lazy: the initial location may be a tracer of a trace that has ended
+        init: Any = lambda key: self._init_params()  # noqa: E731
+        params: Any = numpyro.param(self._site, init)
+        return FlowDistribution(self._with_params(params), path_gradient=self._path_gradient)
 
     @property
     def _site(self) -> str:
         return f"{self.prefix}_flow"
 
-    def _made(self, dim: int) -> Flow:
+    def _build_flow(self, dim: int) -> Flow:
         """The flow before training, the outer location at zero."""
-        if isinstance(self._given, str):
-            flow = RECIPES[self._given](dim, key=self._key, **self._options)
+        if isinstance(self._argument, str):
+            flow = RECIPES[self._argument](dim, key=self._key, **self._options)
         else:
-            flow = self._given if isinstance(self._given, Flow) else self._given(dim)
+            flow = self._argument if isinstance(self._argument, Flow) else self._argument(dim)
         if not isinstance(flow, Flow):
             raise TypeError(f"flow: expected the function to return a flow, got {flow!r}.")
         if flow.shape != (dim,):
@@ -187,23 +183,23 @@ class AutoPushforward(AutoContinuous):
         outer = Elementwise(Affine(scale=self._init_scale, log_bound=_LOG_BOUND), flow.shape)
         return Flow(flow.base, Chain([flow.bijection, outer]))
 
-    def _start(self) -> dict[str, Array]:
-        """The start values of the trained arrays, the outer location at the latent's start."""
+    def _init_params(self) -> dict[str, Array]:
+        """The initial trained arrays, with the outer location at the latent's initial value."""
         flow = self._flow
         if self._init_scale is not None:
             where = lambda flow: flow.bijection.bijections[-1].parameters  # noqa: E731
             flow = eqx.tree_at(where, flow, where(flow).at[_SHIFT].set(self._init_latent))
-        paths, leaves = _trained(flow)
+        paths, leaves = _params(flow)
         return dict(zip(paths, leaves, strict=True))
 
-    def _with(self, weights: dict[str, Array]) -> Flow:
+    def _with_params(self, params: dict[str, Array]) -> Flow:
         """The flow with these trained arrays."""
-        flags, (paths, _) = trainable(self._flow), _trained(self._flow)
-        parts = iter([weights[path] for path in paths])
-        return jax.tree.map(lambda leaf, is_trained: next(parts) if is_trained else leaf, self._flow, flags)
+        flags, (paths, _) = trainable(self._flow), _params(self._flow)
+        leaves = iter([params[path] for path in paths])
+        return jax.tree.map(lambda leaf, is_trained: next(leaves) if is_trained else leaf, self._flow, flags)
 
 
-def _trained(flow: Flow) -> tuple[list[str], list[Array]]:
+def _params(flow: Flow) -> tuple[list[str], list[Array]]:
     """The paths of a flow's trained arrays, and the arrays."""
-    found = jax.tree_util.tree_leaves_with_path(eqx.filter(flow, trainable(flow)))
-    return [jax.tree_util.keystr(path).lstrip(".") for path, _ in found], [leaf for _, leaf in found]
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(flow, trainable(flow)))
+    return [jax.tree_util.keystr(path).lstrip(".") for path, _ in leaves], [leaf for _, leaf in leaves]

@@ -17,7 +17,7 @@ from pushforward.numpyro.distribution import real_events
 class FlowTransform(Transform):
     """A bijection of pushforward as a transform of NumPyro: x = T(z), from reals to reals of one shape.
 
-    Leading axes are mapped over. `AutoPushforward.get_transform` gives the one that neural transport uses.
+    Leading axes are mapped over. `AutoPushforward.get_transform` returns the transform of neural transport.
 
     Args:
         bijection: T, unconditional.
@@ -65,7 +65,7 @@ class FlowTransform(Transform):
         return self._mapped(x, inverse=False)
 
     def log_abs_det_jacobian(self, x: Any, y: Any, intermediates: Any = None) -> Array:
-        """log|det dT/dx| at x; the intermediates of the pass that made y save another."""
+        """log|det dT/dx| at x; with the intermediates of the forward pass no further pass is needed."""
         return self._mapped(x, inverse=False)[1] if intermediates is None else intermediates
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -88,11 +88,11 @@ class FlowTransform(Transform):
 
 @compiled(3, keep=32)
 def _run(static: Static, inverse: bool, n_lead: int, arrays: list[Any], value: Array) -> tuple[Array, Array]:
-    """Compiled where it is called with numbers; in somebody's program a part of that."""
+    """The bijection over leading axes: compiled for concrete arrays, inlined under a caller's trace."""
     bijection = unflatten(arrays, static)
-    verb = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
+    map_and_log_det = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
     if n_lead == 0:
-        return verb(value)
+        return map_and_log_det(value)
     lead = value.shape[:n_lead]
-    out, log_det = jax.vmap(verb)(jnp.reshape(value, (-1, *bijection.shape)))
+    out, log_det = jax.vmap(map_and_log_det)(jnp.reshape(value, (-1, *bijection.shape)))
     return out.reshape(value.shape), log_det.reshape(lead)

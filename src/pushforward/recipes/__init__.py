@@ -1,4 +1,4 @@
-"""Recipes: named flows, each a function of about ten lines over the parts; those of images take a shape for `dim`."""
+"""Recipes: functions that build named flows; those of images take a shape instead of `dim`."""
 
 from pushforward.recipes.autoregressive_flow import autoregressive_flow
 from pushforward.recipes.bernstein_flow import bernstein_flow

@@ -1,4 +1,4 @@
-"""The general autoregressive flow, on which the named autoregressive recipes rest."""
+"""The general autoregressive flow, of which the named autoregressive recipes are special cases."""
 
 from collections.abc import Sequence
 
@@ -39,20 +39,20 @@ def autoregressive_flow(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Autoregressive flow: n_layers layers in changing orders, standardised outside.
+    """Autoregressive flow: n_layers layers in alternating orders, then `Standardise`.
 
         x = mean + scale * (T_n o ... o T_1)(z),   T_l: x_i = h(z_i; theta_l,i(x of lower rank, context))
 
-    With `fast="sampling"` every layer is the inverse of such a one: the parameters are functions of z in its place.
-    The fast direction is one pass of the conditioners, the other one is computed in order, at about the arithmetic of
-    one pass (see `MaskedAutoregressive`).
+    With `fast="sampling"` every layer is the inverse of T_l: the parameters are functions of z instead of x. The fast
+    direction is one pass of the conditioners. The other one is sequential, at about the arithmetic of one pass (see
+    `MaskedAutoregressive`).
 
     Args:
         dim: number of coordinates D.
-        key: a JAX key or an int, for the start weights.
-        transformer: the scalar law h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
+        key: a JAX key or an int, for the initial weights.
+        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         context_dim: length of the context, or None.
-        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+        whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         n_layers: number of layers.
         width: units in each hidden layer of the conditioners (attention: size of a token).
@@ -61,11 +61,11 @@ def autoregressive_flow(
         residual: residual masked conditioners instead of plain ones.
         conditioner: "masked_mlp" or "attention".
         n_heads, token_size: of attention conditioners.
-        order: "reverse" (natural and reversed in turn), "random" (another one in each layer, the same for every key),
-            "same" (natural in all), or one permutation for all, `order[t]` being the coordinate of rank t. A stack in
-            one order cannot give a coordinate a conditional with several modes from a law that has one.
+        order: "reverse" (natural and reversed alternately), "random" (a different one in each layer, the same for every
+            key), "same" (natural in all), or one permutation for all, where `order[t]` is the coordinate of rank t. In
+            one order a stack of unimodal transformers has unimodal conditionals only.
         fast: "density" (MAF) or "sampling" (IAF).
-        method: how the slow direction is computed, "cached", "jacobi" or "sequential"; chosen by the layer if None.
+        method: of the slow direction, "cached", "jacobi" or "sequential"; chosen by the layer if None.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
@@ -110,37 +110,41 @@ def autoregressive_stack(
     fast: str = "density",
     method: str | None = None,
 ) -> Repeat:
-    """The layers of `autoregressive_flow` without base and standardisation; arguments as there."""
+    """The layers of `autoregressive_flow` without base and standardisation; same arguments."""
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth, n_heads=n_heads, token_size=token_size)
     check_choice("conditioner", conditioner, ("masked_mlp", "attention"))
     check_choice("fast", fast, ("density", "sampling"))
     if context_dim is not None:
         check_count(context_dim=context_dim)
     if conditioner == "attention" and residual:
-        raise ValueError("residual: expected False with conditioner='attention', which has skips of its own; got True.")
-    law = transformer_named(transformer)
-    n_features = 2 if is_circular(law) else 1  # of an angle, cosine and sine
+        raise ValueError(
+            "residual: expected False with conditioner='attention', which has residual connections already; got True."
+        )
+    transformer = transformer_named(transformer)
+    n_features = 2 if is_circular(transformer) else 1  # an angle enters as cosine and sine
     context_shape = None if context_dim is None else (context_dim,)
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
-        ranked, first = order_of(order, dim, index), jax.random.fold_in(as_key(key), index)
+        layer_order, layer_key = order_of(order, dim, index), jax.random.fold_in(as_key(key), index)
         network: AbstractAutoregressiveNetwork
         if conditioner == "attention":
             network = CausalAttention(
-                dim, n_parameters(law), width=width, depth=depth, n_heads=n_heads, token_size=token_size, order=ranked,
-                context_size=context_dim or 0, activation=activation, n_features=n_features, key=first,
+                dim, n_parameters(transformer), width=width, depth=depth, n_heads=n_heads, token_size=token_size,
+                order=layer_order, context_size=context_dim or 0, activation=activation, n_features=n_features,
+                key=layer_key,
             )  # fmt: skip
         else:
             network = MaskedMLP(
-                dim, n_parameters(law), width=width, depth=depth, order=ranked, context_size=context_dim or 0,
-                residual=residual, activation=activation, n_features=n_features, key=first,
+                dim, n_parameters(transformer), width=width, depth=depth, order=layer_order,
+                context_size=context_dim or 0, residual=residual, activation=activation, n_features=n_features,
+                key=layer_key,
             )  # fmt: skip
-        if is_circular(law):
+        if is_circular(transformer):
             network = PeriodicInputs(network)
-        layer = MaskedAutoregressive(law, network, context_shape=context_shape, method=method)
+        layer = MaskedAutoregressive(transformer, network, context_shape=context_shape, method=method)
         layers.append(layer if fast == "density" else Inverse(layer))
-    cheap = isinstance(law, Affine | Translation) and conditioner == "masked_mlp"
-    return Repeat(layers, unroll=n_layers if cheap else 1)
+    is_cheap = isinstance(transformer, Affine | Translation) and conditioner == "masked_mlp"
+    return Repeat(layers, unroll=n_layers if is_cheap else 1)
 
 
 def order_of(order: Order, dim: int, index: int) -> np.ndarray:

@@ -25,9 +25,9 @@ def bernstein_flow(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Bernstein flow: z_i = sum_k alpha_k b_k(x_i), a polynomial whose increasing alpha the coordinates before set.
+    """Bernstein flow: z_i = sum_k alpha_k b_k(x_i), increasing alpha that depend on the coordinates of lower rank.
 
-    The slope is a sum of positive terms, which makes the law robust against rounding and noise.
+    The slope is a sum of positive terms, which makes the transformer robust to rounding and noise.
 
     Args:
         dim: number of coordinates D.
@@ -40,8 +40,8 @@ def bernstein_flow(
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of every network and O(degree) a coordinate; sample in order, with the root solver at every
-    coordinate.
+    Cost: log_prob one pass of every network and O(degree) a coordinate; sample sequential, with the root solver at
+    every coordinate.
 
     Raises:
         ValueError: if an argument is out of range.

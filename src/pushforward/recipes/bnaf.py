@@ -26,12 +26,12 @@ def bnaf(
 ) -> Flow:
     """Block neural autoregressive flow: each layer is one monotone triangular network, z = f(x; context).
 
-    Density in one pass. The layer has no closed inverse: sampling searches a root for each coordinate, in order.
+    Density in one pass. The layer has no closed inverse: sampling solves for one coordinate after the other.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        n_layers: number of networks; one is a universal approximator already.
+        n_layers: number of networks; a single one is a universal approximator.
         n_units: hidden units of each coordinate.
         depth: hidden layers of each network.
         context_dim, whiten, order, base: as for `autoregressive_flow`.

@@ -1,4 +1,4 @@
-"""The general coupling flow, on which the named coupling recipes rest."""
+"""The general coupling flow, of which the named coupling recipes are special cases."""
 
 import jax
 import numpy as np
@@ -40,20 +40,20 @@ def coupling_flow(
     mixing: str = "permutation",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Coupling flow on vectors: n_layers couplings with changing partitions, standardised outside.
+    """Coupling flow on vectors: n_layers couplings with changing partitions, then `Standardise`.
 
         x = mean + scale * (T_n o ... o T_1)(z),   T_l: x^A = h(z^A; theta_l(z^B, context)), x^B = z^B
 
-    Consecutive layers transform complementary halves, each pair of layers another random half, the same ones for every
-    key: a partition is part of the architecture, the key decides the start weights. In one dimension
-    there is nothing to couple: the layers are element-wise, with the context (if any) in a network of their own.
+    Consecutive layers transform complementary halves, and each pair of layers a different random half. The partitions
+    are the same for every key, which decides only the initial weights. In one dimension there is nothing to couple: the
+    layers are element-wise, with a network of the context (if any).
 
     Args:
         dim: number of coordinates D.
-        key: a JAX key or an int, for the start weights.
+        key: a JAX key or an int, for the initial weights.
         transformer: name in `pushforward.bijections.TRANSFORMERS`, or a scalar bijection.
         context_dim: length of the context, or None.
-        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+        whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         n_layers: number of coupling layers.
         width: units in each hidden layer of the conditioners.
@@ -101,55 +101,59 @@ def coupling_stack(
     dropout: float = 0.0,
     mixing: str = "permutation",
 ) -> Repeat:
-    """The layers of `coupling_flow` without base and standardisation; arguments as there."""
+    """The layers of `coupling_flow` without base and standardisation; same arguments."""
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
     if context_dim is not None:
         check_count(context_dim=context_dim)
     check_choice("mixing", mixing, ("permutation", "lu"))
     if dropout and not residual:
         raise ValueError(f"dropout: expected residual=True with dropout={dropout}; plain conditioners have none.")
-    law = transformer_named(transformer)
-    if is_circular(law) and mixing == "lu":
-        raise ValueError("mixing: expected 'permutation' for angles, which no linear map takes to angles; got 'lu'.")
+    transformer = transformer_named(transformer)
+    if is_circular(transformer) and mixing == "lu":
+        raise ValueError(
+            "mixing: expected 'permutation' for angles, which a linear map does not map to angles; got 'lu'."
+        )
     n_transformed = (dim + 1) // 2
-    n_inputs = (dim - n_transformed) * (2 if is_circular(law) else 1)  # of an angle, cosine and sine
+    n_inputs = (dim - n_transformed) * (2 if is_circular(transformer) else 1)  # an angle enters as cosine and sine
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
-        first, second = (jax.random.fold_in(as_key(key), 2 * index + side) for side in range(2))
+        key_network, key_mixing = (jax.random.fold_in(as_key(key), 2 * index + offset) for offset in range(2))
         if dim == 1:
-            layers.append(_elementwise_layer(law, context_dim, width, depth, activation, first))
+            layers.append(_elementwise_layer(transformer, context_dim, width, depth, activation, key_network))
             continue
         sizes = {"width": width, "depth": depth, "context_size": context_dim or 0, "activation": activation}
-        out_shape = (n_parameters(law), n_transformed)
+        out_shape = (n_parameters(transformer), n_transformed)
         if residual:
-            network = ResidualMLP(n_inputs, out_shape, dropout=dropout, key=first, **sizes)
+            network = ResidualMLP(n_inputs, out_shape, dropout=dropout, key=key_network, **sizes)
         else:
-            network = MLP(n_inputs, out_shape, key=first, **sizes)
+            network = MLP(n_inputs, out_shape, key=key_network, **sizes)
         mask = _mask(dim, index)
         context_shape = None if context_dim is None else (context_dim,)
-        layer: AbstractBijection = Coupling(law, mask, network, context_shape=context_shape)
-        layers.append(Chain([PLU(dim, key=second), layer]) if mixing == "lu" else layer)
-    cheap = isinstance(law, Affine | Translation)
-    return Repeat(layers, unroll=n_layers if cheap else 1)
+        layer: AbstractBijection = Coupling(transformer, mask, network, context_shape=context_shape)
+        layers.append(Chain([PLU(dim, key=key_mixing), layer]) if mixing == "lu" else layer)
+    is_cheap = isinstance(transformer, Affine | Translation)
+    return Repeat(layers, unroll=n_layers if is_cheap else 1)
 
 
 def _mask(dim: int, index: int) -> np.ndarray:
-    """The half transformed by layer `index`: the odd layers take the complement of the even ones, with one coordinate
-    in common when D is odd, so that every layer transforms as many."""
+    """The half transformed by layer `index`: odd layers transform the complement of the even ones.
+
+    When D is odd, they have one coordinate in common, so that every layer transforms the same number.
+    """
     half = random_half(dim, seed=index // 2)
     if index % 2 == 0:
         return half
-    other = ~half
+    complement = ~half
     if dim % 2 == 1:
-        other[np.flatnonzero(half)[0]] = True
-    return other
+        complement[np.flatnonzero(half)[0]] = True
+    return complement
 
 
 def _elementwise_layer(
-    law: AbstractBijection, context_dim: int | None, width: int, depth: int, activation: str, key: PRNGKeyArray
+    transformer: AbstractBijection, context_dim: int | None, width: int, depth: int, activation: str, key: PRNGKeyArray
 ) -> AbstractBijection:
-    layer = Elementwise(law, (1,))
+    layer = Elementwise(transformer, (1,))
     if context_dim is None:
         return layer
-    network = MLP(context_dim, (n_parameters(law),), width=width, depth=depth, activation=activation, key=key)
+    network = MLP(context_dim, (n_parameters(transformer),), width=width, depth=depth, activation=activation, key=key)
     return Conditional(layer, network, (context_dim,))

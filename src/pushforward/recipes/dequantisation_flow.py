@@ -1,4 +1,4 @@
-"""The noise of variational dequantisation: a small flow on the unit cube that knows the image."""
+"""The noise of variational dequantisation: a small flow on the unit cube, conditional on the image."""
 
 import equinox as eqx
 import jax
@@ -25,20 +25,20 @@ def dequantisation_flow(
     n_features: int = 8,
     transformer: str | AbstractBijection = "affine",
 ) -> Flow:
-    """Noise for `Dequantised`: u = sigmoid(T(z; e(x))), z standard logistic in effect, T couplings on checkerboards.
+    """Noise for `Dequantised`: u = sigmoid(T(z; e(x))), z nearly logistic, T couplings on checkerboards.
 
-    A network e of the image gives features for each pixel, which every coupling sees. The start is close to uniform
-    noise: a normal of the variance of a logistic distribution before the sigmoid.
+    A network e of the image gives features for each pixel, an input of every coupling. The initial noise is close to
+    uniform: before the sigmoid it is normal, with the variance of a logistic distribution.
 
     Args:
         shape: (H, W, C), of at least two pixels.
-        levels: of the image, which standardises it.
+        levels: number of levels of the image; they define its standardisation.
         key: a JAX key or an int.
         n_layers: pairs of couplings.
         width: channels of the hidden layers of all networks.
         depth: hidden layers of a network.
         n_features: channels of e.
-        transformer: law of the couplings.
+        transformer: of the couplings, a name or a scalar bijection.
 
     Returns:
         A conditional flow of shape (H, W, C) given a context of that shape.
@@ -60,24 +60,24 @@ def dequantisation_flow(
     check_sizes(None, n_layers=n_layers, width=width, depth=depth, n_features=n_features)
     if levels < 2:
         raise ValueError(f"levels: expected a whole number of at least 2, got {levels}.")
-    law = transformer_named(transformer)
-    first, *keys = jax.random.split(as_key(key), 2 * n_layers + 1)
+    scalar = transformer_named(transformer)
+    key_features, *keys = jax.random.split(as_key(key), 2 * n_layers + 1)
     size = height, columns, channels
 
     def coupling(key: PRNGKeyArray, is_swapped: bool) -> AbstractBijection:
         network = ConvNet(
-            channels, n_parameters(law) * channels, width=width, depth=depth, context_channels=n_features, key=key
+            channels, n_parameters(scalar) * channels, width=width, depth=depth, context_channels=n_features, key=key
         )
         return ImageCoupling(
-            law, network, size, partition="checkerboard", is_swapped=is_swapped,
+            scalar, network, size, partition="checkerboard", is_swapped=is_swapped,
             context_shape=(height, columns, n_features),
         )  # fmt: skip
 
     pairs = [Chain([coupling(keys[2 * i], False), coupling(keys[2 * i + 1], True)]) for i in range(n_layers)]
-    features = ConvNet(channels, n_features, width=width, depth=depth, key=first)
-    start = Normal(size, scale=np.pi / np.sqrt(3.0))
+    features = ConvNet(channels, n_features, width=width, depth=depth, key=key_features)
+    base = Normal(size, scale=np.pi / np.sqrt(3.0))
     flow = Flow(
-        start, Chain([Repeat(pairs), PixelSigmoid(size, levels=1, alpha=0.0)]), embed=features, context_shape=size
+        base, Chain([Repeat(pairs), PixelSigmoid(size, levels=1, alpha=0.0)]), embed=features, context_shape=size
     )
     moments = np.full(size, (levels - 1) / 2), np.full(size, levels / np.sqrt(12.0))
     return eqx.tree_at(lambda f: f.context_scaling, flow, replace_fn=lambda scaling: scaling.filled(*moments))

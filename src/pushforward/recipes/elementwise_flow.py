@@ -28,16 +28,16 @@ def elementwise_flow(
     activation: str = "relu",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Element-wise flow: x_i = mean_i + scale_i h(z_i; theta_i(context)). Models marginals; no dependence between them.
+    """Element-wise flow: x_i = mean_i + scale_i h(z_i; theta_i(context)). Models marginals without dependence.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int, for the context networks.
-        transformer: the scalar law h, by name or as an object.
-        context_dim: length of the context, or None. With a context every layer has a network of it.
-        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
+        context_dim: length of the context, or None. With a context every layer has a network.
+        whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
-        n_layers: how many element-wise layers are composed.
+        n_layers: number of element-wise layers.
         width, depth, activation: of the context networks.
         base: distribution of shape (dim,); standard normal by default.
 
@@ -57,14 +57,14 @@ def elementwise_flow(
         (4, 1)
     """
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
-    law = transformer_named(transformer)
+    transformer = transformer_named(transformer)
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
-        layer: AbstractBijection = Elementwise(law, (dim,))
+        layer: AbstractBijection = Elementwise(transformer, (dim,))
         if context_dim is not None:
             check_count(context_dim=context_dim)
-            out, first = (count_parameters(layer),), jax.random.fold_in(as_key(key), index)
-            network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=first)
+            out, layer_key = (count_parameters(layer),), jax.random.fold_in(as_key(key), index)
+            network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=layer_key)
             layer = Conditional(layer, network, (context_dim,))
         layers.append(layer)
     return Flow(base or Normal((dim,)), Chain([Repeat(layers), *outer_layers(dim, whiten)]))

@@ -35,7 +35,7 @@ def emerging_glow(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
             recompute, base: as for `glow`.
         kernel_size: odd side of the convolutions.
-        mask: "raster" or "quadrant", the pixels that each of the two sees.
+        mask: "raster" or "quadrant", the input pixels of each of the two.
 
     Returns:
         A flow of shape (H, W, C).
@@ -55,7 +55,7 @@ def emerging_glow(
     """
 
     def mix(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
-        # the matrix turned round: scoring, and so training, multiplies
+        # inverse: the density, and so training, needs only products
         channels = Inverse(OneByOne(PLU(shape[2], key=key), shape))
         return Chain([EmergingConvolution(shape, kernel_size=kernel_size, mask=mask), channels])
 

@@ -28,7 +28,7 @@ def flowpp(
 
         z^A = (logit(sum_k w_k sigmoid((x^A - mu_k) / s_k)) - b) / a,   z^B = x^B,   in every layer
 
-    with a, b, w, mu, s set by x^B and the context through a residual network.
+    with a, b, w, mu, s outputs of a residual network of x^B and the context.
 
     Args:
         dim: number of coordinates D.
@@ -46,7 +46,7 @@ def flowpp(
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Ho, Chen, Srinivas, Duan & Abbeel 2019, section 3.2. Deviation: residual networks in place of attention
+    Reference: Ho, Chen, Srinivas, Duan & Abbeel 2019, section 3.2. Deviation: residual networks instead of attention
     over pixels.
 
     Example:

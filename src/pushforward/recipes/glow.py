@@ -1,4 +1,4 @@
-"""Glow, and the frame of its kin, whose mixing reaches beyond one pixel."""
+"""Glow, and `glow_of` for variants of it with another mixing of channels or pixels."""
 
 from collections.abc import Callable
 
@@ -29,29 +29,29 @@ def glow(
     recompute: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Glow: at every scale n_layers times z = coupling^-1(W actnorm^-1(x)), W a matrix of the channels.
+    """Glow: at every scale n_layers times z = coupling^-1(W actnorm^-1(x)), W a matrix over the channels.
 
-    A scale halves the sides, stacks blocks of four pixels into channels, applies its layers, and leaves half of the
-    channels to the base. Activation normalisation starts from the data in `fit`.
+    A scale halves the sides, squeezes blocks of four pixels into channels, applies its layers, and factors out half of
+    the channels. `fit` initialises activation normalisation from the data.
 
     Args:
         shape: (H, W, C); both sides must be divisible by 2^n_scales.
         key: a JAX key or an int.
         context_dim: length of the context, or None; it shifts every hidden layer of the networks.
         levels: None if the data are real numbers: `fit` standardises every element. A number L, such as 256, if they
-            are whole numbers from 0 to L - 1 made continuous by noise, so that they lie in [0, L): see `Dequantised`.
-        transform: what brings levels to the line: "logit", x = L (sigmoid(y) - alpha) / (1 - 2 alpha), or "affine",
+            are integers from 0 to L - 1 plus dequantisation noise, so that they lie in [0, L): see `Dequantised`.
+        transform: map from [0, L) to the real line: "logit", x = L (sigmoid(y) - alpha) / (1 - 2 alpha), or "affine",
             x = L (y + 1/2).
-        alpha: how far the logit keeps away from the edges, from 1e-7 to below 0.5; 0.05 is usual for photographs, 1e-6
-            for black and white digits.
+        alpha: margin of the logit at the edges, from 1e-7 to below 0.5; 0.05 is usual for photographs, 1e-6 for black
+            and white digits.
         n_scales: number of scales.
         n_layers: layers of each scale.
         width: channels of the hidden layers of the networks.
         depth: hidden layers of a network; the first and the last kernel are 3 x 3, those between 1 x 1.
-        transformer: law of the couplings, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
+        transformer: of the couplings, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         activation: name in `pushforward.networks.ACTIVATIONS`.
-        recompute: whether training computes what went into each layer from what left it, instead of keeping it: memory
-            stays flat in n_layers, for up to twice the time.
+        recompute: whether training recomputes the input of each layer from its output instead of storing it: memory
+            does not grow with n_layers, for up to twice the time.
         base: distribution of the image's shape; standard normal by default.
 
     Returns:
@@ -62,8 +62,8 @@ def glow(
     Raises:
         ValueError: if an argument is out of range or the sides cannot be halved so often.
 
-    Reference: Kingma & Dhariwal 2018. Deviations: smaller networks without normalisation; the base of channels that
-        leave early does not depend on the others; scales are bounded.
+    Reference: Kingma & Dhariwal 2018. Deviations: smaller networks without normalisation; the base of the
+        factored-out channels does not depend on the others; scales are bounded.
 
     Example:
         >>> import pushforward as pf
@@ -73,7 +73,7 @@ def glow(
     """
 
     def mix(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
-        return Inverse(OneByOne(PLU(shape[2], key=key), shape))  # scoring, and so training, multiplies
+        return Inverse(OneByOne(PLU(shape[2], key=key), shape))  # the density, and so training, needs only products
 
     return glow_of(
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
@@ -98,19 +98,19 @@ def glow_of(
     base: AbstractDistribution | None,
     mix: Callable[[Shape, PRNGKeyArray], AbstractBijection],
 ) -> Flow:
-    """Glow with any bijection that mixes channels."""
+    """Glow with any bijection `mix` in the place of the 1 x 1 convolution; other arguments as for `glow`."""
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
 
     def layer(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
-        first, second = jax.random.split(key)
+        key_coupling, key_mix = jax.random.split(key)
         coupling = image_coupling(
-            shape, key=first, transformer=transformer, context_dim=context_dim, width=width, depth=depth,
+            shape, key=key_coupling, transformer=transformer, context_dim=context_dim, width=width, depth=depth,
             activation=activation,
         )  # fmt: skip
-        return Chain([coupling, mix(shape, second), ActivationNormalisation(shape)])
+        return Chain([coupling, mix(shape, key_mix), ActivationNormalisation(shape)])
 
     def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
-        return Repeat([layer(shape, each) for each in jax.random.split(key, n_layers)], recompute=recompute)
+        return Repeat([layer(shape, layer_key) for layer_key in jax.random.split(key, n_layers)], recompute=recompute)
 
     return image_flow(
         shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, layers=layers, base=base

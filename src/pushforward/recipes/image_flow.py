@@ -1,4 +1,4 @@
-"""The frame of every image flow: pixels outside, scales within; a recipe says what one layer is."""
+"""The multi-scale architecture of all image flows; a recipe supplies the layers of a scale."""
 
 from collections.abc import Callable
 
@@ -39,25 +39,25 @@ def image_flow(
     before: Layers | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """A multi-scale flow: at each scale squeeze, apply layers, and leave half of the channels to the base.
+    """A multi-scale flow: at each scale squeeze, apply layers, and factor out half of the channels.
 
     Args:
         shape: (H, W, C).
-        key: split among the scales.
-        levels, transform, alpha: what the data are, see `glow`.
-        n_scales: how often sides are halved.
-        layers: called with the shape after squeezing, a key and the number of the scale; the layers there.
-        before: the same for layers before squeezing, if there are any.
+        key: split between the scales.
+        levels, transform, alpha: as for `glow`.
+        n_scales: number of halvings of the sides.
+        layers: a function of the shape after squeezing, a key and the index of the scale; returns the layers there.
+        before: the same for layers before squeezing, or None.
         base: of the image's shape; standard normal by default.
     """
     height, width, channels = check_shape(shape)
     check_count(n_scales=n_scales)
-    possible = _halvings(height, width)
-    if n_scales > possible:
-        advice = f"pass n_scales={possible}, or " if possible else ""
+    n_halvings = _halvings(height, width)
+    if n_scales > n_halvings:
+        advice = f"pass n_scales={n_halvings}, or " if n_halvings else ""
         sides = " x ".join(str(-(-side // 2**n_scales) * 2**n_scales) for side in (height, width))
         raise ValueError(
-            f"n_scales: sides of {height} x {width} can be halved {possible} times, got {n_scales}: {advice}pad the "
+            f"n_scales: sides of {height} x {width} can be halved {n_halvings} times, got {n_scales}: {advice}pad the "
             f"images to {sides}."
         )
     keys = jax.random.split(as_key(key), (n_scales, 2))
@@ -75,7 +75,7 @@ def image_flow(
 
 
 def pixels(shape: tuple[int, ...], levels: int | None, transform: str, alpha: float) -> AbstractBijection:
-    """The outermost layer: `Standardise` for real numbers, fixed maps for dequantised levels."""
+    """The outermost layer: `Standardise` for real numbers, a fixed map for dequantised levels."""
     check_choice("transform", transform, ("logit", "affine"))
     if levels is None:
         return Standardise(shape)
@@ -103,23 +103,26 @@ def image_coupling(
     partition: str = "channels",
     is_swapped: bool = False,
 ) -> ImageCoupling:
-    """A coupling with its network."""
-    law = transformer_named(transformer)
-    first = (shape[2] + 1) // 2
-    moved = shape[2] - first if is_swapped else first
-    kept, moved = (shape[2],) * 2 if partition == "checkerboard" else (shape[2] - moved, moved)
+    """An `ImageCoupling` with its network."""
+    scalar = transformer_named(transformer)
+    n_channels, half = shape[2], (shape[2] + 1) // 2
+    if partition == "checkerboard":
+        n_conditioning = n_transformed = n_channels
+    else:
+        n_transformed = n_channels - half if is_swapped else half
+        n_conditioning = n_channels - n_transformed
     network = ConvNet(
-        kept, n_parameters(law) * moved, width=width, depth=depth, context_size=context_dim or 0, activation=activation,
-        key=key,
+        n_conditioning, n_parameters(scalar) * n_transformed, width=width, depth=depth, context_size=context_dim or 0,
+        activation=activation, key=key,
     )  # fmt: skip
     context_shape = None if context_dim is None else (context_dim,)
     return ImageCoupling(
-        law, network, shape, partition=partition, is_swapped=is_swapped, context_shape=context_shape
+        scalar, network, shape, partition=partition, is_swapped=is_swapped, context_shape=context_shape
     )  # fmt: skip
 
 
 def check_shape(shape: tuple[int, ...]) -> Shape:
-    """(H, W, C), refused in a sentence if it is something else."""
+    """The shape if it is (H, W, C), else a ValueError."""
     if (
         not isinstance(shape, tuple | list)
         or len(shape) != 3
@@ -131,7 +134,7 @@ def check_shape(shape: tuple[int, ...]) -> Shape:
 
 
 def check_sizes(context_dim: int | None, **counts: int) -> None:
-    """Refuse what is no positive whole number."""
+    """Raise a ValueError for sizes that are not positive integers."""
     check_count(**counts)
     if context_dim is not None:
         check_count(context_dim=context_dim)

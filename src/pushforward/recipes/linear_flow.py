@@ -1,4 +1,4 @@
-"""The linear flow: a Gaussian, or whatever the base is, under one matrix."""
+"""The linear flow: the base under one affine map, a Gaussian by default."""
 
 from collections.abc import Callable
 
@@ -50,20 +50,20 @@ def linear_flow(
     activation: str = "relu",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Linear flow: x = A z + b. A base N(m, S) becomes N(A m + b, A S A^T), so the family of Gaussians is closed.
+    """Linear flow: x = A z + b. A base N(m, S) becomes N(A m + b, A S A^T): Gaussians are mapped to Gaussians.
 
-    With a context A and b are functions of it, by a network whose output shifts the layer's parameters.
+    With a context, a network of it is added to the parameters of A and b.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        kind: how A is kept invertible. "triangular": positive diagonal, every Gaussian. "plu": L U with a fixed
+        kind: parametrisation of A. "triangular": positive diagonal, every Gaussian. "plu": L U with a fixed
             permutation. "qr": a rotation after an upper triangular matrix. "orthogonal", "cayley": a rotation after a
             diagonal matrix (by reflections; by the Cayley transform). "low_rank": diagonal times identity plus rank r.
             "diagonal": no correlation. "dense": no structure.
         rank: r of "low_rank".
         context_dim: length of the context, or None.
-        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+        whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         width, depth, activation: of the context network.
         base: distribution of shape (dim,); standard normal by default.
@@ -87,11 +87,11 @@ def linear_flow(
     """
     check_count(dim=dim, rank=rank, width=width, depth=depth)
     check_choice("kind", kind, tuple(LINEAR_KINDS))
-    first, second = (jax.random.fold_in(as_key(key), i) for i in range(2))
-    layer = LINEAR_KINDS[kind](dim, rank, first)
+    key_layer, key_network = (jax.random.fold_in(as_key(key), i) for i in range(2))
+    layer = LINEAR_KINDS[kind](dim, rank, key_layer)
     if context_dim is not None:
         check_count(context_dim=context_dim)
         out = (count_parameters(layer),)
-        network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=second)
+        network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=key_network)
         layer = Conditional(layer, network, (context_dim,))
     return Flow(base or Normal((dim,)), Chain([layer, *outer_layers(dim, whiten)]))

@@ -1,4 +1,4 @@
-"""MADE, MAF and IAF: autoregressive layers with an affine law, or with mixtures."""
+"""MADE, MAF and IAF: autoregressive layers with affine transformers, or with mixtures."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ def made_mog(
 ) -> Flow:
     """MADE with mixtures of Gaussians: p(x) = prod_i sum_k w_ik N(x_i; mu_ik, s_ik^2), all functions of lower ranks.
 
-    One autoregressive layer whose law is the mixture's distribution function, over a logistic base.
+    One autoregressive layer whose transformer is the mixture's distribution function, over a logistic base.
 
     Args:
         dim: number of coordinates D.
@@ -123,15 +123,15 @@ def maf(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Masked autoregressive flow: x_i = z_i exp(s_i(x of lower rank)) + t_i(x of lower rank), layer upon layer.
+    """Masked autoregressive flow: in every layer x_i = z_i exp(s_i(x of lower rank)) + t_i(x of lower rank).
 
-    Density in one pass, sampling in order; its inverse is the inverse autoregressive flow (`iaf`). The order changes
-    from layer to layer: a stack in one order keeps every conditional unimodal.
+    Density in one pass, sampling sequential; its inverse is the inverse autoregressive flow (`iaf`). The order changes
+    from layer to layer: in one order every conditional of the stack stays unimodal.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        transformer: another law in the place of the affine one.
+        transformer: another one instead of the affine one.
         context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
             `autoregressive_flow`.
 
@@ -172,13 +172,13 @@ def maf_mog(
     order: Order = "reverse",
     method: str | None = None,
 ) -> Flow:
-    """MAF over a MADE with mixtures of Gaussians in the place of its base: x = (T_1 o ... o T_L)(MADE MoG sample).
+    """MAF whose base is a MADE with mixtures of Gaussians: x = (T_1 o ... o T_L)(MADE MoG sample).
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        n_layers: affine layers, beside the one with mixtures next to the base.
-        n_components: Gaussians in each conditional of that one.
+        n_layers: number of affine layers, besides the layer with mixtures next to the base.
+        n_components: Gaussians in each conditional of that layer.
         context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`.
 
     Returns:
@@ -201,8 +201,8 @@ def maf_mog(
         "order": order, "method": method,
     }  # fmt: skip
     stack = autoregressive_stack(dim, key=key, transformer="affine", n_layers=n_layers, **common)
-    first = jax.random.fold_in(as_key(key), n_layers)
-    base_made = autoregressive_stack(dim, key=first, transformer=MixtureNormal(n_components), n_layers=1, **common)
+    key_base = jax.random.fold_in(as_key(key), n_layers)
+    base_made = autoregressive_stack(dim, key=key_base, transformer=MixtureNormal(n_components), n_layers=1, **common)
     return Flow(Logistic((dim,)), Chain([base_made, stack, *outer_layers(dim, whiten)]))
 
 
@@ -222,17 +222,17 @@ def iaf(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Inverse autoregressive flow: each layer is the inverse of one of `maf`, its parameters functions of z.
+    """Inverse autoregressive flow: each layer is the inverse of a layer of `maf`, with parameters that depend on z.
 
         x_i = (z_i - t_i(z of lower rank)) exp(-s_i(z of lower rank)),   in every layer
 
-    Sampling, with the sample's own density, takes one pass; scoring data goes in order. Here that costs about one pass
-    too, so an IAF can be trained by likelihood.
+    Sampling, with the density of the sample, takes one pass; the density of data is sequential. Here that costs about
+    one pass too, so an IAF can be trained by likelihood.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        transformer: another law in the place of the affine one.
+        transformer: another one instead of the affine one.
         context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
             `autoregressive_flow`.
 

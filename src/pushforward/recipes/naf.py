@@ -1,4 +1,4 @@
-"""Neural autoregressive flows: sigmoidal networks as the scalar law, coupled or autoregressive."""
+"""Neural autoregressive flows: sigmoidal networks as transformers, in coupling or autoregressive layers."""
 
 from jaxtyping import PRNGKeyArray
 
@@ -26,8 +26,7 @@ def naf(
     mixing: str = "permutation",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Neural flow with coupling layers: each half is mapped by small networks of positive weights, set by the other
-    half.
+    """Neural flow with coupling layers: monotone networks map one half, with parameters from the other half.
 
         z^A = logit(w sigmoid(a x^A + b)), w, a, b = theta(x^B, context),   z^B = x^B,   in every layer
 
@@ -37,7 +36,7 @@ def naf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_units: sigmoids in a layer of the scalar network.
-        n_sigmoid_layers: 1 for the deep sigmoidal law (DSF), 2 or more for the dense one (DDSF).
+        n_sigmoid_layers: 1 for deep sigmoidal transformers (DSF), 2 or more for dense ones (DDSF).
         context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for
             `coupling_flow`.
 
@@ -82,23 +81,23 @@ def naf_ar(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Neural autoregressive flow: z_i = logit(w sigmoid(a x_i + b)), w, a, b set by the coordinates of lower rank.
+    """Neural autoregressive flow: z_i = logit(w sigmoid(a x_i + b)), w, a, b functions of x of lower rank.
 
-    A universal approximator of densities already in one layer with enough units.
+    One layer with enough units is a universal approximator of densities.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_units: sigmoids in a layer of the scalar network.
-        n_sigmoid_layers: 1 for the deep sigmoidal law (DSF), 2 or more for the dense one (DDSF).
+        n_sigmoid_layers: 1 for deep sigmoidal transformers (DSF), 2 or more for dense ones (DDSF).
         context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
             `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of every network and O(n_units) a coordinate (its square where dense); sample in order, with
-    the root solver at every coordinate.
+    Cost: log_prob one pass of every network and O(n_units) a coordinate (its square where dense); sample
+    sequential, with the root solver at every coordinate.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -25,12 +25,12 @@ def nsf(
     mixing: str = "permutation",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Neural spline flow (coupling): each half is mapped by monotone rational-quadratic splines of the other half.
+    """Neural spline flow (coupling): monotone rational-quadratic splines map one half, conditional on the other.
 
         z^A = spline(x^A; theta(x^B, context)),   z^B = x^B,   in every layer
 
-    The default choice for tables: flexible, and equally fast in both directions. The spline runs from data to base, so
-    the cheaper of its directions is the one that log_prob and training by likelihood use.
+    The default choice for tables: flexible, and equally fast in both directions. The forward direction of the spline,
+    which is the cheaper one, maps data to base: log_prob and training by likelihood use it.
 
     Args:
         dim: number of coordinates D.
@@ -49,7 +49,7 @@ def nsf(
         ValueError: if an argument is out of range.
 
     Reference: Durkan, Bekasov, Murray & Papamakarios 2019. Deviations: plain conditioners and permutations by default
-    (`residual=True, mixing="lu"` for theirs); no splines on the kept half.
+    (`residual=True, mixing="lu"` for theirs); no splines on the conditioning half.
 
     Example:
         >>> import pushforward as pf

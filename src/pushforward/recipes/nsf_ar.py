@@ -27,7 +27,7 @@ def nsf_ar(
 ) -> Flow:
     """Neural spline flow (autoregressive): z_i = spline(x_i; theta_i(x of lower rank, context)) in every layer.
 
-    Often the best density of its size; density in one pass, sampling in order.
+    Often the best likelihood of its size; density in one pass, sampling sequential.
 
     Args:
         dim: number of coordinates D.

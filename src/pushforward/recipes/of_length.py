@@ -1,4 +1,4 @@
-"""A flow of sequences, taught at one length, at another: its layers share their weights among the places."""
+"""A flow of sequences for another length: its layers share their weights between positions."""
 
 from typing import Any, TypeVar
 
@@ -29,16 +29,16 @@ def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
     their length.
 
     Args:
-        flow: a `wavenet` or `parallel_wavenet`, or `Dequantised` around one, in the natural order.
-        dim: number of places D, more than the widest dilation.
+        flow: a `wavenet` or `parallel_wavenet`, or a `Dequantised` of one, in the natural order.
+        dim: number of positions D, more than the largest dilation.
 
     Returns:
-        A flow of shape (dim,) that shares its weights with the first; with frames, as many as cover D places.
+        A flow of shape (dim,) that shares its weights with the first; with frames, as many as cover D positions.
 
     Cost: nothing is computed; the weights are shared.
 
     Raises:
-        ValueError: if a layer does not treat all places alike, or D is too small or no whole number of frames.
+        ValueError: if a layer depends on the position, or D is too small or not divisible into frames.
 
     Reference: van den Oord, Dieleman, Zen et al. 2016, section 2.1 (the same causal filters at every position).
 
@@ -48,12 +48,12 @@ def of_length(flow: AnyFlow, dim: int) -> AnyFlow:
         >>> print(pf.of_length(flow, 1000).shape)
         (1000,)
     """
-    given: Any = flow
-    if isinstance(given, Dequantised):
-        if given.noise is not None:
-            raise ValueError("flow: expected uniform noise, got a noise flow, which belongs to one length.")
-        inner: Any = of_length(given.flow, dim)
-        return eqx.tree_at(lambda d: d.flow, given, inner)
+    original: Any = flow
+    if isinstance(original, Dequantised):
+        if original.noise is not None:
+            raise ValueError("flow: expected uniform noise, got a noise flow, which has a fixed length.")
+        inner: Any = of_length(original.flow, dim)
+        return eqx.tree_at(lambda d: d.flow, original, inner)
     if not isinstance(flow, Flow) or len(flow.shape) != 1 or flow.embed is not None:
         raise ValueError(
             f"flow: expected a flow of sequences without an embedding network, got {type(flow).__name__}. See wavenet."
@@ -75,7 +75,7 @@ def _frames(flow: Flow, dim: int) -> tuple[int, ...] | None:
     size = -(-flow.shape[0] // shape[0])
     n_frames = -(-dim // size)
     if -(-dim // n_frames) != size:
-        raise ValueError(f"dim: expected a whole number of frames of {size} places, got {dim}.")
+        raise ValueError(f"dim: expected a whole number of frames of {size} positions, got {dim}.")
     return (n_frames, *shape[1:])
 
 
@@ -89,11 +89,11 @@ def _layer(layer: AbstractBijection, dim: int, context_shape: tuple[int, ...] | 
         return Inverse(_layer(layer.bijection, dim, context_shape))
     if isinstance(layer, MaskedAutoregressive) and isinstance(layer.network, CausalConvolution):
         if not np.array_equal(layer.network.order, np.arange(layer.shape[0])):
-            raise ValueError("flow: expected places in their natural order, got another order.")
-        given = None if layer.context_shape is None else context_shape
-        network = layer.network.of_length(dim, given)
+            raise ValueError("flow: expected positions in the natural order, got another order.")
+        layer_context = None if layer.context_shape is None else context_shape
+        network = layer.network.of_length(dim, layer_context)
         return MaskedAutoregressive(
-            layer.transformer, network, context_shape=given, method=layer.method, tolerance=layer.tolerance
+            layer.transformer, network, context_shape=layer_context, method=layer.method, tolerance=layer.tolerance
         )
     if isinstance(layer, Elementwise) and n_parameters(layer.transformer) == 0:
         return Elementwise(layer.transformer, (dim,))
@@ -103,7 +103,7 @@ def _layer(layer: AbstractBijection, dim: int, context_shape: tuple[int, ...] | 
     if isinstance(layer, Standardise):
         return _standardise(layer, (dim,))
     raise ValueError(
-        f"flow: expected layers that treat all places alike, as those of wavenet do, got a {type(layer).__name__}."
+        f"flow: expected layers that treat all positions alike, as those of wavenet do, got a {type(layer).__name__}."
     )
 
 
@@ -121,8 +121,8 @@ def _base(base: Any, dim: int) -> Any:
 
 
 def _one(name: str, values: Any) -> np.ndarray:
-    """The first of equal entries along the first axis, that axis kept."""
+    """The first of equal entries along the first axis, as an axis of length one."""
     values = np.asarray(values)
     if not (values == values[:1]).all():
-        raise ValueError(f"flow: expected one {name} for all places, got several. Fit the recipe `wavenet` itself.")
+        raise ValueError(f"flow: expected one {name} for all positions, got several. Fit the recipe `wavenet` itself.")
     return values[:1]

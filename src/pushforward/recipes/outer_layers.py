@@ -1,4 +1,4 @@
-"""The layers between a recipe's own and the data: their units, and their correlations where asked."""
+"""The outermost layers of a recipe: `Standardise`, and `Whiten` if requested."""
 
 import math
 
@@ -11,9 +11,9 @@ from pushforward.core.flow import Flow
 
 
 def outer_layers(dim: int, whiten: bool | None) -> list[AbstractBijection]:
-    """`Standardise`, behind a `Whiten` where the recipe is asked for one; `fit` fills both.
+    """`Standardise`, after a `Whiten` with `whiten=True`; `fit` fills both.
 
-    With `whiten=None` it is `fit` that chooses, with False nobody: see `pushforward.train.start`.
+    With `whiten=None` `fit` may add a `Whiten`, with False it does not: see `pushforward.train.start`.
     """
     return [*([Whiten(dim)] if whiten else []), Standardise((dim,), joint_start=whiten is not False)]
 
@@ -21,15 +21,15 @@ def outer_layers(dim: int, whiten: bool | None) -> list[AbstractBijection]:
 def outer_flow(
     dim: int,
     layers: list[AbstractBijection],
-    law: AbstractBijection,
+    transformer: AbstractBijection,
     whiten: bool | None,
     base: AbstractDistribution | None,
 ) -> Flow:
-    """The flow of these layers, standardised outside, over a standard normal where no base is given.
+    """The flow of these layers and the outer layers, over a standard normal by default.
 
-    On a circle, which has no unit to choose, nothing is outside, and the base is uniform.
+    Circular transformers have no outer layers, because angles have a fixed unit, and a uniform base by default.
     """
-    if not is_circular(law):
+    if not is_circular(transformer):
         return Flow(base or Normal((dim,)), Chain([*layers, *outer_layers(dim, whiten)]))
     if whiten:
         raise ValueError("whiten: expected False for angles, which have no covariance to whiten by; got True.")

@@ -28,7 +28,7 @@ def periodic_glow(
     recompute: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Glow with periodic convolutions: W x becomes z = x + k * x on the torus, taken apart by Fourier.
+    """Glow with periodic convolutions: W x becomes z = x + k * x on the torus, diagonal in the Fourier domain.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,

@@ -83,10 +83,10 @@ def radial_flow(
     activation: str = "relu",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Radial flow: each layer draws space towards a centre or drives it away, D + 2 parameters.
+    """Radial flow: each layer contracts space towards a centre or expands it, D + 2 parameters.
 
-    Both directions have formulas. A layer keeps the symmetry about its centre, so it makes shells and holes of a
-    Gaussian more readily than long shapes.
+    Both directions have formulas. A layer is symmetric about its centre, so it turns a Gaussian into shells and holes
+    more easily than into elongated shapes.
 
     Args:
         dim, key, context_dim, whiten, n_layers, width, depth, activation, base: as for `planar_flow`.
@@ -133,10 +133,9 @@ def sylvester_flow(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        kind: what Q is. "orthogonal": M columns, by M reflections. "householder": a whole rotation by `n_units`
-            reflections; then M = D. "triangular": the order of the coordinates, turned round in every other layer;
-            then M = D too.
-        n_units: M of "orthogonal", at most D; the reflections of "householder"; by default D of either.
+        kind: of Q. "orthogonal": M columns, by M reflections. "householder": a rotation by `n_units` reflections; then
+            M = D. "triangular": a permutation, reversed in every other layer; then M = D too.
+        n_units: M of "orthogonal", at most D; the number of reflections of "householder"; by default D.
         context_dim, whiten, n_layers, nonlinearity, width, depth, activation, base: as for `planar_flow`.
 
     Returns:
@@ -185,7 +184,7 @@ def _stack(
     depth: int,
     activation: str,
 ) -> Flow:
-    """Layers of one kind under one loop, and with a context under one network, which shifts all their leaves."""
+    """Layers of one type in a `Repeat`; with a context one network is added to the parameters of all layers."""
     check_count(n_layers=n_layers, width=width, depth=depth)
     keys = jax.random.split(as_key(key), n_layers + 1)
     stack: AbstractBijection = Repeat([layer(keys[index], index) for index in range(n_layers)])

@@ -32,7 +32,7 @@ def real_nvp(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        transformer: another law in the place of the affine one.
+        transformer: another one instead of the affine one.
         context_dim, whiten, n_layers, width, depth, activation, mixing, base: as for `coupling_flow`.
 
     Returns:
@@ -69,7 +69,7 @@ def nice(
     activation: str = "relu",
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """NICE: additive couplings, x^A = z^A + t(z^B, context), x^B = z^B, behind one diagonal scaling of the latent.
+    """NICE: additive couplings, x^A = z^A + t(z^B, context), x^B = z^B, after one diagonal scaling of the latent.
 
     Every coupling preserves volume; the scaling alone changes it.
 

@@ -30,7 +30,7 @@ def real_nvp_image(
     """RealNVP on images: x^A = z^A exp(s(z^B)) + t(z^B), A in turn each half of a checkerboard, then of the channels.
 
     At each scale n_layers pairs of couplings on checkerboards, a squeeze, and as many pairs on halves of the channels;
-    then half of the channels are left to the base. Activation normalisation follows each pair.
+    then half of the channels are factored out. Activation normalisation follows each pair.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, width, depth, transformer, activation, recompute,
@@ -40,13 +40,13 @@ def real_nvp_image(
     Returns:
         A flow of shape (H, W, C).
 
-    Cost: one pass of every network in both directions; those of checkerboards see four times as many pixels.
+    Cost: one pass of every network in both directions; those of checkerboards have four times as many pixels.
 
     Raises:
         ValueError: if an argument is out of range or the sides cannot be halved so often.
 
-    Reference: Dinh, Sohl-Dickstein & Bengio 2017, sections 3.4 to 3.7. Deviations: activation normalisation in the
-        place of batch normalisation, small networks without skips, the last scale like the others.
+    Reference: Dinh, Sohl-Dickstein & Bengio 2017, sections 3.4 to 3.7. Deviations: activation normalisation
+        instead of batch normalisation, small networks without skips, the last scale like the others.
 
     Example:
         >>> import pushforward as pf
@@ -59,15 +59,16 @@ def real_nvp_image(
     def pair(shape: Shape, key: PRNGKeyArray, partition: str) -> AbstractBijection:
         couplings = [
             image_coupling(
-                shape, key=each, transformer=transformer, context_dim=context_dim, width=width, depth=depth,
+                shape, key=coupling_key, transformer=transformer, context_dim=context_dim, width=width, depth=depth,
                 activation=activation, partition=partition, is_swapped=bool(index),
             )
-            for index, each in enumerate(jax.random.split(key))
+            for index, coupling_key in enumerate(jax.random.split(key))
         ]  # fmt: skip
         return Chain([*couplings, ActivationNormalisation(shape)])
 
     def pairs(shape: Shape, key: PRNGKeyArray, partition: str) -> AbstractBijection:
-        return Repeat([pair(shape, each, partition) for each in jax.random.split(key, n_layers)], recompute=recompute)
+        keys = jax.random.split(key, n_layers)
+        return Repeat([pair(shape, pair_key, partition) for pair_key in keys], recompute=recompute)
 
     return image_flow(
         shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, base=base,

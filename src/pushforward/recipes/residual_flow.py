@@ -1,4 +1,4 @@
-"""Residual flows: stacks of blocks x + g(x) in which g contracts."""
+"""Residual flows: stacks of blocks x + g(x) with a contraction g."""
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -40,22 +40,22 @@ def residual_flow(
     log_det: AbstractLogDet | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Residual flow: each block is z = x + g(x; c), g a perceptron whose Lipschitz constant is held below one.
+    """Residual flow: each block is z = x + g(x; c), g a perceptron with a Lipschitz constant below one.
 
-    Nothing is masked and no coordinate is singled out: every weight is free but for its norm. The log-determinant is
-    taken from the Jacobian where that is cheap, and by an unbiased estimate elsewhere; `log_prob` of a given flow is a
-    fixed number all the same, and `log_prob_with_error` tells the standard error.
+    There are no masks and no special coordinates: only the norms of the weights are bounded. The log-determinant is
+    computed from the Jacobian where that is cheap, else by an unbiased estimate. `log_prob` of a flow is nevertheless
+    deterministic, and `log_prob_with_error` returns the standard error.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim: length of the context, or None. It enters every hidden layer, and nothing bounds its effect.
-        whiten: a full-covariance `Whiten` layer outside, which `fit` fills: training then starts from the Gaussian of
+        context_dim: length of the context, or None. It enters every hidden layer, without a bound on its effect.
+        whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         n_layers: number of blocks K, each followed by a scale and a shift.
         width: units of each hidden layer.
         depth: number of hidden layers of a block.
-        lipschitz: bound L of each block, in (0, 1). A block stretches by 1 - L to 1 + L.
+        lipschitz: bound L of each block, in (0, 1). A block changes distances by factors from 1 - L to 1 + L.
         activation: "lipswish", "elu", "softplus" or "tanh".
         log_det: estimator in training; by default `Exact()` for up to 8 coordinates, `RussianRoulette()` above.
             Evaluation is exact for up to 64 coordinates and by Russian roulette above.
@@ -99,8 +99,8 @@ def i_resnet(
 ) -> Flow:
     """Invertible residual network: as `residual_flow`, trained on the first terms of the power series.
 
-    The truncated series is biased by at most D L^(n+1) / ((n + 1) (1 - L)) a block, and training may learn to live on
-    the bias; scores do not have it. Up to 8 coordinates the exact determinant is cheaper, and is taken.
+    The truncated series is biased by at most D L^(n+1) / ((n + 1) (1 - L)) a block, and training may exploit the bias;
+    `log_prob` does not have it. Up to 8 coordinates the exact determinant is cheaper, and is used.
 
     Args:
         dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation, base: as for `residual_flow`.
@@ -115,7 +115,7 @@ def i_resnet(
         ValueError: if an argument is out of range.
 
     Reference: Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019. Deviation: exact determinants in few dimensions and
-        in scores.
+        in evaluation.
 
     Example:
         >>> import pushforward as pf
@@ -142,7 +142,7 @@ def _stack(
     log_det: AbstractLogDet,
     base: AbstractDistribution | None,
 ) -> Flow:
-    """Blocks and affine maps in turn, under one loop; seen from the data, so that scoring needs no search."""
+    """Alternating blocks and affine maps in a `Repeat`, inverted so that the density needs no root solver."""
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
     if context_dim is not None:
         check_count(context_dim=context_dim)

@@ -30,8 +30,8 @@ def residual_flow_image(
 ) -> Flow:
     """Residual flow on images: each block is z = x + g(x; c), g convolutions with a Lipschitz constant below one.
 
-    Scores are fixed numbers, but above 64 pixels and channels together their log-determinants are unbiased estimates:
-    `log_prob_with_error` tells the standard error.
+    `log_prob` is deterministic, but above 64 elements its log-determinants are unbiased estimates:
+    `log_prob_with_error` returns the standard error.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, base: as for `glow`.
@@ -50,7 +50,8 @@ def residual_flow_image(
     Raises:
         ValueError: if an argument is out of range or the sides cannot be halved so often.
 
-    Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019. Deviation: half of the channels leave after each scale.
+    Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019. Deviation: half of the channels are factored out
+    after each scale.
 
     Example:
         >>> import pushforward as pf

@@ -26,7 +26,7 @@ def sos_flow(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Sum-of-squares flow: z_i = shift + int_0^(x_i) sum_s p_s(t)^2 dt, polynomials p_s set by the coordinates before.
+    """Sum-of-squares flow: z_i = shift + int_0^(x_i) sum_s p_s(t)^2 dt, polynomials p_s functions of x of lower rank.
 
     A universal approximator with one layer of high degree; a few layers of low degree train better.
 
@@ -42,8 +42,8 @@ def sos_flow(
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of every network and O(n_squares degree^2) a coordinate; sample in order, with the root
-    solver at every coordinate.
+    Cost: log_prob one pass of every network and O(n_squares degree^2) a coordinate; sample sequential, with the
+    root solver at every coordinate.
 
     Raises:
         ValueError: if an argument is out of range.

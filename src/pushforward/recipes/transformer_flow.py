@@ -8,7 +8,7 @@ from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import check_count
 
-_MOST_TOKENS = 16  # by default: the price of a layer grows with them, and each is a step of sampling
+_MOST_TOKENS = 16  # by default: the cost of a layer grows with them, and each is a step of sampling
 
 
 def transformer_flow(
@@ -38,7 +38,7 @@ def transformer_flow(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        transformer: the scalar law, by name or as an object.
+        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         width: size of a token's representation, a multiple of `n_heads`.
         depth: transformer blocks in each layer.
         n_heads: attention heads.

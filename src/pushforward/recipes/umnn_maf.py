@@ -26,14 +26,14 @@ def umnn_maf(
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Unconstrained monotone flow: z_i = shift + int_0^(x_i) g(t; e) dt, g > 0, shift and e set by those before.
+    """Unconstrained monotone flow: z_i = shift + int_0^(x_i) g(t; e) dt, g > 0, shift and e functions of lower ranks.
 
-    The positive network is one for all coordinates of a layer; the masked network emits what tells them apart.
+    All coordinates of a layer share the positive network g; the masked network emits shift and e of each.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        n_embedded: numbers that the masked network emits for the positive one, beside the constant.
+        n_embedded: size of e.
         n_points: of the quadrature rule.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
         context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
@@ -42,8 +42,8 @@ def umnn_maf(
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of every masked network and n_points of the positive one a coordinate; sample in order, with
-    the root solver at every coordinate.
+    Cost: log_prob one pass of every masked network and n_points of the positive one a coordinate; sample
+    sequential, with the root solver at every coordinate.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -40,39 +40,39 @@ def wavenet(
     cycle: int = 10,
     method: str | None = None,
 ) -> Flow:
-    """WaveNet: p(x) = prod_t sum_k w_tk logistic(x_t; mu_tk, s_tk), all functions of the places before and the context.
+    """WaveNet: p(x) = prod_t sum_k w_tk logistic(x_t; mu_tk, s_tk), all functions of earlier positions and the context.
 
-    The parameters come from dilated causal convolutions with gated units, whose weights all places share
-    (`CausalConvolution`). One layer whose law is the mixture's distribution function, over a logistic base; the usual
-    teacher of a `parallel_wavenet`. `fit` takes one mean and one scale for all places; `of_length` gives the same
-    conditionals to sequences of another length.
+    The parameters come from dilated causal convolutions with gated units, whose weights all positions share
+    (`CausalConvolution`). The transformer of the layer is the mixture's distribution function, over a logistic base. It
+    is the usual teacher of a `parallel_wavenet`. `fit` computes one mean and one scale for all positions; `of_length`
+    returns the flow for sequences of another length.
 
     Args:
         dim: number of coordinates D, the length of a sequence.
-        key: a JAX key or an int, for the start weights.
+        key: a JAX key or an int, for the initial weights.
         context_dim: numbers C in the context, or None.
-        n_frames: None for a context (C,), the same for all places; F for one of shape (F, C), F frames in turn over
-            ceil(D / F) places each.
-        prediction: order of a `LinearPrediction` layer outside, which `fit` fills: training then starts from a linear
+        n_frames: None for a context (C,), the same for all positions; F for one of shape (F, C), F consecutive frames
+            of ceil(D / F) positions each.
+        prediction: order of an outer `LinearPrediction` layer, which `fit` fills: training then starts from a linear
             autoregressive process.
         companding: rate of a `Companding` layer before that one, for signals with quiet parts; about 8 for speech.
-        n_layers: such layers one upon another, all in the natural order.
+        n_layers: number of layers, all in the natural order.
         n_components: logistics in each conditional.
         width: channels of the convolutions.
-        depth: dilated layers; a place sees the 1,024 before it with 10 of them, 2,047 with 20.
-        cycle: layers after which the dilations 1, 2, 4, ... begin again.
-        method: how `sample` is computed, "cached", "jacobi" or "sequential"; cached if None.
+        depth: number of dilated layers; with 10 a position depends on the 1,024 before it, with 20 on 2,047.
+        cycle: number of layers after which the dilations 1, 2, 4, ... repeat.
+        method: of `sample`, "cached", "jacobi" or "sequential"; cached if None.
 
     Returns:
         A flow of shape (dim,).
 
-    Cost: log_prob one pass of the network, 12 depth width^2 operations a place; sample the same in D short steps, with
-    a root search in each.
+    Cost: log_prob one pass of the network, 12 depth width^2 operations a position; sample the same in D short steps,
+    with a root search in each.
 
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: van den Oord et al. 2016 (WaveNet); mixtures of logistics in place of a softmax over 256 levels: van den
+    Reference: van den Oord et al. 2016 (WaveNet); mixtures of logistics instead of a softmax over 256 levels: van den
     Oord et al. 2018 (Parallel WaveNet), section 2.1, here without the rounding to levels.
 
     Example:
@@ -106,19 +106,19 @@ def parallel_wavenet(
 
         x_t = (z_t - m_t(z before t, context)) exp(-s_t(z before t, context)),   in every layer, in the natural order
 
-    A whole sequence is drawn, with its density, in one pass of each network. Data are scored in order, at about the
-    arithmetic of one pass too.
+    A sequence is sampled, with its density, in one pass of each network. The density of data is sequential, at about
+    the arithmetic of one pass too.
 
     Args:
         dim: number of coordinates D, the length of a sequence.
-        n_layers: affine layers.
-        method: how `log_prob` is computed, "cached", "jacobi" or "sequential"; cached if None.
+        n_layers: number of affine layers.
+        method: of `log_prob`, "cached", "jacobi" or "sequential"; cached if None.
         key, context_dim, n_frames, prediction, companding, width, depth, cycle: as for `wavenet`.
 
     Returns:
         A flow of shape (dim,).
 
-    Cost: sample one pass of every network, 12 depth width^2 operations a place; log_prob the same in D short steps a
+    Cost: sample one pass of every network, 12 depth width^2 operations a position; log_prob the same in D short steps a
     layer.
 
     Raises:
@@ -141,7 +141,7 @@ def parallel_wavenet(
 
 def _layers(
     dim: int,
-    law: AbstractBijection,
+    transformer: AbstractBijection,
     *,
     key: PRNGKeyArray | int,
     context_dim: int | None,
@@ -152,25 +152,25 @@ def _layers(
     cycle: int,
     method: str | None,
 ) -> list[MaskedAutoregressive]:
-    """Autoregressive layers of one scalar law, with causal convolutions in the natural order."""
+    """Autoregressive layers with causal convolutions in the natural order."""
     check_count(dim=dim, n_layers=n_layers, width=width, depth=depth, cycle=cycle)
     context_shape = _context_shape(context_dim, n_frames)
     layers = []
     for index in range(n_layers):
         network = CausalConvolution(
-            dim, n_parameters(law), width=width, depth=depth, cycle=cycle, context_shape=context_shape,
+            dim, n_parameters(transformer), width=width, depth=depth, cycle=cycle, context_shape=context_shape,
             key=jax.random.fold_in(as_key(key), index),
         )  # fmt: skip
-        layers.append(MaskedAutoregressive(law, network, context_shape=context_shape, method=method))
+        layers.append(MaskedAutoregressive(transformer, network, context_shape=context_shape, method=method))
     return layers
 
 
 def _flow(stack: Repeat, prediction: int | None, companding: float | None) -> Flow:
-    """Over a logistic base, in units that all places share."""
+    """The flow of these layers over a logistic base, with one unit for all positions."""
     (dim,) = stack.shape
-    companded = [Standardise((dim,), shared=True), Elementwise(Companding(companding or 1.0), (dim,))]
+    companding_layers = [Standardise((dim,), shared=True), Elementwise(Companding(companding or 1.0), (dim,))]
     outer = [
-        *([] if companding is None else companded),
+        *([] if companding is None else companding_layers),
         *([] if prediction is None else [LinearPrediction(dim, prediction)]),
         Standardise((dim,), shared=True),
     ]

@@ -1,4 +1,4 @@
-"""Shuffled batches, gathered on the host into buffers of one size, so that the training program never changes."""
+"""Shuffled batches in buffers of one size on the host, so that one training program serves any number of rows."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ _BUFFER_STEPS = 64
 
 
 class Batches:
-    """Endless epochs of shuffled batches of the rows.
+    """Epochs of shuffled batches of the rows.
 
     Args:
-        rows: what to train on.
-        batch: rows in a step; the rows left over by whole batches rest for one pass.
-        passes: how often an epoch goes through the rows.
+        rows: training rows.
+        batch: rows in a step; a pass omits the rows that do not fill a batch.
+        passes: number of passes over the rows in an epoch.
         dtype: type in which the flow computes.
     """
 
@@ -25,14 +25,14 @@ class Batches:
         self.batch, self.passes, self.n_rows = batch, passes, len(rows)
 
     def empty(self) -> tuple[np.ndarray | None, ...]:
-        """A buffer of zeros: (S, B, ...) for events, contexts and weights, None for what there is not."""
+        """A buffer of zeros: (S, B, ...) for events, contexts and weights, None for those that are missing."""
         return tuple(
             None if part is None else np.zeros((_BUFFER_STEPS, self.batch, *part.shape[1:]), part.dtype)
             for part in self.parts
         )
 
     def epoch(self, random: np.random.Generator) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
-        """Buffers, each with the number of its batches that are filled."""
+        """Buffers, each with the number of its filled batches."""
         used = self.n_rows // self.batch * self.batch
         order = np.concatenate([random.permutation(self.n_rows)[:used] for _ in range(self.passes)])
         order = order.reshape(-1, self.batch)

@@ -1,4 +1,4 @@
-"""The checks of options that all ways of training share."""
+"""Checks of the options that `fit`, `fit_target` and `distill` share."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from pushforward.numerics.arrays import is_array, is_inexact
 
 
 def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | None], ema: float | None) -> None:
-    """Refuse counts that are no positive whole numbers, sizes that are not positive, and a decay outside (0, 1)."""
+    """Refuse counts that are not positive integers, sizes that are not positive, and a decay outside (0, 1)."""
     for name, count in counts.items():
         if count is not None and (isinstance(count, bool) or count != int(count) or count < 1):
             raise ValueError(f"{name}: expected a whole number of at least 1, got {count}.")
@@ -25,7 +25,7 @@ def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | 
 
 
 def check_precision(name: str, flow: Any) -> None:
-    """Refuse arrays of 16 bits: sums of log-densities and steps of an optimiser need the digits of float32."""
+    """Refuse arrays of 16 bits: sums of log-densities and optimiser steps need the precision of float32."""
     narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(flow) if is_inexact(leaf) and leaf.dtype.itemsize < 4}
     if narrow:
         raise ValueError(

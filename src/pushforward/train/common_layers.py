@@ -1,7 +1,7 @@
-"""The outer layers that a teacher and its student have in common: they change no divergence, so none is trained there.
+"""The outer layers that a teacher and its student have in common; distillation does not train them.
 
-KL(q | p) is the same before and after one and the same bijection. The student takes what it has not yet seen of the
-data (moments, a filter) from its teacher; then the layers that are equal, leaf for leaf, are left out of both.
+KL(q | p) does not change under a common bijection of both. The student first copies outer layers that are not filled
+yet (moments, a filter) from its teacher; then the layers whose leaves are all equal are removed from both.
 """
 
 from typing import Any
@@ -16,40 +16,42 @@ from pushforward.core.flow import Flow
 from pushforward.train.data import spline_bounds
 
 
-def adopted(teacher: Any, student: Flow) -> Flow:
-    """The student with its outer layers and its context's scaling filled as the teacher's, where it has none.
+def adopt_outer_layers(teacher: Any, student: Flow) -> Flow:
+    """The student, whose unfilled outer layers and context scaling are copied from the teacher.
 
-    Not one with splines: its scale depends on their box.
+    A student with splines is returned unchanged: its scale depends on their box.
     """
     if not isinstance(teacher, Flow) or spline_bounds(student):
         return student
     if _is_unfilled(student.context_scaling) and _fits(teacher.context_scaling, student.context_scaling):
         student = eqx.tree_at(lambda f: f.context_scaling, student, teacher.context_scaling)
-    theirs, ours = _layers(teacher), list(_layers(student))
-    for back in range(1, min(len(theirs), len(ours)) + 1):
-        if type(theirs[-back]) is not type(ours[-back]):
+    teacher_layers, student_layers = _layers(teacher), list(_layers(student))
+    for index in range(1, min(len(teacher_layers), len(student_layers)) + 1):
+        if type(teacher_layers[-index]) is not type(student_layers[-index]):
             break
-        if _is_unfilled(ours[-back]) and _fits(theirs[-back], ours[-back]):
-            ours[-back] = theirs[-back]
-    return _with_layers(student, tuple(ours))
+        if _is_unfilled(student_layers[-index]) and _fits(teacher_layers[-index], student_layers[-index]):
+            student_layers[-index] = teacher_layers[-index]
+    return _with_layers(student, tuple(student_layers))
 
 
 def without_common(teacher: Any, student: Flow) -> tuple[Any, Flow, Chain | None]:
-    """Teacher and student without the outer layers they have in common, and these layers; None where there are none."""
+    """Teacher and student without their common outer layers, and these layers; None where there are none."""
     if not isinstance(teacher, Flow):
         return teacher, student, None
-    theirs, ours = _layers(teacher), _layers(student)
+    teacher_layers, student_layers = _layers(teacher), _layers(student)
     count = 0
-    while count + 1 < min(len(theirs), len(ours)) and _are_common(theirs[-count - 1], ours[-count - 1]):
+    while count + 1 < min(len(teacher_layers), len(student_layers)) and _are_common(
+        teacher_layers[-count - 1], student_layers[-count - 1]
+    ):
         count += 1
     if count == 0:
         return teacher, student, None
-    common = Chain(ours[len(ours) - count :])
-    return _with_layers(teacher, theirs[:-count]), _with_layers(student, ours[:-count]), common
+    common = Chain(student_layers[len(student_layers) - count :])
+    return _with_layers(teacher, teacher_layers[:-count]), _with_layers(student, student_layers[:-count]), common
 
 
 def with_common(student: Flow, common: Chain | None) -> Flow:
-    """The student with the layers outside that `without_common` left out."""
+    """The student with the outer layers that `without_common` removed."""
     return student if common is None else _with_layers(student, (*_layers(student), *common.bijections))
 
 
@@ -67,15 +69,16 @@ def _is_unfilled(layer: Any) -> bool:
     return hasattr(layer, "is_filled") and not bool(layer.is_filled)
 
 
-def _fits(theirs: Any, ours: Any) -> bool:
-    """Whether the teacher's layer is filled and could stand in the student's place."""
+def _fits(teacher_layer: Any, student_layer: Any) -> bool:
+    """Whether the teacher's layer is filled and can replace the student's."""
     return (
-        type(theirs) is type(ours)
-        and bool(theirs.is_filled)
-        and [leaf.shape for leaf in jax.tree.leaves(theirs)] == [leaf.shape for leaf in jax.tree.leaves(ours)]
+        type(teacher_layer) is type(student_layer)
+        and bool(teacher_layer.is_filled)
+        and [leaf.shape for leaf in jax.tree.leaves(teacher_layer)]
+        == [leaf.shape for leaf in jax.tree.leaves(student_layer)]
     )
 
 
-def _are_common(theirs: AbstractBijection, ours: AbstractBijection) -> bool:
-    trained = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(ours, trainable(ours))))
-    return trained == 0 and ours.context_shape is None and bool(eqx.tree_equal(theirs, ours))
+def _are_common(teacher_layer: AbstractBijection, student_layer: AbstractBijection) -> bool:
+    trained = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(student_layer, trainable(student_layer))))
+    return trained == 0 and student_layer.context_shape is None and bool(eqx.tree_equal(teacher_layer, student_layer))

@@ -1,4 +1,4 @@
-"""From what a caller has to what training needs: checked, split, standardised on the host in float64."""
+"""Training data: checks, conversion to float64 on the host, and the Gaussian baseline."""
 
 import dataclasses
 import math
@@ -13,13 +13,12 @@ from pushforward.core.dequantised import Dequantised
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compressed, moments
-from pushforward.train.ranges import called as _column
-from pushforward.train.ranges import check_range, warn_of_values
+from pushforward.train.ranges import check_range, column_label, warn_of_values
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of one split: events, contexts or None, weights or None, float64 on the host; numbers of groups or None."""
+    """Rows of one split, float64 on the host: events, contexts or None, weights or None; group numbers or None."""
 
     x: np.ndarray
     context: np.ndarray | None
@@ -30,34 +29,34 @@ class Rows:
         return len(self.x)
 
     def take(self, index: np.ndarray) -> "Rows":
-        """The rows of an index array."""
+        """The rows at these indices."""
         parts = (self.context, self.weights, self.groups)
         return Rows(self.x[index], *(None if part is None else part[index] for part in parts))
 
-    def joined(self, more: "Rows") -> "Rows":
-        """These rows and more of the same kind."""
-        pairs = ((self.context, more.context), (self.weights, more.weights), (self.groups, more.groups))
+    def concatenate(self, other: "Rows") -> "Rows":
+        """These rows, then the other ones."""
+        pairs = ((self.context, other.context), (self.weights, other.weights), (self.groups, other.groups))
         parts = (None if a is None or b is None else np.concatenate([a, b]) for a, b in pairs)
-        return Rows(np.concatenate([self.x, more.x]), *parts)
+        return Rows(np.concatenate([self.x, other.x]), *parts)
 
 
-class CompiledModule(NamedTuple):
-    """What a caller that splits and maps rows itself has done to them before `fit`.
+class PreparedData(NamedTuple):
+    """What `fit` needs to know of rows that its caller has already split and transformed.
 
     Attributes:
-        offset: nats to add to the reported likelihoods of training and of validation rows: mean log-determinants of the
-            maps that were applied.
-        floor: nats of the Gaussian that is reported beside the course; None for a full one, of the rows as they come.
-        is_copy: (m,) bools, which validation rows have an equal training row; None where nobody has looked for repeated
+        offset: nats to add to the reported log-likelihoods of training and of validation rows: mean log-determinants of
+            the transformations.
+        baseline_log_likelihood: reported as that of the Gaussian; None for a full Gaussian of the rows passed to `fit`.
+        is_copy: (m,) bools, whether a validation row has an equal training row; None where `fit` looks for repeated
             values.
-        replicates: how many rows, one after the other, are one row with different noise; standard errors and the BIC
-            count them as one.
-        is_drawn: whether the validation rows were drawn from the caller's, so that in the end a baseline may be fitted
-            to all rows.
+        replicates: how many consecutive rows are one row with different noise; standard errors and the BIC count them
+            once.
+        is_drawn: whether the validation rows are a share of the caller's rows, so that a returned baseline may be
+            fitted to all rows.
     """
 
     offset: tuple[float, float] = (0.0, 0.0)
-    floor: float | None = None
+    baseline_log_likelihood: float | None = None
     is_copy: np.ndarray | None = None
     replicates: int = 1
     is_drawn: bool = False
@@ -74,27 +73,29 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(
             f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first."
         )
-    array = as_floats(name, array, columns)  # in C order: sums round alike, however the caller's memory lies
+    array = as_floats(name, array, columns)  # in C order: sums round alike for every memory layout
     if array.ndim == 1 and shape == (1,):
         raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-        wanted = ", ".join(map(str, ("n", *shape))) if shape else "n,"
+        expected = ", ".join(map(str, ("n", *shape))) if shape else "n,"
         raise ShapeError(
-            f"{name}: expected shape ({wanted}), got {array.shape}. Select these columns, or build the flow for others."
+            f"{name}: expected shape ({expected}), got {array.shape}. Select these columns, or build the flow for "
+            "others."
         )
     flat = array.reshape(len(array), math.prod(shape))
-    bad = ~np.isfinite(flat)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
+    is_bad = ~np.isfinite(flat)
+    if is_bad.any():
+        row, column = np.argwhere(is_bad)[0]
         raise DataError(
-            f"{name}: expected finite numbers, got {flat[row, column]} in column {_column(columns, column)} at row "
-            f"{row} ({int(bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill these rows."
+            f"{name}: expected finite numbers, got {flat[row, column]} in column {column_label(columns, column)} at "
+            f"row {row} ({int(is_bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill "
+            "these rows."
         )
     return array
 
 
-def filled(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
-    """Rows as the density sees them: whole numbers of a `Dequantised` with uniform noise, others as they are."""
+def dequantise_rows(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
+    """The rows as the density takes them: integers of a `Dequantised` plus uniform noise, others unchanged."""
     if not isinstance(flow, Dequantised):
         return rows
     return Rows(rows.x + random.uniform(size=rows.x.shape), rows.context, rows.weights)
@@ -102,9 +103,9 @@ def filled(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
 
 def column_names(value: Any) -> list[str] | None:
     """The column names of a frame or a structured array; None for anything else."""
-    found = getattr(value, "column_names", None) or getattr(value, "columns", None)
-    found = getattr(getattr(value, "dtype", None), "names", None) if found is None else found
-    return None if found is None else [str(name) for name in found]
+    names = getattr(value, "column_names", None) or getattr(value, "columns", None)
+    names = getattr(getattr(value, "dtype", None), "names", None) if names is None else names
+    return None if names is None else [str(name) for name in names]
 
 
 def spline_bounds(flow: Any) -> list[float]:
@@ -113,7 +114,7 @@ def spline_bounds(flow: Any) -> list[float]:
     return [node.bound for node in nodes if isinstance(node, RationalQuadraticSpline)]
 
 
-def share_outside(flow: Any, z: np.ndarray) -> None:
+def warn_of_share_outside(flow: Any, z: np.ndarray) -> None:
     """Warn when more than 1 % of the standardised values lie outside the box of the flow's splines."""
     bounds = spline_bounds(flow)
     if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
@@ -125,20 +126,20 @@ def share_outside(flow: Any, z: np.ndarray) -> None:
 
 
 def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single_precision: bool) -> None:
-    """Refuse constant columns and linear dependence; warn where float32 cannot hold the data."""
+    """Refuse constant columns and linear dependence; warn where float32 cannot represent the data."""
     check_range(name, array, columns, single_precision)
     warn_of_values(array, columns, single_precision)
     flat = array.reshape(len(array), -1)
     spread, centre = flat.std(0), np.abs(flat.mean(0))
     constant = np.flatnonzero(np.ptp(flat, 0) == 0)
     if constant.size:
-        column = _column(columns, constant[0])
+        column = column_label(columns, constant[0])
         raise DataError(
             f"{name}: column {column} is constant ({flat[0, constant[0]]:g} in all {len(flat)} rows), so it has no "
             "density. Drop it, or add the noise it was rounded from."
         )
     if single_precision and (centre > 1e4 * spread).any():
-        column = _column(columns, np.flatnonzero(centre > 1e4 * spread)[0])
+        column = column_label(columns, np.flatnonzero(centre > 1e4 * spread)[0])
         warnings.warn(
             f"fit: column {column} has a mean more than 10,000 times its spread: float32 has few digits left for its "
             "samples, and for its rows inside jax.jit. Draw samples under jax.enable_x64(True), which gives them in "
@@ -150,7 +151,7 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
         correlation = np.corrcoef(flat, rowvar=False)
         values, vectors = np.linalg.eigh(correlation)
         if values[0] < 1e-12 * dim:
-            parts = [_column(columns, c) for c in np.flatnonzero(np.abs(vectors[:, 0]) > 0.05)]
+            parts = [column_label(columns, c) for c in np.flatnonzero(np.abs(vectors[:, 0]) > 0.05)]
             raise DataError(
                 f"{name}: columns {', '.join(parts[:6])} are linearly dependent: the data lie in a lower-dimensional "
                 "subspace, where a density is infinite. Drop one of them, or reduce the dimension (PCA) first."
@@ -163,40 +164,41 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
         )
 
 
-def gaussian_log_likelihood(train: Rows, held: Rows) -> float:
-    """Mean log-density of held-out rows under the Gaussian of `gaussian_log_probs`."""
-    return float(np.average(gaussian_log_probs(train, held), weights=held.weights))
+def gaussian_log_likelihood(train: Rows, validation: Rows) -> float:
+    """Mean log-density of validation rows under the Gaussian of `gaussian_log_probs`."""
+    return float(np.average(gaussian_log_probs(train, validation), weights=validation.weights))
 
 
-def gaussian_log_probs(train: Rows, held: Rows) -> np.ndarray:
-    """Log-densities (n,) of held-out rows under a full Gaussian, linear in the context, fitted to the training rows.
+def gaussian_log_probs(train: Rows, validation: Rows) -> np.ndarray:
+    """Log-densities (n,) of validation rows under a full Gaussian, linear in the context, fitted to the training rows.
 
-    Contexts are standardised as `Standardise` does it; rows with an absurd one train nothing, and it counts as 0. Where
-    there are fewer than two rows to a column, the correlations, which are then next to singular, are shrunk;
-    where there are fewer than two to a coefficient of the context, it is left out, for it would explain every row.
+    Contexts are standardised as in `Standardise`. A row with an extreme context is not used for the fit, and such a
+    context counts as 0 in a validation row. With fewer than two rows to a column the sample correlations are next to
+    singular, and are shrunk. With fewer than two rows to a coefficient of the context, the context is omitted: it would
+    explain every row.
     """
-    x, y = train.x.reshape(len(train), -1), held.x.reshape(len(held), -1)
+    x, y = train.x.reshape(len(train), -1), validation.x.reshape(len(validation), -1)
     weights = np.ones(len(x)) if train.weights is None else train.weights
-    (design, is_sound), (design_held, _) = _design(train, train), _design(held, train)
+    (design, is_sound), (validation_design, _) = _design(train, train), _design(validation, train)
     if is_sound.any():
         x, design, weights = x[is_sound], design[is_sound], weights[is_sound]
     if len(x) < 2 * design.shape[1]:
-        design, design_held = design[:, :1], design_held[:, :1]
+        design, validation_design = design[:, :1], validation_design[:, :1]
     root = np.sqrt(weights / weights.mean())[:, None]
     coefficients = np.linalg.lstsq(design * root, x * root, rcond=None)[0]
-    rest, rest_held = (x - design @ coefficients) * root, y - design_held @ coefficients
-    scale = np.maximum(rest.std(0), 1e-300)
-    covariance = np.atleast_2d((rest / scale).T @ (rest / scale) / len(x))
+    residuals, validation_residuals = (x - design @ coefficients) * root, y - validation_design @ coefficients
+    scale = np.maximum(residuals.std(0), 1e-300)
+    covariance = np.atleast_2d((residuals / scale).T @ (residuals / scale) / len(x))
     if len(x) < 2 * x.shape[1]:
-        covariance = _shrunk(covariance, rest / scale)
+        covariance = _shrink(covariance, residuals / scale)
     factor = np.linalg.cholesky(covariance + 1e-10 * np.eye(x.shape[1]))
-    white = np.linalg.solve(factor, (rest_held / scale).T)
+    white = np.linalg.solve(factor, (validation_residuals / scale).T)
     log_norm = np.log(np.diag(factor)).sum() + np.log(scale).sum() + 0.5 * x.shape[1] * np.log(2 * np.pi)
     return -0.5 * (white**2).sum(0) - log_norm
 
 
-def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The covariance of standardised rows (n, D), moved to the identity as far as its own error tells.
+def _shrink(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The covariance of standardised rows (n, D), shrunk to the identity in proportion to its estimated error.
 
     Reference: Ledoit and Wolf 2004, section 3.3.
     """
@@ -208,7 +210,7 @@ def _shrunk(covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _design(rows: Rows, train: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """One and the context of each row, standardised by the training rows; and which contexts are not absurd."""
+    """The design matrix (1, standardised context) of the rows, and which rows have no extreme context."""
     ones = np.ones((len(rows), 1))
     if rows.context is None or train.context is None:
         return ones, np.ones(len(rows), bool)

@@ -1,4 +1,4 @@
-"""The loop of maximum likelihood: epochs of compiled steps, validation after each, the best weights at the end."""
+"""The training loop of maximum likelihood: epochs of compiled steps, with validation after each."""
 
 import functools
 import math
@@ -22,12 +22,22 @@ from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.batches import Batches
 from pushforward.train.checks import trained_flags
-from pushforward.train.data import Rows, share_outside
+from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
-from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, run_steps, taken
-from pushforward.train.units import restandardised, standardised
+from pushforward.train.steps import (
+    Schedule,
+    TrainState,
+    cosine,
+    default_optimizer,
+    extract_flow,
+    init_state,
+    is_sound,
+    run_steps,
+    with_clipping,
+)
+from pushforward.train.units import restore_units, standardise
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -41,10 +51,7 @@ _ADVICE = "Use a smaller learning_rate, a smaller clip, or look at the data with
 
 
 class Options(NamedTuple):
-    """What the caller of `fit` chose for the training itself.
-
-    `offsets` are the nats to add to training and to validation likelihoods.
-    """
+    """Options of `fit` for the training loop; `offsets` are added to training and to validation log-likelihoods."""
 
     batch_size: int
     max_epochs: int | None
@@ -61,35 +68,35 @@ class Options(NamedTuple):
 def train_on_rows(
     flow: AnyFlow,
     train: Rows,
-    held: Rows | None,
+    validation: Rows | None,
     options: Options,
     history: History,
     random: np.random.Generator,
     key_steps: PRNGKeyArray,
     started: float,
 ) -> tuple[AnyFlow, History]:
-    """The flow after training from where it stands, with the course of that in `history`.
+    """The flow after training, and its history.
 
     Args:
-        flow: whose fixed layers are filled.
-        train, held: rows in the data's units; without validation rows there is no early stopping.
+        flow: the flow to start from, its frozen layers filled.
+        train, validation: rows in the data's units; without validation rows there is no early stopping.
         options: of `fit`.
-        history: to write into.
+        history: updated in place.
         random: decides the order of the rows.
         key_steps: of the randomness inside the flow, such as dropout.
-        started: when `fit` began, by `time.perf_counter`.
+        started: time at which `fit` started, by `time.perf_counter`.
 
     Raises:
         TrainingDiverged: as for `fit`.
     """
     batch_size, max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, offsets, progress = options
-    rows_given = held
-    inner, train, held, scaled = standardised(flow, train, held)
+    original_validation = validation
+    inner, train, validation, log_scale = standardise(flow, train, validation)
     if train.weights is not None:
         train = replace(train, weights=train.weights / train.weights.mean())
-    added, held_added = (offset + scaled for offset in offsets)
+    train_offset, validation_offset = (offset + log_scale for offset in offsets)
     if isinstance(inner, Flow):
-        share_outside(inner, train.x)
+        warn_of_share_outside(inner, train.x)
     batch = min(batch_size, len(train))
     history.batch_size = batch
     if learning_rate is None:
@@ -101,100 +108,108 @@ def train_on_rows(
     patience = patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
 
     flags = trained_flags(inner, trainable_filter(inner) if trainable is None else trainable)
-    given: Any = optimizer  # a named tuple of functions, hashable though the checker cannot know
-    steps = default_optimizer(clip) if optimizer is None else clipped(given, clip)
-    merge, course = begin(inner, flags, steps, flat=optimizer is None, averaged=bool(ema))
-    plan = Plan(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
+    callers: Any = optimizer  # a named tuple of functions: hashable, but not for the type checker
+    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
+    partition, state = init_state(inner, flags, transformation, flat=optimizer is None, averaged=bool(ema))
+    schedule = Schedule(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
 
-    def run(buffer: tuple, n_steps: int, first: int, course: Course, rate: float) -> tuple[Course, Any]:
-        key = jax.random.fold_in(key_steps, first)
-        now = plan._replace(first_step=first, learning_rate=rate)
-        return run_steps(merge, steps, optimizer is None, bool(ema), course, buffer, n_steps, now, key)
+    def run(buffer: tuple, n_steps: int, first: int, state: TrainState, rate: float) -> tuple[TrainState, Any]:
+        return run_steps(
+            partition, transformation, optimizer is None, bool(ema), state, buffer, n_steps,
+            schedule._replace(first_step=first, learning_rate=rate), jax.random.fold_in(key_steps, first),
+        )  # fmt: skip
 
     batches = Batches(train, batch, passes, float_type(flatten(inner)[0]))
-    before, best = time.perf_counter(), inner
-    with ThreadPoolExecutor(1) as beside:  # two programs, compiled at the same time
-        first = None if held is None else beside.submit(_in_this_mode(_held_nats), inner, held)
-        course, _ = run(batches.empty(), 0, 0, course, plan.learning_rate)
-        jax.block_until_ready(course.streak)
-        history.start = math.nan if first is None else first.result() + held_added
-    history.compile_seconds = time.perf_counter() - before
-    recovery = Recovery(plan.learning_rate, adjustable=optimizer is None, advice=_ADVICE)
+    compile_start, best = time.perf_counter(), inner
+    with ThreadPoolExecutor(1) as executor:  # compiles two programs at the same time
+        score = _with_jax_settings(_log_likelihood)
+        start = None if validation is None else executor.submit(score, inner, validation)
+        state, _ = run(batches.empty(), 0, 0, state, schedule.learning_rate)
+        jax.block_until_ready(state.bad_steps)
+        history.start = math.nan if start is None else start.result() + validation_offset
+    history.compile_seconds = time.perf_counter() - compile_start
+    recovery = Recovery(schedule.learning_rate, adjustable=optimizer is None, advice=_ADVICE)
     best_value = history.start if math.isfinite(history.start) else -math.inf
-    with progress_bar(progress, max_epochs, lambda epoch: _sentence(epoch, max_epochs, history)) as report:
+    with progress_bar(progress, max_epochs, lambda epoch: _describe(epoch, max_epochs, history)) as report:
         try:
             for epoch in range(max_epochs):
-                done, total, made = epoch * epoch_steps, 0.0, 0
+                step, total, n_finite = epoch * epoch_steps, 0.0, 0
                 for buffer, n_steps in batches.epoch(random):
-                    steps_here = functools.partial(run, buffer, n_steps, done)
-                    course, part, finite = recovery.run(steps_here, course, n_steps, f"in epoch {epoch}")
-                    done, total, made = done + n_steps, total + part, made + finite
-                history.skipped_steps, history.restarts = int(course.skipped), recovery.restarts
-                plan = plan._replace(learning_rate=recovery.learning_rate)
-                history.train.append(total / made + added if made else math.nan)
-                history.learning_rate.append(float(cosine(plan, done, np)) if optimizer is None else math.nan)
-                now, value = taken(merge, course, inner, bool(ema)), history.train[-1]
-                if held is not None:
-                    value = _held_nats(now, held) + held_added
+                    block_steps = functools.partial(run, buffer, n_steps, step)
+                    state, block_total, block_finite = recovery.run(block_steps, state, n_steps, f"in epoch {epoch}")
+                    step, total, n_finite = step + n_steps, total + block_total, n_finite + block_finite
+                history.skipped_steps, history.restarts = int(state.skipped_steps), recovery.restarts
+                schedule = schedule._replace(learning_rate=recovery.learning_rate)
+                history.train.append(total / n_finite + train_offset if n_finite else math.nan)
+                history.learning_rate.append(float(cosine(schedule, step, np)) if optimizer is None else math.nan)
+                current, value = extract_flow(partition, state, inner, bool(ema)), history.train[-1]
+                if validation is not None:
+                    value = _log_likelihood(current, validation) + validation_offset
                     history.validation.append(value)
                 history.seconds.append(time.perf_counter() - started)
-                if value > best_value if held is not None else is_sound(course) and math.isfinite(value):
-                    best, best_value, history.best_epoch = now, value, epoch
+                if value > best_value if validation is not None else is_sound(state) and math.isfinite(value):
+                    best, best_value, history.best_epoch = current, value, epoch
                 report(epoch)
-                if held is not None and epoch - history.best_epoch >= patience:
+                if validation is not None and epoch - history.best_epoch >= patience:
                     history.stop_reason = "early stopping"
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    courses = [course for course in (history.train, history.validation) if course]
-    if history.stop_reason != "interrupted" and not all(np.isfinite(course).any() for course in courses):
-        _check_support(inner, held, rows_given)
+    curves = [curve for curve in (history.train, history.validation) if curve]
+    if history.stop_reason != "interrupted" and not all(np.isfinite(curve).any() for curve in curves):
+        _check_support(inner, validation, original_validation)
         rate = f"learning rate {learning_rate:g}" if optimizer is None else "the learning rate of `optimizer`"
         raise TrainingDiverged(
             f"training diverged at {rate}: no epoch of {len(history.train)} had a finite likelihood. Use a smaller "
             "one, or look at the data with pushforward.check."
         )
     fitted: Any = finalise(best)
-    if held is not None and has_hook(best, "finalised"):
-        _check_kept(_held_nats(fitted, held) + held_added, best_value, history)
-    return restandardised(fitted, flow), history
+    if validation is not None and has_hook(best, "finalised"):
+        _check_finalised(_log_likelihood(fitted, validation) + validation_offset, best_value, history)
+    return restore_units(fitted, flow), history
 
 
 def default_learning_rate(n_rows: int) -> float:
-    """The peak of the cosine schedule for that many training rows: few rows are over-fitted within few steps."""
+    """The peak of the cosine schedule for `n_rows` training rows: few rows are over-fitted within few steps."""
     return _LEARNING_RATE * min(1.0, n_rows / _FULL_RATE_ROWS) ** 1.25
 
 
-def _check_support(flow: AnyFlow, held: Rows | None, rows_given: Rows | None) -> None:
-    """Refuse validation rows outside the support of the flow as training starts: no training would change that."""
-    scores = None if held is None else _held_scores(flow, held)
-    if scores is None or rows_given is None or not (outside := np.isneginf(scores)).any():
+def _check_support(flow: AnyFlow, validation: Rows | None, original: Rows | None) -> None:
+    """Refuse validation rows outside the support of the initial flow, which training does not change.
+
+    Args:
+        flow: before training.
+        validation: rows in its units.
+        original: the same rows in the data's units, for the message.
+    """
+    log_probs = None if validation is None else _log_probs(flow, validation)
+    if log_probs is None or original is None or not (is_outside := np.isneginf(log_probs)).any():
         return
-    values = ", ".join(f"{value:g}" for value in rows_given.x[outside.argmax()].ravel()[:6])
+    values = ", ".join(f"{value:g}" for value in original.x[is_outside.argmax()].ravel()[:6])
     raise DataError(
-        f"validation: {int(outside.sum())} of {len(scores)} rows lie outside the support of the flow, where the "
+        f"validation: {int(is_outside.sum())} of {len(log_probs)} rows lie outside the support of the flow, where the "
         f"density is zero, one of them at ({values}). Drop such rows, or build the flow for a larger support."
     )
 
 
-def _check_kept(value: float, best: float, history: History) -> None:
-    """Warn where the certified norms that end training cost more than a tenth of what training gained."""
+def _check_finalised(value: float, best: float, history: History) -> None:
+    """Warn where the certified norms of the final flow cost more than a tenth of what training gained."""
     if not value >= best - max(0.05, 0.1 * abs(best - history.start)):
         warnings.warn(
-            f"fit: with its certified norms the flow has {value:.3f} held-out nats, {best:.3f} with those that "
-            "training followed by power iteration. Train with a smaller learning_rate, or more steps.",
+            f"fit: with its certified norms the flow has a validation log-likelihood of {value:.3f} nats, {best:.3f} "
+            "with the power iterations of training. Train with a smaller learning_rate, or more steps.",
             stacklevel=3,
         )
 
 
-def _sentence(epoch: int, max_epochs: int, history: History) -> str:
-    course = history.validation or history.train
-    kind = "held-out" if history.validation else "train"
-    return f"epoch {epoch + 1}/{max_epochs} {kind} {course[-1]:.3f} (Gaussian {history.gaussian:.3f})"
+def _describe(epoch: int, max_epochs: int, history: History) -> str:
+    curve = history.validation or history.train
+    kind = "validation" if history.validation else "train"
+    return f"epoch {epoch + 1}/{max_epochs} {kind} {curve[-1]:.3f} (Gaussian {history.gaussian:.3f})"
 
 
-def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function for another thread, run there with this thread's settings of JAX, which belong to a thread."""
+def _with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that runs in another thread with this thread's settings of JAX, which are thread-local."""
     double, device = jax.enable_x64.value, jax.default_device.value
 
     def run(*args: Any) -> Any:
@@ -204,14 +219,14 @@ def _in_this_mode(fn: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _held_nats(flow: AnyFlow, held: Rows) -> float:
-    """Mean log-density of held-out rows; NaN where the weights have become so wild that a finite row has none."""
-    scores = _held_scores(flow, held)
-    return math.nan if scores is None else float(np.average(scores, weights=held.weights))
+def _log_likelihood(flow: AnyFlow, rows: Rows) -> float:
+    """Weighted mean log-density of rows; NaN where training has led to weights under which a row has none."""
+    log_probs = _log_probs(flow, rows)
+    return math.nan if log_probs is None else float(np.average(log_probs, weights=rows.weights))
 
 
-def _held_scores(flow: AnyFlow, held: Rows) -> np.ndarray | None:
+def _log_probs(flow: AnyFlow, rows: Rows) -> np.ndarray | None:
     try:
-        return np.asarray(flow.log_prob(held.x, held.context), np.float64)
+        return np.asarray(flow.log_prob(rows.x, rows.context), np.float64)
     except NumericError:
         return None

@@ -1,4 +1,4 @@
-"""The course of a training run on the terminal: a bar where rich is installed, else a line."""
+"""Progress of a training run on the terminal: a bar where rich is installed, else a line."""
 
 import contextlib
 import importlib.util
@@ -8,32 +8,32 @@ from collections.abc import Callable, Generator
 
 @contextlib.contextmanager
 def progress_bar(
-    show: bool, total: int, sentence: Callable[[int], str], first: str = "compiled, first epoch"
+    show: bool, total: int, describe: Callable[[int], str], first: str = "compiled, first epoch"
 ) -> Generator[Callable[[int], None]]:
     """A context whose value is called after each epoch with its number.
 
     Args:
         show: whether to show anything.
         total: number of epochs.
-        sentence: what to say after an epoch.
-        first: what to say before the first has ended.
+        describe: the text after an epoch, from its number.
+        first: the text until the first epoch ends.
     """
     if not show:
         yield lambda epoch: None
     elif importlib.util.find_spec("rich") is not None:
-        with _rich_bar(total, sentence, first) as report:
+        with _rich_bar(total, describe, first) as report:
             yield report
     else:
-        yield lambda epoch: _plain_line(epoch, total, sentence)
+        yield lambda epoch: _plain_line(epoch, total, describe)
 
 
-def _plain_line(epoch: int, total: int, sentence: Callable[[int], str]) -> None:
+def _plain_line(epoch: int, total: int, describe: Callable[[int], str]) -> None:
     if epoch % max(total // 20, 1) == 0 or epoch + 1 == total:
-        sys.stderr.write(sentence(epoch) + "\n")
+        sys.stderr.write(describe(epoch) + "\n")
 
 
 @contextlib.contextmanager
-def _rich_bar(total: int, sentence: Callable[[int], str], first: str) -> Generator[Callable[[int], None]]:
+def _rich_bar(total: int, describe: Callable[[int], str], first: str) -> Generator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -42,6 +42,6 @@ def _rich_bar(total: int, sentence: Callable[[int], str], first: str) -> Generat
         task = bar.add_task(first, total=total)
 
         def report(epoch: int) -> None:
-            bar.update(task, completed=epoch + 1, description=sentence(epoch))
+            bar.update(task, completed=epoch + 1, description=describe(epoch))
 
         yield report

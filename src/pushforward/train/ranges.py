@@ -1,6 +1,6 @@
-"""What numbers must be before training starts: within the range and the resolution of the type in which layers compute.
+"""Checks of the data's values against the range and the resolution of the type in which layers compute.
 
-Rows are centred in float64 before they take that type, so it is distances from the centre that count.
+Rows are centred in float64 before the conversion to that type, so distances from the centre matter.
 """
 
 import warnings
@@ -11,15 +11,15 @@ import numpy as np
 from pushforward.errors import DataError
 from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, spread
 
-_LARGEST = 1e150  # whose square is a number
+_LARGEST = 1e150  # its square is finite
 _LARGEST_SINGLE = 1e37
-_ABSURD = 1e5  # deviations of the bulk from its median
-_COARSE = 0.1  # of the width of a tenth of the rows
+_EXTREME_SPREADS = 1e5  # deviations of the bulk from its median
+_COARSE = 0.1  # share of the width of a tenth of the rows
 _MOST_NUMBERS = 1 << 22
 
 
 def check_range(name: str, array: np.ndarray, columns: Sequence[str] | None, single_precision: bool) -> None:
-    """Refuse columns of rows (n, ...) whose numbers are beyond double precision, or single where that computes."""
+    """Refuse columns of rows (n, ...) outside the range of double precision, or of single where the flow uses that."""
     flat = array.reshape(len(array), -1)
     with np.errstate(over="ignore"):
         largest, width = np.abs(flat).max(0, initial=0.0), np.ptp(flat, 0) if len(flat) else np.zeros(flat.shape[1])
@@ -30,46 +30,48 @@ def check_range(name: str, array: np.ndarray, columns: Sequence[str] | None, sin
         raise DataError(
             f"{name}: expected values up to {limit:g} that differ by {1 / limit:g} or more, for a flow in {kind}, got "
             f"values up to {largest[extreme[0]]:.3g} that differ by {width[extreme[0]]:.3g} in column "
-            f"{called(columns, extreme[0])}: write it in another unit{far}."
+            f"{column_label(columns, extreme[0])}: write it in another unit{far}."
         )
 
 
 def warn_of_values(
     array: np.ndarray, columns: Sequence[str] | None, single_precision: bool, *, is_context: bool = False
 ) -> None:
-    """Warn of values that are absurdly far from all others, and of columns that single precision blurs."""
+    """Warn of values that are extremely far from all others, and of columns that float32 cannot resolve."""
     flat = array.reshape(len(array), -1)
     if len(flat) < 3:
         return
     what = "context column" if is_context else "column"
     centre, bulk = spread(flat, CONTEXT_TAILS if is_context else EVENT_TAILS)
-    absurd = np.abs(flat - centre) > _ABSURD * np.where(bulk > 0, bulk, np.inf)
-    if absurd.any():
-        place = int(absurd.any(0).argmax())
-        row = int(absurd[:, place].argmax())
+    is_extreme = np.abs(flat - centre) > _EXTREME_SPREADS * np.where(bulk > 0, bulk, np.inf)
+    if is_extreme.any():
+        column = int(is_extreme.any(0).argmax())
+        row = int(is_extreme[:, column].argmax())
         warnings.warn(
-            f"fit: {int(absurd[:, place].sum())} values of {what} {called(columns, place)} lie more than "
-            f"{_ABSURD:,.0f} times its spread from its median {centre[place]:g}, the first, {flat[row, place]:g}, at "
-            f"row {row}. If they stand for missing values or are errors, drop or correct these rows.",
+            f"fit: {int(is_extreme[:, column].sum())} values of {what} {column_label(columns, column)} lie more than "
+            f"{_EXTREME_SPREADS:,.0f} times its spread from its median {centre[column]:g}, the first, "
+            f"{flat[row, column]:g}, at row {row}. If they stand for missing values or are errors, drop or "
+            "correct these rows.",
             stacklevel=4,
         )
-    if single_precision and (blurred := np.flatnonzero(_blurred(flat - centre))).size:
+    if single_precision and (unresolved := np.flatnonzero(_unresolved(flat - centre))).size:
+        column = unresolved[0]
         warnings.warn(
-            f"fit: {what} {called(columns, blurred[0])} has values so far from its median {centre[blurred[0]]:g} that "
+            f"fit: {what} {column_label(columns, column)} has values so far from its median {centre[column]:g} that "
             "float32 hardly tells them apart. Build the flow under jax.enable_x64(True), and fit and score it there, "
             "in float64; or transform that column.",
             stacklevel=4,
         )
 
 
-def called(columns: Sequence[str] | None, index: int | np.integer) -> str:
-    """What a column is called in a sentence."""
+def column_label(columns: Sequence[str] | None, index: int | np.integer) -> str:
+    """The name of a column in a message; its index where columns have no names."""
     return repr(columns[int(index)]) if columns else str(int(index))
 
 
-def _blurred(rows: np.ndarray) -> np.ndarray:
-    """Of centred rows (n, d): whether the step of float32 is coarse (d,), for a twentieth of the rows or more, beside
-    the width of the tenth of the rows that is next to them."""
+def _unresolved(rows: np.ndarray) -> np.ndarray:
+    """Which columns of centred rows (n, d) float32 cannot resolve (d,): for a twentieth of the rows or more its step is
+    more than a tenth of the width of the nearest tenth of the rows."""
     some = np.sort(rows[:: max(1, rows.size // _MOST_NUMBERS)], axis=0)
     tenth = max(len(some) // 10, 1)
     width, step = some[tenth:] - some[:-tenth], np.finfo(np.float32).eps * np.abs(some[:-tenth])

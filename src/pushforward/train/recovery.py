@@ -1,4 +1,4 @@
-"""What training does where steps fail in a row: back to a snapshot with half the learning rate, for every objective."""
+"""Recovery from consecutive failed steps: back to a snapshot with half the learning rate, for every objective."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,17 +9,17 @@ import numpy as np
 
 from pushforward.errors import TrainingDiverged
 from pushforward.numerics.arrays import is_array
-from pushforward.train.steps import Course
+from pushforward.train.steps import TrainState
 
-GIVE_UP = 25  # failed steps in a row
+GIVE_UP = 25  # consecutive failed steps
 _RESTARTS = 5
 
 
 class Recovery:
-    """Runs steps, and goes back to a snapshot after `GIVE_UP` failed steps in a row.
+    """Runs steps, and restores a snapshot after `GIVE_UP` consecutive failed steps.
 
-    A failed step, whose loss or gradient is not finite, is skipped by the compiled loop. A snapshot is made before each
-    block of steps that follows a step that did not fail. Each return halves the learning rate from there on.
+    The compiled loop skips a failed step, whose loss or gradient is not finite. A snapshot is made before each block of
+    steps that follows a step that did not fail. Each restart halves the learning rate from there on.
 
     Args:
         learning_rate: at the start.
@@ -27,44 +27,44 @@ class Recovery:
         advice: what the error suggests.
 
     Attributes:
-        learning_rate: in force now.
-        restarts: number of returns so far.
+        learning_rate: the current one.
+        restarts: number of restarts so far.
     """
 
     def __init__(self, learning_rate: float, *, adjustable: bool, advice: str) -> None:
         self.learning_rate, self.restarts = learning_rate, 0
         self._adjustable, self._advice = adjustable, advice
-        self._snapshots: list[tuple[Course, int]] = []  # the last two, each with the number of steps since
+        self._snapshots: list[tuple[TrainState, int]] = []  # the last two, each with the number of steps since
 
     def run(
-        self, steps: Callable[[Course, float], tuple[Course, Any]], course: Course, n_steps: int, where: str
-    ) -> tuple[Course, float, int]:
-        """A block of steps.
+        self, steps: Callable[[TrainState, float], tuple[TrainState, Any]], state: TrainState, n_steps: int, where: str
+    ) -> tuple[TrainState, float, int]:
+        """Run a block of steps.
 
         Args:
-            steps: from the course, whose memory it takes, and the learning rate to the course after the block and a
+            steps: from the state, whose buffers it consumes, and the learning rate to the state after the block and a
                 sum over the steps that did not fail.
-            course: at the start of the block.
+            state: at the start of the block.
             n_steps: number of steps in the block.
-            where: the block in words, for the error.
+            where: the name of the block, for the error.
 
         Returns:
-            The course to go on from, the sum, and the number of steps that did not fail.
+            The state to continue from, the sum, and the number of steps that did not fail.
 
         Raises:
-            TrainingDiverged: if steps failed in a row and the learning rate cannot be halved, or was five times.
+            TrainingDiverged: if consecutive steps failed and the learning rate cannot be halved, or was five times.
         """
-        skipped = int(course.skipped)
-        if not int(course.streak):
-            self._snapshots = [*self._snapshots[-1:], (jax.tree.map(_on_host, course), 0)]
-        course, total = steps(course, self.learning_rate)
+        skipped_before = int(state.skipped_steps)
+        if not int(state.bad_steps):
+            self._snapshots = [*self._snapshots[-1:], (jax.tree.map(_on_host, state), 0)]
+        state, total = steps(state, self.learning_rate)
         self._snapshots = [(snapshot, since + n_steps) for snapshot, since in self._snapshots]
-        made = n_steps - (int(course.skipped) - skipped)
-        if int(course.streak) >= GIVE_UP:
-            course = self._restored(int(course.skipped), where)
-        return course, float(total), made
+        n_finite = n_steps - (int(state.skipped_steps) - skipped_before)
+        if int(state.bad_steps) >= GIVE_UP:
+            state = self._restore(int(state.skipped_steps), where)
+        return state, float(total), n_finite
 
-    def _restored(self, skipped: int, where: str) -> Course:
+    def _restore(self, skipped_steps: int, where: str) -> TrainState:
         rate = f"learning rate {self.learning_rate:g}" if self._adjustable else "the learning rate of `optimizer`"
         if self.restarts == _RESTARTS or not self._adjustable:
             raise TrainingDiverged(
@@ -74,16 +74,17 @@ class Recovery:
         self.restarts += 1
         self.learning_rate /= 2
         snapshot, since = self._snapshots[-1]
-        if len(self._snapshots) > 1 and skipped - int(snapshot.skipped) >= since:
-            # no step succeeded from there: the weights had left the finite losses in the step before
+        if len(self._snapshots) > 1 and skipped_steps - int(snapshot.skipped_steps) >= since:
+            # no step from this snapshot succeeded: its parameters have no finite loss any more
             self._snapshots.pop()
             snapshot, since = self._snapshots[-1]
-        course = snapshot._replace(skipped=snapshot.skipped + np.int32(since))  # what is undone counts as skipped
-        return jax.tree.map(_on_device, course)
+        # the steps that are undone count as skipped
+        state = snapshot._replace(skipped_steps=snapshot.skipped_steps + np.int32(since))
+        return jax.tree.map(_on_device, state)
 
 
 def _on_host(leaf: Any) -> Any:
-    """A copy that the compiled loop cannot take: in NumPy, but for typed random keys, which NumPy does not know."""
+    """A copy that the compiled loop cannot donate: in NumPy, except typed random keys, which NumPy cannot hold."""
     return jnp.copy(leaf) if is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.array(leaf)
 
 

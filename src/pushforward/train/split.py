@@ -1,4 +1,4 @@
-"""Which rows validate: at random, by group or the latest; which of them have an equal training row."""
+"""Split into training and validation rows: at random, by group or by time; rows with an equal training row."""
 
 import datetime
 import warnings
@@ -10,26 +10,26 @@ from pushforward.core.named_rows import to_array
 from pushforward.errors import DataError, ShapeError
 from pushforward.train.data import Rows
 
-_FEWEST_ROWS = 20  # below which no row is held out
+_FEWEST_ROWS = 20  # fewest rows of which some are held out
 
 
 def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, Rows | None]:
-    """Shuffle and hold out a share of the rows for validation, uniformly; where rows have groups, whole groups.
+    """Shuffle the rows and hold out a share of them for validation, uniformly; whole groups where rows have groups.
 
-    Equal rows are no group: a duplicated record cannot be told from an independent row of equal values, and rows that
-    went to one side with their copies would no longer be distributed as the data.
+    Equal rows are no group: a duplicated record cannot be distinguished from an independent row of equal values, and if
+    copies stayed together, neither part would be distributed as the data.
 
     Raises:
         ValueError: share outside [0, 1).
         DataError: no row is left to train on, or all rows are one group.
     """
     if not 0 <= share < 1:
-        raise ValueError(f"validation: expected a share in [0, 1) or held-out rows, got {share}.")
+        raise ValueError(f"validation: expected a share in [0, 1) or validation rows, got {share}.")
     count = max(round(share * len(rows)), int(share > 0))
     if share > 0 and len(rows) < _FEWEST_ROWS:
         warnings.warn(
             f"validation: {len(rows)} rows are too few to hold some out; training runs without early stopping and may "
-            "over-fit. Add rows if there are more; in Python, validation=0 says that this is meant.",
+            "over-fit. Add rows if there are more; in Python, validation=0 turns this warning off.",
             stacklevel=4,
         )
         count = 0
@@ -37,27 +37,27 @@ def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, 
         raise DataError(
             f"validation: nothing is left to train on after {count} of {len(rows)} rows are held out. Hold out fewer."
         )
-    train, held = hold_out(len(rows), count, random, rows.groups)
-    return rows.take(train), rows.take(held) if count else None
+    train, validation = hold_out(len(rows), count, random, rows.groups)
+    return rows.take(train), rows.take(validation) if count else None
 
 
 def hold_out(
     n: int, count: int, random: np.random.Generator, groups: np.ndarray | None = None, *, leave: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of n rows in random order, cut in two: those that stay, and about `count` that are held out.
+    """Indices of n rows in random order, in two parts: the remaining rows, and about `count` that are held out.
 
-    Without groups exactly `count`, chosen uniformly. With groups, they are visited in random order, and each is held
-    out if that brings the number of rows nearer to `count`; a group of 2 * count rows or more never is, unless all
-    are as large: then the smallest is. A warning says so where the number is off by more than half.
+    Without groups exactly `count` rows are held out, chosen uniformly. Groups are visited in random order, and each is
+    held out if that brings the number of rows nearer to `count`. A group of 2 * count rows or more is not, unless all
+    are as large: then the smallest is. A warning reports a number that is off by more than half.
 
     Args:
         n, count: numbers of rows.
-        random: draws the order.
-        groups: (n,) whole numbers, equal within a group; see `group_numbers`.
-        leave: how many groups stay at least.
+        random: generates the order.
+        groups: (n,) integers, equal within a group; see `group_numbers`.
+        leave: least number of remaining groups.
 
     Raises:
-        DataError: there are no more groups than those that stay.
+        DataError: there are no more than `leave` groups.
     """
     order = random.permutation(n)
     if groups is None or count == 0:
@@ -84,16 +84,16 @@ def hold_out(
             f"largest of {sizes.max()} rows, cannot be cut nearer. Use smaller groups, or another share.",
             stacklevel=5,
         )
-    is_held = np.isin(groups[order], numbers[chosen])
-    return order[~is_held], order[is_held]
+    is_chosen = np.isin(groups[order], numbers[chosen])
+    return order[~is_chosen], order[is_chosen]
 
 
 def latest_rows(times: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the earlier rows, and of about `count` latest ones; rows of equal time are on one side.
+    """Indices of the earlier rows, and of about `count` latest ones; rows of equal time are in one part.
 
     Args:
         times: (n,) sortable numbers, see `time_numbers`.
-        count: number of rows; the cut between two times that comes nearest is taken.
+        count: number of rows; the nearest cut between two times is used.
 
     Raises:
         DataError: all times are equal.
@@ -101,29 +101,30 @@ def latest_rows(times: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     values, sizes = np.unique(times, return_counts=True)
     if len(values) < 2:
         raise DataError(f"time: expected at least two different times to cut between, got one in {len(times)} rows.")
-    from_here_on = np.cumsum(sizes[::-1])[::-1]
-    cut = values[1 + np.abs(from_here_on[1:] - count).argmin()]
+    n_from = np.cumsum(sizes[::-1])[::-1]
+    cut = values[1 + np.abs(n_from[1:] - count).argmin()]
     return np.flatnonzero(times < cut), np.flatnonzero(times >= cut)
 
 
 def folds(
     n: int, k: int, random: np.random.Generator, groups: np.ndarray | None = None, times: np.ndarray | None = None
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(training, validation, test) indices of n rows for each of k folds; of several, each row is a test row once.
+    """(training, validation, test) indices of n rows for each of k folds.
 
-    One fold tests a fifth of the rows. A fifth of the rows that are not tested validates. Groups stay together in
-    both cuts, in folds of nearly equal numbers of rows; with times both cuts take the latest rows, in one fold.
+    With k > 1 each row is a test row once; with k = 1 a fifth of the rows are test rows. A fifth of the other rows are
+    validation rows. Groups are not divided by either cut, and folds have nearly equal numbers of rows. With times both
+    cuts select the latest rows, in one fold.
 
     Raises:
-        DataError: fewer than three groups, or fewer than k; rows of one group alone are left beside a fold; more than
-            one fold with times.
+        DataError: fewer than three groups, or fewer than k; only one group remains without a fold; more than one fold
+            with times.
     """
     if times is not None:
         if k > 1:
             raise DataError(f"folds: expected 1 with times, whose latest rows are the test, got {k}.")
         rest, test = latest_rows(times, n // 5)
-        train, held = latest_rows(times[rest], max(1, len(rest) // 5))
-        return [(rest[train], rest[held], test)]
+        train, validation = latest_rows(times[rest], max(1, len(rest) // 5))
+        return [(rest[train], rest[validation], test)]
     if groups is None:
         parts = np.array_split(random.permutation(n), k if k > 1 else 5)
     else:
@@ -134,25 +135,25 @@ def folds(
                 f"other groups, got {n_groups}. Use fewer folds, or smaller groups."
             )
         parts = [*hold_out(n, n // 5, random, groups, leave=2)][::-1] if k == 1 else _group_parts(groups, k, random)
-    found = []
+    splits = []
     for fold, test in enumerate(parts[:k]):
-        rest = np.concatenate([*parts[fold + 1 :], *parts[:fold]])  # each fold is validated on other rows
+        rest = np.concatenate([*parts[fold + 1 :], *parts[:fold]])  # validation rows differ between folds
         count = max(1, len(rest) // 5)
         if groups is not None and len(np.unique(groups[rest])) < 2:
             raise DataError(
-                f"groups: beside fold {fold + 1} of {k} one group of {len(rest)} rows is left, and validation and "
-                "training rows are to be of different groups. Use fewer folds, or smaller groups."
+                f"groups: without fold {fold + 1} of {k} one group of {len(rest)} rows is left, and validation and "
+                "training rows must be of different groups. Use fewer folds, or smaller groups."
             )
         if groups is None:
-            found.append((rest[count:], rest[:count], test))
+            splits.append((rest[count:], rest[:count], test))
         else:
-            train, held = hold_out(len(rest), count, random, groups[rest])
-            found.append((rest[train], rest[held], test))
-    return found
+            train, validation = hold_out(len(rest), count, random, groups[rest])
+            splits.append((rest[train], rest[validation], test))
+    return splits
 
 
 def _group_parts(groups: np.ndarray, k: int, random: np.random.Generator) -> list[np.ndarray]:
-    """k parts of whole groups: the largest first, each to the part that has the fewest rows."""
+    """k parts of undivided groups: the largest first, each to the part with the fewest rows."""
     numbers, sizes = np.unique(groups, return_counts=True)
     shuffled = random.permutation(len(numbers))
     part_of, totals = np.empty(len(numbers), int), np.zeros(k, int)
@@ -165,7 +166,7 @@ def _group_parts(groups: np.ndarray, k: int, random: np.random.Generator) -> lis
 
 
 def group_numbers(groups: Any, n: int, name: str = "groups") -> np.ndarray:
-    """(n,) whole numbers from 0 up, equal where the labels are; labels are of any kind that can be hashed.
+    """(n,) integers from 0, equal where the labels are equal; labels are of any hashable type.
 
     Args:
         groups: (n,) labels: an array, a list, a column of a frame, or rows of one named column.
@@ -185,18 +186,18 @@ def group_numbers(groups: Any, n: int, name: str = "groups") -> np.ndarray:
     numbers: dict[Any, int] = {}
     try:
         return np.array([numbers.setdefault(label, len(numbers)) for label in labels], int)
-    except TypeError as fault:
-        raise DataError(f"{name}: expected labels that can be hashed, such as numbers or text ({fault}).") from fault
+    except TypeError as error:
+        raise DataError(f"{name}: expected labels that can be hashed, such as numbers or text ({error}).") from error
 
 
 def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | None = None) -> np.ndarray:
-    """(n,) numbers in the order of the times: numbers as they are, dates, or text of numbers or ISO 8601 dates.
+    """(n,) numbers in the order of the times, which are numbers, dates, or text of numbers or ISO 8601 dates.
 
     Args:
         times: (n,), an array, a list, or a column of a frame.
         n: number of rows.
         name: of the argument, for errors.
-        numbers: (n,) by which errors call the rows; None counts from 0.
+        numbers: (n,) row numbers for errors; None counts from 0.
 
     Raises:
         ShapeError: not one time for each row.
@@ -211,19 +212,19 @@ def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | N
             raise DataError(f"{name}: expected finite times, got infinity at row {np.isinf(labels).argmax()}.")
         return labels
     if labels.dtype.kind == "M":
-        return labels.astype(np.int64)  # of one unit all: dates far away would overflow in a finer one
+        return labels.astype(np.int64)  # without conversion: distant dates would overflow in a finer unit
     try:
-        found = np.array([_number(label) for label in labels])
+        values = np.array([_number(label) for label in labels])
     except (TypeError, ValueError):
         return _dates(labels, name, np.arange(n) if numbers is None else numbers)
-    is_finite = np.isfinite(found.astype(float))
+    is_finite = np.isfinite(values.astype(float))
     if not is_finite.all():
         raise DataError(f"{name}: expected finite times, got {str(labels[~is_finite][0])!r}.")
-    return found
+    return values
 
 
 def _number(label: Any) -> int | float:
-    """A label as a number, a whole one exactly."""
+    """A label as a number; integers are exact."""
     try:
         return int(label) if isinstance(label, str) else float(label)
     except ValueError:
@@ -231,27 +232,27 @@ def _number(label: Any) -> int | float:
 
 
 def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
-    found = []
+    dates = []
     for row, label in zip(numbers.tolist(), labels, strict=True):
         try:
             date = datetime.datetime.fromisoformat(label if isinstance(label, str) else label.isoformat())
-        except (AttributeError, ValueError) as fault:
+        except (AttributeError, ValueError) as error:
             raise DataError(
-                f"{name}: expected numbers, or dates as ISO 8601 has them (2024-03-31, 2024-03-31T12:00), got "
-                f"{str(label)[:40]!r} at row {row}. Write them so."
-            ) from fault
-        found.append(date)
-    if len({date.tzinfo is None for date in found}) > 1:
+                f"{name}: expected numbers, or ISO 8601 dates (2024-03-31, 2024-03-31T12:00), got {str(label)[:40]!r} "
+                f"at row {row}. Write them so."
+            ) from error
+        dates.append(date)
+    if len({date.tzinfo is None for date in dates}) > 1:
         raise DataError(f"{name}: expected a time zone for all dates or for none, got both. Write them alike.")
-    start = datetime.datetime(1970, 1, 1, tzinfo=None if found[0].tzinfo is None else datetime.UTC)
-    return np.array([(date - start) // datetime.timedelta(microseconds=1) for date in found], np.int64)
+    start = datetime.datetime(1970, 1, 1, tzinfo=None if dates[0].tzinfo is None else datetime.UTC)
+    return np.array([(date - start) // datetime.timedelta(microseconds=1) for date in dates], np.int64)
 
 
 def _labels(values: Any, n: int, name: str) -> np.ndarray:
-    """(n,) labels, none of them missing; those of a list are objects, so that 1 and "1" stay two."""
+    """(n,) labels, none of them missing; those of a list are objects, so that 1 and "1" differ."""
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if kind == "O" and getattr(values, "shape", None) in ((n,), (n, 1)):
-        values = np.asarray(values).reshape(-1).tolist()  # as labels: numbers that float64 does not hold stay apart
+        values = np.asarray(values).reshape(-1).tolist()  # as objects: integers beyond float64 stay distinct
     if not isinstance(values, list | tuple):
         values = to_array(values)
     if isinstance(values, list | tuple):
@@ -279,12 +280,12 @@ def _labels(values: Any, n: int, name: str) -> np.ndarray:
 
 
 def _is_missing(label: Any) -> bool:
-    """None, NaN, NaT, and the NA of pandas, which is neither equal to itself nor unequal."""
+    """Whether a label is None, NaN, NaT, or the NA of pandas, whose comparison with itself has no truth value."""
     return label is None or type(label).__name__ == "NAType" or (np.isscalar(label) and label != label)
 
 
 def has_equal_row(rows: Rows, others: Rows) -> np.ndarray:
-    """(n,) whether a row has an equal one, its context included, among the others; by 64-bit hashes."""
+    """(n,) whether a row, its context included, has an equal row among the others; by 64-bit hashes."""
     return np.isin(_hashes(rows), _hashes(others))
 
 

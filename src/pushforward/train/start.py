@@ -1,10 +1,11 @@
-"""Where training starts: at independent columns, at the full Gaussian of the rows, or at a mixture of normals.
+"""The start of training: independent columns, the full Gaussian of the rows, or a mixture of normals.
 
 A flow learns correlations and clusters by gradient steps, and may end below the Gaussian or the mixture that a formula
 or a few iterations give. So strong correlations, with each other and with the context, go into fixed layers
-(`LinearRegression`, `Whiten`) before training; a flow that ended below its baselines is trained again from a mixture
-of normals as its base; and one that is not clearly likelier than them gives way to them: among models that validation
-cannot tell apart, the simplest (the rule of one standard error, Breiman, Friedman, Olshen & Stone 1984, section 3.4.3).
+(`LinearRegression`, `Whiten`) before training. A flow that ends below its baselines is trained again, with a mixture of
+normals as its base. If a flow is not clearly likelier than a baseline, the baseline is returned: among models that
+validation cannot distinguish, the simplest (the rule of one standard error, Breiman, Friedman, Olshen & Stone 1984,
+section 3.4.3).
 """
 
 import dataclasses
@@ -22,27 +23,27 @@ from pushforward.core.circles import circular_coordinates
 from pushforward.core.flow import Flow
 from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, spline_bounds
-from pushforward.train.units import context_rows, outer_standardise, whitened, whitening_layer
+from pushforward.train.units import context_rows, outer_standardise, whiten_rows, whitening_layer
 
-_DETERMINED = 0.1  # share of a column's variance that the others and the context leave, below which it is determined
-_LARGEST_DIM = 128  # of an event whose correlations are looked at
-_FEWEST_GROUPS = 5  # from which their differences are judged
-_ROWS_FOR_SIZE = 5_000  # from which the size of a mixture is chosen
-_ROWS_OF_MIXTURE = 50_000  # that it is fitted to
-_MIN_SCALE = 1e-8  # below the floor of expectation-maximisation
+_DETERMINED = 0.1  # unexplained share of a column's variance below which other columns or the context determine it
+_LARGEST_DIM = 128  # of an event for a joint start
+_FEWEST_GROUPS = 5  # for a standard error from the differences of groups
+_ROWS_FOR_SIZE = 5_000  # most rows for the choice of a mixture's size
+_ROWS_OF_MIXTURE = 50_000  # most rows for the fit of a mixture
+_MIN_SCALE = 1e-8  # below the smallest scale of expectation-maximisation
 _NEGLIGIBLE = 0.01  # nats a row
-_COPIES = 0.05  # share of a column's values that repeat, from which likelihoods of narrow components mean nothing
+_COPIES = 0.05  # share of repeated values in a column above which likelihoods of narrow components are unbounded
 
 
 @dataclasses.dataclass(frozen=True)
 class Baselines:
-    """Classical densities of the validation rows.
+    """Log-densities of the validation rows under classical models.
 
     Attributes:
         gaussian: log-densities (n,) under a full Gaussian, linear in the context, in the data's units.
-        mixture: those under a mixture of normals, its size by the BIC; None where there is none: with a context, and
-            where values of a column repeat, for then a narrow component has no bound.
-        fitted: the better of the two, of rows behind `Standardise` and `Whiten`: the coordinates of the base where the
+        mixture: log-densities (n,) under a mixture of normals, its size chosen by the BIC. None with a context, and
+            where values of a column repeat, because the density of a narrow component is then unbounded.
+        fitted: the better of the two, of rows after `Standardise` and `Whiten`: the coordinates of the base, as the
             other layers start as the identity. None with a context.
     """
 
@@ -51,14 +52,14 @@ class Baselines:
     fitted: NormalMixture | None
 
     def better(self, rows: Rows) -> np.ndarray:
-        """Log-densities (n,) of the better of the two, of the rows they were made of."""
+        """Log-densities (n,) of the better of the two; `rows` are the validation rows."""
         if self.mixture is None or _mean(self.mixture, rows) <= _mean(self.gaussian, rows):
             return self.gaussian
         return self.mixture
 
 
 def may_start_jointly(flow: Any) -> bool:
-    """Whether `fit` may choose the start of this flow: the recipe allows it and its base is the standard normal law."""
+    """Whether `fit` may choose the start: the recipe allows it, and the base is the standard normal distribution."""
     if not isinstance(flow, Flow) or flow.embed is not None or not isinstance(flow.base, Normal):
         return False
     outer = outer_standardise(flow)
@@ -70,14 +71,14 @@ def may_start_jointly(flow: Any) -> bool:
 
 
 def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
-    """The flow behind `LinearRegression` and `Whiten` where a column is determined by the others, else as it is.
+    """The flow with `LinearRegression` and `Whiten` if other columns determine a column, else unchanged.
 
-    A column is determined where the others and the context leave less than a tenth of its variance. The full Gaussian
-    must then also be likelier than independent columns, on the validation rows by more than a standard error; without
-    such rows the training rows decide.
+    A column is determined if the others and the context explain more than nine tenths of its variance. The full
+    Gaussian must also be likelier than independent columns by more than a standard error, on the validation rows or,
+    without such rows, on the training rows.
 
     Args:
-        flow: whose `Standardise` is filled and which has no `Whiten` yet.
+        flow: a flow whose `Standardise` is filled.
         train, validation: rows in the data's units.
     """
     if whitening_layer(flow) is not None:
@@ -87,14 +88,14 @@ def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
     factor = np.asarray(whiten.factor)
     mean = np.average(x, 0, train.weights)
     deviation = np.sqrt(np.average(np.square(x - mean), 0, train.weights))
-    left = 1 / np.diag(np.linalg.inv(factor @ factor.T)) / np.maximum(deviation**2, 1e-300)
-    if not left.min() < _DETERMINED:
+    unexplained = 1 / np.diag(np.linalg.inv(factor @ factor.T)) / np.maximum(deviation**2, 1e-300)
+    if not unexplained.min() < _DETERMINED:
         return flow
     rows = train if validation is None else validation
-    held, held_context = _standard(flow, rows)
-    alone = Whiten(len(factor)).filled(mean, np.diag(deviation))
-    gain = _gaussian_scores(regression, whiten, held, held_context) - _gaussian_scores(None, alone, held, None)
-    if not _mean(gain, rows) > _error(gain, rows):
+    y, y_context = _standard(flow, rows)
+    independent = Whiten(len(factor)).filled(mean, np.diag(deviation))
+    gain = _gaussian_log_probs(regression, whiten, y, y_context) - _gaussian_log_probs(None, independent, y, None)
+    if not _mean(gain, rows) > _standard_error(gain, rows):
         return flow
     bounds = spline_bounds(flow)
     if bounds:
@@ -103,7 +104,7 @@ def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
 
 
 def with_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten) -> Flow:
-    """The flow with these layers in front of its `Standardise`; `Whiten` is scaled into the box of its splines."""
+    """The flow with these layers before its `Standardise`; they replace those it has."""
     chain: Any = flow.bijection
     *layers, outer = chain.bijections
     while layers and isinstance(layers[-1], LinearRegression | Whiten):
@@ -113,45 +114,45 @@ def with_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten)
 
 
 def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: int = 1) -> Baselines:
-    """Gaussian and mixture of the training rows, scored on the validation rows; all rows in the data's units.
+    """Gaussian and mixture fitted to the training rows, evaluated on the validation rows.
 
     Args:
-        flow: as training started it, its fixed layers filled.
-        train, validation: rows.
+        flow: before training, its fixed layers filled.
+        train, validation: rows in the data's units.
         seed: of the mixture.
-        replicates: how many rows are one, with noise of its own in each: the BIC counts them as one.
+        replicates: how many consecutive rows are one row with different noise: the BIC counts them once.
     """
     outer: Any = outer_standardise(flow)
     log_scale = float(np.log(np.asarray(outer.scale)).sum())
     x, context = _standard(flow, train)
-    held, held_context = _standard(flow, validation)
+    y, y_context = _standard(flow, validation)
     if context is not None:
         regression, whiten = _joint_layers(x, context, train.weights)
-        return Baselines(_gaussian_scores(regression, whiten, held, held_context) - log_scale, None, None)
+        return Baselines(_gaussian_log_probs(regression, whiten, y, y_context) - log_scale, None, None)
     if (layer := whitening_layer(flow)) is not None:
         log_scale += float(np.log(np.diag(np.asarray(layer.factor))).sum())
-    x, held = whitened(flow, x), whitened(flow, held)
+    x, y = whiten_rows(flow, x), whiten_rows(flow, y)
     one = fit_normal_mixture(x, train.weights, sizes=(1,), seed=seed)
-    gaussian = one.log_prob(held) - log_scale
+    gaussian = one.log_prob(y) - log_scale
     if _repeats(train.x[::replicates]):
         return Baselines(gaussian, None, one)
-    several = fit_normal_mixture(*_some(x, train.weights, _ROWS_FOR_SIZE), seed=seed, replicates=replicates)
+    several = fit_normal_mixture(*_subsample(x, train.weights, _ROWS_FOR_SIZE), seed=seed, replicates=replicates)
     if len(x) > _ROWS_FOR_SIZE:
-        several = refit_normal_mixture(several, *_some(x, train.weights, _ROWS_OF_MIXTURE))
-    mixture = several.log_prob(held) - log_scale
+        several = refit_normal_mixture(several, *_subsample(x, train.weights, _ROWS_OF_MIXTURE))
+    mixture = several.log_prob(y) - log_scale
     is_better = _mean(mixture, validation) > _mean(gaussian, validation)
     return Baselines(gaussian, mixture, several if is_better else one)
 
 
-def baseline_start(flow: Flow, train: Rows, found: Baselines) -> Flow:
-    """The flow that starts at the better of the baselines: behind a linear Gaussian, or over a mixture of normals.
+def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow:
+    """The flow that starts at the better of the baselines: layers of a linear Gaussian, or a mixture as its base.
 
     Args:
-        flow: as training started it.
+        flow: before training.
         train: rows in the data's units.
-        found: what `baselines` made of them.
+        fitted_baselines: from `baselines`.
     """
-    fitted = found.fitted
+    fitted = fitted_baselines.fitted
     if fitted is None:
         x, context = _standard(flow, train)
         bounds = spline_bounds(flow)
@@ -159,7 +160,7 @@ def baseline_start(flow: Flow, train: Rows, found: Baselines) -> Flow:
         flow = with_layers(flow, *_joint_layers(x, context, train.weights, reach=reach))
         if reach is None:
             return flow
-        fitted = fit_normal_mixture(whitened(flow, x, context), train.weights, sizes=(1,))  # as wide as the box wants
+        fitted = fit_normal_mixture(whiten_rows(flow, x, context), train.weights, sizes=(1,))  # as wide as the box
     components = [
         MultivariateNormal(flow.shape[0], loc=loc, covariance=covariance, min_scale=_MIN_SCALE)
         for loc, covariance in zip(fitted.means, fitted.covariances, strict=True)
@@ -168,51 +169,54 @@ def baseline_start(flow: Flow, train: Rows, found: Baselines) -> Flow:
     return eqx.tree_at(lambda f: f.base, flow, base)
 
 
-def baseline_of(flow: Flow, rows: Rows, found: Baselines) -> Flow:
-    """The flow at the better of the baselines, fitted again to these rows: for a flow that training did not improve.
+def refit_baseline(flow: Flow, rows: Rows, fitted_baselines: Baselines) -> Flow:
+    """The flow at the better of the baselines, fitted again to all rows: for a flow that training did not improve.
 
     Args:
-        flow: as training started it.
+        flow: before training.
         rows: training and validation rows, in the data's units.
-        found: what `baselines` made of the training rows.
+        fitted_baselines: from `baselines`, of the training rows.
     """
-    if found.fitted is not None:
-        few = _some(whitened(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
-        found = dataclasses.replace(found, fitted=refit_normal_mixture(found.fitted, *few))
-    return baseline_start(flow, rows, found)
+    if fitted_baselines.fitted is not None:
+        subsample = _subsample(whiten_rows(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
+        fitted = refit_normal_mixture(fitted_baselines.fitted, *subsample)
+        fitted_baselines = dataclasses.replace(fitted_baselines, fitted=fitted)
+    return baseline_start(flow, rows, fitted_baselines)
 
 
-def falls_short(scores: np.ndarray, found: Baselines, rows: Rows) -> bool:
+def falls_short(log_probs: np.ndarray, fitted_baselines: Baselines, rows: Rows) -> bool:
     """Whether log-densities (n,) of the validation rows are below the better baseline's by more than a standard error.
 
-    Less than a hundredth of a nat is nothing: it is what float32 and an average of the weights make of equal densities.
+    Less than a hundredth of a nat is negligible: float32 and an average of the weights change equal densities by that.
     """
-    loss = found.better(rows) - scores
+    loss = fitted_baselines.better(rows) - log_probs
     if not np.isfinite(loss).all():  # rows of density zero, which a Gaussian never has
         return True
-    return _mean(loss, rows) > max(_error(loss, rows), _NEGLIGIBLE)
+    return _mean(loss, rows) > max(_standard_error(loss, rows), _NEGLIGIBLE)
 
 
-def is_likelier(scores: np.ndarray, others: np.ndarray, rows: Rows) -> bool:
+def is_likelier(log_probs: np.ndarray, others: np.ndarray, rows: Rows) -> bool:
     """Whether log-densities (n,) of the validation rows are above others by more than a standard error.
 
-    The best of many epochs is above the baseline it started at by chance alone.
+    The best of many epochs exceeds the baseline it started at by chance alone.
     """
-    if not (np.isfinite(scores).all() and np.isfinite(others).all()):
-        return bool(np.isfinite(scores).all())
-    gain = scores - others
-    return _mean(gain, rows) > _error(gain, rows)
+    if not (np.isfinite(log_probs).all() and np.isfinite(others).all()):
+        return bool(np.isfinite(log_probs).all())
+    gain = log_probs - others
+    return _mean(gain, rows) > _standard_error(gain, rows)
 
 
 def _joint_layers(
     x: np.ndarray, context: np.ndarray | None, weights: np.ndarray | None, *, reach: float | None = None
 ) -> tuple[LinearRegression | None, Whiten]:
-    """Least squares on the context, and the Gaussian of what it leaves, of rows without absurd contexts; no regression
-    where rows are few."""
+    """Least squares on the context, and the Gaussian of the residuals, from rows without extreme contexts.
+
+    There is no regression where rows are fewer than two to a coefficient.
+    """
     regression, dim = None, x.shape[1]
     if context is not None:
-        inside = (np.abs(context) <= CONTEXT_LIMIT).all(1)
-        x, context, weights = x[inside], context[inside], None if weights is None else weights[inside]
+        is_sound = (np.abs(context) <= CONTEXT_LIMIT).all(1)
+        x, context, weights = x[is_sound], context[is_sound], None if weights is None else weights[is_sound]
     if context is not None and len(x) >= 2 * (context.shape[1] + 1):
         root = np.ones(len(x)) if weights is None else np.sqrt(weights)
         design = np.hstack([np.ones((len(x), 1)), context]) * root[:, None]
@@ -223,15 +227,15 @@ def _joint_layers(
 
 
 def _standard(flow: Flow, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows and contexts as the layers behind the outer standardisations see them."""
+    """Rows and contexts after the outer standardisations."""
     outer: Any = outer_standardise(flow)
     return (rows.x - np.asarray(outer.mean)) / np.asarray(outer.scale), context_rows(flow, rows.context)
 
 
-def _gaussian_scores(
+def _gaussian_log_probs(
     regression: LinearRegression | None, whiten: Whiten, x: np.ndarray, context: np.ndarray | None
 ) -> np.ndarray:
-    """Log-densities (n,) under the normal law of these layers."""
+    """Log-densities (n,) under the normal distribution of these layers."""
     if regression is not None and context is not None:
         x = x - clip_context(context, regression.limit, np) @ np.asarray(regression.coefficients).T
     factor = np.asarray(whiten.factor)
@@ -239,28 +243,31 @@ def _gaussian_scores(
     return -0.5 * np.square(z).sum(0) - 0.5 * len(z) * np.log(2 * np.pi) - np.log(np.diag(factor)).sum()
 
 
-def _some(x: np.ndarray, weights: np.ndarray | None, most: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """At most so many of the rows with their weights, drawn at random, in their order."""
+def _subsample(x: np.ndarray, weights: np.ndarray | None, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """At most `most` of the rows with their weights, drawn at random, in their order."""
     if len(x) <= most:
         return x, weights
-    few = np.sort(np.random.default_rng(0).permutation(len(x))[:most])
-    return x[few], None if weights is None else weights[few]
+    index = np.sort(np.random.default_rng(0).permutation(len(x))[:most])
+    return x[index], None if weights is None else weights[index]
 
 
 def _repeats(x: np.ndarray) -> bool:
-    """Whether more than a twentieth of the values of a column repeat others."""
+    """Whether more than a twentieth of the values of a column repeat other values."""
     return any(len(np.unique(column)) < (1 - _COPIES) * len(column) for column in x.T)
 
 
-def _mean(scores: np.ndarray, rows: Rows) -> float:
-    return float(np.average(scores, weights=rows.weights))
+def _mean(values: np.ndarray, rows: Rows) -> float:
+    return float(np.average(values, weights=rows.weights))
 
 
-def _error(scores: np.ndarray, rows: Rows) -> float:
-    """Standard error of the weighted mean, infinite of a single row. Rows of one group are not independent, groups are;
-    of fewer than five groups, which do not tell how they differ, the rows are taken as independent."""
+def _standard_error(values: np.ndarray, rows: Rows) -> float:
+    """Standard error of the weighted mean, infinite for a single row.
+
+    Groups are independent, rows of one group are not; with fewer than five groups, whose variance cannot be estimated,
+    the rows are treated as independent.
+    """
     groups = rows.groups
     if groups is not None and len(np.unique(groups)) < _FEWEST_GROUPS:
         groups = None
-    error = standard_error(scores, groups, rows.weights)
+    error = standard_error(values, groups, rows.weights)
     return np.inf if error is None else error

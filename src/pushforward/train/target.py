@@ -30,8 +30,17 @@ from pushforward.train.checks import check_options, check_precision, trained_fla
 from pushforward.train.data import as_rows
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
-from pushforward.train.steps import Course, Plan, begin, clipped, cosine, default_optimizer, is_sound, taken
-from pushforward.train.target_steps import Aim, run_target_steps
+from pushforward.train.steps import (
+    Schedule,
+    TrainState,
+    cosine,
+    default_optimizer,
+    extract_flow,
+    init_state,
+    is_sound,
+    with_clipping,
+)
+from pushforward.train.target_steps import TargetLoss, run_target_steps
 from pushforward.train.units import outer_standardise
 
 _BLOCKS = 50
@@ -43,19 +52,18 @@ _ADVICE = (
 
 @dataclasses.dataclass
 class TargetHistory:
-    """The course of a fit to a target. One entry for each block of steps (a fiftieth of them).
+    """History of a fit to a target, one entry for each block of steps (a fiftieth of them).
 
     Attributes:
-        elbo: mean evidence lower bound over the block's samples, in nats, as the weights moved; under annealing that
-            of the tempered target.
+        elbo: mean evidence lower bound over the block's samples, in nats, as the weights change; with annealing
+            that of the tempered target.
         seconds: wall time since the start, compilation included.
-        learning_rate: at the end of the block (nan under an optimiser of the caller's).
+        learning_rate: at the end of the block (nan with a caller's optimiser).
         stop_reason: "finished" or "interrupted".
-        skipped_steps: steps left out because loss or gradient was not finite, and steps undone by a restart.
-        restarts: how often training went back, and halved its learning rate, after steps that failed in a row.
-        importance: what importance sampling by the fitted flow says: log evidence, effective sample size, Pareto k, and
-            whether to trust them. None for a conditional flow, whose targets are many, and where it failed, of which a
-            warning tells.
+        skipped_steps: steps skipped because loss or gradient was not finite, and steps undone by a restart.
+        restarts: how often consecutive steps failed, so that training restored a snapshot and halved the learning rate.
+        importance: importance sampling from the fitted flow: log evidence, effective sample size, Pareto k, and whether
+            to trust them. None for a conditional flow, which has many targets, and where it failed with a warning.
     """
 
     elbo: list[float] = dataclasses.field(default_factory=list)
@@ -67,7 +75,7 @@ class TargetHistory:
     importance: ImportanceSample | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able values; of the importance sample its figures."""
+        """Plain JSON-able values, with the figures of the importance sample."""
         plain = {name: value for name, value in vars(self).items() if name != "importance"}
         return plain | {"importance": self.importance and self.importance.to_dict()}
 
@@ -94,9 +102,9 @@ def fit_target(
 ) -> tuple[Flow, TargetHistory]:
     """Minimise KL(q | p) over a flow q, for a target p known up to a constant: max E_q[log p(x) - log q(x)].
 
-    Samples of the flow are differentiated through (the reparametrised gradient). The path derivative leaves out the
-    part of the gradient whose mean is zero; its noise vanishes as q approaches p. The reverse divergence forgives a
-    flow that covers one mode of several: anneal, add a share of the forward divergence, and read the Pareto k.
+    The gradient is reparametrised: it passes through the samples of the flow. The path derivative omits the part of the
+    gradient whose mean is zero; its noise vanishes as q approaches p. The reverse divergence is mode-seeking: a flow
+    may cover one mode of several. Against that, anneal, add a share of the forward divergence, and read the Pareto k.
 
     Args:
         flow: the flow to start from; fitting twice continues.
@@ -104,41 +112,40 @@ def fit_target(
             a conditional flow it takes a sample and a context.
         key: a JAX key or an int.
         context: (n, *context_shape) for a conditional flow; each step draws a batch of its rows. Their moments fill the
-            standardisation of the context, unless that is filled already.
+            standardisation of the context, unless it is filled already.
         steps: number of gradient steps.
         batch_size: samples a step.
         learning_rate: peak of the cosine schedule of the default optimiser (Adam).
-        optimizer: any optax optimiser in the place of Adam and the schedule; its learning rate is its own. One that
-            asks for `value` gets the loss of the step: the negative evidence lower bound of the batch at the target's
+        optimizer: any optax optimiser, with its learning rate, instead of Adam and the schedule. One that asks for
+            `value` gets the loss of the step: the negative evidence lower bound of the batch at the target's
             power (with `forward` a mean of both divergences), up to the constant log Z. One that searches along the
             loss (L-BFGS with a line search) needs gradient="total" and forward=0; `clip=None` and annealing=0 suit it.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is returned, or None for the last weights.
-        gradient: "path" (scores each sample once more, by the inverse direction), or "total", which needs the forward
-            direction alone and is cheaper where the inverse is slow.
+        gradient: "path" (one more inverse pass for each sample), or "total", which needs only the forward direction and
+            is cheaper where the inverse is slow.
         forward: share of the forward divergence KL(p | q) in the loss, by self-normalised importance weights of the
-            batch; 0 for the reverse divergence alone, 1 for the forward alone. It wants a flow that overlaps p.
+            batch; 0 for the reverse divergence alone, 1 for the forward alone. It needs a flow that overlaps p.
         annealing: share of the steps over which the target's power rises linearly from 0.01 to 1; 0 for none.
         pilot: steps of a Gaussian with independent coordinates that is fitted first; its moments fill the flow's
-            `Standardise`, unless that is filled already. For targets far from zero or of very unequal scales.
+            `Standardise`, unless it is filled already. For targets far from zero or of very unequal scales.
         n_importance: samples for the estimates in the history.
         trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
-        progress: show the course (a bar with rich, else a line).
+        progress: show progress (a bar with rich, else a line).
 
     Returns:
         The fitted flow, and its `TargetHistory`. Ctrl-C returns the weights so far.
 
-    A step whose loss or gradient is not finite is skipped and counted; where 25 fail in a row, training goes back to
-    before they did, with half the learning rate from there on, at most five times. Where importance sampling from the
-    fitted flow is not to be trusted (`ImportanceSample.doubts`), a warning says why.
+    A step whose loss or gradient is not finite is skipped and counted. After 25 consecutive failures training restores
+    an earlier state and halves the learning rate, at most five times. Where importance sampling from the fitted flow
+    cannot be trusted (`ImportanceSample.doubts`), a warning says why.
 
     Cost: a step draws and differentiates `batch_size` samples; the path derivative adds as many inverse passes.
 
     Raises:
         ShapeError: if log_density does not return one number, or the context does not fit.
-        ValueError: if an option is out of range.
-            Also where an array of the flow has 16 bits, or `optimizer` does not fit the loss.
-        TrainingDiverged: if steps fail again and again, for instance where log_density is -inf at samples.
+        ValueError: if an option is out of range, an array of the flow has 16 bits, or `optimizer` does not fit.
+        TrainingDiverged: if steps fail repeatedly, for instance where log_density is -inf at samples.
 
     Reference: Rezende & Mohamed 2015, section 3; path derivative: Roeder, Wu & Duvenaud 2017; forward divergence by
         importance weights: Naesseth, Lindsten & Blei 2020.
@@ -163,26 +170,26 @@ def fit_target(
     shapes = [flow.shape] if flow.context_shape is None else [flow.shape, flow.context_shape]
     check_log_density(log_density, *shapes)
     key_pilot, key_steps, key_importance = jax.random.split(as_key(key), 3)
-    aim = Aim(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
+    config = TargetLoss(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
     outer = outer_standardise(flow)
     if pilot and flow.context_shape is None and outer is not None and not outer.is_filled:
-        flow = _piloted(flow, aim._replace(path=True, forward=0.0), int(pilot), key_pilot)
+        flow = _with_pilot(flow, config._replace(path=True, forward=0.0), int(pilot), key_pilot)
     if contexts is not None and flow.context_scaling is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
     flags = trained_flags(flow, trainable_filter(flow) if trainable is None else trainable)
-    fitted, history = _trained(
-        flow, flags, aim, contexts, key_steps, int(steps), float(learning_rate), started, optimizer, clip, ema,
+    fitted, history = _train(
+        flow, flags, config, contexts, key_steps, int(steps), float(learning_rate), started, optimizer, clip, ema,
         annealing, progress,
     )  # fmt: skip
     if flow.context_shape is None:
-        history.importance = _judged(fitted, log_density, max(int(n_importance), 2), key_importance)
+        history.importance = _importance(fitted, log_density, max(int(n_importance), 2), key_importance)
     return fitted, history
 
 
-def _trained(
+def _train(
     flow: Flow,
     flags: tuple[bool, ...],
-    aim: Aim,
+    config: TargetLoss,
     contexts: np.ndarray | None,
     key: PRNGKeyArray,
     steps: int,
@@ -194,37 +201,37 @@ def _trained(
     annealing: float = 0.5,
     progress: bool = False,
 ) -> tuple[Flow, TargetHistory]:
-    """The loop of `fit_target`: the flow after the last block that ended well, and the history."""
-    given: Any = optimizer
-    update = default_optimizer(clip) if optimizer is None else clipped(given, clip)
-    merge, course = begin(flow, flags, update, flat=optimizer is None, averaged=bool(ema))
-    plan = Plan(0, float(steps), learning_rate, float(ema or 0.0))
+    """The loop of `fit_target`: the flow after the last block that ended with a finite step, and the history."""
+    callers: Any = optimizer
+    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
+    partition, state = init_state(flow, flags, transformation, flat=optimizer is None, averaged=bool(ema))
+    schedule = Schedule(0, float(steps), learning_rate, float(ema or 0.0))
     recovery = Recovery(learning_rate, adjustable=optimizer is None, advice=_ADVICE)
-    rows = None if contexts is None else jnp.asarray(contexts, float_type(flatten(flow)[0]))
+    context_array = None if contexts is None else jnp.asarray(contexts, float_type(flatten(flow)[0]))
     history, fitted, earlier = TargetHistory(), flow, flow
     ends = [round(steps * (block + 1) / min(_BLOCKS, steps)) for block in range(min(_BLOCKS, steps))]
 
-    def run(first: int, end: int, course: Course, rate: float) -> tuple[Course, Array]:
-        now, here = plan._replace(first_step=first, learning_rate=rate), jax.random.fold_in(key, first)
+    def run(first: int, end: int, state: TrainState, rate: float) -> tuple[TrainState, Array]:
         return run_target_steps(
-            merge, update, optimizer is None, bool(ema), aim, course, rows, end - first, now, annealing * steps, here
-        )
+            partition, transformation, optimizer is None, bool(ema), config, state, context_array, end - first,
+            schedule._replace(first_step=first, learning_rate=rate), annealing * steps, jax.random.fold_in(key, first),
+        )  # fmt: skip
 
     with progress_bar(progress, len(ends), lambda _: f"evidence lower bound {history.elbo[-1]:.3f}") as report:
         first = 0
         try:
             for block, end in enumerate(ends):
-                steps_here, where = functools.partial(run, first, end), f"within steps {first} to {end}"
-                course, total, made = recovery.run(steps_here, course, end - first, where)
-                history.skipped_steps, history.restarts = int(course.skipped), recovery.restarts
-                if is_sound(course):  # a copy: an interrupted step has used up the course
-                    earlier, fitted = fitted, taken(merge, course, flow, bool(ema))
-                elif not made:  # the last step that did not fail may have led to where no loss is finite
+                block_steps, where = functools.partial(run, first, end), f"within steps {first} to {end}"
+                state, total, n_finite = recovery.run(block_steps, state, end - first, where)
+                history.skipped_steps, history.restarts = int(state.skipped_steps), recovery.restarts
+                if is_sound(state):  # a copy: an interrupted step has donated the state's buffers
+                    earlier, fitted = fitted, extract_flow(partition, state, flow, bool(ema))
+                elif not n_finite:  # the last finite step may have led to parameters without a finite loss
                     fitted = earlier
-                plan = plan._replace(learning_rate=recovery.learning_rate)
-                history.elbo.append(total / made if made else math.nan)
+                schedule = schedule._replace(learning_rate=recovery.learning_rate)
+                history.elbo.append(total / n_finite if n_finite else math.nan)
                 history.seconds.append(time.perf_counter() - started)
-                history.learning_rate.append(float(cosine(plan, end, np)) if optimizer is None else math.nan)
+                history.learning_rate.append(float(cosine(schedule, end, np)) if optimizer is None else math.nan)
                 first = end
                 report(block)
         except KeyboardInterrupt:
@@ -237,21 +244,21 @@ def _trained(
     return finalise(fitted), history
 
 
-def _judged(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
-    """Importance sampling by the fitted flow, with a warning where it fails or is not to be trusted."""
+def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
+    """Importance sampling from the fitted flow, with a warning where it fails or cannot be trusted."""
     try:
-        found = importance_sample(fitted, log_density, n, key=key)
-    except NumericError as error:  # the fit is not lost for it
+        sample = importance_sample(fitted, log_density, n, key=key)
+    except NumericError as error:  # the fit is returned nevertheless
         warnings.warn(f"fit_target: no importance sampling by the fitted flow: {error}", stacklevel=3)
         return None
-    if n >= FEWEST_EFFECTIVE and (doubts := found.doubts()):  # fewer samples were not meant to judge the fit
+    if n >= FEWEST_EFFECTIVE and (doubts := sample.doubts()):  # fewer samples are too few for a judgement
         warnings.warn(
             f"fit_target: importance sampling by the fitted flow cannot be trusted: {'; '.join(doubts)}. Use more "
             "steps, a more flexible flow, forward=0.3 where the flow may leave out parts of the target, or a larger "
             "n_importance.",
             stacklevel=3,
         )
-    return found
+    return sample
 
 
 def _check_shares(gradient: str, forward: float, annealing: float, pilot: int) -> None:
@@ -271,22 +278,20 @@ def _contexts(flow: Flow, context: Any) -> np.ndarray | None:
         return None
     if context is None:
         raise DataError(f"context: expected rows of shape {flow.context_shape}, got none.")
-    rows = as_rows("context", context, flow.context_shape)
-    if len(rows) == 0:
+    contexts = as_rows("context", context, flow.context_shape)
+    if len(contexts) == 0:
         raise DataError("context: expected at least one row, got none.")
-    return rows
+    return contexts
 
 
-def _piloted(flow: Flow, aim: Aim, steps: int, key: PRNGKeyArray) -> Flow:
-    """The flow with its `Standardise` filled by a fitted Gaussian with independent coordinates."""
+def _with_pilot(flow: Flow, config: TargetLoss, steps: int, key: PRNGKeyArray) -> Flow:
+    """The flow, its `Standardise` filled from a fitted Gaussian with independent coordinates."""
     outer = outer_standardise(flow)
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
     try:
         flags = trained_flags(start, trainable_filter(start))
-        fitted, _ = _trained(start, flags, aim, None, key, steps, 0.05, time.perf_counter())
-    except NumericError:  # no sample of the pilot has any density: its moments say nothing
+        fitted, _ = _train(start, flags, config, None, key, steps, 0.05, time.perf_counter())
+    except NumericError:  # no sample of the pilot has a finite density: its moments mean nothing
         return flow
-    mean, above = (
-        np.asarray(fitted.bijection.forward(jnp.full(flow.shape, place)), np.float64) for place in (0.0, 1.0)
-    )
+    mean, above = (np.asarray(fitted.bijection.forward(jnp.full(flow.shape, z)), np.float64) for z in (0.0, 1.0))
     return flow if outer is None else eqx.tree_at(outer_standardise, flow, outer.filled(mean, above - mean))

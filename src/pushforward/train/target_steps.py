@@ -1,4 +1,4 @@
-"""The compiled inner loop of fitting to a target: samples of the flow, weighed by an unnormalised log-density."""
+"""The compiled inner loop of fitting to a target: samples of the flow, weighted by an unnormalised log-density."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.numerics.programs import compiled
 from pushforward.train.optimizer import loss_functions
-from pushforward.train.steps import Course, Merge, Plan, advanced
+from pushforward.train.steps import Partition, Schedule, TrainState, update
 
-_COLDEST = 0.01  # the power of the target with which annealing starts: Rezende & Mohamed 2015, section 6.1
-_CURE = "Use gradient='total' and forward=0, or an optimiser that does not search, such as optax.adam."
+_FIRST_POWER = 0.01  # the power of the target with which annealing starts: Rezende & Mohamed 2015, section 6.1
+_FIX = "Use gradient='total' and forward=0, or an optimiser that does not search, such as optax.adam."
 
 
-class Aim(NamedTuple):
-    """What is minimised; hashable, a part of the program.
+class TargetLoss(NamedTuple):
+    """Configuration of the loss; hashable, a part of the program.
 
     Attributes:
         log_density: of one sample, or of a sample and a context.
@@ -34,78 +34,80 @@ class Aim(NamedTuple):
     forward: float
 
 
-def tempered(step: Any, annealed: Any) -> Array:
+def target_power(step: Any, annealed: Any) -> Array:
     """The power of the target at a step: from 0.01 up to one, linearly over the first `annealed` steps."""
     done = jnp.where(step < annealed, step / jnp.maximum(annealed, 1e-9), 1.0)
-    return _COLDEST + (1 - _COLDEST) * done
+    return _FIRST_POWER + (1 - _FIRST_POWER) * done
 
 
 @compiled(5, donate=(0,))
 def run_target_steps(
-    merge: Merge,
+    partition: Partition,
     optimizer: optax.GradientTransformation,
     scheduled: bool,
     averaged: bool,
-    aim: Aim,
-    course: Course,
+    config: TargetLoss,
+    state: TrainState,
     contexts: Array | None,
     n_steps: Array,
-    plan: Plan,
+    schedule: Schedule,
     annealed: Array,
     key: PRNGKeyArray,
-) -> tuple[Course, Array]:
+) -> tuple[TrainState, Array]:
     """Run `n_steps` steps.
 
     Args:
-        merge, optimizer, scheduled, averaged, course, plan: as for `steps.run_steps`.
-        aim: what is minimised.
+        partition, optimizer, scheduled, averaged, state, schedule: as for `steps.run_steps`.
+        config: the loss.
         contexts: (n, *context_shape), of which each step draws a batch, or None.
         n_steps: number of steps.
         annealed: number of steps over which the target's power rises to one.
         key: randomness.
 
     Returns:
-        The course, and the sum over the finite steps of the evidence lower bound at the target's power.
+        The state, and the sum over the finite steps of the evidence lower bound at the target's power.
     """
 
-    def loss(weights: list[Array], rest: list[Array], power: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-        flow = merge(weights, rest)
-        key_context, key_draw = jax.random.split(key)
-        rows = None
+    def loss(params: list[Array], frozen: list[Array], power: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
+        flow = partition.combine(params, frozen)
+        key_context, key_sample = jax.random.split(key)
+        context = None
         if contexts is not None:
-            rows = contexts[jax.random.randint(key_context, (aim.batch,), 0, len(contexts))]
-        axis = None if rows is None else 0
+            context = contexts[jax.random.randint(key_context, (config.batch,), 0, len(contexts))]
+        axis = None if context is None else 0
 
-        def frozen_score(x: Array, c: Array | None) -> Array:
-            return merge(*jax.lax.stop_gradient((weights, rest))).log_prob_one(x, c, None)
+        def frozen_log_prob(x: Array, c: Array | None) -> Array:
+            return partition.combine(*jax.lax.stop_gradient((params, frozen))).log_prob_one(x, c, None)
 
         def target(x: Array, c: Array | None) -> Array:
-            return power * (aim.log_density(x, c) if aim.has_context else aim.log_density(x))
+            return power * (config.log_density(x, c) if config.has_context else config.log_density(x))
 
-        keys = jax.random.split(key_draw, aim.batch)
-        x, log_q = jax.vmap(flow.sample_and_log_prob_one, (0, axis))(keys, rows)
-        log_p = jax.vmap(target, (0, axis))(x, rows)
-        bound = jnp.mean(log_p - log_q)
-        value = jnp.zeros_like(bound)
-        if aim.forward < 1:
-            by_path = jax.vmap(frozen_score, (0, axis))(x, rows) if aim.path else log_q
-            value += (1 - aim.forward) * jnp.mean(by_path - log_p)
-        if aim.forward > 0:
+        keys = jax.random.split(key_sample, config.batch)
+        x, log_q = jax.vmap(flow.sample_and_log_prob_one, (0, axis))(keys, context)
+        log_p = jax.vmap(target, (0, axis))(x, context)
+        elbo = jnp.mean(log_p - log_q)
+        value = jnp.zeros_like(elbo)
+        if config.forward < 1:
+            path_log_q = jax.vmap(frozen_log_prob, (0, axis))(x, context) if config.path else log_q
+            value += (1 - config.forward) * jnp.mean(path_log_q - log_p)
+        if config.forward > 0:
             x, log_ratio = jax.lax.stop_gradient((x, log_p - log_q))
-            scores = jax.vmap(lambda x, c: flow.log_prob_one(x, c, None), (0, axis))(x, rows)
-            value -= aim.forward * jnp.sum(jax.nn.softmax(log_ratio) * scores)
-        return value, bound
+            log_probs = jax.vmap(lambda x, c: flow.log_prob_one(x, c, None), (0, axis))(x, context)
+            value -= config.forward * jnp.sum(jax.nn.softmax(log_ratio) * log_probs)
+        return value, elbo
 
-    def step(index: Array, state: tuple[Course, Array]) -> tuple[Course, Array]:
-        course, total = state
-        power = tempered(plan.first_step + index, annealed).astype(course.caution.dtype)
-        here = jax.random.fold_in(key, index)
-        differ = jax.value_and_grad(loss, has_aux=True)
-        (value, bound), gradient = differ(course.weights, course.rest, power, here)
-        cure = _CURE if aim.path or aim.forward > 0 else None
-        again = loss_functions(lambda weights: loss(weights, course.rest, power, here)[0], cure)
-        course, finite = advanced(merge, optimizer, scheduled, averaged, course, value, gradient, again, plan, index)
-        return course, total + jnp.where(finite, bound, 0.0)
+    def step(index: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
+        state, total = carry
+        power = target_power(schedule.first_step + index, annealed).astype(state.lr_scale.dtype)
+        step_key = jax.random.fold_in(key, index)
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        (value, elbo), gradient = value_and_grad(state.params, state.frozen, power, step_key)
+        fix = _FIX if config.path or config.forward > 0 else None
+        functions = loss_functions(lambda params: loss(params, state.frozen, power, step_key)[0], fix)
+        state, finite = update(
+            partition, optimizer, scheduled, averaged, state, value, gradient, functions, schedule, index
+        )
+        return state, total + jnp.where(finite, elbo, 0.0)
 
-    start = (course, jnp.zeros((), course.caution.dtype))
+    start = (state, jnp.zeros((), state.lr_scale.dtype))
     return jax.lax.fori_loop(0, n_steps, step, start)

@@ -1,4 +1,4 @@
-"""Training happens in standardised units: filled from the data, taken out of the flow for training, put back after."""
+"""Standardised units of training: filled from the data, removed from the flow for training, restored afterwards."""
 
 from typing import Any, TypeVar
 
@@ -20,16 +20,16 @@ from pushforward.train.data import Rows, spline_bounds
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
 
-def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
-    """The flow with everything that starts from data started, its context's standardisation included."""
+def initialise_flow(flow: AnyFlow, train: Rows) -> AnyFlow:
+    """The flow, its layers that depend on data and its context's standardisation initialised from the training rows."""
     if isinstance(flow, Dequantised):
-        started = initialised(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
-        return eqx.tree_at(lambda d: d.flow, flow, started)
+        inner = initialise_flow(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
+        return eqx.tree_at(lambda d: d.flow, flow, inner)
     if flow.context_scaling is not None and train.context is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(train.context))
     context = context_rows(flow, train.context)
     outer, bounds = outer_standardise(flow), spline_bounds(flow)
-    if outer is not None:  # into the box of the narrowest spline, with a tenth to spare
+    if outer is not None:  # into nine tenths of the box of the narrowest spline
         reach, whiten = 0.9 * min(bounds) if bounds else None, whitening_layer(flow)
         circular = circular_coordinates(flow.bijection)
         outer = outer.initialised(train.x, reach=None if whiten else reach, circular=circular)
@@ -41,41 +41,41 @@ def initialised(flow: AnyFlow, train: Rows) -> AnyFlow:
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 
-def standardised(flow: AnyFlow, train: Rows, held: Rows | None) -> tuple[AnyFlow, Rows, Rows | None, float]:
-    """The flow and the rows in standardised units, and the nats to add for the data's own.
+def standardise(flow: AnyFlow, train: Rows, validation: Rows | None) -> tuple[AnyFlow, Rows, Rows | None, float]:
+    """The flow and the rows in standardised units, and the nats to add to log-likelihoods for the data's units.
 
-    The layers stay in the tree with the identity's moments, so the programs compiled here serve the fitted flow too.
-    Whole numbers stay what they are.
+    The layers stay in the tree with the identity's moments, so one compiled program also serves the fitted flow.
+    Integers are not standardised.
     """
     if isinstance(flow, Dequantised):
-        return flow, train, held, 0.0
+        return flow, train, validation, 0.0
     outer, offset = outer_standardise(flow), 0.0
     if outer is not None:
         offset -= float(np.log(np.asarray(outer.scale)).sum())
     if (whiten := _fixed_whiten(flow)) is not None:
         offset -= float(np.log(np.diagonal(np.asarray(whiten.factor))).sum())
-    return _with_moments(flow, None), _in_units(flow, train), held and _in_units(flow, held), offset
+    return _with_moments(flow, None), _in_units(flow, train), validation and _in_units(flow, validation), offset
 
 
 def _in_units(flow: Flow, rows: Rows) -> Rows:
-    """The rows behind the fixed layers outside: standardised, less the regression on the context, white."""
+    """The rows after the fixed outer layers: standardised, minus the regression on the context, whitened."""
     x, context, outer, scaling = rows.x, rows.context, outer_standardise(flow), flow.context_scaling
     if outer is not None:
         x = (x - np.asarray(outer.mean)) / np.asarray(outer.scale)
     if scaling is not None and context is not None:
         context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
     if _fixed_whiten(flow) is not None:
-        x = whitened(flow, x, context_rows(flow, rows.context))
+        x = whiten_rows(flow, x, context_rows(flow, rows.context))
     return Rows(x, context, rows.weights)
 
 
-def scores_in_units(flow: AnyFlow, rows: Rows) -> np.ndarray:
-    """Log-densities (n,) in the data's units, of rows that take the units of training in float64."""
-    inner, rows, _, added = standardised(flow, rows, None)
-    return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + added
+def log_probs_in_units(flow: AnyFlow, rows: Rows) -> np.ndarray:
+    """Log-densities (n,) in the data's units; the rows are standardised in float64."""
+    inner, rows, _, offset = standardise(flow, rows, None)
+    return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + offset
 
 
-def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
+def restore_units(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
     """The flow with the outer standardisations of `like`."""
     if isinstance(flow, Dequantised):
         return flow
@@ -83,7 +83,7 @@ def restandardised(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
 
 
 def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
-    """Contexts as the layers see them: standardised, then embedded."""
+    """Contexts as inputs of the layers: standardised, then embedded."""
     if flow.context_scaling is not None and context is not None:
         context = (context - np.asarray(flow.context_scaling.mean)) / np.asarray(flow.context_scaling.scale)
         if flow.context_scaling.compress:
@@ -93,8 +93,8 @@ def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
     return context
 
 
-def whitened(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
-    """Standardised rows as the layers behind `Whiten` see them; as they are where there is none."""
+def whiten_rows(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    """Standardised rows after `Whiten`; unchanged where there is none."""
     whiten, regression = whitening_layer(flow), regression_layer(flow)
     if regression is not None and context is not None:
         rows = rows - context @ np.asarray(regression.coefficients).T
@@ -104,19 +104,19 @@ def whitened(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None) ->
 
 
 def whitening_layer(flow: Any) -> Whiten | None:
-    """The `Whiten` next to the outermost layer of a flow, a `LinearRegression` aside, where there is one."""
+    """The `Whiten` next to the outermost layer of a flow (a `LinearRegression` may be between), or None."""
     layers = [layer for layer in _layers(flow)[:-1] if not isinstance(layer, LinearRegression)]
     return layers[-1] if layers and isinstance(layers[-1], Whiten) else None
 
 
 def regression_layer(flow: Any) -> LinearRegression | None:
-    """The `LinearRegression` next to the outermost layer of a flow, where there is one."""
+    """The `LinearRegression` next to the outermost layer of a flow, or None."""
     layers = _layers(flow)
     return layers[-2] if len(layers) > 1 and isinstance(layers[-2], LinearRegression) else None
 
 
 def outer_standardise(flow: Any) -> Standardise | None:
-    """The outermost layer of a flow where that is a `Standardise`."""
+    """The outermost layer of a flow if it is a `Standardise`, else None."""
     chain = flow.bijection
     last = chain.bijections[-1] if isinstance(chain, Chain) else chain
     return last if isinstance(last, Standardise) else None
@@ -127,7 +127,7 @@ def _layers(flow: Any) -> tuple[Any, ...]:
 
 
 def _fixed_whiten(flow: Any) -> Whiten | None:
-    """The `Whiten` that training leaves out; where a network embeds the context, none: what it sees changes."""
+    """The `Whiten` that is fixed in training; None where a trained network embeds the context."""
     return whitening_layer(flow) if flow.embed is None else None
 
 

@@ -16,7 +16,7 @@ from pushforward.errors import DataError
 from pushforward.tabular.schema.mixture import with_mixture
 from pushforward.tabular.schema.schema import Plan
 from pushforward.train import History, fit
-from pushforward.train.data import CompiledModule, Rows, as_rows, column_names, gaussian_log_likelihood
+from pushforward.train.data import PreparedData, Rows, as_rows, column_names, gaussian_log_likelihood
 from pushforward.train.loop import default_learning_rate
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
@@ -91,7 +91,7 @@ def fit_columns(
     inner_validation: Any = 0.0
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
-    prepared = CompiledModule(
+    prepared = PreparedData(
         (added, held_added), gaussian_log_likelihood(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
         np.repeat(is_copy, copies), copies, is_drawn=not isinstance(validation, tuple),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pushforward.core.flow import Flow
 from pushforward.tabular.baselines import best_mixture
 from pushforward.train.data import Rows
 from pushforward.train.split import hold_out
-from pushforward.train.units import initialised
+from pushforward.train.units import initialise_flow
 
 _SHARE, _FEWEST = 5, 10  # of the training rows decides the size where none are held out
 _MIN_SCALE = 1e-4  # EM adds 1e-6 to every variance, so that none of its deviations lies below 1e-3
@@ -24,7 +24,7 @@ def with_mixture(flow: Flow, train: Rows, held: Rows | None) -> Flow:
     Raises:
         MissingExtra: without scikit-learn.
     """
-    flow = initialised(flow, train)
+    flow = initialise_flow(flow, train)
     z = _latent(flow, train)
     if held is not None:
         best, _ = best_mixture(z, _latent(flow, held))

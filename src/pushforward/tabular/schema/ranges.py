@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.tabular.schema.column import Column
-from pushforward.train.repeats import quoted
+from pushforward.train.repeats import shell_quote
 
 _NAMED_SHARE = 0.01  # of samples beyond an end of the range, from which a column is named
 _TIMES = 5  # times the share 1 / (n + 1) that the next row of n + 1 independent ones is the least, or the largest
@@ -114,7 +114,7 @@ def _suggestion(column: Column, low: float, high: float, is_above: bool) -> str:
     upper = next((end for end in (1.0, 100.0) if 0.9 * end < high <= end), None) or _outward(high)
     kind = f"bounded:{lower:g}:{upper:g}" if is_above or low < 0 else "positive"
     is_value = low == lower or (is_above and high == upper)  # a density has no value at an end
-    option = f"--column {quoted(column.name)}={kind}"
+    option = f"--column {shell_quote(column.name)}={kind}"
     if column.step:
         return f"If no others can come, fit with {option}+rounded:{column.step:.12g}."
     if is_value:
