@@ -14,8 +14,8 @@ from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
-from pushforward.tabular.schema import Column, Plan, fit_columns, infer_schema
-from pushforward.tabular.schema.column import declared
+from pushforward.tabular.schema import Column, TableSchema, fit_columns, infer_schema
+from pushforward.tabular.schema.column import parse_declaration
 from pushforward.tabular.schema.detect import grid_step, tail_indices
 from pushforward.train.data import Rows, gaussian_log_likelihood
 
@@ -145,10 +145,10 @@ def test_whole_numbers_and_decimals_that_repeat_are_rounded_however_many_values(
 @pytest.mark.parametrize("step", [0.1, 0.05, 0.001, 1.0, 25.0, 1e-6])
 def test_samples_of_a_grid_are_the_numbers_that_their_decimals_are_read_as(step):
     x = np.array([float(f"{k * step:.9g}") for k in range(-3, 997)])
-    plan = infer_schema(x[:, None], ["x"], declarations={"x": ("rounded", step)})
-    drawn = plan.columns[0].origin + step * np.arange(1000)
+    schema = infer_schema(x[:, None], ["x"], declarations={"x": ("rounded", step)})
+    drawn = schema.columns[0].origin + step * np.arange(1000)
     assert (drawn != x).any() or step >= 1
-    assert np.array_equal(plan.expand(drawn[:, None])[:, 0], x)
+    assert np.array_equal(schema.fill_constants(drawn[:, None])[:, 0], x)
 
 
 @pytest.mark.parametrize(("kind", "values"), [("bounded:0:100", [0.0, 37.5, 100.0]), ("positive", [0.0, 2.5, 7.0])])
@@ -199,13 +199,13 @@ def test_declarations(text, values, words):
 
 
 def test_a_row_off_a_grid_is_told_by_its_column():
-    plan = infer_schema(TABLE, NAMES)
+    schema = infer_schema(TABLE, NAMES)
     rows = TABLE[:3].copy()
     rows[1, NAMES.index("stars")] = 1.3
     with pytest.raises(DataError, match=r"new: column 'stars' is rounded to 0.5, got 1.3 at row 1 \(1 such rows\)"):
-        plan.select(rows, "new")
+        schema.drop_constants(rows, "new")
     with pytest.raises(DataError, match="at row 8"):
-        plan.select(rows, "new", np.arange(7, 10))
+        schema.drop_constants(rows, "new", np.arange(7, 10))
 
 
 @pytest.mark.parametrize(("scale", "words"), [(1e300, "up to 3.."), (1e-300, "differ by 6....-300")])
@@ -217,20 +217,20 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
 
 def test_the_floor_is_a_gaussian_of_the_columns_themselves():
     x, held = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
-    plan = infer_schema(x, ["income", "stars"])
-    assert [column.kind for column in plan.columns] == ["positive", "discrete"]
-    _, history = fitted(x, plan, epochs=1, validation=(held, None))
+    schema = infer_schema(x, ["income", "stars"])
+    assert [column.kind for column in schema.columns] == ["positive", "discrete"]
+    _, history = fitted(x, schema, epochs=1, validation=(held, None))
     found = gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
     assert history.gaussian == pytest.approx(found, abs=0.05)  # noise fills the cells
 
 
 def test_columns_of_whole_numbers_are_known():
     columns = (Column("a"), Column("b", step=1.0), Column("c", step=0.5), Column("d", step=2.0, origin=0.5))
-    constants = Plan((Column("k", "constant", centre=7.0), Column("l", "constant", centre=0.5)))
-    assert constants.whole(np.array([[7.0, 0.5]])) == ("k",)
-    plan = Plan(columns)
-    assert plan.whole(np.ones((3, 4))) == ("b",)
-    assert plan.whole(np.full((3, 4), 2.0**60)) == ()
+    constants = TableSchema((Column("k", "constant", centre=7.0), Column("l", "constant", centre=0.5)))
+    assert constants.integer_columns(np.array([[7.0, 0.5]])) == ("k",)
+    schema = TableSchema(columns)
+    assert schema.integer_columns(np.ones((3, 4))) == ("b",)
+    assert schema.integer_columns(np.full((3, 4), 2.0**60)) == ()
 
 
 def test_a_category_has_the_codes_of_all_rows_each_with_its_share():
@@ -273,9 +273,9 @@ def test_declarations_that_the_values_deny(declarations, values, words):
 
 
 def test_a_constant_column_keeps_its_value():
-    plan = infer_schema(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
-    assert plan.columns[0].describe() == "constant, 7"
-    assert plan.modelled.tolist() == [1]
+    schema = infer_schema(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
+    assert schema.columns[0].describe() == "constant, 7"
+    assert schema.modelled_indices.tolist() == [1]
 
 
 def test_a_table_of_constants_alone():
@@ -284,9 +284,11 @@ def test_a_table_of_constants_alone():
 
 
 def test_a_plan_survives_json():
-    plan = infer_schema(TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5)
-    assert Plan.from_dict(plan.to_dict()) == plan
-    text = str(plan)
+    schema = infer_schema(
+        TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5
+    )
+    assert TableSchema.from_dict(schema.to_dict()) == schema
+    text = str(schema)
     for word in ("income (EUR)", "positive, above 0", "detected", "declared", "rounded to 0.5"):
         assert word in text
 
@@ -312,8 +314,8 @@ def test_a_plan_survives_json():
     ],
 )
 def test_a_plan_that_is_none(values):
-    with pytest.raises(DataError, match=r"plan|column"):
-        Plan.from_dict(values)
+    with pytest.raises(DataError, match=r"schema|column"):
+        TableSchema.from_dict(values)
 
 
 # --- maps of columns
@@ -427,12 +429,12 @@ def test_rounded_survives_a_file(tmp_path):
 def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double():
     x = np.column_stack([np.full(200, 0.1), np.round(np.random.default_rng(0).uniform(1e3, 2e4, 200), 2)])
     single = x.astype(np.float32).astype(np.float64)
-    plan = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
-    assert plan.select(x).shape == plan.select(single).shape == (200, 1)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
-    flow.check_rows("x", plan.select(single))
+    schema = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
+    assert schema.drop_constants(x).shape == schema.drop_constants(single).shape == (200, 1)
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
+    flow.check_rows("x", schema.drop_constants(single))
     with pytest.raises(DataError, match=r"was 0.1\d* in every row of the training data, got 0.1001"):
-        plan.select(x + np.array([1e-4, 0.0]))
+        schema.drop_constants(x + np.array([1e-4, 0.0]))
     with pytest.raises(DataError, match=r"step 0\.01"):
         infer_schema(single[:, 1:] + 0.0025, ["price"], declarations={"price": "rounded:0.01"})
 
@@ -446,8 +448,8 @@ def test_two_values_are_all_there_are():
 def test_a_rounded_circle_has_each_value_once():
     """Hours that were read as 1 to 24 are told, scored and drawn as 0 to 23, and their masses add to one."""
     x = np.random.default_rng(0).integers(1, 25, 400).astype(float)
-    plan = infer_schema(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=2.0), Elementwise(Affine(), (1,))))
+    schema = infer_schema(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,), scale=2.0), Elementwise(Affine(), (1,))))
     drawn = sample_float64(flow, 5000, 0)[:, 0]
     assert np.array_equal(np.unique(drawn), np.arange(24))
     scores = log_prob_float64(flow, np.arange(25.0)[:, None])
@@ -468,18 +470,21 @@ def test_a_rounded_circle_has_each_value_once():
 def test_values_that_no_row_has_have_no_mass(text, values, others, single):
     """Under a flow that is not fitted: samples hold the values alone, their masses add to one, others score -inf."""
     x = np.random.default_rng(0).choice(values, 400)
-    plan = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
+    schema = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
     drawn = np.asarray(flow.sample(2000, key=0)) if single else sample_float64(flow, 2000, 0)
     assert set(np.unique(drawn).tolist()) == set(np.asarray(values, drawn.dtype).tolist())
     score = (lambda x: np.asarray(flow.log_prob(x))) if single else (lambda x: log_prob_float64(flow, x))
     assert np.exp(score(np.array(values)[:, None])).sum() == pytest.approx(1.0, abs=0.03)
     assert np.isneginf(score(np.array(others)[:, None])).all()
     with pytest.warns(UserWarning, match=rf"new: column 'x' is {others[0]:g} at row 1 .* probability is 0"):
-        assert plan.outside(plan.select(np.array([[values[0]], others[:1]]), "new")).tolist() == [[False], [True]]
+        assert schema.out_of_support(schema.drop_constants(np.array([[values[0]], others[:1]]), "new")).tolist() == [
+            [False],
+            [True],
+        ]
     new = (np.array(others[:1])[:, None], None)
     with pytest.raises(DataError, match=r"validation: column 'x' is"), pytest.warns(UserWarning, match="validation"):
-        fitted(x[:, None], plan, epochs=1, validation=new)
+        fitted(x[:, None], schema, epochs=1, validation=new)
 
 
 @pytest.mark.parametrize(
@@ -497,8 +502,8 @@ def test_a_fresh_flow_has_the_shares_of_the_data(text, values):
     """A share of 1 % beside one of 99 %: a flow had to learn the jump between two cells, and got 1.5 % instead."""
     share = np.array([1.0 - 0.01 * (len(values) - 1)] + [0.01] * (len(values) - 1))
     x = np.repeat(values, np.round(share * 2000).astype(int))
-    plan = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
+    schema = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
     masses = np.exp(log_prob_float64(flow, np.array(values)[:, None]))
     assert np.allclose(masses, share, rtol=0.002)  # half a row of 2,000 may lie beyond an end
 
@@ -539,27 +544,27 @@ def test_models_of_before_are_read():
     config, tensors = encode(ColumnMaps(("real", "bounded")))
     del config["fields"]["cells"]
     assert decode(config, registry(), tensors).cells == ()
-    assert Plan.from_dict({"columns": [{"name": "x", "kind": "bounded", "step": 1.0}]}).columns[0].values == ()
+    assert TableSchema.from_dict({"columns": [{"name": "x", "kind": "bounded", "step": 1.0}]}).columns[0].values == ()
 
 
 # --- fits
 
 
-def fitted(x, plan, *, epochs=60, **options):
-    return fit_columns(plan, build, x, key=0, progress=False, max_epochs=epochs, batch_size=512, **options)
+def fitted(x, schema, *, epochs=60, **options):
+    return fit_columns(schema, build, x, key=0, progress=False, max_epochs=epochs, batch_size=512, **options)
 
 
 @pytest.fixture(scope="module")
 def mixed():
     """All kinds at once."""
     x = np.column_stack([TABLE, np.full(N, 3.0)])
-    plan = infer_schema(x, [*NAMES, "same"], declarations={"same": "constant"})
-    flow, history = fitted(x, plan)
-    return x, plan, flow, history
+    schema = infer_schema(x, [*NAMES, "same"], declarations={"same": "constant"})
+    flow, history = fitted(x, schema)
+    return x, schema, flow, history
 
 
 def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
-    x, plan, flow, history = mixed
+    x, schema, flow, history = mixed
     fresh = np.random.default_rng(5)
     n = 4000
     new = np.column_stack([
@@ -567,7 +572,7 @@ def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
         fresh.integers(1, 6, n) / 2, fresh.normal(-3.0, 2.0, n), np.full(n, 3.0),
     ])  # fmt: skip
     new[:, 1] = np.clip(new[:, 1], 1e-9, 1 - 1e-9)
-    scores = log_prob_float64(flow, plan.select(new))
+    scores = log_prob_float64(flow, schema.drop_constants(new))
     truth = (
         stats.lognorm.logpdf(new[:, 0], 1.0, scale=np.exp(3.0)) + stats.cauchy.logpdf(new[:, 2], 2.0, 5.0)
         - np.log(5.0) + stats.norm.logpdf(new[:, 4], -3.0, 2.0)
@@ -579,8 +584,8 @@ def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
 
 
 def test_samples_are_what_the_columns_can_hold(mixed):
-    x, plan, flow, _ = mixed
-    drawn = plan.expand(sample_float64(flow, 4000, 0))
+    x, schema, flow, _ = mixed
+    drawn = schema.fill_constants(sample_float64(flow, 4000, 0))
     assert drawn.shape == (4000, 6)
     assert (drawn[:, 0] > 0).all()
     assert ((drawn[:, 1] > 0) & (drawn[:, 1] < 1)).all()
@@ -591,18 +596,18 @@ def test_samples_are_what_the_columns_can_hold(mixed):
 
 
 def test_rows_that_differ_from_a_constant_column_are_refused(mixed):
-    x, plan, _, _ = mixed
+    x, schema, _, _ = mixed
     changed = x.copy()
     changed[4, 5] = 4.0
     with pytest.raises(DataError, match=r"'same'.*got 4 at row 4"):
-        plan.select(changed)
+        schema.drop_constants(changed)
 
 
 def test_counts_have_their_masses():
     """Poisson(3), 4,000 rows: the mass of each count within 0.03 of the truth (its error in the data is 0.007)."""
     x = np.random.default_rng(2).poisson(3.0, (4000, 1)).astype(float)
-    plan = infer_schema(x, ["n"], declarations={"n": "count"})
-    flow, _ = fitted(x, plan, epochs=20)
+    schema = infer_schema(x, ["n"], declarations={"n": "count"})
+    flow, _ = fitted(x, schema, epochs=20)
     counts = np.arange(0, 12.0)
     masses = np.exp(log_prob_float64(flow, counts[:, None]))
     assert np.abs(masses - stats.poisson.pmf(counts, 3.0)).max() < 0.03
@@ -632,8 +637,8 @@ def test_a_mixture_to_start_from():
     pytest.importorskip("sklearn")
     random = np.random.default_rng(6)
     x = np.concatenate([random.normal(-4.0, 0.3, (300, 2)), random.normal(4.0, 0.3, (300, 2))])
-    plan = infer_schema(x, ["a", "b"])
-    flow, history = fitted(x, plan, epochs=2, base="mixture")
+    schema = infer_schema(x, ["a", "b"])
+    flow, history = fitted(x, schema, epochs=2, base="mixture")
     assert history.start > history.gaussian + 1.0  # before any step
     assert history.best_validation >= history.start
     assert log_prob_float64(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
@@ -657,23 +662,23 @@ def test_without_scikit_learn_the_mixture_says_so(monkeypatch):
 
 def test_held_out_rows_outside_a_support_are_named():
     x = VALUES["income"][:200, None]
-    plan = infer_schema(x, ["income"])
+    schema = infer_schema(x, ["income"])
     with pytest.raises(DataError, match=r"validation: column 'income' is -1 .*support .*1 of 2 rows"):
-        fitted(x, plan, validation=(np.array([[1.0], [-1.0]]), None))
+        fitted(x, schema, validation=(np.array([[1.0], [-1.0]]), None))
 
 
 def test_the_flow_inside_is_found_again(mixed):
-    _, plan, flow, _ = mixed
-    inner = plan.inside(flow)
-    z, log_det = plan.inward(TABLE[:5, : len(plan.modelled)])
+    _, schema, flow, _ = mixed
+    inner = schema.unwrap(flow)
+    z, log_det = schema.transform(TABLE[:5, : len(schema.modelled_indices)])
     assert isinstance(inner.bijection.bijections[-1], Standardise)
     assert np.allclose(log_prob_float64(inner, z) + log_det, log_prob_float64(flow.flow, TABLE[:5]))
     with pytest.raises(DataError, match="outermost"):
-        plan.inside(build(2))
+        schema.unwrap(build(2))
 
 
 def test_declared_words_are_all_in_the_list():
-    assert declared("x", "heavy").kind == "heavy"
+    assert parse_declaration("x", "heavy").kind == "heavy"
     assert dataclasses.replace(Column("x"), unit="m").to_dict() == {"name": "x", "unit": "m"}
 
 
@@ -692,9 +697,9 @@ def test_declared_words_are_all_in_the_list():
 )
 def test_samples_of_a_grid_do_not_leave_its_ends(draw, kind, low, high):
     x = draw(np.random.default_rng(0)).astype(float)[:, None]
-    plan = infer_schema(x, ["x"])
-    assert plan.columns[0].describe() == kind
-    samples = sample_float64(plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,)))), 3000, 0)
+    schema = infer_schema(x, ["x"])
+    assert schema.columns[0].describe() == kind
+    samples = sample_float64(schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,)))), 3000, 0)
     assert (~np.isin(samples, x)).mean() < 0.02
     assert low is None or samples.min() >= low
     assert high is None or samples.max() <= high
@@ -705,13 +710,13 @@ def test_no_sample_is_rounded_to_an_open_end():
     random = np.random.default_rng(0)
     x = np.round(np.minimum(random.normal(80.0, 20.0, 800), 100.0), 4)[:, None]
     x = np.where(x < 0, 0.0, x)
-    plan = infer_schema(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
+    schema = infer_schema(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
     steep = pf.Flow(pf.bases.Normal((1,), loc=10.0, scale=20.0), Elementwise(Affine(), (1,)))
-    drawn = sample_float64(plan.around(steep), 2000, 0)
+    drawn = sample_float64(schema.wrap(steep), 2000, 0)
     assert (drawn > 99.99995).mean() > 0.2
     assert drawn.min() > -1e-9
     assert drawn.max() < 100.0 + 1e-9
-    assert np.isfinite(log_prob_float64(plan.around(steep), drawn)).all()
+    assert np.isfinite(log_prob_float64(schema.wrap(steep), drawn)).all()
     for kind, ends in (("positive", (3.0, np.inf)), ("softplus", (3.0, np.inf)), ("bounded", (3.0, 10.0))):
         layer = ColumnMaps((kind,), lower=[3.0], upper=[10.0])
         images = np.asarray(jax.vmap(layer.forward)(jnp.array([[-60.0], [60.0]], jnp.float32)))

@@ -577,8 +577,8 @@ def test_columns_by_their_places_or_as_found(planned):
         by_place.score_samples(incomes(50, 1)), log_prob_float64(planned.flow_, incomes(50, 1)[:, :2])
     )
     found = pf.FlowDensity("nice", columns="detect", **TINY).fit(incomes()[:, :2])
-    assert [column.kind for column in found.plan_.columns] == ["positive", "discrete"]
-    assert found.plan_.columns[1].step == 1.0
+    assert [column.kind for column in found.schema_.columns] == ["positive", "discrete"]
+    assert found.schema_.columns[1].step == 1.0
 
 
 def test_positive_targets_and_a_mixture_to_start_from():
@@ -613,9 +613,9 @@ def test_targets_are_declared_by_their_names():
     y = pd.DataFrame({"income": random.lognormal(size=120), "age": random.integers(20, 60, 120)})
     options = {"flow": "nice", "max_epochs": 1, "random_state": 0}
     found = pf.ConditionalFlowDensity(columns={"income": "positive", "age": "count"}, **options).fit(x, y)
-    assert found.plan_.names == ("income", "age")
+    assert found.schema_.names == ("income", "age")
     series = pf.ConditionalFlowDensity(columns={"income": "positive"}, **options).fit(x, y["income"])
-    assert series.plan_.columns[0].kind == "positive"
+    assert series.schema_.columns[0].kind == "positive"
 
 
 @pytest.mark.parametrize("kind", ["count", "positive"])
@@ -628,9 +628,9 @@ def test_noise_that_would_lead_out_of_a_column_is_refused(kind):
 def test_quantiles_are_not_biased_inwards(monkeypatch):
     """Of n draws the share below a quantile of level q is q in the mean: for a uniform law, (n + 1) q of n + 1 gaps."""
     drawn = np.sort(np.random.default_rng(0).uniform(size=(20_000, 19)), axis=1)[..., None]
-    monkeypatch.setattr(pf.ConditionalFlowDensity, "_over_draws", lambda self, x, statistic: statistic(drawn))
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "_over_samples", lambda self, x, statistic: statistic(drawn))
     monkeypatch.setattr(pf.ConditionalFlowDensity, "_is_flat", True, raising=False)
-    monkeypatch.setattr(pf.ConditionalFlowDensity, "plan_", None, raising=False)
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "schema_", None, raising=False)
     found = pf.ConditionalFlowDensity().predict_quantiles(None, [0.1, 0.9]).mean(0)
     np.testing.assert_allclose(found, [0.1, 0.9], atol=0.003)
 
@@ -672,7 +672,7 @@ def test_names_of_targets_that_are_numbers_are_none():
     x, y = pairs(60)
     frame = pd.DataFrame({1: y, 0: np.exp(data(60)[:, 1])})
     model = pf.ConditionalFlowDensity("real_nvp", columns={1: "positive"}, **TINY).fit(x, frame)
-    assert [column.kind for column in model.plan_.columns] == ["real", "positive"]
+    assert [column.kind for column in model.schema_.columns] == ["real", "positive"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pushforward.core.float64 import log_prob_float64
 from pushforward.errors import DataError, ShapeError
 from pushforward.tabular.comparison import compare
 from pushforward.tabular.comparison import fold as contest
-from pushforward.tabular.comparison.fold import Contest, Outcome, Split
+from pushforward.tabular.comparison.fold import Fold, Outcome, Split
 from pushforward.tabular.schema import infer_schema
 from pushforward.train.history import History
 
@@ -54,7 +54,7 @@ def test_a_mixture_beats_a_normal_law_on_two_clusters(board):
 def test_few_values_are_scored_by_their_masses_in_all_models(board):
     """The column of five equally likely values costs log 5 nats in every model, about; a density of it has no bound."""
     assert board.is_bound
-    assert board.plan.columns[2].step == 1.0
+    assert board.schema.columns[2].step == 1.0
     without = compare(rows()[:, :2], flows=["nice+mixture"], folds=2, **TINY)
     for name in ("Gaussian", "Gaussian mixture", "nice+mixture"):
         assert board.entry(name).test_log_likelihood - without.entry(name).test_log_likelihood == pytest.approx(
@@ -80,7 +80,7 @@ def test_the_choice_never_sees_a_test_row(monkeypatch):
         validation, test = figures.get(name, (None, -5.0))
         return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_log_likelihood=validation)
 
-    monkeypatch.setattr(Contest, "run", run)
+    monkeypatch.setattr(Fold, "run", run)
     found = compare(rows(), flows=["nice", "maf"], folds=2)
     assert found.chosen == "nice"
     assert found.margin == pytest.approx(-4.0)
@@ -97,7 +97,7 @@ def test_every_row_is_tested_once_and_trains_no_model_of_its_fold(monkeypatch):
         nats = 0.0 if name == "nice" else None
         return Outcome(np.zeros(len(self.split.test)), 0.1, 1.0, 1.0, validation_log_likelihood=nats)
 
-    monkeypatch.setattr(Contest, "run", run)
+    monkeypatch.setattr(Fold, "run", run)
     compare(rows(), flows=["nice"], folds=4)
     assert sorted(tested) == list(range(200))
 
@@ -144,7 +144,7 @@ def test_a_fold_is_chosen_by_its_own_validation_rows_alone(monkeypatch):
         run_so_far[name] += 1
         return Outcome(np.array([test]), 0.1, 1.0, 1.0, validation_log_likelihood=validation)
 
-    monkeypatch.setattr(Contest, "run", run)
+    monkeypatch.setattr(Fold, "run", run)
     found = compare(rows(), flows=["nice", "maf"], folds=2)
     assert found.chosen == "maf"
     assert found.picks == ("nice", "maf")
@@ -160,7 +160,7 @@ def test_folds_are_validated_on_rows_of_their_own(monkeypatch):
         nats = 0.0 if name == "nice" else None
         return Outcome(np.zeros(len(self.split.test)), 0.1, 1.0, 1.0, validation_log_likelihood=nats)
 
-    monkeypatch.setattr(Contest, "run", run)
+    monkeypatch.setattr(Fold, "run", run)
     compare(rows(), flows=["nice"], folds=4)
     assert len(set(held)) == 4
     assert not set.intersection(*map(set, held))
@@ -171,10 +171,10 @@ def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
     random = np.random.default_rng(3)
     x = np.round(random.normal(size=(500, 3)))
     names = ["a", "b", "c"]
-    plan = infer_schema(x, names)
+    schema = infer_schema(x, names)
     split = Split(x, None, np.arange(300), np.arange(300, 400), np.arange(400, 500))
-    found = Contest(split, plan, 0, {}, {}).baseline("Gaussian")
-    noisy = plan.filled(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
+    found = Fold(split, schema, 0, {}, {}).baseline("Gaussian")
+    noisy = schema.dequantise(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
     law = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
     expected = log_prob_float64(pf.Rounded(law, np.ones(3)), x[400:]).mean()
     assert found.scores.mean() == pytest.approx(expected, abs=0.01)
@@ -190,8 +190,8 @@ def test_a_code_that_only_test_rows_have_keeps_a_density():
 
 
 def test_an_interrupt_ends_the_comparison(monkeypatch):
-    def fitted(plan, build, x, **options):
-        return build(len(plan.modelled)), History(stop_reason="interrupted")
+    def fitted(schema, build, x, **options):
+        return build(len(schema.modelled_indices)), History(stop_reason="interrupted")
 
     monkeypatch.setattr(contest, "fit_columns", fitted)
     with pytest.raises(KeyboardInterrupt):
@@ -202,7 +202,7 @@ def test_a_frame_is_compared_by_its_names():
     polars = pytest.importorskip("polars")
     with pytest.warns(UserWarning, match="values repeat in column 'w'"):
         found = compare(polars.DataFrame(rows(60), schema=["u", "v", "w"]), flows=["nice"], folds=1, **TINY)
-    assert found.plan.names == ("u", "v", "w")
+    assert found.schema.names == ("u", "v", "w")
 
 
 @pytest.mark.parametrize(

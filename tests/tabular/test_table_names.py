@@ -41,7 +41,7 @@ TEXT, COLUMNAR, NAMED = (".csv", ".tsv"), (".parquet", ".arrow"), (".csv", ".tsv
 def test_odd_names_come_back_as_they_were(suffix: str, tmp_path: Path) -> None:
     for place, names in enumerate(NAMES):
         path, values = tmp_path / f"{place}{suffix}", np.arange(2.0 * len(names)).reshape(2, -1)
-        write_table(path, values, names, whole=names[:1])
+        write_table(path, values, names, integer_columns=names[:1])
         table = read_table(path)
         assert table.columns == tuple(names)
         np.testing.assert_array_equal(table.values, values)

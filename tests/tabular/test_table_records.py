@@ -17,8 +17,8 @@ from differential_csv import compared
 from pushforward.errors import TableError
 from pushforward.tabular.files import delimited, read_batches, read_table
 from pushforward.tabular.files import table as table_module
-from pushforward.tabular.files.hush import hushed
-from pushforward.tabular.files.rows import whole_rows
+from pushforward.tabular.files.buffered_stderr import buffered_stderr
+from pushforward.tabular.files.rows import complete_rows
 
 FIRST_FAILURE = 3  # a seed whose first files hold rows that readers have lost
 
@@ -86,12 +86,12 @@ def test_rows_between_two_quotes_are_refused_and_lines_of_a_text_are_not(place: 
 
 def test_whole_rows_are_found_by_one_rule() -> None:
     text = '1,"a""b",2\r\n3,"two\nlines",4\n5,"",6\n'
-    assert whole_rows(text.encode(), ",", is_last=True) == (len(text), 3, False)
-    assert whole_rows(text.encode()[:-3], ",", is_last=False) == (text.index("5"), 2, False)
-    assert whole_rows(text.encode()[: text.index("3")], ",", is_last=False) == (text.index("3"), 1, True)
-    assert whole_rows(b"1\r2\n3\n", ",", is_last=False) == (6, 2, False)
+    assert complete_rows(text.encode(), ",", is_last=True) == (len(text), 3, False)
+    assert complete_rows(text.encode()[:-3], ",", is_last=False) == (text.index("5"), 2, False)
+    assert complete_rows(text.encode()[: text.index("3")], ",", is_last=False) == (text.index("3"), 1, True)
+    assert complete_rows(b"1\r2\n3\n", ",", is_last=False) == (6, 2, False)
     for spoiled in (b'1,a"b"\n', b'1,"a"b\n', b'1, "a"\n', b'1,"a\n'):
-        assert whole_rows(spoiled, ",", is_last=True) is None
+        assert complete_rows(spoiled, ",", is_last=True) is None
 
 
 HEADLESS = [
@@ -188,12 +188,12 @@ def test_a_damaged_file_is_one_error_and_nothing_else(tmp_path: Path) -> None:
 
 def test_what_is_written_to_standard_error_without_a_fault_is_kept(capfd) -> None:
     def fails() -> None:
-        with hushed():
+        with buffered_stderr():
             os.write(2, b"hushed")
             threading.Timer(0.05, os.write, (2, b"late")).start()
             raise ValueError("fault")
 
-    with hushed(), hushed():
+    with buffered_stderr(), buffered_stderr():
         os.write(2, b"said")
     with pytest.raises(ValueError, match="fault"):
         fails()

@@ -89,12 +89,12 @@ def test_columns_context_and_drop_na(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no column 'nane': did you mean 'name'"):
         read_table(path, columns=["nane"])
     with pytest.raises(TableError, match=r"the file has 'pay \(kEUR\)'; if that is another unit, convert"):
-        table_module.Wanted(Path("t.csv"), ["pay (EUR)"], None).pick(["pay (kEUR)", "b"])
+        table_module.Selection(Path("t.csv"), ["pay (EUR)"], None).indices(["pay (kEUR)", "b"])
     with pytest.raises(TableError, match="no column 'NAME': did you mean 'name'"):
         read_table(path, columns=["NAME"])
     with pytest.raises(TableError, match="no column 'zzz': the file has 'name', 'a', 'b', 'c'"):
         read_table(path, context=["zzz"])
-    with pytest.raises(TableError, match="'a' is asked for twice"):
+    with pytest.raises(TableError, match="'a' is selected twice"):
         read_table(path, columns=["a"], context=["a"])
     with pytest.raises(TableError, match="no column is left"):
         read_table(path, context=["name", "a", "b", "c"])
@@ -250,7 +250,7 @@ def test_blocks_of_any_size_give_the_numbers_and_the_sentences_of_the_whole(
     for text in odd_texts(160):
         path.write_bytes(text.encode())
         with monkeypatch.context() as patch:
-            patch.setattr(delimited, "_fast", lambda *arguments: None)
+            patch.setattr(delimited, "_by_polars", lambda *arguments: None)
             careful = outcome_of_a_and_b(path, drop_na)
         assert outcome_of_a_and_b(path, drop_na) == careful, text
         for block in (30, 64, 200):
@@ -282,7 +282,7 @@ def test_blank_lines_of_one_column_are_missing_cells_wherever_a_block_ends(
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
-    monkeypatch.setattr(delimited, "_fast", lambda *arguments: None)
+    monkeypatch.setattr(delimited, "_by_polars", lambda *arguments: None)
     careful = [outcome(path), outcome(path, drop_na=True)]
     monkeypatch.undo()
     for block in (1, 2, 3, 4, 5, 100):
@@ -478,7 +478,7 @@ def test_peak_memory_does_not_grow_with_the_rows(suffix: str, tmp_path: Path) ->
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow", ".npy", ".npz"])
 def test_whole_columns_are_written_as_such_and_read_as_numbers(tmp_path: Path, suffix) -> None:
     path, values = tmp_path / f"t{suffix}", np.array([[0.5, 3.0], [1.5, -4.0]])
-    write_table(path, values, ("a", "k"), whole=["k"])
+    write_table(path, values, ("a", "k"), integer_columns=["k"])
     np.testing.assert_array_equal(read_table(path).values, values)
     if suffix == ".csv":
         assert path.read_text() == "a,k\n0.5,3\n1.5,-4\n"

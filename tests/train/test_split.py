@@ -290,9 +290,9 @@ def test_validation_is_told_with_and_without_copies():
 def test_copies_among_masses_are_those_of_the_rows_and_not_of_their_noise():
     x = np.random.default_rng(0).choice(8, (200, 1), p=[0.9, *[0.1 / 7] * 7]).astype(float)
     held = np.array([[0.0], [9.0], [8.0]])
-    plan = infer_schema(x, ["a"], declarations={"a": "whole"}, others=held)
+    schema = infer_schema(x, ["a"], declarations={"a": "whole"}, others=held)
     model, history = fit_columns(
-        plan, lambda dim: pf.maf(dim, n_layers=1, width=4, key=0), x, key=0, validation=(held, None), max_epochs=1,
+        schema, lambda dim: pf.maf(dim, n_layers=1, width=4, key=0), x, key=0, validation=(held, None), max_epochs=1,
         progress=False,
     )  # fmt: skip
     assert (history.n_validation, history.n_validation_copies) == (3, 1)
@@ -346,11 +346,11 @@ def test_fit_warns_of_frames_by_name_and_not_of_masses():
     frame = pl.DataFrame({"length": random.normal(size=200), "doses": random.integers(0, 5, 200)})
     with pytest.warns(UserWarning, match="fit: values repeat in column 'doses'"):
         fit(frame)
-    plan = infer_schema(frame.to_numpy(), frame.columns, declarations={"doses": "whole"}, detect=False)
-    fit_columns(plan, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)  # 16 noisy copies
-    plan = infer_schema(frame.to_numpy(), frame.columns, detect=False)
+    schema = infer_schema(frame.to_numpy(), frame.columns, declarations={"doses": "whole"}, detect=False)
+    fit_columns(schema, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)  # 16 noisy copies
+    schema = infer_schema(frame.to_numpy(), frame.columns, detect=False)
     with pytest.warns(UserWarning, match="fit: values repeat in column 'doses'"):
-        fit_columns(plan, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)
+        fit_columns(schema, lambda _: flow_2d(), frame.to_numpy(), key=0, max_epochs=1, progress=False)
 
 
 # Noise over the steps of a lattice
