@@ -71,6 +71,6 @@ def test_places_and_arguments_that_do_not_fit(tmp_path):
     with pytest.raises(ModelFileError, match="is a file"):
         export(flow, tmp_path / "file")
     export(flow, tmp_path / "a", platforms=("cpu",))
-    with pytest.raises(ModelFileError, match="holds programs already"):
+    with pytest.raises(ModelFileError, match="already has programs"):
         export(flow, tmp_path / "a", overwrite=False)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["README.md", "sample.bin", "score.bin"]

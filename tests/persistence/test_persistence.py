@@ -26,8 +26,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ModelFileError
 from pushforward.numerics.programs import _PROGRAMS, flatten
 from pushforward.persistence import files as files_room
-from pushforward.persistence import load, read_notes, save
-from pushforward.persistence import stored_scores as probe
+from pushforward.persistence import load, read_notes, save, stored_scores
 from pushforward.persistence.container import Spec, pack, read
 from pushforward.persistence.tree import classes_of, decode, encode, registry
 
@@ -194,7 +193,9 @@ def test_bfloat16_and_empty_arrays_survive(tmp_path):
     save(tmp_path / "flow", flow)
     assert same(flow, load(tmp_path / "flow"))
     specs = {name: Spec("bfloat16", (2,)) for name in ("loc", "scale")}
-    assert read(tmp_path / "flow", lambda header: {**specs, **probe.announced(header["probe"])})[1].keys() > {"loc"}
+    assert read(tmp_path / "flow", lambda header: {**specs, **stored_scores.parse_specs(header["probe"])})[1].keys() > {
+        "loc"
+    }
     empty = eqx.tree_at(lambda s: s.offset, Stretch(0.0), np.zeros((0, 3)))
     save(tmp_path / "empty", pf.Flow(pf.bases.Normal((2,)), empty))
     assert load(tmp_path / "empty", extra=(Stretch,)).bijection.offset.shape == (0, 3)
@@ -221,7 +222,7 @@ def test_what_a_file_cannot_hold_is_refused_when_saving(tmp_path):
         save(path, pf.Flow(normal, WithFunction()))
     with pytest.raises(ModelFileError, match="a random key"):
         save(path, pf.Flow(normal, eqx.tree_at(lambda s: s.rate, Stretch(0.0), jax.random.key(0))))
-    with pytest.raises(ModelFileError, match=r"Stretch at bijection is impossible \(rate: expected one number"):
+    with pytest.raises(ModelFileError, match=r"Stretch at bijection is invalid \(rate: expected one number"):
         save(path, pf.Flow(normal, eqx.tree_at(lambda s: s.rate, Stretch(0.0), jnp.zeros(3))))
     for notes in ({"a": np.ones(2)}, {"a": float("nan")}, {"a": {1: 2}}, {"a": (1, 2)}):
         with pytest.raises(ModelFileError, match="notes: expected"):
@@ -308,13 +309,13 @@ def test_files_of_other_kinds(tmp_path):
     assert "does not exist" in refused(path)
     assert "folder" in refused(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    assert "no ordinary file" in refused(tmp_path / "pipe")
+    assert "not an ordinary file" in refused(tmp_path / "pipe")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("weights", b"\0" * 10_000_000)
     for content in (b"", b"1234567", pickle.dumps({"weights": [1.0] * 100}), packed.getvalue(), b"a,b\n1,2\n" * 99):
         refused(path, content)
-    assert "is no pushforward model" in refused(path, safetensors.numpy.save({"a": np.ones(3)}))
+    assert "is not a pushforward model" in refused(path, safetensors.numpy.save({"a": np.ones(3)}))
     with pytest.raises(ModelFileError, match="does not exist"):
         read_notes(tmp_path / "nothing")
 
@@ -528,8 +529,8 @@ WEIGHT = "bijection.bijections.0.layers.network.out_weight"
 SCALE = "bijection.bijections.1.scale"
 FORGERIES = {
     "unknown class": (_set(lambda i: i["flow"], "class", "os.system"), "os.system"),
-    "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "does not know"),
-    "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "does not know"),
+    "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "unknown class"),
+    "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "unknown class"),
     "another part as a flow": (lambda i, t: (i.update(flow=7, probe={}), t.clear()), "expected a flow"),
     "unknown version": (_set(_whole, "format_version", 3), "format version 3"),
     "version as a truth value": (_set(_whole, "format_version", True), "format version True"),
@@ -539,36 +540,36 @@ FORGERIES = {
     "unknown node": (_set(coupling, "network", {"import": "os"}), "unknown keys"),
     "other precision": (_set(_whole, "dtype", "float16"), "float16"),
     "notes of another kind": (_set(_whole, "notes", [1]), "notes"),
-    "text for a network": (_set(coupling, "network", "os.system"), "cannot hold"),
-    "text for a number": (_set(coupling, "n_transformed", "1"), "cannot hold"),
-    "truth value for a number": (_set(coupling, "n_transformed", True), "cannot hold"),
+    "text for a network": (_set(coupling, "network", "os.system"), "cannot have"),
+    "text for a number": (_set(coupling, "n_transformed", "1"), "cannot have"),
+    "truth value for a number": (_set(coupling, "n_transformed", True), "cannot have"),
     "array among static fields": (
-        lambda i, t: coupling(i).update(shape=i["flow"]["fields"]["base"]["fields"]["loc"]), "is not described",
+        lambda i, t: coupling(i).update(shape=i["flow"]["fields"]["base"]["fields"]["loc"]), "is not valid",
     ),
-    "other sizes": (_set(coupling, "n_transformed", 2), "impossible"),
+    "other sizes": (_set(coupling, "n_transformed", 2), "invalid"),
     "a billion layers": (_set(layers, "n_layers", 10**9), "expected a number from 0 to 10,000"),
     "three layers": (_set(layers, "n_layers", 3), "does not hold"),
     "no layers": (_set(layers, "n_layers", 0), "does not hold"),
     "a billion units": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2, 10**9, 10]), "asks for",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2, 10**9, 10]), "configuration needs",
     ),
     "endless shape": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2**47, 2**47]), "impossible shape",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2**47, 2**47]), "invalid shape",
     ),
     "negative shape": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[-1, -16]), "impossible shape",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[-1, -16]), "invalid shape",
     ),
     "another name of a tensor": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(array=ORDER), "is not described",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(array=ORDER), "is not valid",
     ),
-    "tensor missing": (lambda i, t: t.pop(WEIGHT), "asks for"),
-    "one tensor more": (lambda i, t: t.update(more=np.ones(3)), "asks for"),
-    "transposed tensor": (_tensor(WEIGHT, lambda a: a.transpose(0, 2, 1, 3).copy()), "asks for"),
+    "tensor missing": (lambda i, t: t.pop(WEIGHT), "configuration needs"),
+    "one tensor more": (lambda i, t: t.update(more=np.ones(3)), "configuration needs"),
+    "transposed tensor": (_tensor(WEIGHT, lambda a: a.transpose(0, 2, 1, 3).copy()), "configuration needs"),
     "NaN weights": (_tensor(WEIGHT, lambda a: a * np.float32(np.nan)), "NaN"),
     "infinite scale": (_tensor(SCALE, lambda a: a * np.inf), "NaN or infinite"),
     "negative scale": (_tensor(SCALE, lambda a: -a), "not positive"),
-    "no permutation": (_tensor(ORDER, lambda a: a * 0), "no permutation"),
-    "out of range": (_tensor(ORDER, lambda a: a + 1000), "no permutation"),
+    "no permutation": (_tensor(ORDER, lambda a: a * 0), "not a permutation"),
+    "out of range": (_tensor(ORDER, lambda a: a + 1000), "not a permutation"),
     "unknown activation": (
         lambda i, t: coupling(i)["network"]["fields"].update(activation="__import__('os')"), "activation",
     ),
@@ -592,16 +593,16 @@ def test_a_whitening_that_is_no_triangle_is_refused(tmp_path):
     content = (tmp_path / "flow").read_bytes()
     for matrix in ([[0.0, 0.0], [0.5, 2.0]], [[1.0, 0.0], [0.5, -2.0]], [[1.0, 3.0], [0.5, 2.0]]):
         change = _tensor("bijection.factor", lambda _, matrix=matrix: np.array(matrix))
-        assert "no lower triangular matrix" in refused(tmp_path / "forged", forged(content, change))
+        assert "not a lower triangular matrix" in refused(tmp_path / "forged", forged(content, change))
 
 
-def test_tensors_that_overlap_or_leave_holes(tiny, tmp_path):
+def test_tensors_that_overlap_or_leave_gaps(tiny, tmp_path):
     outer, _, body = parts(tiny[1])
     names = [name for name in outer if name != "__metadata__" and outer[name]["data_offsets"][0] > 8]
     for shift in (-8, 8):
         moved = {**outer, names[0]: {**outer[names[0]]}}
         moved[names[0]]["data_offsets"] = [offset + shift for offset in outer[names[0]]["data_offsets"]]
-        assert "overlap or leave holes" in refused(tmp_path / "moved", joined(moved, body))
+        assert "overlap or leave gaps" in refused(tmp_path / "moved", joined(moved, body))
     huge = {**outer, "huge": {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}}
     refused(tmp_path / "huge", joined(huge, body))
 
