@@ -104,7 +104,7 @@ def test_flow_and_notes_are_of_one_file(tmp_path, monkeypatch):
         other.replace(path)
         return descriptor
 
-    monkeypatch.setattr(container, "_without_waiting", opener)
+    monkeypatch.setattr(container, "_open_without_blocking", opener)
     for read in (load_with_notes, load_model):
         for target, mean, columns in ((path, [0.0, 100.0], ["a", "b"]), (other, [100.0, 0.0], ["b", "a"])):
             layer = Standardise((2,)).filled(np.array(mean), np.ones(2))

@@ -115,7 +115,7 @@ def test_leaderboard_to_dict_is_json(board):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "fragments"),
     [
         ({"flows": ["nfs"]}, ("nsf", "'nfs'")),
         ({"flows": []}, ("at least one",)),
