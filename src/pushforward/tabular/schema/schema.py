@@ -152,9 +152,7 @@ class TableSchema:
     def out_of_support(self, rows: np.ndarray) -> np.ndarray:
         """Mask of the values of rows (n, modelled columns) that lie outside their column's support."""
         columns = self._modelled_columns
-        kinds, lower, upper = (
-            np.array([getattr(column, name) for column in columns]) for name in ("kind", "lower", "upper")
-        )
+        kinds, lower, upper = (np.array([getattr(c, name) for c in columns]) for name in ("kind", "lower", "upper"))
         has_lower, has_upper = np.isin(kinds, ["positive", "softplus", "bounded"]), kinds == "bounded"
         mask = (has_lower & (rows <= lower)) | (has_upper & (rows >= upper))
         for index, column in enumerate(columns):
@@ -165,16 +163,11 @@ class TableSchema:
     def drop_constants(self, rows: np.ndarray, name: str = "x", numbers: np.ndarray | None = None) -> np.ndarray:
         """Check rows (n, columns), and drop their constant columns: (n, modelled columns).
 
-        A value of a discrete column that no training row had has probability 0: a warning names it.
-
-        Args:
-            rows: real array (n, columns).
-            name: of the rows, for messages.
-            numbers: (n,) of the rows, for messages; None counts them from 0.
+        A warning names a value of a discrete column that no training row had: its probability is 0. `name` and
+        `numbers` (n,) of the rows are for messages; None counts them from 0.
 
         Raises:
-            ShapeError: for another number of columns.
-            DataError: for another value than a constant column's, or a value off the grid of a rounded one.
+            ShapeError, DataError: for another number of columns; for a value that is not the constant, or off a grid.
         """
         if rows.shape[-1] != len(self.columns):
             raise ShapeError(f"{name}: expected {len(self.columns)} columns, got {rows.shape[-1]}.")
@@ -231,11 +224,8 @@ class TableSchema:
         The density at repeated values has no upper bound. The likelihood of such a column, and a gain over another
         model, mean nothing.
         """
-        by_name = {
-            column.name: repeats_of(rows[:, index])
-            for index, column in enumerate(self._modelled_columns)
-            if not column.is_rounded
-        }
+        columns = enumerate(self._modelled_columns)
+        by_name = {column.name: repeats_of(rows[:, index]) for index, column in columns if not column.is_rounded}
         return {name: repeats for name, repeats in by_name.items() if repeats is not None}
 
     def to_dict(self) -> dict[str, Any]:
@@ -275,12 +265,9 @@ def infer_schema(
 ) -> TableSchema:
     """Infer the type of each column of a table: declared, else detected in its values, else a real number.
 
-    With 50 rows or more these are detected:
-    - a discrete column: at most 50 different values, five rows to each, and no other value is possible. It is rounded
-      instead if `others` have more values on the same grid;
-    - a support (the positive numbers, (0, 1), (-1, 1), (0, 100)), if its map raises the likelihood of a normal
-      distribution by 0.1 nats a row;
-    - power-law tails.
+    With 50 rows or more these are detected: a discrete column (at most 50 different values, five rows to each; no other
+    value is possible), or a rounded one if `others` have more values on the same grid; a support (the positive numbers,
+    (0, 1), (-1, 1), (0, 100)) whose map raises the likelihood of a normal by 0.1 nats a row; and power-law tails.
     Constant and circular columns must be declared.
 
     Args:
