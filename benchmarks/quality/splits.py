@@ -88,14 +88,14 @@ def judged(
 def one_column(name: str) -> list[dict]:
     draw, declared = DATA[name]
     train, test = (draw(np.random.default_rng(seed), n) for seed, n in ((0, N), (1, N_TEST)))
-    plan = infer_schema(train, ["x"], declarations={"x": declared}, others=test)
+    schema = infer_schema(train, ["x"], declarations={"x": declared}, others=test)
     found = []
     for kind in ("density", "masses"):
 
         def fit(kind: str = kind) -> tuple[Any, Any]:
             if kind == "density":
                 return pf.fit(pf.nsf(dim=1, key=0, **SMALL), train, key=0, **ONE_COLUMN)
-            return fit_columns(plan, lambda dim: pf.nsf(dim, key=0, **SMALL), train, key=0, **ONE_COLUMN)
+            return fit_columns(schema, lambda dim: pf.nsf(dim, key=0, **SMALL), train, key=0, **ONE_COLUMN)
 
         step = {"count": 1.0, "category": 1.0}.get(declared) or float(declared.partition(":")[2])
         noise = step if kind == "density" and name != "normal, 3 decimals" else 0.0

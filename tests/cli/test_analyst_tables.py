@@ -14,7 +14,7 @@ from scipy import stats
 import pushforward as pf
 from pushforward.core.fields import cast
 from pushforward.persistence import read_notes
-from pushforward.tabular.schema import Plan
+from pushforward.tabular.schema import TableSchema
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:fit. ")]
 
@@ -41,8 +41,8 @@ def test_what_is_stated_of_a_table_is_true(command, table):
 
 def columns_are_as_made(notes, made, x):
     """Kinds; the grid has all values; ends are beyond no row; the range is that of the rows."""
-    plan = Plan.from_dict(notes["plan"])
-    for column, values in zip(plan.columns, x.T, strict=True):
+    schema = TableSchema.from_dict(notes["plan"])
+    for column, values in zip(schema.columns, x.T, strict=True):
         assert column.describe().startswith(made.columns.get(column.name, "")), column.describe()
         if column.step:
             places = (values - column.origin) / column.step
@@ -127,8 +127,8 @@ def samples_are_as_stated(command, out, notes, x, context):
         options = ["--given", ",".join(f"{name}={value}" for name, value in zip(notes["context_columns"], context[0]))]  # noqa: B905
     assert command("sample", "m.safetensors", "-n", "4000", "--seed", "5", "-o", "s.csv", *options).code == 0
     samples = pl.read_csv("s.csv").to_numpy().astype(float)
-    plan = Plan.from_dict(notes["plan"])
-    for place, column in enumerate(plan.columns):
+    schema = TableSchema.from_dict(notes["plan"])
+    for place, column in enumerate(schema.columns):
         drawn, values = samples[:, place], x[:, place]
         if column.kind == "discrete":
             assert np.isin(drawn, values).all(), column.name

@@ -204,7 +204,7 @@ def test_tables_without_columns_and_choices_of_none(command, table):
 
     pl.DataFrame({}).write_parquet("t.parquet")
     refused(command("fit", "t.parquet", *TINY), 1, "t.parquet", "no columns")
-    refused(command("fit", table, "--columns", "", *TINY), 1, "no column is asked for", "'a', 'b', 'c'")
+    refused(command("fit", table, "--columns", "", *TINY), 1, "no column is selected", "'a', 'b', 'c'")
 
 
 def test_a_fit_that_is_interrupted_before_its_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):

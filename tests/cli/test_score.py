@@ -19,7 +19,7 @@ from pushforward.core import float64 as double
 from pushforward.errors import NumericError
 from pushforward.tabular.files import read_table, write_table
 from pushforward.tabular.files import table as table_module
-from pushforward.tabular.schema import Column, Plan
+from pushforward.tabular.schema import Column, TableSchema
 
 NAMES = ("a", "b", "c")
 
@@ -79,9 +79,9 @@ def test_dropped_rows_are_counted_over_all_batches(command, model, tmp_path, mon
 
 
 def test_a_column_that_is_not_modelled_is_not_written_beside_the_scores(command):
-    plan = Plan((Column("a"), Column("k", kind="constant", centre=5.0), Column("b")))
+    schema = TableSchema((Column("a"), Column("k", kind="constant", centre=5.0), Column("b")))
     flow = pf.nice(dim=2, key=0, n_layers=2, width=8)
-    pf.save("m.safetensors", flow, notes={"columns": ["a", "k", "b"], "plan": plan.to_dict()})
+    pf.save("m.safetensors", flow, notes={"columns": ["a", "k", "b"], "plan": schema.to_dict()})
     Path("t.csv").write_text("b,a,k\n1,2,5\n,4,5\n5,6,5\n")
     assert command("score", "m.safetensors", "t.csv", "--drop-na", "-o", "s.csv").code == 0
     found = read_table("s.csv")

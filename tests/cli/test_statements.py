@@ -16,7 +16,7 @@ from pushforward.cli.fit import gain_words
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
 from pushforward.tabular.comparison.compare import _margin_error
-from pushforward.tabular.schema import Column, Range, infer_schema, outside_range
+from pushforward.tabular.schema import Column, Range, infer_schema, out_of_range
 
 
 def test_no_gain_is_claimed_over_values_that_repeat(command):
@@ -45,19 +45,19 @@ def test_no_gain_is_claimed_over_values_that_repeat(command):
 
 def test_what_repeats_is_named_with_the_declaration_that_cures_it():
     ages = np.random.default_rng(0).choice([17.5, 22.0, 27.0, 32.0, 37.0, 42.0], 500)
-    found = infer_schema(ages[:, None], ["age of man"], detect=False).repeating(ages[:, None])["age of man"]
+    found = infer_schema(ages[:, None], ["age of man"], detect=False).repeated_values(ages[:, None])["age of man"]
     assert (found.n_values, found.step) == (6, 0.5)
     assert set(found.values) == set(ages)
     assert found.suggestion("age of man", 17.5) == "declare it with --column 'age of man'=positive+rounded:0.5"
     declared = infer_schema(ages[:, None], ["age"], declarations={"age": "positive+rounded:0.5"})
-    assert declared.repeating(ages[:, None]) == {}
+    assert declared.repeated_values(ages[:, None]) == {}
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
         (0.5, 80.0, "--column hours=positive."),
-        (0.0, 80.0, "--column hours=positive+rounded:STEP: without a step no row may be exactly 0"),
+        (0.0, 80.0, "--column hours=positive+rounded:STEP: without a step there is no density at 0"),
         (-3.0, 80.0, "--column hours=bounded:-3:80+rounded:STEP"),
         (0.5, 5.5, "--column hours=bounded:0:5.5+rounded:STEP"),
         (0.5, 5.51, "--column hours=bounded:0:5.6."),
@@ -65,7 +65,7 @@ def test_what_repeats_is_named_with_the_declaration_that_cures_it():
 )
 def test_samples_out_of_range_are_named_with_the_declaration_that_helps(low, high, words):
     samples = np.random.default_rng(0).normal(5.0, 5.0, size=(2000, 1))
-    share, sentence = outside_range([Column("hours")], samples, Range(("hours",), (low,), (high,), 1000))["hours"]
+    share, sentence = out_of_range([Column("hours")], samples, Range(("hours",), (low,), (high,), 1000))["hours"]
     assert share == np.mean((samples < low) | (samples > high))
     assert f"{100 * share:.3g} % of 2,000 samples lie outside {low:g} to {high:g}" in sentence
     assert words in sentence
@@ -76,7 +76,7 @@ def test_samples_within_chance_are_not_named():
     random = np.random.default_rng(1)
     for n in (60, 1000):
         rows, samples = random.normal(size=(n, 1)), random.normal(size=(4000, 1))
-        assert outside_range([Column("x")], samples, Range.of(["x"], rows)) == {}
+        assert out_of_range([Column("x")], samples, Range.of(["x"], rows)) == {}
     assert Range.from_dict(json.loads(json.dumps(Range.of(["x"], rows).to_dict())), ["x"]) == Range.of(["x"], rows)
     assert Range.from_dict({"names": ["x"], "low": ["0"], "high": [1.0], "rows": 3}, ["x"]) is None
 

@@ -40,19 +40,19 @@ def test_household_power_noise_fills_the_meters_steps() -> None:
     np.testing.assert_array_equal(values[:, 5], np.rint(values[:, 5]))
 
 
-def test_household_power_gaussian_is_near_the_papers() -> None:
+def test_household_power_gaussian_is_near_that_of_the_paper() -> None:
     data = datasets.household_power()
     centre, spread = data.train.mean(axis=0), data.train.std(axis=0)
     train, test = (data.train - centre) / spread, (data.test - centre) / spread
     covariance = np.cov(train, rowvar=False, ddof=0)
     energy = np.einsum("ni,ij,nj->n", test, np.linalg.inv(covariance), test)
-    nats = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    log_probs = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
     # all rows give -7.742; five standard errors of 5,000 rows, which is about 0.4 nats
-    assert abs(nats.mean() + 7.742) < 5 * nats.std() / np.sqrt(5_000)
+    assert abs(log_probs.mean() + 7.742) < 5 * log_probs.std() / np.sqrt(5_000)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip"])
-def test_damaged_embedded_file_is_one_sentence(content: bytes, tmp_path, monkeypatch) -> None:
+def test_damaged_embedded_file_is_an_error(content: bytes, tmp_path, monkeypatch) -> None:
     damaged = tmp_path / "power.npz"
     damaged.write_bytes(content)
     monkeypatch.setattr(power, "_FILE", damaged)
@@ -82,15 +82,15 @@ def test_toy_is_deterministic_with_its_shape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", datasets.TOY_NAMES)
-def test_toy_density_integrates_to_one_and_belongs_to_the_sampler(name: str) -> None:
+def test_toy_density_integrates_to_one_and_matches_the_sampler(name: str) -> None:
     """The grid's mass is 1, and the mean log-density of samples equals the grid's integral of p log p."""
     half = BOX.get(name, 11.0)
-    cells = (
+    n_cells = (
         160 if name in ("moons", "spirals", "letter") else 900
     )  # these sum over hundreds of curve points, and are smooth
-    step = 2 * half / cells
-    middle = (np.arange(cells) + 0.5) * step - half
-    grid = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+    step = 2 * half / n_cells
+    centres = (np.arange(n_cells) + 0.5) * step - half
+    grid = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1).reshape(-1, 2)
     log_density = datasets.toy_log_density(name, grid)
     density = np.exp(log_density) * step**2
     assert abs(density.sum() - 1) < 0.005
@@ -100,7 +100,7 @@ def test_toy_density_integrates_to_one_and_belongs_to_the_sampler(name: str) -> 
     assert abs(scores.mean() - minus_entropy) < 5 * error + 0.03
 
 
-def test_the_letters_density_is_that_of_its_strokes() -> None:
+def test_density_of_the_letter_matches_its_stem() -> None:
     """Below the lower bar there is only the stem, whose density is a product of a normal and two error functions."""
     x = np.array([[-0.9, -1.0], [-1.1, -1.9], [-0.5, -2.1], [-1.4, -1.2]])
     noise, length = 0.12, 4.0 + 2 * 1.1 + np.pi
@@ -110,7 +110,7 @@ def test_the_letters_density_is_that_of_its_strokes() -> None:
     np.testing.assert_allclose(datasets.toy_log_density("letter", x), expected, atol=1e-9)
 
 
-def test_toy_faults_are_sentences() -> None:
+def test_invalid_toy_arguments_are_errors() -> None:
     with pytest.raises(DataError, match="letter, got 'moon'"):
         datasets.toy("moon", 3)
     with pytest.raises(DataError, match="at least 0, got -1"):

@@ -32,17 +32,17 @@ WRITERS: dict[str, Callable[[Path, bool], object]] = {
 
 @pytest.fixture
 def other_program(monkeypatch) -> Callable[[Path], None]:
-    """Lets a file appear under a path when everything is written and checked, just before it is given its name."""
+    """Lets another program create a file after ours is written and checked, just before it is renamed."""
 
     def appear(path: Path) -> None:
-        give_name = atomic_write._give_name
+        rename = atomic_write._rename
 
         def late(part: Path, target: Path, check: Callable[[], object]) -> None:
             if target == path:
                 target.write_bytes(OTHER)
-            give_name(part, target, check)
+            rename(part, target, check)
 
-        monkeypatch.setattr(atomic_write, "_give_name", late)
+        monkeypatch.setattr(atomic_write, "_rename", late)
 
     return appear
 
@@ -56,7 +56,7 @@ def no_links(monkeypatch) -> None:
 
 @pytest.mark.parametrize("has_links", [True, False])
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_file_created_meanwhile_survives(name: str, has_links: bool, tmp_path: Path, other_program, monkeypatch):
+def test_file_created_meanwhile_is_not_replaced(name: str, has_links: bool, tmp_path: Path, other_program, monkeypatch):
     if not has_links:
         no_links(monkeypatch)
     path = tmp_path.resolve() / name
@@ -70,7 +70,7 @@ def test_a_file_created_meanwhile_survives(name: str, has_links: bool, tmp_path:
     assert [item.name for item in tmp_path.iterdir()] == [name]
 
 
-def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
+def test_one_of_many_concurrent_writers_wins(tmp_path: Path) -> None:
     path, won, lost = tmp_path / "t.csv", [], []
     barrier = threading.Barrier(8)
 
@@ -108,7 +108,7 @@ with partial_file(Path(sys.argv[1]), is_folder=sys.argv[2] == "folder") as part:
 
 @contextlib.contextmanager
 def a_writer(target: Path, kind: str) -> Iterator[subprocess.Popen]:
-    """A process that has begun to write."""
+    """A process that is writing."""
     command = [sys.executable, "-c", KILLED, str(target), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -118,7 +118,7 @@ def a_writer(target: Path, kind: str) -> Iterator[subprocess.Popen]:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_ones_part_is_not(kind: str, tmp_path: Path):
+def test_parts_of_killed_writers_are_removed_and_parts_in_use_are_not(kind: str, tmp_path: Path):
     (tmp_path / ".t.csv.0123456789abcdef.part").write_bytes(b"another program's")
     with a_writer(tmp_path / "dead.csv", kind) as dead, a_writer(tmp_path / "living.csv", kind):
         dead.kill()
@@ -131,7 +131,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_ones_part
     assert (tmp_path / ".t.csv.0123456789abcdef.part").exists()
 
 
-def test_a_part_that_is_taken_for_an_orphan_before_it_has_its_lock_is_made_again(tmp_path: Path, monkeypatch) -> None:
+def test_part_removed_before_its_lock_is_created_again(tmp_path: Path, monkeypatch) -> None:
     fcntl = pytest.importorskip("fcntl")
     flock, takers = fcntl.flock, [atomic_write._remove_orphans]
 
@@ -141,14 +141,14 @@ def test_a_part_that_is_taken_for_an_orphan_before_it_has_its_lock_is_made_again
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    write_atomically(tmp_path / "a", lambda file: file.write(b"whole"), lambda: None)
+    write_atomically(tmp_path / "a", lambda file: file.write(b"text"), lambda: None)
     assert not takers
-    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert (tmp_path / "a").read_bytes() == b"text"
 
 
 @pytest.mark.parametrize("name", ["x" * 230, "\u00e9" * 120])
 def test_long_names_and_folders_that_cannot_be_listed(name: str, tmp_path: Path) -> None:
-    write_atomically(tmp_path / name, lambda file: file.write(b"whole"), lambda: None)
+    write_atomically(tmp_path / name, lambda file: file.write(b"text"), lambda: None)
     assert [item.name for item in tmp_path.iterdir()] == [name]
     with partial_file(tmp_path / "b") as part:
         assert part.exists()

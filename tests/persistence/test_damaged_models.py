@@ -27,9 +27,9 @@ def damaged(n_files, names):
     program = [sys.executable, str(Path(damaged_models.__file__)), "--files", str(n_files), "--flows"]
     done = subprocess.run([*program, *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    print(f"{found['files']} files: {found['outcomes']}; peak memory grew by {found['grown']:.0f} MB")
-    return found
+    report = json.loads(done.stdout)
+    print(f"{report['files']} files: {report['outcomes']}; peak memory grew by {report['grown']:.0f} MB")
+    return report
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system keeps no status file of a process")
@@ -39,27 +39,27 @@ def damaged(n_files, names):
     ids=["some", "many"],
 )
 def test_damaged_files_are_refused_or_score_as_before(n_files, names):
-    found = damaged(n_files, names)
-    assert found["faults"] == []
-    assert sum(found["outcomes"].values()) == n_files
-    assert found["outcomes"]["sparse, refused"] == n_files // 50
-    assert found["grown"] < MEGABYTES
+    report = damaged(n_files, names)
+    assert report["faults"] == []
+    assert sum(report["outcomes"].values()) == n_files
+    assert report["outcomes"]["sparse, refused"] == n_files // 50
+    assert report["grown"] < MEGABYTES
 
 
-def test_every_whole_number_of_a_module_has_a_limit():
-    """A new field of a number of steps or of terms is limited in files, or this fails."""
-    named = {
+def test_every_integer_field_of_a_module_has_a_limit():
+    """A new integer field must have a limit in files."""
+    fields = {
         field.name
         for cls in registry().values()
         for field in dataclasses.fields(cls)
         if field.metadata.get("static") and field.type is int
     }
-    assert named
-    assert named <= set(LIMITS)
+    assert fields
+    assert fields <= set(LIMITS)
 
 
 def test_numbers_beyond_the_limits_are_refused_before_they_are_used(tmp_path):
-    """What no tensor bounds: layers without arrays, draws, probes and terms."""
+    """Numbers that no tensor bounds: layers without arrays, samples, probes and terms."""
     image = pf.Flow(pf.bases.Normal((1, 1, 1)), Repeat([PixelSigmoid((1, 1, 1), levels=2)] * 2))
     normal = pf.Flow(pf.bases.Normal((2,)), Standardise((2,)))
     for flow, name in (
@@ -80,20 +80,20 @@ def test_numbers_beyond_the_limits_are_refused_before_they_are_used(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["n_terms", "n_probes", "n_exact", "n_points", "max_iterations", "depth", "rate"])
-def test_limits_are_limits(name):
+def test_limits_are_inclusive(name):
     check_limits({name: LIMITS[name]}, "layer.", event_size=2)
     for value in (LIMITS[name] + 1, -1):
         with pytest.raises(ModelFileError, match=f"layer.{name} is {value:,}, expected a number from 0"):
             check_limits({name: value}, "layer.", event_size=2)
 
 
-def test_more_draws_than_an_event_leaves_memory_for_are_refused(tmp_path):
+def test_limit_of_draws_depends_on_the_event_size(tmp_path):
     wide = pf.Flow(pf.bases.Normal((4096,)), Standardise((4096,)))
     with pytest.raises(ModelFileError, match=r"n_draws is 9,000, expected a number from 0 to 8,192"):
         pf.save(tmp_path / "flow", pf.Dequantised(wide, 4, n_draws=9000))
 
 
-def test_flow_and_notes_come_from_one_opening(tmp_path, monkeypatch):
+def test_flow_and_notes_are_of_one_file(tmp_path, monkeypatch):
     """Another program replaces the file as soon as it has been opened."""
     path, other = tmp_path / "flow", tmp_path / "other"
     openings = []
@@ -104,7 +104,7 @@ def test_flow_and_notes_come_from_one_opening(tmp_path, monkeypatch):
         other.replace(path)
         return descriptor
 
-    monkeypatch.setattr(container, "_without_waiting", opener)
+    monkeypatch.setattr(container, "_open_without_blocking", opener)
     for read in (load_with_notes, load_model):
         for target, mean, columns in ((path, [0.0, 100.0], ["a", "b"]), (other, [100.0, 0.0], ["b", "a"])):
             layer = Standardise((2,)).filled(np.array(mean), np.ones(2))

@@ -28,7 +28,7 @@ def programs(folder):
 @pytest.mark.parametrize(
     "name", ["maf context", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsf", "dense"))]
 )
-def test_programs_answer_what_the_flow_answers(name, tmp_path):
+def test_programs_match_the_flow(name, tmp_path):
     flow = FLOWS[name]()
     export(flow, tmp_path / "flow", platforms=("cpu",))
     score, sample = programs(tmp_path / "flow")
@@ -45,7 +45,7 @@ def test_programs_answer_what_the_flow_answers(name, tmp_path):
     np.testing.assert_allclose(part, x[4:], rtol=1e-5, atol=1e-5)
 
 
-def test_the_readme_runs_where_pushforward_is_not(tmp_path):
+def test_readme_runs_without_pushforward(tmp_path):
     folder = tmp_path / "flow"
     export(flow := FLOWS["nsf"](), folder)  # for every platform: lowering asks for none of them
     text = (folder / "README.md").read_text()
@@ -59,7 +59,7 @@ def test_the_readme_runs_where_pushforward_is_not(tmp_path):
     np.testing.assert_allclose([float(line) for line in ran.stdout.split()], expected, rtol=1e-5, atol=1e-4)
 
 
-def test_places_and_arguments_that_do_not_fit(tmp_path):
+def test_invalid_paths_and_arguments_are_errors(tmp_path):
     flow = pf.bases.Normal((2,))
     with pytest.raises(TypeError, match="flow"):
         export({}, tmp_path / "a")
@@ -71,6 +71,6 @@ def test_places_and_arguments_that_do_not_fit(tmp_path):
     with pytest.raises(ModelFileError, match="is a file"):
         export(flow, tmp_path / "file")
     export(flow, tmp_path / "a", platforms=("cpu",))
-    with pytest.raises(ModelFileError, match="holds programs already"):
+    with pytest.raises(ModelFileError, match="already has programs"):
         export(flow, tmp_path / "a", overwrite=False)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["README.md", "sample.bin", "score.bin"]

@@ -25,9 +25,8 @@ from pushforward.bijections import Affine, Chain, Elementwise, Standardise, Whit
 from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ModelFileError
 from pushforward.numerics.programs import _PROGRAMS, flatten
-from pushforward.persistence import files as files_room
-from pushforward.persistence import load, read_notes, save
-from pushforward.persistence import stored_scores as probe
+from pushforward.persistence import files as files_module
+from pushforward.persistence import load, read_notes, save, stored_scores
 from pushforward.persistence.container import Spec, pack, read
 from pushforward.persistence.tree import classes_of, decode, encode, registry
 
@@ -49,7 +48,7 @@ FLOWS = {
 
 
 class Stretch(AbstractBijection):
-    """A caller's layer: x = exp(rate) z, with odd kinds of fields."""
+    """A layer of a caller: x = exp(rate) z, with unusual types of fields."""
 
     rate: jax.Array
     offset: np.ndarray
@@ -82,7 +81,7 @@ class WithFunction(Stretch):
 
 
 def randomised(flow, seed=0):
-    """Every trained leaf moved, so that two parts of a flow cannot be exchanged unseen."""
+    """Every trained leaf perturbed, so that exchanged parts of a flow are detected."""
     random = np.random.default_rng(seed)
     trained, rest = eqx.partition(flow, pf.trainable(flow))
     moved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.3 * random.normal(size=a.shape), a.dtype), trained)
@@ -107,7 +106,7 @@ def scores(flow):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """The bytes of a small file that has every kind of part: stacked layers, orders, NumPy float64, notes."""
+    """The bytes of a small file with every type of part: stacked layers, orders, NumPy float64, notes."""
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
     flow = randomised(pf.real_nvp(2, key=0, width=2, depth=1, n_layers=2))
     filled = Standardise((2,)).filled(np.array([0.1, -1e9]), np.array([1 / 3, 1e-9]))
@@ -131,20 +130,20 @@ def joined(outer, body, inner=None):
 
 
 def refused(path, content=None, **options):
-    """The sentence with which a file is refused."""
+    """The error message for a file."""
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ModelFileError) as caught:
         load(path, **options)
-    sentence = str(caught.value)
-    assert sentence.startswith(str(path))
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    return sentence
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
 
 
 @pytest.mark.parametrize("name", quick_few(FLOWS, "real_nvp lu", "nsf residual", "given", "base alone"))
-def test_what_is_loaded_equals_what_was_saved(name, tmp_path):
+def test_loaded_flow_equals_saved_flow(name, tmp_path):
     flow = randomised(FLOWS[name]())
     save(tmp_path / "flow", flow, notes=NOTES)
     loaded = load(tmp_path / "flow")
@@ -159,7 +158,7 @@ def compiled_programs():
 
 
 @pytest.mark.parametrize("name", ["nsf", "real_nvp context"])
-def test_a_loaded_flow_answers_bit_for_bit_and_compiles_nothing(name, tmp_path):
+def test_loaded_flow_scores_bit_for_bit_and_compiles_nothing(name, tmp_path):
     flow = randomised(FLOWS[name]())
     before = scores(flow)
     save(tmp_path / "flow", flow)
@@ -178,7 +177,7 @@ def test_standardisation_stays_in_double_precision(tmp_path):
     assert loaded.mean.flags.writeable
 
 
-def test_an_own_layer_is_loaded_when_it_is_handed_over(tmp_path):
+def test_layer_of_the_caller_is_loaded_with_extra(tmp_path):
     flow = pf.Flow(pf.bases.Normal((2,)), Chain([Stretch(0.5), Elementwise(Affine(), (2,))]))
     save(tmp_path / "flow", flow)
     assert same(flow, load(tmp_path / "flow", extra=(Stretch,)))
@@ -188,19 +187,21 @@ def test_an_own_layer_is_loaded_when_it_is_handed_over(tmp_path):
         load(tmp_path / "flow", extra=(AbstractBijection,))
 
 
-def test_bfloat16_and_empty_arrays_survive(tmp_path):
+def test_bfloat16_and_empty_arrays_round_trip(tmp_path):
     flow = pf.bases.Normal((2,))
     flow = eqx.tree_at(lambda f: (f.loc, f.scale), flow, (jnp.zeros(2, jnp.bfloat16), jnp.ones(2, jnp.bfloat16)))
     save(tmp_path / "flow", flow)
     assert same(flow, load(tmp_path / "flow"))
     specs = {name: Spec("bfloat16", (2,)) for name in ("loc", "scale")}
-    assert read(tmp_path / "flow", lambda header: {**specs, **probe.announced(header["probe"])})[1].keys() > {"loc"}
+    assert read(tmp_path / "flow", lambda header: {**specs, **stored_scores.parse_specs(header["probe"])})[1].keys() > {
+        "loc"
+    }
     empty = eqx.tree_at(lambda s: s.offset, Stretch(0.0), np.zeros((0, 3)))
     save(tmp_path / "empty", pf.Flow(pf.bases.Normal((2,)), empty))
     assert load(tmp_path / "empty", extra=(Stretch,)).bijection.offset.shape == (0, 3)
 
 
-def test_every_concrete_module_of_the_library_is_known():
+def test_registry_has_every_concrete_module():
     def below(cls):
         return {cls}.union(*(below(sub) for sub in cls.__subclasses__()))
 
@@ -211,7 +212,7 @@ def test_every_concrete_module_of_the_library_is_known():
     assert all(not cls.__name__.startswith("Abstract") for cls in known)
 
 
-def test_what_a_file_cannot_hold_is_refused_when_saving(tmp_path):
+def test_values_that_a_file_cannot_store_are_errors_in_saving(tmp_path):
     path = tmp_path / "flow"
     normal = pf.bases.Normal((2,))
     bad = eqx.tree_at(lambda f: f.bijection.rate, pf.Flow(normal, Stretch(0.0)), jnp.asarray(jnp.nan))
@@ -221,7 +222,7 @@ def test_what_a_file_cannot_hold_is_refused_when_saving(tmp_path):
         save(path, pf.Flow(normal, WithFunction()))
     with pytest.raises(ModelFileError, match="a random key"):
         save(path, pf.Flow(normal, eqx.tree_at(lambda s: s.rate, Stretch(0.0), jax.random.key(0))))
-    with pytest.raises(ModelFileError, match=r"Stretch at bijection is impossible \(rate: expected one number"):
+    with pytest.raises(ModelFileError, match=r"Stretch at bijection is invalid \(rate: expected one number"):
         save(path, pf.Flow(normal, eqx.tree_at(lambda s: s.rate, Stretch(0.0), jnp.zeros(3))))
     for notes in ({"a": np.ones(2)}, {"a": float("nan")}, {"a": {1: 2}}, {"a": (1, 2)}):
         with pytest.raises(ModelFileError, match="notes: expected"):
@@ -231,7 +232,7 @@ def test_what_a_file_cannot_hold_is_refused_when_saving(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_paths_that_cannot_be_written_are_errors(tmp_path):
     normal = pf.bases.Normal((2,))
     with pytest.raises(ModelFileError, match="is a folder"):
         save(tmp_path, normal)
@@ -252,7 +253,7 @@ def test_an_interrupted_write_leaves_the_old_file(stop, tmp_path, monkeypatch):
     def interrupted(_):
         raise stop
 
-    monkeypatch.setattr(files_room.os, "fsync", interrupted)
+    monkeypatch.setattr(files_module.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt if stop is KeyboardInterrupt else ModelFileError):
         save(path, pf.bases.Normal((3,)))
     assert path.read_bytes() == old
@@ -272,11 +273,11 @@ def test_single_flipped_bits_are_refused_or_change_nothing(tiny, tmp_path):
     flow, content = tiny
     path, random = tmp_path / "flipped", np.random.default_rng(0)
     length = 8 + int.from_bytes(content[:8], "little")
-    places = [*range(16), *random.integers(8, length, 400), *random.integers(length, len(content), 100)]
+    positions = [*range(16), *random.integers(8, length, 400), *random.integers(length, len(content), 100)]
     n_refused = 0
-    for place in places:
+    for position in positions:
         flipped = bytearray(content)
-        flipped[place] ^= 1 << int(random.integers(8))
+        flipped[position] ^= 1 << int(random.integers(8))
         path.write_bytes(flipped)
         try:
             loaded = load(path)
@@ -284,7 +285,7 @@ def test_single_flipped_bits_are_refused_or_change_nothing(tiny, tmp_path):
             n_refused += 1
         else:
             assert same(loaded, flow)
-    assert n_refused > 0.9 * len(places)
+    assert n_refused > 0.9 * len(positions)
 
 
 @pytest.mark.slow
@@ -292,9 +293,9 @@ def test_every_flipped_byte_of_the_header_and_a_thousand_of_the_body(tiny, tmp_p
     flow, content = tiny
     path, random = tmp_path / "flipped", np.random.default_rng(0)
     length = 8 + int.from_bytes(content[:8], "little")
-    for place in [*range(length), *random.integers(length, len(content), 1000)]:
+    for position in [*range(length), *random.integers(length, len(content), 1000)]:
         flipped = bytearray(content)
-        flipped[place] ^= int(random.integers(1, 256))
+        flipped[position] ^= int(random.integers(1, 256))
         path.write_bytes(flipped)
         try:
             loaded = load(path)
@@ -308,19 +309,19 @@ def test_files_of_other_kinds(tmp_path):
     assert "does not exist" in refused(path)
     assert "folder" in refused(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    assert "no ordinary file" in refused(tmp_path / "pipe")
+    assert "not an ordinary file" in refused(tmp_path / "pipe")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("weights", b"\0" * 10_000_000)
     for content in (b"", b"1234567", pickle.dumps({"weights": [1.0] * 100}), packed.getvalue(), b"a,b\n1,2\n" * 99):
         refused(path, content)
-    assert "is no pushforward model" in refused(path, safetensors.numpy.save({"a": np.ones(3)}))
+    assert "is not a pushforward model" in refused(path, safetensors.numpy.save({"a": np.ones(3)}))
     with pytest.raises(ModelFileError, match="does not exist"):
         read_notes(tmp_path / "nothing")
 
 
-def test_ways_to_a_file(tiny, tmp_path):
-    """Links and paths with dots lead to files as everywhere; what they lead to is checked, not how it is called."""
+def test_links_and_relative_paths(tiny, tmp_path):
+    """Links and paths with dots lead to files; the file is checked, not its name."""
     flow, content = tiny
     (tmp_path / "folder").mkdir()
     (tmp_path / "flow").write_bytes(content)
@@ -348,7 +349,7 @@ def test_other_formats_under_their_own_names(suffix, tmp_path):
     refused(path)
 
 
-def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
+def test_hostile_files_are_refused_quickly_and_in_little_memory(tiny, tmp_path):
     """The slowest kinds in a process of their own: the seconds of CPU and the growth of its memory, JAX loaded before.
 
     Limits of 1 s and 200 MB; the time is CPU time, the shortest of three: a core that is shared with others doubles it.
@@ -379,9 +380,9 @@ def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
         "            pf.load(path)\n"
         "        except ValueError as error:\n"
         "            times.append(time.process_time() - start)\n"
-        "            sentence = str(error)\n"
+        "            message = str(error)\n"
         "    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
-        "    print(json.dumps([path, min(times), len(times), grown, sentence]))\n"
+        "    print(json.dumps([path, min(times), len(times), grown, message]))\n"
     )
     (tmp_path / "good").write_bytes(tiny[1])
     names = ["long header", "hole", "deep", "many", "wide", "huge"]
@@ -389,17 +390,17 @@ def test_hostile_files_are_refused_soon_and_in_little_memory(tiny, tmp_path):
     ran = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [line[0] for line in lines] == paths[1:]
-    for path, seconds, refusals, kilobytes, sentence in lines:
+    for path, seconds, refusals, kilobytes, message in lines:
         assert refusals == 3
-        assert seconds < 1.0, (path, seconds, sentence)
-        assert kilobytes < 200_000, (path, kilobytes, sentence)
+        assert seconds < 1.0, (path, seconds, message)
+        assert kilobytes < 200_000, (path, kilobytes, message)
 
 
 OLD_FILES = sorted((Path(__file__).resolve().parents[1] / "files").glob("*.safetensors"))
 TRAINED = ("linear-0.1.0", "maf-0.1.0", "nsf-0.1.0")
 
 
-def test_every_layer_of_the_zoo_goes_into_a_file_and_back():
+def test_every_layer_of_the_zoo_round_trips():
     for row in zoo.ALL_ROWS:
         layer = row.build()
         config, tensors = encode(layer)
@@ -407,7 +408,7 @@ def test_every_layer_of_the_zoo_goes_into_a_file_and_back():
 
 
 def test_every_class_has_an_old_file():
-    """A class or field that is renamed is found out by one of these files."""
+    """One of these files detects a class or field that is renamed."""
     with jax.enable_x64(True):
         classes = {cls for path in OLD_FILES for cls in classes_of(load(path, verify=False))}
     assert not set(registry().values()) - classes, "run python tests/files/write.py"
@@ -417,8 +418,8 @@ def test_every_class_has_an_old_file():
     "path",
     [pytest.param(path, marks=() if path.stem in TRAINED else pytest.mark.slow, id=path.stem) for path in OLD_FILES],
 )
-def test_a_file_of_an_old_version_still_scores_the_same(path):
-    """Kept for ever: nobody's model is lost to an upgrade. Scores to 1e-10 in double precision, 1e-4 in single."""
+def test_old_files_score_the_same(path):
+    """Every old model stays readable. Scores agree to 1e-10 in double precision, 1e-4 in single."""
     expected = json.loads(path.with_suffix(".json").read_text())
     with jax.enable_x64(expected["dtype"] == "float64"):
         flow = load(path)
@@ -429,8 +430,8 @@ def test_a_file_of_an_old_version_still_scores_the_same(path):
 
 
 @pytest.mark.parametrize("change", ["formula", "scores", "points"])
-def test_a_flow_that_scores_otherwise_than_it_did_is_refused(change, tmp_path, monkeypatch):
-    """What another version would do: the numbers and the hash are right, the stored scores are not met."""
+def test_flow_with_other_scores_than_stored_is_refused(change, tmp_path, monkeypatch):
+    """As by another version: numbers and hash are right, but the scores differ from the stored ones."""
     layer = Standardise((2,)).filled(np.array([0.1, -3.0]), np.array([0.5, 2.0]))
     flow, path = pf.Flow(pf.bases.Normal((2,)), layer), tmp_path / "flow"
     save(path, flow)
@@ -444,8 +445,8 @@ def test_a_flow_that_scores_otherwise_than_it_did_is_refused(change, tmp_path, m
         path.write_bytes(forged(path.read_bytes(), _tensor("probe/log_prob", lambda a: a + np.float32(0.1))))
     else:
         path.write_bytes(forged(path.read_bytes(), _tensor("probe/x", lambda a: a * np.float32(np.inf))))
-    sentence = refused(path)
-    assert ("cannot be scored" if change == "points" else "computes another flow") in sentence
+    message = refused(path)
+    assert ("cannot be scored" if change == "points" else "computes another flow") in message
     assert same(load(path, verify=False), flow)
     jax.clear_caches()
 
@@ -458,7 +459,7 @@ def test_a_flow_that_cannot_be_sampled_is_saved_with_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 100 << 20, 0])
-def test_lying_header_lengths(length, tiny, tmp_path):
+def test_wrong_header_lengths_are_refused(length, tiny, tmp_path):
     _, content = tiny
     start = time.monotonic()
     refused(tmp_path / "lie", length.to_bytes(8, "little") + content[8:])
@@ -489,7 +490,7 @@ def load_bytes(path, content):
 
 
 def forged(content, change):
-    """A file whose header was changed and whose hash is right again: what a hostile author would write."""
+    """A file with a changed header and a new hash, as a hostile author would write."""
     _, inner, _ = parts(content)
     tensors = safetensors.numpy.load(content)
     del inner["sha256"]
@@ -528,8 +529,8 @@ WEIGHT = "bijection.bijections.0.layers.network.out_weight"
 SCALE = "bijection.bijections.1.scale"
 FORGERIES = {
     "unknown class": (_set(lambda i: i["flow"], "class", "os.system"), "os.system"),
-    "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "does not know"),
-    "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "does not know"),
+    "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "unknown class"),
+    "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "unknown class"),
     "another part as a flow": (lambda i, t: (i.update(flow=7, probe={}), t.clear()), "expected a flow"),
     "unknown version": (_set(_whole, "format_version", 3), "format version 3"),
     "version as a truth value": (_set(_whole, "format_version", True), "format version True"),
@@ -539,36 +540,36 @@ FORGERIES = {
     "unknown node": (_set(coupling, "network", {"import": "os"}), "unknown keys"),
     "other precision": (_set(_whole, "dtype", "float16"), "float16"),
     "notes of another kind": (_set(_whole, "notes", [1]), "notes"),
-    "text for a network": (_set(coupling, "network", "os.system"), "cannot hold"),
-    "text for a number": (_set(coupling, "n_transformed", "1"), "cannot hold"),
-    "truth value for a number": (_set(coupling, "n_transformed", True), "cannot hold"),
+    "text for a network": (_set(coupling, "network", "os.system"), "cannot have"),
+    "text for a number": (_set(coupling, "n_transformed", "1"), "cannot have"),
+    "truth value for a number": (_set(coupling, "n_transformed", True), "cannot have"),
     "array among static fields": (
-        lambda i, t: coupling(i).update(shape=i["flow"]["fields"]["base"]["fields"]["loc"]), "is not described",
+        lambda i, t: coupling(i).update(shape=i["flow"]["fields"]["base"]["fields"]["loc"]), "is not valid",
     ),
-    "other sizes": (_set(coupling, "n_transformed", 2), "impossible"),
+    "other sizes": (_set(coupling, "n_transformed", 2), "invalid"),
     "a billion layers": (_set(layers, "n_layers", 10**9), "expected a number from 0 to 10,000"),
     "three layers": (_set(layers, "n_layers", 3), "does not hold"),
     "no layers": (_set(layers, "n_layers", 0), "does not hold"),
     "a billion units": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2, 10**9, 10]), "asks for",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2, 10**9, 10]), "configuration needs",
     ),
     "endless shape": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2**47, 2**47]), "impossible shape",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[2**47, 2**47]), "invalid shape",
     ),
     "negative shape": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[-1, -16]), "impossible shape",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(shape=[-1, -16]), "invalid shape",
     ),
     "another name of a tensor": (
-        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(array=ORDER), "is not described",
+        lambda i, t: coupling(i)["network"]["fields"]["out_weight"].update(array=ORDER), "is not valid",
     ),
-    "tensor missing": (lambda i, t: t.pop(WEIGHT), "asks for"),
-    "one tensor more": (lambda i, t: t.update(more=np.ones(3)), "asks for"),
-    "transposed tensor": (_tensor(WEIGHT, lambda a: a.transpose(0, 2, 1, 3).copy()), "asks for"),
+    "tensor missing": (lambda i, t: t.pop(WEIGHT), "configuration needs"),
+    "one tensor more": (lambda i, t: t.update(more=np.ones(3)), "configuration needs"),
+    "transposed tensor": (_tensor(WEIGHT, lambda a: a.transpose(0, 2, 1, 3).copy()), "configuration needs"),
     "NaN weights": (_tensor(WEIGHT, lambda a: a * np.float32(np.nan)), "NaN"),
     "infinite scale": (_tensor(SCALE, lambda a: a * np.inf), "NaN or infinite"),
     "negative scale": (_tensor(SCALE, lambda a: -a), "not positive"),
-    "no permutation": (_tensor(ORDER, lambda a: a * 0), "no permutation"),
-    "out of range": (_tensor(ORDER, lambda a: a + 1000), "no permutation"),
+    "no permutation": (_tensor(ORDER, lambda a: a * 0), "not a permutation"),
+    "out of range": (_tensor(ORDER, lambda a: a + 1000), "not a permutation"),
     "unknown activation": (
         lambda i, t: coupling(i)["network"]["fields"].update(activation="__import__('os')"), "activation",
     ),
@@ -578,30 +579,30 @@ FORGERIES = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_files_are_refused(name, tiny, tmp_path):
-    change, words = FORGERIES[name]
-    assert words in refused(tmp_path / "forged", forged(tiny[1], change))
+    change, message = FORGERIES[name]
+    assert message in refused(tmp_path / "forged", forged(tiny[1], change))
 
 
-def test_a_forgery_that_changes_nothing_is_read(tiny, tmp_path):
+def test_forgery_without_a_change_is_read(tiny, tmp_path):
     assert same(load_bytes(tmp_path / "copy", forged(tiny[1], lambda inner, tensors: None)), tiny[0])
 
 
-def test_a_whitening_that_is_no_triangle_is_refused(tmp_path):
+def test_whitening_without_a_valid_factor_is_refused(tmp_path):
     layer = Whiten(2).filled(np.zeros(2), np.array([[1.0, 0.0], [0.5, 2.0]]))
     save(tmp_path / "flow", pf.Flow(pf.bases.Normal((2,)), layer))
     content = (tmp_path / "flow").read_bytes()
     for matrix in ([[0.0, 0.0], [0.5, 2.0]], [[1.0, 0.0], [0.5, -2.0]], [[1.0, 3.0], [0.5, 2.0]]):
         change = _tensor("bijection.factor", lambda _, matrix=matrix: np.array(matrix))
-        assert "no lower triangular matrix" in refused(tmp_path / "forged", forged(content, change))
+        assert "not a lower triangular matrix" in refused(tmp_path / "forged", forged(content, change))
 
 
-def test_tensors_that_overlap_or_leave_holes(tiny, tmp_path):
+def test_tensors_that_overlap_or_leave_gaps(tiny, tmp_path):
     outer, _, body = parts(tiny[1])
     names = [name for name in outer if name != "__metadata__" and outer[name]["data_offsets"][0] > 8]
     for shift in (-8, 8):
         moved = {**outer, names[0]: {**outer[names[0]]}}
         moved[names[0]]["data_offsets"] = [offset + shift for offset in outer[names[0]]["data_offsets"]]
-        assert "overlap or leave holes" in refused(tmp_path / "moved", joined(moved, body))
+        assert "overlap or leave gaps" in refused(tmp_path / "moved", joined(moved, body))
     huge = {**outer, "huge": {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}}
     refused(tmp_path / "huge", joined(huge, body))
 

@@ -313,7 +313,7 @@ class TestDataSets:
         np.testing.assert_array_equal(data.test[..., 0], parts["t10k"])
         with gzip.open(tmp_path / "t10k-images-idx3-ubyte.gz", "wb") as file:
             file.write(struct.pack(">4I", 0x0803, 5, 28, 28) + b"short")
-        with pytest.raises(DataError, match="announces 3920 bytes"):
+        with pytest.raises(DataError, match="declares 3920 bytes"):
             datasets.fashion_mnist(tmp_path)
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"nothing of the kind")
         with pytest.raises(DataError, match="dataset-fashion-mnist"):

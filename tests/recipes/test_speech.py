@@ -55,7 +55,7 @@ def broken(path, change):
 BROKEN = {
     "nothing": (lambda content: b"", "uncompressed wave file"),
     "another kind of file": (lambda content: b"OggS" + content, "uncompressed wave file"),
-    "cut short": (lambda content: content[:-50], "cut short: 75 of 100"),
+    "cut short": (lambda content: content[:-50], "truncated: it has 75 of 100"),
     "two channels": (lambda content: content[:22] + b"\2" + content[23:], "one channel, got 2"),
     "24 bits": (lambda content: content[:34] + b"\x18" + content[35:], "got 24"),
 }

@@ -36,7 +36,7 @@ SICK = Certificate(
     ),
     "float32",
 )
-PLAN = [
+SCHEMA = [
     {"name": "a", "kind": "real", "unit": "km", "note": "declared"},
     SimpleNamespace(name="b", kind="positive", unit=None, note="no value below zero", source="detected"),
 ]
@@ -76,7 +76,7 @@ def plain(text):
 def test_all_sections_stand_in_their_order(tmp_path, flow):
     x = normal(300, 2)
     text = written(
-        tmp_path / "r.html", certificate=SICK, plan=PLAN, flow=flow, data=x, scores=standard(x),
+        tmp_path / "r.html", certificate=SICK, schema=SCHEMA, flow=flow, data=x, scores=standard(x),
         sample_scores=standard(normal(99, 2, 1)), row_numbers=np.arange(300) + 1,
     )  # fmt: skip
     assert headings(text) == ALL
@@ -124,7 +124,7 @@ def test_a_healthy_certificate_is_folded():
 
 
 def test_the_plan_is_told():
-    assert plain(columns_section(PLAN).body) == (
+    assert plain(columns_section(SCHEMA).body) == (
         "Column Kind Unit How it was chosen a real km declared b positive \N{EN DASH} detected: no value below zero"
     )
     bare = columns_section([{"name": "a", "kind": "real"}])
@@ -242,9 +242,9 @@ def test_a_report_stays_small_and_safe_whatever_the_table(tmp_path):
     wide = random.standard_cauchy((3000, 30)) ** 3
     odd = [HOSTILE, "w" * 300, "\u202eright to left", "bell\x07 \x1b[31m", "</td></table>", "\ud800", ""]
     names = odd + [f"\N{HEBREW LETTER ALEF} {j} " * 40 for j in range(23)]
-    plan = [{"name": name, "kind": HOSTILE, "unit": HOSTILE, "note": name} for name in names]
+    schema = [{"name": name, "kind": HOSTILE, "unit": HOSTILE, "note": name} for name in names]
     text = written(
-        tmp_path / "r.html", data=wide, samples=wide[::-1], columns=names, plan=plan, scores=standard(wide),
+        tmp_path / "r.html", data=wide, samples=wide[::-1], columns=names, schema=schema, scores=standard(wide),
         sample_scores=standard(wide)[:9], row_numbers=np.arange(3000), certificate=SICK,
         facts={"columns": "".join(names)},
     )  # fmt: skip
@@ -258,10 +258,10 @@ def test_a_report_stays_small_and_safe_whatever_the_table(tmp_path):
 @pytest.mark.slow
 def test_thousands_of_columns_stay_below_the_limit(tmp_path):
     names = [f"column {j} " + "x" * 280 for j in range(2000)]
-    plan = [{"name": name, "kind": "real", "note": "y" * 300} for name in names]
+    schema = [{"name": name, "kind": "real", "note": "y" * 300} for name in names]
     x = normal(60, 2000)
     text = written(
-        tmp_path / "r.html", data=x, samples=normal(60, 2000, 1), columns=names, plan=plan, scores=standard(x),
+        tmp_path / "r.html", data=x, samples=normal(60, 2000, 1), columns=names, schema=schema, scores=standard(x),
         facts={"columns": ", ".join(names)},
     )  # fmt: skip
     assert len(text) < 2_000_000
@@ -312,8 +312,8 @@ def test_a_flow_that_breaks_is_reported_with_its_fault(flow):
     ("changes", "error", "words"),
     [
         ({"certificate": {"ok": True}}, ValueError, "certificate: expected .* without verdict, rows"),
-        ({"plan": []}, ValueError, "plan: expected at least one column"),
-        ({"plan": [{"name": "a"}]}, ValueError, "plan: expected a name and a kind"),
+        ({"schema": []}, ValueError, "schema: expected at least one column"),
+        ({"schema": [{"name": "a"}]}, ValueError, "schema: expected a name and a kind"),
         ({"scores": np.zeros(3)}, ShapeError, r"scores: expected shape \(200,\), .* got \(3,\)"),
         ({"scores": np.zeros(200), "row_numbers": [1]}, ShapeError, r"row_numbers: expected shape \(200,\)"),
         ({"draws": np.zeros((5, 2))}, ShapeError, r"draws: expected shape \(k, 200, 2\)"),

@@ -22,16 +22,16 @@ def normal_parts(seed: int, rows: int = 600, shift: float = 7.0) -> list[np.ndar
     return [random.standard_normal((rows, 3)) @ MIX + shift for _ in range(3)]
 
 
-def test_gaussian_equals_the_maximum_likelihood_density() -> None:
+def test_gaussian_matches_the_closed_form() -> None:
     train, validation, test = normal_parts(0)
     result = gaussian(train, validation, test)
     covariance = np.cov(train, rowvar=False, ddof=0)
     residual = test - train.mean(axis=0)
     energy = np.einsum("ni,ij,nj->n", residual, np.linalg.inv(covariance), residual)
-    nats = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
-    assert result.test_log_likelihood == pytest.approx(nats.mean(), abs=1e-10)
-    assert result.standard_error == pytest.approx(nats.std(ddof=1) / np.sqrt(600), abs=1e-12)
-    # the train rows' own mean is the entropy formula, exactly
+    log_probs = -0.5 * (energy + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    assert result.test_log_likelihood == pytest.approx(log_probs.mean(), abs=1e-10)
+    assert result.standard_error == pytest.approx(log_probs.std(ddof=1) / np.sqrt(600), abs=1e-12)
+    # the mean over the training rows equals the entropy formula
     own = gaussian(train, train, train).test_log_likelihood
     assert own == pytest.approx(-0.5 * (3 + np.linalg.slogdet(2 * np.pi * covariance)[1]), abs=1e-10)
 
@@ -43,7 +43,7 @@ def test_mixture_of_one_component_is_the_gaussian() -> None:
     )
 
 
-def test_mixture_finds_two_clusters_and_says_so() -> None:
+def test_mixture_reports_two_components_for_two_clusters() -> None:
     random = np.random.default_rng(2)
     parts = [
         np.where(random.random((1_000, 1)) < 0.5, -50.0, 50.0) + random.standard_normal((1_000, 2)) for _ in range(3)
@@ -53,13 +53,13 @@ def test_mixture_finds_two_clusters_and_says_so() -> None:
     entropy = np.log(2) + 1 + np.log(2 * np.pi)
     assert (
         abs(result.test_log_likelihood + entropy) < 5 * result.standard_error + 0.02
-    )  # 11 fitted numbers cost 11/2000 nats
+    )  # 11 fitted parameters cost 11/2000 nats
     assert result.test_log_likelihood > gaussian(*parts).test_log_likelihood + 2
     stopped = gaussian_mixture(*normal_parts(3), components=(9,), max_iter=1)
     assert "stopped after 1 steps" in stopped.setting
 
 
-def test_mixture_score_is_scikit_learns() -> None:
+def test_mixture_score_matches_scikit_learn() -> None:
     train, validation, test = normal_parts(4)
     centre, spread = train.mean(axis=0), train.std(axis=0)
     peer = GaussianMixture(3, random_state=0, max_iter=300).fit((train - centre) / spread)
@@ -68,7 +68,7 @@ def test_mixture_score_is_scikit_learns() -> None:
     assert result.test_log_likelihood == pytest.approx(expected, abs=1e-9)
 
 
-def test_kernel_scores_are_the_log_of_the_sum_by_squaring_too() -> None:
+def test_kernel_scores_match_the_direct_sum() -> None:
     random = np.random.default_rng(5)
     centres, x = random.standard_normal((700, 4)), 3 * random.standard_normal((90, 4))
     widths = 2.0 ** np.arange(1.0, -4.5, -0.5)
@@ -80,12 +80,12 @@ def test_kernel_scores_are_the_log_of_the_sum_by_squaring_too() -> None:
         np.testing.assert_allclose(scores, expected, rtol=1e-9)
 
 
-def test_kernel_blocks_change_nothing(monkeypatch) -> None:
+def test_kernel_scores_do_not_depend_on_the_block_size(monkeypatch) -> None:
     random = np.random.default_rng(6)
     centres, x = random.standard_normal((50, 2)), random.standard_normal((33, 2))
-    whole = baselines._kernel_scores(centres, x, np.array([0.3]))
+    scores = baselines._kernel_scores(centres, x, np.array([0.3]))
     monkeypatch.setattr(baselines, "_BLOCK_ELEMENTS", 150)
-    np.testing.assert_allclose(baselines._kernel_scores(centres, x, np.array([0.3])), whole, rtol=1e-12)
+    np.testing.assert_allclose(baselines._kernel_scores(centres, x, np.array([0.3])), scores, rtol=1e-12)
 
 
 def test_kernel_bandwidth_is_near_the_best_for_a_normal() -> None:
@@ -99,7 +99,7 @@ def test_kernel_bandwidth_is_near_the_best_for_a_normal() -> None:
 
 
 @pytest.mark.parametrize("baseline", [gaussian, partial(gaussian_mixture, components=(1, 2)), kernel_density])
-def test_units_shift_the_nats_by_the_jacobian_only(baseline) -> None:
+def test_change_of_units_shifts_the_log_likelihood_by_the_log_determinant(baseline) -> None:
     parts = normal_parts(8, rows=300)
     scale = np.array([1e-6, 4.0, 1e9])
     moved = [part * scale + 5.0 * scale for part in parts]
@@ -112,7 +112,7 @@ def test_units_shift_the_nats_by_the_jacobian_only(baseline) -> None:
 
 
 @pytest.mark.parametrize("baseline", ALL)
-def test_faults_are_sentences(baseline) -> None:
+def test_invalid_arrays_are_errors(baseline) -> None:
     train, validation, test = normal_parts(9, rows=20)
     with pytest.raises(ShapeError, match=r"test must have shape \(n, d\), one d for all parts, got \(20, 2\)"):
         baseline(train, validation, test[:, :2])
@@ -127,7 +127,7 @@ def test_faults_are_sentences(baseline) -> None:
         baseline(train, validation, test)
 
 
-def test_singular_covariance_and_too_many_components_are_sentences() -> None:
+def test_singular_covariance_and_too_many_components_are_errors() -> None:
     train = np.arange(8.0)[:, None] * np.ones((1, 2))
     with pytest.raises(DataError, match="linear combination"):
         gaussian(train, train, train)
@@ -135,8 +135,8 @@ def test_singular_covariance_and_too_many_components_are_sentences() -> None:
         gaussian_mixture(train, train, train, components=(9, 0))
 
 
-def given_parts(seed: int, rows: int = 500) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """x bends with a first context; a second one is constant."""
+def conditional_parts(seed: int, rows: int = 500) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """x depends nonlinearly on the first context; the second one is constant."""
     random, parts, contexts = np.random.default_rng(seed), [], []
     for _ in range(3):
         c = np.stack([random.uniform(-2, 2, rows), np.full(rows, 7.0)], 1)
@@ -145,18 +145,18 @@ def given_parts(seed: int, rows: int = 500) -> tuple[list[np.ndarray], list[np.n
     return parts, contexts
 
 
-def test_a_gaussian_given_a_context_is_the_floor_of_fit() -> None:
-    parts, contexts = given_parts(10)
-    found = gaussian(*parts, contexts=contexts)
+def test_conditional_gaussian_equals_the_baseline_of_fit() -> None:
+    parts, contexts = conditional_parts(10)
+    result = gaussian(*parts, contexts=contexts)
     train, _, test = (Rows(x, c[:, :1], None) for x, c in zip(parts, contexts, strict=True))
-    assert found.test_log_likelihood == pytest.approx(gaussian_log_likelihood(train, test), abs=1e-6)
-    assert found.setting == "linear in the context"
+    assert result.test_log_likelihood == pytest.approx(gaussian_log_likelihood(train, test), abs=1e-6)
+    assert result.setting == "linear in the context"
     one = gaussian_mixture(*parts, contexts=contexts, components=(1,)).test_log_likelihood
-    assert one == pytest.approx(found.test_log_likelihood, abs=1e-3)
+    assert one == pytest.approx(result.test_log_likelihood, abs=1e-3)
 
 
-def test_bent_data_are_better_told_by_more_than_a_line() -> None:
-    parts, contexts = given_parts(11)
+def test_nonlinear_dependence_on_the_context_needs_more_than_a_gaussian() -> None:
+    parts, contexts = conditional_parts(11)
     line, mixture, kernels = (fit(*parts, contexts=contexts).test_log_likelihood for fit in ALL)
     assert mixture > line + 0.5
     assert kernels > line + 0.3
@@ -165,26 +165,26 @@ def test_bent_data_are_better_told_by_more_than_a_line() -> None:
 @pytest.mark.parametrize(
     ("fit", "step"), [(gaussian, 0.4), (partial(gaussian_mixture, components=(3,)), 0.2), (kernel_density, 0.1)]
 )
-def test_a_density_given_a_context_integrates_to_one(fit, step) -> None:
-    parts, contexts = given_parts(12, 200)
+def test_conditional_density_integrates_to_one(fit, step) -> None:
+    parts, contexts = conditional_parts(12, 200)
     parts = [x[:, :1] for x in parts]
     for c in (-1.0, 0.5):
         # one row to a call: a mean log-density is then that of the row
         given = [*contexts[:2], np.array([[c, 7.0]])]
-        nats = [
+        log_probs = [
             fit(*parts[:2], np.array([[x]]), contexts=given).test_log_likelihood for x in np.arange(-3.0, 9.0, step)
         ]
-        assert np.exp(nats).sum() * step == pytest.approx(1.0, abs=0.01)
+        assert np.exp(log_probs).sum() * step == pytest.approx(1.0, abs=0.01)
 
 
 @pytest.mark.parametrize("fit", ALL)
-def test_contexts_that_follow_from_others_change_nothing(fit) -> None:
-    parts, contexts = given_parts(14)
+def test_linearly_dependent_contexts_change_nothing(fit) -> None:
+    parts, contexts = conditional_parts(14)
     more = [np.hstack([c, 1.0 - 3.0 * c[:, :1]]) for c in contexts]
     assert fit(*parts, contexts=more).test_log_likelihood == fit(*parts, contexts=contexts).test_log_likelihood
 
 
-def test_contexts_of_another_number_of_rows_are_refused() -> None:
-    parts, contexts = given_parts(13)
+def test_contexts_of_another_length_are_errors() -> None:
+    parts, contexts = conditional_parts(13)
     with pytest.raises(ShapeError, match=r"contexts: expected 500 rows \(n, c\) for test, got \(3, 2\)"):
         gaussian(*parts, contexts=[*contexts[:2], contexts[2][:3]])

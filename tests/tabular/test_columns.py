@@ -1,4 +1,4 @@
-"""Plans of tables: what is declared, what is found, and densities that stay exact in the columns' own units."""
+"""Schemas of tables: declared and detected types, and exact densities in the units of the columns."""
 
 import dataclasses
 import warnings
@@ -14,8 +14,8 @@ from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
-from pushforward.tabular.schema import Column, Plan, fit_columns, infer_schema
-from pushforward.tabular.schema.column import declared
+from pushforward.tabular.schema import Column, TableSchema, fit_columns, infer_schema
+from pushforward.tabular.schema.column import parse_declaration
 from pushforward.tabular.schema.detect import grid_step, tail_indices
 from pushforward.train.data import Rows, gaussian_log_likelihood
 
@@ -40,19 +40,19 @@ def build(dim):
     return pf.nsf(dim, key=0, **SMALL)
 
 
-# --- what is found
+# --- detection
 
 
-def test_what_the_values_show():
-    found = {column.name: column for column in infer_schema(TABLE, NAMES).columns}
-    assert [found[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "discrete", "real"]
-    assert found["stars"].step == pytest.approx(0.5, rel=1e-12)
-    assert [found[name].source for name in NAMES] == ["detected"] * 4 + ["default"]
-    assert found["plain"].centre == np.median(VALUES["plain"])
+def test_types_are_detected():
+    columns = {column.name: column for column in infer_schema(TABLE, NAMES).columns}
+    assert [columns[name].kind for name in NAMES] == ["positive", "bounded", "heavy", "discrete", "real"]
+    assert columns["stars"].step == pytest.approx(0.5, rel=1e-12)
+    assert [columns[name].source for name in NAMES] == ["detected"] * 4 + ["default"]
+    assert columns["plain"].centre == np.median(VALUES["plain"])
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e12])
-def test_what_is_found_does_not_depend_on_the_unit(scale):
+def test_detection_does_not_depend_on_the_unit(scale):
     for name in ("income", "tails", "stars", "plain"):
         mine, other = one(name, VALUES[name]), one(name, scale * VALUES[name])
         assert (mine.kind, bool(mine.step)) == (other.kind, bool(other.step))
@@ -63,28 +63,28 @@ def test_what_is_found_does_not_depend_on_the_unit(scale):
 @pytest.mark.parametrize(
     "values",
     [
-        RANDOM.normal(100.0, 1.0, N),  # positive, but a logarithm gains nothing
-        RANDOM.exponential(1.0, N).round(3) + 0.001,  # a zero may well come
-        RANDOM.uniform(0.0, 0.5, N),  # one end of (0, 1) is not reached
+        RANDOM.normal(100.0, 1.0, N),  # positive, but a logarithm does not fit better
+        RANDOM.exponential(1.0, N).round(3) + 0.001,  # a zero is likely
+        RANDOM.uniform(0.0, 0.5, N),  # no value is near one end of (0, 1)
         RANDOM.standard_t(8.0, N),
         np.concatenate([RANDOM.normal(-5.0, 1.0, N), RANDOM.normal(5.0, 1.0, N)]),
     ],
 )
-def test_what_does_not_show_stays_real(values):
+def test_columns_without_a_detected_type_are_real(values):
     column = one("x", values)
     assert (column.kind, column.step) == ("real", 0.0)
 
 
-def test_what_other_rows_deny_is_not_found():
-    deny = {"income": -1.0, "share": 1.5, "stars": 1.3}
-    for name, value in deny.items():
-        found = one(name, VALUES[name], others=np.array([[value]]))
-        assert (found.kind, found.step, found.source) == ("real", 0.0, "default"), name
+def test_types_that_exclude_other_rows_are_not_detected():
+    excluded = {"income": -1.0, "share": 1.5, "stars": 1.3}
+    for name, value in excluded.items():
+        column = one(name, VALUES[name], others=np.array([[value]]))
+        assert (column.kind, column.step, column.source) == ("real", 0.0, "default"), name
         agreeing = one(name, VALUES[name], others=VALUES[name][:3, None])
         assert agreeing == one(name, VALUES[name]), name
 
 
-def test_nothing_is_looked_for_where_the_caller_does_not_want_it():
+def test_no_type_is_detected_without_detect_or_in_few_rows():
     assert {column.kind for column in infer_schema(TABLE, NAMES, detect=False).columns} == {"real"}
     assert {column.kind for column in infer_schema(TABLE[:40], NAMES).columns} == {"real"}
 
@@ -98,7 +98,7 @@ def test_nothing_is_looked_for_where_the_caller_does_not_want_it():
         ([-7, -3, 5, 11], 2.0),
         ([17.5, 22, 27, 32, 37, 42], 0.5),
         ([1e6 + 0.25, 1e6 + 1, 1e6 + 2.5], 0.75),
-        ([0.137, 2.518, 9.91], 0.0),  # a grid of 0.001 has 9,774 cells for three values: any decimals lie on it
+        ([0.137, 2.518, 9.91], 0.0),  # a grid of 0.001 has 9,774 bins for three values: any decimals lie on it
     ],
 )
 @pytest.mark.parametrize("single", [False, True])
@@ -112,7 +112,7 @@ def test_the_step_is_the_greatest_common_divisor(values, step, single):
     [([10.0, 25.0, 50.0], 5.0), ([0.0, 1.0, np.pi], 0.0), ([-3.0, -1.0, 0.0, 2.0], 1.0), ([1.0, 2.0, 3.0, 4.0], 1.0)],
 )
 def test_few_values_are_discrete(values, step):
-    """Whether or not they lie on a grid; other rows on the grid make it a rounded column, others off it a real one."""
+    """On a grid or not. Other rows on the grid make the column rounded, others off it make it real."""
     x = np.repeat(values, 20 * np.arange(1, len(values) + 1))
     column = one("x", x)
     assert (column.kind, column.values, column.step) == ("discrete", tuple(values), step)
@@ -133,27 +133,27 @@ def test_few_values_are_discrete(values, step):
         (lambda r: r.normal(0.0, 90.0, N).round(), "real; rounded to 1"),
         (lambda r: np.clip(r.normal(60.0, 30.0, N), 0, 100).round(1), "bounded, -0.05 to 100.05; rounded to 0.1"),
         (lambda r: (r.random(N) < 0.5) * r.lognormal(2.0, 1.0, N).round(1), "positive, above -0.05; rounded to 0.1"),
-        (lambda r: 1.6e9 + 3600.0 * np.arange(N), "real"),  # beyond single precision, and no value twice
+        (lambda r: 1.6e9 + 3600.0 * np.arange(N), "real"),  # beyond single precision, without repeats
     ],
 )  # fmt: skip
-def test_whole_numbers_and_decimals_that_repeat_are_rounded_however_many_values(draw, kind):
+def test_many_integers_and_repeated_decimals_are_rounded(draw, kind):
     x = draw(np.random.default_rng(0))
     assert one("x", x).describe() == kind
     assert one("x", x, others=np.array([[x[0] + 0.0123]])).describe().count("rounded") == 0
 
 
 @pytest.mark.parametrize("step", [0.1, 0.05, 0.001, 1.0, 25.0, 1e-6])
-def test_samples_of_a_grid_are_the_numbers_that_their_decimals_are_read_as(step):
+def test_samples_of_a_grid_equal_the_parsed_decimals(step):
     x = np.array([float(f"{k * step:.9g}") for k in range(-3, 997)])
-    plan = infer_schema(x[:, None], ["x"], declarations={"x": ("rounded", step)})
-    drawn = plan.columns[0].origin + step * np.arange(1000)
+    schema = infer_schema(x[:, None], ["x"], declarations={"x": ("rounded", step)})
+    drawn = schema.columns[0].origin + step * np.arange(1000)
     assert (drawn != x).any() or step >= 1
-    assert np.array_equal(plan.expand(drawn[:, None])[:, 0], x)
+    assert np.array_equal(schema.fill_constants(drawn[:, None])[:, 0], x)
 
 
 @pytest.mark.parametrize(("kind", "values"), [("bounded:0:100", [0.0, 37.5, 100.0]), ("positive", [0.0, 2.5, 7.0])])
-def test_ends_of_a_rounded_column_are_values_if_rows_have_them(kind, values):
-    """Of any row: a test row at the end is as right as a training row."""
+def test_ends_of_a_rounded_column_are_closed_if_rows_have_them(kind, values):
+    """Test rows count as training rows do."""
     x = np.array(values)
     column = one("x", np.array([x[1], x[1] + 1]), declarations={"x": f"{kind}+rounded:0.5"}, others=x[:, None])
     assert column.lower == -0.25
@@ -162,24 +162,24 @@ def test_ends_of_a_rounded_column_are_values_if_rows_have_them(kind, values):
     assert inner.lower == 0.0
 
 
-def test_few_values_off_every_grid_are_not_called_rounded():
+def test_few_values_off_every_grid_have_no_step():
     assert grid_step(np.tile([0.0, 1.0, np.pi], 50)) == 0.0
     assert grid_step(np.tile([3.0, 3.5, 5.0], 50)) == 0.5
     assert grid_step(RANDOM.normal(size=100)) == 0.0
 
 
 @pytest.mark.parametrize("freedom", [1.0, 2.0])
-def test_indices_of_tails(freedom):
+def test_tail_indices_match_student_t(freedom):
     """The index of a Student-t is one over its degrees of freedom; its standard error here is about 0.05."""
     x = np.random.default_rng(1).standard_t(freedom, 20_000)
     assert np.allclose(tail_indices(x), 1 / freedom, atol=0.3)
 
 
-# --- what is declared
+# --- declarations
 
 
 @pytest.mark.parametrize(
-    ("text", "values", "words"),
+    ("text", "values", "message"),
     [
         ("real", [1.0, 2.0, 4.0], "real"),
         ("positive", [1.0, 2.0, 4.0], "positive, above 0"),
@@ -192,55 +192,55 @@ def test_indices_of_tails(freedom):
         ("positive+rounded:0.5", [0.5, 2.0, 4.5], "positive, above 0; rounded to 0.5"),
     ],
 )
-def test_declarations(text, values, words):
+def test_declarations(text, values, message):
     column = one("x", values, declarations={"x": text})
-    assert column.describe() == words
+    assert column.describe() == message
     assert column.source == "declared"
 
 
-def test_a_row_off_a_grid_is_told_by_its_column():
-    plan = infer_schema(TABLE, NAMES)
+def test_value_off_a_grid_is_an_error_that_names_column_and_row():
+    schema = infer_schema(TABLE, NAMES)
     rows = TABLE[:3].copy()
     rows[1, NAMES.index("stars")] = 1.3
     with pytest.raises(DataError, match=r"new: column 'stars' is rounded to 0.5, got 1.3 at row 1 \(1 such rows\)"):
-        plan.select(rows, "new")
+        schema.drop_constants(rows, "new")
     with pytest.raises(DataError, match="at row 8"):
-        plan.select(rows, "new", np.arange(7, 10))
+        schema.drop_constants(rows, "new", np.arange(7, 10))
 
 
-@pytest.mark.parametrize(("scale", "words"), [(1e300, "up to 3.."), (1e-300, "differ by 6....-300")])
-def test_values_that_no_float32_holds_are_refused(scale, words):
+@pytest.mark.parametrize(("scale", "message"), [(1e300, "up to 3.."), (1e-300, "differ by 6....-300")])
+def test_values_beyond_float32_are_errors(scale, message):
     values = scale * np.random.default_rng(0).normal(size=500)
-    with pytest.raises(DataError, match=rf"column 'x': .* {words}.* another unit"):
+    with pytest.raises(DataError, match=rf"column 'x': .* {message}.* another unit"):
         one("x", values)
 
 
-def test_the_floor_is_a_gaussian_of_the_columns_themselves():
-    x, held = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
-    plan = infer_schema(x, ["income", "stars"])
-    assert [column.kind for column in plan.columns] == ["positive", "discrete"]
-    _, history = fitted(x, plan, epochs=1, validation=(held, None))
-    found = gaussian_log_likelihood(Rows(x, None, None), Rows(held, None, None)) + np.log(0.5)
-    assert history.gaussian == pytest.approx(found, abs=0.05)  # noise fills the cells
+def test_baseline_is_a_gaussian_of_the_columns():
+    x, validation = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
+    schema = infer_schema(x, ["income", "stars"])
+    assert [column.kind for column in schema.columns] == ["positive", "discrete"]
+    _, history = fitted(x, schema, epochs=1, validation=(validation, None))
+    expected = gaussian_log_likelihood(Rows(x, None, None), Rows(validation, None, None)) + np.log(0.5)
+    assert history.gaussian == pytest.approx(expected, abs=0.05)  # noise fills the bins
 
 
-def test_columns_of_whole_numbers_are_known():
+def test_integer_columns():
     columns = (Column("a"), Column("b", step=1.0), Column("c", step=0.5), Column("d", step=2.0, origin=0.5))
-    constants = Plan((Column("k", "constant", centre=7.0), Column("l", "constant", centre=0.5)))
-    assert constants.whole(np.array([[7.0, 0.5]])) == ("k",)
-    plan = Plan(columns)
-    assert plan.whole(np.ones((3, 4))) == ("b",)
-    assert plan.whole(np.full((3, 4), 2.0**60)) == ()
+    constants = TableSchema((Column("k", "constant", centre=7.0), Column("l", "constant", centre=0.5)))
+    assert constants.integer_columns(np.array([[7.0, 0.5]])) == ("k",)
+    schema = TableSchema(columns)
+    assert schema.integer_columns(np.ones((3, 4))) == ("b",)
+    assert schema.integer_columns(np.full((3, 4), 2.0**60)) == ()
 
 
-def test_a_category_has_the_codes_of_all_rows_each_with_its_share():
-    found = one("x", [1.0, 2.0, 7.0, 1.0], declarations={"x": "category"}, others=np.array([[9.0]]))
-    assert (found.kind, found.values) == ("discrete", (1.0, 2.0, 7.0, 9.0))
-    assert np.allclose(found.shares, np.array([0.0, 2.0, 1.0, 1.0, 0.5, 0.0]) / 4.5)
+def test_category_has_the_codes_of_all_rows_with_their_shares():
+    column = one("x", [1.0, 2.0, 7.0, 1.0], declarations={"x": "category"}, others=np.array([[9.0]]))
+    assert (column.kind, column.values) == ("discrete", (1.0, 2.0, 7.0, 9.0))
+    assert np.allclose(column.shares, np.array([0.0, 2.0, 1.0, 1.0, 0.5, 0.0]) / 4.5)
 
 
 @pytest.mark.parametrize(
-    ("declarations", "values", "words"),
+    ("declarations", "values", "fragments"),
     [
         ({"y": "real"}, [1.0, 2.0], ("'y'", "'x'")),
         ({"x": "positif"}, [1.0, 2.0], ("'x'", "positive", "'positif'")),
@@ -265,28 +265,30 @@ def test_a_category_has_the_codes_of_all_rows_each_with_its_share():
         ({}, [3.0, 3.0, 3.0], ("'x'", "3 in all 3 rows", "constant")),
     ],
 )
-def test_declarations_that_the_values_deny(declarations, values, words):
+def test_declarations_that_do_not_fit_the_values_are_errors(declarations, values, fragments):
     with pytest.raises(DataError) as error:
         one("x", values, declarations=declarations)
-    for word in words:
-        assert word in str(error.value), (word, str(error.value))
+    for fragment in fragments:
+        assert fragment in str(error.value), (fragment, str(error.value))
 
 
-def test_a_constant_column_keeps_its_value():
-    plan = infer_schema(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
-    assert plan.columns[0].describe() == "constant, 7"
-    assert plan.modelled.tolist() == [1]
+def test_constant_column_is_not_modelled():
+    schema = infer_schema(np.array([[7.0, 1.0], [7.0, 2.0]]), ["x", "y"], declarations={"x": "constant"})
+    assert schema.columns[0].describe() == "constant, 7"
+    assert schema.modelled_indices.tolist() == [1]
 
 
-def test_a_table_of_constants_alone():
+def test_table_of_constants_is_an_error():
     with pytest.raises(DataError, match="nothing is left"):
         one("x", [3.0, 3.0], declarations={"x": "constant"})
 
 
-def test_a_plan_survives_json():
-    plan = infer_schema(TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5)
-    assert Plan.from_dict(plan.to_dict()) == plan
-    text = str(plan)
+def test_schema_round_trips_through_json():
+    schema = infer_schema(
+        TABLE, NAMES, declarations={"share": "bounded:0:1", "stars": "rounded:0.5"}, units=["EUR"] * 5
+    )
+    assert TableSchema.from_dict(schema.to_dict()) == schema
+    text = str(schema)
     for word in ("income (EUR)", "positive, above 0", "detected", "declared", "rounded to 0.5"):
         assert word in text
 
@@ -311,42 +313,42 @@ def test_a_plan_survives_json():
         {"columns": [{"name": "x", "values": 2.0}]},
     ],
 )
-def test_a_plan_that_is_none(values):
-    with pytest.raises(DataError, match=r"plan|column"):
-        Plan.from_dict(values)
+def test_invalid_schema_is_an_error(values):
+    with pytest.raises(DataError, match=r"schema|column"):
+        TableSchema.from_dict(values)
 
 
 # --- maps of columns
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "law", "points"),
+    ("kind", "options", "distribution", "points"),
     [
         ("real", {"centre": 2.0, "scale": 3.0}, stats.norm(2.0, 3.0), [-5.0, 2.0, 9.0]),
         ("positive", {"lower": 1.0}, stats.lognorm(1.0, loc=1.0), [1.1, 2.0, 30.0]),
         ("bounded", {"lower": -1.0, "upper": 3.0}, None, [-0.9, 1.0, 2.9]),
     ],
 )
-def test_density_of_one_column(kind, options, law, points):
+def test_density_of_one_column(kind, options, distribution, points):
     flow = pf.Flow(pf.bases.Normal((1,)), ColumnMaps((kind,), **options))
-    found = log_prob_float64(flow, np.array(points)[:, None])
-    if law is None:  # logit-normal, by hand
+    scores = log_prob_float64(flow, np.array(points)[:, None])
+    if distribution is None:  # logit-normal, by hand
         share = (np.array(points) + 1) / 4
         expected = stats.norm.logpdf(np.log(share / (1 - share))) - np.log(4 * share * (1 - share))
     else:
-        expected = law.logpdf(points)
-    assert np.allclose(found, expected, rtol=1e-12)
+        expected = distribution.logpdf(points)
+    assert np.allclose(scores, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["positive", "softplus", "bounded"])
-def test_outside_its_support_a_column_has_no_density(kind):
+def test_density_is_zero_outside_the_support(kind):
     flow = pf.Flow(pf.bases.Normal((2,)), ColumnMaps((kind, "real")))
     scores = np.asarray(flow.log_prob(jnp.array([[0.5, 0.0], [0.0, 0.0], [-1.0, 0.0], [-1e30, 0.0]])))
     assert np.isfinite(scores[0])
     assert np.isneginf(scores[1:]).all()
 
 
-def test_a_circle_is_the_same_after_a_turn_and_holds_a_mass_of_one():
+def test_circular_density_is_periodic_and_integrates_to_one():
     layer = ColumnMaps(("circular",), lower=0.0, upper=360.0, centre=100.0)
     flow = pf.Flow(pf.bases.Logistic((1,)), layer)
     angles = np.linspace(0.5, 359.5, 360)
@@ -365,7 +367,7 @@ def rounded(n_draws=16, step=0.5):
     return pf.Rounded(pf.Flow(pf.bases.Normal((2,)), outer), [step, 0.0], origin=[0.1, 0.0], n_draws=n_draws)
 
 
-def test_masses_of_rounded_cells_against_the_normal_law():
+def test_masses_of_bins_match_the_normal():
     grid = 0.1 + 0.5 * np.arange(-8, 9)
     x = np.stack([grid, np.full(len(grid), 0.3)], 1)
     masses = stats.norm.cdf(grid + 0.25) - stats.norm.cdf(grid - 0.25)
@@ -375,34 +377,34 @@ def test_masses_of_rounded_cells_against_the_normal_law():
     assert not np.allclose(single, expected, atol=0.02)
 
 
-def test_rounded_scores_are_bounds_and_the_same_in_any_company():
+def test_rounded_scores_are_bounds_and_do_not_depend_on_other_rows():
     grid = 0.1 + 0.5 * np.arange(-8, 9)
     x = np.stack([np.tile(grid, 200), np.random.default_rng(0).normal(size=200 * len(grid))], 1)
     masses = stats.norm.cdf(x[:, 0] + 0.25) - stats.norm.cdf(x[:, 0] - 0.25)
     gap = log_prob_float64(rounded(n_draws=1), x) - np.log(masses) - stats.norm.logpdf(x[:, 1])
     # E log of one draw lies below the log of the mean; 5 standard errors, and the defect seen is a sign
     assert gap.mean() < -5 * gap.std() / np.sqrt(len(gap))
-    whole = log_prob_float64(rounded(), x)
-    assert np.array_equal(whole[::7], log_prob_float64(rounded(), x[::7]))
+    scores = log_prob_float64(rounded(), x)
+    assert np.array_equal(scores[::7], log_prob_float64(rounded(), x[::7]))
 
 
 def test_rounded_samples_lie_on_the_grid_and_follow_the_masses():
     """Shares of 20,000 samples within five standard errors."""
     drawn = sample_float64(rounded(), 20_000, 0)[:, 0]
-    places = (drawn - 0.1) / 0.5
-    assert np.abs(places - np.round(places)).max() < 1e-9
+    positions = (drawn - 0.1) / 0.5
+    assert np.abs(positions - np.round(positions)).max() < 1e-9
     for cell in (-2, 0, 3):
         mass = stats.norm.cdf(0.1 + 0.5 * cell + 0.25) - stats.norm.cdf(0.1 + 0.5 * cell - 0.25)
-        assert abs((np.round(places) == cell).mean() - mass) < 5 * np.sqrt(mass / 20_000)
+        assert abs((np.round(positions) == cell).mean() - mass) < 5 * np.sqrt(mass / 20_000)
 
 
-def test_rounded_refuses_what_is_off_its_grid():
+def test_rounded_raises_for_values_off_the_grid():
     with pytest.raises(DataError, match=r"step 0.5 in column 0, got 0.3 at row 1"):
         rounded().log_prob(np.array([[0.1, 1.0], [0.3, 1.0]]))
 
 
 @pytest.mark.parametrize(
-    ("steps", "options", "error", "words"),
+    ("steps", "options", "error", "message"),
     [
         ([1.0], {}, ShapeError, r"\(1,\).*\(2,\)"),
         ([1.0, -1.0], {}, ValueError, "at least 0"),
@@ -412,42 +414,42 @@ def test_rounded_refuses_what_is_off_its_grid():
         ([1.0, 1.0], {"period": [1.0, 1.0, 1.0]}, ShapeError, r"period.*\(2,\)"),
     ],
 )
-def test_rounded_that_cannot_be(steps, options, error, words):
-    with pytest.raises(error, match=words):
+def test_invalid_arguments_of_rounded_are_errors(steps, options, error, message):
+    with pytest.raises(error, match=message):
         pf.Rounded(pf.bases.Normal((2,)), steps, **options)
 
 
-def test_rounded_survives_a_file(tmp_path):
+def test_rounded_round_trips_through_a_file(tmp_path):
     path = tmp_path / "m.safetensors"
     x = np.array([[0.6, 0.2], [-0.4, 1.0]])
     pf.save(path, rounded())
     assert np.array_equal(log_prob_float64(rounded(), x), log_prob_float64(pf.load(path), x))
 
 
-def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double():
+def test_constants_and_grids_are_recognised_in_single_precision():
     x = np.column_stack([np.full(200, 0.1), np.round(np.random.default_rng(0).uniform(1e3, 2e4, 200), 2)])
     single = x.astype(np.float32).astype(np.float64)
-    plan = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
-    assert plan.select(x).shape == plan.select(single).shape == (200, 1)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
-    flow.check_rows("x", plan.select(single))
+    schema = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
+    assert schema.drop_constants(x).shape == schema.drop_constants(single).shape == (200, 1)
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
+    flow.check_rows("x", schema.drop_constants(single))
     with pytest.raises(DataError, match=r"was 0.1\d* in every row of the training data, got 0.1001"):
-        plan.select(x + np.array([1e-4, 0.0]))
+        schema.drop_constants(x + np.array([1e-4, 0.0]))
     with pytest.raises(DataError, match=r"step 0\.01"):
         infer_schema(single[:, 1:] + 0.0025, ["price"], declarations={"price": "rounded:0.01"})
 
 
-def test_two_values_are_all_there_are():
+def test_two_values_are_discrete():
     x = np.tile([0.0, 1.0], 40)
     assert one("x", x).describe() == "one of 0, 1"
     assert one("x", x, others=np.array([[2.0]])).describe() == "above -0.5; rounded to 1"
 
 
 def test_a_rounded_circle_has_each_value_once():
-    """Hours that were read as 1 to 24 are told, scored and drawn as 0 to 23, and their masses add to one."""
+    """Hours read as 1 to 24 are scored and sampled as 0 to 23, and their masses sum to one."""
     x = np.random.default_rng(0).integers(1, 25, 400).astype(float)
-    plan = infer_schema(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=2.0), Elementwise(Affine(), (1,))))
+    schema = infer_schema(x[:, None], ["hour"], declarations={"hour": "circular:0:24+whole"})
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,), scale=2.0), Elementwise(Affine(), (1,))))
     drawn = sample_float64(flow, 5000, 0)[:, 0]
     assert np.array_equal(np.unique(drawn), np.arange(24))
     scores = log_prob_float64(flow, np.arange(25.0)[:, None])
@@ -465,21 +467,24 @@ def test_a_rounded_circle_has_each_value_once():
         (None, [0.0, 1.0, np.pi], [2.0, 3.0], True),
     ],
 )
-def test_values_that_no_row_has_have_no_mass(text, values, others, single):
-    """Under a flow that is not fitted: samples hold the values alone, their masses add to one, others score -inf."""
+def test_discrete_columns_have_no_mass_at_other_values(text, values, others, single):
+    """For an untrained flow: samples have these values only, their masses sum to one, others score -inf."""
     x = np.random.default_rng(0).choice(values, 400)
-    plan = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
+    schema = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,), scale=0.8), Elementwise(Affine(), (1,))))
     drawn = np.asarray(flow.sample(2000, key=0)) if single else sample_float64(flow, 2000, 0)
     assert set(np.unique(drawn).tolist()) == set(np.asarray(values, drawn.dtype).tolist())
     score = (lambda x: np.asarray(flow.log_prob(x))) if single else (lambda x: log_prob_float64(flow, x))
     assert np.exp(score(np.array(values)[:, None])).sum() == pytest.approx(1.0, abs=0.03)
     assert np.isneginf(score(np.array(others)[:, None])).all()
     with pytest.warns(UserWarning, match=rf"new: column 'x' is {others[0]:g} at row 1 .* probability is 0"):
-        assert plan.outside(plan.select(np.array([[values[0]], others[:1]]), "new")).tolist() == [[False], [True]]
+        assert schema.out_of_support(schema.drop_constants(np.array([[values[0]], others[:1]]), "new")).tolist() == [
+            [False],
+            [True],
+        ]
     new = (np.array(others[:1])[:, None], None)
     with pytest.raises(DataError, match=r"validation: column 'x' is"), pytest.warns(UserWarning, match="validation"):
-        fitted(x[:, None], plan, epochs=1, validation=new)
+        fitted(x[:, None], schema, epochs=1, validation=new)
 
 
 @pytest.mark.parametrize(
@@ -493,18 +498,18 @@ def test_values_that_no_row_has_have_no_mass(text, values, others, single):
         ("positive+rounded:0.5", [0.5, 1.0, 1.5]),
     ],
 )
-def test_a_fresh_flow_has_the_shares_of_the_data(text, values):
-    """A share of 1 % beside one of 99 %: a flow had to learn the jump between two cells, and got 1.5 % instead."""
+def test_untrained_flow_has_the_shares_of_the_data(text, values):
+    """Shares of 1 % and 99 %: a flow without start values learns 1.5 % instead of 1 %."""
     share = np.array([1.0 - 0.01 * (len(values) - 1)] + [0.01] * (len(values) - 1))
     x = np.repeat(values, np.round(share * 2000).astype(int))
-    plan = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
-    flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
+    schema = infer_schema(x[:, None], ["x"], declarations={"x": text} if text else None)
+    flow = schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
     masses = np.exp(log_prob_float64(flow, np.array(values)[:, None]))
     assert np.allclose(masses, share, rtol=0.002)  # half a row of 2,000 may lie beyond an end
 
 
-def test_a_number_on_an_edge_of_cells_has_the_derivative_of_its_cell():
-    """A clip has half of it, which log-determinants by autodiff then miss by log 2."""
+def test_derivative_at_a_bin_edge_is_one_sided():
+    """The derivative of a clip is half of it, an error of log 2 in log-determinants by autodiff."""
     layer = ColumnMaps(("cells",), cells=[([0.0, 1.0, 3.0], [0.1, 0.5, 0.3, 0.1])])
     edges = jnp.array([[0.0], [1.0], [3.0]])
     _, log_det = jax.jit(jax.vmap(layer.inverse_and_log_det))(edges)
@@ -516,50 +521,50 @@ def test_a_number_on_an_edge_of_cells_has_the_derivative_of_its_cell():
     "cells",
     [[([0.0, 0.0], [0, 1, 0])], [([0.0, 1.0], [0, 0, 1])], [([0.0, 1.0], [1, 1])], [], [([0.0, 1.0], [0, 1, 0])] * 2],
 )
-def test_cells_that_cannot_be(cells):
+def test_invalid_cells_are_errors(cells):
     with pytest.raises(ValueError, match="cells: expected"):
         ColumnMaps(("cells",), cells=cells)
 
 
 @pytest.mark.parametrize("values", [[(1.0, 3.0, 2.0), ()], [(1.0, 2.0)], [(1.0, 1.0, 2.0), ()], [(), (1.0, 2.0)]])
-def test_rounded_with_values_that_cannot_be(values):
+def test_invalid_values_of_rounded_are_errors(values):
     with pytest.raises(ValueError, match="expected"):
         pf.Rounded(pf.bases.Normal((2,)), [0.0, 1.0], values=values)
 
 
-def test_models_of_before_are_read():
-    """Their configuration has neither cells nor values."""
+def test_old_models_are_read():
+    """Old configurations have neither cells nor values."""
     config, tensors = encode(rounded())
     parts = config["fields"]
     assert parts.pop("values") is None
-    found = decode(config, registry(), tensors)
+    model = decode(config, registry(), tensors)
     assert np.array_equal(
-        log_prob_float64(found, np.array([[0.6, 0.2]])), log_prob_float64(rounded(), np.array([[0.6, 0.2]]))
+        log_prob_float64(model, np.array([[0.6, 0.2]])), log_prob_float64(rounded(), np.array([[0.6, 0.2]]))
     )
     config, tensors = encode(ColumnMaps(("real", "bounded")))
     del config["fields"]["cells"]
     assert decode(config, registry(), tensors).cells == ()
-    assert Plan.from_dict({"columns": [{"name": "x", "kind": "bounded", "step": 1.0}]}).columns[0].values == ()
+    assert TableSchema.from_dict({"columns": [{"name": "x", "kind": "bounded", "step": 1.0}]}).columns[0].values == ()
 
 
 # --- fits
 
 
-def fitted(x, plan, *, epochs=60, **options):
-    return fit_columns(plan, build, x, key=0, progress=False, max_epochs=epochs, batch_size=512, **options)
+def fitted(x, schema, *, epochs=60, **options):
+    return fit_columns(schema, build, x, key=0, progress=False, max_epochs=epochs, batch_size=512, **options)
 
 
 @pytest.fixture(scope="module")
 def mixed():
-    """All kinds at once."""
+    """A table with all types."""
     x = np.column_stack([TABLE, np.full(N, 3.0)])
-    plan = infer_schema(x, [*NAMES, "same"], declarations={"same": "constant"})
-    flow, history = fitted(x, plan)
-    return x, plan, flow, history
+    schema = infer_schema(x, [*NAMES, "same"], declarations={"same": "constant"})
+    flow, history = fitted(x, schema)
+    return x, schema, flow, history
 
 
-def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
-    x, plan, flow, history = mixed
+def test_fit_of_all_types_is_near_the_true_density(mixed):
+    x, schema, flow, history = mixed
     fresh = np.random.default_rng(5)
     n = 4000
     new = np.column_stack([
@@ -567,7 +572,7 @@ def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
         fresh.integers(1, 6, n) / 2, fresh.normal(-3.0, 2.0, n), np.full(n, 3.0),
     ])  # fmt: skip
     new[:, 1] = np.clip(new[:, 1], 1e-9, 1 - 1e-9)
-    scores = log_prob_float64(flow, plan.select(new))
+    scores = log_prob_float64(flow, schema.drop_constants(new))
     truth = (
         stats.lognorm.logpdf(new[:, 0], 1.0, scale=np.exp(3.0)) + stats.cauchy.logpdf(new[:, 2], 2.0, 5.0)
         - np.log(5.0) + stats.norm.logpdf(new[:, 4], -3.0, 2.0)
@@ -578,9 +583,9 @@ def test_a_fit_of_all_kinds_comes_near_the_truth(mixed):
     assert history.n_train + history.n_validation == len(x)
 
 
-def test_samples_are_what_the_columns_can_hold(mixed):
-    x, plan, flow, _ = mixed
-    drawn = plan.expand(sample_float64(flow, 4000, 0))
+def test_samples_lie_in_the_support_of_their_columns(mixed):
+    x, schema, flow, _ = mixed
+    drawn = schema.fill_constants(sample_float64(flow, 4000, 0))
     assert drawn.shape == (4000, 6)
     assert (drawn[:, 0] > 0).all()
     assert ((drawn[:, 1] > 0) & (drawn[:, 1] < 1)).all()
@@ -590,19 +595,19 @@ def test_samples_are_what_the_columns_can_hold(mixed):
     assert 0.4 < far[0] / far[1] < 2.5
 
 
-def test_rows_that_differ_from_a_constant_column_are_refused(mixed):
-    x, plan, _, _ = mixed
+def test_rows_that_differ_from_a_constant_column_are_errors(mixed):
+    x, schema, _, _ = mixed
     changed = x.copy()
     changed[4, 5] = 4.0
     with pytest.raises(DataError, match=r"'same'.*got 4 at row 4"):
-        plan.select(changed)
+        schema.drop_constants(changed)
 
 
-def test_counts_have_their_masses():
+def test_masses_of_counts_match_poisson():
     """Poisson(3), 4,000 rows: the mass of each count within 0.03 of the truth (its error in the data is 0.007)."""
     x = np.random.default_rng(2).poisson(3.0, (4000, 1)).astype(float)
-    plan = infer_schema(x, ["n"], declarations={"n": "count"})
-    flow, _ = fitted(x, plan, epochs=20)
+    schema = infer_schema(x, ["n"], declarations={"n": "count"})
+    flow, _ = fitted(x, schema, epochs=20)
     counts = np.arange(0, 12.0)
     masses = np.exp(log_prob_float64(flow, counts[:, None]))
     assert np.abs(masses - stats.poisson.pmf(counts, 3.0)).max() < 0.03
@@ -610,7 +615,7 @@ def test_counts_have_their_masses():
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
-def test_a_fit_does_not_depend_on_the_unit(scale):
+def test_fit_does_not_depend_on_the_unit(scale):
     x = np.random.default_rng(3).normal(size=(300, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
     names, offset = ["a", "b"], 7.0 * scale
     mine, other = (fitted(rows, infer_schema(rows, names), epochs=3)[0] for rows in (x, scale * x + offset))
@@ -618,8 +623,8 @@ def test_a_fit_does_not_depend_on_the_unit(scale):
     assert np.abs(change).max() < 1e-6
 
 
-def test_an_offset_beyond_single_precision_is_no_matter():
-    """1e9 + N(0, 1) is a single number in float32."""
+def test_fit_does_not_depend_on_an_offset_beyond_single_precision():
+    """In float32 all values of 1e9 + N(0, 1) are equal."""
     x = 1e9 + np.random.default_rng(4).normal(size=(2000, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -628,20 +633,20 @@ def test_an_offset_beyond_single_precision_is_no_matter():
     assert scores.mean() == pytest.approx(stats.norm.logpdf(x - 1e9).mean(), abs=0.05)
 
 
-def test_a_mixture_to_start_from():
+def test_training_starts_from_the_mixture():
     pytest.importorskip("sklearn")
     random = np.random.default_rng(6)
     x = np.concatenate([random.normal(-4.0, 0.3, (300, 2)), random.normal(4.0, 0.3, (300, 2))])
-    plan = infer_schema(x, ["a", "b"])
-    flow, history = fitted(x, plan, epochs=2, base="mixture")
+    schema = infer_schema(x, ["a", "b"])
+    flow, history = fitted(x, schema, epochs=2, base="mixture")
     assert history.start > history.gaussian + 1.0  # before any step
     assert history.best_validation >= history.start
     assert log_prob_float64(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
 
 
 @pytest.mark.parametrize("n", [8, 300])
-def test_a_mixture_is_not_chosen_on_the_rows_it_was_fitted_to(n):
-    """One normal law: 300 rows once took 80 components, ten nats a row worse on new ones."""
+def test_mixture_size_is_chosen_on_other_rows_than_its_fit(n):
+    """One normal: chosen on the fitted rows, 300 rows had 80 components, ten nats a row worse on new rows."""
     pytest.importorskip("sklearn")
     random = np.random.default_rng(8)
     x = random.normal(size=(n, 2))
@@ -649,31 +654,31 @@ def test_a_mixture_is_not_chosen_on_the_rows_it_was_fitted_to(n):
     assert log_prob_float64(flow, random.normal(size=(2000, 2))).mean() > (-3.1 if n == 300 else -6.0)
 
 
-def test_without_scikit_learn_the_mixture_says_so(monkeypatch):
+def test_mixture_without_scikit_learn_is_an_error(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.mixture", None)
     with pytest.raises(MissingExtra, match="scikit-learn"):
         fitted(TABLE[:200, 4:], infer_schema(TABLE[:200, 4:], ["plain"]), epochs=1, base="mixture")
 
 
-def test_held_out_rows_outside_a_support_are_named():
+def test_validation_rows_outside_a_support_are_errors():
     x = VALUES["income"][:200, None]
-    plan = infer_schema(x, ["income"])
+    schema = infer_schema(x, ["income"])
     with pytest.raises(DataError, match=r"validation: column 'income' is -1 .*support .*1 of 2 rows"):
-        fitted(x, plan, validation=(np.array([[1.0], [-1.0]]), None))
+        fitted(x, schema, validation=(np.array([[1.0], [-1.0]]), None))
 
 
-def test_the_flow_inside_is_found_again(mixed):
-    _, plan, flow, _ = mixed
-    inner = plan.inside(flow)
-    z, log_det = plan.inward(TABLE[:5, : len(plan.modelled)])
+def test_unwrap_returns_the_wrapped_flow(mixed):
+    _, schema, flow, _ = mixed
+    inner = schema.unwrap(flow)
+    z, log_det = schema.transform(TABLE[:5, : len(schema.modelled_indices)])
     assert isinstance(inner.bijection.bijections[-1], Standardise)
     assert np.allclose(log_prob_float64(inner, z) + log_det, log_prob_float64(flow.flow, TABLE[:5]))
     with pytest.raises(DataError, match="outermost"):
-        plan.inside(build(2))
+        schema.unwrap(build(2))
 
 
-def test_declared_words_are_all_in_the_list():
-    assert declared("x", "heavy").kind == "heavy"
+def test_heavy_is_a_declaration():
+    assert parse_declaration("x", "heavy").kind == "heavy"
     assert dataclasses.replace(Column("x"), unit="m").to_dict() == {"name": "x", "unit": "m"}
 
 
@@ -692,26 +697,26 @@ def test_declared_words_are_all_in_the_list():
 )
 def test_samples_of_a_grid_do_not_leave_its_ends(draw, kind, low, high):
     x = draw(np.random.default_rng(0)).astype(float)[:, None]
-    plan = infer_schema(x, ["x"])
-    assert plan.columns[0].describe() == kind
-    samples = sample_float64(plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,)))), 3000, 0)
+    schema = infer_schema(x, ["x"])
+    assert schema.columns[0].describe() == kind
+    samples = sample_float64(schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,)))), 3000, 0)
     assert (~np.isin(samples, x)).mean() < 0.02
     assert low is None or samples.min() >= low
     assert high is None or samples.max() <= high
 
 
 def test_no_sample_is_rounded_to_an_open_end():
-    """Of a column with a tenth of its rows at 100, on a fine grid, where single precision has 13 numbers a step."""
+    """A tenth of the rows is at 100, on a fine grid with 13 single-precision numbers a step."""
     random = np.random.default_rng(0)
     x = np.round(np.minimum(random.normal(80.0, 20.0, 800), 100.0), 4)[:, None]
     x = np.where(x < 0, 0.0, x)
-    plan = infer_schema(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
+    schema = infer_schema(x, ["score"], declarations={"score": "bounded:0:100+rounded:0.0001"})
     steep = pf.Flow(pf.bases.Normal((1,), loc=10.0, scale=20.0), Elementwise(Affine(), (1,)))
-    drawn = sample_float64(plan.around(steep), 2000, 0)
+    drawn = sample_float64(schema.wrap(steep), 2000, 0)
     assert (drawn > 99.99995).mean() > 0.2
     assert drawn.min() > -1e-9
     assert drawn.max() < 100.0 + 1e-9
-    assert np.isfinite(log_prob_float64(plan.around(steep), drawn)).all()
+    assert np.isfinite(log_prob_float64(schema.wrap(steep), drawn)).all()
     for kind, ends in (("positive", (3.0, np.inf)), ("softplus", (3.0, np.inf)), ("bounded", (3.0, 10.0))):
         layer = ColumnMaps((kind,), lower=[3.0], upper=[10.0])
         images = np.asarray(jax.vmap(layer.forward)(jnp.array([[-60.0], [60.0]], jnp.float32)))

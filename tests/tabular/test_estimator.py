@@ -72,8 +72,8 @@ def test_scikit_learn_more_flows(estimator, check, monkeypatch):
         ),
     ],
 )
-def test_scikit_learn_asks_what_it_should(estimator, asked):
-    """The tags decide which checks there are: with another estimator type most of them would go away unseen."""
+def test_tags_select_the_expected_checks(estimator, asked):
+    """The tags select the checks: with another estimator type most of them would not run."""
     names = [getattr(check, "func", check).__name__ for _, check in estimator_checks_generator(estimator)]
     assert asked <= set(names)
     assert len(names) >= 50
@@ -91,9 +91,9 @@ def pairs(n=400, seed=0):
     return x, 10 * x[:, 0] + 2 + random.standard_normal(n)
 
 
-def at(*places):
-    """Rows x as those of `pairs` at these places."""
-    return np.column_stack([places, np.full(len(places), 1e9)])
+def at(*values):
+    """Rows x as in `pairs`, with these values."""
+    return np.column_stack([values, np.full(len(values), 1e9)])
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +112,13 @@ def frame(library, values, names="ab"):
 @pytest.mark.parametrize(
     "method", ["score_samples", "score", "sample", "transform", "inverse_transform", "predict", "decision_function"]
 )
-def test_an_unfitted_density_says_so(method):
+def test_unfitted_density_raises(method):
     with pytest.raises(NotFittedError):
         getattr(pf.FlowDensity(), method)(*([] if method == "sample" else [data(5)]))
 
 
 @pytest.mark.parametrize("method", ["log_prob", "score", "sample", "predict", "predict_quantiles"])
-def test_an_unfitted_regressor_says_so(method):
+def test_unfitted_regressor_raises(method):
     x, y = pairs(5)
     with pytest.raises(NotFittedError):
         getattr(pf.ConditionalFlowDensity(), method)(x, *([y] if method in ("log_prob", "score") else []))
@@ -126,7 +126,7 @@ def test_an_unfitted_regressor_says_so(method):
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "-infinity")])
 @pytest.mark.parametrize("method", ["score_samples", "score", "transform", "predict", "decision_function"])
-def test_bad_values_are_named(value, word, method):
+def test_non_finite_values_are_errors_that_name_their_cell(value, word, method):
     bad = data(9)
     bad[3, 1] = value
     named = pf.FlowDensity("real_nvp", **TINY)
@@ -137,7 +137,7 @@ def test_bad_values_are_named(value, word, method):
         named.fit(frame("polars", bad))
 
 
-def test_bad_values_of_targets_and_latents_are_named(density, regressor):
+def test_non_finite_targets_and_latents_are_errors_that_name_their_cell(density, regressor):
     x, y = pairs(9)
     y[4] = np.nan
     with pytest.raises(DataError, match=r"^y: .* NaN in column 0 at row 4"):
@@ -154,7 +154,7 @@ def test_bad_values_of_targets_and_latents_are_named(density, regressor):
         regressor.log_prob(x, np.zeros((9, 1, 1)))
 
 
-def test_what_has_no_density_is_refused_by_name():
+def test_columns_without_a_density_are_errors():
     x = np.column_stack([data(40), np.full(40, 7.0)])
     with pytest.raises(DataError, match=r"^X: column 'c' is constant"):
         pf.FlowDensity("real_nvp", **TINY).fit(frame("pandas", x, "abc"))
@@ -165,8 +165,8 @@ def test_what_has_no_density_is_refused_by_name():
         pf.ConditionalFlowDensity("real_nvp", **TINY).fit(x, np.ones(40))
 
 
-def test_noise_spreads_what_has_no_density():
-    """Three columns that depend on each other: with noise they have a density, and a finer noise has the higher one."""
+def test_noise_gives_degenerate_columns_a_density():
+    """Linearly dependent columns have a density with noise; less noise gives a higher one."""
     x = data(200)
     x = np.column_stack([x, x @ [1.0, -2.0]])
     scores = [pf.FlowDensity("real_nvp", **TINY, whiten=True, noise=noise).fit(x).score(x) for noise in (1e-1, 1e-3)]
@@ -174,7 +174,7 @@ def test_noise_spreads_what_has_no_density():
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"flow": "nvp"}, "flow: expected one of .*real_nvp.* got 'nvp'"),
         ({"flow": 3}, "flow: expected one of .* got 3"),
@@ -196,20 +196,20 @@ def test_noise_spreads_what_has_no_density():
     ],
     ids=str,
 )
-def test_parameters_are_looked_at_in_fit(options, sentence):
+def test_fit_validates_parameters(options, message):
     estimator = pf.FlowDensity(**{"flow": "real_nvp", **options})
-    with pytest.raises(ValueError, match=f"^{sentence}"):
+    with pytest.raises(ValueError, match=f"^{message}"):
         estimator.fit(data(40))
 
 
-def test_numbers_of_a_search_are_taken():
-    """`numpy.arange` gives NumPy's integers, which recipes refuse."""
+def test_numpy_integers_are_accepted():
+    """`numpy.arange` has NumPy integers, which recipes refuse."""
     options = {"n_layers": np.int64(2), "width": np.int32(8), "max_epochs": np.int64(1)}
     estimator = pf.FlowDensity("real_nvp", **TINY | options, validation=np.float64(0.1)).fit(data())
     assert estimator.history_.n_validation == 40
 
 
-def test_a_function_is_a_recipe():
+def test_function_as_recipe():
     def narrow(dim, *, key, context_dim=None, **settings):
         return pf.real_nvp(dim, key=key, context_dim=context_dim, **settings)
 
@@ -218,7 +218,7 @@ def test_a_function_is_a_recipe():
     assert same(numbers(ours.flow_), numbers(named.flow_))
 
 
-def test_without_scikit_learn_a_sentence_says_what_to_install(monkeypatch):
+def test_error_without_scikit_learn_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("pushforward.tabular.estimators")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
@@ -239,13 +239,13 @@ def test_equal_seeds_give_equal_bits(density):
     assert not same(numbers(other.flow_), numbers(density.flow_))
 
 
-def test_the_seed_is_that_of_the_functions(density):
+def test_seed_equals_that_of_the_functions(density):
     flow = pf.real_nvp(2, key=0, n_layers=2, width=8, depth=1)
     flow, _ = pf.fit(flow, data(), key=0, batch_size=50, max_epochs=2, progress=False)
     assert same(numbers(flow), numbers(density.flow_))
 
 
-def test_a_random_state_moves_on_and_the_global_one_does_not(density, regressor):
+def test_random_state_advances_and_the_global_one_does_not(density, regressor):
     np.random.seed(5)
     before = np.random.get_state()
     state = np.random.RandomState(3)
@@ -259,11 +259,11 @@ def test_a_random_state_moves_on_and_the_global_one_does_not(density, regressor)
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_any_seed_that_scikit_learn_draws_is_taken(density):
+def test_every_seed_of_scikit_learn_is_accepted(density):
     assert density.sample(20, 2**32 - 1).shape == density.sample(20, np.uint32(7)).shape == (20, 2)
 
 
-def test_use_changes_nothing(density, regressor):
+def test_methods_do_not_change_the_estimator(density, regressor):
     def use(estimator, x, y):
         if estimator is density:
             methods = (density.score_samples, density.transform, density.predict, density.inverse_transform)
@@ -290,8 +290,8 @@ def test_use_changes_nothing(density, regressor):
             assert np.array_equal(twin.sample(20, 0), first[0])
 
 
-def test_results_can_be_written_to(density, regressor):
-    """What JAX gives NumPy is read-only."""
+def test_results_are_writable(density, regressor):
+    """NumPy views of JAX arrays are read-only."""
     x, (c, y) = data(20), pairs(20)
     for result in (
         density.score_samples(x), density.transform(x), density.decision_function(x), density.sample(20),
@@ -301,13 +301,13 @@ def test_results_can_be_written_to(density, regressor):
         result[...] = 0.0
 
 
-def test_the_safe_file_keeps_the_scores(density, tmp_path):
+def test_scores_round_trip_through_a_file(density, tmp_path):
     pf.save(tmp_path / "density.safetensors", density.flow_)
     flow = pf.load(tmp_path / "density.safetensors")
     assert np.array_equal(log_prob_float64(flow, data(30, 2)), density.score_samples(data(30, 2)))
 
 
-def test_an_interrupted_fit_keeps_the_best_and_passes_the_interrupt_on(density, monkeypatch):
+def test_interrupted_fit_has_the_best_weights_and_raises(density, monkeypatch):
     interrupted = density.flow_, History(stop_reason="interrupted")
     monkeypatch.setattr(fitting, "fit", lambda *args, **options: interrupted)
     estimator = clone(density)
@@ -322,7 +322,7 @@ def test_an_interrupted_fit_keeps_the_best_and_passes_the_interrupt_on(density, 
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_are_taken_and_their_names_compared(library, density):
+def test_frames_are_accepted_and_their_names_compared(library, density):
     x = data()
     named = clone(density).fit(frame(library, x))
     assert list(named.feature_names_in_) == ["a", "b"]
@@ -344,7 +344,7 @@ def test_set_output(library, density):
     assert isinstance(named.inverse_transform(z), np.ndarray)
 
 
-def test_memory_and_types_do_not_matter(density):
+def test_scores_do_not_depend_on_memory_layout_and_type(density):
     x = np.round(4 * data(30, 1)) / 4  # the same numbers in float32
     expected = density.score_samples(x)
     fixed = x.copy()
@@ -352,11 +352,11 @@ def test_memory_and_types_do_not_matter(density):
     for given in (np.asfortranarray(x), fixed, x.astype(np.float32), x.tolist(), x[::-1][::-1], x.astype(object)):
         assert np.array_equal(density.score_samples(given), expected)
         assert np.array_equal(density.transform(given), density.transform(x))
-    whole = np.round(x).astype(np.int32)
-    assert np.array_equal(density.score_samples(whole), density.score_samples(whole.astype(float)))
+    integers = np.round(x).astype(np.int32)
+    assert np.array_equal(density.score_samples(integers), density.score_samples(integers.astype(float)))
 
 
-def test_company_and_order_do_not_matter(density, regressor):
+def test_scores_do_not_depend_on_other_rows_and_order(density, regressor):
     x, order = data(300, 1), np.random.default_rng(0).permutation(300)
     c, y = pairs(300, 1)
     for use in (
@@ -365,10 +365,10 @@ def test_company_and_order_do_not_matter(density, regressor):
         lambda rows: regressor.log_prob(c[rows], y[rows]),
         lambda rows: regressor.predict(c[rows]),
     ):
-        whole = use(slice(None))
-        assert np.allclose(use(order), whole[order], rtol=1e-9, atol=1e-9)
+        together = use(slice(None))
+        assert np.allclose(use(order), together[order], rtol=1e-9, atol=1e-9)
         assert np.allclose(
-            np.concatenate([use(slice(i, i + 20)) for i in range(0, 300, 20)]), whole, rtol=1e-9, atol=1e-9
+            np.concatenate([use(slice(i, i + 20)) for i in range(0, 300, 20)]), together, rtol=1e-9, atol=1e-9
         )
 
 
@@ -379,8 +379,8 @@ def test_company_and_order_do_not_matter(density, regressor):
     ("unit", "offset"),
     [(1e-12, 0.0), (1e-12, 3e-12), (1e-6, 5.0), (1e6, -2e7), (1e12, 1e12), (1.0, 1e9)],
 )
-def test_change_of_units(unit, offset):
-    """log p(a x + b) + D log a = log p(x), the flow fitted anew to a x + b."""
+def test_change_of_units_shifts_scores_by_the_log_determinant(unit, offset):
+    """log p(a x + b) + D log a = log p(x), with the flow fitted to a x + b."""
     x = np.round(data(300) * 2**10) / 2**10  # adding 1e9 then loses nothing
     plain = pf.FlowDensity("real_nvp", **TINY).fit(x).score_samples(x)
     y = unit * x + offset
@@ -402,7 +402,7 @@ def test_a_conditional_density_integrates_to_one(regressor):
         assert abs(total - 1) < 1e-4
 
 
-def test_transform_undoes_inverse_transform(density):
+def test_transform_inverts_inverse_transform(density):
     x = data(50, 2)
     z = density.transform(x)
     assert np.allclose(density.inverse_transform(z), x, rtol=0, atol=1e-10)
@@ -411,8 +411,8 @@ def test_transform_undoes_inverse_transform(density):
     assert np.allclose(clone(density).fit_transform(data()), density.transform(data()), rtol=0, atol=1e-12)
 
 
-def test_samples_have_the_density(density):
-    """z = T^-1(sample) is standard normal, whatever the fit: a DKW band that a true sample leaves once in 1e7."""
+def test_samples_follow_the_density(density):
+    """z = T^-1(sample) is standard normal, for any fit: a DKW band with a false-alarm rate of 1e-7."""
     n = 3000
     band = math.sqrt(math.log(2 / 5e-8) / (2 * n))
     drawn = [density.sample(500, random_state=seed) for seed in range(6)]
@@ -421,7 +421,7 @@ def test_samples_have_the_density(density):
     assert np.abs(normal - (np.arange(n)[:, None] + 0.5) / n).max() < band + 0.5 / n
 
 
-def test_sample_takes_seed_and_number(density):
+def test_sample_validates_seed_and_number(density):
     x = density.sample(20, random_state=4)
     assert x.shape == (20, 2)
     assert np.allclose(density.sample(17, random_state=4), x[:17], rtol=0, atol=1e-12)
@@ -450,7 +450,7 @@ def test_score_is_the_mean_in_nats(density):
     assert isinstance(density.score(x), float)
 
 
-def test_the_conditional_density_is_learnt(regressor):
+def test_conditional_density_is_near_the_truth(regressor):
     """log p(y | x) of y = 10 x + 2 + noise is -1.42 at best; without x it would be -3.72."""
     x, y = pairs(500, 8)
     assert -1.8 < regressor.score(x, y) < -1.3
@@ -462,8 +462,8 @@ def test_the_conditional_density_is_learnt(regressor):
             regressor.score(x, y, wrong)
 
 
-def test_predictions_are_those_of_samples(regressor):
-    """Mean and quantiles by 256 draws against 20,000 others, within six standard errors of the former."""
+def test_predictions_match_samples(regressor):
+    """Mean and quantiles of 256 samples match those of 20,000 others within six standard errors."""
     x = at(-1.0, 0.0, 2.0)
     drawn = regressor.sample(x, 20_000, random_state=3)
     spread = drawn.std(1)
@@ -475,7 +475,7 @@ def test_predictions_are_those_of_samples(regressor):
     assert np.std(drawn[0] / spread[0] - drawn[1] / spread[1]) > 1  # rows draw independently
 
 
-def test_more_draws_lessen_the_error(regressor):
+def test_more_samples_reduce_the_error(regressor):
     x = at(0.5)
     drawn = regressor.sample(x, 20_000, random_state=3)
     fine = copy.copy(regressor).set_params(n_draws=20_000)
@@ -498,7 +498,7 @@ def test_shapes_follow_the_targets(shape):
 
 
 @pytest.mark.parametrize("quantiles", [[0.0], [1.0], [0.5, math.nan], [[0.5]]])
-def test_wrong_quantiles_are_refused(regressor, quantiles):
+def test_invalid_quantiles_are_errors(regressor, quantiles):
     with pytest.raises(ValueError, match=r"^quantiles: expected numbers between 0 and 1"):
         regressor.predict_quantiles(pairs(3)[0], quantiles)
 
@@ -512,7 +512,7 @@ def searched(n_jobs):
     return search.fit(data())
 
 
-def test_a_search_in_a_pipeline_finds_the_rate_that_learns():
+def test_search_in_a_pipeline_chooses_the_better_learning_rate():
     search = searched(None)
     assert search.best_params_["flow__learning_rate"] == 2e-2
     assert search.cv_results_["mean_test_score"][1] > search.cv_results_["mean_test_score"][0] + 0.01
@@ -521,7 +521,7 @@ def test_a_search_in_a_pipeline_finds_the_rate_that_learns():
 
 
 @pytest.mark.slow
-def test_a_search_in_two_processes_gives_the_same():
+def test_search_in_two_processes_gives_equal_results():
     one, two = searched(None), searched(2)
     assert np.array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
 
@@ -532,7 +532,7 @@ def test_cross_validation(regressor):
     assert (scores > -3.7).all()
 
 
-# Columns that are no plain real numbers, see test_columns.py for what the plans themselves do.
+# Columns of other types than real; test_columns.py tests their schemas.
 
 
 def incomes(n=300, seed=0):
@@ -545,43 +545,41 @@ KINDS = {"income": "positive", "stars": "whole", "same": "constant"}
 
 
 @pytest.fixture(scope="module")
-def planned():
+def typed():
     return pf.FlowDensity("nice", columns=KINDS, **TINY).fit(frame("pandas", incomes(), ["income", "stars", "same"]))
 
 
-def test_columns_by_their_kinds(planned):
+def test_declared_columns(typed):
     x = frame("pandas", incomes(50, 1), ["income", "stars", "same"])
-    scores = planned.score_samples(x)
+    scores = typed.score_samples(x)
     assert np.isfinite(scores).all()
-    drawn = planned.sample(500, random_state=0)
+    drawn = typed.sample(500, random_state=0)
     assert (drawn[:, 0] > 0).all()
     assert np.array_equal(drawn[:, 1], np.round(drawn[:, 1]))
     assert (drawn[:, 2] == 2.0).all()
-    z = planned.transform(x)
+    z = typed.transform(x)
     assert z.shape == (50, 2)
-    assert np.allclose(planned.inverse_transform(z), x.to_numpy(), rtol=1e-6)
-    assert len(planned.get_feature_names_out()) == 2
+    assert np.allclose(typed.inverse_transform(z), x.to_numpy(), rtol=1e-6)
+    assert len(typed.get_feature_names_out()) == 2
     outside = x.copy()
     outside.iloc[3, 0] = -1.0
-    assert np.isneginf(planned.score_samples(outside)[3])
-    assert planned.predict(outside)[3] == -1
+    assert np.isneginf(typed.score_samples(outside)[3])
+    assert typed.predict(outside)[3] == -1
     changed = x.copy()
     changed.iloc[3, 2] = 3.0
     with pytest.raises(DataError, match=r"^X: column 'same'.*got 3 at row 3"):
-        planned.score_samples(changed)
+        typed.score_samples(changed)
 
 
-def test_columns_by_their_places_or_as_found(planned):
-    by_place = pf.FlowDensity("nice", columns={0: "positive", 1: "whole", 2: "constant"}, **TINY).fit(incomes())
-    assert np.array_equal(
-        by_place.score_samples(incomes(50, 1)), log_prob_float64(planned.flow_, incomes(50, 1)[:, :2])
-    )
-    found = pf.FlowDensity("nice", columns="detect", **TINY).fit(incomes()[:, :2])
-    assert [column.kind for column in found.plan_.columns] == ["positive", "discrete"]
-    assert found.plan_.columns[1].step == 1.0
+def test_columns_declared_by_index_or_detected(typed):
+    by_index = pf.FlowDensity("nice", columns={0: "positive", 1: "whole", 2: "constant"}, **TINY).fit(incomes())
+    assert np.array_equal(by_index.score_samples(incomes(50, 1)), log_prob_float64(typed.flow_, incomes(50, 1)[:, :2]))
+    detected = pf.FlowDensity("nice", columns="detect", **TINY).fit(incomes()[:, :2])
+    assert [column.kind for column in detected.schema_.columns] == ["positive", "discrete"]
+    assert detected.schema_.columns[1].step == 1.0
 
 
-def test_positive_targets_and_a_mixture_to_start_from():
+def test_positive_targets_with_a_mixture_base():
     x, y = pairs(120)
     model = pf.ConditionalFlowDensity("nice", columns={0: "positive"}, base="mixture", **TINY).fit(x, np.exp(y / 20))
     assert (model.sample(x[:5], 50, random_state=0) > 0).all()
@@ -590,7 +588,7 @@ def test_positive_targets_and_a_mixture_to_start_from():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "fragments"),
     [
         ({"columns": "auto"}, ("columns", "'auto'", "detect")),
         ({"columns": {7: "positive"}}, ("columns", "0 to 2", "7")),
@@ -600,51 +598,51 @@ def test_positive_targets_and_a_mixture_to_start_from():
         ({"base": "gaussian"}, ("base", "'mixture'", "'gaussian'")),
     ],
 )
-def test_columns_that_cannot_be(options, words):
-    with pytest.raises(ValueError, match=words[0]) as error:
+def test_invalid_columns_are_errors(options, fragments):
+    with pytest.raises(ValueError, match=fragments[0]) as error:
         pf.FlowDensity("nice", **options, **TINY).fit(incomes())
-    for word in words:
-        assert word in str(error.value), (word, str(error.value))
+    for fragment in fragments:
+        assert fragment in str(error.value), (word, str(error.value))
 
 
-def test_targets_are_declared_by_their_names():
+def test_targets_are_declared_by_name():
     random = np.random.default_rng(0)
     x = random.normal(size=(120, 1))
     y = pd.DataFrame({"income": random.lognormal(size=120), "age": random.integers(20, 60, 120)})
     options = {"flow": "nice", "max_epochs": 1, "random_state": 0}
-    found = pf.ConditionalFlowDensity(columns={"income": "positive", "age": "count"}, **options).fit(x, y)
-    assert found.plan_.names == ("income", "age")
+    model = pf.ConditionalFlowDensity(columns={"income": "positive", "age": "count"}, **options).fit(x, y)
+    assert model.schema_.names == ("income", "age")
     series = pf.ConditionalFlowDensity(columns={"income": "positive"}, **options).fit(x, y["income"])
-    assert series.plan_.columns[0].kind == "positive"
+    assert series.schema_.columns[0].kind == "positive"
 
 
 @pytest.mark.parametrize("kind", ["count", "positive"])
-def test_noise_that_would_lead_out_of_a_column_is_refused(kind):
+def test_noise_with_bounded_columns_is_an_error(kind):
     x = np.random.default_rng(0).integers(1, 60, (120, 1)).astype(float)
     with pytest.raises(ValueError, match=r"noise: expected 0 .*'x0'"):
         pf.FlowDensity(columns={0: kind}, noise=0.1).fit(x)
 
 
-def test_quantiles_are_not_biased_inwards(monkeypatch):
-    """Of n draws the share below a quantile of level q is q in the mean: for a uniform law, (n + 1) q of n + 1 gaps."""
+def test_quantiles_are_unbiased(monkeypatch):
+    """The mean share below the quantile q of n samples is q: for a uniform, (n + 1) q of n + 1 gaps."""
     drawn = np.sort(np.random.default_rng(0).uniform(size=(20_000, 19)), axis=1)[..., None]
-    monkeypatch.setattr(pf.ConditionalFlowDensity, "_over_draws", lambda self, x, statistic: statistic(drawn))
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "_over_samples", lambda self, x, statistic: statistic(drawn))
     monkeypatch.setattr(pf.ConditionalFlowDensity, "_is_flat", True, raising=False)
-    monkeypatch.setattr(pf.ConditionalFlowDensity, "plan_", None, raising=False)
-    found = pf.ConditionalFlowDensity().predict_quantiles(None, [0.1, 0.9]).mean(0)
-    np.testing.assert_allclose(found, [0.1, 0.9], atol=0.003)
+    monkeypatch.setattr(pf.ConditionalFlowDensity, "schema_", None, raising=False)
+    shares = pf.ConditionalFlowDensity().predict_quantiles(None, [0.1, 0.9]).mean(0)
+    np.testing.assert_allclose(shares, [0.1, 0.9], atol=0.003)
 
 
-def test_quantiles_of_a_rounded_target_are_values_of_it():
+def test_quantiles_of_a_rounded_target_are_its_values():
     x, y = pairs(200)
     model = pf.ConditionalFlowDensity("real_nvp", columns={0: "rounded:0.5"}, **TINY).fit(x, np.round(2 * y) / 2)
-    found = model.predict_quantiles(x[:50], [0.05, 0.31, 0.5, 0.77, 0.95])
-    assert np.array_equal(found, np.round(2 * found) / 2)
-    assert (np.diff(found, axis=1) >= 0).all()
+    quantiles = model.predict_quantiles(x[:50], [0.05, 0.31, 0.5, 0.77, 0.95])
+    assert np.array_equal(quantiles, np.round(2 * quantiles) / 2)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
 
 
-def test_circular_targets_are_told_on_the_circle():
-    """Times about midnight have neither noon for a mean nor the whole day for an interval."""
+def test_means_and_quantiles_of_circular_targets():
+    """The mean of times around midnight is not noon, and their interval is not the full day."""
     random = np.random.default_rng(0)
     x = random.normal(size=(300, 1))
     y = np.mod(23.9 + 0.3 * random.normal(size=300), 24.0)
@@ -660,7 +658,7 @@ def test_circular_targets_are_told_on_the_circle():
     assert (middle < high).all()
 
 
-def test_no_latent_is_made_up_for_rows_outside_a_support():
+def test_transform_raises_for_rows_outside_a_support():
     x = np.column_stack([np.exp(data(200)[:, 0]), data(200)[:, 1]])
     model = pf.FlowDensity("real_nvp", columns={0: "positive"}, **TINY).fit(x)
     with pytest.raises(DataError, match=r"^X: column 'x0' is -5 at row 1 \(2 such rows\), outside its support"):
@@ -668,21 +666,21 @@ def test_no_latent_is_made_up_for_rows_outside_a_support():
     assert model.score_samples([[-5.0, 0.0]]) == -np.inf
 
 
-def test_names_of_targets_that_are_numbers_are_none():
+def test_numeric_target_names_are_ignored():
     x, y = pairs(60)
     frame = pd.DataFrame({1: y, 0: np.exp(data(60)[:, 1])})
     model = pf.ConditionalFlowDensity("real_nvp", columns={1: "positive"}, **TINY).fit(x, frame)
-    assert [column.kind for column in model.plan_.columns] == ["real", "positive"]
+    assert [column.kind for column in model.schema_.columns] == ["real", "positive"]
 
 
 @pytest.mark.parametrize(
-    ("weights", "words"), [(np.nan, "nan at row 3"), (-1.0, "-1 at row 3"), (np.inf, "inf at row 3")]
+    ("weights", "message"), [(np.nan, "nan at row 3"), (-1.0, "-1 at row 3"), (np.inf, "inf at row 3")]
 )
-def test_wrong_weights_are_told_by_their_row(regressor, weights, words):
+def test_invalid_weights_are_errors_that_name_their_row(regressor, weights, message):
     x, y = pairs(9)
     given = np.ones(9)
     given[3] = weights
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         regressor.score(x, y, sample_weight=given)
     with pytest.raises(ValueError, match="a sum of 0"):
         regressor.score(x, y, sample_weight=np.zeros(9))

@@ -1,4 +1,4 @@
-"""Names of columns: whatever a name is made of, it is that column's, or it is refused before anything is written."""
+"""Names of columns: every name round-trips, or is an error before anything is written."""
 
 from pathlib import Path
 
@@ -38,10 +38,10 @@ TEXT, COLUMNAR, NAMED = (".csv", ".tsv"), (".parquet", ".arrow"), (".csv", ".tsv
 
 
 @pytest.mark.parametrize("suffix", NAMED)
-def test_odd_names_come_back_as_they_were(suffix: str, tmp_path: Path) -> None:
-    for place, names in enumerate(NAMES):
-        path, values = tmp_path / f"{place}{suffix}", np.arange(2.0 * len(names)).reshape(2, -1)
-        write_table(path, values, names, whole=names[:1])
+def test_unusual_names_round_trip(suffix: str, tmp_path: Path) -> None:
+    for index, names in enumerate(NAMES):
+        path, values = tmp_path / f"{index}{suffix}", np.arange(2.0 * len(names)).reshape(2, -1)
+        write_table(path, values, names, integer_columns=names[:1])
         table = read_table(path)
         assert table.columns == tuple(names)
         np.testing.assert_array_equal(table.values, values)
@@ -51,24 +51,24 @@ def test_odd_names_come_back_as_they_were(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [*NAMED, ".npy"])
 @pytest.mark.parametrize("name", ["a\0b", "a\0", "\ud800", "x\udfff", "", "  ", "a ", "\na"])
-def test_names_that_no_file_holds_are_refused_before_writing(suffix: str, name: str, tmp_path: Path) -> None:
+def test_names_that_files_cannot_store_are_errors_before_writing(suffix: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"t{suffix}"
     with pytest.raises(TableError, match=rf"t\{suffix}: the name of column 2, .*: rename it\.$"):
         write_table(path, np.ones((1, 2)), ["c", name])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_no_written_file_holds_are_refused_in_reading(tmp_path: Path) -> None:
+def test_names_that_files_cannot_store_are_errors_in_reading(tmp_path: Path) -> None:
     pl.DataFrame({"a\0b": [1.0], "c": [2.0]}).write_parquet(tmp_path / "t.parquet")
     np.savez(tmp_path / "t.npz", values=np.ones((2, 2)), columns=np.array(["a", "\ud800"]))
-    for name, words in (("t.parquet", "zero character"), ("t.npz", "surrogate")):
-        with pytest.raises(TableError, match=f"{words}.*rename that column"):
+    for name, fragment in (("t.parquet", "zero character"), ("t.npz", "surrogate")):
+        with pytest.raises(TableError, match=f"{fragment}.*rename that column"):
             read_table(tmp_path / name)
     assert read_table(tmp_path / "t.parquet", columns=["c"]).values.tolist() == [[2.0]]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_a_name_is_never_a_pattern(suffix: str, tmp_path: Path) -> None:
+def test_names_are_not_patterns(suffix: str, tmp_path: Path) -> None:
     path, values = tmp_path / f"t{suffix}", np.arange(33.0).reshape(3, 11)
     frame = pl.DataFrame(dict(zip(PATTERNS, values.T, strict=True)))
     frame.write_parquet(path) if suffix == ".parquet" else frame.write_ipc(path)
@@ -79,7 +79,7 @@ def test_a_name_is_never_a_pattern(suffix: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.hstack([table.values, table.context]), values[:, [2, 1, 4]])
 
 
-def test_text_in_a_column_called_as_a_pattern_is_shown(tmp_path: Path) -> None:
+def test_error_shows_text_of_a_column_named_like_a_pattern(tmp_path: Path) -> None:
     pl.DataFrame({"^.*$": [None, "x"], "b": [[1], [2]]}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(TableError, match=r"column '\^\.\*\$' holds text such as 'x' in row 2"):
         read_table(tmp_path / "t.parquet", columns=["^.*$"])

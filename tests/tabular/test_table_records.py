@@ -17,13 +17,13 @@ from differential_csv import compared
 from pushforward.errors import TableError
 from pushforward.tabular.files import delimited, read_batches, read_table
 from pushforward.tabular.files import table as table_module
-from pushforward.tabular.files.hush import hushed
-from pushforward.tabular.files.rows import whole_rows
+from pushforward.tabular.files.buffered_stderr import buffered_stderr
+from pushforward.tabular.files.rows import complete_rows
 
-FIRST_FAILURE = 3  # a seed whose first files hold rows that readers have lost
+FIRST_FAILURE = 3  # a seed whose first files have rows that a wrong reader loses
 
 
-def test_files_are_read_as_the_csv_module_reads_them(tmp_path: Path) -> None:
+def test_files_match_the_csv_module(tmp_path: Path) -> None:
     outcomes = compared(500, FIRST_FAILURE, tmp_path)
     assert outcomes["read as written"] > 120, outcomes
     assert outcomes["read as csv reads it"] > 30, outcomes
@@ -31,7 +31,7 @@ def test_files_are_read_as_the_csv_module_reads_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_many_files_are_read_as_the_csv_module_reads_them(tmp_path: Path) -> None:
+def test_many_files_match_the_csv_module(tmp_path: Path) -> None:
     outcomes = compared(100_000, 11, tmp_path)
     print(dict(outcomes))
     assert outcomes["read as written"] > 25_000, outcomes
@@ -47,34 +47,34 @@ def outcome(path: Path, column: str) -> tuple[list | None, str]:
 STRAY = ['"', '"left" valve', '5" pipe', '""x', '"ok"', 'x"', '"x']
 
 
-@pytest.mark.parametrize("places", [(2, 4), (0, 1)])
-def test_no_row_is_lost_between_two_stray_quotes(places: tuple[int, int], tmp_path: Path, monkeypatch) -> None:
-    """Six lines, of which two have a quote or more in a column that nobody asked for, in blocks of any size."""
-    path, right = tmp_path / "t.tsv", [[float(row)] for row in range(6)]
-    for words in itertools.product(STRAY, repeat=2):
+@pytest.mark.parametrize("line_indices", [(2, 4), (0, 1)])
+def test_rows_between_two_stray_quotes_are_not_lost(line_indices: tuple[int, int], tmp_path: Path, monkeypatch) -> None:
+    """Two of six lines have quotes in a column that is not selected; blocks of any size."""
+    path, expected = tmp_path / "t.tsv", [[float(row)] for row in range(6)]
+    for quoted in itertools.product(STRAY, repeat=2):
         cells = ["ok"] * 6
-        for place, word in zip(places, words, strict=True):
-            cells[place] = word
+        for index, cell_text in zip(line_indices, quoted, strict=True):
+            cells[index] = cell_text
         path.write_text("mass\tcomment\n" + "".join(f"{row}\t{cell}\n" for row, cell in enumerate(cells)))
         for block in (12, 2**22):
             monkeypatch.setattr(delimited, "_BLOCK", block)
-            found, sentence = outcome(path, "mass")
-            named = any(f"line {place + 2}" in sentence for place in places)
-            assert found == right or (found is None and named), (cells, found, sentence)
+            values, message = outcome(path, "mass")
+            is_named = any(f"line {index + 2}" in message for index in line_indices)
+            assert values == expected or (values is None and is_named), (cells, values, message)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_rows_between_two_quotes_are_refused_and_lines_of_a_text_are_not(place: int, tmp_path: Path) -> None:
-    """The quoted cell is valid either way (RFC 4180); whole rows inside it are hardly what was meant."""
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_rows_between_quotes_are_errors_but_lines_of_text_are_not(index: int, tmp_path: Path) -> None:
+    """Both quoted cells are valid (RFC 4180), but complete rows in a cell are hardly intended."""
     path, numbers = tmp_path / "t.csv", [["1", "2"], ["3", "4"], ["5", "6"]]
 
-    def write(*words: str) -> None:
+    def write(*texts: str) -> None:
         rows = [["a", "b"], *numbers]
-        for row, word in zip(rows, ("t", *words), strict=True):
-            row.insert(place, word)
+        for row, text in zip(rows, ("t", *texts), strict=True):
+            row.insert(index, text)
         path.write_text("".join(",".join(row) + "\n" for row in rows))
         for row in numbers:
-            row.pop(place)
+            row.pop(index)
 
     for text in ('"two\nlines"', '"x, y\n7, z"', '"\n"', '"1\n2\n"'):
         write(text, "ok", text)
@@ -84,14 +84,14 @@ def test_rows_between_two_quotes_are_refused_and_lines_of_a_text_are_not(place: 
         read_table(path, columns=["a", "b"])
 
 
-def test_whole_rows_are_found_by_one_rule() -> None:
+def test_complete_rows() -> None:
     text = '1,"a""b",2\r\n3,"two\nlines",4\n5,"",6\n'
-    assert whole_rows(text.encode(), ",", is_last=True) == (len(text), 3, False)
-    assert whole_rows(text.encode()[:-3], ",", is_last=False) == (text.index("5"), 2, False)
-    assert whole_rows(text.encode()[: text.index("3")], ",", is_last=False) == (text.index("3"), 1, True)
-    assert whole_rows(b"1\r2\n3\n", ",", is_last=False) == (6, 2, False)
+    assert complete_rows(text.encode(), ",", is_last=True) == (len(text), 3, False)
+    assert complete_rows(text.encode()[:-3], ",", is_last=False) == (text.index("5"), 2, False)
+    assert complete_rows(text.encode()[: text.index("3")], ",", is_last=False) == (text.index("3"), 1, True)
+    assert complete_rows(b"1\r2\n3\n", ",", is_last=False) == (6, 2, False)
     for spoiled in (b'1,a"b"\n', b'1,"a"b\n', b'1, "a"\n', b'1,"a\n'):
-        assert whole_rows(spoiled, ",", is_last=True) is None
+        assert complete_rows(spoiled, ",", is_last=True) is None
 
 
 HEADLESS = [
@@ -113,7 +113,7 @@ HEADLESS = [
 
 @pytest.mark.parametrize("first", HEADLESS)
 @pytest.mark.parametrize("separator", [",", "\t"])
-def test_a_first_row_of_data_is_no_header(first: str, separator: str, tmp_path: Path) -> None:
+def test_data_in_the_first_row_is_an_error(first: str, separator: str, tmp_path: Path) -> None:
     path = tmp_path / ("t.csv" if separator == "," else "t.tsv")
     for quote in ('"',) if first.startswith('"') else ("", '"'):
         rows = [f"{quote}{k}{quote}" for k in (1, 2, 3)]
@@ -123,7 +123,7 @@ def test_a_first_row_of_data_is_no_header(first: str, separator: str, tmp_path: 
 
 
 @pytest.mark.parametrize("header", ["a,NA,2019", "state,2019,2020", '"2019","2020","NA"', '"0.5","0.9",x', "x1,1x,-a"])
-def test_names_beside_numbers_stay_names(header: str, tmp_path: Path) -> None:
+def test_names_next_to_integers_are_a_header(header: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(header + "\n1,2,3\n")
     if header.endswith("x"):  # not every name is in quotes
         with pytest.raises(TableError, match="in quotes"):
@@ -133,7 +133,7 @@ def test_names_beside_numbers_stay_names(header: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
-def test_a_file_that_is_replaced_while_it_is_read_is_refused(suffix: str, tmp_path: Path, monkeypatch) -> None:
+def test_file_replaced_while_read_is_an_error(suffix: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(table_module, "_ROWS", 5)
     monkeypatch.setattr(delimited, "_BLOCK", 40)
     path = tmp_path / f"t{suffix}"
@@ -165,15 +165,15 @@ for path in sys.argv[1:]:
 """
 
 
-def test_a_damaged_file_is_one_error_and_nothing_else(tmp_path: Path) -> None:
-    """Bits are changed at the end, where the directory of the parts is, at which threads of polars panic."""
+def test_damaged_file_is_one_error_without_other_output(tmp_path: Path) -> None:
+    """Bits are flipped at the end of the file, in the directory of its parts, where threads of polars panic."""
     chance, paths = random.Random(0), []
     frame = pl.DataFrame({"a": [float(k) for k in range(300)], "b": list(range(300))})
     for suffix in (".arrow", ".parquet"):
-        whole = tmp_path / f"whole{suffix}"
-        frame.write_ipc(whole) if suffix == ".arrow" else frame.write_parquet(whole)
+        original = tmp_path / f"original{suffix}"
+        frame.write_ipc(original) if suffix == ".arrow" else frame.write_parquet(original)
         for k in range(80):
-            content = bytearray(whole.read_bytes())
+            content = bytearray(original.read_bytes())
             content[len(content) - 1 - chance.randrange(min(600, len(content)))] ^= 1 << chance.randrange(8)
             paths.append(tmp_path / f"{k}{suffix}")
             paths[-1].write_bytes(content)
@@ -181,29 +181,29 @@ def test_a_damaged_file_is_one_error_and_nothing_else(tmp_path: Path) -> None:
         [sys.executable, "-c", DAMAGED, *map(str, paths)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    said = done.stdout.splitlines()
-    assert len(said) == len(paths)
-    assert set(said) == {"300", "TableError False"}
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(paths)
+    assert set(lines) == {"300", "TableError False"}
 
 
-def test_what_is_written_to_standard_error_without_a_fault_is_kept(capfd) -> None:
+def test_buffered_stderr_is_written_without_an_error(capfd) -> None:
     def fails() -> None:
-        with hushed():
-            os.write(2, b"hushed")
+        with buffered_stderr():
+            os.write(2, b"discarded")
             threading.Timer(0.05, os.write, (2, b"late")).start()
             raise ValueError("fault")
 
-    with hushed(), hushed():
-        os.write(2, b"said")
+    with buffered_stderr(), buffered_stderr():
+        os.write(2, b"output")
     with pytest.raises(ValueError, match="fault"):
         fails()
     time.sleep(0.1)
-    assert capfd.readouterr().err == "said"
+    assert capfd.readouterr().err == "output"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
-def test_look_ups_of_names_grow_with_the_columns_and_no_faster(suffix: str, tmp_path: Path) -> None:
-    """Comparisons of names are counted: each name of a wide table is looked at a fixed number of times."""
+def test_name_look_ups_are_linear_in_the_columns(suffix: str, tmp_path: Path) -> None:
+    """Each name of a wide table is compared a fixed number of times."""
 
     class Name(str):
         __slots__ = ()
@@ -217,7 +217,7 @@ def test_look_ups_of_names_grow_with_the_columns_and_no_faster(suffix: str, tmp_
 
     counts = []
     for width in (200, 800):
-        names, path = [f"x{place}" for place in range(width)], tmp_path / f"{width}{suffix}"
+        names, path = [f"x{index}" for index in range(width)], tmp_path / f"{width}{suffix}"
         frame = pl.DataFrame(np.ones((2, width)), schema=names, orient="row")
         if suffix == ".npy":
             np.save(path, np.ones((2, width)))

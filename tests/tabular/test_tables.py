@@ -1,4 +1,4 @@
-"""Tables in files: the faulty ones of tests/support/corpus, good ones in their usual forms, and atomic writes."""
+"""Table files: faulty ones of tests/support/corpus, variants of valid ones, and atomic writes."""
 
 import itertools
 import os
@@ -23,26 +23,26 @@ VALUES = [[1.0, 2.0], [3.0, 4.5], [-0.5, 0.5]]
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_every_fault_is_one_sentence(name: str, tmp_path: Path) -> None:
+def test_every_fault_is_one_error(name: str, tmp_path: Path) -> None:
     path = place(name, tmp_path)
     if name == "unreadable.csv" and os.access(path, os.R_OK):
         pytest.skip("this user may read every file")
     with pytest.raises(TableError) as caught:
         read_table(path)
-    sentence = str(caught.value)
-    assert sentence.startswith((f"{path}: ", f"{path} "))
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    for piece in UNREADABLE[name]:
-        assert piece in plain(sentence)
+    message = str(caught.value)
+    assert message.startswith((f"{path}: ", f"{path} "))
+    assert message.endswith(".")
+    assert "\n" not in message
+    for fragment in UNREADABLE[name]:
+        assert fragment in plain(message)
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="a folder"):
         read_table(tmp_path)
 
 
-def test_rows_keep_the_numbers_that_they_have_in_the_file(tmp_path: Path, monkeypatch) -> None:
+def test_row_numbers_are_those_of_the_file(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a\n" + "".join(f"{k if k % 4 else 'NA'}\n" for k in range(1, 31)))
     expected = [k for k in range(1, 31) if k % 4]
@@ -66,7 +66,7 @@ def test_rows_keep_the_numbers_that_they_have_in_the_file(tmp_path: Path, monkey
         GOOD.replace("3,4.5", '"3","4.5"'),
     ],
 )
-def test_good_csv_in_its_usual_dress(text: str, tmp_path: Path) -> None:
+def test_variants_of_valid_csv(text: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode())
     table = read_table(path)
@@ -89,12 +89,12 @@ def test_columns_context_and_drop_na(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no column 'nane': did you mean 'name'"):
         read_table(path, columns=["nane"])
     with pytest.raises(TableError, match=r"the file has 'pay \(kEUR\)'; if that is another unit, convert"):
-        table_module.Wanted(Path("t.csv"), ["pay (EUR)"], None).pick(["pay (kEUR)", "b"])
+        table_module.Selection(Path("t.csv"), ["pay (EUR)"], None).indices(["pay (kEUR)", "b"])
     with pytest.raises(TableError, match="no column 'NAME': did you mean 'name'"):
         read_table(path, columns=["NAME"])
     with pytest.raises(TableError, match="no column 'zzz': the file has 'name', 'a', 'b', 'c'"):
         read_table(path, context=["zzz"])
-    with pytest.raises(TableError, match="'a' is asked for twice"):
+    with pytest.raises(TableError, match="'a' is selected twice"):
         read_table(path, columns=["a"], context=["a"])
     with pytest.raises(TableError, match="no column is left"):
         read_table(path, context=["name", "a", "b", "c"])
@@ -105,14 +105,14 @@ def test_columns_context_and_drop_na(tmp_path: Path) -> None:
         read_table(path, drop_na=True)
 
 
-def test_a_short_line_is_refused_even_where_its_missing_cell_is_not_wanted(tmp_path: Path) -> None:
+def test_short_line_is_an_error_even_if_its_missing_cell_is_not_selected(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,x\n2\n")
     with pytest.raises(TableError, match="line 3 has 1 cells"):
         read_table(path, columns=["a"], drop_na=True)
 
 
-def test_the_fast_and_the_careful_reader_agree(tmp_path: Path) -> None:
+def test_fast_and_slow_reader_agree(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((500, 3)) * 10.0 ** np.arange(-150, 300, 150)
     write_table(tmp_path / "fast.csv", values, ["a", "b", "c"])
     text = (tmp_path / "fast.csv").read_text()
@@ -121,7 +121,7 @@ def test_the_fast_and_the_careful_reader_agree(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_table(tmp_path / "careful.csv").values, values)
 
 
-def test_arrays_of_one_dimension_and_other_numbers(tmp_path: Path) -> None:
+def test_one_dimensional_arrays_and_number_types(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(3, dtype=">i2"))
     table = read_table(tmp_path / "a.npy")
     np.testing.assert_array_equal(table.values, [[0], [1], [2]])
@@ -145,7 +145,7 @@ def test_constant_column_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npz", ".npy"])
-def test_what_is_written_is_read_back_bit_for_bit(suffix: str, tmp_path: Path) -> None:
+def test_values_round_trip_bit_for_bit(suffix: str, tmp_path: Path) -> None:
     values = np.random.default_rng(1).standard_normal((50, 6)) * 1e-7
     names = ("a", "b, in m", '=HYPERLINK("x")', "-log p", "'=y", "line\nbreak")
     path = tmp_path / f"t{suffix}"
@@ -163,7 +163,7 @@ def test_formulas_and_numeric_names_in_csv_headers(tmp_path: Path) -> None:
     assert read_table(tmp_path / "u.csv").columns == ("2019", "2020")
 
 
-def test_faults_in_writing(tmp_path: Path) -> None:
+def test_write_errors(tmp_path: Path) -> None:
     path, one = tmp_path / "t.csv", np.ones((1, 1))
     write_table(path, one, ["a"])
     with pytest.raises(TableError, match="exists: choose another name, or replace it with --overwrite"):
@@ -209,7 +209,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 
 
 def outcome(path: Path, **options: bool) -> tuple:
-    """What reading a file batch by batch gives: the numbers and the count of dropped rows, or the sentence."""
+    """Read a file in batches: values and number of dropped rows, or the error message."""
     try:
         batches = list(read_batches(path, **options))
     except TableError as fault:
@@ -217,13 +217,13 @@ def outcome(path: Path, **options: bool) -> tuple:
     return np.concatenate([batch.values for batch in batches]).tolist(), sum(batch.dropped for batch in batches)
 
 
-def small_pieces(patch: pytest.MonkeyPatch, rows: int, block: int) -> None:
+def small_batches(patch: pytest.MonkeyPatch, rows: int, block: int) -> None:
     patch.setattr(table_module, "_ROWS", rows)
     patch.setattr(delimited, "_BLOCK", block)
 
 
 def odd_texts(count: int) -> Iterator[str]:
-    """CSV files of two columns to read and a text between them, with whatever spoils a file, and quite good ones."""
+    """Valid and faulty CSV files of two columns of numbers, with a column of text between them."""
     random = np.random.default_rng(0)
     good = ["1", "-2.5", "3e4", ".5", '"6"', " 7 "]
     cells = {"number": good, "gap": [*good, "", "NA"], "fault": [*good, "x", "inf", '"8', "9,", '1"2"', "\u00e9"]}
@@ -242,25 +242,23 @@ def odd_texts(count: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("drop_na", [False, True])
-def test_blocks_of_any_size_give_the_numbers_and_the_sentences_of_the_whole(
-    drop_na: bool, tmp_path: Path, monkeypatch
-) -> None:
-    """160 files of all kinds, in one block, in blocks of some rows, and without the fast reader: always the same."""
-    path, told = tmp_path / "t.csv", []
+def test_results_do_not_depend_on_the_block_size(drop_na: bool, tmp_path: Path, monkeypatch) -> None:
+    """160 files have equal results in one block, in small blocks, and without the fast reader."""
+    path, messages = tmp_path / "t.csv", []
     for text in odd_texts(160):
         path.write_bytes(text.encode())
         with monkeypatch.context() as patch:
-            patch.setattr(delimited, "_fast", lambda *arguments: None)
-            careful = outcome_of_a_and_b(path, drop_na)
-        assert outcome_of_a_and_b(path, drop_na) == careful, text
+            patch.setattr(delimited, "_by_polars", lambda *arguments: None)
+            expected = outcome_of_a_and_b(path, drop_na)
+        assert outcome_of_a_and_b(path, drop_na) == expected, text
         for block in (30, 64, 200):
             with monkeypatch.context() as patch:
-                small_pieces(patch, 5, block)
-                assert outcome_of_a_and_b(path, drop_na) == careful, (block, text)
-        told.append(careful[0] if len(careful) == 1 else "numbers")
-    kinds = {word for line in told for word in ("numbers", "missing", "not a number", "infinite", "cells, the header")
-             if word in line}  # fmt: skip
-    assert len(kinds) == (4 if drop_na else 5), kinds
+                small_batches(patch, 5, block)
+                assert outcome_of_a_and_b(path, drop_na) == expected, (block, text)
+        messages.append(expected[0] if len(expected) == 1 else "numbers")
+    kinds = ("numbers", "missing", "not a number", "infinite", "cells, the header")
+    seen = {kind for kind in kinds if any(kind in message for message in messages)}
+    assert len(seen) == (4 if drop_na else 5), seen
 
 
 def outcome_of_a_and_b(path: Path, drop_na: bool) -> tuple:
@@ -277,32 +275,32 @@ def outcome_of_a_and_b(path: Path, drop_na: bool) -> tuple:
 
 
 @pytest.mark.parametrize("text", ["a\n\n1\n2\n\n\n3\n\n\n", "a\n1\n\n\n\n\n\n\n2\n", '"a"\n1\n2\n3\n\n', "a\n\n"])
-def test_blank_lines_of_one_column_are_missing_cells_wherever_a_block_ends(
+def test_blank_lines_of_one_column_are_missing_cells_for_all_block_sizes(
     text: str, tmp_path: Path, monkeypatch
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
-    monkeypatch.setattr(delimited, "_fast", lambda *arguments: None)
-    careful = [outcome(path), outcome(path, drop_na=True)]
+    monkeypatch.setattr(delimited, "_by_polars", lambda *arguments: None)
+    expected = [outcome(path), outcome(path, drop_na=True)]
     monkeypatch.undo()
     for block in (1, 2, 3, 4, 5, 100):
         monkeypatch.setattr(delimited, "_BLOCK", block)
-        assert [outcome(path), outcome(path, drop_na=True)] == careful
+        assert [outcome(path), outcome(path, drop_na=True)] == expected
 
 
 def test_a_fault_in_the_last_block_names_its_line_and_clean_blocks_stay_fast(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "t.csv"
     lines = [f"{k},{k}.5" for k in range(3000)]
     path.write_text("a,b\n" + "\n".join(lines) + "\n7,blue\n")
-    careful = []
+    slow_lines = []
     numbers = delimited._numbers
-    monkeypatch.setattr(delimited, "_numbers", lambda *parts: careful.append(parts[1]) or numbers(*parts))
+    monkeypatch.setattr(delimited, "_numbers", lambda *parts: slow_lines.append(parts[1]) or numbers(*parts))
     monkeypatch.setattr(delimited, "_BLOCK", 1000)
-    handed_out: list[int] = []
+    batch_sizes: list[int] = []
     with pytest.raises(TableError, match=r"line 3002, column 'b': 'blue' is not a number"):
-        handed_out.extend(len(batch.values) for batch in read_batches(path))
-    assert 2800 < sum(handed_out) <= 3000
-    assert min(careful) > 2800
+        batch_sizes.extend(len(batch.values) for batch in read_batches(path))
+    assert 2800 < sum(batch_sizes) <= 3000
+    assert min(slow_lines) > 2800
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".F.npy", ".npz", ".parquet", ".arrow", ".ipc"])
@@ -311,7 +309,7 @@ def test_every_format_names_the_row_of_a_late_fault(suffix: str, tmp_path: Path,
     path = tmp_path / f"t{suffix}"
     monkeypatch.setattr(table_module, "_ROWS", 7)
 
-    def stored(numbers: np.ndarray) -> None:
+    def store(numbers: np.ndarray) -> None:
         frame = pl.DataFrame(numbers, schema=["x0", "x1", "x2"], orient="row")
         if path.suffix == ".npy":
             np.save(path, np.asfortranarray(numbers) if ".F" in suffix else numbers)
@@ -324,37 +322,37 @@ def test_every_format_names_the_row_of_a_late_fault(suffix: str, tmp_path: Path,
         else:
             frame.write_ipc_stream(path)
 
-    stored(values)
+    store(values)
     batches = list(read_batches(path, columns=["x2", "x0"], context=["x1"]))
     assert max(len(batch.values) for batch in batches) == 7
     np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), values[:, [2, 0]])
     np.testing.assert_array_equal(np.concatenate([batch.context for batch in batches]), values[:, [1]])
     np.testing.assert_allclose([batch.share for batch in batches][::14], [0.07, 1.0])
     values[[3, 91, 92, 95], [0, 1, 1, 2]] = np.nan
-    stored(values)
+    store(values)
     with pytest.raises(
         TableError, match=r"4 cells are missing \(row 4, column 'x0'; row 92, .*'x1'; row 93, .*, \.\.\.\)"
     ):
         list(read_batches(path))
-    kept = list(read_batches(path, drop_na=True))
-    assert (sum(len(batch.values) for batch in kept), sum(batch.dropped for batch in kept)) == (96, 4)
+    batches = list(read_batches(path, drop_na=True))
+    assert (sum(len(batch.values) for batch in batches), sum(batch.dropped for batch in batches)) == (96, 4)
     values[97, 2] = -np.inf
-    stored(values)
+    store(values)
     for drop_na in (False, True):
         with pytest.raises(TableError, match="row 98, column 'x2' is -inf, the first of 1 infinite cells"):
             list(read_batches(path, drop_na=drop_na))
 
 
-def test_after_a_missing_cell_the_rest_is_counted_but_not_handed_out(tmp_path: Path, monkeypatch) -> None:
+def test_no_batch_follows_a_missing_cell_but_all_are_counted(tmp_path: Path, monkeypatch) -> None:
     np.save(tmp_path / "t.npy", np.where(np.arange(50) % 20 == 12, np.nan, 1.0))
     monkeypatch.setattr(table_module, "_ROWS", 5)
-    handed_out: list[int] = []
+    batch_sizes: list[int] = []
     with pytest.raises(TableError, match=r"2 cells are missing \(row 13, column 'x0'; row 33, column 'x0'\)"):
-        handed_out.extend(len(batch.values) for batch in read_batches(tmp_path / "t.npy"))
-    assert handed_out == [5, 5]
+        batch_sizes.extend(len(batch.values) for batch in read_batches(tmp_path / "t.npy"))
+    assert batch_sizes == [5, 5]
 
 
-def test_what_is_wrong_with_the_header_is_said_before_any_batch(tmp_path: Path) -> None:
+def test_header_errors_come_before_any_batch(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(TableError, match="no column 'z'"):
@@ -372,34 +370,34 @@ SUFFIXES = [".csv", ".tsv", ".npy", ".npz", ".parquet", ".arrow"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_batches_make_the_table_of_the_whole(suffix: str, tmp_path: Path) -> None:
+def test_batches_write_the_same_file_as_one_table(suffix: str, tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((1001, 3)) * 1e-5
-    pieces = np.split(values, [0, 1, 500, 500, 900])
+    batches = np.split(values, [0, 1, 500, 500, 900])
     names = ["a", "=b", "c, d"]
-    write_table(tmp_path / f"whole{suffix}", values, names)
-    write_batches(tmp_path / f"pieces{suffix}", iter(pieces), names)
-    table = read_table(tmp_path / f"pieces{suffix}")
+    write_table(tmp_path / f"table{suffix}", values, names)
+    write_batches(tmp_path / f"batches{suffix}", iter(batches), names)
+    table = read_table(tmp_path / f"batches{suffix}")
     np.testing.assert_array_equal(table.values, values)
-    assert table.columns == read_table(tmp_path / f"whole{suffix}").columns
+    assert table.columns == read_table(tmp_path / f"table{suffix}").columns
     if suffix in (".csv", ".tsv", ".npy", ".npz"):
-        assert (tmp_path / f"pieces{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+        assert (tmp_path / f"batches{suffix}").read_bytes() == (tmp_path / f"table{suffix}").read_bytes()
     write_batches(tmp_path / f"none{suffix}", iter(()), names)
     with pytest.raises(TableError, match="0 rows"):
         read_table(tmp_path / f"none{suffix}")
 
 
 class Fault(Exception):
-    """Raised by the source of the pieces."""
+    """Raised by the source of the batches."""
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", ["nan", "shape", "source", "interruption"])
-def test_a_fault_in_a_late_piece_leaves_the_old_file_and_no_other(suffix: str, kind: str, tmp_path: Path) -> None:
+def test_fault_in_a_late_batch_leaves_only_the_old_file(suffix: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"t{suffix}"
     write_table(path, np.ones((3, 2)), ["a", "b"])
     before = path.read_bytes()
 
-    def pieces() -> Iterator[np.ndarray]:
+    def batches() -> Iterator[np.ndarray]:
         for _ in range(20):
             yield np.zeros((1000, 2))
         if kind == "nan":
@@ -408,14 +406,14 @@ def test_a_fault_in_a_late_piece_leaves_the_old_file_and_no_other(suffix: str, k
             yield np.zeros((2, 3))
         raise KeyboardInterrupt if kind == "interruption" else Fault("late")
 
-    expected, words = {
+    expected, message = {
         "nan": (TableError, "row 20002, column 'b' is NaN"),
         "shape": (TableError, r"\(n, 2\) for 2 columns, got float64 of shape \(2, 3\)"),
         "source": (Fault, "late"),
         "interruption": (KeyboardInterrupt, None),
     }[kind]
-    with pytest.raises(expected, match=words):
-        write_batches(path, pieces(), ["a", "b"], overwrite=True)
+    with pytest.raises(expected, match=message):
+        write_batches(path, batches(), ["a", "b"], overwrite=True)
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
@@ -434,29 +432,29 @@ for suffix in {suffixes}:
 """
 
 
-def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path) -> None:
-    """A limit on the size of a file stands for a full disk: the system refuses the same call for another reason."""
+def test_write_error_of_the_system_is_one_error(tmp_path: Path) -> None:
+    """A limit on the file size simulates a full disk: the same system call fails."""
     program = FULL_DISK.format(suffixes=SUFFIXES)
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    sentences = done.stdout.splitlines()
-    assert len(sentences) == len(SUFFIXES), done.stdout
-    for suffix, sentence in zip(SUFFIXES, sentences, strict=True):
-        assert sentence.startswith(f"t{suffix}: cannot be written (File too large")
-        assert sentence.endswith("): choose another place.")
+    messages = done.stdout.splitlines()
+    assert len(messages) == len(SUFFIXES), done.stdout
+    for suffix, message in zip(SUFFIXES, messages, strict=True):
+        assert message.startswith(f"t{suffix}: cannot be written (File too large")
+        assert message.endswith("): choose another place.")
     assert list(tmp_path.iterdir()) == []
     assert done.stderr == ""
 
 
-# The count of getrusage would start with the memory of the process that starts this one.
+# getrusage would include the memory of the parent process
 PEAK = """
 from pathlib import Path
 import numpy as np
 from pushforward.tabular.files import read_batches, write_batches
 random = np.random.default_rng(0)
-write_batches("t{suffix}", (random.standard_normal((50_000, 6)) for _ in range({pieces})), list("abcdef"))
+write_batches("t{suffix}", (random.standard_normal((50_000, 6)) for _ in range({batches})), list("abcdef"))
 rows = sum(len(batch.values) for batch in read_batches("t{suffix}"))
-assert rows == 50_000 * {pieces}
+assert rows == 50_000 * {batches}
 print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024)
 """
 
@@ -464,10 +462,10 @@ print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) /
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet", ".arrow"])
 def test_peak_memory_does_not_grow_with_the_rows(suffix: str, tmp_path: Path) -> None:
-    """0.5 and 4 million rows, written and read: 168 MB more of numbers may cost 40 MB, the buffers' own unrest."""
+    """0.5 and 4 million rows, written and read: 168 MB more of numbers may cost 40 MB, for variation of the buffers."""
     peaks = []
-    for pieces in (10, 80):
-        program = PEAK.format(suffix=suffix, pieces=pieces)
+    for batches in (10, 80):
+        program = PEAK.format(suffix=suffix, batches=batches)
         done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
         (tmp_path / f"t{suffix}").unlink()
@@ -476,9 +474,9 @@ def test_peak_memory_does_not_grow_with_the_rows(suffix: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow", ".npy", ".npz"])
-def test_whole_columns_are_written_as_such_and_read_as_numbers(tmp_path: Path, suffix) -> None:
+def test_integer_columns_are_written_as_integers(tmp_path: Path, suffix) -> None:
     path, values = tmp_path / f"t{suffix}", np.array([[0.5, 3.0], [1.5, -4.0]])
-    write_table(path, values, ("a", "k"), whole=["k"])
+    write_table(path, values, ("a", "k"), integer_columns=["k"])
     np.testing.assert_array_equal(read_table(path).values, values)
     if suffix == ".csv":
         assert path.read_text() == "a,k\n0.5,3\n1.5,-4\n"

@@ -45,8 +45,8 @@ def check(
     found = None if data is None else matching_rows(flow, notes, data, drop_na)
     x: Any = None if found is None else found.x
     if found is not None and not is_image_model(flow):  # by their names and numbers, which the certificate then uses
-        plan = schema_of(model, flow, notes)
-        x = NamedRows(found.x, [plan.names[place] for place in plan.modelled], found.numbers)
+        schema = schema_of(model, flow, notes)
+        x = NamedRows(found.x, [schema.names[place] for place in schema.modelled_indices], found.numbers)
     context = None if found is None else found.context
     with out.stage("testing the model (certificate)"):
         certificate = certify(flow, x, key=seed, context=context)
@@ -71,14 +71,14 @@ def _outside(model: Path, flow: Any, notes: dict[str, Any], context: Any, seed: 
     """Columns of which samples lie outside the range of the rows that the model was made of, where the file has it."""
     from pushforward.cli.fit import range_samples
     from pushforward.cli.model_file import schema_of
-    from pushforward.tabular.schema import Range, outside_range
+    from pushforward.tabular.schema import Range, out_of_range
 
-    plan = schema_of(model, flow, notes)
-    columns = [plan.columns[place] for place in plan.modelled]
+    schema = schema_of(model, flow, notes)
+    columns = [schema.columns[place] for place in schema.modelled_indices]
     seen = Range.from_dict(notes.get("seen"), [column.name for column in columns])
     if seen is None or (flow.context_shape is not None and context is None):
         return {}
-    return outside_range(columns, range_samples(flow, seed, context), seen)
+    return out_of_range(columns, range_samples(flow, seed, context), seen)
 
 
 def _show(out: Printer, certificate: Any) -> None:

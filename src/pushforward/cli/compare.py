@@ -97,11 +97,11 @@ def compare(
                 table.values, names=table.columns, flows=names(flows) or DEFAULT_FLOWS,
                 context=table.context if table.context_columns else None, columns=declared, detect=not plain,
                 folds=folds, groups=group, time=when, key=seed, settings=chosen(n_layers=layers, width=width),
-                training=chosen(max_epochs=epochs), tell=tell,
+                training=chosen(max_epochs=epochs), report=tell,
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{data}: {error}") from error
-    print_schema(out, board.plan)
+    print_schema(out, board.schema)
     out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
     rule = f"by group of {groups}" if groups else f"the latest fifth is the test, by {time}" if time else ""
     if rule:
@@ -110,7 +110,7 @@ def compare(
         out.say("Rounded columns count with their masses: all models by bounds, over the same points.")
     _table(out, board)
     _copies(out, board)
-    repeating = board.plan.repeating(table.values[:, board.plan.modelled])
+    repeating = board.schema.repeated_values(table.values[:, board.schema.modelled_indices])
     _in_words(out, board, repeating)
     out.say("next:")
     recipe, _, base = board.chosen.partition("+")

@@ -57,9 +57,9 @@ def distill(
             f"{model} is a model of pictures, which this command does not distil: use pushforward.distill in Python.",
             param_hint="MODEL",
         )
-    rows, plan = _contexts(notes, contexts), schema_of(model, teacher, notes)
+    rows, schema = _contexts(notes, contexts), schema_of(model, teacher, notes)
     if "plan" in notes:  # the columns' own maps stand outside both, and rounding is no part of a density
-        teacher = plan.inside(teacher)
+        teacher = schema.unwrap(teacher)
     start = RECIPES[recipe](teacher.shape[0], key=seed, context_dim=len(notes["context_columns"]) or None, **settings)
     out.say(f"distilling {model} into {recipe}, {steps:,} steps of {batch_size:,} samples")
     student, found = distill_flow(
@@ -76,11 +76,11 @@ def distill(
         "recipe": recipe, "settings": settings, "seed": seed, "source": model.name, "fidelity": figures,
         "stop_reason": history.stop_reason, "versions": versions(),
     }  # fmt: skip
-    save(output, plan.around(student) if "plan" in notes else student, notes=about, overwrite=overwrite)
+    save(output, schema.wrap(student) if "plan" in notes else student, notes=about, overwrite=overwrite)
     if report is not None:
         from pushforward.cli.pages import distillation_report
 
-        modelled = [plan.names[place] for place in plan.modelled]
+        modelled = [schema.names[place] for place in schema.modelled_indices]
         with writing(report):
             distillation_report(report, model, recipe, teacher, student, found, modelled, seed, overwrite)
     took = seconds(history.seconds[-1]) if history.seconds else "-"

@@ -111,19 +111,19 @@ def fit(
     from pushforward.errors import DataError, ShapeError
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
-    from pushforward.tabular.schema import Range, fit_columns, outside_range
+    from pushforward.tabular.schema import Range, fit_columns, out_of_range
 
     split = read_split(
         data, names(columns), names(context), drop_na, seed, declared=declarations(column), detect=not plain,
         units=declarations(unit, "--unit"), groups=groups, time=time, exclude=names(exclude),
     )  # fmt: skip
-    plan, context_dim = split.plan, len(split.context_columns) or None
+    schema, context_dim = split.schema, len(split.context_columns) or None
     out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
-    print_schema(out, plan)
+    print_schema(out, schema)
     out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
     try:
         model, history = fit_columns(
-            plan, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings),
+            schema, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings),
             key=seed, base=base, progress=out.talks, **split.training(), **training,
         )  # fmt: skip
     except (DataError, ShapeError) as error:
@@ -146,16 +146,16 @@ def fit(
         )  # fmt: skip
     seen = Range.of(shown.columns, shown.train, shown.test)
     with out.stage("drawing samples"):
-        chosen_columns = [plan.columns[place] for place in plan.modelled]
-        outside = outside_range(chosen_columns, range_samples(model, seed, split.train_context), seen)
-    repeating = plan.repeating(shown.train)
+        chosen_columns = [schema.columns[place] for place in schema.modelled_indices]
+        outside = out_of_range(chosen_columns, range_samples(model, seed, split.train_context), seen)
+    repeating = schema.repeated_values(shown.train)
     no_gain = _why_no_gain(split, shown, repeating)
     notes = {
         "columns": list(split.columns),
         "context_columns": list(split.context_columns),
-        "units": [column.unit for column in plan.columns],
-        "plan": plan.to_dict(),
-        "is_bound": plan.is_rounded,
+        "units": [column.unit for column in schema.columns],
+        "plan": schema.to_dict(),
+        "is_bound": schema.is_rounded,
         "recipe": recipe,
         "base": base or "normal",
         "settings": settings,
@@ -188,8 +188,8 @@ def fit(
 
         with writing(report), out.stage(f"writing {report}"):
             fit_report(
-                report, data, model, history, rows, shown, seed, overwrite, certificate=certificate, plan=plan.columns,
-                no_gain=no_gain, remarks=[sentence for _, sentence in outside.values()],
+                report, data, model, history, rows, shown, seed, overwrite, certificate=certificate,
+                schema=schema.columns, no_gain=no_gain, remarks=[sentence for _, sentence in outside.values()],
             )  # fmt: skip
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],
@@ -198,7 +198,7 @@ def fit(
     )
     if n_copies := int(split.is_copy.sum()):
         out.say(copies("test rows", n_copies, len(split.test), row.without_copies))
-    if plan.is_rounded:
+    if schema.is_rounded:
         out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
     out.say(no_gain or gain_words(row.test_log_likelihood - rows[1].test_log_likelihood, row.gain_error))
     for _, sentence in outside.values():

@@ -11,7 +11,7 @@ import typer
 
 from pushforward.core.dequantised import Dequantised
 from pushforward.errors import DataError, ModelFileError
-from pushforward.tabular.schema import Column, Plan
+from pushforward.tabular.schema import Column, TableSchema
 
 
 def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
@@ -53,20 +53,20 @@ def number_in(notes: dict[str, Any], name: str) -> float | None:
     return float(value) if is_number and abs(value) <= sys.float_info.max else None
 
 
-def schema_of(path: Path, flow: Any, notes: dict[str, Any]) -> Plan:
-    """The plan of the model's columns; where the file has none, every column is what it is."""
+def schema_of(path: Path, flow: Any, notes: dict[str, Any]) -> TableSchema:
+    """The schema of the model's columns; without one in the file, every column is real."""
     if "plan" not in notes:
-        return Plan(tuple(Column(name) for name in notes["columns"]))
+        return TableSchema(tuple(Column(name) for name in notes["columns"]))
     try:
-        plan = Plan.from_dict(notes["plan"])
+        schema = TableSchema.from_dict(notes["plan"])
     except DataError as error:
-        raise ModelFileError(f"{path}: its notes hold a plan that is none ({error}): save the model again.") from error
-    if len(plan.modelled) != flow.shape[0] or list(plan.names) != notes.get("columns", list(plan.names)):
+        raise ModelFileError(f"{path}: its notes hold no valid schema ({error}): save the model again.") from error
+    if len(schema.modelled_indices) != flow.shape[0] or list(schema.names) != notes.get("columns", list(schema.names)):
         raise ModelFileError(
-            f"{path}: its plan is of the columns {', '.join(plan.names)}, which are not those of the model: save the "
-            "model again."
+            f"{path}: its schema has the columns {', '.join(schema.names)}, which are not those of the model: save "
+            "the model again."
         )
-    return plan
+    return schema
 
 
 def is_image_model(flow: Any) -> bool:
@@ -124,12 +124,12 @@ def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool
         return iter([matching_rows(flow, notes, data, drop_na)])
     from pushforward.tabular.files import read_batches
 
-    plan = schema_of(data, flow, notes)
+    schema = schema_of(data, flow, notes)
     tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    return (_matched(plan, table, str(data)) for table in tables)
+    return (_matched(schema, table, str(data)) for table in tables)
 
 
-def _matched(plan: Plan, table: Any, name: str) -> Matched:
-    x = plan.select(table.values, name, table.numbers)
+def _matched(schema: TableSchema, table: Any, name: str) -> Matched:
+    x = schema.drop_constants(table.values, name, table.numbers)
     context = table.context if table.context_columns else None
     return Matched(x, context, table.numbers, table.dropped, table.share)

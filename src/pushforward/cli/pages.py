@@ -19,14 +19,14 @@ _RANKED, _DRAWS = 1024, 63  # rows of a conditional flow, and samples at the con
 
 def fit_report(
     path: Path, data: Path, model: Any, history: Any, rows: Sequence[Row], split: Split, seed: int, overwrite: bool, *,
-    certificate: Any = None, plan: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
+    certificate: Any = None, schema: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Held-out rows beside samples, drawn at the rows' own contexts.
 
     Args:
         path, data, model, history, rows, split, seed, overwrite: as `pushforward fit` has them.
         certificate: what `pushforward.check` found, or its `to_dict()`.
-        plan: what each column holds.
+        schema: what each column holds.
         no_gain, remarks: as for `write_report`.
     """
     test, given = split.test, split.test_context
@@ -49,7 +49,7 @@ def fit_report(
             **_common(model, seed),
         },
         certificate=certificate,
-        plan=plan,
+        schema=schema,
         flow=model,
         scores=log_prob_float64(model, test, given),
         sample_scores=log_prob_float64(model, samples, beside),
@@ -101,9 +101,9 @@ def image_report(
 def demo_report(
     path: Path, data: Any, model: Any, history: Any, rows: Sequence[Row], row: Row, samples: np.ndarray,
     settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *, certificate: Any = None,
-    plan: Any = None,
+    schema: Any = None,
 ) -> None:  # fmt: skip
-    """The demo's leaderboard with the flow as its subject; certificate and plan as for `fit_report`."""
+    """The demo's leaderboard with the flow as its subject; certificate and schema as for `fit_report`."""
     write_report(
         path,
         title="A spline flow of a household's electricity",
@@ -119,7 +119,7 @@ def demo_report(
             **_common(model, seed),
         },
         certificate=certificate,
-        plan=plan,
+        schema=schema,
         flow=model,
         scores=log_prob_float64(model, data.test),
         sample_scores=log_prob_float64(model, samples),

@@ -33,7 +33,7 @@ def sample(
     from pushforward.cli.picture_files import check_picture_output, write_pictures
     from pushforward.core.float64 import sample_float64
     from pushforward.tabular.files import write_table
-    from pushforward.tabular.schema import Range, outside_range
+    from pushforward.tabular.schema import Range, out_of_range
 
     flow, notes = load_model(model)
     if is_image_model(flow):
@@ -52,17 +52,19 @@ def sample(
         out.warn(sentence)
     with out.stage(f"drawing {counted(n, 'row')}"):
         drawn = sample_float64(flow, n, seed, None if values is None else np.array(values))
-    plan = schema_of(model, flow, notes)
-    chosen = [plan.columns[place] for place in plan.modelled]
+    schema = schema_of(model, flow, notes)
+    chosen = [schema.columns[place] for place in schema.modelled_indices]
     seen = Range.from_dict(notes.get("seen"), [column.name for column in chosen])
-    outside = {} if seen is None else outside_range(chosen, drawn, seen)
-    rows = plan.expand(drawn)
+    outside = {} if seen is None else out_of_range(chosen, drawn, seen)
+    rows = schema.fill_constants(drawn)
     listed = notes.get("whole_columns")
-    large = [name for name in listed if name in plan.names] if isinstance(listed, list) else []
+    large = [name for name in listed if name in schema.names] if isinstance(listed, list) else []
     for name in large:
-        rows[:, plan.names.index(name)] = np.round(rows[:, plan.names.index(name)])
+        rows[:, schema.names.index(name)] = np.round(rows[:, schema.names.index(name)])
     with out.stage(f"writing {output}"):
-        write_table(output, rows, notes["columns"], whole=(*plan.whole(rows), *large), overwrite=overwrite)
+        write_table(
+            output, rows, notes["columns"], integer_columns=(*schema.integer_columns(rows), *large), overwrite=overwrite
+        )
     for _, sentence in outside.values():
         out.warn(sentence)
     out.say(f"wrote {counted(n, 'row')} of {told(notes['columns'])} to {output}")

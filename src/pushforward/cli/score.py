@@ -52,8 +52,8 @@ def score(
     batches = matching_batches(flow, notes, data, drop_na)
     columns = ["log_prob", "bits_per_dim"] if is_image_model(flow) else ["log_prob"]
     if drop_na:
-        plan = schema_of(model, flow, notes)
-        known = [*(plan.names[place] for place in plan.modelled), *notes["context_columns"]]
+        schema = schema_of(model, flow, notes)
+        known = [*(schema.names[place] for place in schema.modelled_indices), *notes["context_columns"]]
         columns = [*known, *(_free(name, known) for name in columns)]
     with _course(out.talks, found) as report:
         write_batches(output, _scored(flow, data, batches, drop_na, found, report), columns, overwrite=overwrite)

@@ -13,7 +13,7 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Print the layers of a model with shapes and parameter counts, the plan of its columns, and its notes."""
+    """Print the layers of a model with shapes and parameter counts, the schema of its columns, and its notes."""
     out = Printer(json, quiet)
     from pushforward.cli.model_file import load_model, schema_of
     from pushforward.cli.schema_table import print_schema
@@ -26,7 +26,7 @@ def show(
     out.say()
     if "plan" in notes:
         print_schema(out, schema_of(model, flow, notes))
-    # The plan is a table of its own; of a certificate the verdict is enough here, `check` makes the whole.
+    # The schema is a table of its own; of a certificate the verdict is enough here, `check` makes the whole.
     hidden = {"plan", "units"} if "plan" in notes else {"plan"}  # whose table says them by column
     words = {name.replace("_", " "): _words(value) for name, value in notes.items() if name not in hidden}
     out.facts((name, text) for name, text in words.items() if text.strip(", "))

@@ -1,4 +1,4 @@
-"""A table split by seed, group or time into rows to train on and rows for the test, with the plan of its columns."""
+"""A table split by seed, group or time into rows to train on and rows for the test, with the schema of its columns."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from pushforward.core.named_rows import NamedRows
 from pushforward.errors import DataError
 from pushforward.tabular.baselines import mean_density
 from pushforward.tabular.files import Table, check_columns, read_labels, read_table
-from pushforward.tabular.schema import Plan, infer_schema, n_copies
+from pushforward.tabular.schema import TableSchema, infer_schema, n_copies
 from pushforward.train.data import Rows, gaussian_log_probs
 from pushforward.train.ranges import check_range
 from pushforward.train.split import group_numbers, has_equal_row, hold_out, latest_rows, time_numbers
@@ -36,7 +36,7 @@ class Split:
     None.
     """
 
-    plan: Plan
+    schema: TableSchema
     columns: tuple[str, ...]
     context_columns: tuple[str, ...]
     train: np.ndarray
@@ -52,7 +52,7 @@ class Split:
 
     def modelled(self) -> "Split":
         """The same without the constant columns, as the flow has it."""
-        places = self.plan.modelled
+        places = self.schema.modelled_indices
         return dataclasses.replace(
             self, columns=tuple(self.columns[place] for place in places), train=self.train[:, places],
             test=self.test[:, places],
@@ -97,7 +97,7 @@ def read_split(
     time: str | None = None,
     exclude: list[str] | None = None,
 ) -> Split:
-    """Read, check and plan a table, and keep a tenth of its rows for the test, unless these would be fewer than 20.
+    """Read a table, infer its schema, and keep a tenth of its rows for the test, unless these would be fewer than 20.
 
     Args:
         data, columns, context, drop_na, seed, declared, detect, units: as the options of `pushforward fit`.
@@ -137,14 +137,14 @@ def read_split(
         check_range(f"{data}: context", given, table.context_columns, single_precision=True)
     try:
         # what is found, and every number, come from the training rows, where the test rows do not deny it
-        plan = infer_schema(
+        schema = infer_schema(
             table.values[train], table.columns, declarations=declared, detect=detect, others=table.values[test],
             units=[units.get(name, unit_in(name)) for name in table.columns],
         )  # fmt: skip
     except DataError as error:
         raise DataError(f"{data}: {error}") from error
     return Split(
-        plan,
+        schema,
         table.columns,
         table.context_columns,
         table.values[train],
@@ -267,12 +267,12 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
 
 def _floor(split: Split) -> np.ndarray:
     """Nats (n_test,) of the test rows under a full Gaussian of the training rows, cells counted with their volume."""
-    plan, copies = split.plan, n_copies(split.plan, len(split.train))
-    noisy = plan.filled(np.tile(split.train[:, plan.modelled], (copies, 1)), np.random.default_rng(0))
-    points = plan.cell_points(split.test[:, plan.modelled])
+    schema, copies = split.schema, n_copies(split.schema, len(split.train))
+    noisy = schema.dequantise(np.tile(split.train[:, schema.modelled_indices], (copies, 1)), np.random.default_rng(0))
+    points = schema.bin_points(split.test[:, schema.modelled_indices])
     given = [None, None]
     if split.train_context is not None and split.test_context is not None:
         given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
     train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
     scores = mean_density(gaussian_log_probs(train, test).reshape(points.shape[:2]))
-    return scores + plan.log_cells(split.test[:, plan.modelled])
+    return scores + schema.log_bin_widths(split.test[:, schema.modelled_indices])

@@ -1,4 +1,4 @@
-"""Data to start with: a real table that ships with the package, shapes and energies of known density, images, sound."""
+"""Example data: a real table in the package, 2-D shapes and energies of known density, images, sound."""
 
 from pushforward.datasets.images import Images as Images
 from pushforward.datasets.images import digits as digits

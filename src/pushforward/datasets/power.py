@@ -40,12 +40,12 @@ def household_power() -> HouseholdPower:
 
     Columns: active power of the house in kW; voltage in V; energy of the kitchen, of the laundry room, and of water
     heater and air conditioner, each in Wh per minute; minute of the day, 0 to 1439. The values are in these units, not
-    standardised. The meter's steps are filled with uniform noise, x + step * u with u in [0, 1): 0.001 kW, 0.01 V and
-    1 Wh, none on the minute, so a continuous density is meaningful (but for the minute, whose 1440 ticks stay as in the
-    paper). The noise comes from a fixed seed: every call returns the same numbers.
+    standardised. The meter's steps are dequantised by uniform noise, x + step * u with u in [0, 1), as in the paper:
+    0.001 kW, 0.01 V and 1 Wh, and no noise on the minute. So a continuous density is meaningful, except for the 1440
+    values of the minute. The noise has a fixed seed: every call returns the same numbers.
 
-    The three parts are the first rows of the shuffled train, validation and test splits of the paper, so no test row
-    was ever a training row there. `tools/build_power_sample.py` builds the file again from the public data.
+    The three parts are the first rows of the shuffled train, validation and test splits of the paper, so no test row is
+    a training row there. `tools/build_power_sample.py` builds the file from the public data.
 
     Attribution: data of G. Hebrail and A. Berard (2012), UCI Machine Learning Repository, doi:10.24432/C58K54,
     licence CC BY 4.0.
@@ -67,7 +67,7 @@ def household_power() -> HouseholdPower:
     active, voltage, kitchen, laundry, climate, minute = _stored_columns()
     values = np.stack([active / 1000, voltage / 100, kitchen, laundry, climate, minute], axis=1).astype(np.float64)
     count = len(values)
-    # The legacy generator's stream is frozen by numpy, a Generator's is not; the order is the paper's.
+    # NumPy guarantees the stream of the legacy generator, not of a Generator; the order is that of the paper
     random = np.random.RandomState(_NOISE_SEED)
     values[:, 1] += 0.01 * random.rand(count)
     values[:, 0] += 0.001 * random.rand(count)
@@ -77,21 +77,21 @@ def household_power() -> HouseholdPower:
 
 
 def _stored_columns() -> list[np.ndarray]:
-    """The six integer columns of the embedded file, every size checked before it is read."""
-    remedy = "reinstall pushforward"
+    """The six integer columns of the embedded file; every size is checked before it is read."""
+    fix = "reinstall pushforward"
     try:
         with zipfile.ZipFile(_FILE) as archive:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
         if sorted(sizes) != sorted(f"{name}.npy" for name in _STORED) or max(sizes.values()) > _MAX_BYTES:
-            raise DataError(f"the embedded data file {_FILE} holds {sizes}, not our six columns: {remedy}.")
+            raise DataError(f"the embedded data file {_FILE} has the members {sizes}, not our six columns: {fix}.")
         with np.load(_FILE, allow_pickle=False) as stored:
             columns = [stored[name] for name in _STORED]
     except (OSError, zipfile.BadZipFile, EOFError) as fault:
-        raise DataError(f"the embedded data file {_FILE} cannot be read ({fault}): {remedy}.") from fault
+        raise DataError(f"the embedded data file {_FILE} cannot be read ({fault}): {fix}.") from fault
     for name, column in zip(_STORED, columns, strict=True):
         if column.shape != (sum(_ROWS.values()),) or column.dtype.kind != "u":
             raise DataError(
                 f"the embedded data file {_FILE} has a column {name} of shape {column.shape} and type {column.dtype}, "
-                f"expected {sum(_ROWS.values())} unsigned integers: {remedy}."
+                f"expected {sum(_ROWS.values())} unsigned integers: {fix}."
             )
     return columns

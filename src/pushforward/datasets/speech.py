@@ -1,4 +1,4 @@
-"""Speech of one speaker as whole numbers, a recording at a time."""
+"""Speech of one speaker, as integer arrays by recording."""
 
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SPLIT_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Speech:
-    """Recordings of whole numbers (T,) from 0 to levels - 1, `rate` places a second; no recording is in two parts."""
+    """Recordings as integer arrays (T,) from 0 to levels - 1, `rate` samples a second; no recording is in two parts."""
 
     train: list[np.ndarray]
     validation: list[np.ndarray]
@@ -25,21 +25,21 @@ class Speech:
 
 
 def speech(folder: str | os.PathLike[str] = SPEECH_FOLDER, *, levels: int = 65_536) -> Speech:
-    """The wave files of a folder and those below it, of one rate and width; a tenth each for validation and test.
+    """The wave files of a folder and its subfolders, of one rate and width; a tenth each for validation and test.
 
-    Files are taken in the order of their paths and shuffled by a fixed seed.
+    Files are sorted by path and shuffled with a fixed seed.
 
     Args:
-        folder: where the files lie; by default the place where the Debian package `asterisk-core-sounds-en-wav` puts
-            its prompts: 568 recordings of one speaker, 8 kHz, 16 bits, 25 minutes in all (CC BY-SA 3.0).
+        folder: of the files; by default that of the Debian package `asterisk-core-sounds-en-wav`: 568 recordings of one
+            speaker, 8 kHz, 16 bits, 25 minutes in all (CC BY-SA 3.0).
         levels: 65,536, or 256 to round samples of 16 bits down to 8.
 
     Returns:
-        A `Speech`, the same one at every call.
+        A `Speech`, equal at every call.
 
     Raises:
-        DataError: if there are fewer than ten such files, or one is damaged or of another kind than the first.
-        ValueError: if the levels are neither number.
+        DataError: for fewer than ten such files, or if one is damaged or differs from the first in rate or width.
+        ValueError: for other levels.
 
     Reference: the prompts of the Asterisk telephone exchange, spoken by Allison Smith.
 
@@ -54,8 +54,8 @@ def speech(folder: str | os.PathLike[str] = SPEECH_FOLDER, *, levels: int = 65_5
     files = sorted(Path(folder).rglob("*.wav"))
     if len(files) < 10:
         raise DataError(
-            f"{folder}: expected a folder with ten wave files or more, got {len(files)}. Name another one, or install "
-            "the Debian package asterisk-core-sounds-en-wav."
+            f"{folder}: expected a folder with ten wave files or more, got {len(files)}. Pass another folder, or "
+            "install the Debian package asterisk-core-sounds-en-wav."
         )
     sounds = [read_wave(file) for file in files]
     first = sounds[0]
@@ -63,10 +63,10 @@ def speech(folder: str | os.PathLike[str] = SPEECH_FOLDER, *, levels: int = 65_5
         if (sound.levels, sound.rate) != (first.levels, first.rate):
             raise DataError(
                 f"{file}: has {sound.levels:,} levels at {sound.rate} Hz, {files[0].name} has {first.levels:,} at "
-                f"{first.rate}. Convert them to one kind."
+                f"{first.rate}. Convert them to one rate and width."
             )
     if levels > first.levels:
-        raise DataError(f"{folder}: its files have {first.levels} levels. Ask for no more than these.")
+        raise DataError(f"{folder}: its files have {first.levels} levels, got levels={levels:,}. Pass at most these.")
     samples = [sound.samples // (first.levels // levels) for sound in sounds]
     samples = [samples[index] for index in np.random.default_rng(_SPLIT_SEED).permutation(len(samples))]
     tenth = len(samples) // 10

@@ -1,16 +1,16 @@
-"""Eight shapes in the plane, each with a sampler and its exact log-density (curves with noise: by quadrature).
+"""Eight 2-D shapes, each with a sampler and its exact log-density (by quadrature for curves with noise).
 
-Notation: n, n' standard normal, u uniform on [0, 1), k a uniformly drawn index; R(a) turns by the angle a.
+Notation: n, n' standard normal, u uniform on [0, 1), k a uniformly drawn index; R(a) rotates by the angle a.
 
 - `moons`: c + 0.1 (n, n'), where c is (cos t, sin t) or (1 - cos t, 1/2 - sin t), t uniform on [0, pi].
 - `rings`: radius |r|, with r = k + 0.08 n, k in 1, 2, 3; the angle uniform.
 - `spirals`: +- (t cos t, t sin t) / 3 + 0.1 (n, n'), t = 3 pi sqrt(u).
 - `checkerboard`: uniform on the eight dark unit-two squares of [-4, 4]^2.
-- `pinwheel`: R(2 pi k / 5 + log(1 + |v|)) v with v = (2 + 0.6 n, 0.2 n'); turning by |v| keeps areas.
+- `pinwheel`: R(2 pi k / 5 + log(1 + |v|)) v with v = (2 + 0.6 n, 0.2 n'); rotation by a function of |v| keeps areas.
 - `eight_gaussians`: 3 (cos k pi/4, sin k pi/4) + 0.25 (n, n').
 - `two_bananas`: v = (n + 1, 0.3 n' + n^2 / 2 - 1) or its point reflection -v.
 - `letter`: c + 0.12 (n, n'), where c is uniform along the strokes of a P: the stem from (-0.9, -2) to (-0.9, 2), the
-  bars at heights 2 and 0 from there to x = 0.2, and the half circle of radius 1 about (0.2, 1) that joins them.
+  bars at heights 2 and 0 from there to x = 0.2, and the half circle of radius 1 about (0.2, 1) that connects them.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from pushforward.errors import DataError, ShapeError
 
 _MOON_NOISE, _RING_NOISE, _SPIRAL_NOISE, _GAUSSIAN_NOISE, _BANANA_NOISE = 0.1, 0.08, 0.1, 0.25, 0.3
 _LETTER_NOISE = 0.12
-_STEM, _BEND, _HEIGHT = -0.9, 0.2, 2.0  # of the letter P: where its stem stands, where its bars end, how far it reaches
-_STROKES = np.array([2 * _HEIGHT, _BEND - _STEM, _BEND - _STEM, np.pi])  # lengths of stem, bars and half circle
+_STEM, _BAR_END, _HEIGHT = -0.9, 0.2, 2.0  # of the letter P: x of its stem, x of the ends of its bars, half its height
+_STROKES = np.array([2 * _HEIGHT, _BAR_END - _STEM, _BAR_END - _STEM, np.pi])  # lengths of stem, bars and half circle
 _RADII = np.array([1.0, 2.0, 3.0])
 _SPIRAL_END = 3 * np.pi
 _BLADES, _BLADE_CENTRE, _BLADE_SPREAD = 5, np.array([2.0, 0.0]), np.array([0.6, 0.2])
 _CENTRES = 3 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1)
 _LOG_TWO_PI = np.log(2 * np.pi)
-_CHUNK = 2048  # the quadrature holds up to 960 numbers per row
+_CHUNK = 2048  # rows at a time: the quadrature has up to 960 numbers per row
 
 
 def _moons(random: np.random.Generator, n: int) -> np.ndarray:
@@ -67,10 +67,10 @@ def _checkerboard(random: np.random.Generator, n: int) -> np.ndarray:
 def _pinwheel(random: np.random.Generator, n: int) -> np.ndarray:
     blade = random.integers(_BLADES, size=n)
     point = _BLADE_CENTRE + _BLADE_SPREAD * random.standard_normal((n, 2))
-    return _turn(point, 2 * np.pi * blade / _BLADES + np.log1p(np.hypot(*point.T)))
+    return _rotate(point, 2 * np.pi * blade / _BLADES + np.log1p(np.hypot(*point.T)))
 
 
-def _turn(point: np.ndarray, angle: np.ndarray) -> np.ndarray:
+def _rotate(point: np.ndarray, angle: np.ndarray) -> np.ndarray:
     cosine, sine = np.cos(angle), np.sin(angle)
     first, second = point[..., 0], point[..., 1]
     return np.stack([cosine * first - sine * second, sine * first + cosine * second], axis=-1)
@@ -93,8 +93,8 @@ def _letter(random: np.random.Generator, n: int) -> np.ndarray:
 
 def _letter_point(stroke: np.ndarray, along: np.ndarray) -> np.ndarray:
     """The points at the shares `along` of the strokes: 0 the stem, 1 the upper bar, 2 the lower one, 3 the bowl."""
-    across, angle = _STEM + (_BEND - _STEM) * along, np.pi * (0.5 - along)
-    first = np.choose(stroke, [np.full_like(along, _STEM), across, across, _BEND + np.cos(angle)])
+    across, angle = _STEM + (_BAR_END - _STEM) * along, np.pi * (0.5 - along)
+    first = np.choose(stroke, [np.full_like(along, _STEM), across, across, _BAR_END + np.cos(angle)])
     upper, lower = np.full_like(along, _HEIGHT), np.zeros_like(along)
     second = np.choose(stroke, [_HEIGHT * (2 * along - 1), upper, lower, 1 + np.sin(angle)])
     return np.stack([first, second], axis=-1)
@@ -107,10 +107,10 @@ def _log_normal(residual: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
 
 
 def _log_mean(parts: list[np.ndarray]) -> np.ndarray:
-    """log of the mean of exp(parts) over the list, without overflow or a logarithm of zero inside."""
-    stacked = np.asarray(parts)
-    top = stacked.max(axis=0)
-    return top + np.log(np.exp(stacked - top).mean(axis=0))
+    """log of the mean of exp(parts) over the list, without overflow or log(0)."""
+    values = np.asarray(parts)
+    largest = values.max(axis=0)
+    return largest + np.log(np.exp(values - largest).mean(axis=0))
 
 
 def _curve_density(x: np.ndarray, curve: np.ndarray, weights: np.ndarray, noise: float) -> np.ndarray:
@@ -130,7 +130,7 @@ def _moons_density(x: np.ndarray) -> np.ndarray:
 
 def _rings_density(x: np.ndarray) -> np.ndarray:
     radius = np.hypot(x[:, 0], x[:, 1])
-    # A negative r, |r| and the opposite angle give the same point: both signs count.
+    # (r, angle) with a negative r is the point (|r|, opposite angle): both signs count.
     parts = [-0.5 * ((sign * radius - ring) / _RING_NOISE) ** 2 for ring in _RADII for sign in (1, -1)]
     line = _log_mean(parts) + np.log(2) - np.log(_RING_NOISE) - 0.5 * _LOG_TWO_PI
     return line - _LOG_TWO_PI - np.log(np.maximum(radius, np.finfo(np.float64).tiny))
@@ -145,14 +145,14 @@ def _spirals_density(x: np.ndarray) -> np.ndarray:
 
 def _checkerboard_density(x: np.ndarray) -> np.ndarray:
     cell = np.floor((x + 4) / 2)
-    inside = (cell >= 0).all(axis=1) & (cell < 4).all(axis=1) & (cell.sum(axis=1) % 2 == 0)
-    return np.where(inside, -np.log(32.0), -np.inf)
+    is_dark = (cell >= 0).all(axis=1) & (cell < 4).all(axis=1) & (cell.sum(axis=1) % 2 == 0)
+    return np.where(is_dark, -np.log(32.0), -np.inf)
 
 
 def _pinwheel_density(x: np.ndarray) -> np.ndarray:
-    turn = np.log1p(np.hypot(x[:, 0], x[:, 1]))
+    angle = np.log1p(np.hypot(x[:, 0], x[:, 1]))
     blades = 2 * np.pi * np.arange(_BLADES) / _BLADES
-    return _log_mean([_log_normal(_turn(x, -(blade + turn)) - _BLADE_CENTRE, _BLADE_SPREAD) for blade in blades])
+    return _log_mean([_log_normal(_rotate(x, -(blade + angle)) - _BLADE_CENTRE, _BLADE_SPREAD) for blade in blades])
 
 
 def _eight_gaussians_density(x: np.ndarray) -> np.ndarray:
@@ -195,7 +195,7 @@ def _shape(name: str) -> tuple[_Sampler, _Density]:
 
 
 def toy(name: str, n: int, seed: int = 0) -> np.ndarray:
-    """Draw `n` points of the shape `name`; the module's text has each shape's formula.
+    """Sample `n` points of the shape `name`; the module's docstring has the formulas.
 
     Args:
         name: one of `TOY_NAMES`.

@@ -1,4 +1,4 @@
-"""Sound as whole numbers: uncompressed wave files of one channel, 8 or 16 bits, read and written."""
+"""Reading and writing of sound: uncompressed wave files of one channel, 8 or 16 bits, as integer arrays."""
 
 import os
 import wave
@@ -16,7 +16,7 @@ _LEVELS = {1: 256, 2: 65_536}
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """A recording: whole numbers (T,) from 0 to levels - 1, silence in the middle of them; `rate` places a second."""
+    """A recording: integers (T,) from 0 to levels - 1, silence at the middle level; `rate` samples a second."""
 
     samples: np.ndarray
     levels: int
@@ -24,13 +24,13 @@ class Sound:
 
 
 def read_wave(path: str | os.PathLike[str]) -> Sound:
-    """A wave file of one channel, in 8 or 16 bits.
+    """Read a wave file of one channel, in 8 or 16 bits.
 
     Args:
         path: of a file in uncompressed PCM.
 
     Returns:
-        A `Sound` with 256 or 65,536 levels, the file's own numbers; those of 16 bits are moved up by 32,768.
+        A `Sound` with 256 or 65,536 levels, the numbers in the file; those of 16 bits are shifted by 32,768.
 
     Raises:
         DataError: if the file is missing, damaged, compressed, of several channels or of another width.
@@ -43,37 +43,37 @@ def read_wave(path: str | os.PathLike[str]) -> Sound:
     """
     try:
         with wave.open(os.fspath(path), "rb") as file:
-            given = file.getparams()
-            if given.nchannels != 1:
-                raise DataError(f"{path}: expected one channel, got {given.nchannels}. Mix or split them first.")
-            if given.sampwidth not in _LEVELS:
-                raise DataError(f"{path}: expected 8 or 16 bits a sample, got {8 * given.sampwidth}. Convert it.")
-            content = file.readframes(given.nframes)
+            params = file.getparams()
+            if params.nchannels != 1:
+                raise DataError(f"{path}: expected one channel, got {params.nchannels}. Mix or split them first.")
+            if params.sampwidth not in _LEVELS:
+                raise DataError(f"{path}: expected 8 or 16 bits a sample, got {8 * params.sampwidth}. Convert it.")
+            content = file.readframes(params.nframes)
     except (OSError, EOFError, wave.Error) as fault:
         raise DataError(
             f"{path}: cannot be read as an uncompressed wave file ({fault or 'too short'}). Write it as PCM of 8 or 16 "
             "bits."
         ) from fault
-    found = len(content) // given.sampwidth
-    if len(content) != given.nframes * given.sampwidth:
-        raise DataError(f"{path}: cut short: {found} of {given.nframes} samples are there. Fetch it again.")
-    levels = _LEVELS[given.sampwidth]
+    if len(content) != params.nframes * params.sampwidth:
+        n_samples = len(content) // params.sampwidth
+        raise DataError(f"{path}: is truncated: it has {n_samples} of {params.nframes} samples. Fetch it again.")
+    levels = _LEVELS[params.sampwidth]
     if levels == 256:
         samples = np.frombuffer(content, np.uint8).astype(np.int32)
     else:
         samples = np.frombuffer(content, "<i2").astype(np.int32) + levels // 2
-    return Sound(samples, levels, given.framerate)
+    return Sound(samples, levels, params.framerate)
 
 
 def write_wave(path: str | os.PathLike[str], sound: Sound) -> None:
-    """Write a sound as an uncompressed wave file, whole or not at all.
+    """Write a sound as an uncompressed wave file, completely or not at all.
 
     Args:
-        path: of the file; one that exists is replaced.
+        path: of the file; an existing file is replaced.
         sound: of 256 or 65,536 levels.
 
     Raises:
-        DataError: if the samples are no whole numbers of that range, or the levels are neither 256 nor 65,536.
+        DataError: if the samples are not integers of that range, or the levels are neither 256 nor 65,536.
 
     Example:
         >>> import numpy as np, tempfile
@@ -85,7 +85,7 @@ def write_wave(path: str | os.PathLike[str], sound: Sound) -> None:
     """
     samples, width = np.asarray(sound.samples), {levels: width for width, levels in _LEVELS.items()}.get(sound.levels)
     if width is None:
-        raise DataError(f"sound: expected 256 or 65,536 levels, got {sound.levels}: no wave file holds others.")
+        raise DataError(f"sound: expected 256 or 65,536 levels, got {sound.levels}: wave files have no others.")
     if samples.ndim != 1 or not np.array_equal(samples, np.clip(np.round(samples), 0, sound.levels - 1)):
         raise DataError(
             f"sound: expected whole numbers (T,) from 0 to {sound.levels - 1}, got shape {samples.shape} from "

@@ -1,4 +1,4 @@
-"""Model files: a whole flow in one safetensors file that runs no code when it is read; and programs for elsewhere."""
+"""Model files, a flow in one safetensors file from which no code runs; and export of compiled programs."""
 
 import lazy_loader
 

@@ -1,11 +1,11 @@
-"""Names of classes and fields as older model files hold them, and what they are called today."""
+"""Aliases: names of classes and fields in older model files, and their current names."""
 
 from typing import Any
 
-# today's name of a class by its old one
+# current name of a class by its old name
 CLASSES: dict[str, str] = {}
 
-# old names of fields by today's, for a class by its name of today
+# by the current name of a class: old names of fields by their current names
 FIELDS: dict[str, dict[str, str]] = {
     "CausalAttention": {"inverse_order": "places"},
     "CausalConvolution": {"inverse_order": "places"},
@@ -21,15 +21,15 @@ FIELDS: dict[str, dict[str, str]] = {
 
 
 def current_class(name: Any) -> Any:
-    """Today's name of a class; what is no old name stays as it is."""
+    """The current name of a class; a name without an alias is returned unchanged."""
     return CLASSES.get(name, name) if isinstance(name, str) else name
 
 
 def stored_names(name: str, fields: dict[str, Any]) -> dict[str, str]:
-    """The fields of a file by their names of today, each with the name under which the file holds it.
+    """Map the current names of the stored fields to their names in the file.
 
     >>> stored_names("MaskedAutoregressive", {"max_sweeps": 3, "method": "cached"})
     {'max_iterations': 'max_sweeps', 'method': 'method'}
     """
-    today = {old: new for new, old in FIELDS.get(name, {}).items() if new not in fields}
-    return {today.get(field, field): field for field in fields}
+    current = {old: new for new, old in FIELDS.get(name, {}).items() if new not in fields}
+    return {current.get(field, field): field for field in fields}

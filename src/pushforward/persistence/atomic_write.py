@@ -1,4 +1,4 @@
-"""Writing a file in one step: it appears under its name as a whole, or nothing changes."""
+"""Atomic writing: a complete file appears under its name, or nothing changes."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # a system without locks of this kind: what a killed writer left stays there
+except ImportError:  # a system without such locks: parts of killed writers remain
     fcntl = None
 
 _PART = re.compile(r"\..+\.[0-9a-f]{16}\.pushforward\.part")
@@ -20,25 +20,24 @@ _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNO
 
 
 def write_atomically(target: Path, write: Callable[[IO[bytes]], object], check: Callable[[], object]) -> None:
-    """Write beside the target, bring it to the disk, then give it its name; on a failure the target stays as it was.
+    """Write a temporary file in the target's folder, flush it to the disk, and rename it; a failure changes nothing.
 
-    A target that is not there is created exclusively. Where another writer was faster, `check` is asked once more: it
-    raises, and the other's file stays, unless files may be replaced. What writers that were killed left in the folder
-    is removed.
+    A new target is created exclusively. If another writer creates it first, `check` is called once more: it raises,
+    unless files may be replaced. Parts of killed writers in the folder are removed.
 
     Args:
         target: the file; its folder must exist. A symbolic link is replaced, unless it is resolved first.
-        write: puts the content into the open file it is given.
-        check: raises if the target is there and must not be replaced.
+        write: writes the content to an open file.
+        check: raises if the target exists and must not be replaced.
 
     Raises:
-        OSError: the disk refuses; and whatever `write` and `check` raise.
+        OSError: for a write error; and whatever `write` and `check` raise.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "a.txt")
-    >>> write_atomically(path, lambda file: file.write(b"whole"), lambda: None)
+    >>> write_atomically(path, lambda file: file.write(b"text"), lambda: None)
     >>> path.read_text()
-    'whole'
+    'text'
     """
     with partial_file(target) as part:
         with part.open("wb") as file:
@@ -46,24 +45,24 @@ def write_atomically(target: Path, write: Callable[[IO[bytes]], object], check: 
             file.flush()
             os.fsync(file.fileno())
         check()
-        _give_name(part, target, check)
+        _rename(part, target, check)
 
 
 @contextlib.contextmanager
 def partial_file(target: Path, *, is_folder: bool = False) -> Generator[Path]:
-    """A context whose value is a new, empty file or folder beside a target, which is gone when the context ends.
+    """A context with a new, empty file or folder next to a target; it is removed when the context ends.
 
-    A lock on it tells others that its writer lives; one without a lock is removed by whoever writes there next.
+    A lock marks it as in use. The next writer to the folder removes parts without a lock.
     """
     _remove_orphans(target.parent)
     part, lock = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}.pushforward.part"), None
-    try:  # before anything is made, for an interruption may come as soon as it is there
+    try:  # around the creation too, for an interruption may follow it at once
         lock = _make(part, is_folder)
         yield part
     finally:
         try:
             _remove(part)
-        except KeyboardInterrupt:  # one signal can interrupt twice: polars sees it and Python sees it again
+        except KeyboardInterrupt:  # one signal can interrupt twice: in polars, then in Python
             _remove(part)
             raise
         finally:
@@ -72,31 +71,31 @@ def partial_file(target: Path, *, is_folder: bool = False) -> Generator[Path]:
 
 
 def _make(part: Path, is_folder: bool) -> int | None:
-    """Make the part; a descriptor that holds its lock, where the system has locks."""
+    """Create the part; returns the descriptor that holds its lock, or None on systems without locks."""
     while True:
         if is_folder:
             part.mkdir()
         else:
-            # O_EXCL: the name is ours alone; 0o666: the user's own mask decides who may read, as for any new file
+            # O_EXCL: no other writer has this name; 0o666: the umask decides who may read, as for any new file
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         if fcntl is None:
             return None
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(part, os.O_RDONLY)
-            with contextlib.suppress(OSError):  # a disk without locks
+            with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if part.exists():
                 return lock
-            os.close(lock)  # another writer came before the lock and took it for one that was left: once more
+            os.close(lock)  # another writer removed the part before it was locked: try again
 
 
 def _remove_orphans(folder: Path) -> None:
-    """Remove what writers that were killed have left: parts whose lock nobody holds."""
+    """Remove the parts of killed writers: those that nobody locks."""
     if fcntl is None:
         return
-    with contextlib.suppress(OSError):  # the writing itself says what is wrong with a folder
+    with contextlib.suppress(OSError):  # the write itself raises the error of the folder
         for name in [entry.name for entry in os.scandir(folder) if _PART.fullmatch(entry.name)]:
-            with contextlib.suppress(OSError):  # held by a living writer, gone meanwhile, or not ours
+            with contextlib.suppress(OSError):  # in use, already removed, or of another user
                 descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,20 +111,20 @@ def _remove(part: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _give_name(part: Path, target: Path, check: Callable[[], object]) -> None:
+def _rename(part: Path, target: Path, check: Callable[[], object]) -> None:
     try:
-        os.link(part, target)  # fails where the target is there, in one step
+        os.link(part, target)  # atomic; fails if the target exists
     except FileExistsError:
         check()
         part.replace(target)
     except OSError as fault:
         if fault.errno not in _NO_LINKS:
             raise
-        _give_name_without_links(part, target, check)
+        _rename_without_links(part, target, check)
 
 
-def _give_name_without_links(part: Path, target: Path, check: Callable[[], object]) -> None:
-    """Where a disk has no hard links, an empty file takes the name first, which fails in one step just as well."""
+def _rename_without_links(part: Path, target: Path, check: Callable[[], object]) -> None:
+    """For a file system without hard links: create an empty file first, which is atomic too and fails if one exists."""
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What must hold of a flow that was rebuilt from a file: the invariants its constructors would have enforced."""
+"""Checks of a flow that was rebuilt from a file: the invariants that its constructors enforce."""
 
 import dataclasses
 import math
@@ -19,22 +19,22 @@ from pushforward.numerics.programs import flatten, float_type
 from pushforward.persistence.container import damaged
 from pushforward.persistence.limits import check_limits
 
-# What a module, built from numbers that nobody has checked, may raise when it is tried; anything else is our mistake.
-_WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
-_ROUNDING = 1e-4  # by which bounds computed on two machines may differ
+# Errors that a module with invalid numbers may raise; others are faults of the library.
+_EXPECTED_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+_ROUNDING = 1e-4  # relative difference of bounds between machines
 
 
 def check_flow(flow: Any) -> None:
-    """Refuse a flow whose parts do not fit together, in a sentence.
+    """Check that the modules of a flow are valid and compatible.
 
     Raises:
-        ModelFileError: naming the module.
+        ModelFileError: naming the module that is not.
     """
     if not isinstance(flow, AbstractDistribution):
         raise ModelFileError(f"holds a {type(flow).__name__}, expected a flow or another distribution.")
     try:
         event_size = math.prod(flow.shape)
-    except _WRONG as error:
+    except _EXPECTED_ERRORS as error:
         raise damaged(f"its parts do not fit together ({_first_line(error)})") from error
     _check_values(flow, "", event_size)
     _check_init(flow, "")
@@ -45,7 +45,7 @@ def check_flow(flow: Any) -> None:
         score = jax.eval_shape(lambda x, context: flow.log_prob_one(x, context, None), x, context)
         key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
         sample, _ = jax.eval_shape(flow.sample_and_log_prob_one, key, context)
-    except _WRONG as error:
+    except _EXPECTED_ERRORS as error:
         raise damaged(f"its parts do not fit together ({_first_line(error)})") from error
     if score.shape != () or sample.shape != flow.shape:
         got, expected = (score.shape, sample.shape), ((), flow.shape)
@@ -54,17 +54,17 @@ def check_flow(flow: Any) -> None:
 
 
 def _check_bounds(flow: Any) -> None:
-    """Stored Lipschitz bounds against those of the weights, certified anew."""
-    for stored, found in zip(bounds_in(flow), bounds_in(certify(flow)), strict=True):
-        if not np.all(np.asarray(found) <= np.asarray(stored) * (1 + _ROUNDING)):
+    """Compare stored Lipschitz bounds with new ones of the weights."""
+    for stored, certified in zip(bounds_in(flow), bounds_in(certify(flow)), strict=True):
+        if not np.all(np.asarray(certified) <= np.asarray(stored) * (1 + _ROUNDING)):
             raise ModelFileError(
-                f"states a Lipschitz bound of {np.max(stored):.6g}, but its weights have one of {np.max(found):.6g}: "
+                f"states a Lipschitz bound of {np.max(stored):.6g}, but its weights have {np.max(certified):.6g}: "
                 "call pushforward.core.state.finalise on the flow and save it again."
             )
 
 
 def _check_init(node: Any, path: str) -> None:
-    """Run every `__check_init__`, inner modules first; of stacked layers the first, as all have the same shapes."""
+    """Run every `__check_init__`, inner modules first; of stacked layers, which have equal shapes, only the first."""
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
             _check_init(item, f"{path}.{index}")
@@ -73,17 +73,17 @@ def _check_init(node: Any, path: str) -> None:
         return
     for field in dataclasses.fields(node):
         child = getattr(node, field.name)
-        here = f"{path}.{field.name}".lstrip(".")
+        child_path = f"{path}.{field.name}".lstrip(".")
         if isinstance(node, Repeat) and field.name == "layers":
-            child = _first_layer(node, here)
-        _check_init(child, here)
+            child = _first_layer(node, child_path)
+        _check_init(child, child_path)
     for cls in reversed(type(node).__mro__):
         if "__check_init__" in cls.__dict__:
             try:
                 cls.__dict__["__check_init__"](node)
-            except _WRONG as error:
+            except _EXPECTED_ERRORS as error:
                 name = type(node).__name__
-                raise damaged(f"{name} at {path or 'its root'} is impossible ({_first_line(error)})") from error
+                raise damaged(f"{name} at {path or 'its root'} is invalid ({_first_line(error)})") from error
 
 
 def _first_layer(repeat: Repeat, path: str) -> Any:
@@ -91,7 +91,7 @@ def _first_layer(repeat: Repeat, path: str) -> Any:
     if any(leaf.shape[:1] != (repeat.n_layers,) for leaf in jax.tree.leaves(arrays)) or repeat.n_layers < 1:
         raise damaged(f"{path} does not hold {repeat.n_layers} layers")
 
-    def first(leaf: Any) -> Any:  # sliced on the host: eager JAX would compile a program for every shape
+    def first(leaf: Any) -> Any:  # on the host: eager JAX compiles a program for every shape
         part = np.asarray(leaf)[0]
         return on_device(part) if isinstance(leaf, jax.Array) else part
 
@@ -99,9 +99,9 @@ def _first_layer(repeat: Repeat, path: str) -> Any:
 
 
 def _check_values(node: Any, path: str, event_size: int) -> None:
-    """The numbers that no training changes and that constructors check: orders are permutations, scales positive.
+    """Check constants that constructors check too: orders are permutations, scales are positive.
 
-    By the names of fields, which mean the same all over the library; layers may be stacked along leading axes.
+    Fields are known by their names, which mean the same in all modules; layers may be stacked along leading axes.
     """
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
@@ -117,23 +117,23 @@ def _check_values(node: Any, path: str, event_size: int) -> None:
     check_limits(values, start, event_size)
     if is_array(values.get("order")) and is_array(values.get("inverse_order")):
         order, inverse = np.asarray(values["order"]), np.asarray(values["inverse_order"])
-        in_place = np.arange(order.shape[-1] if order.ndim else 0)
+        identity = np.arange(order.shape[-1] if order.ndim else 0)
         if (
             order.ndim == 0
             or order.shape != inverse.shape
             or order.dtype.kind not in "iu"
             or inverse.dtype.kind not in "iu"
-            or (np.sort(order, -1) != in_place).any()
-            or (np.sort(inverse, -1) != in_place).any()
-            or (np.take_along_axis(order, inverse, -1) != in_place).any()
+            or (np.sort(order, -1) != identity).any()
+            or (np.sort(inverse, -1) != identity).any()
+            or (np.take_along_axis(order, inverse, -1) != identity).any()
         ):
-            raise damaged(f"{start}order and {start}inverse_order are no permutation and its inverse")
+            raise damaged(f"{start}order and {start}inverse_order are not a permutation and its inverse")
     if is_array(values.get("scale")) and not (np.asarray(values["scale"]) > 0).all():
-        raise damaged(f"{start}scale holds numbers that are not positive")
+        raise damaged(f"{start}scale has numbers that are not positive")
     if isinstance(node, Whiten):
         factor = np.asarray(node.factor)
         if factor.shape != node.shape * 2 or not (np.diagonal(factor) > 0).all() or np.triu(factor, 1).any():
-            raise damaged(f"{start}factor is no lower triangular matrix with a positive diagonal")
+            raise damaged(f"{start}factor is not a lower triangular matrix with a positive diagonal")
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A flow as two compiled functions in a folder, for machines that have JAX and not this library."""
+"""Export of a flow as two compiled programs in a folder, for machines with JAX but without this library."""
 
 import os
 from pathlib import Path
@@ -26,24 +26,24 @@ def export(
 ) -> None:
     """Write a flow's density and its sampler as programs that run without pushforward.
 
-    The folder holds `score.bin`, `sample.bin` and a README that says how they are called. Each is a serialized
-    `jax.export` program for any number of rows n, with the weights inside:
+    The folder has `score.bin`, `sample.bin` and a README on how to call them. Each is a serialized `jax.export`
+    program for any number of rows n, with the weights included:
 
     - score(x, [context]) -> log p, of shape (n,), in nats;
-    - sample(key, index, [context]) -> (x, log p): row i depends on the key, two uint32 numbers, and on index[i] alone,
-      so that n rows are drawn by index = 0 .. n - 1, in parts if need be. They are the rows of `flow.sample(n, key=)`.
+    - sample(key, index, [context]) -> (x, log p): row i depends only on the key, two uint32 numbers, and on index[i].
+      So index = 0 .. n - 1, in several calls if need be, gives the rows of `flow.sample(n, key=)`.
 
-    Shapes: x (n, *shape), context (n, *context_shape), index (n,) of uint32. The programs check neither for NaN nor for
-    infinite values: where `flow.log_prob` raises an error they answer NaN.
+    Shapes: x (n, *shape), context (n, *context_shape), index (n,) of uint32. The programs do not check for NaN or
+    infinite values: they return NaN where `flow.log_prob` raises an error.
 
     Args:
         flow: any distribution.
-        path: of the folder, made if it does not exist.
-        platforms: where the programs shall run: "cpu", "cuda", "rocm", "tpu".
-        overwrite: whether programs that are there already are replaced.
+        path: of the folder, created if it does not exist.
+        platforms: on which the programs will run: "cpu", "cuda", "rocm", "tpu".
+        overwrite: whether existing programs are replaced.
 
-    Cost: seconds of tracing; the files take the size of the weights and some 10 to 60 kB each. Under `jax.jit` the
-    first call of a program compiles it, once for each number of rows.
+    Cost: seconds of tracing; each file has the size of the weights and 10 to 60 kB more. Under `jax.jit` the first call
+    of a program compiles it, once for each number of rows.
 
     Raises:
         ModelFileError: if the folder cannot be written, or a function of the flow cannot be exported.
@@ -83,11 +83,11 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise ModelFileError(f"{target}: the folder {target.parent} does not exist: make it first.")
     if not overwrite and any((target / name).exists() for name in _NAMES):
-        raise ModelFileError(f"{target}: holds programs already: choose another folder, or pass overwrite=True.")
+        raise ModelFileError(f"{target}: already has programs: choose another folder, or pass overwrite=True.")
 
 
 def _programs(flow: AbstractDistribution, module: CompiledModule, platforms: tuple[str, ...]) -> list[bytes]:
-    """The serialized score and sampler; the number of rows is a symbol."""
+    """The serialized score and sampler; the number of rows is symbolic."""
     from jax import export as jax_export
 
     inner = unflatten(module.arrays, module.static)
@@ -105,19 +105,19 @@ def _programs(flow: AbstractDistribution, module: CompiledModule, platforms: tup
     context = [] if flow.context_shape is None else [rows(flow.context_shape, module.dtype)]
     key = jax.ShapeDtypeStruct((2,), np.uint32)
     calls = ((score, [rows(flow.shape, module.dtype)]), (sample, [key, rows((), np.uint32)]))
-    out = []
+    contents = []
     for function, arguments in calls:
-        made = jax_export.export(jax.jit(function), platforms=platforms)(*arguments, *context)
+        exported = jax_export.export(jax.jit(function), platforms=platforms)(*arguments, *context)
         try:
-            out.append(bytes(made.serialize(vjp_order=0)))
+            contents.append(bytes(exported.serialize(vjp_order=0)))
         except ImportError as error:
             raise MissingExtra("flatbuffers", "export", "Exporting a flow") from error
-    return out
+    return contents
 
 
 def _readme(flow: AbstractDistribution, module: CompiledModule, platforms: tuple[str, ...]) -> str:
     shape, context = (_n_rows(event) for event in (flow.shape, flow.context_shape))
-    more = "" if context is None else ", context"
+    argument = "" if context is None else ", context"
     lines = [
         "# An exported normalizing flow",
         "",
@@ -131,13 +131,13 @@ def _readme(flow: AbstractDistribution, module: CompiledModule, platforms: tuple
         "",
         'score = jax.jit(export.deserialize(bytearray(open("score.bin", "rb").read())).call)',
         'sample = jax.jit(export.deserialize(bytearray(open("sample.bin", "rb").read())).call)',
-        f"x, log_p = sample(np.array([0, seed], np.uint32), np.arange(n, dtype=np.uint32){more})",
-        f"log_p = score(x{more})",
+        f"x, log_p = sample(np.array([0, seed], np.uint32), np.arange(n, dtype=np.uint32){argument})",
+        f"log_p = score(x{argument})",
         "```",
         "",
         f"x: {module.dtype} {shape}" + ("" if context is None else f"; context: {module.dtype} {context}") + ".",
         "log_p: nats, one number a row; NaN where the input is not finite or a layer overflows.",
-        "Row i of a sample depends on the seed and on index i alone.",
+        "Row i of a sample depends only on the seed and on index i.",
     ]
     if module.dtype == np.float64:
         lines += ["", 'The numbers are float64: call `jax.config.update("jax_enable_x64", True)` first.']
@@ -145,5 +145,5 @@ def _readme(flow: AbstractDistribution, module: CompiledModule, platforms: tuple
 
 
 def _n_rows(event: tuple[int, ...] | None) -> str | None:
-    """The words for n rows of an event shape."""
+    """The shape of n rows of events, as text."""
     return None if event is None else "(" + ", ".join(["n", *map(str, event)]) + ")"

@@ -1,4 +1,4 @@
-"""Saving a flow to one file, and loading it."""
+"""Saving of a flow to one file, and loading."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pushforward.persistence import stored_scores
 from pushforward.persistence.atomic_write import write_atomically
 from pushforward.persistence.checks import check_flow
 from pushforward.persistence.container import FORMAT, FORMAT_VERSION, nesting, pack, read, strict_json
-from pushforward.persistence.tree import Registry, announced, classes_of, decode, encode, registry
+from pushforward.persistence.tree import Registry, classes_of, decode, encode, expected_specs, registry
 
 MAX_NOTES_NESTING = 100
 
@@ -30,19 +30,19 @@ def save(
 ) -> None:
     """Write a flow with its weights, structure and standardisation to one safetensors file.
 
-    The file is written beside its place and renamed at the end: if writing is interrupted, an older file stays.
+    The file is written under a temporary name and renamed at the end: an interruption leaves an older file unchanged.
 
     Args:
         path: of the file, usually `*.safetensors`.
-        flow: any distribution made of modules whose fields hold arrays, numbers, text, tuples and modules.
-        notes: plain JSON to keep with it, such as names of columns; `read_notes` returns it.
-        overwrite: whether a file that is there already is replaced.
+        flow: any distribution of modules with arrays, numbers, text, tuples and modules as fields.
+        notes: plain JSON to store with it, such as names of columns; `read_notes` returns it.
+        overwrite: whether an existing file is replaced.
 
-    Cost: the size of the weights, one shape check of the flow, and the sampling and scoring of the four points whose
-    scores are stored for comparison.
+    Cost: the size of the weights, one shape check of the flow, and sampling and scoring of the four points whose scores
+    are stored.
 
     Raises:
-        ModelFileError: if the flow holds NaN, infinities or functions, or the file cannot be written.
+        ModelFileError: if the flow has NaN, infinities or functions, or the file cannot be written.
 
     Example:
         >>> import tempfile, pathlib, pushforward as pf
@@ -57,7 +57,7 @@ def save(
     try:
         _check_target(target, overwrite)
         content = _content(flow, {} if notes is None else notes)
-        final = target.resolve()  # a symbolic link stays one
+        final = target.resolve()  # writes through a symbolic link
         write_atomically(final, lambda file: file.write(content), lambda: _check_target(final, overwrite))
     except OSError as error:
         reason = error.strerror or error
@@ -69,25 +69,25 @@ def save(
 def load(
     path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = (), verify: bool = True
 ) -> AbstractDistribution:
-    """Read a flow that `save` has written: the same structure, the same numbers, bit for bit.
+    """Read a flow that `save` has written: the same structure and, bit for bit, the same numbers.
 
-    No code is run and nothing is imported by a name from the file. Sizes are compared with the file before memory is
-    taken, the content with its hash, every module's own checks are run again, and points that were stored with their
-    scores are scored again: a version that computed something else from the same numbers is found out here.
+    No code of the file runs, and no name from it is imported. Sizes are compared with the file before memory is
+    allocated, the content with its hash. The checks of every module run again, and the stored points are scored again,
+    which detects a version that computes another density from the same numbers.
 
     Args:
         path: of the file.
-        extra: classes of your own that the flow contains; the file only names them.
+        extra: your own classes in the flow; the file has only their names.
         verify: whether the stored points are scored, which compiles the density as its first call would.
 
     Returns:
-        The flow. Its arrays are JAX's or NumPy's as they were when saved.
+        The flow. Its arrays are of JAX or NumPy, as when saved.
 
     Cost: the size of the weights, one shape check of the flow, and the density of eight points.
 
     Raises:
-        ModelFileError: if the file is missing, damaged, of another kind or version, names an unknown class, or scores
-            its stored points otherwise than before.
+        ModelFileError: if the file is missing, damaged, or of another kind or version; if it has an unknown class; or
+            if the scores of the stored points differ.
 
     Example:
         >>> import tempfile, pathlib, pushforward as pf
@@ -102,7 +102,7 @@ def load(
 def load_with_notes(
     path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = (), verify: bool = True
 ) -> tuple[AbstractDistribution, dict[str, Any]]:
-    """What `load` and `read_notes` return, both from one opening of the file: nobody can replace it in between.
+    """The results of `load` and `read_notes`, with the file opened once, so that both are of the same file.
 
     Args:
         path, extra, verify: as for `load`.
@@ -122,9 +122,10 @@ def load_with_notes(
     target, known = Path(path), registry(extra)
     try:
         header, tensors = read(
-            target, lambda header: {**announced(header["flow"], known), **stored_scores.announced(header["probe"])}
+            target,
+            lambda header: {**expected_specs(header["flow"], known), **stored_scores.parse_specs(header["probe"])},
         )
-        flow = _rebuilt(header, tensors, known)
+        flow = _rebuild(header, tensors, known)
         if verify:
             stored_scores.compare(flow, {name: tensors[name] for name in header["probe"]}, header["dtype"])
         return flow, header["notes"]
@@ -133,7 +134,7 @@ def load_with_notes(
 
 
 def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The notes that were saved with a flow, without building the flow; the file's hash is compared.
+    """The notes that were saved with a flow, without the flow; the file's hash is checked.
 
     Args:
         path: of the file.
@@ -167,37 +168,39 @@ def _content(flow: AbstractDistribution, notes: dict[str, Any]) -> bytes:
         "notes": _plain_notes(notes),
         "probe": {},
     }
-    # Rebuilt and checked once: what could not be loaded must not be saved.
+    # rebuild it once, so that a flow that cannot be loaded is not saved
     known = registry(classes_of(flow))
-    announced(config, known)
-    _rebuilt(header, tensors, known)
-    points = stored_scores.probe(flow)
-    return pack({**header, "probe": stored_scores.describe(points)}, {**tensors, **points})
+    expected_specs(config, known)
+    _rebuild(header, tensors, known)
+    scores = stored_scores.score_samples(flow)
+    return pack({**header, "probe": stored_scores.describe(scores)}, {**tensors, **scores})
 
 
 def _plain_notes(notes: Any) -> dict[str, Any]:
-    """The notes, refused unless JSON returns them as they are."""
+    """The notes; a ModelFileError unless they are equal after a round trip through JSON."""
     try:
         if nesting(notes) > MAX_NOTES_NESTING:
             raise ValueError(f"nested more than {MAX_NOTES_NESTING} levels deep")
-        same = strict_json(json.dumps(notes, allow_nan=False).encode())
+        parsed = strict_json(json.dumps(notes, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"notes: expected plain JSON ({error}): use text, finite numbers, lists and dicts with text as keys."
         ) from error
-    if not isinstance(same, dict) or same != notes:
+    if not isinstance(parsed, dict) or parsed != notes:
         raise ModelFileError(
-            "notes: expected a dict of plain JSON that reads back as it was: use lists in place of tuples and text as "
-            "keys."
+            "notes: expected a dict of plain JSON that is equal when read back: use lists instead of tuples, and text "
+            "as keys."
         )
-    return same
+    return parsed
 
 
-def _rebuilt(header: dict[str, Any], tensors: dict[str, Any], known: Registry) -> AbstractDistribution:
+def _rebuild(header: dict[str, Any], tensors: dict[str, Any], known: Registry) -> AbstractDistribution:
     flow = decode(header["flow"], known, tensors)
     check_flow(flow)
     if header["dtype"] != (dtype := str(float_type(flatten(flow)[0]))):
-        raise ModelFileError(f"says its numbers are {header['dtype']}, but they are {dtype}: save the flow again.")
+        raise ModelFileError(
+            f"has the dtype {header['dtype']} in its header, but its numbers are {dtype}: save the flow again."
+        )
     return flow
 
 

@@ -1,7 +1,7 @@
-"""How large the whole numbers in a module's static fields may be: what a loop runs over, or an array is made of.
+"""Limits of the integers in a module's static fields, such as numbers of loop steps and sizes of arrays.
 
-Most of them must agree with the shapes of arrays, which the length of the file bounds, and are compared with these when
-the flow is traced. The limits below hold before that: tracing itself takes time and memory that grow with them.
+Tracing the flow compares most of them with the shapes of arrays, which the length of the file bounds. But the time and
+memory of tracing grow with them, so they are limited before.
 """
 
 import math
@@ -9,26 +9,26 @@ from typing import Any
 
 from pushforward.persistence.container import damaged
 
-# By the names of fields, which mean the same all over the library.
+# by the names of fields, which mean the same in all modules
 LIMITS = {
-    # numbers of loop steps, of terms and of copies, which no array of the file need agree with
+    # numbers of loop steps, terms and copies, which have no array of that size in the file
     "n_layers": 10_000, "unroll": 256, "depth": 1_000, "cycle": 1_000, "n_terms": 10_000, "n_exact": 10_000,
     "n_probes": 10_000, "n_points": 256, "n_draws": 100_000, "max_iterations": 1 << 20,
     # sides of kernels, blocks and rotations
     "kernel_size": 255, "factor": 1_024, "rotation": 3,
-    # sizes, which arrays of the file must agree with
+    # sizes of arrays in the file
     "n_ranks": 1 << 24, "n_heads": 1 << 24, "token_size": 1 << 24, "n_features": 1 << 24, "context_size": 1 << 24,
     "context_channels": 1 << 24, "n_channels": 1 << 24, "n_transformed": 1 << 24,
-    # numbers that are only calculated with
+    # used in arithmetic only
     "levels": 1 << 32, "rate": 1_000.0,
 }  # fmt: skip
 MAX_EVENT = 1 << 26  # numbers in an event or a context
-MAX_POINTS = 1 << 25  # numbers in all draws, or probes, of one event
+MAX_POINTS = 1 << 25  # numbers in all samples, or probes, of one event
 _COPIES = ("n_draws", "n_probes")
 
 
 def check_limits(values: dict[str, Any], path: str, event_size: int) -> None:
-    """Refuse static fields of a module of the library that are beyond the limits.
+    """Raise an error for static fields of a module of the library that exceed the limits.
 
     Args:
         values: of the fields, by name.

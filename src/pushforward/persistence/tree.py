@@ -1,9 +1,8 @@
-"""A tree of modules as plain data, and back.
+"""Conversion between a tree of modules and plain data.
 
-A module is {"class": name, "fields": {field: value}}; a value is null, a truth value, a number, {"float": "inf"} or
-"-inf", text, a list (a tuple here), {"list": [...]} (a list here), {"array": name, "dtype", "shape", "kind"}, or
-another module. An array's name is its path. Classes are looked up in a closed registry; nothing is ever imported by a
-name from a file.
+A module is {"class": name, "fields": {field: value}}. A value is null, a truth value, a number, {"float": "inf"} or
+"-inf", text, a list (for a tuple), {"list": [...]} (for a list), {"array": name, "dtype", "shape", "kind"}, or another
+module. An array's name is its path. Classes are looked up in a closed registry; no name from a file is imported.
 """
 
 import dataclasses
@@ -25,23 +24,23 @@ from pushforward.core import dequantised, discretised, distribution, flow
 from pushforward.errors import ModelFileError
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.persistence.aliases import current_class, stored_names
-from pushforward.persistence.container import DTYPES, Spec, checked_spec, damaged, numpy_dtype
+from pushforward.persistence.container import DTYPES, Spec, damaged, numpy_dtype, parse_spec
 
 Registry: TypeAlias = dict[str, type[eqx.Module]]
 MAX_DEPTH = 100
 MAX_MODULES = 20_000
-_ROOMS = (bases, bijections, dequantised, discretised, distribution, flow, networks)
+_MODULES = (bases, bijections, dequantised, discretised, distribution, flow, networks)
 
 
 def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:
-    """Every concrete module class of the library by its name, and the caller's own by their qualified names."""
+    """The concrete module classes of the library by name, and the classes of the caller by qualified name."""
     known: Registry = {}
-    for room in _ROOMS:
-        for value in vars(room).values():
+    for module in _MODULES:
+        for value in vars(module).values():
             if not _is_concrete(value) or not value.__module__.startswith("pushforward."):
                 continue
             if known.setdefault(value.__name__, value) is not value:
-                raise TypeError(f"two classes of the library are called {value.__name__}: a model file names one.")
+                raise TypeError(f"two classes of the library are called {value.__name__}: rename one.")
     for cls in extra:
         if not _is_concrete(cls):
             raise TypeError(f"extra: expected concrete subclasses of equinox.Module, got {cls!r}.")
@@ -62,32 +61,32 @@ def _qualified(cls: type) -> str:
 
 def classes_of(module: eqx.Module) -> list[type[eqx.Module]]:
     """The classes of a module and of all modules below it."""
-    found: dict[type[eqx.Module], None] = {}
-    waiting: list[Any] = [module]
-    while waiting:
-        node = waiting.pop()
+    classes: dict[type[eqx.Module], None] = {}
+    stack: list[Any] = [module]
+    while stack:
+        node = stack.pop()
         if isinstance(node, eqx.Module):
-            found[type(node)] = None
-            waiting += [getattr(node, field.name, None) for field in dataclasses.fields(node)]
+            classes[type(node)] = None
+            stack += [getattr(node, field.name, None) for field in dataclasses.fields(node)]
         elif isinstance(node, list | tuple):
-            waiting += node
-    return list(found)
+            stack += node
+    return list(classes)
 
 
 def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A module as plain data and its arrays by name.
 
     Raises:
-        ModelFileError: if it holds something that a model file cannot hold.
+        ModelFileError: for a value that a model file cannot store.
     """
     known, tensors = registry(), {}
 
-    def refuse(path: str, what: str, remedy: str) -> ModelFileError:
-        return ModelFileError(f"{path or 'the flow'} is {what}, which a model file does not hold: {remedy}.")
+    def refuse(path: str, what: str, fix: str) -> ModelFileError:
+        return ModelFileError(f"{path or 'the flow'} is {what}, which a model file cannot store: {fix}.")
 
     def plain(value: Any, path: str, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise refuse(path, f"nested more than {MAX_DEPTH} levels deep", "build the flow flatter")
+            raise refuse(path, f"nested more than {MAX_DEPTH} levels deep", "build a flow with less nesting")
         if value is None or isinstance(value, bool | str):
             return value
         if isinstance(value, int):
@@ -114,13 +113,13 @@ def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 "fields": {name: plain(getattr(value, name), f"{start}{name}", depth + 1) for name in names},
             }
         what = f"a {type(value).__name__}" + (" (a function)" if callable(value) else "")
-        raise refuse(path, what, "keep arrays, numbers, text, tuples and modules in fields; name a function by a text")
+        raise refuse(path, what, "use arrays, numbers, text, tuples and modules in fields, and a name for a function")
 
     def array(value: Any, path: str) -> dict[str, Any]:
         if isinstance(value, jax.core.Tracer):
             raise refuse(path, "a value under a trace", "save outside jit, grad and vmap")
         if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-            raise refuse(path, "a random key", "pass keys to the calls that draw")
+            raise refuse(path, "a random key", "pass keys to the calls that sample")
         host, kind = np.asarray(value), "jax" if isinstance(value, jax.Array) else "numpy"
         if str(host.dtype) not in DTYPES.values():
             raise refuse(path, f"an array of type {host.dtype}", "use real numbers")
@@ -128,7 +127,7 @@ def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             n_bad = int((~np.isfinite(host)).sum())
             raise ModelFileError(
                 f"{path} holds {n_bad} of {host.size} numbers that are NaN or infinite, so the flow is not saved: "
-                "train again with a smaller learning rate, or save the flow from before."
+                "train again with a smaller learning rate, or save an earlier flow."
             )
         tensors[path] = np.ascontiguousarray(host).reshape(host.shape)
         return {"array": path, "dtype": str(host.dtype), "shape": list(host.shape), "kind": kind}
@@ -136,36 +135,36 @@ def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return plain(module, "", 0), tensors
 
 
-def announced(config: Any, known: Registry) -> dict[str, Spec]:
-    """The tensors that a configuration asks for, by their names; every class and field of it is checked on the way."""
+def expected_specs(config: Any, known: Registry) -> dict[str, Spec]:
+    """The specs of the tensors that a configuration needs, by name; checks its classes and fields."""
     specs: dict[str, Spec] = {}
 
-    def note(name: str, spec: Spec, kind: str) -> jax.ShapeDtypeStruct:
+    def record(name: str, spec: Spec, kind: str) -> jax.ShapeDtypeStruct:
         if kind == "jax" and jax.dtypes.canonicalize_dtype(numpy_dtype(spec.dtype)) != numpy_dtype(spec.dtype):
             raise ModelFileError(
-                f"{name} was saved in {spec.dtype}, which JAX holds only in 64-bit mode: call "
+                f"{name} was saved in {spec.dtype}, which JAX supports only in 64-bit mode: call "
                 'jax.config.update("jax_enable_x64", True) first, or set JAX_ENABLE_X64=1.'
             )
         specs[name] = spec
         return jax.ShapeDtypeStruct(spec.shape, numpy_dtype(spec.dtype))
 
-    _decode(config, known, note)
+    _decode(config, known, record)
     return specs
 
 
 def decode(config: Any, known: Registry, tensors: dict[str, np.ndarray]) -> Any:
-    """The module of a configuration whose tensors have been read; its invariants are not checked here."""
+    """The module of a configuration, with its tensors; its invariants are not checked here."""
 
-    def take(name: str, spec: Spec, kind: str) -> Any:
+    def to_array(name: str, spec: Spec, kind: str) -> Any:
         tensor = tensors[name]
         if jnp.issubdtype(tensor.dtype, jnp.inexact) and not np.isfinite(tensor).all():
-            raise damaged(f"tensor {name!r} holds NaN or infinite values")
+            raise damaged(f"tensor {name!r} has NaN or infinite values")
         return on_device(tensor) if kind == "jax" else tensor
 
-    return _decode(config, known, take)
+    return _decode(config, known, to_array)
 
 
-def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any]) -> Any:
+def _decode(config: Any, known: Registry, to_array: Callable[[str, Spec, str], Any]) -> Any:
     n_modules = 0
 
     def value_of(node: Any, path: str, depth: int) -> Any:
@@ -186,8 +185,8 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
             return float(node["float"])
         if keys == {"array", "dtype", "shape", "kind"}:
             if node["array"] != path or node["kind"] not in ("jax", "numpy"):
-                raise damaged(f"the array at {path} is not described as one")
-            return take(path, checked_spec(path, node["dtype"], node["shape"]), node["kind"])
+                raise damaged(f"the description of the array at {path} is not valid")
+            return to_array(path, parse_spec(path, node["dtype"], node["shape"]), node["kind"])
         if keys == {"class", "fields"}:
             return module_of(node["class"], node["fields"], path, depth)
         raise damaged(f"its configuration has the unknown keys {sorted(keys)} at {path or 'its root'}")
@@ -196,31 +195,31 @@ def _decode(config: Any, known: Registry, take: Callable[[str, Spec, str], Any])
         nonlocal n_modules
         n_modules += 1
         if n_modules > MAX_MODULES:
-            raise damaged(f"its configuration holds more than {MAX_MODULES:,} modules")
+            raise damaged(f"its configuration has more than {MAX_MODULES:,} modules")
         name = current_class(name)
         if not isinstance(name, str) or name not in known:
             raise ModelFileError(
-                f"asks for the class {name!r}, which this pushforward does not know: hand your own classes over as "
+                f"has the unknown class {name!r}: pass your own classes as "
                 "load(..., extra=(MyLayer,)), or install the pushforward that wrote the file."
             )
         cls = known[name]
         declared = {field.name: field for field in dataclasses.fields(cls)}
-        later = {name for name, field in declared.items() if _has_default(field)}  # older versions do not write them
+        optional = {name for name, field in declared.items() if _has_default(field)}  # older versions lack some
         stored = stored_names(name, fields) if isinstance(fields, dict) else {}
-        if not isinstance(fields, dict) or not set(declared) - later <= set(stored) <= set(declared):
+        if not isinstance(fields, dict) or not set(declared) - optional <= set(stored) <= set(declared):
             raise ModelFileError(
                 f"stores the fields {sorted(fields) if isinstance(fields, dict) else fields!r} for {name} at "
                 f"{path or 'its root'}, this version has {sorted(declared)}: install the version that wrote the file."
             )
         module = object.__new__(cls)
         start = f"{path}." if path else ""
-        for field in declared:  # in the order of the class, whatever that of the file
-            old = stored.get(field)  # arrays are named by the path of their fields, as these were called then
+        for field in declared:  # in the order of the class, not of the file
+            old = stored.get(field)  # the path of an array has the old names of fields
             value = declared[field].default if old is None else value_of(fields[old], f"{start}{old}", depth + 1)
-            ours = cls.__module__.startswith("pushforward.")
+            is_own = cls.__module__.startswith("pushforward.")
             is_static = declared[field].metadata.get("static", False)
-            if (is_static and not _is_plain(value)) or (ours and not _fits(value, declared[field].type)):
-                raise damaged(f"{start}{field} holds a {type(value).__name__}, which {name} cannot hold there")
+            if (is_static and not _is_plain(value)) or (is_own and not _fits(value, declared[field].type)):
+                raise damaged(f"{start}{field} is a {type(value).__name__}, which {name} cannot have there")
             object.__setattr__(module, field, value)
         return module
 
@@ -239,7 +238,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a value may stand in a field annotated so; annotations of other kinds than ours fit everything."""
+    """Whether a value has the type of an annotation; unknown annotations allow every value."""
     if annotation is None or annotation is type(None):
         return value is None
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)

@@ -11,23 +11,23 @@ from pushforward.reporting.report.words import NONE, clean, listed, name_html
 _MOST_OPEN, _MOST_LISTED = 12, 500
 
 
-def columns_section(plan: Any) -> Section:
+def columns_section(schema: Any) -> Section:
     """A line for each column; of more than 12 the kinds are counted and the lines folded, the first 500.
 
     Args:
-        plan: objects or mappings with `name`, `kind`, `unit`, `note`, `source` ("declared" or "detected"), the last
+        schema: objects or mappings with `name`, `kind`, `unit`, `note`, `source` ("declared" or "detected"), the last
             three of which may be empty or absent; an object's `describe()` says more than its `kind`. Or what has such
             objects as its `columns`.
 
     Raises:
         ValueError: no column, or one without a name or a kind.
     """
-    lines = [_line(column) for column in getattr(plan, "columns", plan)]
+    lines = [_line(column) for column in getattr(schema, "columns", schema)]
     if not lines:
-        raise ValueError("plan: expected at least one column, got none.")
+        raise ValueError("schema: expected at least one column, got none.")
     for number, (name, kind, *_) in enumerate(lines):
         if name is None or kind is None:
-            raise ValueError(f"plan: expected a name and a kind for every column, got none of either at {number}.")
+            raise ValueError(f"schema: expected a name and a kind for every column, got none of either at {number}.")
     heads = ["Column", "Kind", "Unit", "How it was chosen"]
     kept = [0, 1, *(index for index in (2, 3) if any(line[index] for line in lines))]
     head = "".join(f'<th scope="col">{heads[index]}</th>' for index in kept)

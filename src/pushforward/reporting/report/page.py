@@ -46,7 +46,7 @@ def write_report(
     columns: Sequence[str],
     facts: Mapping[str, object],
     certificate: Any = None,
-    plan: Any = None,
+    schema: Any = None,
     flow: Any = None,
     scores: Any = None,
     sample_scores: Any = None,
@@ -83,7 +83,7 @@ def write_report(
         columns: d names.
         facts: what is to be known about the model, in order: layers, parameters, seed, versions.
         certificate: what `pushforward.check` found, or its `to_dict()`.
-        plan: what each column holds: objects or mappings with `name`, `kind`, `unit`, `note`, or what has such objects
+        schema: of the columns: objects or mappings with `name`, `kind`, `unit`, `note`, or what has such objects
             as its `columns`.
         flow: the model. Only a `Flow` of two columns without a context has pictures of its own.
         scores: (n,) log-densities of the rows of data, in nats.
@@ -104,7 +104,7 @@ def write_report(
 
     Raises:
         ValueError: the file exists and `overwrite` is false, the folder does not, the leaderboard is empty, or has no
-            row named `model`; a plan without a column.
+            row named `model`; a schema without a column.
         DataError, ShapeError: `data` or `samples` cannot be drawn; scores that do not belong to them.
     """
     target = Path(path)
@@ -125,8 +125,8 @@ def write_report(
         sections.append(certificate_section(certificate))
         if not is_healthy(certificate):
             sentences.append("<b>The model is not healthy: see its certificate below.</b>")
-    if plan is not None:
-        sections.append(columns_section(plan))
+    if schema is not None:
+        sections.append(columns_section(schema))
     if course := training_section(history):
         sections.append(course)
     sections.append(_corner_section(rows, drawn, columns))

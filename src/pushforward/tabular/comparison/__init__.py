@@ -1,4 +1,4 @@
-"""Leaderboards: flows and classical densities fitted to the same rows."""
+"""Comparison of flows and classical densities fitted to the same rows."""
 
 from pushforward.tabular.comparison.compare import DEFAULT_FLOWS, compare
 from pushforward.tabular.comparison.entries import Entry, Leaderboard

@@ -1,4 +1,4 @@
-"""All models on one fold: trained and chosen on rows of their own, scored on the test rows once."""
+"""One fold of a comparison: models are trained and chosen on its rows, and scored once on the test rows."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from pushforward.core.fields import count_parameters
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.recipes import RECIPES
 from pushforward.tabular import baselines
-from pushforward.tabular.schema import Plan, fit_columns, n_copies
+from pushforward.tabular.schema import TableSchema, fit_columns, n_copies
 from pushforward.train.data import Rows
 from pushforward.train.split import has_equal_row
 
@@ -27,28 +27,28 @@ _SAMPLES = 1000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """A table and the indices of the rows of each part."""
+    """A table, and the indices of the rows of each part."""
 
     x: np.ndarray
     context: np.ndarray | None
     train: np.ndarray
-    held: np.ndarray
+    validation: np.ndarray
     test: np.ndarray
 
-    def given(self, places: np.ndarray) -> np.ndarray | None:
-        return None if self.context is None else self.context[places]
+    def context_of(self, indices: np.ndarray) -> np.ndarray | None:
+        return None if self.context is None else self.context[indices]
 
     @functools.cached_property
     def is_copy(self) -> np.ndarray:
-        """(n_test,) whether a test row has an equal one among the others, context included."""
-        rest = np.concatenate([self.train, self.held])
-        test, others = (Rows(self.x[index], self.given(index), None) for index in (self.test, rest))
+        """(n_test,) whether a test row equals a row of the other parts, context included."""
+        rest = np.concatenate([self.train, self.validation])
+        test, others = (Rows(self.x[indices], self.context_of(indices), None) for indices in (self.test, rest))
         return has_equal_row(test, others)
 
 
 @dataclasses.dataclass
 class Outcome:
-    """One model on one fold: `scores` (n_test,) of test rows, `is_copy` which of them equal a row of the others."""
+    """Results of one model on one fold: `scores` (n_test,) of test rows, `is_copy` (n_test,) as in `Split`."""
 
     scores: np.ndarray
     standard_error: float
@@ -62,62 +62,61 @@ class Outcome:
     is_copy: np.ndarray | None = None
 
 
-class Contest:
-    """All models on one fold."""
+class Fold:
+    """One fold: fits a model by name, and scores it."""
 
-    def __init__(self, split: Split, plan: Plan, key: int, settings: dict, training: dict) -> None:
-        self.split, self.plan, self.key, self.settings, self.training = split, plan, key, settings, training
+    def __init__(self, split: Split, schema: TableSchema, key: int, settings: dict, training: dict) -> None:
+        self.split, self.schema, self.key, self.settings, self.training = split, schema, key, settings, training
 
     def run(self, name: str) -> Outcome:
         return self.baseline(name) if name in BASELINES else self.flow(name)
 
     def flow(self, name: str) -> Outcome:
         recipe = RECIPES[name.removesuffix(MIXTURE)]
-        known = inspect.signature(recipe).parameters
-        options = {option: value for option, value in self.settings.items() if option in known}
+        parameters = inspect.signature(recipe).parameters
+        options = {option: value for option, value in self.settings.items() if option in parameters}
         split, n_context = self.split, None if self.split.context is None else self.split.context.shape[1]
         start = time.perf_counter()
         model, history = fit_columns(
-            self.plan, lambda dim: recipe(dim, key=self.key, context_dim=n_context, **options), split.x[split.train],
-            key=self.key, context=split.given(split.train),
-            validation=(split.x[split.held], split.given(split.held)),
+            self.schema, lambda dim: recipe(dim, key=self.key, context_dim=n_context, **options), split.x[split.train],
+            key=self.key, context=split.context_of(split.train),
+            validation=(split.x[split.validation], split.context_of(split.validation)),
             base="mixture" if name.endswith(MIXTURE) else None,
             **({"progress": False} | self.training),
         )  # fmt: skip
         if history.stop_reason == "interrupted":
-            raise KeyboardInterrupt("compare was interrupted: a flow trained by half is no entry.")
-        fitted = time.perf_counter()
-        scores = log_prob_float64(model, self.plan.select(split.x[split.test]), split.given(split.test))
-        scored = time.perf_counter()
-        given = split.given(split.test[:1])
-        sample_float64(model, _SAMPLES, self.key, None if given is None else given[0])
-        drawn = time.perf_counter()
-        is_known = len(scores) > 1 and bool(np.isfinite(scores).all())
-        error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if is_known else math.inf
+            raise KeyboardInterrupt("compare was interrupted before the training of a flow ended.")
+        fit_end = time.perf_counter()
+        scores = log_prob_float64(model, self.schema.drop_constants(split.x[split.test]), split.context_of(split.test))
+        score_end = time.perf_counter()
+        sample_float64(model, _SAMPLES, self.key, None if split.context is None else split.context[split.test[0]])
+        sample_end = time.perf_counter()
+        is_finite = len(scores) > 1 and bool(np.isfinite(scores).all())
+        error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if is_finite else math.inf
         return Outcome(
-            scores, error, fitted - start, scored - fitted, history.best_validation, drawn - scored,
+            scores, error, fit_end - start, score_end - fit_end, history.best_validation, sample_end - score_end,
             count_parameters(model), f"{len(history.train)} epochs", is_copy=split.is_copy,
         )  # fmt: skip
 
     def baseline(self, name: str) -> Outcome:
-        """On the modelled columns as they are, with noise and volumes of cells where some are rounded.
+        """Fit a baseline to the modelled columns, without maps; rounded columns have noise and bin widths.
 
-        As a flow is: trained and chosen on as many noisy copies, scored by the mean density of the same points.
+        As for a flow: trained and chosen on as many copies with noise, scored by the mean density at the same points.
         """
-        split, plan = self.split, self.plan
+        split, schema = self.split, self.schema
         random = np.random.default_rng(self.key)
-        copies = n_copies(plan, len(split.train))
-        # copy after copy, so that the first rows are not all copies of a few
-        places = [np.tile(split.train, copies), np.tile(split.held, copies)]
-        parts = [plan.filled(split.x[index][:, plan.modelled], random) for index in places]
-        points = plan.cell_points(split.x[split.test][:, plan.modelled])
+        copies = n_copies(schema, len(split.train))
+        # copy after copy, so that the first rows are not copies of a few
+        row_indices = [np.tile(split.train, copies), np.tile(split.validation, copies)]
+        parts = [schema.dequantise(split.x[indices][:, schema.modelled_indices], random) for indices in row_indices]
+        test = split.x[split.test][:, schema.modelled_indices]
+        points = schema.bin_points(test)
         n_points = points.shape[1]
-        given = None
+        contexts = None
         if split.context is not None:
-            given = [split.context[index] for index in (*places, np.repeat(split.test, n_points))]
-        line = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=given, points=n_points)
-        log_cells = plan.log_cells(split.x[split.test][:, plan.modelled])
+            contexts = [split.context[indices] for indices in (*row_indices, np.repeat(split.test, n_points))]
+        result = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=contexts, points=n_points)
         return Outcome(
-            line.scores + log_cells, line.standard_error, line.fit_seconds, line.score_seconds,
-            setting=line.setting, is_copy=split.is_copy,
+            result.scores + schema.log_bin_widths(test), result.standard_error, result.fit_seconds,
+            result.score_seconds, setting=result.setting, is_copy=split.is_copy,
         )  # fmt: skip

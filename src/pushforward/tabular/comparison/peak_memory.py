@@ -1,12 +1,12 @@
-"""The largest memory of this process for a while, where the system keeps count (Linux)."""
+"""Peak memory of this process since a reset, where the system measures it (Linux)."""
 
 from pathlib import Path
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def reset_high_water() -> bool:
-    """Start counting anew; False where that is not possible, and `high_water` then tells nothing new."""
+def reset_peak() -> bool:
+    """Reset the peak; False where the system cannot, and `peak_megabytes` then includes earlier peaks."""
     try:
         _RESET.write_text("5")
     except OSError:
@@ -14,11 +14,11 @@ def reset_high_water() -> bool:
     return True
 
 
-def high_water() -> float | None:
-    """The largest resident memory since the count began, in MiB."""
+def peak_megabytes() -> float | None:
+    """Peak resident memory since the reset, in MiB; None where the system does not measure it."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("VmHWM")]
-    return int(found[0]) / 1024 if found else None
+    kilobytes = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(kilobytes[0]) / 1024 if kilobytes else None

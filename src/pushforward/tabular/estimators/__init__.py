@@ -1,10 +1,10 @@
-"""Flows as estimators of scikit-learn: a density of rows, and a density of targets given rows.
+"""Flows as scikit-learn estimators: the density of rows, and the density of targets given rows.
 
     pf.FlowDensity(flow="nsf", random_state=0).fit(X).score_samples(X)
     pf.ConditionalFlowDensity(random_state=0).fit(X, y).predict_quantiles(X, [0.05, 0.95])
 
-Needs scikit-learn: pip install "pushforward[sklearn]". Flows are trained in float32, as JAX does by default; scores,
-samples and transforms are float64 all the same, for the weights are cast up when they are used.
+Needs scikit-learn: pip install "pushforward[sklearn]". Flows are trained in float32, the default of JAX. Scores,
+samples and transforms are computed in float64, with the weights cast up.
 """
 
 from pushforward.errors import MissingExtra

@@ -1,4 +1,4 @@
-"""The density of targets given rows as an estimator: a regressor that knows the whole conditional distribution."""
+"""Conditional density of targets given rows, as a scikit-learn regressor."""
 
 from typing import Any
 
@@ -9,54 +9,54 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted  #
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.core.named_rows import NamedRows, to_array
 from pushforward.errors import ShapeError
-from pushforward.tabular.estimators.fitting import fitted, seed_of, whole_number
+from pushforward.tabular.estimators.fitting import fit_distribution, positive_integer, to_seed
 from pushforward.tabular.estimators.rows import (
-    checked_rows,
-    checked_targets,
-    common_draws,
-    modelled,
+    check_rows,
+    check_targets,
+    common_samples,
+    drop_constants,
+    fill_constants,
     target_names,
-    whole,
 )
-from pushforward.tabular.estimators.summaries import mean_of, quantiles_of
+from pushforward.tabular.estimators.summaries import sample_mean, sample_quantiles
 
-_BLOCK = 2**20  # numbers drawn at a time, 8 MB
+_BLOCK = 2**20  # numbers sampled at a time, 8 MB
 
 
 class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
-    """A conditional flow as a regressor of scikit-learn: models p(y | x) = p_base(T^-1(y; x)) |det dT^-1(y; x)/dy|.
+    """A conditional flow as a scikit-learn regressor: models p(y | x) = p_base(T^-1(y; x)) |det dT^-1(y; x)/dy|.
 
-    Where an ordinary regressor gives the mean of y, this one has the distribution: of any shape, of a spread that
-    depends on x, of several targets together. `score` is the mean log-density and not R^2, whatever the name of the
-    mixin: it judges the whole distribution, and it is what a search over parameters should maximise.
+    An ordinary regressor predicts the mean of y. This one models the distribution: of any shape, with a spread that
+    depends on x, of several targets jointly. `score` is the mean log-density, not R^2 as for other regressors: it
+    measures the full distribution, and a search over parameters should maximise it.
 
     Args:
         flow: a recipe by name ("nsf", "maf", "real_nvp", ...), or a function called as recipes are.
-        columns: what the columns of y hold: None for real numbers; a dictionary such as {"income": "positive", "age":
-            "count"} by their names (by their places 0, 1, ... where there are none); or "detect" to look at the values.
-            See `pushforward.tabular.schema.infer_schema`. Where a column is rounded, scores are lower bounds of
-            log-masses.
+        columns: types of the columns of y: None for real numbers; a dictionary such as {"income": "positive", "age":
+            "count"} by column name (by index 0, 1, ... without names); or "detect" to infer them from the values. See
+            `pushforward.tabular.schema.infer_schema`. Scores of rounded columns are lower bounds of log-masses.
         base: "mixture" to start from a mixture of normals fitted by EM, for few rows and many clusters; or None.
         n_draws: samples for each row in `predict` and `predict_quantiles`.
         n_layers, width, depth, whiten, flow_options, batch_size, max_epochs, patience, learning_rate, validation,
             progress, random_state: as for `FlowDensity`.
-        noise: as for `FlowDensity`, added to y. For targets that are rounded or take few values.
+        noise: as for `FlowDensity`, added to y. For targets that are rounded or have few values.
 
     Attributes:
-        flow_: the fitted `Flow`, whose context is X; `pushforward.save(path, estimator.flow_)` keeps it safely.
-        plan_: the `Plan` of the columns, or None where `columns` and `base` are None.
+        flow_: the fitted `Flow`, whose context is X; save it by `pushforward.save(path, estimator.flow_)`.
+        schema_: the `TableSchema` of the columns, or None where `columns` and `base` are None.
         history_: the `History` of its training, as for `FlowDensity`.
-        seed_: what `random_state` gave in `fit`; predictions draw by it.
+        seed_: from `random_state` in `fit`; the seed of predictions.
         n_outputs_: number of targets k.
-        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+        n_features_in_, feature_names_in_: as for all scikit-learn estimators.
 
     Cost: `fit` and `log_prob` as for `FlowDensity`; predictions are n_draws forward passes a row.
 
     Raises:
         ValueError: in `fit`, if a parameter is out of range; DataError (a ValueError) for NaN or infinite values and
-            for a constant target. Constant columns of X are no fault.
+            for a constant target. Columns of X may be constant.
         sklearn.exceptions.NotFittedError: in every other method before `fit`.
-        TrainingDiverged: see `pushforward.fit`. Ctrl-C is passed on, after the best weights so far have been kept.
+        TrainingDiverged: see `pushforward.fit`.
+        KeyboardInterrupt: in `fit`, after Ctrl-C; the estimator then has the best weights so far.
 
     Reference: Winkler, Worrall, Hoogeboom & Welling 2019; noise: Rothfuss et al. 2019.
 
@@ -114,7 +114,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        # Says to scikit-learn's checks that `score` need not exceed 0.5, as R^2 would on their data: it is in nats.
+        # for scikit-learn's checks: `score`, in nats, need not exceed 0.5 on their data as R^2 would
         tags.regressor_tags.poor_score = True
         return tags
 
@@ -124,18 +124,18 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         Args:
             X: (n, d) numbers, at least 2 rows: array, list of lists, or frame of pandas or polars.
             y: (n,) or (n, k) numbers.
-            groups: (n,) labels, as for `pushforward.fit`: rows with one label are held out together, or not at all.
+            groups: (n,) labels, as for `pushforward.fit`: rows with one label are on one side of the split.
         """
-        x = checked_rows(self, X, reset=True, least=2)
-        targets = checked_targets(self, y)
+        x = check_rows(self, X, reset=True, least=2)
+        targets = check_targets(self, y)
         check_consistent_length(x, targets)
-        whole_number("n_draws", self.n_draws)
-        seed = seed_of(self.random_state)
+        positive_integer("n_draws", self.n_draws)
+        seed = to_seed(self.random_state)
         rows = NamedRows(targets.reshape(len(x), -1), target_names(y))
-        self.flow_, self.history_, self.plan_ = fitted(self, rows, x, seed, groups)
+        self.flow_, self.history_, self.schema_ = fit_distribution(self, rows, x, seed, groups)
         self.seed_, self.n_outputs_, self._is_flat = seed, rows.rows.shape[1], targets.ndim == 1
         if self.history_.stop_reason == "interrupted":
-            raise KeyboardInterrupt("fit was interrupted; the best weights so far are kept.")
+            raise KeyboardInterrupt("fit was interrupted; the estimator has the best weights so far.")
         return self
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
@@ -149,15 +149,15 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
             (n,) float64.
         """
         check_is_fitted(self)
-        x, targets = checked_rows(self, X), checked_targets(self, y)
+        x, targets = check_rows(self, X), check_targets(self, y)
         check_consistent_length(x, targets)
         targets = targets.reshape(len(x), -1)
         if targets.shape[1] != self.n_outputs_:
             raise ShapeError(f"y: expected {self.n_outputs_} targets a row, as in fit, got {targets.shape[1]}.")
-        return np.array(log_prob_float64(self.flow_, modelled(self.plan_, targets, "y"), x))
+        return np.array(log_prob_float64(self.flow_, drop_constants(self.schema_, targets, "y"), x))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Mean of log p(y_i | x_i) in nats, weighted if you like; not R^2.
+        """Mean of log p(y_i | x_i) in nats, weighted by `sample_weight`; not R^2.
 
         Args:
             X: (n, d).
@@ -176,28 +176,28 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         return float(np.average(scores, weights=weights))
 
     def sample(self, X: Any, n_samples: Any = 1, random_state: Any = None) -> np.ndarray:
-        """Draw targets for each row, independently.
+        """Sample targets for each row, independently.
 
         Args:
             X: (n, d).
-            n_samples: how many for each row.
+            n_samples: number of samples for each row.
             random_state: int, RandomState, or None for fresh entropy.
 
         Returns:
             (n, n_samples) float64 where y in `fit` was one-dimensional, else (n, n_samples, k).
         """
         check_is_fitted(self)
-        x = checked_rows(self, X)
-        drawn = sample_float64(self.flow_, whole_number("n_samples", n_samples), seed_of(random_state), x)
-        return self._shaped(np.ascontiguousarray(np.moveaxis(whole(self.plan_, drawn), 0, 1)))
+        x = check_rows(self, X)
+        samples = sample_float64(self.flow_, positive_integer("n_samples", n_samples), to_seed(random_state), x)
+        return self._squeeze(np.ascontiguousarray(np.moveaxis(fill_constants(self.schema_, samples), 0, 1)))
 
     def predict(self, X: Any) -> np.ndarray:
         """The mean of y given each row, from `n_draws` samples; of a circular target the direction of the mean vector.
 
-        A fitted estimator gives the same numbers at each call, and for each row whatever its company. Their standard
-        error is the conditional spread of y over sqrt(n_draws): with 256 draws 6 % of it, which raises the squared
-        error of a perfect model by 0.4 %. The same draws of the base serve all rows, so rows err in the same direction
-        and their differences are more exact.
+        Repeated calls return equal numbers, and the prediction for a row does not depend on the other rows. The
+        standard error is the conditional standard deviation of y over sqrt(n_draws): 6 % of it with 256 samples, which
+        raises the squared error of a perfect model by 0.4 %. All rows use the same samples of the base, so their errors
+        are correlated, and differences between rows are more exact.
 
         Args:
             X: (n, d).
@@ -205,14 +205,14 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         Returns:
             Float64, (n,) where y in `fit` was one-dimensional, else (n, k).
         """
-        return self._shaped(self._over_draws(X, lambda drawn: mean_of(self.plan_, drawn)))[:, 0]
+        return self._squeeze(self._over_samples(X, lambda samples: sample_mean(self.schema_, samples)))[:, 0]
 
     def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> np.ndarray:
         """Quantiles of each target given each row, from the samples that `predict` uses.
 
-        A quantile q of n_draws samples lies, in terms of probability, within sqrt(q (1 - q) / n_draws) of q (one
-        standard error): 0.05 is right to 0.014 with 256 draws. For finer ones raise n_draws (`set_params` will do).
-        Of a rounded target a quantile is one of its values; of a circular one they are counted from its cut.
+        The standard error of the quantile q of n_draws samples, as a probability, is sqrt(q (1 - q) / n_draws): 0.014
+        for q = 0.05 with 256 samples. Raise n_draws for a smaller error (by `set_params`). The quantile of a rounded
+        target is one of its values; quantiles of a circular one are counted from its cut.
 
         Args:
             X: (n, d).
@@ -224,19 +224,18 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         levels = np.atleast_1d(np.asarray(quantiles, np.float64))
         if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
             raise ValueError(f"quantiles: expected numbers between 0 and 1, got {quantiles!r}.")
-        return self._shaped(self._over_draws(X, lambda drawn: quantiles_of(self.plan_, drawn, levels)))
+        return self._squeeze(self._over_samples(X, lambda samples: sample_quantiles(self.schema_, samples, levels)))
 
-    def _over_draws(self, X: Any, statistic: Any) -> np.ndarray:
-        """A statistic of the draws (rows, n_draws, k), block by block of rows."""
+    def _over_samples(self, X: Any, statistic: Any) -> np.ndarray:
+        """A statistic of samples (rows, n_draws, k), block by block of rows."""
         check_is_fitted(self)
-        x, n = checked_rows(self, X), whole_number("n_draws", self.n_draws)
+        x, n = check_rows(self, X), positive_integer("n_draws", self.n_draws)
         block = max(1, _BLOCK // (n * self.n_outputs_))
-        starts = range(0, len(x), block)
-        return np.concatenate(
-            [statistic(whole(self.plan_, common_draws(self.flow_, x[i : i + block], n, self.seed_))) for i in starts]
-        )
+        blocks = (x[start : start + block] for start in range(0, len(x), block))
+        samples = (common_samples(self.flow_, rows, n, self.seed_) for rows in blocks)
+        return np.concatenate([statistic(fill_constants(self.schema_, part)) for part in samples])
 
-    def _shaped(self, values: np.ndarray) -> np.ndarray:
+    def _squeeze(self, values: np.ndarray) -> np.ndarray:
         return values[..., 0] if self._is_flat else values
 
 

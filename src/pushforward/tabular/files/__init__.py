@@ -1,4 +1,4 @@
-"""Tables of numbers in files: read with faults named by line, column and value; written whole or not at all."""
+"""Tables of numbers in files. Errors name line, column and value; a file is written completely or not at all."""
 
 from pushforward.tabular.files.read import read_batches as read_batches
 from pushforward.tabular.files.read import read_labels as read_labels

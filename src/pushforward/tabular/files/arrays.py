@@ -1,4 +1,4 @@
-"""NPY and NPZ files: no pickles, and the declared size is compared with the file before memory is taken."""
+"""NPY and NPZ files, without pickles. The size in a header is compared with the file before memory is allocated."""
 
 import io
 import itertools
@@ -16,7 +16,7 @@ import numpy as np
 
 from pushforward.core.named_rows import as_floats
 from pushforward.errors import DataError, TableError
-from pushforward.tabular.files.table import Cells, Wanted, rows_at_once
+from pushforward.tabular.files.table import Chunk, Selection, chunk_size
 
 _KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "V": "records", "c": "complex numbers", "b": "true/false"}
 _KINDS |= {"M": "dates", "m": "durations"}
@@ -27,8 +27,8 @@ _UNREADABLE = (ValueError, TypeError, SyntaxError, TokenError, OverflowError, Me
 
 
 @dataclass(frozen=True)
-class _Declared:
-    """What the header of an NPY stream promises, and where the numbers start."""
+class _Header:
+    """The header of an NPY stream; `start` is the position of the first number."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -40,29 +40,29 @@ class _Declared:
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npy(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
+def read_npy(selection: Selection) -> tuple[tuple[str, ...], Iterator[Chunk]]:
     """The array of an NPY file, (n, d) or (n,), as columns x0, x1, ..."""
-    where = f"{wanted.path}"
-    with wanted.path.open("rb") as file:
-        declared = _real(where, _declared(where, file, wanted.path.stat().st_size))
-    names, picked = _picked(wanted, _width(where, declared.shape), None)
-    return names, _pieces(wanted.path, declared, names, picked)
+    where = f"{selection.path}"
+    with selection.path.open("rb") as file:
+        header = _check_real(where, _read_header(where, file, selection.path.stat().st_size))
+    names, indices = _select(selection, _width(where, header.shape), None)
+    return names, _chunks(selection.path, header, names, indices)
 
 
-def _pieces(path: Path, declared: _Declared, names: Sequence[str], picked: list[int]) -> Iterator[Cells]:
-    """Rows are read as they are needed: pages of a mapped file would count as memory that the process holds."""
-    length, width = declared.shape[0], _width(f"{path}", declared.shape)
-    step = rows_at_once(width)
+def _chunks(path: Path, header: _Header, names: Sequence[str], indices: list[int]) -> Iterator[Chunk]:
+    """Read the rows chunk by chunk. A memory map would not do: its pages count as memory of the process."""
+    length, width = header.shape[0], _width(f"{path}", header.shape)
+    step = chunk_size(width)
     with path.open("rb") as file:
         for first in range(0, length, step):
-            here = min(step, length - first)
-            if declared.fortran:
-                columns = [_run(path, file, declared, position * length + first, here) for position in picked]
+            n_rows = min(step, length - first)
+            if header.fortran:
+                columns = [_read_numbers(path, file, header, index * length + first, n_rows) for index in indices]
                 values = np.stack(columns, axis=1)
             else:
-                rows = _run(path, file, declared, first * width, here * width)
-                values = rows.reshape(here, width)[:, picked]
-            yield Cells(_floats(path, values, names, first), first=first, share=(first + here) / length)
+                rows = _read_numbers(path, file, header, first * width, n_rows * width)
+                values = rows.reshape(n_rows, width)[:, indices]
+            yield Chunk(_floats(path, values, names, first), first=first, share=(first + n_rows) / length)
 
 
 def _floats(path: Path, values: np.ndarray, names: Sequence[str], first: int = 0) -> np.ndarray:
@@ -72,37 +72,37 @@ def _floats(path: Path, values: np.ndarray, names: Sequence[str], first: int = 0
         raise TableError(f"{path}: {error}") from error
 
 
-def _run(path: Path, file: IO[bytes], declared: _Declared, start: int, count: int) -> np.ndarray:
-    """So many numbers that follow one another in the file."""
-    file.seek(declared.start + start * declared.dtype.itemsize)
-    content = file.read(count * declared.dtype.itemsize)
-    if len(content) != count * declared.dtype.itemsize:
+def _read_numbers(path: Path, file: IO[bytes], header: _Header, start: int, count: int) -> np.ndarray:
+    """Read `count` consecutive numbers from index `start` on."""
+    file.seek(header.start + start * header.dtype.itemsize)
+    content = file.read(count * header.dtype.itemsize)
+    if len(content) != count * header.dtype.itemsize:
         raise TableError(f"{path} ends early: write it again.")
-    return np.frombuffer(content, declared.dtype)
+    return np.frombuffer(content, header.dtype)
 
 
-def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
-    """The one table of an NPZ file: a single array, `values` with `columns` as we write it, or 1-D arrays by name.
+def read_npz(selection: Selection) -> tuple[tuple[str, ...], Iterator[Chunk]]:
+    """The table of an NPZ file: a single array, `values` with `columns` as we write it, or 1-D arrays by name.
 
-    It is read as a whole: an archive may be compressed, and its 1-D arrays lie one after the other.
+    It is read in one chunk: an archive may be compressed, and stores its 1-D arrays one after the other.
     """
-    path = wanted.path
+    path = selection.path
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(path, archive)
             numeric = {name: member for name, member in members.items() if name != _NAMES}
             arrays = {name: _member(path, archive, member) for name, member in numeric.items()}
             names = _stored_names(path, archive, members[_NAMES]) if _NAMES in members else None
-    # zipfile answers an unknown compression method with NotImplementedError and an encrypted member with RuntimeError
+    # zipfile raises NotImplementedError for an unknown compression method, and RuntimeError for an encrypted member
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:
-        raise TableError(f"{path}: the file is no readable NPZ archive ({fault}): write it again.") from fault
+        raise TableError(f"{path}: the file is not a readable NPZ archive ({fault}): write it again.") from fault
     if len(arrays) == 1:
         (name, values), *_ = arrays.items()
-        return _columns(wanted, _matrix(f"{path}: array {name!r}", values), names)
+        return _columns(selection, _matrix(f"{path}: array {name!r}", values), names)
     if arrays and len({values.shape for values in arrays.values()}) == 1 and next(iter(arrays.values())).ndim == 1:
-        chosen, _ = _picked(wanted, len(arrays), tuple(arrays))
-        columns = [_floats(path, arrays[name][:, None], [name]) for name in chosen]
-        return chosen, iter([Cells(np.concatenate(columns, axis=1))])
+        names, _ = _select(selection, len(arrays), tuple(arrays))
+        columns = [_floats(path, arrays[name][:, None], [name]) for name in names]
+        return names, iter([Chunk(np.concatenate(columns, axis=1))])
     shapes = ", ".join(f"{name!r} {values.shape}" for name, values in arrays.items()) or "none"
     raise TableError(
         f"{path}: the arrays are {shapes}, expected one (n, d) array or 1-D arrays of one length: save one table only."
@@ -110,7 +110,7 @@ def read_npz(wanted: Wanted) -> tuple[tuple[str, ...], Iterator[Cells]]:
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The arrays by name; together they may not grow far beyond the file, whatever each of them does."""
+    """The members by array name; a TableError if their total size is far beyond that of the file."""
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
@@ -136,49 +136,49 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np
 def _stored_names(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, ...]:
     where = f"{path}: array {_NAMES!r}"
     with archive.open(member) as file:
-        declared = _declared(where, file, member.file_size)
-        if declared.dtype.kind != "U" or len(declared.shape) != 1 or member.file_size > _BOMB_BYTES:
-            raise TableError(f"{where} holds no list of names: store it as a 1-D array of text.")
-        content = file.read(declared.bytes - declared.start)
-    return tuple(str(name) for name in np.frombuffer(content, declared.dtype))
+        header = _read_header(where, file, member.file_size)
+        if header.dtype.kind != "U" or len(header.shape) != 1 or member.file_size > _BOMB_BYTES:
+            raise TableError(f"{where} is not a list of names: store it as a 1-D array of text.")
+        content = file.read(header.bytes - header.start)
+    return tuple(str(name) for name in np.frombuffer(content, header.dtype))
 
 
 def _numbers(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> np.ndarray:
-    declared = _real(where, _declared(where, file, size))
-    values = np.frombuffer(file.read(declared.bytes - declared.start), declared.dtype)
-    if values.size != math.prod(declared.shape):
+    header = _check_real(where, _read_header(where, file, size))
+    values = np.frombuffer(file.read(header.bytes - header.start), header.dtype)
+    if values.size != math.prod(header.shape):
         raise TableError(f"{where} ends early: write it again.")
-    return values.reshape(declared.shape, order="F" if declared.fortran else "C")
+    return values.reshape(header.shape, order="F" if header.fortran else "C")
 
 
-def _real(where: str, declared: _Declared) -> _Declared:
-    if declared.dtype.kind not in "fiu":
-        kind = _KINDS.get(declared.dtype.kind, f"{declared.dtype}")
+def _check_real(where: str, header: _Header) -> _Header:
+    if header.dtype.kind not in "fiu":
+        kind = _KINDS.get(header.dtype.kind, f"{header.dtype}")
         raise TableError(f"{where} holds {kind}, expected real numbers: convert it to float64 before saving.")
-    return declared
+    return header
 
 
-def _declared(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> _Declared:
-    """Parse the header (a literal, never code), and hold its promise against the bytes that are there."""
+def _read_header(where: str, file: IO[bytes] | io.BufferedIOBase, size: int) -> _Header:
+    """Parse the header (a literal, never code), and compare its size with that of the file."""
     try:
         version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in read:
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
             raise TableError(f"{where} has NPY version {version}, expected 1.0 or 2.0: save plain numbers.")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a header of Python 2 is a valid one
-            shape, fortran, dtype = read[version](file)
+            warnings.simplefilter("ignore", UserWarning)  # a header written by Python 2 is valid
+            shape, fortran, dtype = readers[version](file)
     except TableError:
         raise
     except _UNREADABLE as fault:
-        raise TableError(f"{where} is no readable NPY array: write it again with numpy.save.") from fault
-    declared = _Declared(dtype, tuple(int(length) for length in shape), fortran, file.tell())
-    if dtype.kind != "O" and (min(declared.shape, default=0) < 0 or declared.bytes != size):
+        raise TableError(f"{where} is not a readable NPY array: write it again with numpy.save.") from fault
+    header = _Header(dtype, tuple(int(length) for length in shape), fortran, file.tell())
+    if dtype.kind != "O" and (min(header.shape, default=0) < 0 or header.bytes != size):
         raise TableError(
-            f"{where} declares {dtype} of shape {declared.shape}, {declared.bytes} bytes with its header, but has "
+            f"{where} declares {dtype} of shape {header.shape}, {header.bytes} bytes with its header, but has "
             f"{size}: the file is damaged, write it again."
         )
-    return declared
+    return header
 
 
 def _matrix(where: str, values: np.ndarray) -> np.ndarray:
@@ -193,17 +193,17 @@ def _width(where: str, shape: tuple[int, ...]) -> int:
 
 
 def _columns(
-    wanted: Wanted, values: np.ndarray, names: Sequence[str] | None
-) -> tuple[tuple[str, ...], Iterator[Cells]]:
-    chosen, picked = _picked(wanted, values.shape[1], names)
-    return chosen, iter([Cells(_floats(wanted.path, values[:, picked], chosen))])
+    selection: Selection, values: np.ndarray, names: Sequence[str] | None
+) -> tuple[tuple[str, ...], Iterator[Chunk]]:
+    names, indices = _select(selection, values.shape[1], names)
+    return names, iter([Chunk(_floats(selection.path, values[:, indices], names))])
 
 
-def _picked(wanted: Wanted, width: int, names: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
-    names = tuple(f"x{position}" for position in range(width)) if names is None else tuple(names)
+def _select(selection: Selection, width: int, names: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
+    names = tuple(f"x{index}" for index in range(width)) if names is None else tuple(names)
     if len(names) != width:
         raise TableError(
-            f"{wanted.path}: {len(names)} names are stored for {width} columns: store one for each column."
+            f"{selection.path}: {len(names)} names are stored for {width} columns: store one for each column."
         )
-    picked = wanted.pick(names)
-    return tuple(names[position] for position in picked), picked
+    indices = selection.indices(names)
+    return tuple(names[index] for index in indices), indices

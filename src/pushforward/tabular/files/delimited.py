@@ -1,4 +1,4 @@
-"""CSV and TSV files: polars reads a clean file, a slower reader finds the exact line of a fault."""
+"""CSV and TSV files: polars reads a clean file, a slower reader locates the exact line of a fault."""
 
 import io
 import itertools
@@ -13,16 +13,16 @@ from pushforward.errors import TableError
 from pushforward.tabular.files.headers import (
     INFINITE,
     NUMBER,
-    OTHERS,
+    OTHER_FORMATS,
     header_fault,
-    header_remedy,
+    header_fix,
     is_missing,
     is_quoted_header,
 )
-from pushforward.tabular.files.rows import Lines, refuse_row, refuse_rows_within, refuse_swallowed, whole_rows
-from pushforward.tabular.files.table import Cells, Wanted, load_polars, rows_at_once
+from pushforward.tabular.files.rows import Lines, complete_rows, refuse_row, refuse_row_in_cell, refuse_stray_quotes
+from pushforward.tabular.files.table import Chunk, Selection, chunk_size, load_polars
 
-_WHOLE = re.compile(r"[+-]?\d{16,400}", re.ASCII)  # 2^53, above which float64 lacks whole numbers, has 16 digits
+_LARGE_INTEGER = re.compile(r"[+-]?\d{16,400}", re.ASCII)  # float64 is exact up to 2^53, which has 16 digits
 _LONG = re.compile(rb"(?<![\d.eE])\d{16,}(?![\d.eE])")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d*)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -31,51 +31,51 @@ _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _BLOCK = 4 * 2**20
 
 
-def read_delimited(wanted: Wanted, separator: str) -> tuple[tuple[str, ...], Iterator[Cells]]:
-    """Names and numbers of the wanted columns of a text file with a header line."""
-    path = wanted.path
+def read_delimited(selection: Selection, separator: str) -> tuple[tuple[str, ...], Iterator[Chunk]]:
+    """Names and numbers of the selected columns of a text file with a header line."""
+    path = selection.path
     _refuse_other_encodings(path)
     with path.open("rb") as file:
         first, header = next(Lines(path, separator).rows(file), (0, []))
     if not header:
-        raise TableError(f"{path}: the file holds no header and no rows: write a line of column names and the numbers.")
+        raise TableError(f"{path}: the file has no header and no rows: write a line of column names and the numbers.")
     names = _names(path, first, header, separator)
-    picked = wanted.pick(names)
+    indices = selection.indices(names)
     is_plain = first == 1 and not any("\n" in name or "\r" in name for name in header)
     if not is_plain and not is_quoted_header(path, separator):
         lines = separator.join(header).splitlines()[1:]
-        refuse_rows_within(path, first, lines, separator, len(header), picked)
-    pieces = _by_block(path, separator, names, picked) if is_plain else _by_row(path, separator, names, picked)
-    return tuple(names[position] for position in picked), pieces
+        refuse_row_in_cell(path, first, lines, separator, len(header), indices)
+    chunks = _by_block(path, separator, names, indices) if is_plain else _by_row(path, separator, names, indices)
+    return tuple(names[index] for index in indices), chunks
 
 
 def delimited_labels(path: Path, column: str, separator: str) -> tuple[tuple[str, ...], list[str | None]]:
-    """Names of all columns, and each row's cell of one column as text, None where it is missing."""
+    """Names of all columns, and the cells of one column as text, None for a missing one."""
     _refuse_other_encodings(path)
     with path.open("rb") as file:
         rows = Lines(path, separator).rows(file)
         line, header = next(rows, (0, []))
         names = _names(path, line, header, separator)
-        position = Wanted(path, [column], None).pick(names)[0]
+        index = Selection(path, [column], None).indices(names)[0]
         labels = []
         for line, row in rows:
             if row or len(names) == 1:
                 refuse_row(path, line, row or [""], len(names))
-                text = (row or [""])[position].strip()
+                text = (row or [""])[index].strip()
                 labels.append(None if is_missing(text) else text)
     return tuple(names), labels
 
 
-def _by_row(path: Path, separator: str, names: list[str], picked: list[int]) -> Iterator[Cells]:
-    """Where it is not known at which byte the header ends."""
+def _by_row(path: Path, separator: str, names: list[str], indices: list[int]) -> Iterator[Chunk]:
+    """Read without blocks, for a file of which the byte at the end of the header is not known."""
     size = path.stat().st_size
     with path.open("rb") as file:
         lines = Lines(path, separator)
-        yield from _careful(path, lines, file, names, picked, lambda: file.tell() / size)
+        yield from _by_cell(path, lines, file, names, indices, lambda: file.tell() / size)
 
 
-def _by_block(path: Path, separator: str, names: list[str], picked: list[int]) -> Iterator[Cells]:
-    """Polars takes a block without any fault or gap, else the careful reader that block alone."""
+def _by_block(path: Path, separator: str, names: list[str], indices: list[int]) -> Iterator[Chunk]:
+    """Read block by block: polars reads a block without faults or missing cells, the slower reader another one."""
     lines, size = Lines(path, separator), path.stat().st_size
 
     def share() -> float:
@@ -83,33 +83,33 @@ def _by_block(path: Path, separator: str, names: list[str], picked: list[int]) -
 
     with path.open("rb") as file:
         if b"\r" in file.readline().removesuffix(b"\n").removesuffix(b"\r"):
-            yield from _by_row(path, separator, names, picked)
+            yield from _by_row(path, separator, names, indices)
             return
         lines.number, lines.started = 2, True
         while block := file.read(_BLOCK):
-            here = file.tell() - len(block)
-            cut = whole_rows(block, separator, is_last=len(block) < _BLOCK)
+            start = file.tell() - len(block)
+            cut = complete_rows(block, separator, is_last=len(block) < _BLOCK)
             if cut is None:
-                file.seek(here)
-                yield from _careful(path, lines, file, names, picked, share)
+                file.seek(start)
+                yield from _by_cell(path, lines, file, names, indices, share)
                 return
             block = block[: cut.end]
-            file.seek(here + cut.end)
-            is_careful = not cut.is_plain or (lines.blank and len(names) == 1)
-            values = None if is_careful else _fast(block, separator, len(names), picked)
-            if values is None or len(values) != cut.rows:  # not one row a line, whatever polars makes of it
-                yield from _careful(path, lines, io.BytesIO(block), names, picked, share)
+            file.seek(start + cut.end)
+            needs_cells = not cut.is_plain or (lines.blank and len(names) == 1)
+            values = None if needs_cells else _by_polars(block, separator, len(names), indices)
+            if values is None or len(values) != cut.rows:  # a row is not one line
+                yield from _by_cell(path, lines, io.BytesIO(block), names, indices, share)
             else:
-                yield Cells(values, share=share())
+                yield Chunk(values, share=share())
                 lines.number += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
 
 
 def _refuse_other_encodings(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(1024)
-    for mark, (kind, remedy) in OTHERS.items():
+    for mark, (kind, fix) in OTHER_FORMATS.items():
         if start.startswith(mark):
-            raise TableError(f"{path}: the file is not UTF-8 text but {kind}: {remedy}.")
+            raise TableError(f"{path}: the file is not UTF-8 text but {kind}: {fix}.")
     if b"\0" in start:
         raise TableError(f"{path}: the file is not UTF-8 text, it has zero bytes: save it as CSV in UTF-8.")
 
@@ -120,7 +120,7 @@ def _unescaped(name: str) -> str:
 
 
 def _names(path: Path, line: int, header: list[str], separator: str) -> list[str]:
-    """The names of a header, as they were before `write_table` made them safe."""
+    """The names of a header, without the apostrophes that `write_table` adds."""
     refuse_row(path, line, header, len(header))
     cells = [name.strip() for name in header]
     _check_header(path, cells, separator)
@@ -129,51 +129,51 @@ def _names(path: Path, line: int, header: list[str], separator: str) -> list[str
 
 def _check_header(path: Path, header: list[str], separator: str) -> None:
     if (fault := header_fault(header, separator)) and not is_quoted_header(path, separator):
-        raise TableError(f"{path}: {fault}: {header_remedy(header, separator)}.")
+        raise TableError(f"{path}: {fault}: {header_fix(header, separator)}.")
 
 
-def _fast(block: bytes, separator: str, width: int, picked: list[int]) -> np.ndarray | None:
-    """The numbers of a block without any fault or gap, else None: the careful reader then says what is wrong."""
+def _by_polars(block: bytes, separator: str, width: int, indices: list[int]) -> np.ndarray | None:
+    """The numbers of a block, or None if it has faults or missing cells, which `_by_cell` then locates."""
     pl = load_polars()
-    kinds = dict.fromkeys(range(width), pl.String) | dict.fromkeys(picked, pl.Float64)
-    schema = {f"{position}": kind for position, kind in kinds.items()}
+    kinds = dict.fromkeys(range(width), pl.String) | dict.fromkeys(indices, pl.Float64)
+    schema = {f"{index}": kind for index, kind in kinds.items()}
     try:
         frame = pl.read_csv(block, has_header=False, separator=separator, schema=schema)
     except pl.exceptions.PolarsError:
         return None
     if not frame.height or any(frame.null_count().row(0)):
         return None
-    values = frame.select(f"{position}" for position in picked).to_numpy(order="c")
-    if (np.abs(values) >= 2**53).any() and _LONG.search(block):  # it may hold a whole number that float64 does not
+    values = frame.select(f"{index}" for index in indices).to_numpy(order="c")
+    if (np.abs(values) >= 2**53).any() and _LONG.search(block):  # perhaps an integer that float64 cannot represent
         return None
     return values if np.isfinite(values).all() else None
 
 
-def _careful(
+def _by_cell(
     path: Path,
     lines: Lines,
     file: io.BytesIO | io.BufferedReader,
     names: list[str],
-    picked: list[int],
+    indices: list[int],
     share: Callable[[], float],
-) -> Iterator[Cells]:
-    """Cell by cell, raising at the first fault."""
+) -> Iterator[Chunk]:
+    """Read cell by cell, and raise a TableError at the first fault."""
     rows = lines.rows(file)
     if not lines.started:
         next(rows)  # the header
-    # In a file of one column a blank line between others is a missing cell.
-    kept = ((line, row or [""]) for line, row in rows if row or len(names) == 1)
-    while piece := list(itertools.islice(kept, rows_at_once(len(names)))):
-        numbers = [_numbers(path, line, row, names, picked, lines.separator) for line, row in piece]
-        yield Cells(np.array(numbers, np.float64), np.array([line for line, _ in piece], np.int64), share=share())
+    # In a file of one column a blank line between rows is a missing cell.
+    numbered = ((line, row or [""]) for line, row in rows if row or len(names) == 1)
+    while chunk := list(itertools.islice(numbered, chunk_size(len(names)))):
+        numbers = [_numbers(path, line, row, names, indices, lines.separator) for line, row in chunk]
+        yield Chunk(np.array(numbers, np.float64), np.array([line for line, _ in chunk], np.int64), share=share())
 
 
 def _numbers(
-    path: Path, line: int, cells: list[str], names: list[str], picked: list[int], separator: str
+    path: Path, line: int, cells: list[str], names: list[str], indices: list[int], separator: str
 ) -> list[float]:
     refuse_row(path, line, cells, len(names))
-    refuse_swallowed(path, line, cells, separator, picked)
-    return [_number(path, line, names[position], cells[position]) for position in picked]
+    refuse_stray_quotes(path, line, cells, separator, indices)
+    return [_number(path, line, names[index], cells[index]) for index in indices]
 
 
 def _number(path: Path, line: int, name: str, cell: str) -> float:
@@ -181,7 +181,7 @@ def _number(path: Path, line: int, name: str, cell: str) -> float:
     if is_missing(text):
         return float("nan")
     if NUMBER.fullmatch(text) or INFINITE.fullmatch(text):
-        if _WHOLE.fullmatch(text) and not is_exact(int(text)):
+        if _LARGE_INTEGER.fullmatch(text) and not is_exact(int(text)):
             raise TableError(f"{path}: line {line}, column {name!r}: {inexact_words(text)}")
         return float(text)
     if _DATE.fullmatch(text):

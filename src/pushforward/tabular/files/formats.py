@@ -1,4 +1,4 @@
-"""How each format is written piece by piece into an open file."""
+"""Writers of all formats, batch by batch into an open file."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pushforward.tabular.files.headers import BYTE_ORDER_MARK, OTHERS, header_fault
+from pushforward.tabular.files.headers import BYTE_ORDER_MARK, OTHER_FORMATS, header_fault
 from pushforward.tabular.files.table import load_polars
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -16,7 +16,7 @@ Writer = Callable[[IO[bytes], Iterable[np.ndarray], list[str], frozenset[str]], 
 
 
 def _write_delimited(
-    file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str], separator: str
+    file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], integers: frozenset[str], separator: str
 ) -> None:
     safe = [f"'{name}" if _FORMULA.match(name) else name for name in names]
     header = io.StringIO()
@@ -24,50 +24,50 @@ def _write_delimited(
     csv.writer(header, delimiter=separator, lineterminator="\n", quoting=quoting).writerow(safe)
     file.write(header.getvalue().encode())
     for values in batches:
-        _frame(values, names, whole).write_csv(file, include_header=False, separator=separator)
+        _frame(values, names, integers).write_csv(file, include_header=False, separator=separator)
 
 
 def _needs_quotes(names: list[str], separator: str) -> bool:
-    """Whether a reader needs quotes around all names to know that they are names, and where they end."""
-    starts_oddly = names[0].encode().startswith((BYTE_ORDER_MARK, *OTHERS))
+    """Whether a reader needs quotes around all names to recognise them as names."""
+    starts_as_other_format = names[0].encode().startswith((BYTE_ORDER_MARK, *OTHER_FORMATS))
     has_line_ends = any("\r" in name or "\n" in name for name in names)
-    return starts_oddly or has_line_ends or header_fault(names, separator) is not None
+    return starts_as_other_format or has_line_ends or header_fault(names, separator) is not None
 
 
-def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
-    _sink(batches, names, whole, lambda lazy: lazy.sink_parquet(file))
+def _write_parquet(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], integers: frozenset[str]) -> None:
+    _sink(batches, names, integers, lambda lazy: lazy.sink_parquet(file))
 
 
-def _write_arrow(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
-    _sink(batches, names, whole, lambda lazy: lazy.sink_ipc(file))
+def _write_arrow(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], integers: frozenset[str]) -> None:
+    _sink(batches, names, integers, lambda lazy: lazy.sink_ipc(file))
 
 
 def _sink(
-    batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str], write: Callable[[Any], object]
+    batches: Iterable[np.ndarray], names: list[str], integers: frozenset[str], write: Callable[[Any], object]
 ) -> None:
-    """Hand the batches to polars as a query over a source of its own kind, which it draws from as it writes."""
+    """Let polars write the batches: it requests them one by one from a registered source."""
     pl = load_polars()
     from polars.io.plugins import register_io_source
 
     def source(*request: object) -> Iterator[Any]:
-        return (_frame(values, names, whole) for values in batches)
+        return (_frame(values, names, integers) for values in batches)
 
     try:
-        write(register_io_source(source, schema={name: pl.Int64 if name in whole else pl.Float64 for name in names}))
-    except pl.exceptions.PolarsError as fault:  # its name for a disk that refuses
+        write(register_io_source(source, schema={name: pl.Int64 if name in integers else pl.Float64 for name in names}))
+    except pl.exceptions.PolarsError as fault:  # polars raises it for a write error
         raise OSError(f"{fault}".rpartition("IO error: ")[-1]) from fault
 
 
-def _frame(values: np.ndarray, names: list[str], whole: frozenset[str]) -> Any:
+def _frame(values: np.ndarray, names: list[str], integers: frozenset[str]) -> Any:
     pl = load_polars()
     columns = zip(names, values.T, strict=True)
     return pl.DataFrame([
-        pl.Series(name, column.astype(np.int64) if name in whole else np.ascontiguousarray(column))
+        pl.Series(name, column.astype(np.int64) if name in integers else np.ascontiguousarray(column))
         for name, column in columns
     ])  # fmt: skip
 
 
-def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
+def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], integers: frozenset[str]) -> None:
     rows = 0
     _npy_header(file, rows, len(names))
     for values in batches:
@@ -78,20 +78,20 @@ def _write_npy(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str],
 
 
 def _npy_header(file: IO[bytes], rows: int, width: int) -> None:
-    """NumPy leaves room for the first number of a shape to grow, so that the header of more rows is as long."""
+    """Write a header. NumPy pads it, so that the header of more rows has the same length."""
     kind = np.lib.format.dtype_to_descr(np.dtype(np.float64))
-    described = {"descr": kind, "fortran_order": False, "shape": (rows, width)}
-    np.lib.format.write_array_header_1_0(file, described)
+    header = {"descr": kind, "fortran_order": False, "shape": (rows, width)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
-def _write_npz(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], whole: frozenset[str]) -> None:
+def _write_npz(file: IO[bytes], batches: Iterable[np.ndarray], names: list[str], integers: frozenset[str]) -> None:
     values = np.concatenate([np.empty((0, len(names))), *batches])
     np.savez(file, values=values, columns=np.array(names, dtype=np.str_))
 
 
 WRITERS: dict[str, Writer] = {
-    ".csv": lambda file, batches, names, whole: _write_delimited(file, batches, names, whole, ","),
-    ".tsv": lambda file, batches, names, whole: _write_delimited(file, batches, names, whole, "\t"),
+    ".csv": lambda file, batches, names, integers: _write_delimited(file, batches, names, integers, ","),
+    ".tsv": lambda file, batches, names, integers: _write_delimited(file, batches, names, integers, "\t"),
     ".parquet": _write_parquet,
     ".pq": _write_parquet,
     ".arrow": _write_arrow,

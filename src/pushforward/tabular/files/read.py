@@ -1,4 +1,4 @@
-"""Reading a table, as a whole or in batches: the format follows from the suffix."""
+"""Reading of a table, at once or in batches; the suffix determines the format."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ import numpy as np
 
 from pushforward.errors import TableError
 from pushforward.tabular.files.arrays import read_npy, read_npz
-from pushforward.tabular.files.batches import checked_batches, joined
+from pushforward.tabular.files.batches import checked_batches, join
 from pushforward.tabular.files.columnar import columnar_labels, read_columnar
 from pushforward.tabular.files.delimited import delimited_labels, read_delimited
-from pushforward.tabular.files.table import Cells, Table, Wanted
+from pushforward.tabular.files.table import Chunk, Selection, Table
 
-_READERS: dict[str, Callable[[Wanted], tuple[tuple[str, ...], Iterator[Cells]]]] = {
+_READERS: dict[str, Callable[[Selection], tuple[tuple[str, ...], Iterator[Chunk]]]] = {
     ".csv": partial(read_delimited, separator=","),
     ".tsv": partial(read_delimited, separator="\t"),
     ".parquet": read_columnar,
@@ -38,20 +38,20 @@ def read_table(
 ) -> Table:
     """Read a table of numbers from CSV, TSV, Parquet, Arrow/Feather, NPY or NPZ.
 
-    Nothing is guessed: text files are UTF-8 with a header line, a decimal point and the separator their suffix says;
-    cells that are empty or NA, NaN, null, none, "-", "?" are missing. Arrays (n, d) or (n,) have columns x0, x1, ...
+    Nothing is guessed: text files are UTF-8 with a header line, a decimal point and the separator of their suffix.
+    Cells that are empty or NA, NaN, null, none, "-", "?" are missing. Arrays (n, d) or (n,) have columns x0, x1, ...
 
     Args:
         path: of the file; the suffix names the format.
-        columns: names in the wanted order; None takes all but the context.
+        columns: names in this order; None reads all but the context.
         context: names of columns that condition the others; None for none.
-        drop_na: drop rows with a missing cell in these columns, instead of refusing the file.
+        drop_na: drop rows with a missing cell in these columns, instead of raising an error.
 
     Returns:
         `Table` of float64 `values` (n, d), `columns`, `path`, `context` (n, c), `context_columns`.
 
     Raises:
-        TableError: the file cannot be read as finite numbers; one sentence with file, line, column, value and remedy.
+        TableError: the file cannot be read as finite numbers; the message has file, line, column, value and fix.
         MissingExtra: the format needs polars, which is not installed.
 
     >>> import pathlib, tempfile
@@ -60,7 +60,7 @@ def read_table(
     >>> read_table(path, columns=["b"]).values.tolist()
     [[2.0], [4.0]]
     """
-    return joined(list(read_batches(path, columns=columns, context=context, drop_na=drop_na)))
+    return join(list(read_batches(path, columns=columns, context=context, drop_na=drop_na)))
 
 
 def read_batches(
@@ -76,13 +76,12 @@ def read_batches(
         path, columns, context, drop_na: as for `read_table`.
 
     Returns:
-        An iterator of `Table`. What is wrong with the header, or the kind of a column, is raised by this call; what is
-        wrong with a row, by the iterator: at the end of the file if cells are missing or infinite, for they are counted
-        and no batch follows the first of them. A batch may be empty if rows are dropped.
+        An iterator of `Table`. This call raises the faults of the header and of column types; the iterator raises those
+        of rows. Missing or infinite cells are counted, and raised at the end of the file; no batch follows the first of
+        them. A batch may be empty if rows are dropped.
 
-    Cost: memory of a few batches, whatever the number of rows, for CSV, TSV, Parquet, NPY and Arrow files; of Parquet
-    and compressed Arrow at least that of a row group, whose size the writer of the file chose. Whole in memory are NPZ
-    archives and Arrow streams.
+    Cost: memory of a few batches for CSV, TSV, Parquet, NPY and Arrow files, whatever the number of rows; for Parquet
+    and compressed Arrow at least that of a row group. NPZ archives and Arrow streams are read into memory at once.
 
     Raises:
         TableError, MissingExtra: as `read_table`.
@@ -96,27 +95,26 @@ def read_batches(
     if isinstance(columns, str) or isinstance(context, str):
         raise TypeError(f"columns and context are lists of names, got {columns or context!r}: write it in brackets.")
     source = Path(path)
-    wanted = Wanted(source, columns, context)
+    selection = Selection(source, columns, context)
     with _permitted(source):
         suffix = _known_suffix(source)
         state = _state(source)
-        names, pieces = _READERS[suffix](wanted)
-    return _batches(wanted, names, _unchanged(source, state, pieces), drop_na)
+        names, chunks = _READERS[suffix](selection)
+    return _batches(selection, names, _unchanged(source, state, chunks), drop_na)
 
 
 def read_labels(path: str | os.PathLike[str], column: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of all columns, and (n,) labels: the cells of one column, of text or numbers, for groups and times.
 
     Label i belongs to the row that `read_table` numbers i + 1; it is None where the cell is missing. Cells of text
-    files are text, without the blanks around it; dates of Parquet and Arrow files are whole numbers in the order of the
-    dates.
+    files are text, stripped of blanks; dates of Parquet and Arrow files are integers in the order of the dates.
 
     Args:
         path: of the file; the suffix names the format.
         column: whose cells are the labels.
 
     Raises:
-        TableError, MissingExtra: as `read_table`; arrays (NPY, NPZ) have numbers only.
+        TableError, MissingExtra: as `read_table`; arrays (NPY, NPZ) must be numbers.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "t.csv")
@@ -132,16 +130,16 @@ def read_labels(path: str | os.PathLike[str], column: str) -> tuple[tuple[str, .
         if suffix in (".csv", ".tsv"):
             names, labels = delimited_labels(source, column, "," if suffix == ".csv" else "\t")
         elif suffix in (".npy", ".npz"):
-            names, _ = _READERS[suffix](Wanted(source, None, None))
+            names, _ = _READERS[suffix](Selection(source, None, None))
             table = read_table(source, columns=[column], drop_na=True)
             labels = [None] * (len(table.values) + table.dropped)
             for number, value in zip(table.numbers, table.values[:, 0].tolist(), strict=True):
                 labels[number - 1] = value
         else:
             names, labels = columnar_labels(source, column)
-    found = np.empty(len(labels), object)
-    found[:] = labels
-    return tuple(names), found
+    array = np.empty(len(labels), object)  # numpy.array(labels) would make tuples a second axis
+    array[:] = labels
+    return tuple(names), array
 
 
 def _known_suffix(source: Path) -> str:
@@ -153,28 +151,28 @@ def _known_suffix(source: Path) -> str:
     return suffix
 
 
-def _batches(wanted: Wanted, names: Sequence[str], pieces: Iterator[Cells], drop_na: bool) -> Iterator[Table]:
-    with _permitted(wanted.path):
-        yield from checked_batches(wanted, names, pieces, drop_na)
+def _batches(selection: Selection, names: Sequence[str], chunks: Iterator[Chunk], drop_na: bool) -> Iterator[Table]:
+    with _permitted(selection.path):
+        yield from checked_batches(selection, names, chunks, drop_na)
 
 
-def _unchanged(source: Path, state: tuple[int, ...], pieces: Iterator[Cells]) -> Iterator[Cells]:
-    """The pieces, as long as the file is the one whose header was read: names and numbers are of one file."""
+def _unchanged(source: Path, state: tuple[int, ...], chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The chunks; a TableError once the file is no longer the one whose header was read."""
     changed = TableError(f"{source}: another program changed the file while it was read: read it again.")
     try:
-        for cells in pieces:
+        for chunk in chunks:
             if _state(source) != state:
                 raise changed
-            yield cells
-    except TableError as fault:  # of a file that is no longer the one whose header was read
+            yield chunk
+    except TableError as fault:  # perhaps the change caused it
         if fault is not changed and _state(source) != state:
             raise changed from fault
         raise
 
 
 def _state(source: Path) -> tuple[int, ...]:
-    found = source.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    status = source.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @contextlib.contextmanager
@@ -191,6 +189,6 @@ def _check_file(source: Path) -> None:
     if source.is_dir():
         raise TableError(f"{source}: this is a folder: name a file in it.")
     if not source.is_file():
-        raise TableError(f"{source}: this is no ordinary file: copy its content to one.")
+        raise TableError(f"{source}: this is not an ordinary file: copy its content to one.")
     if source.stat().st_size == 0:
         raise TableError(f"{source}: the file is empty (0 bytes): write a header line and rows.")

@@ -1,7 +1,7 @@
-"""Rows of CSV and TSV files: cut by one rule (RFC 4180), counted, and every fault at its line.
+"""Rows of CSV and TSV files, split by one rule (RFC 4180) and counted, so that errors name the line.
 
-A cell that begins with a quote ends with the next single quote, after which its row ends or a separator follows; a
-quote anywhere else in a cell is text, as the inch marks of `5" pipe` are.
+A cell that begins with a quote ends with the next single quote, which a separator or the end of the row follows. Any
+other quote in a cell is text, such as the inch mark of `5" pipe`.
 """
 
 import csv
@@ -20,11 +20,11 @@ from pushforward.tabular.files.headers import NUMBER, is_value
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
-class Broken(list[str]):
-    """Stands for the cells of a row that cannot be cut, so that it is refused in its turn, after the rows before it.
+class MalformedRow(list[str]):
+    """Placeholder for a row that cannot be split into cells; its error is raised after the rows before it are read.
 
     Args:
-        fault: what a sentence says after the number of the line, with the remedy.
+        fault: the message after the number of the line, with the fix.
     """
 
     def __init__(self, fault: str) -> None:
@@ -39,10 +39,10 @@ _OPEN = ": a quote opens in this row and no other closes it: close it"
 
 
 class Lines:
-    """Cuts a text file into rows and counts its lines; what is read in several blocks is counted through.
+    """Splits a text file into rows and counts its lines, over several blocks of the file if need be.
 
     Args:
-        path: of the file, for the sentences.
+        path: of the file, for messages.
         separator: of the cells.
     """
 
@@ -51,7 +51,7 @@ class Lines:
         self.number, self.started, self.blank = 1, False, []
 
     def rows(self, file: io.BytesIO | io.BufferedReader) -> Iterator[tuple[int, list[str]]]:
-        """(line on which the row starts, its cells); blank lines between the header and the last row come as []."""
+        """(number of the first line, cells) of each row; blank lines between the header and the last row are []."""
         text = io.TextIOWrapper(file, encoding="utf-8" if self.started else "utf-8-sig", newline="")
         is_over = False
 
@@ -59,8 +59,8 @@ class Lines:
             nonlocal is_over
             is_over = True
 
-        whole = itertools.chain(text, iter(end, None))  # the latter gives no line, it tells that there is none
-        reader, before = csv.reader(whole, delimiter=self.separator, strict=True), self.number - 1
+        text_lines = itertools.chain(text, iter(end, None))  # the latter has no line, but reports the end of the text
+        reader, before = csv.reader(text_lines, delimiter=self.separator, strict=True), self.number - 1
         try:
             for row in reader:
                 if row:
@@ -74,19 +74,19 @@ class Lines:
         except csv.Error as fault:
             last = before + reader.line_num
             if is_over:  # the reader looked for more lines of this row
-                words = _OPEN
+                message = _OPEN
             elif "expected after" in f"{fault}":
-                place = f" on line {last}" if last > self.number else ""
-                words = (
-                    f": a quote opens a cell of this row, and text follows the quote that closes it{place}: write "
+                position = f" on line {last}" if last > self.number else ""
+                message = (
+                    f": a quote opens a cell of this row, and text follows the quote that closes it{position}: write "
                     "each quote inside a cell twice, or take the quotes away"
                 )
             else:
-                words = f" cannot be cut into cells ({fault}): correct its quotes, or shorten the cell"
-            yield from self._after_blanks(Broken(words))
+                message = f" cannot be cut into cells ({fault}): correct its quotes, or shorten the cell"
+            yield from self._after_blanks(MalformedRow(message))
         finally:
             if not file.closed:
-                text.detach()  # the file stays open: whoever opened it closes it
+                text.detach()  # leaves the file open for the caller
 
     def _after_blanks(self, row: list[str]) -> Iterator[tuple[int, list[str]]]:
         if self.started:
@@ -97,7 +97,7 @@ class Lines:
 
 
 def _refuse_bytes(path: Path) -> None:
-    """Name the first line that is not UTF-8; the decoder, which works ahead of the lines, does not know it."""
+    """Raise a TableError that names the first line that is not UTF-8; the decoder reads ahead and does not know it."""
     number = 0
     with path.open("rb") as file:
         for part in file:
@@ -114,8 +114,8 @@ def _refuse_bytes(path: Path) -> None:
 
 
 def refuse_row(path: Path, line: int, cells: list[str], width: int) -> None:
-    """Refuse a row that cannot be cut, or has another number of cells than the header."""
-    if isinstance(cells, Broken):
+    """Raise a TableError for a malformed row, or one with another number of cells than the header."""
+    if isinstance(cells, MalformedRow):
         raise TableError(f"{path}: line {line}{cells.fault}.")
     if len(cells) != width:
         runs_on = " (a quote runs on over more than one line)" if any(map(_LINE_END.search, cells)) else ""
@@ -124,22 +124,22 @@ def refuse_row(path: Path, line: int, cells: list[str], width: int) -> None:
         )
 
 
-def refuse_swallowed(path: Path, line: int, cells: list[str], separator: str, picked: Sequence[int]) -> None:
-    """Refuse a row of several lines of which the first and another would be rows by themselves, were quotes text.
+def refuse_stray_quotes(path: Path, line: int, cells: list[str], separator: str, indices: Sequence[int]) -> None:
+    """Raise a TableError for a row whose first line and another line would each be a row if quotes were text.
 
-    Two stray quotes make one cell of all that is between them. A line is such a row that has as many cells as the
-    table has columns, and numbers where numbers are wanted; lines of a cell with text in lines are none.
+    Two stray quotes turn everything between them into one cell. A line counts as a row if it has as many cells as the
+    table has columns, and values in the selected columns; lines of a cell of text do not.
     """
     first, *others = _LINE_END.split(separator.join(cells))
-    if others and _is_row(first, separator, len(cells), picked):
-        refuse_rows_within(path, line, others, separator, len(cells), picked)
+    if others and _is_row(first, separator, len(cells), indices):
+        refuse_row_in_cell(path, line, others, separator, len(cells), indices)
 
 
-def refuse_rows_within(
-    path: Path, line: int, parts: list[str], separator: str, width: int, picked: Sequence[int]
+def refuse_row_in_cell(
+    path: Path, line: int, parts: list[str], separator: str, width: int, indices: Sequence[int]
 ) -> None:
-    """Refuse a cell one of whose lines is a row by itself."""
-    inner = next((part for part in parts if _is_row(part, separator, width, picked)), None)
+    """Raise a TableError if one of the lines of a cell is itself a row."""
+    inner = next((part for part in parts if _is_row(part, separator, width, indices)), None)
     if inner is not None:
         raise TableError(
             f"{path}: line {line}: a quoted cell runs on over a line that is a row by itself, {inner[:40]!r}: close "
@@ -147,40 +147,40 @@ def refuse_rows_within(
         )
 
 
-def _is_row(text: str, separator: str, width: int, picked: Sequence[int]) -> bool:
+def _is_row(text: str, separator: str, width: int, indices: Sequence[int]) -> bool:
     cells = [cell.strip().strip('"') for cell in text.split(separator)]
     if len(cells) != width:
         return False
-    wanted = [cells[place] for place in picked]
-    return all(map(is_value, wanted)) and any(map(NUMBER.fullmatch, wanted))
+    values = [cells[index] for index in indices]
+    return all(map(is_value, values)) and any(map(NUMBER.fullmatch, values))
 
 
 class Block(NamedTuple):
-    """How many bytes of a block are whole rows, how many rows, and whether each of them is one line."""
+    """The complete rows of a block: where they end in bytes, their number, and whether each of them is one line."""
 
     end: int
     rows: int
     is_plain: bool
 
 
-def whole_rows(block: bytes, separator: str, *, is_last: bool) -> Block | None:
-    """Where the rows of a block end that starts with a row; None where its quotes do not tell it.
+def complete_rows(block: bytes, separator: str, *, is_last: bool) -> Block | None:
+    """The complete rows of a block; None if its quotes are ambiguous.
 
     Args:
-        block: a part of a file.
+        block: a part of a file that starts at the start of a row.
         separator: of the cells.
         is_last: whether the file ends with the block.
 
-    >>> whole_rows(b'1,"a"\\n2,"b\\n3"\\n4', ",", is_last=False)
+    >>> complete_rows(b'1,"a"\\n2,"b\\n3"\\n4', ",", is_last=False)
     Block(end=14, rows=2, is_plain=False)
-    >>> whole_rows(b'1,a "b" c\\n', ",", is_last=True)
+    >>> complete_rows(b'1,a "b" c\\n', ",", is_last=True)
     """
     if b'"' not in block:
         n_breaks, end = block.count(b"\n"), len(block) if is_last else block.rfind(b"\n") + 1
         return Block(end, n_breaks + _is_unended(block, is_last), _no_bare_returns(block, end)) if end else None
     content = np.frombuffer(block, np.uint8)
     quotes, breaks = np.flatnonzero(content == ord('"')), np.flatnonzero(content == ord("\n"))
-    # Every other quote opens a cell, or follows the one before it and stands for a quote; else it is text.
+    # Every other quote opens a cell, or is the second of a doubled quote.
     opening, closing = quotes[::2], quotes[1::2]
     opened_after = content[opening[opening > 0] - 1]
     closed_before = content[closing[closing < len(block) - 1] + 1]
@@ -188,12 +188,12 @@ def whole_rows(block: bytes, separator: str, *, is_last: bool) -> Block | None:
         return None
     if not np.isin(closed_before, list(f'{separator}\r\n"'.encode())).all() or (is_last and len(quotes) % 2):
         return None
-    outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
-    end = len(block) if is_last else int(outside[-1]) + 1 if len(outside) else 0
+    row_ends = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+    end = len(block) if is_last else int(row_ends[-1]) + 1 if len(row_ends) else 0
     if not end:
         return None
-    is_plain = int(np.searchsorted(breaks, end)) == len(outside) and _no_bare_returns(block, end)
-    return Block(end, len(outside) + _is_unended(block, is_last), is_plain)
+    is_plain = int(np.searchsorted(breaks, end)) == len(row_ends) and _no_bare_returns(block, end)
+    return Block(end, len(row_ends) + _is_unended(block, is_last), is_plain)
 
 
 def _is_unended(block: bytes, is_last: bool) -> bool:
@@ -201,5 +201,5 @@ def _is_unended(block: bytes, is_last: bool) -> bool:
 
 
 def _no_bare_returns(block: bytes, end: int) -> bool:
-    """Whether there is a line feed after each carriage return, which would end a row by itself."""
+    """Whether a line feed follows each carriage return; a bare one would end a row."""
     return block.count(b"\r", 0, end) == block.count(b"\r\n", 0, end)

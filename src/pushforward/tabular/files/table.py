@@ -1,4 +1,4 @@
-"""What a reader hands back, and the checks that every format shares."""
+"""The table type, the selection of its columns, and checks for all formats."""
 
 import difflib
 import re
@@ -25,12 +25,12 @@ class Table:
     Args:
         values: float64 array (n, d).
         columns: d names.
-        path: of the file they came from.
-        context: float64 array (n, c), c = 0 when no context was asked for.
+        path: of the source file.
+        context: float64 array (n, c), c = 0 without a context.
         context_columns: c names.
-        dropped: rows of the file that were left out here, for a cell of theirs is missing.
-        share: how much of the file has been read with this table, from 0 to 1.
-        numbers: of the rows in the file, counted from 1, the header not among them; dropped rows count too.
+        dropped: number of rows dropped for a missing cell.
+        share: of the file that has been read up to this table, from 0 to 1.
+        numbers: of the rows in the file, counted from 1 without the header; dropped rows count too.
     """
 
     values: np.ndarray
@@ -44,11 +44,11 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """A piece of a format's raw result: rows of the picked columns as float64, NaN where a cell is missing.
+class Chunk:
+    """Some rows of the selected columns as float64, NaN where a cell is missing, before the checks.
 
-    `lines` has each row's line in a text file; `first` is the number of the piece's first row, counted from 0; `share`
-    is how much of the file has been read with it, from 0 to 1.
+    `lines` are the line numbers of the rows in a text file; `first` is the index of the first row; `share` is the share
+    of the file that has been read up to this chunk, from 0 to 1.
     """
 
     values: np.ndarray
@@ -56,40 +56,40 @@ class Cells:
     first: int = 0
     share: float = 1.0
 
-    def place(self, row: int) -> str:
-        """Where a reader of the file finds the row: 'line 7' of a text file, else 'row 6', counted from 1."""
+    def position(self, row: int) -> str:
+        """The position of a row in the file: 'line 7' of a text file, else 'row 6', counted from 1."""
         return f"row {self.first + row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The columns that were asked for: None stands for all the others."""
+class Selection:
+    """The columns and contexts to read; `columns` None means all but the contexts."""
 
     path: Path
     columns: Sequence[str] | None
     context: Sequence[str] | None
 
-    def pick(self, names: Sequence[str]) -> list[int]:
-        """Positions of the wanted columns among `names`, the context's last."""
+    def indices(self, names: Sequence[str]) -> list[int]:
+        """Indices of the selected columns in `names`, the contexts last."""
         self._check_names(names)
-        context, places = list(self.context or ()), {name: place for place, name in enumerate(names)}
+        context, index_of = list(self.context or ()), {name: index for index, name in enumerate(names)}
         if self.columns is None:
-            given = frozenset(context)
-            columns = [name for name in names if name not in given]
+            context_names = frozenset(context)
+            columns = [name for name in names if name not in context_names]
         else:
             columns = list(self.columns)
-        asked = columns + context
-        for name in asked:
-            if name not in places:
-                raise TableError(f"{self.path}: there is no column {name!r}: {_near(name, names)}.")
+        selected = columns + context
+        for name in selected:
+            if name not in index_of:
+                raise TableError(f"{self.path}: there is no column {name!r}: {_suggest(name, names)}.")
         if not columns:
-            words = "no column is left to model: ask for fewer context columns"
+            message = "no column is left to model: select fewer context columns"
             if not names:
-                words = "the table has no columns: write one with a header and numbers"
+                message = "the table has no columns: write one with a header and numbers"
             elif self.columns is not None:
-                words = f"no column is asked for: name some of {_listed(names)}, or leave the choice out for all"
-            raise TableError(f"{self.path}: {words}.")
-        for name in asked:
+                message = f"no column is selected: name some of {_list_names(names)}, or leave the choice out for all"
+            raise TableError(f"{self.path}: {message}.")
+        for name in selected:
             if not name.strip():
                 raise TableError(
                     f"{self.path}: column {list(names).index(name) + 1} has no name: name it in the header, or choose "
@@ -98,52 +98,52 @@ class Wanted:
                 )
             if fault := name_fault(name):
                 raise TableError(
-                    f"{self.path}: the name {name!r} {fault}, which no table written here could keep: rename that "
-                    "column."
+                    f"{self.path}: the name {name!r} {fault}, which tables written here cannot store: rename "
+                    "that column."
                 )
-        repeated = next((name for name, count in Counter(asked).items() if count > 1), None)
+        repeated = next((name for name, count in Counter(selected).items() if count > 1), None)
         if repeated is not None:
-            raise TableError(f"{self.path}: column {repeated!r} is asked for twice: name it once, in one role.")
-        return [places[name] for name in asked]
+            raise TableError(f"{self.path}: column {repeated!r} is selected twice: name it once, in one role.")
+        return [index_of[name] for name in selected]
 
     def _check_names(self, names: Sequence[str]) -> None:
-        seen: dict[str, int] = {}
-        for position, name in enumerate(names, start=1):
-            if name and name in seen:
+        numbers: dict[str, int] = {}
+        for number, name in enumerate(names, start=1):
+            if name and name in numbers:
                 raise TableError(
-                    f"{self.path}: the header has {name!r} twice, as columns {seen[name]} and {position}: rename one."
+                    f"{self.path}: the header has {name!r} twice, as columns {numbers[name]} and {number}: rename one."
                 )
-            seen[name] = position
+            numbers[name] = number
 
 
 def name_fault(name: str) -> str | None:
-    """Why a column's name cannot be kept by the files that tables are written to; None where it can.
+    """The reason why table files cannot store a column's name; None if they can.
 
     >>> name_fault("pay (EUR)"), name_fault("a "), name_fault("a\\0")
-    (None, "has a space or a line's end at an end of it", 'has a zero character')
+    (None, 'starts or ends with a space or a line break', 'has a zero character')
     """
     if not name.strip():
         return "is empty"
     if name != name.strip():
-        return "has a space or a line's end at an end of it"
+        return "starts or ends with a space or a line break"
     if "\0" in name:
         return "has a zero character"
     try:
         name.encode()
     except UnicodeEncodeError:
-        return "has half of a surrogate pair, which is no character"
+        return "has half of a surrogate pair, which is not a character"
     return None
 
 
 def check_columns(table: Table, constant: Sequence[str] = ()) -> None:
-    """Refuse a table whose columns cannot all have a density: a constant column has none.
+    """Raise an error if a column is constant, for it then has no density.
 
     Args:
-        table: what is to be fitted; its context columns are checked too, since they are standardised.
-        constant: names of columns that may hold one value only.
+        table: to be fitted; its context columns are checked too, since they are standardised.
+        constant: names of columns that may be constant.
 
     Raises:
-        DataError: a column holds one value only; the sentence names it.
+        DataError: naming a column with a single value.
 
     >>> import numpy as np
     >>> check_columns(Table(np.array([[1.0, 3.0], [2.0, 3.0]]), ("a", "b"), Path("t.csv")))
@@ -154,24 +154,24 @@ def check_columns(table: Table, constant: Sequence[str] = ()) -> None:
     for values, columns in ((table.values, table.columns), (table.context, table.context_columns)):
         for name, column in zip(columns, values.T, strict=True):
             if name not in constant and (column == column[0]).all():
-                remedy = "" if name in table.context_columns else f", or keep it as it is with --column {name}=constant"
+                fix = "" if name in table.context_columns else f", or declare it with --column {name}=constant"
                 raise DataError(
                     f"{table.path}: column {name!r} is {column[0]} in all {len(column)} rows: leave it out with "
-                    f"--columns{remedy}."
+                    f"--columns{fix}."
                 )
 
 
-def rows_at_once(width: int) -> int:
-    """Rows of so many columns that are held at a time: 65,536, fewer of very wide ones.
+def chunk_size(width: int) -> int:
+    """Number of rows to hold in memory at a time: 65,536, or fewer if they have many columns.
 
-    >>> rows_at_once(6), rows_at_once(1_000)
+    >>> chunk_size(6), chunk_size(1_000)
     (65536, 4194)
     """
     return max(1, min(_ROWS, _NUMBERS // max(width, 1)))
 
 
 def load_polars() -> ModuleType:
-    """The polars module, or a sentence that says how to install it."""
+    """The polars module, or a MissingExtra error that says how to install it."""
     try:
         import polars
     except ImportError as fault:
@@ -179,22 +179,20 @@ def load_polars() -> ModuleType:
     return polars
 
 
-def _near(name: str, names: Sequence[str]) -> str:
+def _suggest(name: str, names: Sequence[str]) -> str:
     spellings: dict[str, list[str]] = {}
     for known in names:
         spellings.setdefault(known.casefold(), []).append(known)
     matches = difflib.get_close_matches(name.casefold(), list(spellings), _NEAR)
     near = [known for match in matches for known in spellings[match]][:_NEAR]
-    other = [known for known in names if _UNIT.sub("", known).casefold() == _UNIT.sub("", name).casefold()]
-    if other and other[0].casefold() != name.casefold():
-        return (
-            f"the file has {other[0]!r}; if that is another unit, convert its numbers, then name it as the model does"
-        )
+    same = [known for known in names if _UNIT.sub("", known).casefold() == _UNIT.sub("", name).casefold()]
+    if same and same[0].casefold() != name.casefold():
+        return f"the file has {same[0]!r}; if that is another unit, convert its numbers, then name it as the model does"
     if near:
         return f"did you mean {' or '.join(repr(known) for known in near)}"
-    return f"the file has {_listed(names)}"
+    return f"the file has {_list_names(names)}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > _LISTED else ""
     return f"{', '.join(repr(known) for known in names[:_LISTED])}{more}"

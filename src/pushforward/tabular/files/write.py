@@ -1,4 +1,4 @@
-"""Writing a table, whole or in batches: the file appears under its name at once, or nothing changes."""
+"""Writing of a table, at once or in batches. The file appears under its name when complete, or nothing changes."""
 
 import os
 from collections import Counter
@@ -19,24 +19,24 @@ def write_table(
     values: np.ndarray,
     columns: Sequence[str],
     *,
-    whole: Collection[str] = (),
+    integer_columns: Collection[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write numbers with named columns; the suffix names the format, `read_table` gives the same numbers back.
+    """Write numbers with named columns; the suffix determines the format, and `read_table` returns the same numbers.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk, and takes its name by one rename:
-    an interruption leaves the old file, or none. In CSV and TSV, names are quoted where needed, and a name that a
-    spreadsheet would run as a formula gets a leading apostrophe, which `read_table` removes. NPY keeps no names.
+    The content is written to a temporary file in the same folder, flushed to the disk, and renamed: an interruption
+    leaves the old file, or none. In CSV and TSV, names are quoted where needed, and a name that a spreadsheet would run
+    as a formula gets a leading apostrophe, which `read_table` removes. NPY has no names.
 
     Args:
         path: of the file.
         values: real array (n, d), without NaN.
         columns: d different names.
-        whole: names of columns of whole numbers below 2^53, which are written as such; NPY and NPZ know one type only.
-        overwrite: replace a file that is there.
+        integer_columns: names of columns to write as integers, which must be below 2^53; NPY and NPZ write floats.
+        overwrite: replace an existing file.
 
     Raises:
-        TableError: unknown suffix, unfit values or names, a file that is there already, or a disk that refuses.
+        TableError: unknown suffix, invalid values or names, an existing file, or a write error.
         MissingExtra: the format needs polars, which is not installed.
 
     >>> import pathlib, tempfile
@@ -45,7 +45,7 @@ def write_table(
     >>> path.read_text()
     'a,"b, in m"\\n0.1,-2.0\\n'
     """
-    write_batches(path, [values], columns, whole=whole, overwrite=overwrite)
+    write_batches(path, [values], columns, integer_columns=integer_columns, overwrite=overwrite)
 
 
 def write_batches(
@@ -53,22 +53,21 @@ def write_batches(
     batches: Iterable[np.ndarray],
     columns: Sequence[str],
     *,
-    whole: Collection[str] = (),
+    integer_columns: Collection[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write a table that comes in pieces, as `write_table` would write it whole.
+    """Write a table in batches; the file is the same as that of `write_table`.
 
-    A fault in any piece, also one that `batches` itself raises, leaves the old file, or none. Parquet and Arrow are
-    written by a thread of polars, which then asks for the pieces.
+    An error in any batch, also one that `batches` itself raises, leaves the old file, or none. A thread of polars
+    writes Parquet and Arrow, and requests the batches.
 
     Args:
         path: of the file.
-        batches: real arrays (n, d), without NaN, each n at least 0; none at all makes a table without rows.
+        batches: real arrays (n, d), without NaN, each n at least 0; no batch makes a table without rows.
         columns: d different names.
-        whole: as for `write_table`.
-        overwrite: replace a file that is there.
+        integer_columns, overwrite: as for `write_table`.
 
-    Cost: memory of a few pieces; an NPZ archive is put together in memory, for its header says how many rows follow.
+    Cost: memory of a few batches; an NPZ archive is built in memory, for its header has the number of rows.
 
     Raises:
         TableError, MissingExtra: as `write_table`; and whatever `batches` raises.
@@ -88,15 +87,15 @@ def write_batches(
     if not names or repeated is not None:
         got = "none" if repeated is None else f"{repeated!r} twice"
         raise TableError(f"{target}: column names must be different, and at least one, got {got}: rename them.")
-    for place, name in enumerate(names, start=1):
+    for number, name in enumerate(names, start=1):
         if fault := name_fault(name):
-            raise TableError(f"{target}: the name of column {place}, {name!r}, {fault}: rename it.")
+            raise TableError(f"{target}: the name of column {number}, {name!r}, {fault}: rename it.")
     try:
         _refuse_existing(target, overwrite)
-        final = target.resolve()  # a symbolic link stays one
+        final = target.resolve()  # writes through a symbolic link
         write_atomically(
             final,
-            lambda file: WRITERS[suffix](file, _checked(target, batches, names), names, frozenset(whole)),
+            lambda file: WRITERS[suffix](file, _checked(target, batches, names), names, frozenset(integer_columns)),
             lambda: _refuse_existing(target, overwrite),
         )
     except OSError as fault:

@@ -1,18 +1,18 @@
-"""Tables as they are: what each column holds, and a flow fitted to it through maps of the columns."""
+"""The schema of a table: the type of each column, and flows fitted to tables through maps of the columns."""
 
 from pushforward.tabular.schema.column import DECLARATIONS, KINDS, Column
 from pushforward.tabular.schema.fit import fit_columns, n_copies
-from pushforward.tabular.schema.ranges import Range, outside_range
-from pushforward.tabular.schema.schema import Plan, infer_schema
+from pushforward.tabular.schema.ranges import Range, out_of_range
+from pushforward.tabular.schema.schema import TableSchema, infer_schema
 
 __all__ = [
     "DECLARATIONS",
     "KINDS",
     "Column",
-    "Plan",
     "Range",
+    "TableSchema",
     "fit_columns",
     "infer_schema",
     "n_copies",
-    "outside_range",
+    "out_of_range",
 ]

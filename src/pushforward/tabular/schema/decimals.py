@@ -1,4 +1,4 @@
-"""Values on a grid as a table has them: the float64 numbers that decimals are read as."""
+"""Exact values on a grid: the float64 numbers that the decimals of a table are read as."""
 
 from decimal import Decimal
 
@@ -10,10 +10,10 @@ _MOST_DIGITS = 12  # after the point; powers of ten up to 10^22 are exact in flo
 
 
 def as_read(column: Column, x: np.ndarray) -> np.ndarray:
-    """Values x of a rounded or discrete column, those that its data have: 0.3, not 0.30000000000000004.
+    """Round values x of a rounded or discrete column to those of its data: 0.3, not 0.30000000000000004.
 
-    x is origin + k step, k a whole number. Where step and origin have d decimals, 12 at most, the number read from a
-    decimal d digits long is round(10^d x) / 10^d, one division of whole numbers.
+    x is origin + k step with an integer k. If step and origin have d decimals, 12 at most, the number read from a
+    decimal of d digits is round(10^d x) / 10^d, one division of integers.
 
     >>> as_read(Column("price", step=0.1), 0.1 * np.arange(1, 8))
     array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
@@ -28,12 +28,12 @@ def as_read(column: Column, x: np.ndarray) -> np.ndarray:
 
 
 def nearest_index(x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Index of the nearest of increasing values, the upper one of two as near."""
+    """Index of the nearest of increasing values; of two at equal distance, of the upper one."""
     return np.searchsorted((values[1:] + values[:-1]) / 2, x, side="right")
 
 
 def decimals(value: float) -> int:
-    """Digits after the point of the shortest decimal that is read as this number.
+    """Number of digits after the point of the shortest decimal that is read as this number.
 
     >>> decimals(0.25), decimals(1e-3), decimals(500.0)
     (2, 3, 0)

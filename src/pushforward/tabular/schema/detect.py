@@ -1,4 +1,4 @@
-"""Looking at the values of a column: supports, tails, rounding; every rule is free of the unit of measurement."""
+"""Detection of column types: supports, tails, rounding. No rule depends on the unit of measurement."""
 
 import dataclasses
 import functools
@@ -11,29 +11,30 @@ from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
 from pushforward.tabular.schema.column import Column
 from pushforward.tabular.schema.decimals import nearest_index
-from pushforward.tabular.schema.grid import many_values, shown_ends
+from pushforward.tabular.schema.grid import detect_ends, many_values
 
-_GAIN = 0.1  # nats a row by which a map must improve a normal law's likelihood, beside three standard errors
-_FEWEST = 50  # rows from which anything is detected
-_HEAVY = 0.3  # index of a tail (a Student-t of about three degrees of freedom) from which it is called heavy
+_GAIN = 0.1  # nats a row by which a map must improve the likelihood of a normal, and by three standard errors
+_FEWEST = 50  # rows that detection needs
+_HEAVY = 0.3  # least index of a heavy tail (that of a Student-t of about three degrees of freedom)
 _LEAST_INDEX, _MOST_INDEX = 0.03, 1.0
 _MOST_VALUES = 50  # different values of a column that counts as discrete
-_MOST_CELLS = 20  # of a grid, to each of its values
+_MOST_BINS = 20  # of a grid, for each value that occurs
 _DOUBLE = 4 * float(np.finfo(np.float64).eps)
-_COPIES = 5  # rows to each of them, at least
-_NEAR = 1 / 16  # of a circle, on either side, is about a point
-_QUARTILE = 0.6744897501960817  # of a normal law
+_COPIES = 5  # least mean number of rows for each of these values
+_NEAR = 1 / 16  # half the width of the neighbourhood of a point, as a share of the circle
+_QUARTILE = 0.6744897501960817  # of the standard normal
 
 
-def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) -> Column:
-    """A real column as its values x (n,) show it: discrete, rounded, within a support, with heavy tails; else as it is.
+def detect_type(column: Column, x: np.ndarray, others: np.ndarray | None = None) -> Column:
+    """Detect the type of a real column in its values x (n,); a column without a detected type is returned unchanged.
 
-    More values than that are rounded where they are whole numbers, or repeat on a grid (`many_values`).
-    Few values are discrete: the column can hold no other. Where one of the `others` is another value, or a value on a
-    grid has fewer than five rows, it is rounded to the grid, and can; two values are discrete in any case, and so are
-    values of which some are far from the others. An end of a grid that five rows have is the end of its support, and
-    whole numbers of which none is negative have none.
-    A support that one of the `others` denies is none.
+    - Few values are discrete: the column has no other value. It is rounded to their grid instead if one of the `others`
+      is another value, or if a value has fewer than five rows; but two values are always discrete, and so are values
+      with a wide gap between them.
+    - Many values are rounded if they are integers, or repeat on a grid (`many_values`).
+    - The outermost value of a grid is the end of the support if five rows have it; non-negative integers end at 0.
+    - A support that does not contain all `others` is not detected.
+    - Otherwise the column may have heavy tails.
     """
     if len(x) < _FEWEST:
         return column
@@ -45,12 +46,12 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
             step = 0.0
         note = f"{len(values)} different values in {len(x):,} rows"
         column = dataclasses.replace(column, step=step, origin=origin if step else 0.0, source="detected", note=note)
-        # A value of few rows is a sign of others that no row has yet (Good 1953): a grid with such values stays open.
-        is_closed = counts.min() >= _COPIES or len(values) == 2 or _is_torn(values, step)
+        # A value of few rows indicates values that no row has yet (Good 1953): a grid with such values stays open.
+        is_closed = counts.min() >= _COPIES or len(values) == 2 or _has_wide_gap(values, step)
         if is_among(others, values).all() and (is_closed or not step):
-            return discrete(column, x, values)
+            return as_discrete(column, x, values)
         if step:
-            return _grid(column, x, others)
+            return _as_grid(column, x, others)
         column = dataclasses.replace(column, source="default", note="")
     elif (gridded := many_values(column, x, others)) is not None:
         if gridded.kind != "real":
@@ -61,43 +62,44 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
             continue
         gain, error = _gain(x, kind, lower, upper)
         if gain > max(_GAIN, 3 * error) and not column.step:
-            note = f"a normal law gains {gain:.2g} nats a row by this map"
+            note = f"this map raises the likelihood of a normal by {gain:.2g} nats a row"
             return dataclasses.replace(column, kind=kind, lower=lower, upper=upper, source="detected", note=note)
     below, above = tail_indices(x)
     spread = 3.0 / math.sqrt(min(0.2 * len(x), 3 * math.sqrt(len(x))))
     if max(below, above) > _HEAVY + spread:
         note = f"{column.note}; " if column.step else ""
         note += f"the largest values fall off like a power, index {max(below, above):.2g}"
-        return dataclasses.replace(heavy(column, x), source="detected", note=note)
+        return dataclasses.replace(as_heavy(column, x), source="detected", note=note)
     return column
 
 
 def few_values(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of x (n,) and how often each occurs, if they are few and each is there five times in the mean; else
-    none. Values that differ by rounding alone are one.
+    """Different values of x (n,) and their counts, if they are few and occur five times in the mean; else empty arrays.
+
+    Values that differ by a rounding error count as one.
 
     >>> few_values(np.tile([0.1 + 0.2, 0.3, 0.5], 20))
     (array([0.3, 0.5]), array([40, 20]))
     """
     values, counts = np.unique(x, return_counts=True)
-    apart = np.append(True, np.diff(values) > _DOUBLE * np.abs(values).max(initial=0.0))
-    starts = np.flatnonzero(apart)
+    is_new = np.append(True, np.diff(values) > _DOUBLE * np.abs(values).max(initial=0.0))
+    starts = np.flatnonzero(is_new)
     values, counts = values[starts], np.add.reduceat(counts, starts)
     is_few = 2 <= len(values) <= min(_MOST_VALUES, len(x) // _COPIES)
     return (values, counts) if is_few else (values[:0], counts[:0])
 
 
-def _is_torn(values: np.ndarray, step: float) -> bool:
-    """Whether values of a grid lie in two parts, as far from each other as all of them are wide together: codes."""
+def _has_wide_gap(values: np.ndarray, step: float) -> bool:
+    """Whether a gap is at least half as wide as the range of the values, as between codes such as 1, 2, 99."""
     gap, width = float(np.diff(values).max()), float(np.ptp(values))
     return len(values) > 2 and gap > 3.5 * step and gap >= 0.5 * width
 
 
-def _grid(column: Column, x: np.ndarray, others: np.ndarray) -> Column:
-    """A column rounded to a grid of few values, within the ends that these show."""
+def _as_grid(column: Column, x: np.ndarray, others: np.ndarray) -> Column:
+    """The column rounded to a grid of few values, with the ends of its support that these indicate."""
     half, low = column.step / 2, float(x.min())
-    is_whole = column.step % 1 == column.origin % 1 == 0
-    first, last = shown_ends(x, others, low % column.step if is_whole else None)
+    is_integer = column.step % 1 == column.origin % 1 == 0
+    first, last = detect_ends(x, others, low % column.step if is_integer else None)
     if first is not None and last is not None:
         column = dataclasses.replace(column, kind="bounded", lower=first - half, upper=last + half)
     elif first is not None:
@@ -105,16 +107,16 @@ def _grid(column: Column, x: np.ndarray, others: np.ndarray) -> Column:
     return with_shares(column, x, end=last)
 
 
-def discrete(column: Column, x: np.ndarray, values: np.ndarray) -> Column:
-    """The column with these values (K,) and no others, each with its share of x; half a row where it has none there."""
+def as_discrete(column: Column, x: np.ndarray, values: np.ndarray) -> Column:
+    """The column with these values (K,) and no others, each with its share of x; a value without a row counts half."""
     shares = (0.0, *_shares(np.bincount(nearest_index(x, values), minlength=len(values))), 0.0)
     return dataclasses.replace(column, kind="discrete", values=tuple(map(float, values)), shares=shares)
 
 
 def with_shares(column: Column, x: np.ndarray, end: float | None = None) -> Column:
-    """A rounded column with the values of its grid and their shares of x, if they are few with many rows to each.
+    """The rounded column with the values of its grid and their shares of x, if they are few with many rows for each.
 
-    From these a flow starts. An end at which the support goes on has half a row beyond it; none goes on above `end`.
+    The flow starts from these shares. An open end of the support gets half a row beyond it; `end` closes the upper one.
     """
     index = np.round((x - column.origin) / column.step).astype(np.int64)
     first, last = int(index.min()), int(index.max())
@@ -135,22 +137,22 @@ def with_shares(column: Column, x: np.ndarray, end: float | None = None) -> Colu
 
 
 def _shares(counts: np.ndarray, ends: tuple[float, ...] = ()) -> tuple[float, ...]:
-    """Of counts, that are half a row where they are 0, but for the first and last one if `ends` are these."""
+    """Shares of counts; a count of 0 becomes a half, and `ends` replace the first and the last count."""
     counts = np.maximum(counts, 0.5)
     if ends:
         counts[0], counts[-1] = ends
     return tuple(map(float, counts / counts.sum()))
 
 
-def centred(column: Column, x: np.ndarray) -> Column:
-    """A real column with its median, and its scale by quartiles; by the deviation where the quartiles are one value."""
+def with_centre(column: Column, x: np.ndarray) -> Column:
+    """A real column with its median and quartile scale, or standard deviation where the quartiles are equal."""
     first, centre, third = np.quantile(x, [0.25, 0.5, 0.75])
     scale = (third - first) / (2 * _QUARTILE) if third > first else x.std()
     return dataclasses.replace(column, centre=float(centre), scale=float(scale))
 
 
-def heavy(column: Column, x: np.ndarray) -> Column:
-    """The column with median, quartile scale and tail indices of its values."""
+def as_heavy(column: Column, x: np.ndarray) -> Column:
+    """The column as heavy-tailed, with median, quartile scale and tail indices of its values."""
     below, above = (float(np.clip(index, _LEAST_INDEX, _MOST_INDEX)) for index in tail_indices(x))
     first, centre, third = np.quantile(x, [0.25, 0.5, 0.75])
     reach = sum(math.expm1(index * math.log(2.0)) / index for index in (below, above))
@@ -164,11 +166,11 @@ def heavy(column: Column, x: np.ndarray) -> Column:
 
 
 def tail_indices(x: np.ndarray) -> tuple[float, float]:
-    """Indices of the tails below and above the median, by generalised Pareto laws of the largest fifth at most.
+    """Indices of the tails below and above the median, by generalised Pareto fits to at most the largest fifth.
 
     >>> import numpy as np
     >>> cauchy = np.random.default_rng(0).standard_cauchy(10_000)
-    >>> [0.7 < index < 1.3 for index in tail_indices(cauchy)]  # both are 1
+    >>> [0.7 < index < 1.3 for index in tail_indices(cauchy)]  # the true indices are 1
     [True, True]
     """
     offset = x - np.median(x)
@@ -176,16 +178,16 @@ def tail_indices(x: np.ndarray) -> tuple[float, float]:
 
 
 def _tail_index(x: np.ndarray) -> float:
-    """Of the positive values; 0 where there are too few to tell."""
+    """Tail index of the positive values; 0 if there are too few to estimate it."""
     with np.errstate(divide="ignore"):
-        found = pareto_k(np.log(np.maximum(x, 0.0)))
-    return 0.0 if math.isnan(found) else found
+        index = pareto_k(np.log(np.maximum(x, 0.0)))
+    return 0.0 if math.isnan(index) else index
 
 
 def grid_step(x: np.ndarray) -> float:
-    """The step of the grid on which few values lie, each of them often: the greatest common divisor of their gaps.
+    """The step of the grid of few, frequent values: the greatest common divisor of their gaps.
 
-    0 where there is none, or where it has more than 20 cells for each value: any decimals lie on so fine a grid.
+    0 if there is none, or if the grid has more than 20 bins for each value: any decimals lie on so fine a grid.
 
     >>> import numpy as np
     >>> grid_step(np.tile([0.1, 0.2, 0.3, 0.5], 20)), grid_step(np.tile([10.0, 25.0, 50.0], 20))
@@ -198,61 +200,63 @@ def grid_step(x: np.ndarray) -> float:
     error = 4 * rounding_of(values) * float(np.abs(values).max()) + 1e-4 * float(gaps.min())
     step = functools.reduce(lambda step, gap: _common_divisor(step, gap, error), np.unique(gaps).tolist())
     step = float(values[-1] - values[0]) / max(round((values[-1] - values[0]) / step), 1)
-    places = (values - values[0]) / step
+    positions = (values - values[0]) / step
     allowed = 1e-3 + 4 * rounding_of(values) * np.abs(values).max() / step
-    if round(places[-1]) > _MOST_CELLS * len(values) or (np.abs(places - np.round(places)) > allowed).any():
+    errors = np.abs(positions - np.round(positions))
+    if round(positions[-1]) > _MOST_BINS * len(values) or (errors > allowed).any():
         return 0.0
-    # over the whole width rounding of single values cancels; twelve digits are more than any table writes
-    return float(f"{(values[-1] - values[0]) / round(places[-1]):.12g}")
+    # over the full range rounding errors of single values cancel; twelve digits are more than tables have
+    return float(f"{(values[-1] - values[0]) / round(positions[-1]):.12g}")
 
 
 def _common_divisor(a: float, b: float, error: float) -> float:
-    """The greatest common divisor of two numbers, by Euclid; a rest below `error` is none."""
+    """The greatest common divisor of two numbers by Euclid's algorithm; a remainder below `error` counts as 0."""
     while b > error:
-        rest = a % b
-        a, b = b, min(rest, b - rest)
+        remainder = a % b
+        a, b = b, min(remainder, b - remainder)
     return a
 
 
 def off_grid(x: np.ndarray, step: float, origin: float) -> np.ndarray:
-    """Which of the values lie off the grid by more than a hundredth of its step, and what rounding does."""
-    places = (x - origin) / step
-    return np.abs(places - np.round(places)) > 0.01 + 1e-12 * np.abs(places) + rounding_of(x) * np.abs(x) / step
+    """Mask of the values that miss the grid by more than a hundredth of its step plus rounding errors."""
+    positions = (x - origin) / step
+    allowed = 0.01 + 1e-12 * np.abs(positions) + rounding_of(x) * np.abs(x) / step
+    return np.abs(positions - np.round(positions)) > allowed
 
 
-def emptiest(x: np.ndarray, lower: float, upper: float) -> float:
-    """Where a circle has the fewest values about, in [lower, upper): the middle of a gap, the widest of those alike.
+def sparsest_point(x: np.ndarray, lower: float, upper: float) -> float:
+    """The point of the circle [lower, upper) with the fewest values near it: the middle of a gap, of equals the widest.
 
-    >>> emptiest(np.repeat(np.arange(24.0), 5 + np.abs(np.arange(24) - 9)), 0.0, 24.0)  # fewest at nine
+    >>> sparsest_point(np.repeat(np.arange(24.0), 5 + np.abs(np.arange(24) - 9)), 0.0, 24.0)  # fewest at nine
     9.5
     """
     width = upper - lower
-    turned = np.sort(np.mod(x - lower, width))
-    gaps = np.diff(turned, append=turned[0] + width)
-    middles = turned + gaps / 2
-    thrice = np.concatenate([turned - width, turned, turned + width])
-    below, above = (np.searchsorted(thrice, middles + side * _NEAR * width) for side in (-1, 1))
-    chosen = np.lexsort((-gaps, above - below))[0]
-    return float(lower + np.mod(middles[chosen], width))
+    offsets = np.sort(np.mod(x - lower, width))
+    gaps = np.diff(offsets, append=offsets[0] + width)
+    middles = offsets + gaps / 2
+    repeated = np.concatenate([offsets - width, offsets, offsets + width])
+    below, above = (np.searchsorted(repeated, middles + side * _NEAR * width) for side in (-1, 1))
+    best = np.lexsort((-gaps, above - below))[0]
+    return float(lower + np.mod(middles[best], width))
 
 
 def _candidates(x: np.ndarray) -> list[tuple[str, float, float]]:
-    """Supports in which all values lie, so that the next one may be trusted to."""
+    """Supports that contain all values and are likely to contain the next one: (kind, lower, upper)."""
     low, high = float(x.min()), float(x.max())
-    found = []
+    candidates = []
     for lower, upper in ((0.0, 1.0), (-1.0, 1.0), (0.0, 100.0)):
         margin = 0.05 * (upper - lower)
         if lower < low < lower + margin and upper - margin < high < upper:
-            found.append(("bounded", lower, upper))
+            candidates.append(("bounded", lower, upper))
     gaps = np.diff(np.unique(x))
-    # a zero would be the next value but two of a table that is written with few digits
+    # in a table of few digits a small value may be two steps above a zero that no row has yet
     if low > 0 and low > 3 * gaps.min(initial=math.inf if len(gaps) == 0 else gaps[0]):
-        found.append(("positive", 0.0, 1.0))
-    return found
+        candidates.append(("positive", 0.0, 1.0))
+    return candidates
 
 
 def _gain(x: np.ndarray, kind: str, lower: float, upper: float) -> tuple[float, float]:
-    """Nats a row by which a normal law of the mapped values is more likely than one of the values, and its error."""
+    """Gain in log-likelihood per row, in nats, of a normal of the mapped values over one of x; its standard error."""
     if kind == "positive":
         z, log_slope = np.log(x - lower), -np.log(x - lower)
     else:

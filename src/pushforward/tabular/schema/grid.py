@@ -1,4 +1,4 @@
-"""Grids of more values than a discrete column has: whole numbers, and decimals that repeat."""
+"""Detection of grids with many values: integers, and decimals that repeat."""
 
 import dataclasses
 import math
@@ -9,18 +9,17 @@ from pushforward.core.discretised import rounding_of
 from pushforward.tabular.schema.column import Column
 from pushforward.train.repeats import lattice_step, repeats_of
 
-_LARGEST = 2.0**24  # whole numbers up to here are numbers of single precision
-_END_ROWS = 5  # that have the outermost value of a column make it an end
-_GAIN = 0.1  # nats a row, and three standard errors, by which a logarithm must fit better
+_LARGEST = 2.0**24  # integers up to here are exact in single precision
+_END_ROWS = 5  # number of rows with the outermost value that make it an end
+_GAIN = 0.1  # nats a row by which a logarithm must fit better, and by three standard errors
 
 
 def many_values(column: Column, x: np.ndarray, others: np.ndarray) -> Column | None:
-    """The column rounded to the grid on which its values x (n,) lie, or None where they show no grid.
+    """The column rounded to the grid on which its values x (n,) lie, or None if they lie on no grid.
 
-    Whole numbers up to 2^24 are a grid in any case; other values only where they repeat, see `repeats_of`. An end that
-    five rows have, and none of the `others` passes, is an end of the column; where no value is negative, and 0 is on
-    the grid, 0 is one. Away from a lower end values go by a softplus of their own scale, or by a logarithm where a
-    normal law of it is clearly more likely.
+    Integers up to 2^24 are always a grid; other values only if they repeat, see `repeats_of`. For the ends of the
+    support see `detect_ends`. With a lower end alone, the map is a softplus at the scale of the data, or a logarithm if
+    a normal fits that clearly better.
 
     >>> x = np.random.default_rng(0).poisson(200.0, 500).astype(float)
     >>> many_values(Column("visits"), x, x).describe()
@@ -31,11 +30,11 @@ def many_values(column: Column, x: np.ndarray, others: np.ndarray) -> Column | N
     if not step:
         return None
     low = float(x.min())
-    on_zero = abs(low / step - round(low / step)) < 1e-6
-    origin = 0.0 if on_zero else low
-    note = f"{n_values:,} different {'whole numbers' if step % 1 == 0 and on_zero else f'multiples of {step:g}'}"
+    has_zero = abs(low / step - round(low / step)) < 1e-6
+    origin = 0.0 if has_zero else low
+    note = f"{n_values:,} different {'whole numbers' if step % 1 == 0 and has_zero else f'multiples of {step:g}'}"
     column = dataclasses.replace(column, step=step, origin=origin, source="detected", note=f"{note} in {len(x):,} rows")
-    first, last = shown_ends(x, others, 0.0 if on_zero else None)
+    first, last = detect_ends(x, others, 0.0 if has_zero else None)
     if first is None:
         return column
     lower = first - step / 2
@@ -48,13 +47,13 @@ def many_values(column: Column, x: np.ndarray, others: np.ndarray) -> Column | N
     return dataclasses.replace(column, kind="softplus", lower=lower, scale=scale)
 
 
-def shown_ends(x: np.ndarray, others: np.ndarray, zero: float | None) -> tuple[float | None, float | None]:
-    """The first and the last value of a grid, None where its values go on.
+def detect_ends(x: np.ndarray, others: np.ndarray, zero: float | None) -> tuple[float | None, float | None]:
+    """The first and the last value of a grid; None for an open end.
 
     Args:
-        x: values (n,): an outermost one that five rows have, and none of the others passes, is an end.
-        others: values (m,) that are to have a density too.
-        zero: the value of the grid from 0 on, an end where no value is negative; None where that is no end.
+        x: values (n,). The outermost value is an end if five rows have it and none of the `others` lies beyond it.
+        others: values (m,) that must have a density too.
+        zero: least non-negative value of the grid, the lower end if no value is negative; None to rule that out.
     """
     low, high = float(x.min()), float(x.max())
     is_last = np.count_nonzero(x == high) >= _END_ROWS and others.max() <= high
@@ -66,7 +65,7 @@ def shown_ends(x: np.ndarray, others: np.ndarray, zero: float | None) -> tuple[f
 
 
 def _step(x: np.ndarray, both: np.ndarray) -> tuple[float, int]:
-    """The step of the grid of x and all other rows, 0 for none, and the number of different values of x."""
+    """The step of the grid of `both`, x and all other rows, 0 for none; and the number of different values of x."""
     values = np.unique(x)
     if (both % 1 == 0).all() and np.abs(both).max() <= _LARGEST:
         return float(np.gcd.reduce(np.unique(both).astype(np.int64) - int(both[0]))), len(values)
@@ -76,24 +75,24 @@ def _step(x: np.ndarray, both: np.ndarray) -> tuple[float, int]:
     if not step:
         return 0.0, len(values)
     step = float(f"{step:.12g}")
-    places = (both - x[0]) / step
-    allowed = 0.01 + 1e-12 * np.abs(places) + rounding_of(both) * np.abs(both) / step
-    return (0.0 if (np.abs(places - np.round(places)) > allowed).any() else step), len(values)
+    positions = (both - x[0]) / step
+    allowed = 0.01 + 1e-12 * np.abs(positions) + rounding_of(both) * np.abs(both) / step
+    return (0.0 if (np.abs(positions - np.round(positions)) > allowed).any() else step), len(values)
 
 
 def logarithm_gain(distance: np.ndarray, scale: float) -> tuple[float, float]:
-    """Nats a row by which a normal law of log d is more likely than one of the softplus inverse, and its error.
+    """Gain in log-likelihood per row, in nats, of a normal of log d over one of the softplus inverse; and its error.
 
-    The softplus inverse of d, in units of `scale` s, is log(exp(d / s) - 1).
+    The softplus inverse of a distance d from the end, in units of `scale` s, is log(exp(d / s) - 1).
     """
     u = distance / scale
-    soft = u + np.log(-np.expm1(-u))
+    inverse = u + np.log(-np.expm1(-u))
     log_slope = -math.log(scale) - np.log(-np.expm1(-u))
-    plain = np.log(distance)
-    difference = _normal(plain) - plain - _normal(soft) - log_slope
+    log_distance = np.log(distance)
+    difference = _normal_scores(log_distance) - log_distance - _normal_scores(inverse) - log_slope
     return float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(len(distance)))
 
 
-def _normal(z: np.ndarray) -> np.ndarray:
+def _normal_scores(z: np.ndarray) -> np.ndarray:
     spread = z.std()
     return -0.5 * ((z - z.mean()) / spread) ** 2 - math.log(spread)

@@ -1,4 +1,4 @@
-"""A flow that starts from a mixture of normals: EM first, then layers that start at the identity."""
+"""Initialisation of a flow over a mixture of normals, which EM fits to the rows."""
 
 import equinox as eqx
 import jax
@@ -11,27 +11,28 @@ from pushforward.train.data import Rows
 from pushforward.train.split import hold_out
 from pushforward.train.units import initialise_flow
 
-_SHARE, _FEWEST = 5, 10  # of the training rows decides the size where none are held out
+_PARTS, _FEWEST = 5, 10  # one of so many parts validates the size, if there are so many training rows
 _MIN_SCALE = 1e-4  # EM adds 1e-6 to every variance, so that none of its deviations lies below 1e-3
 
 
-def with_mixture(flow: Flow, train: Rows, held: Rows | None) -> Flow:
-    """The flow, its layers started from the rows, over a mixture that EM has fitted to what they make of the rows.
+def with_mixture(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
+    """The flow with initialised layers, over a mixture of normals that EM fits to the rows in latent space.
 
-    Its size is the one that is best on the held-out rows. Without such a fifth of the training rows, groups together,
-    decides it, and EM then takes all of them; of fewer than ten, or one group, it is one normal law.
+    The number of components is the best on the validation rows. Without validation rows it is the best on a fifth of
+    the training rows, which does not divide groups, and EM then fits all of them; it is 1 for fewer than ten rows, or a
+    single group.
 
     Raises:
         MissingExtra: without scikit-learn.
     """
     flow = initialise_flow(flow, train)
     z = _latent(flow, train)
-    if held is not None:
-        best, _ = best_mixture(z, _latent(flow, held))
+    if validation is not None:
+        best, _ = best_mixture(z, _latent(flow, validation))
     else:
         size = 1
         if len(z) >= _FEWEST and (train.groups is None or len(np.unique(train.groups)) > 1):
-            parts = hold_out(len(z), len(z) // _SHARE, np.random.default_rng(0), train.groups)
+            parts = hold_out(len(z), len(z) // _PARTS, np.random.default_rng(0), train.groups)
             size = best_mixture(*(z[part] for part in parts))[0].n_components
         best, _ = best_mixture(z, z, components=[size])
     components = [
@@ -42,11 +43,11 @@ def with_mixture(flow: Flow, train: Rows, held: Rows | None) -> Flow:
 
 
 def _latent(flow: Flow, rows: Rows) -> np.ndarray:
-    """The rows as the base sees them."""
-    given = None if flow.bijection.context_shape is None else rows.context
+    """The rows mapped to latent space."""
+    contexts = None if flow.bijection.context_shape is None else rows.context
 
     def inverse(x: jax.Array, context: jax.Array | None) -> jax.Array:
         return flow.bijection.inverse_and_log_det(x, context if context is None else flow._embedded(context))[0]
 
     with jax.enable_x64(True):
-        return np.asarray(jax.jit(jax.vmap(inverse, (0, None if given is None else 0)))(rows.x, given))
+        return np.asarray(jax.jit(jax.vmap(inverse, (0, None if contexts is None else 0)))(rows.x, contexts))

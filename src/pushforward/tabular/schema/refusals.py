@@ -1,4 +1,4 @@
-"""Errors for columns whose values cannot be what the column holds; each names the column, the value and the row."""
+"""Errors for values that do not fit the type of their column; each names the column, the value and the row."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ _LARGEST = 1e30
 
 
 def refuse_constant(column: Column, x: np.ndarray) -> None:
-    """A column of one value has no density."""
+    """Raise a DataError if all values are equal: such a column has no density."""
     if len(x) and (x == x[0]).all():
         raise DataError(
             f"column {column.name!r}: {x[0]:g} in all {len(x)} rows, so it has no density. Leave it out, or declare it "
@@ -18,7 +18,7 @@ def refuse_constant(column: Column, x: np.ndarray) -> None:
 
 
 def refuse_extremes(column: Column, x: np.ndarray) -> None:
-    """Flows compute in float32, which ends at 3e38, and squares must stay numbers."""
+    """Raise a DataError for values that float32 (up to 3e38) cannot compute with: their squares must be finite."""
     with np.errstate(over="ignore"):
         largest, spread = float(np.abs(x).max(initial=0.0)), float(np.ptp(x))
     if largest > _LARGEST or spread < 1 / _LARGEST:
@@ -32,15 +32,16 @@ def refuse(
     column: Column, x: np.ndarray, bad: np.ndarray, expected: str, numbers: np.ndarray | None,
     suggestion: str | None = None,
 ) -> None:  # fmt: skip
-    """Name the first of the `bad` values (n,), if there is one, what was expected, and what to do."""
-    places = np.flatnonzero(bad)
-    if places.size:
+    """Raise a DataError that names the first of the `bad` values (n,), if there is one."""
+    indices = np.flatnonzero(bad)
+    if indices.size:
         raise DataError(
-            f"column {column.name!r}: expected {expected}, got {x[places[0]]:g} at row {number_of(numbers, places[0])} "
-            f"({places.size} of {len(x)} rows). {suggestion or 'Correct these rows, or declare the column otherwise.'}"
+            f"column {column.name!r}: expected {expected}, got {x[indices[0]]:g} at row "
+            f"{number_of(numbers, indices[0])} ({indices.size} of {len(x)} rows). "
+            f"{suggestion or 'Correct these rows, or declare the column otherwise.'}"
         )
 
 
-def number_of(numbers: np.ndarray | None, place: np.integer) -> int:
-    """What a row at an index is called: its own number, or the index where there are none."""
-    return int(place if numbers is None else numbers[place])
+def number_of(numbers: np.ndarray | None, index: np.integer) -> int:
+    """The number of the row at an index; the index itself if rows have no numbers."""
+    return int(index if numbers is None else numbers[index])
