@@ -60,7 +60,7 @@ def row(certificate, name):
 def test_a_planted_fault_is_seen(fault):
     certificate = check(**FAULTS[fault](2000, np.random.default_rng(0)), key=0)
     assert row(certificate, SEEN[fault]).ok is False, f"\n{certificate}"
-    assert row(certificate, SEEN[fault]).remedy
+    assert row(certificate, SEEN[fault]).fix
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_few_rows_are_too_few_to_tell():
     certificate = check(normal(3), x)
     found = row(certificate, COMPARISON)
     assert found.ok is None
-    assert "25 rows are too few to tell: a shift of less than" in found.sentence
+    assert "25 rows are too few to tell: a shift of less than" in found.message
     assert certificate.verdict.startswith("Too few rows to tell a shift below")
     assert not check(normal(3), np.random.default_rng(1).normal(size=(150, 3)) + np.array([0.7, 0, 0])).ok
 
@@ -234,14 +234,14 @@ class TestIntegral:
 
         found = row(check(Doubled([pf.bases.Normal((1,))])), "integral of the density")
         assert found.ok is False
-        assert "2.0000" in found.sentence
+        assert "2.0000" in found.message
 
 
 def test_one_mean_for_the_same_rows():
     """In the units of the flow's own scores, of rounded columns too."""
     flow, random = pf.Rounded(pf.bases.Normal((2,), scale=3000.0), steps=[1000.0, 0.0]), np.random.default_rng(0)
     x, train = own(flow, 400, random) + np.array([6000.0, 0.0]), own(flow, 300, random)
-    stated = row(check(flow, x, train=train), "over-fitting").sentence
+    stated = row(check(flow, x, train=train), "over-fitting").message
     for rows in (x, train):
         assert f"{float(np.mean(np.asarray(flow.log_prob(rows), np.float64))):.3f} " in stated
 

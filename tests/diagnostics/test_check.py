@@ -126,7 +126,7 @@ def test_healthy_flows_pass(name, flow):
     assert certificate.ok, f"\n{certificate}"
     assert row(certificate, CONDITION).ok
     assert row(certificate, INTEGRAL).ok, f"\n{certificate}"
-    drawn = "drawn standard normal" in row(certificate, FINITE).sentence
+    drawn = "drawn standard normal" in row(certificate, FINITE).message
     assert drawn == (flow.context_shape is not None)
 
 
@@ -142,7 +142,7 @@ def test_data_and_contexts_are_used():
     certificate = check(flow, x, context=context)
     assert certificate.ok, f"\n{certificate}"
     assert row(certificate, DATA).ok
-    assert "50 rows of data" in row(certificate, FINITE).sentence
+    assert "50 rows of data" in row(certificate, FINITE).message
     assert check(flow.given(jnp.ones(1)), x[:5]).ok
 
 
@@ -155,7 +155,7 @@ def test_a_base_alone_has_fewer_rows():
 def test_a_bounded_image_is_no_fault():
     certificate = check(pf.Flow(pf.bases.Normal((1,)), Elementwise(Sigmoid(), (1,))))
     assert certificate.ok, f"\n{certificate}"
-    assert "outside the image" in row(certificate, INTEGRAL).sentence
+    assert "outside the image" in row(certificate, INTEGRAL).message
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_map_that_does_not_reach_the_whole_base_is_named():
     assert INTEGRAL in failed(certificate), f"\n{certificate}"
     reached = math.erf(1 / math.sqrt(2)) ** 2
     assert abs(row(certificate, INTEGRAL).value - (1 - reached)) < 1e-3
-    assert "never reached" in row(certificate, INTEGRAL).remedy
+    assert "never reached" in row(certificate, INTEGRAL).fix
 
 
 def test_a_base_of_wrong_density_is_named():
@@ -202,7 +202,7 @@ def test_a_nearly_singular_map_is_named_by_its_conditioning():
 def test_data_outside_the_support_are_counted():
     flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Sigmoid(), (1,)))
     certificate = check(flow, np.array([[0.5], [0.2], [1.5], [0.9]]))
-    assert "1 of 4 rows of data not finite" in row(certificate, FINITE).sentence
+    assert "1 of 4 rows of data not finite" in row(certificate, FINITE).message
     assert {FINITE, DATA} <= failed(certificate)
 
 
@@ -211,7 +211,7 @@ def test_rows_where_the_density_is_zero_are_called_by_number():
     x = np.abs(rows(300))
     x[7, 0] = -5.0
     certificate = check(flow, NamedRows(x, ["a", "b"], np.arange(300) + 1))
-    assert "1 of 300 rows of data not finite (first row 8)" in row(certificate, FINITE).sentence
+    assert "1 of 300 rows of data not finite (first row 8)" in row(certificate, FINITE).message
     assert "rows of data lie outside the support" in certificate.verdict
     assert "weights" not in certificate.verdict
 
@@ -270,9 +270,9 @@ def test_a_verdict_names_three_faults_and_counts_the_others():
         {},
         {"rows": [], "dtype": 1},
         {"rows": [{"name": "x"}], "dtype": "float32"},
-        {"rows": [{"name": "x", "value": "1", "bound": 1, "ok": True, "sentence": ""}], "dtype": "float32"},
-        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": 1, "sentence": ""}], "dtype": "float32"},
-        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": True, "sentence": "", "more": 1}], "dtype": "float32"},
+        {"rows": [{"name": "x", "value": "1", "bound": 1, "ok": True, "message": ""}], "dtype": "float32"},
+        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": 1, "message": ""}], "dtype": "float32"},
+        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": True, "message": "", "more": 1}], "dtype": "float32"},
     ],
 )
 def test_what_is_no_certificate_is_refused(found):
@@ -280,9 +280,17 @@ def test_what_is_no_certificate_is_refused(found):
         Certificate.from_dict(found)
 
 
-def test_certificates_without_remedies_are_read():
-    plain = {"rows": [{"name": "x", "value": 2.0, "bound": 1.0, "ok": False, "sentence": "."}], "dtype": "float32"}
-    assert Certificate.from_dict(plain).verdict == "Not healthy in float32: x failed."
+def test_from_dict_reads_old_keys():
+    row = {"name": "x", "value": 2.0, "bound": 1.0, "ok": False, "sentence": "Twice the bound.", "remedy": "Fit again."}
+    certificate = Certificate.from_dict({"rows": [row], "dtype": "float32"})
+    assert certificate.verdict == "Not healthy in float32: x failed. First: Fit again."
+    assert certificate.rows[0].message == "Twice the bound."
+
+
+def test_from_dict_reads_rows_without_fault_and_fix():
+    row = {"name": "x", "value": 2.0, "bound": 1.0, "ok": False, "message": "."}
+    certificate = Certificate.from_dict({"rows": [row], "dtype": "float32"})
+    assert certificate.verdict == "Not healthy in float32: x failed."
 
 
 @pytest.mark.parametrize(
@@ -318,7 +326,7 @@ def test_a_sick_flow_is_named(disease):
     certificate = check(**builder(), key=1)
     assert name in failed(certificate), f"\n{certificate}"
     assert words in certificate.verdict, f"\n{certificate}"
-    assert row(certificate, name).remedy
+    assert row(certificate, name).fix
     assert max(map(len, str(certificate).splitlines())) <= 100
     json.dumps(certificate.to_dict(), allow_nan=False)
 
@@ -429,7 +437,7 @@ class TestIntegralBySamples:
     def test_separate_modes_are_all_found(self):
         modes = [pf.bases.Normal((3,), loc=where, scale=0.3) for where in (-3.0, 0.0, 4.0)]
         found = bridge_row("integral", pf.bases.Mixture(modes), None, np.random.default_rng(0))
-        assert found.ok, found.sentence
+        assert found.ok, found.message
 
     def test_too_many_dimensions_are_not_tested(self):
         assert bridge_row("integral", pf.bases.Normal((65,)), None, np.random.default_rng(0)).ok is None
@@ -466,7 +474,7 @@ class TestCalibration:
         x[:, 1] = 0.95 * x[:, 0] + math.sqrt(1 - 0.95**2) * x[:, 1]
         found = data_row(x, drawn, Columns(None, (2,)), random)
         assert found.ok is False
-        assert "random direction" in found.sentence
+        assert "random direction" in found.message
 
     @pytest.mark.parametrize("knows", [True, False])
     def test_a_flow_that_ignores_its_context_is_seen(self, knows):
@@ -477,7 +485,7 @@ class TestCalibration:
         centres = c[:, None] if knows else random.normal(size=(2000, 15, 1))
         drawn = centres + 0.5 * random.normal(size=(2000, 15, 1))
         found = conditional_row(x, drawn, c, Columns(None, (1,)), random)
-        assert found.ok is knows, found.sentence
+        assert found.ok is knows, found.message
 
     def test_latents_that_spread_too_far_are_seen(self):
         random = np.random.default_rng(0)
@@ -485,9 +493,9 @@ class TestCalibration:
         assert latent_row(z, drawn).ok
         far, near = latent_row(1.3 * z, drawn), latent_row(0.7 * z, drawn)
         assert (far.ok, near.ok) == (False, False)
-        assert "by heart" not in far.sentence
-        assert "by heart" in near.sentence
-        assert near.remedy.startswith("Check rows that it was not trained on.")
+        assert "by heart" not in far.message
+        assert "by heart" in near.message
+        assert near.fix.startswith("Check rows that it was not trained on.")
 
     def test_whole_flows_at_their_own_contexts(self):
         flow = pf.elementwise_flow(2, key=0, context_dim=1, transformer="affine", width=8, depth=1)
@@ -509,7 +517,7 @@ class TestTails:
         found = tails_row(x, drawn, Columns(None, (3,)))
         assert found.ok is False
         assert "column 2" in found.fault
-        assert "StudentT" in found.remedy
+        assert "StudentT" in found.fix
 
     def test_tails_as_heavy_as_the_flows_are_no_fault(self):
         x, drawn = np.random.default_rng(0).standard_t(1.5, (2, 5000, 2))
@@ -532,7 +540,7 @@ class TestTails:
         z[100 : 100 + count, 1] = 8.0 + np.arange(count)
         found = reach_row(z, -(z**2).sum(1), drawn, -(drawn**2).sum(1), np.arange(1000) + 7)
         assert found.ok is ok
-        assert f"at row {107 + count - 1}" in found.sentence
+        assert f"at row {107 + count - 1}" in found.message
         assert found.value == count / 1000
 
 

@@ -133,7 +133,7 @@ def _told_in_double(
         if row.name in failed & {PRECISION, CONDITION}:
             row = dataclasses.replace(row, fault=f"{row.fault}; in float64 it is healthy")
         elif row.name in failed:
-            row = dataclasses.replace(passed[row.name], sentence=f"{passed[row.name].sentence} In float64.")
+            row = dataclasses.replace(passed[row.name], message=f"{passed[row.name].message} In float64.")
         rows.append(row)
     return dataclasses.replace(found, rows=tuple(rows))
 
@@ -321,11 +321,11 @@ def _located(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, cont
     found = locate_non_finite(flow, rows, contexts)
     if not found or (row.fault == OUTSIDE and not found.parameter):
         return row
-    sentence = f"{row.sentence} First to break: {found}."
+    message = f"{row.message} First to break: {found}."
     if found.parameter:
         return dataclasses.replace(
-            row, sentence=sentence, fault=f"weights are NaN or infinite, first {found.parameter}",
-            remedy="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
+            row, message=message, fault=f"weights are NaN or infinite, first {found.parameter}",
+            fix="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
         )  # fmt: skip
-    remedy = "Look at that layer: it overflows, or a point lies outside its domain."
-    return dataclasses.replace(row, sentence=sentence, remedy=remedy)
+    fix = "Look at that layer: it overflows, or a point lies outside its domain."
+    return dataclasses.replace(row, message=message, fix=fix)
