@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from bad_images import IMAGE_CASES
-from bad_laws import LAW_CASES
 from bad_residual import RESIDUAL_CASES
+from bad_transformers import TRANSFORMER_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
 CORE = ("bijection.py", "boundary.py", "circles.py", "stacked.py", "compose.py", "repeat.py", "reshape.py",
@@ -473,7 +473,7 @@ CASES = {
     "number of samples": ("flow.sample(-1, key=0)", "ValueError", ("n", "0 or more", "-1")),
     "samples that are no number": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
-    **LAW_CASES,
+    **TRANSFORMER_CASES,
     **IMAGE_CASES,
     **RESIDUAL_CASES,
 }

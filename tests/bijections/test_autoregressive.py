@@ -15,7 +15,7 @@ import pytest
 import second_order
 from compiling import quickly_compiled
 from sampling import quick_few
-from tolerances import IN_ORDER, IN_ORDER_OF_WHOLE_PASSES
+from tolerances import SEQUENTIAL, SEQUENTIAL_OVER_FULL_PASSES
 
 import pushforward as pf
 from pushforward.bijections import (
@@ -145,7 +145,7 @@ def compare(case, smallest_batch_of_gradients=1):
     disagrees with them by more than the tolerance, both are compared with the figures in float64.
     """
     reference = computed(case, "sequential", smallest_batch_of_gradients)
-    tolerance, truth = IN_ORDER[case["dtype"]], None
+    tolerance, truth = SEQUENTIAL[case["dtype"]], None
     for method in ("cached", "jacobi"):
         got = computed(case, method, smallest_batch_of_gradients)
         for index, (mine, theirs) in enumerate(zip(got, reference, strict=True)):
@@ -156,7 +156,7 @@ def compare(case, smallest_batch_of_gradients=1):
             assert case["dtype"] == "float32", method
             truth = truth or computed(case, "sequential", smallest_batch_of_gradients, in_double=True)
             error, least = (np.abs(figure - truth[index]).max() for figure in (mine, theirs))
-            assert error <= allowed + IN_ORDER_OF_WHOLE_PASSES * least, method
+            assert error <= allowed + SEQUENTIAL_OVER_FULL_PASSES * least, method
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ TWICE = {
 }
 
 
-@pytest.mark.parametrize("verb", quick_few(second_order.VERBS, "forward_and_log_det"))
+@pytest.mark.parametrize("verb", quick_few(second_order.METHODS, "forward_and_log_det"))
 @pytest.mark.parametrize("kind", quick_few(TWICE, "cached", "jacobi, repeated"))
 def test_second_derivatives_agree_with_differences(kind, verb):
     second_order.check_second_derivatives(TWICE[kind](), verb, 2)

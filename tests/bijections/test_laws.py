@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import LAWS, wild, wild_batch
 from sampling import quick_few
 from scipy import stats
+from transformers import TRANSFORMERS, perturbed, perturbed_batch
 
 import pushforward as pf
 from pushforward.bijections import (
@@ -19,7 +19,7 @@ BACKWARD = {"float32": 1e-6, "float64": 1e-14}
 
 
 @pytest.mark.parametrize("dtype", quick_few(("float32", "float64"), "float32"))
-@pytest.mark.parametrize("name", quick_few(LAWS, *list(LAWS)[::3]))
+@pytest.mark.parametrize("name", quick_few(TRANSFORMERS, *list(TRANSFORMERS)[::3]))
 def test_inverse_errors(name, dtype):
     """Backward: the image of what was found, against what was asked; forward: against the point it came from.
 
@@ -37,7 +37,7 @@ def test_inverse_errors(name, dtype):
 
         run = eqx.filter_jit(both)
         for deviation in (0.0, 1.0, 10.0):
-            law = wild(LAWS[name](), deviation)
+            law = perturbed(TRANSFORMERS[name](), deviation)
             z, log_slope, found, again = (np.asarray(a, np.float64) for a in run(law, x))
             assert np.isfinite([z, log_slope, found, again]).all()
             scale = np.maximum(np.abs(z), 1)
@@ -67,13 +67,13 @@ CANNOT = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", TRUTHS)
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_no_fit_beats_the_truth(name, truth):
     """On 20,000 fresh points the mean of log q - log p is below zero by Gibbs' inequality: 5 standard errors."""
     is_possible, truth = (name, truth) not in CANNOT, TRUTHS[truth]
     x = truth.rvs(size=(4000, 1), random_state=0)
     test = truth.rvs(size=(20_000, 1), random_state=1)
-    flow = pf.elementwise_flow(1, key=0, transformer=LAWS[name](), n_layers=1)
+    flow = pf.elementwise_flow(1, key=0, transformer=TRANSFORMERS[name](), n_layers=1)
     flow, _ = pf.fit(flow, x, key=0, max_epochs=30, progress=False)
     gain = np.asarray(flow.log_prob(test), np.float64) - truth.logpdf(test[:, 0])
     assert gain.mean() < 5 * gain.std() / np.sqrt(len(gain))
@@ -89,16 +89,16 @@ ONE_LAYER = ("heavy_tails",)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random", "trained"])
 @pytest.mark.parametrize("dim", [1, 2])
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_the_density_integrates_to_one(name, dim, kind):
     """To 1e-3, element-wise in one dimension and autoregressive in two, on a grid dense in the middle, wide far out."""
     recipe = pf.elementwise_flow if dim == 1 else pf.autoregressive_flow
     options = {} if dim == 1 else {"width": 16, "depth": 1}
-    flow = recipe(dim, key=0, transformer=LAWS[name](), n_layers=1 if name in ONE_LAYER else 2, **options)
+    flow = recipe(dim, key=0, transformer=TRANSFORMERS[name](), n_layers=1 if name in ONE_LAYER else 2, **options)
     data = np.random.default_rng(0).standard_normal((2000, dim)) ** 3
     flow, _ = pf.fit(flow, data, key=0, max_epochs=1 if kind == "random" else 10, progress=False)
     if kind == "random":
-        flow = wild(flow, 1.0 if dim == 1 else 0.08)  # as the battery's recipes
+        flow = perturbed(flow, 1.0 if dim == 1 else 0.08)  # as the battery's recipes
     n, reach = 400_000 if dim == 1 else 2400, np.arcsinh(REACH.get(name, 1e4))
     t = (np.arange(n) + 0.5) / n * 2 * reach - reach
     place, weight = np.sinh(t), np.cosh(t) * 2 * reach / n
@@ -116,7 +116,7 @@ PIECEWISE = ("cubic", "linear", "linear_rational", "quadratic", "rational_quadra
 @pytest.mark.parametrize("name", quick_few(PIECEWISE, "linear_rational", "quadratic"))
 def test_half_a_million_points_in_random_bins(name):
     """Logits of deviation 10, float32: no NaN, increasing, and back within eight last places of the box."""
-    arrays, static = wild_batch(LAWS[name](), 10.0, 256)
+    arrays, static = perturbed_batch(TRANSFORMERS[name](), 10.0, 256)
     x = np.sort(np.random.default_rng(1).uniform(-5.5, 5.5, 2048)).astype(np.float32)
 
     @jax.jit
@@ -140,7 +140,7 @@ def test_half_a_million_points_in_random_bins(name):
 @pytest.mark.parametrize("name", ["bernstein", "cubic", "linear_rational", "quadratic", "sum_of_squares"])
 def test_the_density_is_continuous_at_the_edge_of_the_box(name):
     with jax.enable_x64(True):
-        law = wild(LAWS[name](), 1.0)
+        law = perturbed(TRANSFORMERS[name](), 1.0)
         for edge in (-law.bound, law.bound):
             z, log_slope = jax.vmap(law.inverse_and_log_det)(jnp.asarray([edge - 1e-6, edge + 1e-6]))
             score = -(z**2) / 2 + log_slope
@@ -159,7 +159,7 @@ FLOORS = {
 def test_the_slope_stays_above_its_stated_floor(name):
     x = jnp.linspace(-8, 8, 4001)
     for seed in range(5):
-        law = wild(LAWS[name](), 10.0, seed)
+        law = perturbed(TRANSFORMERS[name](), 10.0, seed)
         log_slope = jax.vmap(law.inverse_and_log_det)(x)[1]
         assert np.exp(log_slope.min()) >= FLOORS[name](law) * (1 - 1e-5)
 
@@ -177,7 +177,7 @@ def test_heavy_tails_have_the_tails_of_their_index():
 def test_a_mixture_with_the_gaussian_quantile_is_that_mixture():
     """Over a normal base the density is the mixture's own."""
     with jax.enable_x64(True):
-        law = wild(LAWS["mixture_gaussian"](), 0.5)
+        law = perturbed(TRANSFORMERS["mixture_gaussian"](), 0.5)
         mixture = law.bijections[1]
         weights = np.exp(mixture.logits) / np.exp(mixture.logits).sum()
         scales = np.exp(7 * np.tanh(mixture.log_scales / 7))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiling import quickly_compiled
-from planted_faults import FAULTS, HEALTHY, draws, normal, own
+from planted_faults import FAULTS, HEALTHY, correlated_samples, normal, sample
 
 import pushforward as pf
 from pushforward.bijections import Elementwise, Sigmoid
@@ -123,7 +123,7 @@ class TestComparison:
 
     def test_the_dependence_of_columns_is_named(self):
         random = np.random.default_rng(0)
-        x, samples = draws(3, 0.4, 4000, random), random.normal(size=(4000, 1, 3))
+        x, samples = correlated_samples(3, 0.4, 4000, random), random.normal(size=(4000, 1, 3))
         result = comparison_row(largest_differences([ranked(x, samples, ["a", "b", "c"])], None), 4000, 1)
         assert result.fault.startswith("the dependence of")
 
@@ -170,7 +170,7 @@ class TestValuesThatRepeat:
 
     def test_zeros_of_a_rounded_column_are_detected(self):
         flow, random = pf.Rounded(pf.bases.Normal((2,), loc=5.0, scale=2.0), steps=[1.0, 0.0]), np.random.default_rng(0)
-        x = own(flow, 2000, random)
+        x = sample(flow, 2000, random)
         assert row(check(flow, x), ATOMS).ok
         x[random.random(2000) < 0.1, 0] = 0.0
         assert "column 0 has 0 in" in row(check(flow, x), ATOMS).fault
@@ -195,7 +195,8 @@ class TestDimension:
     @pytest.mark.parametrize("correlation", [0.0, 0.9999])
     def test_narrow_rows_pass_if_samples_are_as_narrow(self, correlation):
         random = np.random.default_rng(0)
-        assert thickness_row(draws(3, correlation, 2000, random), draws(3, correlation, 2000, random), random).ok
+        x, samples = (correlated_samples(3, correlation, 2000, random) for _ in range(2))
+        assert thickness_row(x, samples, random).ok
 
     def test_a_curve_is_distinguished_from_a_thin_tube(self):
         random = np.random.default_rng(0)
@@ -240,7 +241,7 @@ class TestIntegral:
 def test_over_fitting_row_states_the_flows_log_likelihood():
     """In the units of the flow's log-probabilities, of rounded columns too."""
     flow, random = pf.Rounded(pf.bases.Normal((2,), scale=3000.0), steps=[1000.0, 0.0]), np.random.default_rng(0)
-    x, train = own(flow, 400, random) + np.array([6000.0, 0.0]), own(flow, 300, random)
+    x, train = sample(flow, 400, random) + np.array([6000.0, 0.0]), sample(flow, 300, random)
     message = row(check(flow, x, train=train), "over-fitting").message
     for rows in (x, train):
         assert f"{float(np.mean(np.asarray(flow.log_prob(rows), np.float64))):.3f} " in message

@@ -1,4 +1,4 @@
-"""The scalar laws with sizes for tests, and what their own test files share."""
+"""The transformers in sizes for tests, and helpers of their test files."""
 
 import equinox as eqx
 import jax
@@ -24,7 +24,7 @@ from pushforward.bijections import (
     SumOfSquares,
 )
 
-LAWS = {
+TRANSFORMERS = {
     "bernstein": Bernstein,
     "cubic": CubicSpline,
     "dense_sigmoidal": lambda: Sigmoidal(6, depth=2),
@@ -43,15 +43,15 @@ LAWS = {
 }
 
 
-def wild(law, deviation, seed=0):
-    """The law with normal noise added to every trained leaf."""
+def perturbed(transformer, deviation, seed=0):
+    """The transformer with normal noise added to every trained leaf."""
     random = np.random.default_rng(seed)
-    trained, rest = eqx.partition(law, pf.trainable(law))
-    moved = jax.tree.map(lambda a: a + jnp.asarray(deviation * random.normal(size=a.shape), a.dtype), trained)
-    return eqx.combine(moved, rest)
+    trained, rest = eqx.partition(transformer, pf.trainable(transformer))
+    trained = jax.tree.map(lambda a: a + jnp.asarray(deviation * random.normal(size=a.shape), a.dtype), trained)
+    return eqx.combine(trained, rest)
 
 
-def wild_batch(law, deviation, n):
-    """n such laws, stacked leaf by leaf, and the axes to map over."""
-    laws = [eqx.partition(wild(law, deviation, seed), eqx.is_array) for seed in range(n)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(arrays for arrays, _ in laws)), laws[0][1]
+def perturbed_batch(transformer, deviation, n):
+    """The arrays of n perturbed transformers, stacked leaf by leaf, and the static rest."""
+    parts = [eqx.partition(perturbed(transformer, deviation, seed), eqx.is_array) for seed in range(n)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(arrays for arrays, _ in parts)), parts[0][1]
