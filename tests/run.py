@@ -1,10 +1,11 @@
-"""Run every part of the tests, two at a time, and print what each took beside its budget.
+"""Run all parts of the tests, two at a time, and print the time of each with its budget.
 
     python tests/run.py                  all parts: what `make test` runs
     python tests/run.py lint rest        only the named parts
     python tests/run.py --slow           the tests marked slow, without a budget
 
-Times are printed, never judged: a busy machine must not turn a right program red. The exit code is 1 if a part fails.
+Times are printed but never fail a test, because they depend on the load of the machine. The exit code is 1 if a part
+fails.
 """
 
 import argparse
@@ -26,18 +27,18 @@ BUDGET_MINUTES = {"battery": 6, "estimator checks": 2, "command line": 2, "lint 
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the table: commands run one after another in a process of their own, under one budget."""
+    """One line of the table: commands that run one after another in separate processes, under one budget."""
 
     name: str
     budget: str
     commands: tuple[tuple[str, ...], ...]
     environment: dict[str, str] = field(default_factory=dict)
-    in_haste: bool = True  # compiled in haste, as `hasty` says
+    fast_compilation: bool = True  # with the settings of `fast_compilation_settings`
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a part took, and what its test runner counted."""
+    """The times of a part, and the numbers of passed and failed tests."""
 
     part: Part
     ok: bool
@@ -78,14 +79,14 @@ ESTIMATOR = "tests/tabular/test_estimator.py"
 BATTERY = "tests/test_battery.py"
 ELSEWHERE = (BATTERY, "tests/cli", ESTIMATOR, *AUTOREGRESSIVE, *IMAGES, *LAYERS, *TABLES)
 
-# Programs of tests run once or twice, and two thirds of the tests' time goes into compiling them. Without most
-# optimisations and without XLA's newer emitters of fused loops it takes a quarter of the time. Not for tests of equal
-# bits or of rounding, which hold for programs as users compile them: those are marked.
+# Two thirds of the tests' time is compilation of programs that run once or twice. Without most optimisations and XLA's
+# newer emitters of fused loops it takes a quarter of the time. Tests of equal bits or of rounding are marked: they run
+# programs as users compile them.
 EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 AS_COMPILED = "as_compiled"
 
-# The order is the order of starting, the longest first: whatever core is free takes the next.
-# The battery in float32 and the tests that are marked run as users run them.
+# Parts start in this order, the longest first, as soon as a core is free.
+# The battery in float32 and the marked tests run with normal compilation.
 PARTS = (
     Part("rest", "rest", (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("battery-float32", "battery", (pytest(BATTERY),), {"PUSHFORWARD_TEST_DTYPE": "float32"}, False),
@@ -117,44 +118,44 @@ PARTS = (
 )
 
 
-def hasty() -> dict[str, str]:
-    """What makes JAX compile in haste; without the flag of XLA where this release does not know it."""
+def fast_compilation_settings() -> dict[str, str]:
+    """Environment variables for fast compilation, without the flag of XLA if this release does not support it."""
     settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {EMITTERS}".strip()}
-    probe = (sys.executable, "-c", "import jax; jax.devices()")
-    is_known = subprocess.run(probe, env={**os.environ, **flags}, capture_output=True, check=False).returncode == 0
+    command = (sys.executable, "-c", "import jax; jax.devices()")
+    is_known = subprocess.run(command, env={**os.environ, **flags}, capture_output=True, check=False).returncode == 0
     return {**settings, **flags} if is_known else settings
 
 
 def slow_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The same parts with `-m slow` in place of `-m "not slow"`, compiled as users do: here computing takes longer.
+    """The parts with `-m slow` instead of `-m "not slow"` and normal compilation, since slow tests mostly compute.
 
-    Docstrings and lint have no slow half, and that of the marked tests is in the other parts.
+    Docstrings and lint have no slow tests, and those of the marked tests are in the other parts.
     """
     return tuple(
-        replace(part, commands=tuple((*command, "-m", "slow") for command in part.commands), in_haste=False)
+        replace(part, commands=tuple((*command, "-m", "slow") for command in part.commands), fast_compilation=False)
         for part in parts
         if part.name not in ("lint", "docstrings", AS_COMPILED)
     )
 
 
-def counted(output: str, word: str) -> int:
-    """The number that pytest's closing lines give for a word such as 'passed'."""
+def count_of(output: str, word: str) -> int:
+    """The count in pytest's summary lines for a word such as 'passed'."""
     closing = [line for line in output.splitlines() if re.search(r"\bin \d+\.\d+s\b", line)]
     return sum(int(number) for line in closing for number in re.findall(rf"\b(\d+) {word}\b", line))
 
 
-def run(part: Part, clock: float, slow: bool, haste: dict[str, str], printing: threading.Lock) -> Outcome:
-    """Run one part to its end, then print all it said in one piece."""
+def run(part: Part, clock: float, slow: bool, settings: dict[str, str], printing: threading.Lock) -> Outcome:
+    """Runs one part, then prints its whole output at once."""
     start = time.monotonic() - clock
     with printing:
         print(f"[{start:5.0f} s] {part.name} ...", flush=True)
-    said, codes = [], []
+    outputs, codes = [], []
     for command in part.commands:
-        finished = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **part.environment, **(haste if part.in_haste else {})},
+            env={**os.environ, **part.environment, **(settings if part.fast_compilation else {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -162,38 +163,37 @@ def run(part: Part, clock: float, slow: bool, haste: dict[str, str], printing: t
             errors="replace",
             check=False,
         )
-        said.append(finished.stdout)
-        codes.append(0 if slow and finished.returncode == NO_TESTS_COLLECTED else finished.returncode)
-    output, end = "".join(said), time.monotonic() - clock
+        outputs.append(process.stdout)
+        codes.append(0 if slow and process.returncode == NO_TESTS_COLLECTED else process.returncode)
+    output, end = "".join(outputs), time.monotonic() - clock
     ok = not any(codes)
     with printing:
         print(f"\n===== {part.name}: {'passed' if ok else 'FAILED'} =====\n{output.rstrip()}\n", flush=True)
-    errors = counted(output, "errors?")
-    return Outcome(part, ok, start, end, counted(output, "passed"), counted(output, "failed") + errors)
+    errors = count_of(output, "errors?")
+    return Outcome(part, ok, start, end, count_of(output, "passed"), count_of(output, "failed") + errors)
 
 
 def table(outcomes: list[Outcome], slow: bool) -> str:
-    """Parts with their time; budgets with the wall time from their first start to their last end."""
+    """The table of parts with their times, and of budgets with the time used."""
     lines = [f"{'part':<18}{'result':<8}{'passed':>7}{'failed':>7}{'seconds':>9}"]
-    for done in outcomes:
-        result = "ok" if done.ok else "FAILED"
-        lines.append(
-            f"{done.part.name:<18}{result:<8}{done.passed:>7}{done.failed:>7}{done.end - done.start:>9.1f}",
-        )
+    for outcome in outcomes:
+        result = "ok" if outcome.ok else "FAILED"
+        seconds = outcome.end - outcome.start
+        lines.append(f"{outcome.part.name:<18}{result:<8}{outcome.passed:>7}{outcome.failed:>7}{seconds:>9.1f}")
     if slow:
         return "\n".join(lines)
     lines += ["", f"{'budget':<33}{'minutes':>9}{'allowed':>9}"]
     for name, allowed in BUDGET_MINUTES.items():
-        group = [done for done in outcomes if done.part.budget == name]
+        group = [outcome for outcome in outcomes if outcome.part.budget == name]
         if not group:
             continue
         if name == "battery":  # both halves run at the same time, one per core
-            seconds = max(done.end - done.start for done in group)
+            seconds = max(outcome.end - outcome.start for outcome in group)
         else:
-            seconds = sum(done.end - done.start for done in group)
+            seconds = sum(outcome.end - outcome.start for outcome in group)
         lines.append(f"{name:<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
-    seconds, allowed = max(done.end for done in outcomes), sum(BUDGET_MINUTES.values())
-    lines.append(f"{'whole':<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
+    seconds, allowed = max(outcome.end for outcome in outcomes), sum(BUDGET_MINUTES.values())
+    lines.append(f"{'all':<33}{seconds / 60:>9.1f}{allowed:>9}{'   over' if seconds > 60 * allowed else ''}")
     return "\n".join(lines)
 
 
@@ -212,18 +212,18 @@ def main() -> int:
     if not parts:
         parser.error(f"{', '.join(options.parts)} has no tests marked slow")
     clock, printing = time.monotonic(), threading.Lock()
-    haste = hasty() if any(part.in_haste for part in parts) else {}
+    settings = fast_compilation_settings() if any(part.fast_compilation for part in parts) else {}
     with ThreadPoolExecutor(max_workers=2) as cores:
-        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, haste, printing), parts))
+        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, settings, printing), parts))
 
     print(table(outcomes, options.slow))
-    passed, failed = sum(done.passed for done in outcomes), sum(done.failed for done in outcomes)
-    broken = [done.part.name for done in outcomes if not done.ok]
-    if broken:
-        print(f"\nfailed: {', '.join(broken)}")
+    passed, failed = sum(outcome.passed for outcome in outcomes), sum(outcome.failed for outcome in outcomes)
+    failed_parts = [outcome.part.name for outcome in outcomes if not outcome.ok]
+    if failed_parts:
+        print(f"\nfailed: {', '.join(failed_parts)}")
     if passed or failed:
         print(f"\n{passed} passed, {failed} failed")
-    return 1 if broken else 0
+    return 1 if failed_parts else 0
 
 
 if __name__ == "__main__":

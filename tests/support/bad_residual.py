@@ -58,7 +58,7 @@ RESIDUAL_CASES = {
     "inverse of NaN": (
         "B.Contractive(" + _MLP + "lipschitz=0.9)).inverse(np.full(2, np.nan))",
         "InverseError",
-        ("did not settle", "residual", "float64"),
+        ("did not converge", "residual", "float64"),
     ),
     "error of one estimate": (
         "pf.residual_flow(dim=2, key=0, n_layers=2, width=4, depth=1).log_prob_with_error(np.ones(2), n_draws=1)",
