@@ -47,7 +47,8 @@ def fit_teacher(data: Any, mean: np.ndarray, options: argparse.Namespace) -> pf.
     epochs = max(1, round(options.steps / (len(train) // options.batch)))
     teacher, _ = pf.fit(
         pf.Dequantised(flow, data.levels, n_draws=1), train, context=contexts,
-        validation=(validation, validation_contexts), key=options.seed, batch_size=options.batch, max_epochs=epochs, learning_rate=4e-3, ema=0.995,
+        validation=(validation, validation_contexts), key=options.seed, batch_size=options.batch,
+        max_epochs=epochs, learning_rate=4e-3, ema=0.995,
     )  # fmt: skip
     return teacher.flow
 
