@@ -29,12 +29,12 @@ DIMS = (2, 43)
 
 
 def median_ms(call: Callable[[], object], calls: int = CALLS) -> float:
-    taken = []
+    durations = []
     for _ in range(calls):
         start = time.perf_counter()
         np.asarray(call())
-        taken.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(taken)
+        durations.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(durations)
 
 
 def measured(name: str, dim: int) -> dict:

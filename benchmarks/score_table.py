@@ -59,7 +59,7 @@ def made(rows: int) -> np.ndarray:
 
 def command(*arguments: object) -> dict[str, float]:
     """Seconds and peak megabytes of one command, in a process of its own."""
-    # Compiled programs are not kept: every run is a first run.
+    # Compiled programs are not cached: every run is a first run.
     environment = os.environ | {"PUSHFORWARD_CACHE": "off", "JAX_PLATFORMS": "cpu"}
     start = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -84,9 +84,14 @@ def rate(work: Callable[[], object], rows: int) -> float:
 
 def scored(folder: Path, model: Path, source: Path, rows: int) -> dict:
     target = folder / f"scores{source.suffix}"
-    found = command("score", model, source, "-o", target, "--overwrite")
+    measurements = command("score", model, source, "-o", target, "--overwrite")
     target.unlink()
-    return {"format": source.suffix[1:], "rows": rows, "rows_per_second": rows / found["seconds"], **found}
+    return {
+        "format": source.suffix[1:],
+        "rows": rows,
+        "rows_per_second": rows / measurements["seconds"],
+        **measurements,
+    }
 
 
 def parts(folder: Path, model: Path, source: Path, rows: int, x: np.ndarray) -> dict[str, float]:
@@ -161,17 +166,17 @@ def measured(sizes: tuple[int, ...], folder: Path) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(map(str, SIZES)), help="Rows of the tables, the smallest first.")
-    given, load = parser.parse_args().rows, os.getloadavg()[0]
-    sizes = tuple(int(part) for part in given.split(","))
+    chosen_rows, load = parser.parse_args().rows, os.getloadavg()[0]
+    sizes = tuple(int(part) for part in chosen_rows.split(","))
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(sizes, Path(folder))
+        measurements = measured(sizes, Path(folder))
     result = {
-        "command": "python benchmarks/score_table.py" + ("" if sizes == SIZES else f" --rows {given}"),
+        "command": "python benchmarks/score_table.py" + ("" if sizes == SIZES else f" --rows {chosen_rows}"),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, cpu, polars {pl.__version__}",
         "load_before": round(load, 2),
         "load_after": round(os.getloadavg()[0], 2),
-        **found,
+        **measurements,
     }
     (RESULTS / "score_table.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "score_table.md").write_text(page(result), encoding="utf-8")

@@ -80,9 +80,9 @@ def _built(recipe: Callable, name: str, dim: int, width: int) -> pf.Flow:
 
 def _of_size(recipe: Callable, name: str, dim: int) -> tuple[pf.Flow, int]:
     """The flow whose number of weights is nearest to that of the law all are compared with."""
-    wanted = count_parameters(_built(recipe, LIKE, dim, 64))
+    target_size = count_parameters(_built(recipe, LIKE, dim, 64))
     sizes = {width: count_parameters(_built(recipe, name, dim, width)) for width in range(8, 161, 4)}
-    width = min(sizes, key=lambda width: abs(sizes[width] - wanted))
+    width = min(sizes, key=lambda width: abs(sizes[width] - target_size))
     return _built(recipe, name, dim, width), width
 
 
@@ -135,12 +135,12 @@ def _training_step(flow: pf.Flow, x: jax.Array) -> Callable[[], Any]:
 
 
 def _median_seconds(call: Callable[[], Any], rounds: int = 9) -> float:
-    taken = []
+    durations = []
     for _ in range(rounds):
         began = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations)
 
 
 # One-dimensional targets: how to draw, and the exact log-density.

@@ -89,7 +89,7 @@ def one_column(name: str) -> list[dict]:
     draw, declared = DATA[name]
     train, test = (draw(np.random.default_rng(seed), n) for seed, n in ((0, N), (1, N_TEST)))
     plan = infer_schema(train, ["x"], declarations={"x": declared}, others=test)
-    found = []
+    results = []
     for kind in ("density", "masses"):
 
         def fit(kind: str = kind) -> tuple[Any, Any]:
@@ -99,13 +99,13 @@ def one_column(name: str) -> list[dict]:
 
         step = {"count": 1.0, "category": 1.0}.get(declared) or float(declared.partition(":")[2])
         noise = step if kind == "density" and name != "normal, 3 decimals" else 0.0
-        found.append(judged(name, kind, fit, train, test, noise))
-    return found
+        results.append(judged(name, kind, fit, train, test, noise))
+    return results
 
 
 def power() -> list[dict]:
     data = household_power()
-    found = []
+    results = []
     for name, step in (("household power", None), ("household power, noise taken off", TICKS)):
         train, test = (
             rows if step is None else np.floor(rows / step + 1e-6) * step for rows in (data.train[:N_POWER], data.test)
@@ -114,8 +114,8 @@ def power() -> list[dict]:
         def fit(train: np.ndarray = train) -> tuple[Any, Any]:
             return pf.fit(pf.nsf(dim=6, key=0, n_layers=4, width=32), train, key=0, **POWER)
 
-        found.append(judged(name, "density", fit, train, test, 0.0 if step is None else step))
-    return found
+        results.append(judged(name, "density", fit, train, test, 0.0 if step is None else step))
+    return results
 
 
 def page(lines: list[dict]) -> str:

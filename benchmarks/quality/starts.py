@@ -1,7 +1,7 @@
 """Twelve data sets that flows are weak at: `fit` with default settings beside a Gaussian, a mixture and kernels.
 
     python benchmarks/quality/starts.py                    # all
-    python benchmarks/quality/starts.py --only two_clusters_1e3     # one, the others' results are kept
+    python benchmarks/quality/starts.py --only two_clusters_1e3     # only this one; other results stay
 
 The flow is `pf.nsf(dim, key=0)` fitted by `pf.fit(flow, x, key=0)`, or `pf.FlowDensity(columns="detect")` where columns
 are rounded. The mixture is scikit-learn's with full covariances, of 1 to 20 components chosen by BIC, fitted to
@@ -130,16 +130,18 @@ def gaussian_mixture(x: np.ndarray, context: np.ndarray | None, sizes: tuple[int
             if size * 10 <= len(x) or size == 1
         ]
     best = min(fitted, key=lambda mixture: mixture.bic(scaled))
-    given = GaussianMixture(best.n_components)
+    marginal = GaussianMixture(best.n_components)
     if n_given:
-        given.weights_, given.means_ = best.weights_, best.means_[:, :n_given]
-        given.covariances_ = best.covariances_[:, :n_given, :n_given]
-        given.precisions_cholesky_ = np.stack([np.linalg.inv(np.linalg.cholesky(c)).T for c in given.covariances_])
+        marginal.weights_, marginal.means_ = best.weights_, best.means_[:, :n_given]
+        marginal.covariances_ = best.covariances_[:, :n_given, :n_given]
+        marginal.precisions_cholesky_ = np.stack(
+            [np.linalg.inv(np.linalg.cholesky(c)).T for c in marginal.covariances_]
+        )
 
     def scores(x: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         joint = (np.hstack([context, x]) if n_given else x) - centre
         joint = joint / spread
-        less = given.score_samples(joint[:, :n_given]) if n_given else 0.0
+        less = marginal.score_samples(joint[:, :n_given]) if n_given else 0.0
         return best.score_samples(joint) - less - np.log(spread[n_given:]).sum()
 
     return scores, best.n_components
@@ -187,8 +189,8 @@ def run(name: str) -> dict:
     rivals = {"Gaussian": as_masses(gaussian(test, new_context)), "mixture": as_masses(mixture(test, new_context))}
     best = max(rivals.values(), key=np.mean)
     tenths = slice(0, len(train) * 9 // 10) if cell is None else slice(None)
-    given = None if context is None else context[tenths]
-    fewer = [gaussian_mixture(train[tenths], given, sizes)[0](test, new_context) for sizes in ((1,), SIZES)]
+    tenths_context = None if context is None else context[tenths]
+    fewer = [gaussian_mixture(train[tenths], tenths_context, sizes)[0](test, new_context) for sizes in ((1,), SIZES)]
     margin_of_fewer = flow_scores - max(map(as_masses, fewer), key=np.mean)
     contexts = None if context is None else (context[: n * 9 // 10], context[n * 9 // 10 :], new_context)
     ninth = len(train) * 9 // 10

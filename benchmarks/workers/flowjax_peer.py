@@ -70,7 +70,7 @@ def build(workload: dict) -> dict[str, Operation]:
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
     """Train on the rows of `data`; held-out nats and seconds after each epoch."""
     with np.load(data) as rows:
-        train, held = jnp.asarray(rows["train"]), jnp.asarray(rows["held_out"])
+        train, held_out_rows = jnp.asarray(rows["train"]), jnp.asarray(rows["held_out"])
     key, flow_key = jr.split(jr.key(seed))
     built = time.perf_counter()
     flow = coupling_flow(
@@ -97,7 +97,7 @@ def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dic
                 params, static, batch, optimizer=optimizer, opt_state=state, loss_fn=loss_fn, key=subkey
             )
             losses.append(loss)
-        validation.append(-evaluate(params, static, held, key=key).item())
+        validation.append(-evaluate(params, static, held_out_rows, key=key).item())
         seconds.append(time.perf_counter() - started)
         best = epoch if validation[-1] > validation[best] else best
         if epoch - best > PATIENCE or seconds[-1] > budget:

@@ -133,13 +133,13 @@ def _products(workload: dict) -> Operation:
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
     """Train on the rows of `data`; held-out nats and seconds after each epoch."""
     with np.load(data) as rows:
-        train, held = rows["train"], rows["held_out"]
+        train, validation = rows["train"], rows["held_out"]
     built = time.perf_counter()
     flow = pf.nsf(dim=train.shape[1], key=seed)
     jax.block_until_ready(eqx.filter(flow, eqx.is_array))
     options = {} if learning_rate is None else {"learning_rate": learning_rate}
     started = time.perf_counter()
-    _, history = pf.fit(flow, train, key=seed, validation=held, progress=False, **options)
+    _, history = pf.fit(flow, train, key=seed, validation=validation, progress=False, **options)
     return {
         "build_seconds": started - built,
         "seconds": history.seconds,
