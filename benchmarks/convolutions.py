@@ -1,6 +1,6 @@
 """The inverse of masked and emerging convolutions: how fast in which order, how far off, and what sees what.
 
-    python benchmarks/convolutions.py --part orders    # the orders of substitution beside the layer's own convolution
+    python benchmarks/convolutions.py --part orders    # the orders of substitution and the layer's convolution
     python benchmarks/convolutions.py --part errors    # round trips over the side of the image, in both precisions
     python benchmarks/convolutions.py --part fields    # pictures of triangular matrices and receptive fields
 

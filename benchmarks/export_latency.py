@@ -1,4 +1,4 @@
-"""The latency of one row: an exported program beside the public method of the flow it came from.
+"""The latency of one row: an exported program and the public method of the flow.
 
     python benchmarks/export_latency.py
 

@@ -1,7 +1,7 @@
 """Whole fits on 2-D data: wall time from the first fit call of a fresh process to a held-out likelihood.
 
-Every run is a process of its own, so compilation counts. The clock starts at the call that trains (imports do not
-count, the making of the flow is told apart) and runs on, for everyone, while the same held-out rows are scored after
+Every run is a separate process, so compilation counts. The clock starts at the call that trains (imports do not
+count, construction is reported separately) and runs on, for everyone, while the same held-out rows are scored after
 each epoch.
 
 Every library trains its own default flow its own way (the workers' docstrings say how), on the same standardised rows.

@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="once and briefly: does it work?")
     parser.add_argument("--accelerator", action="store_true", help="speed of this interpreter's libraries on its GPU")
     parser.add_argument("--workloads", help="with --accelerator: comma-separated names (default: all)")
-    parser.add_argument("--peers", help="comma-separated libraries beside ours (default: all)")
+    parser.add_argument("--peers", help="comma-separated other libraries (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds (default 9, of compile 3; quick 1)")
     options = parser.parse_args()
     parts = options.only or (["speed"] if options.accelerator else list(PARTS))

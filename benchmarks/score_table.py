@@ -1,10 +1,10 @@
-"""`pushforward score` on millions of rows: rows per second and peak memory, beside the densities of scikit-learn.
+"""`pushforward score` on millions of rows: rows per second and peak memory, with the densities of scikit-learn.
 
     python benchmarks/score_table.py [--rows 1000000,5000000]
 
 A table of 6 columns is written as polars writes Parquet by default, and an nsf of default size is fitted by the command
 line to its first 50,000 rows, for two epochs: how well it fits does not matter here. Then `pushforward score` runs as a
-process of its own, Parquet in and Parquet out, and once CSV in and CSV out. Peak memory is the greatest resident set
+separate process, Parquet in and Parquet out, and once CSV in and CSV out. Peak memory is the greatest resident set
 of the process. scikit-learn's densities are fitted to the same 50,000 rows and score as many rows as they manage
 in the time; their rate is that of `score_samples` alone. The parts of our own work are timed alone: reading, the flow
 in double precision on one thread, writing. Results go to `benchmarks/results/score_table.json` and `.md`.
@@ -58,7 +58,7 @@ def made(rows: int) -> np.ndarray:
 
 
 def command(*arguments: object) -> dict[str, float]:
-    """Seconds and peak megabytes of one command, in a process of its own."""
+    """Seconds and peak megabytes of one command, in a separate process."""
     # Compiled programs are not cached: every run is a first run.
     environment = os.environ | {"PUSHFORWARD_CACHE": "off", "JAX_PLATFORMS": "cpu"}
     start = time.perf_counter()

@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [--rounds 3]
 
-Each command of each round has a folder of its own for its programs, so that its first run compiles everything and the
+Each command of each round has a separate folder for its programs, so that its first run compiles everything and the
 second finds it all.
 The table has 2,000 rows of two columns; the flow is the default one, for two epochs, so that compiling and not training
 is what `fit` does. Wall time and processor time of whole processes; ratios are formed within a round.
@@ -36,7 +36,7 @@ COMMANDS = {
 
 
 def seconds(arguments: tuple[str, ...], folder: Path, cache: Path) -> tuple[float, float]:
-    """Wall and processor time of one command in a process of its own."""
+    """Wall and processor time of one command in a separate process."""
     variables = {name: value for name, value in os.environ.items() if name != "PUSHFORWARD_CACHE"}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Results as Markdown. Every figure comes from the JSON beside it; nothing is computed here but its rounding."""
+"""Results as Markdown. Every number comes from the JSON file of the same name, rounded."""
 
 
 def _milliseconds(seconds: float) -> str:
@@ -70,7 +70,7 @@ def speed(result: dict) -> list[str]:
         [row["workload"], row["operation"]]
         + [f"{row['libraries'][name]['first_call_seconds']:.2f}" if name in row["libraries"] else "" for name in names]
         for row in result["rows"]
-        # Inside the caller's jit FlowJAX runs the program that its log_prob compiled: no first call of its own.
+        # Inside the caller's jit FlowJAX runs the program that its log_prob compiled: no separate first call.
         if "denominator" not in row and row["operation"] != "log_prob_in_jit"
     ]
     return [
@@ -84,7 +84,7 @@ def speed(result: dict) -> list[str]:
         "## Times, ms",
         "",
         *_table(["workload", "operation", *names], times),
-        "## Our own times beside each other",
+        "## Our own times compared",
         "",
         *_table(["workload", "what / what", "above, ms", "below, ms", "ratio", "bar"], own),
         "## First call (compilation included), s",
@@ -119,7 +119,15 @@ def residual(result: dict) -> list[str]:
         "norm of a block's Jacobian where the data come by; plain repetition gains that factor a turn.",
         "",
         *_table(
-            ["flow", "validation nats (Gaussian)", "steepest", "operation", "ms", "greatest error", "time / ours"],
+            [
+                "flow",
+                "validation log-likelihood (Gaussian)",
+                "steepest",
+                "operation",
+                "ms",
+                "greatest error",
+                "time / ours",
+            ],
             trained,
         ),
     ]
@@ -131,8 +139,8 @@ def fit(result: dict) -> list[str]:
     lines = [
         f"{rules['n_train']:,} rows to train on, {rules['n_held_out']:,} held out, {rules['seeds']} seeds, at most "
         f"{rules['budget_seconds']:g} s of training a peer's run. Seconds from the first fit call of a fresh process "
-        f"to the target; target = best peer at its default, less {rules['slack']} nat. Held-out nats are of the "
-        "standardised data.",
+        f"to the target; target = best peer at its default, less {rules['slack']} nat. Held-out log-likelihoods are "
+        "those of standardised data.",
         "",
     ]
     for row in result["rows"]:
@@ -145,7 +153,14 @@ def fit(result: dict) -> list[str]:
             span = f"{min(ratios):.1f} to {max(ratios):.1f}" if ratios else ""
             nats = f"{entry['best_held_out']:.3f}"
             table.append([entry["library"], entry["learning_rate"], nats, ", ".join(by_seed), shown, span])
-        header = ["library", "learning rate", "best held-out nats", "s by seed", "median s", "ratio to ours, by seed"]
+        header = [
+            "library",
+            "learning rate",
+            "best held-out log-likelihood",
+            "s by seed",
+            "median s",
+            "ratio to ours, by seed",
+        ]
         lines += [f"## {row['data']}: target {row['target']:.3f} nats", "", *_table(header, table)]
         for kind, description in (
             ("default", "at its default"),

@@ -1,7 +1,7 @@
 """The power of `pushforward.check` on planted faults, and its false alarms on densities tested on their own samples.
 
     python benchmarks/quality/certificate.py                        # all
-    python benchmarks/quality/certificate.py --before PATH          # beside the code whose `src` lies at PATH
+    python benchmarks/quality/certificate.py --before PATH          # compared with the code in PATH/src
 
 The faults and the densities are those of `tests/support/planted_faults.py`: closed forms, nothing is trained. Each
 fault is planted at 2,000 and at 10,000 rows with `--repeats` seeds; each density is tested `--healthy` times at either
@@ -52,7 +52,7 @@ def measure(repeats: int, healthy: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def elsewhere(source: Path, arguments: list[str]) -> list[dict[str, Any]]:
-    """The same in a process of its own, with the code that lies there."""
+    """The same in a separate process, with the code in that folder."""
     command = [sys.executable, __file__, "--records", *arguments]
     environment = os.environ | {"PYTHONPATH": str(source)}
     return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)

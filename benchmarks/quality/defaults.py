@@ -1,4 +1,4 @@
-"""How the defaults of the recipes and of `fit` were chosen: one factor changed at a time, nats on test rows.
+"""How the defaults of the recipes and of `fit` were chosen: one factor changed at a time, test log-likelihoods.
 
     python benchmarks/quality/defaults.py --stage plane      # 2-D shapes
     python benchmarks/quality/defaults.py --stage power      # 6 columns, 40,000 rows
@@ -110,7 +110,7 @@ def _table(name: str) -> np.ndarray:
 
 
 def one_run(setting: Setting, data: str, seed: int) -> dict[str, Any]:
-    """Train once; nats of the test rows."""
+    """Train once; the log-likelihood of the test rows."""
     options = setting.options()
     steps = options.pop("steps")
     train, test = rows_of(data, seed)

@@ -1,4 +1,4 @@
-"""Teachers and students: what distillation keeps, and what it is worth beside a cached sampler.
+"""Distillation: the fidelity of students, and their speed compared with a cached sampler.
 
     python benchmarks/quality/distillation.py --part shapes     # eight shapes: MAF to IAF, spline MAF to coupling
     python benchmarks/quality/distillation.py --part modes      # 4 and 8 modes, spline teacher, 8-layer students
@@ -124,8 +124,8 @@ def run_tried() -> list[dict[str, Any]]:
             "half and half": (affine, {"forward": 0.5}),
             "forward divergence alone": (affine, {"forward": 1.0}),
             "twice the layers": (functools.partial(affine, n_layers=10), {}),
-            "spline law": (spline, {}),
-            "spline law, 16,000 steps": (spline, {"steps": 16_000}),
+            "spline transformer": (spline, {}),
+            "spline transformer, 16,000 steps": (spline, {"steps": 16_000}),
         }
         for name, (build, more) in trials.items():
             rows.append(row(f"{shape}: maf -> iaf, {name}", teacher, build(), test, **more))

@@ -1,12 +1,12 @@
 """Image flows at equal budget: bits per dimension, step and sample times, pictures.
 
     python benchmarks/quality/images.py --part digits --minutes 10     # six kinds of flow on the 8 x 8 digits
-    python benchmarks/quality/images.py --part equal --minutes 10      # emerging beside 1 x 1, equal parameters
+    python benchmarks/quality/images.py --part equal --minutes 10      # emerging against 1 x 1, equal parameters
     python benchmarks/quality/images.py --part large --minutes 20      # 28 x 28: 5,000 digits and clothes
     python benchmarks/quality/images.py --part digits --only glow ...  # one flow; other results stay
 
 The budget is processor time of the training steps, compilation aside: other work on the machine does not change how
-many epochs fit into it, if each process has one core (`taskset -c 0 python ...`; two may run beside each other). A fit
+many epochs fit into it, if each process has one core (`taskset -c 0 python ...`; two may run at the same time). A fit
 that over-fits stops earlier, and the best weights on the validation images are used. Bits are those of the evidence
 bound on test images, eight draws of uniform noise. Results go to `benchmarks/results/images_<part>.json`, `.md` and
 `.png`.

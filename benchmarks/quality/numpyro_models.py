@@ -1,7 +1,7 @@
-"""pushforward's guides beside NumPyro's on small posteriors of awkward shape, and the neural transport they give.
+"""pushforward's guides against NumPyro's on small posteriors of difficult shape, and neural transport with them.
 
     python benchmarks/quality/numpyro_models.py                        # about 20 minutes on two cores
-    python benchmarks/quality/numpyro_models.py --only planar_flow     # one guide again, beside the results there are
+    python benchmarks/quality/numpyro_models.py --only planar_flow     # only this guide; other results stay
 
 guides: every guide takes the same number of SVI steps with the same number of samples a step, the same Adam, schedule
 and clipping. The figure is the ELBO of the last weights over many fresh samples. Times are of the processor, all
@@ -79,7 +79,7 @@ MODELS: dict[str, Callable[[], None]] = {
 }
 DIMENSION = {schools_centred: 10, schools_non_centred: 10, funnel: 10, banana: 2}
 
-SPLINE_AFFINE = Chain([RationalQuadraticSpline(8), Affine()])  # a law that scales beyond the spline's box too
+SPLINE_AFFINE = Chain([RationalQuadraticSpline(8), Affine()])  # a transformer that scales beyond the spline's box too
 GUIDES: dict[str, Callable[[Any, int], Any]] = {
     "AutoIAFNormal": lambda model, seed: AutoIAFNormal(model),
     "AutoBNAFNormal": lambda model, seed: AutoBNAFNormal(model),

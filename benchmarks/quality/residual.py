@@ -1,9 +1,9 @@
-"""What residual flows do: their estimators, their bounds after training, their depth, their nats.
+"""Residual flows: estimators, bounds after training, depth, log-likelihoods.
 
     python benchmarks/quality/residual.py --part estimators   # terms, bias and deviation over the Lipschitz bound
     python benchmarks/quality/residual.py --part bounds       # five data sets: norms and bounds, error of the inverse
-    python benchmarks/quality/residual.py --part depth        # 10, 30, 100 blocks; plain networks of that depth beside
-    python benchmarks/quality/residual.py --part nats         # 2-D shapes and household power, beside other families
+    python benchmarks/quality/residual.py --part depth        # 10, 30, 100 blocks; and plain networks of that depth
+    python benchmarks/quality/residual.py --part nats         # 2-D shapes and household power, with other families
     python benchmarks/quality/residual.py --part cost         # exact or estimated: time of a gradient; memory of a step
 
 Results go to `benchmarks/results/residual_<part>.json`, `.md` and, for depth, `.png`.
@@ -272,7 +272,7 @@ def _depth_picture(result: dict[str, Any]) -> None:
         rows = [row for row in result["rows"] if row["data"] == data]
         ax.plot([row["n_layers"] for row in rows], [row["nats"] for row in rows], "o-", label="residual flow")
         ax.axhline(rows[0]["truth"], color="0.5", ls=":", label="true density")
-        ax.set(title=f"{data}: held-out nats", xlabel="blocks", xscale="log")
+        ax.set(title=f"{data}: held-out log-likelihood", xlabel="blocks", xscale="log")
         blocks = [row["n_layers"] for row in rows]
         ax.set_xticks(blocks, [str(n) for n in blocks])
         ax.minorticks_off()

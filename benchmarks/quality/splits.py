@@ -1,4 +1,4 @@
-"""Splits of data whose values repeat: share of validation rows, likelihood beside a fresh test, spread of samples.
+"""Splits of data whose values repeat: share of validation rows, validation and test likelihood, spread of samples.
 
     python benchmarks/quality/splits.py
 
@@ -56,7 +56,7 @@ def spread_error(x: np.ndarray, n: int) -> np.ndarray:
 def judged(
     name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.ndarray, test: np.ndarray, noise: Any = 0.0
 ) -> dict:
-    """One fit: what was held out, what it scores beside the test, and the column whose spread is off most.
+    """One fit: the held-out rows, their log-likelihood and that of the test rows, and the column with the worst spread.
 
     `noise` is the step over which `fit` fills repeated values: the rows of the comparison are filled likewise.
     """
@@ -124,7 +124,7 @@ def page(lines: list[dict]) -> str:
         "",
         f"Made by `{COMMAND}`: {N:,} rows ({N_POWER:,} of household power), a tenth asked for validation, {N_TEST:,} "
         "fresh test rows (5,000 of household power). Copies: share of validation rows that have an equal training row. "
-        "Validation and test: nats a row; the difference with its standard error, from the rows of both. Spread: "
+        "Validation and test: nats per row; the difference with its standard error, from the rows of both. Spread: "
         "standard deviation of samples over that of the data, with the error that the numbers of training rows and "
         "samples leave; of several columns the one that is off most, in errors: of six the most is beyond two errors "
         "in one healthy fit of four. Warned: `fit` named columns whose values repeat, and filled the steps of their "

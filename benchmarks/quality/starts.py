@@ -1,4 +1,4 @@
-"""Twelve data sets that flows are weak at: `fit` with default settings beside a Gaussian, a mixture and kernels.
+"""Twelve data sets that flows are weak at: `fit` with default settings against a Gaussian, a mixture and kernels.
 
     python benchmarks/quality/starts.py                    # all
     python benchmarks/quality/starts.py --only two_clusters_1e3     # only this one; other results stay
@@ -43,7 +43,7 @@ def linear_posterior(n: int, random: np.random.Generator) -> Data:
 
 
 def correlated(n: int, random: np.random.Generator, dim: int = 8) -> Data:
-    """A normal law whose correlation matrix has eigenvalues from 1 down to 1e-4."""
+    """A normal distribution whose correlation matrix has eigenvalues from 1 down to 1e-4."""
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(dim, dim)))[0]
     return random.normal(size=(n, dim)) @ (rotation * np.logspace(0, -2, dim)).T, None
 
@@ -79,7 +79,7 @@ def heavy_tails(n: int, random: np.random.Generator) -> Data:
 
 
 def groups(n: int, random: np.random.Generator) -> Data:
-    """Three clusters in four columns, each with a covariance of its own."""
+    """Three clusters in four columns, each with another covariance."""
     fixed = np.random.default_rng(2)
     centres, factors = fixed.normal(0, 3, (3, 4)), fixed.normal(0, 0.6, (3, 4, 4))
     member = random.integers(0, 3, n)
@@ -220,7 +220,7 @@ def page(results: dict[str, dict]) -> str:
     lines = [
         "# Where training starts",
         "",
-        f"Made by `{COMMAND}`, which says what is fitted and how. Mean test log-likelihood in nats of {TEST:,} new",
+        f"Made by `{COMMAND}`, whose docstring describes the fits. Mean test log-likelihood in nats of {TEST:,} new",
         "rows; margin: the flow less the better of Gaussian and mixture of all rows, +- its standard error over test",
         "rows; in brackets that to those of nine tenths of the rows, as many as the flow was trained on.",
         "Bar: no margin below minus its error.",

@@ -86,11 +86,11 @@ def page(boards: dict[str, Any]) -> str:
         "",
         f"Made by `{COMMAND}`, which runs `pushforward compare` on each with default settings.",
         "",
-        "Test nats a row, mean of five folds, +- standard error over all test rows; in each fold "
+        "Test log-likelihood in nats per row, mean of five folds, +- standard error over all test rows; in each fold "
         "its validation rows choose the flow. Margin: the flows so chosen less the better of Gaussian and mixture. "
         "Bar: at least -0.3, above 0 on four.",
         "",
-        "| table | chosen flows | their nats | " + " | ".join(names) + " | margin |",
+        "| table | chosen flows | their log-likelihoods | " + " | ".join(names) + " | margin |",
         "|" + " --- |" * 7,
     ]
     for name, board in boards.items():

@@ -12,7 +12,7 @@ ReLU, so depth - 1 blocks make as many matrix products as everybody's.
 
 residual_flow, i_resnet: `Residual` around its `LipschitzMLP` (which puts one more activation in front), as in its
 examples: memory-saving gradients, `ActNorm` after each block; started away from the identity, with all norms at their
-bound. Its geometric law starts at one, so that it has one exact term less to be told of. `inverse` is its fixed-point
+bound. Its geometric distribution starts at one, so it is given one exact term less. `inverse` is its fixed-point
 search at its own tolerance, `inverse_fine` to steps of 1e-6. With `weights` it holds the flow that ours has trained.
 glow: see `normflows_images`.
 """

@@ -33,7 +33,7 @@ PARAMETERS = {
     "iaf": lambda n_bins: 2,
     "nsf_ar": lambda n_bins: 3 * n_bins - 1,
 }
-# Sizes of the laws, as their peers have them.
+# Sizes of the transformers, equal to those of their peers.
 LAWS = {
     "naf": {"n_units": 8},
     "naf_ar": {"n_units": 8},
@@ -131,7 +131,7 @@ def _products(workload: dict) -> Operation:
 
 
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
-    """Train on the rows of `data`; held-out nats and seconds after each epoch."""
+    """Train on the rows of `data`; held-out log-likelihood and seconds after each epoch."""
     with np.load(data) as rows:
         train, validation = rows["train"], rows["held_out"]
     built = time.perf_counter()

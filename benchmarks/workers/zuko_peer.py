@@ -52,7 +52,7 @@ def _inverse(flow: zuko.lazy.Flow) -> zuko.lazy.Flow:
 
 
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
-    """Train on the rows of `data`; held-out nats and seconds after each epoch."""
+    """Train on the rows of `data`; held-out log-likelihood and seconds after each epoch."""
     with np.load(data) as rows:
         train, held_out_rows = torch.from_numpy(rows["train"]), torch.from_numpy(rows["held_out"])
     torch.manual_seed(seed)
