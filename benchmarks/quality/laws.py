@@ -263,8 +263,8 @@ def write(name: str, command: str, result: dict[str, Any]) -> None:
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "choose-a-flow.md"
 BEGIN, END = "<!-- laws: begin -->\n", "<!-- laws: end -->\n"
 SHOWN = {
-    "law": "law",
-    "test_log_likelihood": "test nats",
+    "law": "transformer",
+    "test_log_likelihood": "test log-likelihood",
     "log_prob_ms": "log_prob, ms",
     "sample_ms": "sample, ms",
     "training_step_ms": "training step, ms",

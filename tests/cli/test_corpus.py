@@ -55,7 +55,7 @@ def test_refused(run, case, tmp_path):
     if case.file == "unreadable.csv" and os.access(case.file, os.R_OK):
         pytest.skip("this user may read every file")
     before = listed(tmp_path)
-    refused(run(case), case.code, case.file, *case.words)
+    refused(run(case), case.code, case.file, *case.parts)
     assert listed(tmp_path) == before
 
 
@@ -111,7 +111,7 @@ def test_decimals_are_numbers(command, models, tmp_path):
 def test_fitted_with_a_note(run, case, command, unchecked):
     said = run(case)
     assert said.code == 0, said.err
-    for words in case.words:
+    for words in case.parts:
         assert words in said.out + said.err, (words, said)
     assert command("score", "m.safetensors", case.file, "-o", "s.npy").code == 0
     assert np.isfinite(np.load("s.npy")).all()

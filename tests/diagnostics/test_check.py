@@ -577,8 +577,8 @@ def test_messages_use_the_callers_row_numbers(steps):
     flow = pf.Flow(pf.bases.Normal((2,), scale=3.0), Elementwise(Affine(), (2,)))
     x = np.round(rows(300) * 3)
     x[:15, 1] = 40.0 + np.arange(15)
-    held = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
-    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), held)
+    table = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
+    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), table)
     assert "at row 1014, 1013, 1012" in str(certificate)
 
 

@@ -134,7 +134,7 @@ def _row(name: str, log_z: float, error: float, overlap: float, where: str) -> R
     message = f"{total:.4g} +- {total * error:.2g}{where}, expected 1"
     if value <= bound:
         if bound > _TOO_WIDE:
-            return Row(name, None, None, None, f"{message}: too uncertain to tell.")
+            return Row(name, None, None, None, f"{message}: too uncertain for a verdict.")
         return Row(name, value, bound, True, message + ".")
     return Row(
         name, value, bound, False, message + ".", "the density does not integrate to one",

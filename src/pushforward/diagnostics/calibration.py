@@ -151,7 +151,7 @@ def latent_row(z: np.ndarray, samples: np.ndarray) -> Row:
 
 def _row(name: str, value: float, bound: float, worst: str, message: str, fault: str, fix: str) -> Row:
     if bound > _NO_POWER and value <= bound:
-        return Row(name, None, None, None, "Too few rows to tell a wrong distribution from chance.")
+        return Row(name, None, None, None, "Too few rows to distinguish a wrong distribution from chance.")
     if value <= bound:
         return Row(name, value, bound, True, f"Worst: {worst}.")
     return Row(name, value, bound, False, message, fault, fix)

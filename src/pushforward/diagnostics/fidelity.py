@@ -108,7 +108,7 @@ class Fidelity:
             # at most the tolerance is allowed for noise: where single samples dominate, the error is as large as the
             # value
             if not value <= tolerance + min(_STANDARD_ERRORS * error, tolerance):
-                doubts.append(f"{name} is {_nats(value)} nats, above {tolerance:g} ({meaning})")
+                doubts.append(f"{name} is {_format(value)} nats, above {tolerance:g} ({meaning})")
         for mode in self.modes:
             if not mode.ok:
                 shown = [f"{value:.3g}" for value in mode.location[:4]]
@@ -132,8 +132,8 @@ class Fidelity:
 
     def __str__(self) -> str:
         lines = [
-            f"KL(student | teacher)   {_nats(self.reverse_kl)} +- {_nats(self.reverse_kl_error)} nats",
-            f"KL(teacher | student)   {_nats(self.forward_kl)} +- {_nats(self.forward_kl_error)} nats",
+            f"KL(student | teacher)   {_format(self.reverse_kl)} +- {_format(self.reverse_kl_error)} nats",
+            f"KL(teacher | student)   {_format(self.forward_kl)} +- {_format(self.forward_kl_error)} nats",
             f"effective samples       {self.efficiency:.1%} of {self.n:,} (Pareto k {self.pareto_k:.2f})",
             *(f"weights not trusted     {doubt}" for doubt in self.weight_doubts()),
             *(
@@ -283,7 +283,7 @@ def _seconds(call: Callable[[], Any]) -> float:
     return float(np.median(times))
 
 
-def _nats(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.3g}"
 
 

@@ -41,13 +41,13 @@ class Case:
     Attributes:
         file: its name in the corpus.
         command: the command line.
-        words: parts of the error message, or of the output if it succeeds.
+        parts: parts of the error message, or of the output if it succeeds.
         code: the exit code.
     """
 
     file: str
     command: str
-    words: tuple[str, ...]
+    parts: tuple[str, ...]
     code: int = 1
 
     @property
@@ -68,9 +68,9 @@ def copy_to(name: str, folder: Path) -> Path:
     return path
 
 
-def each(file: str, commands: tuple[str, ...], *words: str) -> list[Case]:
+def each(file: str, commands: tuple[str, ...], *parts: str) -> list[Case]:
     """The same message from several commands."""
-    return [Case(file, command, words) for command in commands]
+    return [Case(file, command, parts) for command in commands]
 
 
 # files that no command can read as a table, and parts of the message of `read_table`
@@ -188,7 +188,7 @@ _IN_BATCHES = ("late_word.csv", "quote_open.csv", "latin1_late.csv", "late_nul.c
                "nulls.parquet", "text.parquet")  # fmt: skip
 
 REFUSED = [
-    *(Case(file, FIT, words) for file, words in UNREADABLE.items() if file not in _IN_ALL),
+    *(Case(file, FIT, parts) for file, parts in UNREADABLE.items() if file not in _IN_ALL),
     *(case for file in _IN_ALL for case in each(file, EVERYWHERE, *UNREADABLE[file])),
     *(Case(file, SCORE, UNREADABLE[file]) for file in _IN_BATCHES),
     # the column with the quote is not read: without this error the rows after it would be lost silently
