@@ -97,7 +97,7 @@ def test_an_odd_array_of_numbers_is_scored(command, name, tmp_path):
     assert command("score", "bare", name, "-o", "s.npy").code == 0
     expected = {"half.npy": normal_columns(n=9, width=3).astype(np.float16), "whole.npy": np.arange(27.0).reshape(9, 3)}
     rows = np.asarray(expected.get(name, normal_columns(n=9, width=3)), np.float64)
-    np.testing.assert_array_equal(np.load("s.npy")[:, 0], double.log_prob_float(pf.load("bare"), rows))
+    np.testing.assert_array_equal(np.load("s.npy")[:, 0], double.log_prob_float64(pf.load("bare"), rows))
     assert listed(tmp_path.parent) == before  # an archive's "../../x" goes nowhere
 
 
