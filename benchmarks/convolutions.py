@@ -1,6 +1,6 @@
 """The inverse of masked and emerging convolutions: how fast in which order, how far off, and what sees what.
 
-    python benchmarks/convolutions.py --part orders    # the orders of substitution beside the layer's own convolution
+    python benchmarks/convolutions.py --part orders    # the orders of substitution and the layer's convolution
     python benchmarks/convolutions.py --part errors    # round trips over the side of the image, in both precisions
     python benchmarks/convolutions.py --part fields    # pictures of triangular matrices and receptive fields
 
@@ -151,10 +151,15 @@ def orders(rounds: int) -> dict[str, Any]:
         np.testing.assert_allclose(calls["convolution by XLA"](), z, atol=1e-4)
         np.testing.assert_allclose(calls["inverse of emerging convolution"](), x, atol=1e-4)
         seconds = in_turns(calls, rounds)
-        for name, taken in seconds.items():
+        for name, durations in seconds.items():
             base = "emerging convolution" if "emerging" in name else "convolution"
-            ratios = [above / below for above, below in zip(taken, seconds[base], strict=True)]
-            row = {"mask": kind, "what": name, "ms": 1e3 * statistics.median(taken), "fastest_ms": 1e3 * min(taken)}
+            ratios = [above / below for above, below in zip(durations, seconds[base], strict=True)]
+            row = {
+                "mask": kind,
+                "what": name,
+                "ms": 1e3 * statistics.median(durations),
+                "fastest_ms": 1e3 * min(durations),
+            }
             rows.append({**row, "over": base, "ratio": statistics.median(ratios)})
     return {"rows": rows, "shape": SHAPE, "batch": BATCH, "rounds": rounds, "bar": BAR, "reach": REACH}
 
@@ -185,14 +190,14 @@ def errors(rounds: int) -> dict[str, Any]:
     for dtype in ("float32", "float64"):
         with jax.enable_x64(dtype == "float64"):
             for weight in WEIGHTS:
-                found = []
+                row_errors = []
                 for side in SIDES:
                     layer = drawn((side, side, 2), weight)
                     x = jnp.asarray(np.random.default_rng(1).normal(size=(IMAGES, side, side, 2)), dtype)
                     back = of_batch(layer, inverse=False)(of_batch(layer, inverse=True)(x))
                     error = float(np.max(np.abs(np.asarray(back) - np.asarray(x))))
-                    found.append(error if np.isfinite(error) else None)
-                rows.append({"dtype": dtype, "weight": weight, "errors": found})
+                    row_errors.append(error if np.isfinite(error) else None)
+                rows.append({"dtype": dtype, "weight": weight, "errors": row_errors})
     return {"rows": rows, "sides": SIDES, "images": IMAGES}
 
 

@@ -49,8 +49,10 @@ class Worker:
             # Several processes share its memory.
             environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "BENCHMARK_DEVICE": "accelerator"}
         else:
-            kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-            environment = {key: value for key, value in os.environ.items() if key in kept} | {"JAX_PLATFORMS": "cpu"}
+            inherited = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+            environment = {key: value for key, value in os.environ.items() if key in inherited} | {
+                "JAX_PLATFORMS": "cpu"
+            }
         self._process = subprocess.Popen(
             [str(python_of(WORKERS[name])), str(HERE / "workers" / f"{name}.py")],
             stdin=subprocess.PIPE,
@@ -111,7 +113,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def ratio_by_round(numerator: list[float], denominator: list[float]) -> dict[str, float]:
-    """The spread over rounds of numerator / denominator: both were taken within the same round."""
+    """The spread over rounds of numerator / denominator: both from the same round."""
     return spread([above / below for above, below in zip(numerator, denominator, strict=True)])
 
 

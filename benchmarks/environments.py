@@ -1,9 +1,9 @@
 """Virtual environments of the benchmarks: one for this library, one for FlowJAX, one for the PyTorch peers.
 
 Each lives in `benchmarks/.envs/<name>` and is made once, with venv and pip, by package name. What failed to install is
-kept in `installed.json` beside it, so that the tables can say so.
+stored in `installed.json` in its folder, for the tables.
 
-Or every library is taken from the interpreter that runs the benchmarks, on its accelerator (`use_accelerator`).
+Or every library comes from the interpreter that runs the benchmarks, on its accelerator (`use_accelerator`).
 """
 
 import json
@@ -75,10 +75,10 @@ def build(name: str) -> dict[str, str]:
         return {}
     record = ENVS / name / "installed.json"
     plan = [list(step) for step in PLANS[name]]
-    wanted = json.dumps([anonymous(str(step)) for step in plan])
+    plan_text = json.dumps([anonymous(str(step)) for step in plan])
     if record.exists():
         saved = json.loads(record.read_text())
-        if saved["plan"] == wanted and not saved["failed"]:
+        if saved["plan"] == plan_text and not saved["failed"]:
             return {}
     print(f"environment {name}: installing (once; minutes the first time)", file=sys.stderr, flush=True)
     venv.create(ENVS / name, with_pip=True, clear=True)
@@ -88,7 +88,7 @@ def build(name: str) -> dict[str, str]:
         if reason:
             failed[what] = reason
             print(f"environment {name}: {what} did not install: {reason}", file=sys.stderr, flush=True)
-    record.write_text(json.dumps({"plan": wanted, "failed": failed}, indent=1))
+    record.write_text(json.dumps({"plan": plan_text, "failed": failed}, indent=1))
     return failed
 
 
@@ -103,7 +103,7 @@ def _pip(name: str, *arguments: str) -> str:
 
 
 def _gpu_packages(name: str, requirements: tuple[str, ...]) -> str:
-    """A sentence if the requirements would bring gigabytes of GPU libraries, which a CPU comparison has no use for."""
+    """A message if the requirements would install gigabytes of GPU libraries, which a CPU comparison does not need."""
     if TORCH not in requirements:
         return ""
     with tempfile.TemporaryDirectory() as folder:
@@ -111,8 +111,8 @@ def _gpu_packages(name: str, requirements: tuple[str, ...]) -> str:
         reason = _pip(name, "install", "--quiet", "--dry-run", "--report", str(report), *requirements)
         if reason:
             return reason
-        wanted = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
-    large = [entry["name"] for entry in wanted if GPU_PACKAGES.match(entry["name"])]
+        packages = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    large = [entry["name"] for entry in packages if GPU_PACKAGES.match(entry["name"])]
     if not large:
         return ""
     return (

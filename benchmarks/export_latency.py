@@ -1,4 +1,4 @@
-"""The latency of one row: an exported program beside the public method of the flow it came from.
+"""The latency of one row: an exported program and the public method of the flow.
 
     python benchmarks/export_latency.py
 
@@ -29,12 +29,12 @@ DIMS = (2, 43)
 
 
 def median_ms(call: Callable[[], object], calls: int = CALLS) -> float:
-    taken = []
+    durations = []
     for _ in range(calls):
         start = time.perf_counter()
         np.asarray(call())
-        taken.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(taken)
+        durations.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(durations)
 
 
 def measured(name: str, dim: int) -> dict:

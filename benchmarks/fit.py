@@ -1,7 +1,7 @@
 """Whole fits on 2-D data: wall time from the first fit call of a fresh process to a held-out likelihood.
 
-Every run is a process of its own, so compilation counts. The clock starts at the call that trains (imports do not
-count, the making of the flow is told apart) and runs on, for everyone, while the same held-out rows are scored after
+Every run is a separate process, so compilation counts. The clock starts at the call that trains (imports do not
+count, construction is reported separately) and runs on, for everyone, while the same held-out rows are scored after
 each epoch.
 
 Every library trains its own default flow its own way (the workers' docstrings say how), on the same standardised rows.
@@ -79,35 +79,35 @@ def _one_seed(
             say(f"fit: {data}, seed {seed}, {library(worker)}, learning rate {label}")
             try:
                 with Worker(worker) as process:
-                    course = process.ask("fit", data=str(path), seed=seed, learning_rate=rate, budget=budget)
+                    run_history = process.ask("fit", data=str(path), seed=seed, learning_rate=rate, budget=budget)
             except WorkerError as error:
                 reason = str(error)
                 failures.append({"library": library(worker), "where": f"fit, {data}, seed {seed}", "reason": reason})
                 say(f"  {library(worker)} failed: {reason}")
                 continue
             head = {"data": data, "seed": seed, "library": library(worker), "learning_rate": label}
-            runs.append(head | _rounded(course))
+            runs.append(head | _rounded(run_history))
     return runs
 
 
-def _rounded(course: dict) -> dict:
-    """The course with four digits: curves are kept, not noise. A likelihood that is not finite becomes None."""
+def _rounded(run_history: dict) -> dict:
+    """The history with four digits. A likelihood that is not finite becomes None."""
     digits = {
         name: [round(value, 4) if np.isfinite(value) else None for value in values]
-        for name, values in course.items()
+        for name, values in run_history.items()
         if isinstance(values, list)
     }
-    return {name: digits.get(name, value) for name, value in course.items()}
+    return {name: digits.get(name, value) for name, value in run_history.items()}
 
 
-def time_to(course: dict, target: float) -> float | None:
+def time_to(run_history: dict, target: float) -> float | None:
     """Seconds until the held-out likelihood first reaches the target."""
-    pairs = zip(course["seconds"], course["validation"], strict=True)
+    pairs = zip(run_history["seconds"], run_history["validation"], strict=True)
     return next((seconds for seconds, nats in pairs if nats is not None and nats >= target), None)
 
 
-def _best(course: dict) -> float:
-    return max((nats for nats in course["validation"] if nats is not None), default=-np.inf)
+def _best(run_history: dict) -> float:
+    return max((nats for nats in run_history["validation"] if nats is not None), default=-np.inf)
 
 
 def _summary(data: str, runs: list[dict]) -> dict:
@@ -158,5 +158,5 @@ def _against(peers: list[dict], mine: float | None) -> dict | None:
 
 def _median(times: list[float | None]) -> float | None:
     """Median with runs that never arrived counted as later than any; None if that is the median."""
-    middle = statistics.median(np.inf if taken is None else taken for taken in times)
+    middle = statistics.median(np.inf if duration is None else duration for duration in times)
     return round(float(middle), 4) if np.isfinite(middle) else None

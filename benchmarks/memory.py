@@ -1,4 +1,4 @@
-"""Memory and time of a gradient step over depth, with activations kept and with activations computed again.
+"""Memory and time of a gradient step over depth, with stored and with recomputed activations.
 
     python benchmarks/memory.py
 
@@ -65,14 +65,14 @@ class Variant:
             return -jnp.mean(eqx.combine(trained, rest).log_prob(x))
 
         before = time.perf_counter()
-        self.given = trained, x
-        self.program = jax.jit(jax.value_and_grad(loss)).lower(*self.given).compile()
+        self.arguments = trained, x
+        self.program = jax.jit(jax.value_and_grad(loss)).lower(*self.arguments).compile()
         self.compile_seconds = time.perf_counter() - before
         memory: Any = self.program.memory_analysis()
         self.temporary_bytes = memory.temp_size_in_bytes
 
     def __call__(self) -> Any:
-        return jax.block_until_ready(self.program(*self.given))
+        return jax.block_until_ready(self.program(*self.arguments))
 
     def seconds(self) -> float:
         """Of one call."""
@@ -91,22 +91,22 @@ def row(recipe: str, depth: int, rounds: int) -> dict[str, Any]:
     x = np.random.default_rng(1).normal(size=(BATCH, *SHAPE))
     flow = started(getattr(pf, recipe)(SHAPE, n_scales=1, n_layers=depth, width=WIDTH, key=0), x)
     x = jnp.asarray(x, jnp.float32)
-    kept, again = (Variant(with_recompute(flow, recompute), x) for recompute in (False, True))
-    (value, gradient), (other_value, other) = kept(), again()
+    stored, again = (Variant(with_recompute(flow, recompute), x) for recompute in (False, True))
+    (value, gradient), (other_value, other) = stored(), again()
     pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(other), strict=True)
     off = norm([a - b for a, b in pairs]) / norm(gradient)
     turns = [[], []]
     for turn in range(rounds):
         for which in (0, 1) if turn % 2 else (1, 0):
-            turns[which].append((kept, again)[which].seconds())
+            turns[which].append((stored, again)[which].seconds())
     ratios = [b / a for a, b in zip(*turns, strict=True)]
     return {
         "recipe": recipe,
         "depth": depth,
-        "temporary_bytes": {"kept": kept.temporary_bytes, "recomputed": again.temporary_bytes},
+        "temporary_bytes": {"kept": stored.temporary_bytes, "recomputed": again.temporary_bytes},
         "seconds": {"kept": statistics.median(turns[0]), "recomputed": statistics.median(turns[1])},
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "compile_seconds": {"kept": kept.compile_seconds, "recomputed": again.compile_seconds},
+        "compile_seconds": {"kept": stored.compile_seconds, "recomputed": again.compile_seconds},
         "same_value": bool(value == other_value),
         "gradient_off": off,
     }

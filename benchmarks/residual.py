@@ -1,4 +1,4 @@
-"""Residual flows beside the peers that have them: speed at equal settings, and the inverse of one trained flow.
+"""Residual flows compared with the peers that have them: speed at equal settings, inverse of one trained flow.
 
 `speed.run` times untrained flows of equal sizes, bounds and series. Their blocks hardly bend (weights at the bound
 behind activations of slope 1/2), so any search is short. `trained` therefore fits a flow of ours, hands its numbers to

@@ -34,12 +34,12 @@ QUIET_LOAD = 0.25  # of one core, averaged over a minute: above it, the figures 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Speed, whole fits, compilation and growth beside other libraries.")
+    parser = argparse.ArgumentParser(description="Speed, fits, compilation and growth compared with other libraries.")
     parser.add_argument("--only", choices=PARTS, action="append", help="run just this part")
     parser.add_argument("--quick", action="store_true", help="once and briefly: does it work?")
     parser.add_argument("--accelerator", action="store_true", help="speed of this interpreter's libraries on its GPU")
     parser.add_argument("--workloads", help="with --accelerator: comma-separated names (default: all)")
-    parser.add_argument("--peers", help="comma-separated libraries beside ours (default: all)")
+    parser.add_argument("--peers", help="comma-separated other libraries (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds (default 9, of compile 3; quick 1)")
     options = parser.parse_args()
     parts = options.only or (["speed"] if options.accelerator else list(PARTS))
@@ -104,7 +104,7 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
             named = options.workloads.split(",") if options.workloads else [one.name for one in ACCELERATOR]
             chosen = tuple(one for one in ACCELERATOR if one.name in named)
             title, body = "Speed on an accelerator", tables.speed
-            # Compiling for it takes minutes: a run that is cut short has kept what it measured.
+            # Compilation takes minutes: results are saved after each workload, in case the run is interrupted.
             result = speed.run(
                 workers, failed, options.rounds or 9, workloads=chosen, after_each=lambda now: save(title, now, body)
             )
@@ -142,35 +142,35 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
 
 
 def _accelerator() -> str:
-    """The name of the device that JAX finds, asked of a process of its own: this one takes no memory there."""
+    """The name of the device that JAX finds, from a separate process, so that this one allocates no memory there."""
     ask = "import jax; print(jax.devices()[0].platform, jax.devices()[0].device_kind)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False)
-    found = done.stdout.strip()
-    if done.returncode != 0 or found.startswith("cpu"):
-        raise SystemExit(f"--accelerator: JAX finds none in this interpreter ({found or 'it does not start'}).")
-    return found.split(" ", 1)[1]
+    device = done.stdout.strip()
+    if done.returncode != 0 or device.startswith("cpu"):
+        raise SystemExit(f"--accelerator: JAX finds none in this interpreter ({device or 'it does not start'}).")
+    return device.split(" ", 1)[1]
 
 
 def _prepare(peers: str | None, with_peers: bool) -> tuple[list[str], dict[str, str], dict[str, str]]:
     """Environments made, workers that can be started, what failed to install, versions."""
-    wanted = list(WORKERS) if with_peers else ["ours"]
+    names = list(WORKERS) if with_peers else ["ours"]
     if peers is not None:
         known = {library(name): name for name in WORKERS}
         asked = [name for name in peers.split(",") if name]
         if unknown := [name for name in asked if name not in known]:
             raise SystemExit(f"--peers: unknown {', '.join(unknown)}; expected some of {', '.join(known)}.")
-        wanted = ["ours", *(known[name] for name in asked if known[name] != "ours")]
+        names = ["ours", *(known[name] for name in asked if known[name] != "ours")]
     failed: dict[str, str] = {}
     versions: dict[str, str] = {}
-    for name in dict.fromkeys(WORKERS[worker] for worker in wanted):
+    for name in dict.fromkeys(WORKERS[worker] for worker in names):
         failed |= environments.build(name)
         for package, version in environments.versions(name).items():
             # The two JAX environments are asked for the same releases; a difference is shown.
             label = package if versions.get(package, version) == version else f"{package} ({name})"
             versions[label] = version
     if "torch" in failed:
-        failed |= {library(worker): failed["torch"] for worker in wanted if WORKERS[worker] == "torch"}
-    running = [name for name in wanted if library(name) not in failed and name not in failed]
+        failed |= {library(worker): failed["torch"] for worker in names if WORKERS[worker] == "torch"}
+    running = [name for name in names if library(name) not in failed and name not in failed]
     return running, failed, versions
 
 

@@ -117,12 +117,12 @@ def timed(call: Callable[[], Any]) -> float:
     calls = max(1, min(200, int(VISIT_SECONDS / max(once, 1e-6))))
     medians = []
     for _ in range(ROUNDS if once < LONGEST / ROUNDS else 1):
-        taken = []
+        durations = []
         for _ in range(calls):
             start = time.perf_counter()
             jax.block_until_ready(call())
-            taken.append(time.perf_counter() - start)
-        medians.append(statistics.median(taken))
+            durations.append(time.perf_counter() - start)
+        medians.append(statistics.median(durations))
     return statistics.median(medians)
 
 
@@ -136,12 +136,12 @@ def figure_of(name: str) -> Callable[[Any, jax.Array], jax.Array]:
 
 def exponent(sizes: list[int], seconds: list[float], empty: float) -> dict | None:
     """The slope over the largest decade in which every time exceeds twenty empty calls."""
-    seen = [(d, s) for d, s in zip(sizes, seconds, strict=True) if s > EMPTY_CALLS * empty]
-    seen = [(d, s) for d, s in seen if d >= max(d for d, _ in seen) / 10]
-    if len(seen) < 3:
+    points = [(d, s) for d, s in zip(sizes, seconds, strict=True) if s > EMPTY_CALLS * empty]
+    points = [(d, s) for d, s in points if d >= max(d for d, _ in points) / 10]
+    if len(points) < 3:
         return None
-    slope = np.polyfit([math.log(d) for d, _ in seen], [math.log(s) for _, s in seen], 1)[0]
-    return {"from": seen[0][0], "to": seen[-1][0], "slope": round(float(slope), 2)}
+    slope = np.polyfit([math.log(d) for d, _ in points], [math.log(s) for _, s in points], 1)[0]
+    return {"from": points[0][0], "to": points[-1][0], "slope": round(float(slope), 2)}
 
 
 def measured(empty: float) -> list[dict]:

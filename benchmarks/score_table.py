@@ -1,10 +1,10 @@
-"""`pushforward score` on millions of rows: rows per second and peak memory, beside the densities of scikit-learn.
+"""`pushforward score` on millions of rows: rows per second and peak memory, with the densities of scikit-learn.
 
     python benchmarks/score_table.py [--rows 1000000,5000000]
 
 A table of 6 columns is written as polars writes Parquet by default, and an nsf of default size is fitted by the command
 line to its first 50,000 rows, for two epochs: how well it fits does not matter here. Then `pushforward score` runs as a
-process of its own, Parquet in and Parquet out, and once CSV in and CSV out. Peak memory is the greatest resident set
+separate process, Parquet in and Parquet out, and once CSV in and CSV out. Peak memory is the greatest resident set
 of the process. scikit-learn's densities are fitted to the same 50,000 rows and score as many rows as they manage
 in the time; their rate is that of `score_samples` alone. The parts of our own work are timed alone: reading, the flow
 in double precision on one thread, writing. Results go to `benchmarks/results/score_table.json` and `.md`.
@@ -58,8 +58,8 @@ def made(rows: int) -> np.ndarray:
 
 
 def command(*arguments: object) -> dict[str, float]:
-    """Seconds and peak megabytes of one command, in a process of its own."""
-    # Compiled programs are not kept: every run is a first run.
+    """Seconds and peak megabytes of one command, in a separate process."""
+    # Compiled programs are not cached: every run is a first run.
     environment = os.environ | {"PUSHFORWARD_CACHE": "off", "JAX_PLATFORMS": "cpu"}
     start = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -84,9 +84,14 @@ def rate(work: Callable[[], object], rows: int) -> float:
 
 def scored(folder: Path, model: Path, source: Path, rows: int) -> dict:
     target = folder / f"scores{source.suffix}"
-    found = command("score", model, source, "-o", target, "--overwrite")
+    measurements = command("score", model, source, "-o", target, "--overwrite")
     target.unlink()
-    return {"format": source.suffix[1:], "rows": rows, "rows_per_second": rows / found["seconds"], **found}
+    return {
+        "format": source.suffix[1:],
+        "rows": rows,
+        "rows_per_second": rows / measurements["seconds"],
+        **measurements,
+    }
 
 
 def parts(folder: Path, model: Path, source: Path, rows: int, x: np.ndarray) -> dict[str, float]:
@@ -161,17 +166,17 @@ def measured(sizes: tuple[int, ...], folder: Path) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(map(str, SIZES)), help="Rows of the tables, the smallest first.")
-    given, load = parser.parse_args().rows, os.getloadavg()[0]
-    sizes = tuple(int(part) for part in given.split(","))
+    chosen_rows, load = parser.parse_args().rows, os.getloadavg()[0]
+    sizes = tuple(int(part) for part in chosen_rows.split(","))
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(sizes, Path(folder))
+        measurements = measured(sizes, Path(folder))
     result = {
-        "command": "python benchmarks/score_table.py" + ("" if sizes == SIZES else f" --rows {given}"),
+        "command": "python benchmarks/score_table.py" + ("" if sizes == SIZES else f" --rows {chosen_rows}"),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, cpu, polars {pl.__version__}",
         "load_before": round(load, 2),
         "load_after": round(os.getloadavg()[0], 2),
-        **found,
+        **measurements,
     }
     (RESULTS / "score_table.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "score_table.md").write_text(page(result), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Speed beside the peers: every workload, every operation, all libraries taking turns within each round."""
+"""Speed compared with the peers: every workload and operation, with all libraries timed in each round."""
 
 import contextlib
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def _row(
 
 
 def _own_row(workload: Workload, own: OwnRatio, ours: Worker, failures: list[dict], rounds: int, visit: float) -> dict:
-    """One operation of this library beside another."""
+    """One operation of this library compared with another."""
 
     def failed(operation: str, error: WorkerError) -> None:
         note(failures, "ours", f"{workload.name}: {own.name} ({operation})", error)

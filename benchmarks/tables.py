@@ -1,4 +1,4 @@
-"""Results as Markdown. Every figure comes from the JSON beside it; nothing is computed here but its rounding."""
+"""Results as Markdown. Every number comes from the JSON file of the same name, rounded."""
 
 
 def _milliseconds(seconds: float) -> str:
@@ -70,7 +70,7 @@ def speed(result: dict) -> list[str]:
         [row["workload"], row["operation"]]
         + [f"{row['libraries'][name]['first_call_seconds']:.2f}" if name in row["libraries"] else "" for name in names]
         for row in result["rows"]
-        # Inside the caller's jit FlowJAX runs the program that its log_prob compiled: no first call of its own.
+        # Inside the caller's jit FlowJAX runs the program that its log_prob compiled: no separate first call.
         if "denominator" not in row and row["operation"] != "log_prob_in_jit"
     ]
     return [
@@ -84,7 +84,7 @@ def speed(result: dict) -> list[str]:
         "## Times, ms",
         "",
         *_table(["workload", "operation", *names], times),
-        "## Our own times beside each other",
+        "## Our own times compared",
         "",
         *_table(["workload", "what / what", "above, ms", "below, ms", "ratio", "bar"], own),
         "## First call (compilation included), s",
@@ -96,8 +96,8 @@ def speed(result: dict) -> list[str]:
 def residual(result: dict) -> list[str]:
     """Speed at equal settings, errors of the inverses, and the inverse of a flow that both libraries hold."""
     errors = [
-        [name, ", ".join(f"{what} {value:.1e}" for what, value in found.items())]
-        for name, found in result["inverse_errors"].items()
+        [name, ", ".join(f"{what} {value:.1e}" for what, value in by_operation.items())]
+        for name, by_operation in result["inverse_errors"].items()
     ]
     trained = []
     for row in result["trained"]:
@@ -119,7 +119,15 @@ def residual(result: dict) -> list[str]:
         "norm of a block's Jacobian where the data come by; plain repetition gains that factor a turn.",
         "",
         *_table(
-            ["flow", "validation nats (Gaussian)", "steepest", "operation", "ms", "greatest error", "time / ours"],
+            [
+                "flow",
+                "validation log-likelihood (Gaussian)",
+                "steepest",
+                "operation",
+                "ms",
+                "greatest error",
+                "time / ours",
+            ],
             trained,
         ),
     ]
@@ -131,31 +139,41 @@ def fit(result: dict) -> list[str]:
     lines = [
         f"{rules['n_train']:,} rows to train on, {rules['n_held_out']:,} held out, {rules['seeds']} seeds, at most "
         f"{rules['budget_seconds']:g} s of training a peer's run. Seconds from the first fit call of a fresh process "
-        f"to the target; target = best peer at its default, less {rules['slack']} nat. Held-out nats are of the "
-        "standardised data.",
+        f"to the target; target = best peer at its default, less {rules['slack']} nat. Held-out log-likelihoods are "
+        "those of standardised data.",
         "",
     ]
     for row in result["rows"]:
         table = []
         for entry in row["entries"]:
-            by_seed = ["never" if taken is None else f"{taken:.1f}" for taken in entry["seconds_to_target"]]
+            by_seed = ["never" if medians is None else f"{medians:.1f}" for medians in entry["seconds_to_target"]]
             middle = entry["median_seconds"]
             shown = "not reached" if middle is None else f"{middle:.2f}"
             ratios = entry["ratios_to_ours"]
             span = f"{min(ratios):.1f} to {max(ratios):.1f}" if ratios else ""
             nats = f"{entry['best_held_out']:.3f}"
             table.append([entry["library"], entry["learning_rate"], nats, ", ".join(by_seed), shown, span])
-        header = ["library", "learning rate", "best held-out nats", "s by seed", "median s", "ratio to ours, by seed"]
+        header = [
+            "library",
+            "learning rate",
+            "best held-out log-likelihood",
+            "s by seed",
+            "median s",
+            "ratio to ours, by seed",
+        ]
         lines += [f"## {row['data']}: target {row['target']:.3f} nats", "", *_table(header, table)]
-        for kind, words in (("default", "at its default"), ("best_of_three", "at its best of three learning rates")):
+        for kind, description in (
+            ("default", "at its default"),
+            ("best_of_three", "at its best of three learning rates"),
+        ):
             best = row[kind]
             if best is None:
-                lines += [f"No peer reached the target {words} in the median.", ""]
+                lines += [f"No peer reached the target {description} in the median.", ""]
                 continue
             rate = "" if best["learning_rate"] == "default" else f" (learning rate {best['learning_rate']})"
             verdict = _verdict(best["ratio"], result["bar"][0], result["bar"][1])
             figure = "no figure" if best["ratio"] is None else f"{best['ratio']:.2f}"
-            lines += [f"Best peer {words}: {best['library']}{rate}; its time / ours = {figure}; {verdict}.", ""]
+            lines += [f"Best peer {description}: {best['library']}{rate}; its time / ours = {figure}; {verdict}.", ""]
     return lines
 
 
@@ -170,16 +188,16 @@ def compile_times(result: dict) -> list[str]:
     header = ["recipe", "D", "make the flow", "log_prob", "training_step", "sample", "slowest first call"]
     counts = result["row_counts"]
     if counts is None:
-        sentence = "Row counts: no figure."
+        row_count_line = "Row counts: no figure."
     else:
         parts = ", then ".join(f"{n} rows compiled {count} programs" for n, count in counts["programs"].items())
-        sentence = f"Scoring {parts}: {'as it should be' if counts['ok'] else 'MISSED'}."
+        row_count_line = f"Scoring {parts}: {'as it should be' if counts['ok'] else 'MISSED'}."
     return [
         f"Compilation and first call in seconds, batch {result['batch']}, each in a fresh process, median of "
         f"{result['rounds']} rounds (smallest to largest), no stored programs.",
         "",
         *_table(header, rows),
-        sentence,
+        row_count_line,
         "",
     ]
 
@@ -189,8 +207,8 @@ def growth(result: dict) -> list[str]:
     names = list(result["exponents"])
     rows = []
     for row in result["rows"]:
-        taken = {name: entry["seconds"]["median"] for name, entry in row["libraries"].items()}
-        cells = [_milliseconds(taken[name]) if name in taken else "" for name in names]
+        medians = {name: entry["seconds"]["median"] for name, entry in row["libraries"].items()}
+        cells = [_milliseconds(medians[name]) if name in medians else "" for name in names]
         ratio = _range(row["ratio"]) if "ratio" in row else ""
         rows.append([str(row["dim"]), str(row["width"]), *cells, row.get("best_peer", ""), ratio])
     fitted = [_range(value) if value else "" for value in result["exponents"].values()]

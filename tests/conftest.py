@@ -4,10 +4,10 @@ import os
 
 from jaxtyping import install_import_hook
 
-# Before the first import of the package: every annotated function and module of it is checked from here on.
+# Must run before the first import of the package, whose annotated functions and modules are checked from here on.
 install_import_hook("pushforward", "strict.typechecked")
 
-os.environ["PUSHFORWARD_CACHE"] = "off"  # no test writes into the folder of whoever runs it
+os.environ["PUSHFORWARD_CACHE"] = "off"  # tests must not write to the user's cache folder
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -1,10 +1,11 @@
-"""Run every part of the tests, two at a time, and print what each took beside its budget.
+"""Run all parts of the tests, two at a time, and print the time of each with its budget.
 
     python tests/run.py                  all parts: what `make test` runs
     python tests/run.py lint rest        only the named parts
     python tests/run.py --slow           the tests marked slow, without a budget
 
-Times are printed, never judged: a busy machine must not turn a right program red. The exit code is 1 if a part fails.
+Times are printed but never fail a test, because they depend on the load of the machine. The exit code is 1 if a part
+fails.
 """
 
 import argparse
@@ -36,12 +37,12 @@ class Part:
     minutes: float
     commands: tuple[tuple[str, ...], ...]
     environment: dict[str, str] = field(default_factory=dict)
-    in_haste: bool = True  # compiled in haste, as `hasty` says
+    fast_compilation: bool = True  # with the settings of `fast_compilation_settings`
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a part took, and what its test runner counted."""
+    """The times of a part, and the numbers of passed and failed tests."""
 
     part: Part
     ok: bool
@@ -75,7 +76,7 @@ AS_COMPILED = "as_compiled"
 PARTS = (
     Part("rest", 5, (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("layers", 5, (pytest(*LAYERS),)),
-    Part(AS_COMPILED, 4, (pytest("tests", "-m", f"{AS_COMPILED} and not slow"),), in_haste=False),
+    Part(AS_COMPILED, 4, (pytest("tests", "-m", f"{AS_COMPILED} and not slow"),), fast_compilation=False),
     Part("tables", 4, (pytest(*TABLES),)),
     Part("command-line", 3, (pytest("tests/cli"),)),
     Part("battery-float64", 2, (pytest(BATTERY),), {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1"}),
@@ -92,12 +93,12 @@ PARTS = (
 )
 
 
-def hasty() -> dict[str, str]:
-    """What makes JAX compile in haste; without the flag of XLA where this release does not know it."""
+def fast_compilation_settings() -> dict[str, str]:
+    """Environment variables for fast compilation, without the flag of XLA if this release does not support it."""
     settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {EMITTERS}".strip()}
-    probe = (sys.executable, "-c", "import jax; jax.devices()")
-    is_known = subprocess.run(probe, env={**os.environ, **flags}, capture_output=True, check=False).returncode == 0
+    command = (sys.executable, "-c", "import jax; jax.devices()")
+    is_known = subprocess.run(command, env={**os.environ, **flags}, capture_output=True, check=False).returncode == 0
     return {**settings, **flags} if is_known else settings
 
 
@@ -109,29 +110,29 @@ def slow_parts() -> tuple[Part, ...]:
     """
     parts = (*PARTS, Part("battery-float32", 0, (pytest(BATTERY),)))
     return tuple(
-        replace(part, commands=tuple((*command, "-m", "slow") for command in part.commands), in_haste=False)
+        replace(part, commands=tuple((*command, "-m", "slow") for command in part.commands), fast_compilation=False)
         for part in parts
         if part.name not in ("lint", "docstrings", AS_COMPILED)
     )
 
 
-def counted(output: str, word: str) -> int:
-    """The number that pytest's closing lines give for a word such as 'passed'."""
+def count_of(output: str, word: str) -> int:
+    """The count in pytest's summary lines for a word such as 'passed'."""
     closing = [line for line in output.splitlines() if re.search(r"\bin \d+\.\d+s\b", line)]
     return sum(int(number) for line in closing for number in re.findall(rf"\b(\d+) {word}\b", line))
 
 
-def run(part: Part, clock: float, slow: bool, haste: dict[str, str], printing: threading.Lock) -> Outcome:
-    """Run one part to its end, then print all it said in one piece."""
+def run(part: Part, clock: float, slow: bool, settings: dict[str, str], printing: threading.Lock) -> Outcome:
+    """Runs one part, then prints its whole output at once."""
     start = time.monotonic() - clock
     with printing:
         print(f"[{start:5.0f} s] {part.name} ...", flush=True)
-    said, codes = [], []
+    outputs, codes = [], []
     for command in part.commands:
-        finished = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **part.environment, **(haste if part.in_haste else {})},
+            env={**os.environ, **part.environment, **(settings if part.fast_compilation else {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,14 +140,14 @@ def run(part: Part, clock: float, slow: bool, haste: dict[str, str], printing: t
             errors="replace",
             check=False,
         )
-        said.append(finished.stdout)
-        codes.append(0 if slow and finished.returncode == NO_TESTS_COLLECTED else finished.returncode)
-    output, end = "".join(said), time.monotonic() - clock
+        outputs.append(process.stdout)
+        codes.append(0 if slow and process.returncode == NO_TESTS_COLLECTED else process.returncode)
+    output, end = "".join(outputs), time.monotonic() - clock
     ok = not any(codes)
     with printing:
         print(f"\n===== {part.name}: {'passed' if ok else 'FAILED'} =====\n{output.rstrip()}\n", flush=True)
-    errors = counted(output, "errors?")
-    return Outcome(part, ok, start, end, counted(output, "passed"), counted(output, "failed") + errors)
+    errors = count_of(output, "errors?")
+    return Outcome(part, ok, start, end, count_of(output, "passed"), count_of(output, "failed") + errors)
 
 
 def table(outcomes: list[Outcome], slow: bool) -> str:
@@ -178,18 +179,18 @@ def main() -> int:
     if not parts:
         parser.error(f"{', '.join(options.parts)} has no tests marked slow")
     clock, printing = time.monotonic(), threading.Lock()
-    haste = hasty() if any(part.in_haste for part in parts) else {}
+    settings = fast_compilation_settings() if any(part.fast_compilation for part in parts) else {}
     with ThreadPoolExecutor(max_workers=2) as cores:
-        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, haste, printing), parts))
+        outcomes = list(cores.map(lambda part: run(part, clock, options.slow, settings, printing), parts))
 
     print(table(outcomes, options.slow))
-    passed, failed = sum(done.passed for done in outcomes), sum(done.failed for done in outcomes)
-    broken = [done.part.name for done in outcomes if not done.ok]
-    if broken:
-        print(f"\nfailed: {', '.join(broken)}")
+    passed, failed = sum(outcome.passed for outcome in outcomes), sum(outcome.failed for outcome in outcomes)
+    failed_parts = [outcome.part.name for outcome in outcomes if not outcome.ok]
+    if failed_parts:
+        print(f"\nfailed: {', '.join(failed_parts)}")
     if passed or failed:
         print(f"\n{passed} passed, {failed} failed")
-    return 1 if broken else 0
+    return 1 if failed_parts else 0
 
 
 if __name__ == "__main__":

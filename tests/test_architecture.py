@@ -1,4 +1,4 @@
-"""Imports run one way, files stay short, nothing dangerous is called, and starting up is cheap."""
+"""The architecture: imports run one way, files are short, no dangerous call, and a cheap start-up."""
 
 import ast
 import subprocess
@@ -13,12 +13,12 @@ PICKLING = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "ma
 
 
 def forbidden(module: str, source: str) -> list[str]:
-    """One sentence for each statement that a library which reads strangers' files must not contain."""
+    """One message for each statement that a library which reads untrusted files must not contain."""
     wrong = []
     for node in ast.walk(ast.parse(source)):
         where = f"{module}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Assert):
-            wrong.append(f"{where} asserts: raise an error with a sentence")
+            wrong.append(f"{where} asserts: raise an error instead")
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             wrong += [f"{where} imports {name}" for name in names if name.split(".")[0] in PICKLING]
@@ -38,14 +38,14 @@ def forbidden(module: str, source: str) -> list[str]:
 
 
 def loaded_after(code: str, names: set[str]) -> set[str]:
-    """Which of the named top-level modules a fresh interpreter holds after running the code."""
+    """Which of the named top-level modules are loaded in a new interpreter after running the code."""
     report = f"import sys\n{code}\nprint('LOADED', *sorted({names!r} & {{m.split('.')[0] for m in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.splitlines()[-1].split()[1:])
+    process = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return set(process.stdout.splitlines()[-1].split()[1:])
 
 
-def test_the_sources_are_found():
+def test_architecture_reads_the_sources():
     assert architecture.read().keys() >= {"pushforward", "pushforward.core.bijection", "pushforward.core.flow"}
 
 
@@ -73,7 +73,7 @@ def test_imports_run_one_way():
         ("pushforward.attic.box", "from pushforward.core.flow import Flow"),
     ],
 )
-def test_a_wrong_import_is_seen(module, code):
+def test_a_wrong_import_is_detected(module, code):
     imports = architecture.imports_of(module, code, architecture.read())
     assert len([name for _, name in imports if architecture.broken_order(module, name)]) == 1
 
@@ -88,17 +88,17 @@ def test_a_wrong_import_is_seen(module, code):
         ("pushforward.numerics.roots", "from pushforward.errors import ShapeError"),
     ],
 )
-def test_a_right_import_passes(module, code):
+def test_an_allowed_import_passes(module, code):
     imports = architecture.imports_of(module, code, architecture.read())
     assert not [name for _, name in imports if architecture.broken_order(module, name)]
 
 
-def test_a_cycle_is_seen():
+def test_a_cycle_is_detected():
     assert architecture.cycle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert architecture.cycle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_nothing_dangerous_in_the_sources():
+def test_sources_contain_nothing_dangerous():
     wrong = [
         s for module, path in architecture.read().items() for s in forbidden(module, path.read_text(encoding="utf-8"))
     ]
@@ -119,7 +119,7 @@ def test_nothing_dangerous_in_the_sources():
         "np.load(path, allow_pickle=True)",
     ],
 )
-def test_something_dangerous_is_seen(source):
+def test_dangerous_statements_are_detected(source):
     assert len(forbidden("pushforward.persistence", source)) == 1
 
 
@@ -128,7 +128,7 @@ def test_files_are_short():
         module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in architecture.read().items()
     }
     long = {module: length for module, length in lengths.items() if length > LONGEST_FILE}
-    assert not long, f"longer than {LONGEST_FILE} lines, so two ideas: {long}"
+    assert not long, f"longer than {LONGEST_FILE} lines, split them: {long}"
 
 
 def test_import_loads_no_extra():

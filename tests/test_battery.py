@@ -8,12 +8,12 @@ from zoo import BOTH, ROWS, SLOW_ROWS
 if not jax.config.jax_enable_x64:
     pytestmark = pytest.mark.as_compiled  # float32 is what users compile
 
-# One row of each way to write a derivative: a formula, a rule of its own, a root, a root in a layer, a fixed point.
+# One row for each kind of derivative: a formula, a custom rule, a root, a root in a layer, a fixed point.
 SECOND_ORDER = ("SinhArcsinh", "HeavyTails", "Bernstein", "Planar", "MaskedConvolution")
 
 
 def is_slow(row, name):
-    """Op by op every operation is a program to compile: rows that share their parts with others show it when slow."""
+    """Properties that compile many programs are slow for rows that share their code with others."""
     if name == "second derivatives":
         return row.name not in SECOND_ORDER
     return name == "jit = eager" and row.quick != BOTH

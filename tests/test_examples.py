@@ -24,23 +24,23 @@ def digits():
 def test_digits_are_split_evenly_and_do_not_overlap(digits):
     assert {name: len(rows) for name, rows in digits.items()} == {"train": 3500, "validation": 500, "test": 1000}
     assert all(0 <= rows.min() and rows.max() == 1 for rows in digits.values())
-    seen = {row.tobytes() for row in digits["train"]}
-    assert sum(row.tobytes() in seen for row in digits["test"]) < 5
+    train = {row.tobytes() for row in digits["train"]}
+    assert sum(row.tobytes() in train for row in digits["test"]) < 5
 
 
 @pytest.mark.parametrize("posterior", quick_few(vae_digits.POSTERIORS, "none", "iaf"))
-def test_an_auto_encoder_learns(posterior, digits, monkeypatch):
+def test_training_lowers_the_validation_loss(posterior, digits, monkeypatch):
     monkeypatch.setattr(vae_digits, "BATCH", 32)
     few = {name: rows[:64] for name, rows in digits.items()}
     with quickly_compiled():
-        found = vae_digits.train(posterior, few, 8, 0, quiet=True)
-    assert np.isfinite(found["validation"]).all()
-    assert found["validation"][-1] < found["validation"][0] - 50
+        result = vae_digits.train(posterior, few, 8, 0, quiet=True)
+    assert np.isfinite(result["validation"]).all()
+    assert result["validation"][-1] < result["validation"][0] - 50
 
 
 @pytest.mark.parametrize("posterior", quick_few(("planar", "iaf"), "planar"))
-def test_the_posterior_scores_its_samples_as_the_flow_does(posterior):
-    """With mean zero and scale one the bent Gaussian is the flow itself."""
+def test_posterior_log_density_matches_the_flow(posterior):
+    """The density of the transformed Gaussian, from the inverse of the flow."""
     model = vae_digits.VAE(posterior, key=jax.random.key(0))
     with quickly_compiled():
         pixels, key = jnp.ones(784), jax.random.key(1)

@@ -1,4 +1,4 @@
-"""Guards: nothing concrete without a zoo row, no public docstring without its parts, no public name by accident."""
+"""Guards: every concrete class has a zoo row, every public docstring its parts, and public names are listed."""
 
 import dataclasses
 import importlib
@@ -56,22 +56,24 @@ def modules():
 
 
 def concrete(base):
-    found = {}
+    """The concrete public subclasses of a class, by name."""
+    classes = {}
     for module in modules():
         for name, value in vars(module).items():
             if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__:
                 if not inspect.isabstract(value) and not name.startswith(("_", "Abstract")):
-                    found[name] = value
-    return found
+                    classes[name] = value
+    return classes
 
 
-def classes_within(tree):
+def classes_in(tree):
+    """The classes of all modules in a tree."""
     stop = lambda node: isinstance(node, eqx.Module)  # noqa: E731
-    found = set()
+    classes = set()
 
     def visit(node):
         if isinstance(node, eqx.Module):
-            found.add(type(node))
+            classes.add(type(node))
             children = [getattr(node, field.name, None) for field in dataclasses.fields(node)]
         else:
             children = jax.tree.leaves(node, is_leaf=stop)
@@ -81,24 +83,24 @@ def classes_within(tree):
                     visit(inner)
 
     visit(tree)
-    return found
+    return classes
 
 
 def public_names():
-    """(where, object) of every public class and function."""
-    found = {}
-    for module in PUBLIC:
-        room = importlib.import_module(module)
-        for name in room.__all__:
-            value = getattr(room, name)
+    """(qualified name, object) of every public class and function."""
+    public = {}
+    for name in PUBLIC:
+        module = importlib.import_module(name)
+        for attribute in module.__all__:
+            value = getattr(module, attribute)
             if inspect.isclass(value) or inspect.isfunction(value):
-                found[f"{value.__module__}.{name}"] = value
-    return sorted(found.items())
+                public[f"{value.__module__}.{attribute}"] = value
+    return sorted(public.items())
 
 
 def test_every_bijection_has_a_row():
-    alone = [row for row in ALL_ROWS if row.flow is None]  # a recipe is made of what has a row of its own
-    with_rows = set().union(*(classes_within(row.build()) for row in alone))
+    layers = [row for row in ALL_ROWS if row.flow is None]  # the parts of a recipe must have their own rows
+    with_rows = set().union(*(classes_in(row.build()) for row in layers))
     missing = [name for name, kind in concrete(AbstractBijection).items() if kind not in with_rows]
     assert not missing, f"no row in tests/support/zoo for {missing}"
 
@@ -117,14 +119,14 @@ def test_every_recipe_has_a_row():
     assert not missing, f"no entry in zoo.RECIPES for {missing}"
 
 
-def test_rows_have_names_of_their_own():
+def test_row_names_are_unique():
     names = [row.name for row in ALL_ROWS]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_public_names(module):
-    """A name that comes or goes is a decision: change the list above with it."""
+    """Adding or removing a public name is a decision: change the list above with it."""
     expected = set(PUBLIC[module].split()) | (
         {type(s.build()).__name__ for s in SCALARS.values()} if module == "pushforward.bijections" else set()
     )
@@ -133,13 +135,13 @@ def test_public_names(module):
 
 @pytest.mark.parametrize("name", ["pushforward", "pushforward.bijections"])
 def test_public_names_exist(name):
-    room = importlib.import_module(name)
-    absent = [n for n in room.__all__ if n not in ("check", "load", "save") and not hasattr(room, n)]
+    module = importlib.import_module(name)
+    absent = [n for n in module.__all__ if n not in ("check", "load", "save") and not hasattr(module, n)]
     assert not absent
 
 
 def sections(text):
-    """The docstring's one line, its body before the first section, and its sections by name."""
+    """The docstring before its first section, and its sections by name."""
     parts = re.split(r"^\s*(Args|Returns|Raises|Cost|Reference|Example|Leaves)\b[^:\n]*:", text, flags=re.MULTILINE)
     return parts[0].strip(), dict(zip(parts[1::2], (p.strip() for p in parts[2::2]), strict=True))
 
@@ -147,23 +149,23 @@ def sections(text):
 @pytest.mark.parametrize(("name", "value"), public_names(), ids=lambda v: v if isinstance(v, str) else "")
 def test_docstrings(name, value):
     text = inspect.getdoc(value) or ""
-    summary, found = sections(text)
+    summary, section = sections(text)
     first = summary.split("\n")[0]
     assert first, "no docstring"
     assert len(first) <= 120, "the first line is too long"
     if inspect.isclass(value) and inspect.isabstract(value):
         return
-    assert ">>>" in found.get("Example", ""), "no tested example"
+    assert ">>>" in section.get("Example", ""), "no tested example"
     is_map = inspect.isclass(value) and issubclass(value, AbstractBijection)
     is_recipe = ".recipes." in f"{value.__module__}."
-    takes = [p for p in inspect.signature(value).parameters if p not in ("self", "args", "kwargs")]
+    parameters = [p for p in inspect.signature(value).parameters if p not in ("self", "args", "kwargs")]
     if inspect.isclass(value) or is_recipe:
-        documented = found.get("Args", "")
-        undocumented = [p for p in takes if not re.search(rf"(^|[\s,]){p}\b", documented)]
-        assert not undocumented, f"Args says nothing of {undocumented}"
+        documented = section.get("Args", "")
+        undocumented = [p for p in parameters if not re.search(rf"(^|[\s,]){p}\b", documented)]
+        assert not undocumented, f"Args lacks {undocumented}"
     if is_map or is_recipe or (inspect.isclass(value) and issubclass(value, AbstractDistribution | AbstractNetwork)):
         if value is not Given:
             assert re.search(r"=|\+|`.*\(.*`", summary), "no formula"
-            assert "Cost" in found, "no cost"
-            assert "Reference" in found, "no reference"
-            assert re.search(r"\d{4}|elementary", found["Reference"]), "the reference has no year"
+            assert "Cost" in section, "no cost"
+            assert "Reference" in section, "no reference"
+            assert re.search(r"\d{4}|elementary", section["Reference"]), "the reference has no year"

@@ -1,10 +1,10 @@
-"""What autoregressive flows can and cannot do, in nats.
+"""Log-likelihoods of autoregressive flows, and their limits.
 
     python benchmarks/quality/autoregressive.py --part order     # one order cannot make two modes; reversal can
-    python benchmarks/quality/autoregressive.py --part power     # household power, beside the coupling flows
+    python benchmarks/quality/autoregressive.py --part power     # household power, with the coupling flows
 
 order: x2 ~ N(0, 4), x1 | x2 ~ N(x2^2 / 4, 1), modelled in the order (x1, x2): p(x2 | x1) has two modes for x1 > 1
-(the example of Papamakarios, Pavlakou & Murray 2017, figure 1). The true density is known, so nats have a ceiling.
+(the example of Papamakarios, Pavlakou & Murray 2017, figure 1). The true density is an upper bound.
 power: `pushforward.datasets.household_power()`, all flows at the defaults of their recipe and of `fit`, and what was
 changed to see why one lags. Results go to `benchmarks/results/autoregressive_<part>.json` and `.md`.
 """

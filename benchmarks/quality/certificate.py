@@ -1,11 +1,11 @@
 """The power of `pushforward.check` on planted faults, and its false alarms on densities tested on their own samples.
 
     python benchmarks/quality/certificate.py                        # all
-    python benchmarks/quality/certificate.py --before PATH          # beside the code whose `src` lies at PATH
+    python benchmarks/quality/certificate.py --before PATH          # compared with the code in PATH/src
 
 The faults and the densities are those of `tests/support/planted_faults.py`: closed forms, nothing is trained. Each
 fault is planted at 2,000 and at 10,000 rows with `--repeats` seeds; each density is tested `--healthy` times at either
-size. A fault counts as seen where any test of the certificate fails. Results go to
+size. A fault counts as detected if any test of the certificate fails. Results go to
 `benchmarks/results/certificate.json` and `.md`.
 """
 
@@ -32,27 +32,27 @@ def measure(repeats: int, healthy: int, seconds: float) -> list[dict[str, Any]]:
 
     import pushforward as pf
 
-    began, found = time.perf_counter(), []
+    began, outcomes = time.perf_counter(), []
     for kind, table, count in (("fault", FAULTS, repeats), ("healthy", HEALTHY, healthy)):
         for seed in range(count):
             for name, planted in table.items():
                 for n in SIZES:
                     if kind == "healthy" and time.perf_counter() - began > seconds:
                         continue
-                    given = planted(n, np.random.default_rng([seed, n]))
+                    check_arguments = planted(n, np.random.default_rng([seed, n]))
                     start = time.perf_counter()
-                    certificate = pf.check(**given, key=seed)
+                    certificate = pf.check(**check_arguments, key=seed)
                     failed = [row.name for row in certificate.rows if row.ok is False]
-                    found.append(
+                    outcomes.append(
                         {"kind": kind, "name": name, "rows": n, "seed": seed, "failed": failed,
                          "seconds": round(time.perf_counter() - start, 2)}
                     )  # fmt: skip
                     print(kind, name, n, seed, failed, file=sys.stderr, flush=True)
-    return found
+    return outcomes
 
 
 def elsewhere(source: Path, arguments: list[str]) -> list[dict[str, Any]]:
-    """The same in a process of its own, with the code that lies there."""
+    """The same in a separate process, with the code in that folder."""
     command = [sys.executable, __file__, "--records", *arguments]
     environment = os.environ | {"PYTHONPATH": str(source)}
     return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
@@ -73,8 +73,8 @@ def report(command: str, before: list[dict[str, Any]], after: list[dict[str, Any
         cells = []
         for n in SIZES:
             for side in sides:
-                seen, of = share(side, kind=kind, rows=n, **where)
-                cells.append(f"{seen} of {of}")
+                n_detected, n_total = share(side, kind=kind, rows=n, **where)
+                cells.append(f"{n_detected} of {n_total}")
         return cells
 
     head = "| | " + " | ".join(f"{n:,} rows, {side}" for n in SIZES for side in heads) + " |"
@@ -98,8 +98,8 @@ def report(command: str, before: list[dict[str, Any]], after: list[dict[str, Any
     for record in after:
         for test in record["failed"] if record["kind"] == "healthy" else []:
             alarms[test] = alarms.get(test, 0) + 1
-    told = ", ".join(f"{test} {count}" for test, count in sorted(alarms.items())) or "none"
-    lines += [f"Tests that gave false alarms (after): {told}.", ""]
+    alarm_counts = ", ".join(f"{test} {count}" for test, count in sorted(alarms.items())) or "none"
+    lines += [f"Tests that gave false alarms (after): {alarm_counts}.", ""]
     return "\n".join(lines)
 
 

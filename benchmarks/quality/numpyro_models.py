@@ -1,7 +1,7 @@
-"""pushforward's guides beside NumPyro's on small posteriors of awkward shape, and the neural transport they give.
+"""pushforward's guides against NumPyro's on small posteriors of difficult shape, and neural transport with them.
 
     python benchmarks/quality/numpyro_models.py                        # about 20 minutes on two cores
-    python benchmarks/quality/numpyro_models.py --only planar_flow     # one guide again, beside the results there are
+    python benchmarks/quality/numpyro_models.py --only planar_flow     # only this guide; other results stay
 
 guides: every guide takes the same number of SVI steps with the same number of samples a step, the same Adam, schedule
 and clipping. The figure is the ELBO of the last weights over many fresh samples. Times are of the processor, all
@@ -79,7 +79,7 @@ MODELS: dict[str, Callable[[], None]] = {
 }
 DIMENSION = {schools_centred: 10, schools_non_centred: 10, funnel: 10, banana: 2}
 
-SPLINE_AFFINE = Chain([RationalQuadraticSpline(8), Affine()])  # a law that scales beyond the spline's box too
+SPLINE_AFFINE = Chain([RationalQuadraticSpline(8), Affine()])  # a transformer that scales beyond the spline's box too
 GUIDES: dict[str, Callable[[Any, int], Any]] = {
     "AutoIAFNormal": lambda model, seed: AutoIAFNormal(model),
     "AutoBNAFNormal": lambda model, seed: AutoBNAFNormal(model),
@@ -109,7 +109,7 @@ def trained(model, make, steps):
     The program is compiled once, with the first seed's guide; the others' start weights enter as its state.
     """
     guide = make(model, SEEDS[0])
-    svi, one, found, rows = optimised(model, guide, steps), Trace_ELBO(), [], []
+    svi, one, fits, rows = optimised(model, guide, steps), Trace_ELBO(), [], []
     starts = [svi.init(jax.random.key(SEEDS[0]))]
     starts += [optimised(model, make(model, seed), steps).init(jax.random.key(seed)) for seed in SEEDS[1:]]
 
@@ -134,8 +134,8 @@ def trained(model, make, steps):
         error = float(values.std(ddof=1) / np.sqrt(values.size))
         broken = int((~np.isfinite(np.asarray(losses))).sum())
         rows.append({"seed": seed, "elbo": float(values.mean()), "error": error, "seconds": seconds, "broken": broken})
-        found.append(params)
-    return guide, found, {"compile_seconds": compiling, "runs": rows}
+        fits.append(params)
+    return guide, fits, {"compile_seconds": compiling, "runs": rows}
 
 
 def transported(model, guide, params, seed):
@@ -243,8 +243,8 @@ def main():
         ready = {None: (None, None)}
         for label, make in GUIDES.items():
             if only in (None, label):
-                guide, found, guides[label] = trained(model, make, STEPS * MORE_STEPS.get(label, 1))
-                ready[label] = guide, found[0]
+                guide, fits, guides[label] = trained(model, make, STEPS * MORE_STEPS.get(label, 1))
+                ready[label] = guide, fits[0]
                 print(name, label, guides[label], flush=True)
         results["guides"][name] = {label: guides[label] for label in GUIDES if label in guides}
         ways = results["transport"].setdefault(name, {})

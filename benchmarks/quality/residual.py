@@ -1,9 +1,9 @@
-"""What residual flows do: their estimators, their bounds after training, their depth, their nats.
+"""Residual flows: estimators, bounds after training, depth, log-likelihoods.
 
     python benchmarks/quality/residual.py --part estimators   # terms, bias and deviation over the Lipschitz bound
     python benchmarks/quality/residual.py --part bounds       # five data sets: norms and bounds, error of the inverse
-    python benchmarks/quality/residual.py --part depth        # 10, 30, 100 blocks; plain networks of that depth beside
-    python benchmarks/quality/residual.py --part nats         # 2-D shapes and household power, beside other families
+    python benchmarks/quality/residual.py --part depth        # 10, 30, 100 blocks; and plain networks of that depth
+    python benchmarks/quality/residual.py --part nats         # 2-D shapes and household power, with other families
     python benchmarks/quality/residual.py --part cost         # exact or estimated: time of a gradient; memory of a step
 
 Results go to `benchmarks/results/residual_<part>.json`, `.md` and, for depth, `.png`.
@@ -81,7 +81,7 @@ def _drawn(make: Any, bound: float, matrix: np.ndarray, truth: float) -> dict[st
         warnings.simplefilter("ignore")
         estimator, network = make(), _Linear(jnp.asarray(matrix), bound)
         keys = jax.random.split(jax.random.key(0), KEYS)
-        found = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(16), None, key)[1]))(keys))
+        estimates = np.asarray(jax.jit(jax.vmap(lambda key: estimator(network, jnp.ones(16), None, key)[1]))(keys))
     if isinstance(estimator, PowerSeries):
         terms, finite = float(estimator.n_terms), True
     elif estimator.distribution == "geometric":
@@ -92,10 +92,10 @@ def _drawn(make: Any, bound: float, matrix: np.ndarray, truth: float) -> dict[st
     return {
         "terms": terms,
         "finite_variance_at_worst": finite,
-        "error_of_mean": float(found.mean() - truth),
-        "standard_error": float(found.std() / KEYS**0.5),
-        "deviation": float(found.std()),
-        "largest": float(np.abs(found - truth).max()),
+        "error_of_mean": float(estimates.mean() - truth),
+        "standard_error": float(estimates.std() / KEYS**0.5),
+        "deviation": float(estimates.std()),
+        "largest": float(np.abs(estimates - truth).max()),
     }
 
 
@@ -189,9 +189,9 @@ def _first_block_gradient(flow: pf.Flow, rows: np.ndarray) -> float:
     x = jnp.asarray((rows[:256] - rows.mean(0)) / rows.std(0), jnp.float32)
 
     def loss(trained: pf.Flow) -> jax.Array:
-        whole = eqx.combine(trained, rest)
+        model = eqx.combine(trained, rest)
         keys = jax.random.split(jax.random.key(0), len(x))
-        return jax.vmap(whole.log_prob_one, (0, None, 0))(x, None, keys).mean()
+        return jax.vmap(model.log_prob_one, (0, None, 0))(x, None, keys).mean()
 
     gradient = jax.jit(jax.grad(loss))(trained).bijection.bijections[0].layers
     # the layer next to the data has the longest way back: the log-likelihood is read off at the base
@@ -252,8 +252,8 @@ def _regressed(x: np.ndarray, y: np.ndarray, n_blocks: int, has_skips: bool, see
 
     @jax.jit
     def train(weights: Any) -> Any:
-        def step(_: Any, course: Any) -> Any:
-            weights, state = course
+        def step(_: Any, carry: Any) -> Any:
+            weights, state = carry
             gradient = jax.grad(lambda w: jnp.mean((predicted(w) - y) ** 2))(weights)
             update, state = optimizer.update(gradient, state)
             return optax.apply_updates(weights, update), state
@@ -272,7 +272,7 @@ def _depth_picture(result: dict[str, Any]) -> None:
         rows = [row for row in result["rows"] if row["data"] == data]
         ax.plot([row["n_layers"] for row in rows], [row["nats"] for row in rows], "o-", label="residual flow")
         ax.axhline(rows[0]["truth"], color="0.5", ls=":", label="true density")
-        ax.set(title=f"{data}: held-out nats", xlabel="blocks", xscale="log")
+        ax.set(title=f"{data}: held-out log-likelihood", xlabel="blocks", xscale="log")
         blocks = [row["n_layers"] for row in rows]
         ax.set_xticks(blocks, [str(n) for n in blocks])
         ax.minorticks_off()
@@ -326,15 +326,15 @@ def cost() -> dict[str, Any]:
     for dim in (2, 4, 8, 16, 32, 64):
         ways = {"exact": Exact(), "roulette": RussianRoulette(), "series, 10 terms": PowerSeries(10)}
         calls = {name: _gradient(dim, way) for name, way in ways.items()}
-        taken: dict[str, list[float]] = {name: [] for name in calls}
+        durations: dict[str, list[float]] = {name: [] for name in calls}
         for call in calls.values():
             call(0)
         for turn in range(15):
             for name, call in calls.items():
                 began = time.process_time()
                 call(turn)
-                taken[name].append(time.process_time() - began)
-        rows.append({"dim": dim, "milliseconds": {name: 1e3 * float(np.mean(t)) for name, t in taken.items()}})
+                durations[name].append(time.process_time() - began)
+        rows.append({"dim": dim, "milliseconds": {name: 1e3 * float(np.mean(t)) for name, t in durations.items()}})
         print(rows[-1], flush=True)
     memory = [{"n_terms": n, "bytes": _bytes(n)} for n in (5, 20, 80)]
     return {"rows": rows, "memory": memory}
@@ -364,8 +364,8 @@ def _bytes(n_terms: int) -> int:
     trained, rest = eqx.partition(block, pf.trainable(block))
 
     def loss(trained: Contractive, z: jax.Array, keys: jax.Array) -> jax.Array:
-        whole = eqx.combine(trained, rest)
-        return jnp.mean(jax.vmap(lambda z, key: whole.forward_and_log_det(z, key=key)[1])(z, keys))
+        model = eqx.combine(trained, rest)
+        return jnp.mean(jax.vmap(lambda z, key: model.forward_and_log_det(z, key=key)[1])(z, keys))
 
     keys = jax.random.split(jax.random.key(0), 512)
     program = jax.jit(jax.grad(loss)).lower(trained, jnp.ones((512, 43)), keys).compile()

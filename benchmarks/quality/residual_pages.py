@@ -11,7 +11,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 def estimators(result: dict[str, Any]) -> tuple[str, list[str]]:
     lines = [
         f"log det(I + A), A of 16 x 16 with norm L, {result['keys']:,} keys. Terms: the mean number. Finite: whether "
-        "the variance is finite for every A of norm L. The error of the mean stands beside its standard error; where "
+        "the variance is finite for every A of norm L. The error of the mean is given with its standard error; where "
         "the variance is infinite, neither it nor the deviation can be trusted.",
         "",
     ]
@@ -45,8 +45,8 @@ def bounds(result: dict[str, Any]) -> tuple[str, list[str]]:
         "back, in units of each column's deviation. Turns of the search in the first block: mean (most).",
         "",
         *_table(
-            ["data", "D", "layers", "largest norm / bound", "certified L", "inverse error", "turns", "validation nats",
-             "Gaussian"],
+            ["data", "D", "layers", "largest norm / bound", "certified L", "inverse error", "iterations",
+             "validation log-likelihood", "Gaussian"],
             table,
         ),
     ]  # fmt: skip
@@ -72,8 +72,8 @@ def depth(result: dict[str, Any]) -> tuple[str, list[str]]:
         "data, whose way to the likelihood is the longest, before / after training.",
         "",
         *_table(
-            ["data", "blocks", "width", "parameters", "steps", "held-out nats", "truth", "Gaussian", "gradient norm",
-             "skipped", "s"],
+            ["data", "blocks", "width", "parameters", "steps", "held-out log-likelihood", "truth", "Gaussian",
+             "gradient norm", "skipped", "s"],
             table,
         ),
         "## Plain regression networks: mean squared training error, three seeds", "",
@@ -96,9 +96,9 @@ def nats(result: dict[str, Any]) -> tuple[str, list[str]]:
         ["seconds, median", "", *(_median([r["seconds"] for r in result["rows"] if r["flow"] == f]) for f in flows)]
     ]
     sizes = [["parameters in the plane", "", *(f"{by['moons', f]['parameters']:,}" for f in flows)]]
-    return "Nats of residual flows beside other families", [
-        "Test nats, every flow at the defaults of its recipe and of `fit`, one seed; 20,000 rows to train and to test "
-        "on for the shapes. Times of a machine that others used too.",
+    return "Log-likelihoods of residual flows and other families", [
+        "Test log-likelihoods in nats. Every flow is at the defaults of its recipe and of `fit`, one seed; 20,000 "
+        "rows to train and to test on for the shapes. Times of a machine that others used too.",
         "",
         *_table(["data", "truth", *flows], [*table, *times, *sizes]),
     ]
@@ -114,7 +114,7 @@ def cost(result: dict[str, Any]) -> tuple[str, list[str]]:
     memory = [[str(row["n_terms"]), f"{row['bytes'] / 2**20:.2f}"] for row in result["memory"]]
     return "What a gradient of a residual flow costs", [
         "Three blocks of two hidden layers of 128, L = 0.98, 256 rows: processor milliseconds of value and gradient, "
-        "mean of 15 calls taken in turn. The roulette makes 53 terms on average there.",
+        "mean of 15 alternating calls. The roulette makes 53 terms on average there.",
         "",
         *_table(["D", *ways], table),
         "## Temporary memory of a compiled gradient over the terms of the series, MiB",

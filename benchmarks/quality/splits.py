@@ -1,4 +1,4 @@
-"""Splits of data whose values repeat: share of validation rows, likelihood beside a fresh test, spread of samples.
+"""Splits of data whose values repeat: share of validation rows, validation and test likelihood, spread of samples.
 
     python benchmarks/quality/splits.py
 
@@ -56,7 +56,7 @@ def spread_error(x: np.ndarray, n: int) -> np.ndarray:
 def judged(
     name: str, kind: str, fit: Callable[[], tuple[Any, Any]], train: np.ndarray, test: np.ndarray, noise: Any = 0.0
 ) -> dict:
-    """One fit: what was held out, what it scores beside the test, and the column whose spread is off most.
+    """One fit: the held-out rows, their log-likelihood and that of the test rows, and the column with the worst spread.
 
     `noise` is the step over which `fit` fills repeated values: the rows of the comparison are filled likewise.
     """
@@ -89,7 +89,7 @@ def one_column(name: str) -> list[dict]:
     draw, declared = DATA[name]
     train, test = (draw(np.random.default_rng(seed), n) for seed, n in ((0, N), (1, N_TEST)))
     schema = infer_schema(train, ["x"], declarations={"x": declared}, others=test)
-    found = []
+    results = []
     for kind in ("density", "masses"):
 
         def fit(kind: str = kind) -> tuple[Any, Any]:
@@ -99,13 +99,13 @@ def one_column(name: str) -> list[dict]:
 
         step = {"count": 1.0, "category": 1.0}.get(declared) or float(declared.partition(":")[2])
         noise = step if kind == "density" and name != "normal, 3 decimals" else 0.0
-        found.append(judged(name, kind, fit, train, test, noise))
-    return found
+        results.append(judged(name, kind, fit, train, test, noise))
+    return results
 
 
 def power() -> list[dict]:
     data = household_power()
-    found = []
+    results = []
     for name, step in (("household power", None), ("household power, noise taken off", TICKS)):
         train, test = (
             rows if step is None else np.floor(rows / step + 1e-6) * step for rows in (data.train[:N_POWER], data.test)
@@ -114,8 +114,8 @@ def power() -> list[dict]:
         def fit(train: np.ndarray = train) -> tuple[Any, Any]:
             return pf.fit(pf.nsf(dim=6, key=0, n_layers=4, width=32), train, key=0, **POWER)
 
-        found.append(judged(name, "density", fit, train, test, 0.0 if step is None else step))
-    return found
+        results.append(judged(name, "density", fit, train, test, 0.0 if step is None else step))
+    return results
 
 
 def page(lines: list[dict]) -> str:
@@ -124,7 +124,7 @@ def page(lines: list[dict]) -> str:
         "",
         f"Made by `{COMMAND}`: {N:,} rows ({N_POWER:,} of household power), a tenth asked for validation, {N_TEST:,} "
         "fresh test rows (5,000 of household power). Copies: share of validation rows that have an equal training row. "
-        "Validation and test: nats a row; the difference with its standard error, from the rows of both. Spread: "
+        "Validation and test: nats per row; the difference with its standard error, from the rows of both. Spread: "
         "standard deviation of samples over that of the data, with the error that the numbers of training rows and "
         "samples leave; of several columns the one that is off most, in errors: of six the most is beyond two errors "
         "in one healthy fit of four. Warned: `fit` named columns whose values repeat, and filled the steps of their "

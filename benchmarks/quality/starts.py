@@ -1,7 +1,7 @@
-"""Twelve data sets that flows are weak at: `fit` with default settings beside a Gaussian, a mixture and kernels.
+"""Twelve data sets that flows are weak at: `fit` with default settings against a Gaussian, a mixture and kernels.
 
     python benchmarks/quality/starts.py                    # all
-    python benchmarks/quality/starts.py --only two_clusters_1e3     # one, the others' results are kept
+    python benchmarks/quality/starts.py --only two_clusters_1e3     # only this one; other results stay
 
 The flow is `pf.nsf(dim, key=0)` fitted by `pf.fit(flow, x, key=0)`, or `pf.FlowDensity(columns="detect")` where columns
 are rounded. The mixture is scikit-learn's with full covariances, of 1 to 20 components chosen by BIC, fitted to
@@ -43,7 +43,7 @@ def linear_posterior(n: int, random: np.random.Generator) -> Data:
 
 
 def correlated(n: int, random: np.random.Generator, dim: int = 8) -> Data:
-    """A normal law whose correlation matrix has eigenvalues from 1 down to 1e-4."""
+    """A normal distribution whose correlation matrix has eigenvalues from 1 down to 1e-4."""
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(dim, dim)))[0]
     return random.normal(size=(n, dim)) @ (rotation * np.logspace(0, -2, dim)).T, None
 
@@ -79,7 +79,7 @@ def heavy_tails(n: int, random: np.random.Generator) -> Data:
 
 
 def groups(n: int, random: np.random.Generator) -> Data:
-    """Three clusters in four columns, each with a covariance of its own."""
+    """Three clusters in four columns, each with another covariance."""
     fixed = np.random.default_rng(2)
     centres, factors = fixed.normal(0, 3, (3, 4)), fixed.normal(0, 0.6, (3, 4, 4))
     member = random.integers(0, 3, n)
@@ -130,16 +130,18 @@ def gaussian_mixture(x: np.ndarray, context: np.ndarray | None, sizes: tuple[int
             if size * 10 <= len(x) or size == 1
         ]
     best = min(fitted, key=lambda mixture: mixture.bic(scaled))
-    given = GaussianMixture(best.n_components)
+    marginal = GaussianMixture(best.n_components)
     if n_given:
-        given.weights_, given.means_ = best.weights_, best.means_[:, :n_given]
-        given.covariances_ = best.covariances_[:, :n_given, :n_given]
-        given.precisions_cholesky_ = np.stack([np.linalg.inv(np.linalg.cholesky(c)).T for c in given.covariances_])
+        marginal.weights_, marginal.means_ = best.weights_, best.means_[:, :n_given]
+        marginal.covariances_ = best.covariances_[:, :n_given, :n_given]
+        marginal.precisions_cholesky_ = np.stack(
+            [np.linalg.inv(np.linalg.cholesky(c)).T for c in marginal.covariances_]
+        )
 
     def scores(x: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         joint = (np.hstack([context, x]) if n_given else x) - centre
         joint = joint / spread
-        less = given.score_samples(joint[:, :n_given]) if n_given else 0.0
+        less = marginal.score_samples(joint[:, :n_given]) if n_given else 0.0
         return best.score_samples(joint) - less - np.log(spread[n_given:]).sum()
 
     return scores, best.n_components
@@ -187,8 +189,8 @@ def run(name: str) -> dict:
     rivals = {"Gaussian": as_masses(gaussian(test, new_context)), "mixture": as_masses(mixture(test, new_context))}
     best = max(rivals.values(), key=np.mean)
     tenths = slice(0, len(train) * 9 // 10) if cell is None else slice(None)
-    given = None if context is None else context[tenths]
-    fewer = [gaussian_mixture(train[tenths], given, sizes)[0](test, new_context) for sizes in ((1,), SIZES)]
+    tenths_context = None if context is None else context[tenths]
+    fewer = [gaussian_mixture(train[tenths], tenths_context, sizes)[0](test, new_context) for sizes in ((1,), SIZES)]
     margin_of_fewer = flow_scores - max(map(as_masses, fewer), key=np.mean)
     contexts = None if context is None else (context[: n * 9 // 10], context[n * 9 // 10 :], new_context)
     ninth = len(train) * 9 // 10
@@ -218,7 +220,7 @@ def page(results: dict[str, dict]) -> str:
     lines = [
         "# Where training starts",
         "",
-        f"Made by `{COMMAND}`, which says what is fitted and how. Mean test log-likelihood in nats of {TEST:,} new",
+        f"Made by `{COMMAND}`, whose docstring describes the fits. Mean test log-likelihood in nats of {TEST:,} new",
         "rows; margin: the flow less the better of Gaussian and mixture of all rows, +- its standard error over test",
         "rows; in brackets that to those of nine tenths of the rows, as many as the flow was trained on.",
         "Bar: no margin below minus its error.",

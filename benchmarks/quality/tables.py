@@ -1,7 +1,7 @@
 """Six real tables, each by `pushforward compare` as it comes: five folds, the flow chosen on validation rows.
 
     python benchmarks/quality/tables.py                 # all six
-    python benchmarks/quality/tables.py --only wine     # one, the others' results are kept
+    python benchmarks/quality/tables.py --only wine     # only this one; other results stay
     python benchmarks/quality/tables.py --write-tables DIR    # only write the CSV files, to run the command by hand
 
 Tables: scikit-learn's wine (178 x 13), breast cancer (569 x 30), diabetes (442 x 10), iris (150 x 4, every column
@@ -31,8 +31,8 @@ EVERY = 5  # of the household's minutes
 
 
 def bunch(load: Any) -> tuple[np.ndarray, list[str]]:
-    found = load()
-    return found.data, [str(name) for name in found.feature_names]
+    boards = load()
+    return boards.data, [str(name) for name in boards.feature_names]
 
 
 def digits() -> tuple[np.ndarray, list[str]]:
@@ -69,31 +69,31 @@ def write_tables(folder: Path) -> dict[str, list[str]]:
 
 
 def run(name: str, columns: list[str], folder: Path) -> dict[str, Any]:
-    words = ["compare", *arguments(name, columns), "-o", f"{name}.json", "--quiet", "--overwrite"]
-    subprocess.run([sys.executable, "-m", "pushforward", *words], cwd=folder, check=True)
+    command_line = ["compare", *arguments(name, columns), "-o", f"{name}.json", "--quiet", "--overwrite"]
+    subprocess.run([sys.executable, "-m", "pushforward", *command_line], cwd=folder, check=True)
     load = os.getloadavg()[0]
     return {
-        "command": " ".join(["pushforward", *words]),
+        "command": " ".join(["pushforward", *command_line]),
         "load": load,
         **json.loads((folder / f"{name}.json").read_text()),
     }
 
 
-def page(found: dict[str, Any]) -> str:
+def page(boards: dict[str, Any]) -> str:
     names = ["Gaussian", "Gaussian mixture", "Kernel density"]
     lines = [
-        "# Real tables" if len(found) == len(TABLES) else f"# Real tables ({len(found)} of {len(TABLES)} measured)",
+        "# Real tables" if len(boards) == len(TABLES) else f"# Real tables ({len(boards)} of {len(TABLES)} measured)",
         "",
         f"Made by `{COMMAND}`, which runs `pushforward compare` on each with default settings.",
         "",
-        "Test nats a row, mean of five folds, +- standard error over all test rows; in each fold "
+        "Test log-likelihood in nats per row, mean of five folds, +- standard error over all test rows; in each fold "
         "its validation rows choose the flow. Margin: the flows so chosen less the better of Gaussian and mixture. "
         "Bar: at least -0.3, above 0 on four.",
         "",
-        "| table | chosen flows | their nats | " + " | ".join(names) + " | margin |",
+        "| table | chosen flows | their log-likelihoods | " + " | ".join(names) + " | margin |",
         "|" + " --- |" * 7,
     ]
-    for name, board in found.items():
+    for name, board in boards.items():
         entries = {entry["name"]: entry for entry in board["entries"]}
         cells = [_nats(entries[other]) for other in names]
         picks = ", ".join(f"{pick} {board['picks'].count(pick)}" for pick in sorted(set(board["picks"])))
@@ -105,7 +105,7 @@ def page(found: dict[str, Any]) -> str:
         "",
     ]
     lines += ["| table | model | validation | test | fit s | score s | parameters | peak MB |", "|" + " --- |" * 8]
-    for name, board in found.items():
+    for name, board in boards.items():
         for entry in board["entries"]:
             validation = (
                 "-" if entry["validation_log_likelihood"] is None else f"{entry['validation_log_likelihood']:.3f}"
@@ -134,13 +134,13 @@ def main() -> None:
         write_tables(options.write_tables)
         return
     target = RESULTS / "tables.json"
-    found = json.loads(target.read_text())["tables"] if target.exists() else {}
+    boards = json.loads(target.read_text())["tables"] if target.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         columns = write_tables(Path(folder))
         for name in TABLES if options.only is None else (options.only,):
-            found[name] = run(name, columns[name], Path(folder))
-            print(name, found[name]["chosen"], f"{found[name]['margin']:+.3f}", flush=True)
-            ordered = {name: found[name] for name in TABLES if name in found}
+            boards[name] = run(name, columns[name], Path(folder))
+            print(name, boards[name]["chosen"], f"{boards[name]['margin']:+.3f}", flush=True)
+            ordered = {name: boards[name] for name in TABLES if name in boards}
             target.write_text(json.dumps({"command": COMMAND, "tables": ordered}, indent=1) + "\n")
             (RESULTS / "tables.md").write_text(page(ordered))
 

@@ -79,17 +79,17 @@ def _fitted(make: Any, target: str, log_z: float, seed: int) -> tuple[pf.Flow, d
         make(seed), pf.datasets.potential(target), key=seed, steps=STEPS, batch_size=BATCH, learning_rate=RATE,
         annealing=ANNEALING, n_importance=N_IMPORTANCE, progress=False,
     )  # fmt: skip
-    found = history.importance
-    if found is None:
+    importance = history.importance
+    if importance is None:
         raise RuntimeError("an unconditional flow has an importance sample")
     return flow, {
         "seed": seed,
         "parameters": count_parameters(flow),
-        "kl": log_z - found.elbo,
-        "log_z_error": found.log_evidence - log_z,
-        "log_z_standard_error": found.log_evidence_error,
-        "effective_share": found.effective_sample_size / N_IMPORTANCE,
-        "pareto_k": found.pareto_k,
+        "kl": log_z - importance.elbo,
+        "log_z_error": importance.log_evidence - log_z,
+        "log_z_standard_error": importance.log_evidence_error,
+        "effective_share": importance.effective_sample_size / N_IMPORTANCE,
+        "pareto_k": importance.pareto_k,
         "skipped_steps": history.skipped_steps,
         "seconds": round(time.perf_counter() - start, 1),
     }

@@ -29,14 +29,14 @@ PUBLISHED = {"none": "86.55", "planar": "86.06", "sylvester": "83.32", "iaf": "8
 
 
 def judged(posterior: str, data: dict[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
-    found = vae_digits.train(posterior, data, epochs, seed, quiet=True)
-    model, pixels = found.pop("model"), jnp.asarray(vae_digits.binarised(data["test"]))
+    fitted = vae_digits.train(posterior, data, epochs, seed, quiet=True)
+    model, pixels = fitted.pop("model"), jnp.asarray(vae_digits.binarised(data["test"]))
     scores = [vae_digits.negative_elbo(model, pixels, jax.random.key(100 + i)) for i in range(SAMPLES)]
     weighted = vae_digits.importance_weighted(model, pixels, jax.random.key(7), N_IMPORTANCE)
     row = {
         "seed": seed, "negative_elbo": float(np.mean([np.asarray(s) for s in scores])),
-        "negative_log_p": float(np.asarray(weighted).mean()), "best_epoch": found["best_epoch"],
-        "parameters": found["parameters"], "epoch_seconds": found["epoch_seconds"],
+        "negative_log_p": float(np.asarray(weighted).mean()), "best_epoch": fitted["best_epoch"],
+        "parameters": fitted["parameters"], "epoch_seconds": fitted["epoch_seconds"],
     }  # fmt: skip
     print(posterior, row, flush=True)
     return row

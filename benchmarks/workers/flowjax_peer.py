@@ -8,7 +8,7 @@ arrays of the flow: its methods do not compile themselves and would take some te
 
 fit: its `fit_to_data` at its defaults (Adam 5e-4, batches of 100, at most 100 epochs, patience 5) on a `coupling_flow`
 at its defaults (8 layers, one hidden layer of 50) with `RationalQuadraticSpline(knots=8, interval=4)`, the spline of
-its examples. `fit_to_data` tells no times and takes no held-out rows of the caller's, so its loop is run here over its
+its examples. `fit_to_data` reports no times and accepts no held-out rows, so its loop is run here over its
 own `step`, `get_batches` and loss, with one compiled evaluation of the held-out rows an epoch.
 """
 
@@ -68,9 +68,9 @@ def build(workload: dict) -> dict[str, Operation]:
 
 
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
-    """Train on the rows of `data`; held-out nats and seconds after each epoch."""
+    """Train on the rows of `data`; held-out log-likelihood and seconds after each epoch."""
     with np.load(data) as rows:
-        train, held = jnp.asarray(rows["train"]), jnp.asarray(rows["held_out"])
+        train, held_out_rows = jnp.asarray(rows["train"]), jnp.asarray(rows["held_out"])
     key, flow_key = jr.split(jr.key(seed))
     built = time.perf_counter()
     flow = coupling_flow(
@@ -97,7 +97,7 @@ def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dic
                 params, static, batch, optimizer=optimizer, opt_state=state, loss_fn=loss_fn, key=subkey
             )
             losses.append(loss)
-        validation.append(-evaluate(params, static, held, key=key).item())
+        validation.append(-evaluate(params, static, held_out_rows, key=key).item())
         seconds.append(time.perf_counter() - started)
         best = epoch if validation[-1] > validation[best] else best
         if epoch - best > PATIENCE or seconds[-1] > budget:

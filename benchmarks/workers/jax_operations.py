@@ -21,10 +21,10 @@ def training_step(trained: Any, mean_log_prob: Callable[[Any, jax.Array], jax.Ar
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(trained, updates), state, loss
 
-    course = {"trained": jax.tree.map(jnp.copy, trained), "state": optimizer.init(trained)}
+    carry = {"trained": jax.tree.map(jnp.copy, trained), "state": optimizer.init(trained)}
 
     def run() -> jax.Array:
-        course["trained"], course["state"], loss = jax.block_until_ready(step(course["trained"], course["state"]))
+        carry["trained"], carry["state"], loss = jax.block_until_ready(step(carry["trained"], carry["state"]))
         return loss
 
     return run

@@ -12,7 +12,7 @@ ReLU, so depth - 1 blocks make as many matrix products as everybody's.
 
 residual_flow, i_resnet: `Residual` around its `LipschitzMLP` (which puts one more activation in front), as in its
 examples: memory-saving gradients, `ActNorm` after each block; started away from the identity, with all norms at their
-bound. Its geometric law starts at one, so that it has one exact term less to be told of. `inverse` is its fixed-point
+bound. Its geometric distribution starts at one, so it is given one exact term less. `inverse` is its fixed-point
 search at its own tolerance, `inverse_fine` to steps of 1e-6. With `weights` it holds the flow that ours has trained.
 glow: see `normflows_images`.
 """
@@ -79,12 +79,12 @@ def _splines(workload: dict) -> list[torch.nn.Module]:
 
 def _affine(workload: dict) -> list[torch.nn.Module]:
     dim, hidden = workload["dim"], [workload["width"]] * workload["depth"]
-    kept = (dim + 1) // 2
+    n_conditioning = (dim + 1) // 2
     layers: list[torch.nn.Module] = []
     for index in range(workload["n_layers"]):
         if index > 0:
             layers.append(nf.flows.Permute(dim, mode="swap"))
-        layers.append(nf.flows.AffineCouplingBlock(nf.nets.MLP([kept, *hidden, 2 * (dim - kept)])))
+        layers.append(nf.flows.AffineCouplingBlock(nf.nets.MLP([n_conditioning, *hidden, 2 * (dim - n_conditioning)])))
     return layers
 
 
@@ -139,15 +139,15 @@ def _trained_flow(workload: dict) -> nf.NormalizingFlow:
         numbers = {name: torch.from_numpy(arrays[name]) for name in arrays}
     for index in range(workload["n_layers"]):
         parts: list[torch.nn.Module] = []
-        for place in range(workload["depth"] + 1):
-            weight, bias = numbers[f"weight{place}"][index], numbers[f"bias{place}"][index]
+        for layer_index in range(workload["depth"] + 1):
+            weight, bias = numbers[f"weight{layer_index}"][index], numbers[f"bias{layer_index}"][index]
             linear = InducedNormLinear(*weight.shape, coeff=share(workload["depth"]) * 1.0001, n_iterations=5)
             linear.weight.data, linear.bias.data = weight.T.contiguous(), bias
             linear.compute_weight(True, n_iterations=200)
             parts.append(linear)
-            if place < workload["depth"]:
+            if layer_index < workload["depth"]:
                 parts.append(Swish())
-                parts[-1].beta.data = numbers["slopes"][index][place : place + 1]
+                parts[-1].beta.data = numbers["slopes"][index][layer_index : layer_index + 1]
         affine = nf.flows.AffineConstFlow(dim)
         affine.s.data, affine.t.data = numbers["log_scale"][index][None], numbers["shift"][index][None]
         layers += [nf.flows.Residual(torch.nn.Sequential(*parts)), affine]

@@ -33,7 +33,7 @@ PARAMETERS = {
     "iaf": lambda n_bins: 2,
     "nsf_ar": lambda n_bins: 3 * n_bins - 1,
 }
-# Sizes of the laws, as their peers have them.
+# Sizes of the transformers, equal to those of their peers.
 LAWS = {
     "naf": {"n_units": 8},
     "naf_ar": {"n_units": 8},
@@ -131,15 +131,15 @@ def _products(workload: dict) -> Operation:
 
 
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
-    """Train on the rows of `data`; held-out nats and seconds after each epoch."""
+    """Train on the rows of `data`; held-out log-likelihood and seconds after each epoch."""
     with np.load(data) as rows:
-        train, held = rows["train"], rows["held_out"]
+        train, validation = rows["train"], rows["held_out"]
     built = time.perf_counter()
     flow = pf.nsf(dim=train.shape[1], key=seed)
     jax.block_until_ready(eqx.filter(flow, eqx.is_array))
     options = {} if learning_rate is None else {"learning_rate": learning_rate}
     started = time.perf_counter()
-    _, history = pf.fit(flow, train, key=seed, validation=held, progress=False, **options)
+    _, history = pf.fit(flow, train, key=seed, validation=validation, progress=False, **options)
     return {
         "build_seconds": started - built,
         "seconds": history.seconds,

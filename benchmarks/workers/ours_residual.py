@@ -105,21 +105,21 @@ def _training_step(flow: pf.Flow, x: jax.Array) -> Operation:
     @jax.jit
     def step(trained: pf.Flow, arrays: pf.Flow, state: optax.OptState, number: int) -> tuple:
         def loss(trained: pf.Flow) -> jax.Array:
-            whole = eqx.combine(trained, arrays, static)
+            model = eqx.combine(trained, arrays, static)
             keys = jax.random.split(jax.random.key(number), len(x))
-            return -jax.vmap(whole.log_prob_one, (0, None, 0))(x, None, keys).mean()
+            return -jax.vmap(model.log_prob_one, (0, None, 0))(x, None, keys).mean()
 
         value, gradient = jax.value_and_grad(loss)(trained)
         updates, state = optimizer.update(gradient, state)
-        whole = refresh(eqx.combine(optax.apply_updates(trained, updates), arrays, static))
-        trained, rest = eqx.partition(whole, flags)
+        model = refresh(eqx.combine(optax.apply_updates(trained, updates), arrays, static))
+        trained, rest = eqx.partition(model, flags)
         return trained, eqx.filter(rest, eqx.is_array), state, value
 
-    course = [jax.tree.map(jnp.copy, trained), arrays, optimizer.init(trained), 0]
+    carry = [jax.tree.map(jnp.copy, trained), arrays, optimizer.init(trained), 0]
 
     def run() -> jax.Array:
-        *parts, loss = jax.block_until_ready(step(*course))
-        course[:] = [*parts, course[3] + 1]
+        *parts, loss = jax.block_until_ready(step(*carry))
+        carry[:] = [*parts, carry[3] + 1]
         return loss
 
     return run

@@ -52,19 +52,19 @@ def durations(operation: Operation, repeats: int, uncounted: int = 2) -> list[fl
     """Seconds of each of `repeats` calls, after some that do not count (another process had the cores before)."""
     for _ in range(uncounted):
         operation()
-    taken = []
+    seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         operation()
-        taken.append(time.perf_counter() - started)
-    return taken
+        seconds.append(time.perf_counter() - started)
+    return seconds
 
 
 def _first(name: str, operation: Operation, workload: dict) -> float:
     """Seconds of the first call; its result must have the right shape and be finite."""
     started = time.perf_counter()
     result = operation()
-    taken = time.perf_counter() - started
+    duration = time.perf_counter() - started
     values = np.asarray(result.cpu() if hasattr(result, "cpu") else result)
     batch, event = workload["batch"], tuple(workload["shape"] or (workload["dim"],))
     shapes: dict[str, tuple[int, ...]] = {
@@ -77,7 +77,7 @@ def _first(name: str, operation: Operation, workload: dict) -> float:
         raise ValueError(f"{name}: expected a result of shape {expected}, got {values.shape}.")
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: the result is not finite.")
-    return taken
+    return duration
 
 
 def normal_rows(batch: int, dim: int) -> np.ndarray:

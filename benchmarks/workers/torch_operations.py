@@ -1,4 +1,4 @@
-"""What the four PyTorch peers share: timed operations on a flow, given how it scores and draws.
+"""What the four PyTorch peers share: timed operations on a flow, from functions for log_prob and sample.
 
 Eager mode, as their documentation uses them. All cores; the gradient tape is off where none is needed. Where a density
 takes derivatives itself, `torch.no_grad` stands in for the faster `torch.inference_mode`, under which it cannot.

@@ -52,9 +52,9 @@ def _inverse(flow: zuko.lazy.Flow) -> zuko.lazy.Flow:
 
 
 def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dict:
-    """Train on the rows of `data`; held-out nats and seconds after each epoch."""
+    """Train on the rows of `data`; held-out log-likelihood and seconds after each epoch."""
     with np.load(data) as rows:
-        train, held = torch.from_numpy(rows["train"]), torch.from_numpy(rows["held_out"])
+        train, held_out_rows = torch.from_numpy(rows["train"]), torch.from_numpy(rows["held_out"])
     torch.manual_seed(seed)
     built = time.perf_counter()
     flow = zuko.flows.NSF(features=train.shape[1], transforms=3, hidden_features=(64, 64))
@@ -68,7 +68,7 @@ def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dic
             optimizer.step()
             optimizer.zero_grad()
         with torch.no_grad():
-            validation.append(flow().log_prob(held).mean().item())
+            validation.append(flow().log_prob(held_out_rows).mean().item())
         seconds.append(time.perf_counter() - started)
     return {"build_seconds": started - built, "seconds": seconds, "validation": validation}
 

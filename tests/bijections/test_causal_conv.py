@@ -168,7 +168,7 @@ def test_cached_matches_full_passes_with_a_root_transformer():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", second_order.VERBS)
+@pytest.mark.parametrize("verb", second_order.METHODS)
 def test_second_derivatives_agree_with_differences(verb):
     network = CausalConvolution(5, 2, width=3, depth=2, context_shape=(2, 1), key=jax.random.key(0))
     layer = MaskedAutoregressive("affine", network, context_shape=(2, 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus.sentences import refused
+from corpus.assertions import refused
 from small import TINY, rows
 
 import pushforward as pf

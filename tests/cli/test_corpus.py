@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import cases
-from corpus.made import drawn
-from corpus.sentences import listed, refused
+from corpus.assertions import listed, refused
+from corpus.made import normal_columns
 
 import pushforward as pf
 from pushforward import diagnostics
@@ -19,13 +19,13 @@ from pushforward.tabular.files import read_table
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """MODEL of a, b, c; GIVEN of a, b given c; both as they start, for the corpus never asks how well they fit."""
+    """MODEL of a, b, c; CONDITIONAL of a, b given c; both untrained, which the corpus does not depend on."""
     folder = tmp_path_factory.mktemp("models")
     small = {"key": 0, "n_layers": 2, "width": 8}
     notes = {"columns": ["a", "b", "c"]}
     pf.save(folder / "MODEL", pf.nice(dim=3, **small), notes=notes)
     notes = {"columns": ["a", "b"], "context_columns": ["c"]}
-    pf.save(folder / "GIVEN", pf.nice(dim=2, context_dim=1, **small), notes=notes)
+    pf.save(folder / "CONDITIONAL", pf.nice(dim=2, context_dim=1, **small), notes=notes)
     return folder
 
 
@@ -35,8 +35,8 @@ def run(command, models, tmp_path):
 
     def call(case, *more):
         if not os.path.lexists(case.file):
-            cases.place(case.file, tmp_path)
-        places = {"FILE": case.file, "MODEL": models / "MODEL", "GIVEN": models / "GIVEN"}
+            cases.copy_to(case.file, tmp_path)
+        places = {"FILE": case.file, "MODEL": models / "MODEL", "CONDITIONAL": models / "CONDITIONAL"}
         return command(*(places.get(word, word) for word in case.command.split()), *more)
 
     return call
@@ -51,17 +51,17 @@ def unchecked(monkeypatch):
 
 @pytest.mark.parametrize("case", cases.REFUSED, ids=[case.name for case in cases.REFUSED])
 def test_refused(run, case, tmp_path):
-    cases.place(case.file, tmp_path)
+    cases.copy_to(case.file, tmp_path)
     if case.file == "unreadable.csv" and os.access(case.file, os.R_OK):
         pytest.skip("this user may read every file")
     before = listed(tmp_path)
-    refused(run(case), case.code, case.file, *case.words)
+    refused(run(case), case.code, case.file, *case.parts)
     assert listed(tmp_path) == before
 
 
 def test_every_file_of_the_corpus_has_a_case():
     listed = {case.file for case in (*cases.REFUSED, *cases.FITTED, *cases.FITTED_SLOWLY)}
-    listed |= {*cases.DRESSED, *cases.ARRAYS, "good.csv", "decimals.parquet", "constant_changed.csv"}
+    listed |= {*cases.UNUSUAL, *cases.ARRAYS, "good.csv", "decimals.parquet", "constant_changed.csv"}
     assert set(cases.NAMES) == listed
 
 
@@ -79,10 +79,10 @@ def test_a_file_that_may_not_be_read(command, models, monkeypatch):
     refused(command("score", models / "MODEL", "closed.csv"), 1, *words)
 
 
-@pytest.mark.parametrize("name", cases.DRESSED)
+@pytest.mark.parametrize("name", cases.UNUSUAL)
 def test_a_good_table_in_odd_dress_has_the_scores_of_the_plain_one(command, models, name, tmp_path):
     for file in ("good.csv", name):
-        cases.place(file, tmp_path)
+        cases.copy_to(file, tmp_path)
         said = command("score", models / "MODEL", file, "-o", f"scores_of_{file}.csv")
         assert (said.code, said.err) == (0, "")
         assert "3 rows scored" in said.out
@@ -92,17 +92,17 @@ def test_a_good_table_in_odd_dress_has_the_scores_of_the_plain_one(command, mode
 @pytest.mark.parametrize("name", cases.ARRAYS)
 def test_an_odd_array_of_numbers_is_scored(command, name, tmp_path):
     pf.save("bare", pf.nice(dim=3, key=0, n_layers=2, width=8))
-    cases.place(name, tmp_path)
+    cases.copy_to(name, tmp_path)
     before = listed(tmp_path.parent)
     assert command("score", "bare", name, "-o", "s.npy").code == 0
-    expected = {"half.npy": drawn(n=9, width=3).astype(np.float16), "whole.npy": np.arange(27.0).reshape(9, 3)}
-    rows = np.asarray(expected.get(name, drawn(n=9, width=3)), np.float64)
-    np.testing.assert_array_equal(np.load("s.npy")[:, 0], double.score_rows(pf.load("bare"), rows))
+    expected = {"half.npy": normal_columns(n=9, width=3).astype(np.float16), "whole.npy": np.arange(27.0).reshape(9, 3)}
+    rows = np.asarray(expected.get(name, normal_columns(n=9, width=3)), np.float64)
+    np.testing.assert_array_equal(np.load("s.npy")[:, 0], double.log_prob_float64(pf.load("bare"), rows))
     assert listed(tmp_path.parent) == before  # an archive's "../../x" goes nowhere
 
 
 def test_decimals_are_numbers(command, models, tmp_path):
-    cases.place("decimals.parquet", tmp_path)
+    cases.copy_to("decimals.parquet", tmp_path)
     assert command("score", models / "MODEL", "decimals.parquet", "--drop-na", "-o", "s.csv").code == 0
     np.testing.assert_array_equal(read_table("s.csv").values[:, :3], [[1.5] * 3, [2.5] * 3, [3.5] * 3])
 
@@ -111,7 +111,7 @@ def test_decimals_are_numbers(command, models, tmp_path):
 def test_fitted_with_a_note(run, case, command, unchecked):
     said = run(case)
     assert said.code == 0, said.err
-    for words in case.words:
+    for words in case.parts:
         assert words in said.out + said.err, (words, said)
     assert command("score", "m.safetensors", case.file, "-o", "s.npy").code == 0
     assert np.isfinite(np.load("s.npy")).all()
@@ -128,7 +128,7 @@ def test_fitted(run, case, command):
 
 def test_a_constant_column_that_is_declared_works_from_end_to_end(command, unchecked, tmp_path):
     for name in ("constant.csv", "constant_other.csv", "constant_changed.csv"):
-        cases.place(name, tmp_path)
+        cases.copy_to(name, tmp_path)
     options = cases.FIT.replace("FILE", "constant.csv").split()
     said = command(*options, "--column", "b=constant")
     assert said.code == 0
@@ -148,7 +148,7 @@ def test_the_unit_of_measurement_is_no_matter(command, unchecked, tmp_path):
     """Columns in a unit a, 1e12 times larger or smaller, cost log a nats each; not a digit of 1e-6 more or less."""
     scores = {}
     for name in ("plain.csv", "huge.csv", "tiny.csv", "mixed.csv"):
-        cases.place(name, tmp_path)
+        cases.copy_to(name, tmp_path)
         shutil.rmtree("out", ignore_errors=True)
         Path("out").mkdir()
         assert command(*cases.FIT.replace("FILE", name).replace("m.safetensors", "out/m").split()).code == 0

@@ -56,7 +56,7 @@ def test_the_page_holds_the_cards_and_needs_nothing_else(drawn):
     for card in CARDS:
         assert (f'<article id="{card.name}">' in text) == (card.name in FAMILIES)
         assert (card.formula in text) == (card.name in FAMILIES)
-    assert not re.search(r"\bnan\b", page.words, re.IGNORECASE)
+    assert not re.search(r"\bnan\b", page.text, re.IGNORECASE)
     assert not re.search(r'="[^"]*\b(nan|inf)\b', re.sub(r'src="[^"]*"', "", text))
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "iframe", "object", "embed")
@@ -73,7 +73,7 @@ def test_the_page_holds_the_cards_and_needs_nothing_else(drawn):
 
 def test_the_numbers_printed_are_those_of_the_page(drawn):
     path, result = drawn
-    words = Page(path.read_text(encoding="utf-8")).words
+    words = Page(path.read_text(encoding="utf-8")).text
     assert list(result["families"]) == list(FAMILIES)
     for family in result["families"].values():
         assert set(family["nats"]) == set(TOY_NAMES)

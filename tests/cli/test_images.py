@@ -127,7 +127,7 @@ def test_the_report_has_two_grids_and_needs_nothing_else(fitted):
     text = (fitted / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     for words in ("glow fitted to grey", "bits per dimension for test images", "Samples of the model"):
-        assert words in page.words
+        assert words in page.text
     embedded = [value for tag, found in page.tags if tag == "image" for name, value in found.items() if "href" in name]
     assert len(embedded) == 2
     assert all(value.startswith("data:image/png;base64,") for value in embedded)

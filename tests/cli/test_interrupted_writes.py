@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import cases
-from corpus.sentences import listed, refused
+from corpus.assertions import listed, refused
 
 import pushforward as pf
 from pushforward import diagnostics
@@ -127,7 +127,7 @@ def interrupted(times: int, folder: Path, target: str, command: list[str]) -> No
 def commands(folder: Path) -> dict[str, tuple[str, list[str]]]:
     """What writes which file."""
     write_table(folder / "t.csv", np.random.default_rng(0).standard_normal((60_000, 3)), ["a", "b", "c"])
-    cases.place("plain.csv", folder)
+    cases.copy_to("plain.csv", folder)
     return {
         "sample": ("s.csv", ["sample", "model", "-n", "60000", "-o", "s.csv"]),
         "score": ("s.parquet", ["score", "model", "t.csv", "-o", "s.parquet"]),
@@ -191,7 +191,7 @@ def test_a_full_disk_keeps_the_old_table(command, a_model, suffix, monkeypatch, 
 
 
 def test_a_full_disk_keeps_the_old_scores(command, a_model, monkeypatch, tmp_path):
-    cases.place("good.csv", tmp_path)
+    cases.copy_to("good.csv", tmp_path)
     Path("s.csv").write_text("mine")
     fill(monkeypatch)
     words = ("s.csv", FULL, "another place")
@@ -211,7 +211,7 @@ def test_a_full_disk_keeps_the_old_model_and_the_old_report(command, written, fu
     monkeypatch.setattr(
         pages, "fit_report", lambda path, *parts, **options: write_sections(path, "title", ["One."], [], None, True)
     )
-    cases.place("plain.csv", tmp_path)
+    cases.copy_to("plain.csv", tmp_path)
     Path(full).write_text("mine")
     fill(monkeypatch, written)
     options = [*cases.FIT.replace("FILE", "plain.csv").split(), "--report", "r.html", "--overwrite", "--quiet"]

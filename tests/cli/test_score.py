@@ -35,7 +35,7 @@ def many(tmp_path):
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
 def test_batches_give_the_bits_of_the_whole(command, model, many, suffix, workers, monkeypatch):
-    whole = double.score_rows(pf.load(model), rows(2500))
+    whole = double.log_prob_float64(pf.load(model), rows(2500))
     monkeypatch.setattr(table_module, "_ROWS", 1024)
     monkeypatch.setattr(in_order_module, "cores", lambda: workers)
     said = command("score", model, many, "-o", f"s{suffix}", "--json")
@@ -71,7 +71,7 @@ def test_dropped_rows_are_counted_over_all_batches(command, model, tmp_path, mon
     kept = values[is_kept]
     found = np.load("s.npy")
     np.testing.assert_array_equal(found[:, :3], kept)
-    np.testing.assert_allclose(found[:, 3], double.score_rows(pf.load(model), kept), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 3], double.log_prob_float64(pf.load(model), kept), rtol=1e-12)
     assert said.json["lowest_row"] == np.flatnonzero(is_kept)[found[:, 3].argmin()] + 1  # as the file counts
     assert said.json["lowest_row"] > 2
     said = command("score", model, "gaps.parquet", "--drop-na", "-o", "t.npy")

@@ -1,4 +1,4 @@
-"""The health certificate: sound flows pass, and each planted fault is named by the row it belongs to."""
+"""The health certificate: healthy flows pass, and each planted fault fails in its row."""
 
 import json
 import math
@@ -40,7 +40,7 @@ from pushforward.diagnostics.calibration import (
 )
 from pushforward.diagnostics.gap import gap_row
 from pushforward.diagnostics.inputs import Columns
-from pushforward.diagnostics.layers import layers_of, passes
+from pushforward.diagnostics.layers import evaluate_layers, layers_of
 from pushforward.diagnostics.tails import reach_row, tails_row
 from pushforward.errors import DataError, ShapeError
 
@@ -54,7 +54,7 @@ FORWARD, INVERSE, CONDITION, INTEGRAL = (
 
 
 @pytest.fixture(autouse=True)
-def _quickly():
+def _compile_quickly():
     with quickly_compiled():
         yield
 
@@ -76,7 +76,7 @@ class Faulty(AbstractBijection):
 
     def forward_and_log_det(self, z, context=None, *, key=None):
         log_det = jnp.asarray(2 * math.log(2.0), z.dtype)
-        if self.fault == "image":
+        if self.fault == "range":
             return jnp.arctanh(jnp.clip(z, -0.99, 0.99)), -jnp.sum(jnp.log1p(-(jnp.clip(z, -0.99, 0.99) ** 2)))
         if self.fault == "gradient":
             z = z + 0.0 * jnp.sqrt(0.0 * z)
@@ -84,7 +84,7 @@ class Faulty(AbstractBijection):
 
     def inverse_and_log_det(self, x, context=None, *, key=None):
         log_det = jnp.asarray(-2 * math.log(2.0), x.dtype)
-        if self.fault == "image":
+        if self.fault == "range":
             return jnp.tanh(x), jnp.sum(jnp.log1p(-(jnp.tanh(x) ** 2)))
         if self.fault == "inverse":
             return x / 2 + 1e-3, log_det
@@ -126,8 +126,8 @@ def test_healthy_flows_pass(name, flow):
     assert certificate.ok, f"\n{certificate}"
     assert row(certificate, CONDITION).ok
     assert row(certificate, INTEGRAL).ok, f"\n{certificate}"
-    drawn = "drawn standard normal" in row(certificate, FINITE).sentence
-    assert drawn == (flow.context_shape is not None)
+    has_drawn_contexts = "drawn standard normal" in row(certificate, FINITE).message
+    assert has_drawn_contexts == (flow.context_shape is not None)
 
 
 def _in_units(flow):
@@ -142,20 +142,20 @@ def test_data_and_contexts_are_used():
     certificate = check(flow, x, context=context)
     assert certificate.ok, f"\n{certificate}"
     assert row(certificate, DATA).ok
-    assert "50 rows of data" in row(certificate, FINITE).sentence
+    assert "50 rows of data" in row(certificate, FINITE).message
     assert check(flow.given(jnp.ones(1)), x[:5]).ok
 
 
-def test_a_base_alone_has_fewer_rows():
+def test_a_base_has_fewer_rows():
     certificate = check(pf.bases.Normal((1,), loc=3.0, scale=0.01))
     assert [r.name for r in certificate.rows] == [FINITE, "float32 against float64", INTEGRAL]
     assert certificate.ok
 
 
-def test_a_bounded_image_is_no_fault():
+def test_a_bounded_support_is_no_fault():
     certificate = check(pf.Flow(pf.bases.Normal((1,)), Elementwise(Sigmoid(), (1,))))
     assert certificate.ok, f"\n{certificate}"
-    assert "outside the image" in row(certificate, INTEGRAL).sentence
+    assert "outside the support" in row(certificate, INTEGRAL).message
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,12 @@ def test_planted_faults_are_named(fault, names):
         assert name in certificate.verdict
 
 
-def test_a_map_that_does_not_reach_the_whole_base_is_named():
-    certificate = check(flow_of(Faulty("image")))
+def test_a_map_that_misses_part_of_the_base_is_named():
+    certificate = check(flow_of(Faulty("range")))
     assert INTEGRAL in failed(certificate), f"\n{certificate}"
     reached = math.erf(1 / math.sqrt(2)) ** 2
     assert abs(row(certificate, INTEGRAL).value - (1 - reached)) < 1e-3
-    assert "never reached" in row(certificate, INTEGRAL).remedy
+    assert "never reached" in row(certificate, INTEGRAL).fix
 
 
 def test_a_base_of_wrong_density_is_named():
@@ -202,16 +202,16 @@ def test_a_nearly_singular_map_is_named_by_its_conditioning():
 def test_data_outside_the_support_are_counted():
     flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Sigmoid(), (1,)))
     certificate = check(flow, np.array([[0.5], [0.2], [1.5], [0.9]]))
-    assert "1 of 4 rows of data not finite" in row(certificate, FINITE).sentence
+    assert "1 of 4 rows of data not finite" in row(certificate, FINITE).message
     assert {FINITE, DATA} <= failed(certificate)
 
 
-def test_rows_where_the_density_is_zero_are_called_by_number():
+def test_rows_of_zero_density_are_reported_by_number():
     flow = pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), ColumnMaps(("positive", "real"))]))
     x = np.abs(rows(300))
     x[7, 0] = -5.0
     certificate = check(flow, NamedRows(x, ["a", "b"], np.arange(300) + 1))
-    assert "1 of 300 rows of data not finite (first row 8)" in row(certificate, FINITE).sentence
+    assert "1 of 300 rows of data not finite (first row 8)" in row(certificate, FINITE).message
     assert "rows of data lie outside the support" in certificate.verdict
     assert "weights" not in certificate.verdict
 
@@ -263,30 +263,38 @@ def test_a_verdict_names_three_faults_and_counts_the_others():
 
 
 @pytest.mark.parametrize(
-    "found",
+    "plain",
     [
         None,
         [],
         {},
         {"rows": [], "dtype": 1},
         {"rows": [{"name": "x"}], "dtype": "float32"},
-        {"rows": [{"name": "x", "value": "1", "bound": 1, "ok": True, "sentence": ""}], "dtype": "float32"},
-        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": 1, "sentence": ""}], "dtype": "float32"},
-        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": True, "sentence": "", "more": 1}], "dtype": "float32"},
+        {"rows": [{"name": "x", "value": "1", "bound": 1, "ok": True, "message": ""}], "dtype": "float32"},
+        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": 1, "message": ""}], "dtype": "float32"},
+        {"rows": [{"name": "x", "value": 1, "bound": 1, "ok": True, "message": "", "more": 1}], "dtype": "float32"},
     ],
 )
-def test_what_is_no_certificate_is_refused(found):
+def test_from_dict_refuses_what_is_no_certificate(plain):
     with pytest.raises(DataError, match="certificate: expected what"):
-        Certificate.from_dict(found)
+        Certificate.from_dict(plain)
 
 
-def test_certificates_without_remedies_are_read():
-    plain = {"rows": [{"name": "x", "value": 2.0, "bound": 1.0, "ok": False, "sentence": "."}], "dtype": "float32"}
-    assert Certificate.from_dict(plain).verdict == "Not healthy in float32: x failed."
+def test_from_dict_reads_old_keys():
+    row = {"name": "x", "value": 2.0, "bound": 1.0, "ok": False, "sentence": "Twice the bound.", "remedy": "Fit again."}
+    certificate = Certificate.from_dict({"rows": [row], "dtype": "float32"})
+    assert certificate.verdict == "Not healthy in float32: x failed. First: Fit again."
+    assert certificate.rows[0].message == "Twice the bound."
+
+
+def test_from_dict_reads_rows_without_fault_and_fix():
+    row = {"name": "x", "value": 2.0, "bound": 1.0, "ok": False, "message": "."}
+    certificate = Certificate.from_dict({"rows": [row], "dtype": "float32"})
+    assert certificate.verdict == "Not healthy in float32: x failed."
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "words"),
+    ("arguments", "error", "message"),
     [
         ({"x": np.zeros((3, 3))}, ShapeError, r"x: expected shape \(..., 2\), got \(3, 3\)"),
         ({"x": np.array([[0.0, np.nan]])}, DataError, "x: expected finite numbers, got 1"),
@@ -295,8 +303,8 @@ def test_certificates_without_remedies_are_read():
         ({"context": np.zeros(2)}, ShapeError, "context: this flow is unconditional"),
     ],
 )
-def test_wrong_arguments(arguments, error, words):
-    with pytest.raises(error, match=words):
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
         check(flow_of(Faulty("none")), **arguments)
 
 
@@ -311,14 +319,14 @@ def test_wrong_contexts():
 
 
 @pytest.mark.parametrize(
-    "disease", [pytest.param(name, marks=pytest.mark.slow) if name == "part of the line" else name for name in BUILDERS]
+    "fault", [pytest.param(name, marks=pytest.mark.slow) if name == "part of the line" else name for name in BUILDERS]
 )
-def test_a_sick_flow_is_named(disease):
-    builder, name, words = BUILDERS[disease]
+def test_a_sick_flow_is_named(fault):
+    builder, name, message = BUILDERS[fault]
     certificate = check(**builder(), key=1)
     assert name in failed(certificate), f"\n{certificate}"
-    assert words in certificate.verdict, f"\n{certificate}"
-    assert row(certificate, name).remedy
+    assert message in certificate.verdict, f"\n{certificate}"
+    assert row(certificate, name).fix
     assert max(map(len, str(certificate).splitlines())) <= 100
     json.dumps(certificate.to_dict(), allow_nan=False)
 
@@ -330,56 +338,56 @@ def test_a_healthy_flow_passes_every_test():
 
 
 @pytest.mark.slow
-def test_what_float32_cannot_hold_float64_can():
-    given = unstable_in_float32()
+def test_a_flow_unstable_in_float32_passes_in_float64():
+    arguments = unstable_in_float32()
     with jax.enable_x64(True):
-        certificate = check(cast(given["flow"], np.float64), given["x"])
+        certificate = check(cast(arguments["flow"], np.float64), arguments["x"])
     assert certificate.ok, f"\n{certificate}"
     assert certificate.dtype == "float64"
 
 
-class TestWhereNumbersBreak:
-    """The parameter and the layer that are the first not to be finite."""
+class TestLocateNonFinite:
+    """The first non-finite parameter and layers."""
 
     def test_the_parameter_of_a_stacked_layer(self):
-        found = locate_non_finite(**nan_weights())
-        place = "bijection.bijections[0].layers.network.out_bias (layer 2 of 2)"
-        assert found
-        assert found.parameter == place
-        assert found.inverse.startswith("bijection.bijections[0] layer 2 of 2 (Coupling), at 50 of 50 rows")
-        assert f"the parameter {place}" in str(found)
+        result = locate_non_finite(**nan_weights())
+        path = "bijection.bijections[0].layers.network.out_bias (layer 2 of 2)"
+        assert result
+        assert result.parameter == path
+        assert result.inverse.startswith("bijection.bijections[0] layer 2 of 2 (Coupling), at 50 of 50 rows")
+        assert f"the parameter {path}" in str(result)
 
-    def test_a_layer_that_overflows_one_way(self):
+    def test_a_layer_that_overflows_in_one_direction(self):
         flow = pf.Flow(pf.bases.Normal((2,), scale=200.0), Elementwise(Exp(), (2,)))
-        found = locate_non_finite(flow, np.ones((4, 2)))
-        assert found.forward.startswith("bijection (Elementwise), at")  # e^200 is beyond float32
-        assert (found.parameter, found.inverse) == ("", "")
+        result = locate_non_finite(flow, np.ones((4, 2)))
+        assert result.forward.startswith("bijection (Elementwise), at")  # e^200 is beyond float32
+        assert (result.parameter, result.inverse) == ("", "")
 
-    def test_at_contexts_drawn_for_the_purpose(self):
+    def test_a_conditional_flow_without_contexts(self):
         flow = pf.elementwise_flow(2, key=0, context_dim=1, transformer="affine", width=8, depth=1)
         flow = jax.tree.map(lambda leaf, trained: leaf * jnp.nan if trained else leaf, flow, pf.trainable(flow))
         assert "(Conditional), at 256 of 256 rows" in locate_non_finite(flow).inverse
 
     def test_data_outside_the_domain(self):
         flow = pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Exp(), (2,)), Elementwise(Affine(), (2,))]))
-        found = locate_non_finite(flow, np.array([[1.0, 1.0], [-1.0, 1.0]]))
-        # the point has no preimage: a zero stands for it, and the log-determinant says so
-        assert found.inverse == "the log-determinant of bijection.bijections[0] (Elementwise), at 1 of 2 rows"
-        assert found.forward == ""
+        result = locate_non_finite(flow, np.array([[1.0, 1.0], [-1.0, 1.0]]))
+        # the point has no preimage: its latent is 0 and its log-determinant is not finite
+        assert result.inverse == "the log-determinant of bijection.bijections[0] (Elementwise), at 1 of 2 rows"
+        assert result.forward == ""
 
-    def test_nothing(self):
-        found = locate_non_finite(pf.real_nvp(3, key=0, **SIZES))
-        assert not found
-        assert str(found) == "nothing"
+    def test_a_finite_flow_gives_a_falsy_result(self):
+        result = locate_non_finite(pf.real_nvp(3, key=0, **SIZES))
+        assert not result
+        assert str(result) == "nothing"
         assert not locate_non_finite(pf.bases.Normal((2,)))
 
 
 @pytest.mark.parametrize("factor", [300.0, 3000.0])
 def test_rounding_between_layers_that_undo_each_other_is_no_fault(factor, monkeypatch):
-    """A layer stretches one direction, the next one undoes it: their product is the identity, rounding is not."""
+    """One layer scales a direction, the next one undoes it: the product is the identity up to large rounding errors."""
     random = np.random.default_rng(0)
-    turns = [np.linalg.qr(random.normal(size=(4, 4)))[0] for _ in range(2)]
-    first = turns[0] * np.array([1.0, factor, 1.0, 1.0]) @ turns[1]
+    rotations = [np.linalg.qr(random.normal(size=(4, 4)))[0] for _ in range(2)]
+    first = rotations[0] * np.array([1.0, factor, 1.0, 1.0]) @ rotations[1]
     layers = [
         eqx.tree_at(lambda layer: layer.weight, pf.bijections.Dense(4), jnp.asarray(matrix - np.eye(4), jnp.float32))
         for matrix in (first, np.linalg.inv(first))
@@ -391,7 +399,7 @@ def test_rounding_between_layers_that_undo_each_other_is_no_fault(factor, monkey
     assert not all(row.ok for row in pf.check(flow, key=0).rows if row.name in names)
 
 
-def test_layers_in_turn_are_the_whole_map():
+def test_evaluating_the_layers_gives_the_flows_map():
     stack = Repeat([Elementwise(Affine(shift=shift, scale=0.5), (3,)) for shift in (1.0, -2.0)])
     bijection = Chain([Inverse(Chain([Elementwise(Tanh(), (3,)), stack])), Elementwise(Affine(scale=2.0), (3,))])
     flow = pf.Flow(pf.bases.Normal((3,)), bijection)
@@ -401,15 +409,15 @@ def test_layers_in_turn_are_the_whole_map():
         "bijection.bijections[0].bijection.bijections[0] (Elementwise)",
         "bijection.bijections[1] (Elementwise)",
     ]
-    assert [layer.turned for layer in layers_of(flow)] == [True, True, True, False]
+    assert [layer.inverted for layer in layers_of(flow)] == [True, True, True, False]
     latents = 0.05 * rows(5, 3) - 1.5  # within what tanh and the two affine maps reach
     data = np.asarray(jax.vmap(bijection.forward)(jnp.asarray(latents, jnp.float32)))
     assert np.isfinite(data).all()
     for inverse, start, end in ((True, data, latents), (False, latents, data)):
-        verb = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
-        expected = jax.vmap(verb)(jnp.asarray(start, jnp.float32))[1]
-        parts = list(passes(flow, start, None, inverse=inverse))
-        np.testing.assert_allclose(parts[-1].images, end, rtol=1e-4, atol=1e-5)
+        method = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
+        expected = jax.vmap(method)(jnp.asarray(start, jnp.float32))[1]
+        parts = list(evaluate_layers(flow, start, None, inverse=inverse))
+        np.testing.assert_allclose(parts[-1].outputs, end, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(sum(part.log_dets for part in parts), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -417,26 +425,26 @@ class TestIntegralBySamples:
     """Bennett's ratio: five standard errors, a false alarm in 2e6."""
 
     @pytest.mark.parametrize("factor", [1.0, 1.2, 0.5])
-    def test_a_factor_is_seen(self, factor):
+    def test_a_wrong_normalisation_is_detected(self, factor):
         class Scaled(pf.bases.Normal):
             def log_prob_one(self, x, context, key):
                 return pf.bases.Normal.log_prob_one(self, x, context, key) + math.log(factor)
 
-        found = bridge_row("integral", Scaled((4,), scale=3.0), None, np.random.default_rng(0))
-        assert found.ok is (factor == 1.0)
-        assert abs(found.value - abs(math.log(factor))) < 0.05
+        result = bridge_row("integral", Scaled((4,), scale=3.0), None, np.random.default_rng(0))
+        assert result.ok is (factor == 1.0)
+        assert abs(result.value - abs(math.log(factor))) < 0.05
 
-    def test_separate_modes_are_all_found(self):
+    def test_a_mixture_of_separate_modes_passes(self):
         modes = [pf.bases.Normal((3,), loc=where, scale=0.3) for where in (-3.0, 0.0, 4.0)]
-        found = bridge_row("integral", pf.bases.Mixture(modes), None, np.random.default_rng(0))
-        assert found.ok, found.sentence
+        result = bridge_row("integral", pf.bases.Mixture(modes), None, np.random.default_rng(0))
+        assert result.ok, result.message
 
     def test_too_many_dimensions_are_not_tested(self):
         assert bridge_row("integral", pf.bases.Normal((65,)), None, np.random.default_rng(0)).ok is None
 
 
 class TestCalibration:
-    """Columns, random directions, contexts and latents; false alarms below 1e-6 by the bound."""
+    """Columns, random directions, contexts and latents, with a false-alarm rate below 1e-6."""
 
     def test_distances_are_kolmogorovs(self):
         a, b = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[1.5], [2.5]])
@@ -444,52 +452,52 @@ class TestCalibration:
         assert uniform_distances(np.array([[0.25], [0.5]])) == [0.5]
 
     def test_the_band_holds_for_a_true_model(self):
-        """Tightened by a factor to the quarter of its width it would be passed in some of 200 repetitions."""
+        """A band of a quarter of the width is exceeded in some of 200 repetitions."""
         random = np.random.default_rng(0)
-        found = [distances(random.normal(size=(300, 4)), random.normal(size=(300, 4))).max() for _ in range(200)]
-        assert max(found) < band(4, 300, 300)
-        assert max(found) > 0.25 * band(4, 300, 300)
+        result = [distances(random.normal(size=(300, 4)), random.normal(size=(300, 4))).max() for _ in range(200)]
+        assert max(result) < band(4, 300, 300)
+        assert max(result) > 0.25 * band(4, 300, 300)
         assert FALSE_ALARM == 1e-6
 
-    def test_the_column_that_is_off_is_named(self):
+    def test_the_wrong_column_is_named(self):
         random = np.random.default_rng(0)
-        x, drawn = random.normal(size=(2, 2000, 3))
-        assert data_row(x, drawn, Columns(None, (3,)), random).ok
+        x, samples = random.normal(size=(2, 2000, 3))
+        assert data_row(x, samples, Columns(None, (3,)), random).ok
         x[:, 1] += 0.5
-        found = data_row(x, drawn, Columns(NamedRows(x, ["a", "b", "c"]), (3,)), random)
-        assert found.ok is False
-        assert "column 'b'" in found.fault
+        result = data_row(x, samples, Columns(NamedRows(x, ["a", "b", "c"]), (3,)), random)
+        assert result.ok is False
+        assert "column 'b'" in result.fault
 
-    def test_dependence_is_seen_in_directions(self):
+    def test_dependence_is_detected_in_random_directions(self):
         random = np.random.default_rng(0)
-        x, drawn = random.normal(size=(2, 2000, 2))
+        x, samples = random.normal(size=(2, 2000, 2))
         x[:, 1] = 0.95 * x[:, 0] + math.sqrt(1 - 0.95**2) * x[:, 1]
-        found = data_row(x, drawn, Columns(None, (2,)), random)
-        assert found.ok is False
-        assert "random direction" in found.sentence
+        result = data_row(x, samples, Columns(None, (2,)), random)
+        assert result.ok is False
+        assert "random direction" in result.message
 
     @pytest.mark.parametrize("knows", [True, False])
-    def test_a_flow_that_ignores_its_context_is_seen(self, knows):
+    def test_a_flow_that_ignores_its_context_is_detected(self, knows):
         """The marginal of the data is right either way."""
         random = np.random.default_rng(0)
         c = random.normal(size=(2000, 1))
         x = c + 0.5 * random.normal(size=(2000, 1))
         centres = c[:, None] if knows else random.normal(size=(2000, 15, 1))
-        drawn = centres + 0.5 * random.normal(size=(2000, 15, 1))
-        found = conditional_row(x, drawn, c, Columns(None, (1,)), random)
-        assert found.ok is knows, found.sentence
+        samples = centres + 0.5 * random.normal(size=(2000, 15, 1))
+        result = conditional_row(x, samples, c, Columns(None, (1,)), random)
+        assert result.ok is knows, result.message
 
-    def test_latents_that_spread_too_far_are_seen(self):
+    def test_latents_of_the_wrong_scale_are_detected(self):
         random = np.random.default_rng(0)
-        z, drawn = random.normal(size=(2000, 4)), random.normal(size=(20_000, 4))
-        assert latent_row(z, drawn).ok
-        far, near = latent_row(1.3 * z, drawn), latent_row(0.7 * z, drawn)
+        z, samples = random.normal(size=(2000, 4)), random.normal(size=(20_000, 4))
+        assert latent_row(z, samples).ok
+        far, near = latent_row(1.3 * z, samples), latent_row(0.7 * z, samples)
         assert (far.ok, near.ok) == (False, False)
-        assert "by heart" not in far.sentence
-        assert "by heart" in near.sentence
-        assert near.remedy.startswith("Check rows that it was not trained on.")
+        assert "over-fitted" not in far.message
+        assert "over-fitted" in near.message
+        assert near.fix.startswith("Check rows that it was not trained on.")
 
-    def test_whole_flows_at_their_own_contexts(self):
+    def test_a_conditional_flow_passes_with_its_contexts_only(self):
         flow = pf.elementwise_flow(2, key=0, context_dim=1, transformer="affine", width=8, depth=1)
         flow, c = randomised(flow, size=0.5), rows(1500, 1)
         x = np.asarray(flow.sample(key=0, context=c))
@@ -499,61 +507,61 @@ class TestCalibration:
 
 
 class TestTails:
-    """Columns heavier than the flow's samples, and rows beyond the base."""
+    """Columns with heavier tails than the flow's samples, and rows beyond the base."""
 
     def test_a_heavy_column_is_named(self):
         random = np.random.default_rng(0)
-        x, drawn = random.normal(size=(2, 5000, 3))
-        assert tails_row(x, drawn, Columns(None, (3,))).ok
+        x, samples = random.normal(size=(2, 5000, 3))
+        assert tails_row(x, samples, Columns(None, (3,))).ok
         x[:, 2] = random.standard_t(1.5, 5000)
-        found = tails_row(x, drawn, Columns(None, (3,)))
-        assert found.ok is False
-        assert "column 2" in found.fault
-        assert "StudentT" in found.remedy
+        result = tails_row(x, samples, Columns(None, (3,)))
+        assert result.ok is False
+        assert "column 2" in result.fault
+        assert "StudentT" in result.fix
 
-    def test_tails_as_heavy_as_the_flows_are_no_fault(self):
-        x, drawn = np.random.default_rng(0).standard_t(1.5, (2, 5000, 2))
-        assert tails_row(x, drawn, Columns(None, (2,))).ok
+    def test_tails_as_heavy_as_those_of_the_samples_pass(self):
+        x, samples = np.random.default_rng(0).standard_t(1.5, (2, 5000, 2))
+        assert tails_row(x, samples, Columns(None, (2,))).ok
 
     def test_far_and_improbable_rows_are_not_added_up(self):
-        """Six of either are allowed by chance; twelve rows are six of each here."""
+        """Six rows of either kind are allowed; here are six of each."""
         random = np.random.default_rng(0)
-        z, drawn = random.normal(size=(1000, 2)), random.normal(size=(10_000, 2))
-        scores = -(z**2).sum(1)
+        z, samples = random.normal(size=(1000, 2)), random.normal(size=(10_000, 2))
+        log_probs = -(z**2).sum(1)
         z[100:106, 1] = 8.0
-        scores[200:206] = -1000.0
-        found = reach_row(z, scores, drawn, -(drawn**2).sum(1), np.arange(1000))
-        assert (found.ok, found.value) == (True, 0.006)
+        log_probs[200:206] = -1000.0
+        result = reach_row(z, log_probs, samples, -(samples**2).sum(1), np.arange(1000))
+        assert (result.ok, result.value) == (True, 0.006)
 
     @pytest.mark.parametrize(("count", "ok"), [(5, True), (20, False)])
-    def test_rows_beyond_the_base_are_numbered(self, count, ok):
+    def test_rows_beyond_the_base_are_reported_by_number(self, count, ok):
         random = np.random.default_rng(0)
-        z, drawn = random.normal(size=(1000, 2)), random.normal(size=(10_000, 2))
+        z, samples = random.normal(size=(1000, 2)), random.normal(size=(10_000, 2))
         z[100 : 100 + count, 1] = 8.0 + np.arange(count)
-        found = reach_row(z, -(z**2).sum(1), drawn, -(drawn**2).sum(1), np.arange(1000) + 7)
-        assert found.ok is ok
-        assert f"at row {107 + count - 1}" in found.sentence
-        assert found.value == count / 1000
+        result = reach_row(z, -(z**2).sum(1), samples, -(samples**2).sum(1), np.arange(1000) + 7)
+        assert result.ok is ok
+        assert f"at row {107 + count - 1}" in result.message
+        assert result.value == count / 1000
 
 
 def test_the_gap_between_training_and_other_rows():
     random = np.random.default_rng(0)
-    train, held = random.normal(size=(2, 1000))
-    assert gap_row(train, held, 2).ok
-    assert gap_row(train + 0.6, held, 2).ok is False
-    assert gap_row(train + 0.6, held, 20).ok  # a twentieth of a nat for each dimension
-    assert gap_row(train, held + 9.0, 2).ok  # others that score better are no fault
+    train, test = random.normal(size=(2, 1000))
+    assert gap_row(train, test, 2).ok
+    assert gap_row(train + 0.6, test, 2).ok is False
+    assert gap_row(train + 0.6, test, 20).ok  # a twentieth of a nat for each dimension
+    assert gap_row(train, test + 9.0, 2).ok  # a higher log-likelihood of held-out rows is no fault
 
 
-def test_columns_are_called_by_their_names():
+def test_messages_use_column_names():
     flow = pf.Flow(pf.bases.Normal((2,)), Elementwise(Affine(), (2,)))
     x = rows(1000)
     x[:, 1] *= 2
     certificate = check(flow, NamedRows(x, ["height", "weight"]))
-    assert "column 'weight' of the data is not as the flow says" in certificate.verdict
+    assert "column 'weight' of the data is not distributed as in the flow" in certificate.verdict
 
 
-def test_rounded_columns_are_filled_and_named():
+def test_rounded_columns_are_dequantised_and_named():
     flow = pf.Rounded(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
     x = rows(1000) * 3
     x[:, 0] = np.round(x[:, 0])
@@ -565,17 +573,17 @@ def test_rounded_columns_are_filled_and_named():
 
 
 @pytest.mark.parametrize("steps", [None, [1.0, 0.0]])
-def test_rows_are_called_by_the_numbers_they_come_with(steps):
+def test_messages_use_the_callers_row_numbers(steps):
     flow = pf.Flow(pf.bases.Normal((2,), scale=3.0), Elementwise(Affine(), (2,)))
     x = np.round(rows(300) * 3)
     x[:15, 1] = 40.0 + np.arange(15)
-    held = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
-    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), held)
+    table = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
+    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), table)
     assert "at row 1014, 1013, 1012" in str(certificate)
 
 
 def on_a_circle(dim=2, **faults):
-    """Hours of a day, cut at 15, beside dim - 1 lines."""
+    """Hours of a day, cut at 15, and dim - 1 real columns."""
     maps = ColumnMaps(("circular", *["real"] * (dim - 1)), lower=0.0, upper=24.0, centre=15.0)
     layers = [Elementwise(Affine(shift=1.0, scale=0.8), (dim,)), maps]
     return pf.Flow(pf.bases.Normal((dim,), **faults), Chain(layers))
@@ -583,7 +591,7 @@ def on_a_circle(dim=2, **faults):
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_circular_columns_are_tested_over_one_period(dim):
-    """Of rows of any turn, beyond the cut, and at it."""
+    """For rows in any period, beyond the cut, and at it."""
     flow = on_a_circle(dim)
     x = np.asarray(flow.sample(3000, key=7), np.float64)
     x[::3, 0] += 24.0
@@ -593,12 +601,12 @@ def test_circular_columns_are_tested_over_one_period(dim):
     assert certificate.ok, f"\n{certificate}"
     assert "copies of training rows" in failed(check(flow, x, train=x[:500]))
     assert all(row.ok for row in certificate.rows if row.name.startswith(("round trip", "integral")))
-    turned = x + np.eye(dim)[0] * 7.0
-    assert "calibration of data" in failed(check(flow, turned))
+    shifted = x + np.eye(dim)[0] * 7.0
+    assert "calibration of data" in failed(check(flow, shifted))
 
 
 class WrongCircle(ColumnMaps):
-    """Log-determinants of one per cent too much, or a map that is turned a little."""
+    """Log-determinants one per cent too large, or an inverse with a small shift."""
 
     fault: str = eqx.field(static=True, default="")
 
@@ -610,19 +618,19 @@ class WrongCircle(ColumnMaps):
 
 
 @pytest.mark.parametrize("fault", ["", "log-det", "inverse"])
-def test_a_circular_layer_is_tested_itself(fault):
+def test_faults_of_a_circular_layer_are_detected(fault):
     wrong = WrongCircle(("circular", "positive"), upper=24.0, centre=15.0)
     object.__setattr__(wrong, "fault", fault)
     flow = pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), wrong]))
     x = np.asarray(flow.sample(500, key=3), np.float64)
     x[3, 1] = -1.0  # outside the support of another column
     for data in (None, x):
-        found = row(check(flow, data), "circular columns")
-        assert found.ok is (fault == ""), f"{found}"
+        result = row(check(flow, data), "circular columns")
+        assert result.ok is (fault == ""), f"{result}"
 
 
 def test_a_row_at_the_cut_is_no_fault_in_float64():
-    """Nor is a column far from the origin beside it: only what the circle does is compared."""
+    """Nor is a second column far from the origin: only circular columns are compared."""
     maps = ColumnMaps(("circular", "real"), upper=24.0, centre=[15.0, 1e13])
     with jax.enable_x64(True):
         flow = cast(pf.Flow(pf.bases.Normal((2,)), Chain([Elementwise(Affine(), (2,)), maps])), np.float64)
@@ -631,21 +639,21 @@ def test_a_row_at_the_cut_is_no_fault_in_float64():
         assert row(check(flow, x), "circular columns").ok
 
 
-def test_a_circle_hides_no_fault():
+def test_a_circular_column_hides_no_fault():
     layers = [Elementwise(Affine(), (2,)), Faulty("inverse sign"), ColumnMaps(("circular", "real"), upper=24.0)]
     assert INTEGRAL in failed(check(pf.Flow(pf.bases.Normal((2,)), Chain(layers))))
 
 
-def test_hours_are_checked_and_drawn_once():
-    """24 is 0: as a value of a column that is rounded and circular."""
+def test_both_ends_of_a_rounded_circular_column_are_one_value():
+    """Hour 24 is hour 0."""
     flow = pf.Rounded(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])
-    drawn = np.asarray(flow.sample(2000, key=0), np.float64)
-    assert set(drawn[:, 0]) <= set(range(24))
-    assert 0.0 in drawn[:, 0]
-    assert check(flow, drawn).ok
+    samples = np.asarray(flow.sample(2000, key=0), np.float64)
+    assert set(samples[:, 0]) <= set(range(24))
+    assert 0.0 in samples[:, 0]
+    assert check(flow, samples).ok
 
 
-def test_training_rows_need_others():
+def test_train_needs_held_out_rows():
     flow = flow_of(Faulty("none"))
     with pytest.raises(ShapeError, match="x: expected held-out rows"):
         check(flow, train=rows(10))
@@ -656,7 +664,7 @@ def test_training_rows_need_others():
 
 
 @pytest.mark.slow
-def test_a_flow_trained_by_heart_is_named():
+def test_an_over_fitted_flow_is_named():
     x = rows(1060, 3)
     flow, _ = pf.fit(pf.nsf(3, key=0), x[:60], key=0, validation=0, max_epochs=100, ema=None, progress=False)
     certificate = check(flow, x[60:], train=x[:60])

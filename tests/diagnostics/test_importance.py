@@ -1,4 +1,4 @@
-"""Whether estimates from importance weights are trusted: by the number of effective samples and the tail, both."""
+"""Trust in importance weights: the number of effective samples and the Pareto k of the tail."""
 
 import json
 import warnings
@@ -16,7 +16,7 @@ from pushforward.errors import NumericError
 N = 20_000
 
 
-def scored(distribution):
+def log_density_of(distribution):
     return lambda x: distribution.log_prob_one(x, None, None)
 
 
@@ -38,19 +38,19 @@ def expected_size(n, dim, epsilon, scale):
     [(N, 2, 1e-4, 1.3, 0), (N, 2, 1e-4, 1.3, 2), (N, 5, 1e-4, 1.1, 0), (5000, 1, 5e-4, 1.3, 0), (500, 2, 0.01, 1.2, 0)],
 )
 def test_few_effective_samples_are_not_trusted(n, dim, epsilon, scale, key):
-    """A light tail is not enough: `k` alone calls half of these trustworthy."""
+    """A light tail is not enough: by `k` alone half of these would be trusted."""
     right = expected_size(n, dim, epsilon, scale)
     assert right < 100
-    found = pf.importance_sample(two_modes(dim, epsilon, scale), scored(two_modes(dim, 0.3)), n, key=key)
-    assert not found.can_be_trusted
-    assert f"{found.effective_sample_size:.1f} effective samples of {n:,}" in found.doubts()[0]
-    for text in (str(found), repr(found)):
+    result = pf.importance_sample(two_modes(dim, epsilon, scale), log_density_of(two_modes(dim, 0.3)), n, key=key)
+    assert not result.can_be_trusted
+    assert f"{result.effective_sample_size:.1f} effective samples of {n:,}" in result.doubts()[0]
+    for text in (str(result), repr(result)):
         assert "do not trust" in text
-        assert found.doubts()[0] in text
-    figures = json.loads(json.dumps(found.to_dict()))
+        assert result.doubts()[0] in text
+    figures = json.loads(json.dumps(result.to_dict()))
     assert figures["can_be_trusted"] is False
-    assert figures["doubts"] == found.doubts()
-    np.testing.assert_allclose(figures["efficiency"], found.effective_sample_size / n)
+    assert figures["doubts"] == result.doubts()
+    np.testing.assert_allclose(figures["efficiency"], result.effective_sample_size / n)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_few_effective_samples_are_not_trusted(n, dim, epsilon, scale, key):
     ids=["normal", "normal in 30", "student", "mixture", "uniform"],
 )
 def test_a_proposal_that_is_the_target_is_trusted(distribution):
-    """Weights that differ by rounding only have no tail, whatever a fit to the rounding would say."""
-    found = pf.importance_sample(distribution, scored(distribution), 1000, key=0)
-    assert found.can_be_trusted, str(found)
-    assert found.pareto_k == 0.0
-    np.testing.assert_allclose(found.efficiency, 1.0, atol=1e-4)
-    assert "trust" not in str(found)
+    """Weights that differ by rounding only have no tail, and k is 0."""
+    result = pf.importance_sample(distribution, log_density_of(distribution), 1000, key=0)
+    assert result.can_be_trusted, str(result)
+    assert result.pareto_k == 0.0
+    np.testing.assert_allclose(result.efficiency, 1.0, atol=1e-4)
+    assert "trust" not in str(result)
 
 
 @pytest.mark.parametrize(
@@ -79,27 +79,28 @@ def test_a_proposal_that_is_the_target_is_trusted(distribution):
     ids=["wide", "shifted", "heavy", "modes", "uniform"],
 )
 def test_a_proposal_that_covers_the_target_is_trusted(proposal, target):
-    found = pf.importance_sample(proposal, scored(target), 2000, key=0)
-    assert found.can_be_trusted, str(found)
-    assert abs(found.log_evidence) < 5 * found.log_evidence_error
-    error = np.sqrt(1 / found.effective_sample_size - 1 / 2000)
-    np.testing.assert_allclose(found.log_evidence_error, error, rtol=0.01)
+    result = pf.importance_sample(proposal, log_density_of(target), 2000, key=0)
+    assert result.can_be_trusted, str(result)
+    assert abs(result.log_evidence) < 5 * result.log_evidence_error
+    error = np.sqrt(1 / result.effective_sample_size - 1 / 2000)
+    np.testing.assert_allclose(result.log_evidence_error, error, rtol=0.01)
 
 
 def test_enough_effective_samples_with_a_heavy_tail_are_not_trusted():
-    found = pf.importance_sample(Normal((1,), scale=0.3), scored(Normal((1,))), N, key=0)  # k = 1 - 0.3^2
-    assert found.effective_sample_size > 100
-    assert not found.can_be_trusted
-    assert f"above {pareto_k_bound(N):.2f}" in found.doubts()[0]
+    result = pf.importance_sample(Normal((1,), scale=0.3), log_density_of(Normal((1,))), N, key=0)  # k = 1 - 0.3^2
+    assert result.effective_sample_size > 100
+    assert not result.can_be_trusted
+    assert f"above {pareto_k_bound(N):.2f}" in result.doubts()[0]
 
 
-def test_few_samples_are_too_few_to_tell():
-    found = pf.importance_sample(Normal((2,)), scored(Normal((2,))), 60, key=0)
-    assert not found.can_be_trusted
-    assert found.doubts() == ["60 samples are too few to tell, 100 are the fewest"]
+def test_fewer_than_100_samples_are_not_trusted():
+    result = pf.importance_sample(Normal((2,)), log_density_of(Normal((2,))), 60, key=0)
+    assert not result.can_be_trusted
+    assert result.doubts() == ["60 samples are too few to judge, at least 100 are needed"]
     assert weight_doubts(99, 99.0, 0.0)
     assert not weight_doubts(100, 100.0, 0.0)
-    assert weight_doubts(1000, 500.0, np.nan) == ["the Pareto k of the weights cannot be told: too few of them differ"]
+    doubt = "the Pareto k of the weights cannot be estimated: too few of them differ"
+    assert weight_doubts(1000, 500.0, np.nan) == [doubt]
     assert len(weight_doubts(1000, np.nan, np.nan)) == 2
 
 
@@ -110,7 +111,7 @@ def test_the_bound_on_the_tail_grows_with_the_number_of_samples():
     assert not weight_doubts(N, 150.0, 0.65)
 
 
-def test_equal_weights_and_few_that_differ():
+def test_pareto_k_of_equal_weights_is_zero_and_of_few_that_differ_nan():
     assert pareto_k(np.full(1000, -3.0)) == 0.0
     noisy = np.float32(-30.0) + np.float32(2e-6) * np.random.default_rng(0).integers(0, 3, 1000).astype(np.float32)
     assert pareto_k(noisy, rounding(noisy)) == 0.0
@@ -124,7 +125,7 @@ def test_equal_weights_and_few_that_differ():
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e5, -1e5, 1e300])
-def test_the_effective_size_does_not_overflow(offset):
+def test_effective_sample_size_does_not_overflow(offset):
     log_weights = np.log(np.random.default_rng(0).uniform(1, 2, 500))
     right = np.exp(log_weights).sum() ** 2 / np.exp(2 * log_weights).sum()
     shifted = log_weights + offset if abs(offset) < 1e10 else np.full(500, offset)
@@ -133,34 +134,34 @@ def test_the_effective_size_does_not_overflow(offset):
     assert effective_sample_size(np.array([-np.inf, -np.inf])) == 0.0
 
 
-def test_log_densities_that_are_no_numbers_are_counted():
+def test_nan_log_densities_are_counted_in_the_error():
     nan = lambda x: jnp.where(x[0] > 1.5, jnp.nan, -0.5 * jnp.sum(x**2))  # noqa: E731
     with pytest.raises(NumericError, match=r"log_density: nan at (\d+) of 1000 \(\d\.\d\d%\) of the flow's samples"):
         pf.importance_sample(Normal((2,)), nan, 1000, key=0)
 
 
 def test_a_fit_that_cannot_be_trusted_warns():
-    far = scored(Normal((2,), loc=3.0))
+    far = log_density_of(Normal((2,), loc=3.0))
     options = {"key": 0, "progress": False, "steps": 1, "learning_rate": 1e-9}
     with pytest.warns(UserWarning, match=r"fit_target: .* cannot be trusted: .* effective samples of 1,000 .* fewer"):
         pf.fit_target(pf.linear_flow(2, key=0), far, n_importance=1000, **options)
     _, history = pf.fit_target(pf.linear_flow(2, key=0), far, n_importance=50, **options)  # not meant to judge
-    assert "too few to tell" in str(history.importance)
+    assert "too few to judge" in str(history.importance)
 
 
-def test_the_weights_of_a_student_are_judged_alike():
-    found = fidelity(two_modes(2, 0.3), two_modes(2, 1e-3, 1.3), key=1, n=2000)
-    assert found.effective_sample_size < 100
-    assert found.weight_doubts() == weight_doubts(2000, found.effective_sample_size, found.pareto_k)
-    assert found.weight_doubts()[0] in str(found)
-    assert json.loads(json.dumps(found.to_dict()))["weight_doubts"] == found.weight_doubts()
+def test_fidelity_reports_the_same_doubts():
+    result = fidelity(two_modes(2, 0.3), two_modes(2, 1e-3, 1.3), key=1, n=2000)
+    assert result.effective_sample_size < 100
+    assert result.weight_doubts() == weight_doubts(2000, result.effective_sample_size, result.pareto_k)
+    assert result.weight_doubts()[0] in str(result)
+    assert json.loads(json.dumps(result.to_dict()))["weight_doubts"] == result.weight_doubts()
     equal = fidelity(Normal((2,)), Normal((2,)), key=0, n=500)
     assert equal.weight_doubts() == []
     assert "not trusted" not in str(equal)
 
 
-def test_weights_of_any_spread_give_a_shape_without_a_warning():
-    """Weights that differ by more than float64 holds: the reciprocal of a quartile of the tail overflowed."""
+def test_pareto_k_of_any_spread_does_not_overflow():
+    """The reciprocal of a quartile of the tail must not overflow if the weights span more than the float64 range."""
     for seed in range(300):
         random = np.random.default_rng(seed)
         with warnings.catch_warnings():

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from battery.program import loose_products
+from battery.program import reduced_products
 
 import pushforward as pf
 
@@ -26,11 +26,11 @@ def lowered(flow, of_samples):
 def test_gradients_of_a_callers_program_are_in_full(name, of_samples):
     text = lowered(getattr(pf, name)(**SMALL), of_samples)
     assert "dot_general" in text
-    assert not loose_products(text)
+    assert not reduced_products(text)
 
 
 def test_a_callers_setting_goes_before():
     with jax.default_matmul_precision("tensorfloat32"):
         text = lowered(pf.nsf(**SMALL), False)
     assert "HIGHEST" not in text
-    assert loose_products(text)
+    assert reduced_products(text)

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pages import BOARD, HOSTILE, Page, history, row, written
+from pages import BOARD, HOSTILE, Page, history, report_text, row
 
 from pushforward.reporting.report.words import duration, summary, training
 
 
 def test_the_file_needs_nothing_else(tmp_path):
-    page = Page(written(tmp_path / "report.html", attribution="Data: see https://example.org/data"))
+    page = Page(report_text(tmp_path / "report.html", attribution="Data: see https://example.org/data"))
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "iframe", "object", "embed", "img")
         for name, value in attributes.items():
@@ -23,9 +23,9 @@ def test_the_file_needs_nothing_else(tmp_path):
                 assert value.startswith(("#", "data:"))
             elif not name.startswith("xmlns"):
                 assert "//" not in (value or "")
-    assert "@import" not in page.words
-    assert not re.search(r"url\((?!#)", page.words)
-    assert "Data: see https://example.org/data" in page.words
+    assert "@import" not in page.text
+    assert not re.search(r"url\((?!#)", page.text)
+    assert "Data: see https://example.org/data" in page.text
     policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
     assert "script-src" not in policy
@@ -34,7 +34,7 @@ def test_the_file_needs_nothing_else(tmp_path):
 def test_the_file_is_small_and_inner_names_are_unique(tmp_path):
     random = np.random.default_rng(0)
     wide = random.normal(size=(20_000, 8)) ** 3
-    text = written(tmp_path / "report.html", data=wide, samples=wide[::-1], columns=list("abcdefgh"))
+    text = report_text(tmp_path / "report.html", data=wide, samples=wide[::-1], columns=list("abcdefgh"))
     assert len(text) < 1_500_000
     identities = re.findall(r'<[^<>]* id="([^"]+)"', text)
     assert len(identities) == len(set(identities))
@@ -43,7 +43,7 @@ def test_the_file_is_small_and_inner_names_are_unique(tmp_path):
 
 
 def test_pictures_follow_the_pages_colours(tmp_path):
-    text = written(tmp_path / "report.html", columns=["#0072b2", "b"])
+    text = report_text(tmp_path / "report.html", columns=["#0072b2", "b"])
     pictures = text[text.index("<svg") :]
     assert "prefers-color-scheme: dark" in text
     assert pictures.count("var(--data)") > 5
@@ -52,7 +52,7 @@ def test_pictures_follow_the_pages_colours(tmp_path):
 
 
 def test_hostile_text_is_escaped_everywhere(tmp_path):
-    text = written(
+    text = report_text(
         tmp_path / "report.html", title=HOSTILE, columns=[HOSTILE, "$title ${lead} $"], facts={HOSTILE: HOSTILE},
         leaderboard=[row(HOSTILE, 1.0, setting=HOSTILE), row("Gaussian", 0.5)], attribution=HOSTILE,
     )  # fmt: skip
@@ -64,11 +64,11 @@ def test_hostile_text_is_escaped_everywhere(tmp_path):
 
 @pytest.mark.parametrize("name", ["\ud800", "\x00\x1b[31m", "\N{CJK UNIFIED IDEOGRAPH-6570}", "", "]]>-->"])
 def test_any_name_can_be_written(tmp_path, name):
-    Page(written(tmp_path / "report.html", columns=[name, "b"], facts={name: name}))
+    Page(report_text(tmp_path / "report.html", columns=[name, "b"], facts={name: name}))
 
 
 def test_the_table_shows_the_best_first_and_gains(tmp_path):
-    text = written(tmp_path / "report.html", leaderboard=BOARD[::-1], model="Flow")
+    text = report_text(tmp_path / "report.html", leaderboard=BOARD[::-1], model="Flow")
     table = text[text.index("<h2>Leaderboard") : text.index("<h2>Training")]
     names = re.findall(r'<th scope="row">([^<]*)</th>', table)
     assert names == ["Flow", "Kernel density", "Gaussian", "Broken"]
@@ -130,9 +130,9 @@ def test_an_existing_file_is_kept_unless_told(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
     with pytest.raises(ValueError, match=r"report\.html exists already.*overwrite=True"):
-        written(path)
+        report_text(path)
     assert path.read_text() == "old"
-    assert "<h1>A title</h1>" in written(path, overwrite=True)
+    assert "<h1>A title</h1>" in report_text(path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -149,20 +149,20 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, step):
     else:
         monkeypatch.setattr(type(path), "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        written(path, overwrite=True)
+        report_text(path, overwrite=True)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_equal_input_gives_equal_bytes_and_a_usual_mode(tmp_path):
-    assert written(tmp_path / "a.html") == written(tmp_path / "b.html")
+    assert report_text(tmp_path / "a.html") == report_text(tmp_path / "b.html")
     (tmp_path / "plain").write_text("")
     assert stat.S_IMODE((tmp_path / "a.html").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 @pytest.mark.parametrize("course", [None, SimpleNamespace(train=[])])
 def test_no_training_no_section(tmp_path, course):
-    assert "<h2>Training" not in written(tmp_path / "report.html", history=course)
+    assert "<h2>Training" not in report_text(tmp_path / "report.html", history=course)
 
 
 @pytest.mark.parametrize(
@@ -177,5 +177,5 @@ def test_no_training_no_section(tmp_path, course):
 )
 def test_bad_input_is_a_sentence_and_writes_nothing(tmp_path, name, changes, words):
     with pytest.raises(ValueError, match=words):
-        written(tmp_path / name, **changes)
+        report_text(tmp_path / name, **changes)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, written
+from pages import HOSTILE, Page, report_text
 
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Inverse, Repeat
@@ -75,7 +75,7 @@ def plain(text):
 
 def test_all_sections_stand_in_their_order(tmp_path, flow):
     x = normal(300, 2)
-    text = written(
+    text = report_text(
         tmp_path / "r.html", certificate=SICK, schema=SCHEMA, flow=flow, data=x, scores=standard(x),
         sample_scores=standard(normal(99, 2, 1)), row_numbers=np.arange(300) + 1,
     )  # fmt: skip
@@ -92,13 +92,13 @@ def test_all_sections_stand_in_their_order(tmp_path, flow):
 
 
 def test_what_is_missing_leaves_its_section_out(tmp_path):
-    text = written(tmp_path / "r.html", history=None)
+    text = report_text(tmp_path / "r.html", history=None)
     kept = ["Leaderboard", "Data against samples", "Calibration", "The model", "How to read this"]
     assert headings(text) == kept
     assert "<dt>Training curve" not in text
     assert "<dt>Log-densities" not in text
     three = {"data": normal(50, 3), "samples": normal(50, 3, 1), "columns": list("abc")}
-    wide = written(tmp_path / "s.html", history=None, flow=pf.real_nvp(dim=3, key=0, n_layers=2, width=8), **three)
+    wide = report_text(tmp_path / "s.html", history=None, flow=pf.real_nvp(dim=3, key=0, n_layers=2, width=8), **three)
     assert headings(wide) == kept
     assert not is_plane(pf.real_nvp(dim=2, key=0, n_layers=2, width=8, context_dim=1))
 
@@ -230,7 +230,7 @@ def test_of_many_columns_the_most_telling_are_drawn(tmp_path):
     assert kept == [5, 21, 28]
     assert telling(data[:, :3], samples[:, :3], 3) == [0, 1, 2]
     names = [f"column {j}" for j in range(30)]
-    text = written(tmp_path / "r.html", data=data, samples=samples, columns=names)
+    text = report_text(tmp_path / "r.html", data=data, samples=samples, columns=names)
     picture = section(text, "Data against samples")
     assert "Of 30 columns the 8 are drawn" in picture
     for j in kept:
@@ -243,7 +243,7 @@ def test_a_report_stays_small_and_safe_whatever_the_table(tmp_path):
     odd = [HOSTILE, "w" * 300, "\u202eright to left", "bell\x07 \x1b[31m", "</td></table>", "\ud800", ""]
     names = odd + [f"\N{HEBREW LETTER ALEF} {j} " * 40 for j in range(23)]
     schema = [{"name": name, "kind": HOSTILE, "unit": HOSTILE, "note": name} for name in names]
-    text = written(
+    text = report_text(
         tmp_path / "r.html", data=wide, samples=wide[::-1], columns=names, schema=schema, scores=standard(wide),
         sample_scores=standard(wide)[:9], row_numbers=np.arange(3000), certificate=SICK,
         facts={"columns": "".join(names)},
@@ -260,7 +260,7 @@ def test_thousands_of_columns_stay_below_the_limit(tmp_path):
     names = [f"column {j} " + "x" * 280 for j in range(2000)]
     schema = [{"name": name, "kind": "real", "note": "y" * 300} for name in names]
     x = normal(60, 2000)
-    text = written(
+    text = report_text(
         tmp_path / "r.html", data=x, samples=normal(60, 2000, 1), columns=names, schema=schema, scores=standard(x),
         facts={"columns": ", ".join(names)},
     )  # fmt: skip
@@ -322,7 +322,7 @@ def test_a_flow_that_breaks_is_reported_with_its_fault(flow):
 )
 def test_bad_material_is_a_sentence_and_writes_nothing(tmp_path, changes, error, words):
     with pytest.raises(error, match=words):
-        written(tmp_path / "r.html", **changes)
+        report_text(tmp_path / "r.html", **changes)
     assert list(tmp_path.iterdir()) == []
 
 

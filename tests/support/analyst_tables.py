@@ -1,4 +1,4 @@
-"""Six small tables, made at random, with the features of analysts' tables: ties, zeros, shares, counts, gaps."""
+"""Six small random tables with features of analysts' tables: ties, zeros, shares, counts, missing values."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import polars as pl
 
 @dataclass(frozen=True)
 class AnalystTable:
-    """A frame, the options with which `fit` takes it, and the first words of what its columns are found to be."""
+    """A frame, options of `fit` for it, and the first words of the detected column types."""
 
     frame: pl.DataFrame
     options: tuple[str, ...]
@@ -16,7 +16,7 @@ class AnalystTable:
 
 
 def car_sharing(random, n):
-    """Hours of rented cars: dates and yes/no as text, percentages with 100, counts with zeros and of many values."""
+    """Car rentals by hour: dates and yes/no as text, percentages up to 100, counts with zeros and many values."""
     hour = random.integers(0, 24, n)
     busy = 1 + 3 * np.exp(-0.5 * ((hour - 17) / 4.0) ** 2)
     frame = pl.DataFrame({
@@ -27,12 +27,12 @@ def car_sharing(random, n):
         "casual": random.poisson(busy * random.gamma(0.7, 3.0, n)),
         "registered": random.poisson(busy * random.gamma(3.0, 25.0, n)),
     })  # fmt: skip
-    found = {"hour": "one of 24", "humidity": "bounded", "casual": "above -0.5", "registered": ""}
-    return AnalystTable(frame, ("--exclude", "date,holiday"), found)
+    detected = {"hour": "one of 24", "humidity": "bounded", "casual": "above -0.5", "registered": ""}
+    return AnalystTable(frame, ("--exclude", "date,holiday"), detected)
 
 
 def counties(random, n):
-    """Counties: whole numbers over five decades, areas of few decimals that repeat, shares that reach neither end."""
+    """Counties: integers over five decades, areas of few decimals that repeat, shares that reach neither end."""
     size = random.lognormal(10.3, 1.1, n)
     frame = pl.DataFrame({
         "county": [f"county {k}" for k in range(n)],
@@ -41,12 +41,12 @@ def counties(random, n):
         "poverty": 100 * random.beta(3.0, 20.0, n),
         "metro": (size > 60_000).astype(int),
     })  # fmt: skip
-    found = {"population": "positive, above -0.5; rounded to 1", "metro": "one of 0, 1", "poverty": ""}
-    return AnalystTable(frame, ("--exclude", "county"), found)
+    detected = {"population": "positive, above -0.5; rounded to 1", "metro": "one of 0, 1", "poverty": ""}
+    return AnalystTable(frame, ("--exclude", "county"), detected)
 
 
 def survival(random, n):
-    """Patients: whole days, receptors with many zeros, counts from one, a flag, and cells that are missing."""
+    """Patients: integer days, receptors with many zeros, counts from one, a flag, missing cells."""
     receptor = np.where(random.random(n) < 0.25, 0, random.lognormal(3.5, 1.5, n).round()).astype(int)
     nodes = 1 + random.negative_binomial(1, 0.2, n)
     frame = pl.DataFrame({
@@ -57,8 +57,8 @@ def survival(random, n):
         "died": (random.random(n) < 0.3 + 0.01 * np.minimum(nodes, 30)).astype(int),
     })  # fmt: skip
     frame = frame.with_columns(pl.when(pl.Series(random.random(n) < 0.03)).then(None).otherwise("nodes").alias("nodes"))
-    found = {"age": "", "receptor": "", "days": "above -0.5; rounded to 1", "died": "one of 0, 1"}
-    return AnalystTable(frame, ("--drop-na",), found)
+    detected = {"age": "", "receptor": "", "days": "above -0.5; rounded to 1", "died": "one of 0, 1"}
+    return AnalystTable(frame, ("--drop-na",), detected)
 
 
 def nations(random, n):
@@ -72,8 +72,8 @@ def nations(random, n):
         "population": random.lognormal(16.0, 1.5, n).round().astype(int),
         "income": income.round(4),
     })  # fmt: skip
-    found = {"life": "real", "population": "positive", "income": "positive"}
-    return AnalystTable(frame, ("--exclude", "country", "--context", "year"), found)
+    detected = {"life": "real", "population": "positive", "income": "positive"}
+    return AnalystTable(frame, ("--exclude", "country", "--context", "year"), detected)
 
 
 def affairs(random, n):
@@ -86,12 +86,12 @@ def affairs(random, n):
         "children": np.where(years > 3, "yes", "no"),
         "rating": random.choice([1, 2, 3, 4, 5], n),
     })  # fmt: skip
-    found = dict.fromkeys(("affairs", "married", "rating"), "one of")
-    return AnalystTable(frame, ("--exclude", "children"), found)
+    detected = dict.fromkeys(("affairs", "married", "rating"), "one of")
+    return AnalystTable(frame, ("--exclude", "children"), detected)
 
 
 def airport(random, n):
-    """Weather by the hour: converted units, rain that is mostly 0, sight that ends at 10, humidity that ends at 100."""
+    """Hourly weather: converted units, rain that is mostly 0, sight limited to 10, humidity limited to 100."""
     temperature = random.normal(55, 18, n)
     rain = np.where(random.random(n) < 0.9, 0.0, random.exponential(0.05, n)).round(2)
     frame = pl.DataFrame({
@@ -113,5 +113,5 @@ TABLES = (car_sharing, counties, survival, nations, affairs, airport)
 
 
 def make(table, n=1000):
-    """The table of a function above, of n rows."""
+    """The table of one of `TABLES`, with n rows."""
     return table(np.random.default_rng(TABLES.index(table)), n)

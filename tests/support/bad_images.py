@@ -1,4 +1,4 @@
-"""What layers, networks and recipes of images refuse: expressions, errors, and pieces of what they say."""
+"""Bad input of layers, networks and recipes of images: expressions, error classes, and parts of the messages."""
 
 _NET = "pf.networks.ConvNet(1, 2, width=2, depth=1, key=key"
 _COUPLING = "B.ImageCoupling('affine', " + _NET + "), "
@@ -36,7 +36,7 @@ IMAGE_CASES = {
         "ShapeError", ("taps", "(4, 1, 1)", "(2, 1, 1)"),
     ),
     "unknown mask": ("B.MaskedConvolution((4, 4, 1), mask='hexagon')", "ValueError", ("mask", "'raster'", "'hexagon'")),
-    "mask turned too far": ("B.MaskedConvolution((4, 4, 1), rotation=4)", "ValueError", ("rotation", "0, 1, 2", "4")),
+    "mask rotated too far": ("B.MaskedConvolution((4, 4, 1), rotation=4)", "ValueError", ("rotation", "0, 1, 2", "4")),
     "matrix of other channels": (
         "B.OneByOne(B.PLU(2), (4, 4, 3))", "ShapeError", ("inner", "3 channels", "PLU", "(2,)")
     ),
@@ -49,7 +49,7 @@ IMAGE_CASES = {
         "NumericError", ("PeriodicConvolution", "condition number", "EmergingConvolution"),
     ),
     "pixels of no levels": ("B.PixelSigmoid((1,), levels=0)", "ValueError", ("levels", "at least 1", "0")),
-    "alpha of a half": ("B.PixelSigmoid((1,), levels=2, alpha=0.5)", "ValueError", ("alpha", "below 0.5", "0.5")),
+    "alpha of 0.5": ("B.PixelSigmoid((1,), levels=2, alpha=0.5)", "ValueError", ("alpha", "below 0.5", "0.5")),
     "even kernels of a network": (_NET + ", kernel_sizes=(2, 3))", "ValueError", ("kernel_sizes", "odd", "(2, 3)")),
     "two contexts of a network": (
         _NET + ", context_size=1, context_channels=1)", "ValueError", ("context_size", "context_channels", "both")

@@ -1,4 +1,4 @@
-"""What residual blocks and their networks refuse: expressions, errors, and pieces of what they say."""
+"""Bad input of residual blocks and their networks: expressions, error classes, and parts of the messages."""
 
 _MLP = "pf.networks.LipschitzMLP(2, width=4, depth=1, key=key, "
 _CONV = "pf.networks.LipschitzConvNet"
@@ -11,7 +11,7 @@ RESIDUAL_CASES = {
         ("activation", "lipswish", "'relu'"),
     ),
     "no norm": (_MLP + "lipschitz=0.9, norms=(2, 3, 2))", "ValueError", ("norms", "3 numbers", "1, 2 and inf")),
-    "norms that do not close": (
+    "norms that do not end where they begin": (
         _MLP + "lipschitz=0.9, norms=(1, 2, 2))",
         "ValueError",
         ("norms", "that of the first", "(1.0, 2.0)"),
@@ -52,14 +52,14 @@ RESIDUAL_CASES = {
         "ValueError",
         ("key", "got none", "Exact()"),
     ),
-    "bound that is none": (
+    "Lipschitz bound above one": (
         "eqx.tree_at(lambda b: b.network.bound, B.Contractive("
         + _MLP
         + "lipschitz=0.9)), np.asarray(1.2)).inverse(np.ones(2))",
         "InverseError",
         ("Lipschitz bound", "1.2", "finalise"),
     ),
-    "inverse of what is no number": (
+    "inverse of NaN": (
         "B.Contractive(" + _MLP + "lipschitz=0.9)).inverse(np.full(2, np.nan))",
         "InverseError",
         ("did not converge", "residual", "float64"),

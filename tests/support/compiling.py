@@ -1,4 +1,4 @@
-"""Compilation in a hurry, for tests whose time is that of XLA's optimisations."""
+"""Compilation with few optimisations, for tests that spend their time in XLA."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ import jax
 
 @contextlib.contextmanager
 def quickly_compiled():
-    """Most optimisations are off inside: the same numbers to rounding, in a third of the time."""
+    """Turns most XLA optimisations off: the same results up to rounding, in a third of the time."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     try:

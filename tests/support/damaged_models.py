@@ -1,10 +1,10 @@
-"""Damaged model files: each is refused by an error of the library, or loads as a flow with the same scores.
+"""Damaged model files: each is refused with an error of the library, or loads as a flow with the same log-densities.
 
     python tests/support/damaged_models.py --files 500
 
-A file is damaged in its bytes, or one entry of its header or one tensor is replaced and the hash made right again, as a
-hostile author would: numbers become huge, negative or of another type, values are nested deep, tensors become long and
-sparse. Printed are the outcomes, the faults, the longest load and the growth of the peak memory.
+A file is damaged in its bytes, or one entry of its header or one tensor is replaced and the hash recomputed, as a
+hostile author would do: numbers become huge, negative or of another type, values are nested deep, tensors become long
+and sparse. Prints the outcomes, the faults, the longest load and the growth of the peak memory.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pushforward.persistence import load_with_notes
 from pushforward.persistence.container import pack
 
 SMALL = {"width": 4, "depth": 1, "n_layers": 2}
-N_SPARSE = 50_000_000  # numbers in a sparse tensor: 200 MB of zeros that take no place on the disk
+N_SPARSE = 50_000_000  # numbers in a sparse tensor: 200 MB of zeros that need no disk space
 HUGE = [10**9, 2**31, 2**62, 10**30, 1e300]
 OTHER = [0, -1, -(10**9), -0.5, 1e-300, True, None, "1", [1], {"list": [1]}]
 
@@ -52,7 +52,7 @@ FLOWS: dict[str, Callable[[], Any]] = {
     "emerging_glow": lambda: pf.emerging_glow((4, 4, 1), key=0, n_layers=1, width=4),
     "rounded": rounded,
 }
-# Whatever else a load may raise: a fault, for only errors of the library say what is wrong with the file.
+# Other errors of a load are faults: only those of the library describe what is wrong with the file.
 WRONG = (
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
     ValueError,
@@ -68,12 +68,12 @@ def parts(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return inner, safetensors.numpy.load(content)
 
 
-def entries(node: Any, is_wanted: Callable[[Any], bool]) -> Iterator[tuple[Any, Any]]:
-    """The places (container, key) below a node of JSON whose values are wanted."""
+def entries(node: Any, condition: Callable[[Any], bool]) -> Iterator[tuple[Any, Any]]:
+    """The entries (container, key) below a node of JSON whose values meet the condition."""
     for key, child in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        if is_wanted(child):
+        if condition(child):
             yield node, key
-        yield from entries(child, is_wanted)
+        yield from entries(child, condition)
 
 
 def is_number(value: Any) -> bool:
@@ -81,40 +81,40 @@ def is_number(value: Any) -> bool:
 
 
 def in_bytes(content: bytes, random: np.random.Generator) -> bytes:
-    """Flipped, cut, lengthened, or with a part moved."""
-    changed, place = bytearray(content), int(random.integers(len(content)))
+    """A bit flipped, the file cut or lengthened, or bytes overwritten."""
+    changed, position = bytearray(content), int(random.integers(len(content)))
     kind = random.integers(5)
     if kind == 0:
-        changed[place] ^= 1 << int(random.integers(8))
+        changed[position] ^= 1 << int(random.integers(8))
     elif kind == 1:
-        del changed[place:]
+        del changed[position:]
     elif kind == 2:
-        changed[place:place] = random.bytes(9)
+        changed[position:position] = random.bytes(9)
     elif kind == 3:
-        changed[place : place + 64] = bytes(len(changed[place : place + 64]))
+        changed[position : position + 64] = bytes(len(changed[position : position + 64]))
     else:
         source = int(random.integers(len(content)))
-        changed[place : place + 8] = changed[source : source + 8]
+        changed[position : position + 8] = changed[source : source + 8]
     return bytes(changed)
 
 
 def in_numbers(content: bytes, random: np.random.Generator) -> bytes:
     """One number of the configuration huge, negative, or of another type."""
     inner, tensors = parts(content)
-    places = list(entries(inner["flow"], is_number))
-    where, key = places[random.integers(len(places))]
+    candidates = list(entries(inner["flow"], is_number))
+    container, key = candidates[random.integers(len(candidates))]
     values = HUGE if random.random() < 0.6 else OTHER
-    where[key] = values[random.integers(len(values))]
+    container[key] = values[random.integers(len(values))]
     return pack(inner, tensors)
 
 
 def in_depth(content: bytes, random: np.random.Generator) -> bytes:
     """One value of the header nested deep, below the depth at which JSON cannot be written."""
     inner, tensors = parts(content)
-    places = list(entries(inner, lambda value: not isinstance(value, dict)))
-    where, key = places[random.integers(len(places))]
+    candidates = list(entries(inner, lambda value: not isinstance(value, dict)))
+    container, key = candidates[random.integers(len(candidates))]
     for _ in range(int(random.choice([120, 300, 900]))):
-        where[key] = [where[key]]
+        container[key] = [container[key]]
     return pack(inner, tensors)
 
 
@@ -136,7 +136,7 @@ def in_tensors(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def in_notes(content: bytes, random: np.random.Generator) -> bytes:
-    """Notes of another type: they are the user's own, and change no score."""
+    """Notes of another type: they belong to the user, and change no log-density."""
     inner, tensors = parts(content)
     inner["notes"] = copy.deepcopy(OTHER)[random.integers(len(OTHER))]
     if random.random() < 0.5:
@@ -149,7 +149,7 @@ SHARES = {"bytes": 0.3, "numbers": 0.4, "depth": 0.08, "tensors": 0.17, "notes":
 
 
 def write_sparse(path: Path, content: bytes) -> None:
-    """A file whose first tensor is long and sparse, as its configuration says; its hash is wrong."""
+    """A file whose first tensor is long and sparse in its configuration too; its hash is wrong."""
     outer = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     inner, tensors = outer.pop("__metadata__")["pushforward"], sorted(outer)
     inner, end = json.loads(inner), 0
@@ -169,14 +169,14 @@ def write_sparse(path: Path, content: bytes) -> None:
 
 
 def points(flow: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows to score, whole numbers, which every flow here has a density at, and their contexts."""
+    """Integer points, at which every flow here has a density, and their contexts."""
     random = np.random.default_rng(0)
     x = random.integers(0, 4, (16, *flow.shape)).astype(float)
     return x, None if flow.context_shape is None else random.normal(size=(16, *flow.context_shape))
 
 
 def outcome(path: Path, expected: np.ndarray) -> tuple[str, str]:
-    """What became of a file, and the fault if there is one."""
+    """ "refused", "error" or "loaded", and the fault if there is one."""
     try:
         flow, _ = load_with_notes(path)
     except ModelFileError as error:
@@ -184,11 +184,11 @@ def outcome(path: Path, expected: np.ndarray) -> tuple[str, str]:
     except WRONG as error:
         return "error", f"{type(error).__name__}: {error}"
     try:
-        scores = np.asarray(flow.log_prob(*points(flow)))
+        log_probs = np.asarray(flow.log_prob(*points(flow)))
     except WRONG as error:
-        return "loaded", f"cannot be scored: {type(error).__name__}: {error}"
-    if scores.shape != expected.shape or not np.allclose(scores, expected, rtol=2e-2, atol=2e-2):
-        return "loaded", f"scores {scores[:3]}, they were {expected[:3]}"
+        return "loaded", f"log_prob fails: {type(error).__name__}: {error}"
+    if log_probs.shape != expected.shape or not np.allclose(log_probs, expected, rtol=2e-2, atol=2e-2):
+        return "loaded", f"log-densities {log_probs[:3]}, expected {expected[:3]}"
     return "loaded", ""
 
 
@@ -197,7 +197,7 @@ def peak_megabytes() -> float:
 
 
 def run(n_files: int, names: tuple[str, ...], seed: int) -> dict[str, Any]:
-    """Damage and load files; the figures."""
+    """Damages and loads files. Returns the results."""
     folder, random = Path(tempfile.mkdtemp()), np.random.default_rng(seed)
     good, counts, faults, longest = {}, Counter(), [], (0.0, "")
     for name in names:
@@ -218,9 +218,9 @@ def run(n_files: int, names: tuple[str, ...], seed: int) -> dict[str, Any]:
         else:
             path.write_bytes(DAMAGES[kind](content, random))
         start = time.process_time()
-        found, fault = outcome(path, expected)
+        result, fault = outcome(path, expected)
         longest = max(longest, (time.process_time() - start, f"file {index}, {name}, {kind}"))
-        counts[f"{kind}, {found}"] += 1
+        counts[f"{kind}, {result}"] += 1
         if fault:
             faults.append(f"file {index}, {name}, {kind}: {fault}")
     return {

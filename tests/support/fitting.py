@@ -1,4 +1,4 @@
-"""Tiny flows and data that the tests of `fit` share."""
+"""Tiny flows and data for the tests of `fit`."""
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ def flow_2d(seed=0):
 
 
 def data(n=400, seed=0, dim=2):
-    """A bent cloud: the second column depends on the square of the first."""
+    """Normal columns, in which the second also depends on the square of the first."""
     random = np.random.default_rng(seed)
     x = random.standard_normal((n, dim))
     x[:, 1:] += 0.5 * x[:, :1] ** 2
@@ -24,7 +24,7 @@ def data(n=400, seed=0, dim=2):
 
 
 def fit(x, flow=None, **options):
-    """One epoch of a tiny flow from where it stands, quiet; every default may be overruled."""
+    """One quiet epoch of `fit` from the current weights of a tiny flow; options override every default."""
     options = {"key": 0, "batch_size": 50, "max_epochs": 1, "validation": data(64, 9), "progress": False} | options
     options = {"start": "given"} | options
     return pf.fit(flow_2d() if flow is None else flow, x, **options)
@@ -43,7 +43,7 @@ def same(left, right):
 
 
 class Brittle(AbstractBijection):
-    """The identity, whose log-determinant is NaN beyond a bound, and in training only (when there is a key)."""
+    """The identity, whose log-determinant is NaN beyond a bound in training (when there is a key)."""
 
     bound: np.ndarray = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -61,7 +61,7 @@ class Brittle(AbstractBijection):
 
 
 class Cliff(AbstractBijection):
-    """x = z + shift, whose log-determinant is NaN once the trained shift has left a box: no step leads back in."""
+    """x = z + shift, whose log-determinant is NaN once the trained shift has left a box: no step leads back."""
 
     shift: jax.Array
     shape: tuple[int, ...] = eqx.field(static=True)

@@ -1,10 +1,10 @@
-"""Fuzz the loader of model files: every file is refused in a sentence, or loads as a flow that works.
+"""Fuzz the loader of model files: every file is refused with a clear error, or loads as a flow that works.
 
     python tests/support/fuzz.py --minutes 10
 
-Hypothesis changes a good file in two ways. A damaged file has bytes replaced, put in, taken out: if it loads at all, it
-must be the flow that was saved. A forged file has its header or its tensors changed and its hash made right again:
-what a hostile author would write. Anything but a sentence or a flow, and any load above `LONGEST` seconds, is a fault.
+Hypothesis changes a good file in two ways. A damaged file has bytes replaced, inserted or deleted: if it loads, it must
+be the flow that was saved. A forged file has its header or its tensors changed and its hash recomputed, as a hostile
+author would do. Anything but a one-line error or a flow, and any load above `LONGEST` seconds, is a fault.
 """
 
 import argparse
@@ -50,13 +50,13 @@ def parts(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return json.loads(outer["__metadata__"]["pushforward"]), safetensors.numpy.load(content)
 
 
-def places(node: Any, path: tuple = ()) -> list[tuple]:
+def paths_below(node: Any, path: tuple = ()) -> list[tuple]:
     """The paths of all nodes below a node of JSON."""
     below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    found = [] if path == () else [path]
+    paths = [] if path == () else [path]
     for name, child in below:
-        found += places(child, (*path, name))
-    return found
+        paths += paths_below(child, (*path, name))
+    return paths
 
 
 def at(node: Any, path: tuple) -> Any:
@@ -68,26 +68,26 @@ def at(node: Any, path: tuple) -> Any:
 def damaged(data: st.DataObject, content: bytes) -> bytes:
     changed = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, max(len(changed) - 1, 0)))
+        position = data.draw(st.integers(0, max(len(changed) - 1, 0)))
         kind = data.draw(st.sampled_from(["flip", "put in", "take out", "copy", "cut"]))
         if kind == "flip" and changed:
-            changed[place] ^= 1 << data.draw(st.integers(0, 7))
+            changed[position] ^= 1 << data.draw(st.integers(0, 7))
         elif kind == "put in":
-            changed[place:place] = data.draw(st.binary(max_size=9))
+            changed[position:position] = data.draw(st.binary(max_size=9))
         elif kind == "take out":
-            del changed[place : place + data.draw(st.integers(1, 64))]
+            del changed[position : position + data.draw(st.integers(1, 64))]
         elif kind == "copy":
             source = data.draw(st.integers(0, max(len(changed) - 1, 0)))
-            changed[place : place + 8] = changed[source : source + 8]
+            changed[position : position + 8] = changed[source : source + 8]
         else:
-            del changed[place:]
+            del changed[position:]
     return bytes(changed)
 
 
 def forged(data: st.DataObject, content: bytes) -> bytes:
     inner, tensors = parts(content)
     for _ in range(data.draw(st.integers(1, 3))):
-        if data.draw(st.booleans()) and (paths := places(inner)):
+        if data.draw(st.booleans()) and (paths := paths_below(inner)):
             path = data.draw(st.sampled_from(paths))
             where = at(inner, path[:-1])
             kind = data.draw(st.sampled_from(["replace", "move", "take out"]))
@@ -121,24 +121,24 @@ def forged(data: st.DataObject, content: bytes) -> bytes:
     try:
         return pack(inner, tensors)
     except (ModelFileError, ValueError, TypeError, safetensors.SafetensorError):
-        return content  # what cannot be written at all
+        return content  # it cannot be written
 
 
 def try_to_load(path: Path, content: bytes) -> tuple[str, Any]:
-    """What became of a file, and the flow if it loaded."""
+    """ "refused" or "loaded", and the flow if it loaded."""
     path.write_bytes(content)
     start = time.monotonic()
     try:
         flow = pf.load(path)
     except ModelFileError as error:
-        taken, sentence = time.monotonic() - start, str(error)
-        if taken > LONGEST:
-            raise AssertionError(f"took {taken:.1f} s to refuse: {sentence}") from error
-        if "\n" in sentence or not sentence.endswith((".", ")")):
-            raise AssertionError(f"no sentence: {sentence!r}") from error
+        seconds, message = time.monotonic() - start, str(error)
+        if seconds > LONGEST:
+            raise AssertionError(f"took {seconds:.1f} s to refuse: {message}") from error
+        if "\n" in message or not message.endswith((".", ")")):
+            raise AssertionError(f"not a one-line message: {message!r}") from error
         return "refused", None
-    if (taken := time.monotonic() - start) > LONGEST:
-        raise AssertionError(f"took {taken:.1f} s to load")
+    if (seconds := time.monotonic() - start) > LONGEST:
+        raise AssertionError(f"took {seconds:.1f} s to load")
     return "loaded", flow
 
 
@@ -171,17 +171,17 @@ def main() -> int:
     def fuzz(data: st.DataObject) -> None:
         content, expected = good[data.draw(st.sampled_from(sorted(FLOWS)))]
         if data.draw(st.booleans()):
-            what, flow = try_to_load(folder / "damaged", damaged(data, content))
+            outcome, flow = try_to_load(folder / "damaged", damaged(data, content))
             if flow is not None and leaves(flow) != expected:
                 raise AssertionError("a damaged file loaded as another flow")
-            counts[f"damaged, {what}"] += 1
+            counts[f"damaged, {outcome}"] += 1
         else:
-            what, flow = try_to_load(folder / "forged", forged(data, content))
+            outcome, flow = try_to_load(folder / "forged", forged(data, content))
             if flow is not None:
                 flow.log_prob(
                     np.zeros(flow.shape), None if flow.context_shape is None else np.zeros(flow.context_shape)
                 )
-            counts[f"forged, {what}"] += 1
+            counts[f"forged, {outcome}"] += 1
 
     end, rounds = time.monotonic() + 60 * options.minutes, 0
     while time.monotonic() < end:

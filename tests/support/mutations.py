@@ -1,7 +1,7 @@
-"""Planted faults: each a source patch that the tests must notice. Every one was a real bug of some library.
+"""Planted faults: source patches that the tests must detect. Each was a real bug of some library.
 
-    python tests/support/mutations.py            plant each fault in a copy of src, run the tests meant to see it, print
-    a table
+    python tests/support/mutations.py            plant each fault in a copy of src, run the tests that must detect it,
+    print a table
 
 Exit code 1 if a fault survives, or if a patch no longer fits the source.
 """
@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: what it is, (file, old text, new text) for each place, and the tests that must fail."""
+    """A fault: its name, patches (file, old text, new text), and the tests that must fail."""
 
     name: str
-    places: tuple[tuple[str, str, str], ...]
+    patches: tuple[tuple[str, str, str], ...]
     tests: tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ FAULTS = (
         ("tests/test_battery.py", "-k", "row and Affine and not Coupling and not Chain"),
     ),
     Fault(
-        "mask dropped: the network sees what it transforms",
+        "mask dropped: the network sees the part that it transforms",
         (
             (
                 "bijections/coupling.py",
@@ -71,7 +71,7 @@ FAULTS = (
         ("tests/test_derivatives.py", "-k", "piece_on_the_right"),
     ),
     Fault(
-        "root held constant in its own derivative",
+        "root constant in its derivative",
         (
             (
                 "numerics/roots.py",
@@ -92,7 +92,7 @@ FAULTS = (
         ("tests/core/test_core.py", "-k", "log_scale_stays_bounded"),
     ),
     Fault(
-        "LU diagonal without a floor",
+        "LU diagonal without a lower bound",
         (
             (
                 "bijections/linear/plu.py",
@@ -127,10 +127,10 @@ FAULTS = (
 )
 
 
-def planted(fault: Fault, folder: Path) -> str:
-    """Copy src and plant the fault; a sentence if a patch does not fit."""
+def plant(fault: Fault, folder: Path) -> str:
+    """Copies src and plants the fault. Returns an error message if a patch does not fit."""
     shutil.copytree(ROOT / "src", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, old, new in fault.places:
+    for name, old, new in fault.patches:
         path = folder / "pushforward" / name
         source = path.read_text(encoding="utf-8")
         if old not in source:
@@ -140,18 +140,21 @@ def planted(fault: Fault, folder: Path) -> str:
 
 
 def verdict(fault: Fault) -> tuple[str, float]:
-    """ "caught", "SURVIVED" or what went wrong, and the seconds it took."""
+    """ "caught", "SURVIVED" or an error message, and the seconds."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "src"
-        wrong = planted(fault, folder)
-        if wrong:
-            return wrong, 0.0
+        if error := plant(fault, folder):
+            return error, 0.0
         environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "--quiet", "-x", "-p", "no:cacheprovider", *fault.tests]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    outcome = {0: "SURVIVED", 1: "caught"}.get(done.returncode, f"pytest ended with {done.returncode}")
-    if outcome == "caught" and str(folder) not in done.stdout + done.stderr and "AssertionError" not in done.stdout:
+        process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    outcome = {0: "SURVIVED", 1: "caught"}.get(process.returncode, f"pytest ended with {process.returncode}")
+    if (
+        outcome == "caught"
+        and str(folder) not in process.stdout + process.stderr
+        and "AssertionError" not in process.stdout
+    ):
         outcome = "failed for another reason"
     return outcome, time.monotonic() - start
 

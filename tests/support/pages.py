@@ -1,4 +1,4 @@
-"""An HTML page taken apart, and a small report, for the tests of what the library writes."""
+"""A parser of HTML pages, and a small report, for tests of pages that the library writes."""
 
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -9,16 +9,16 @@ from pushforward.reporting.report import write_report
 
 
 class Page(HTMLParser):
-    """Collects the tags and their attributes, and checks that every tag that opens also closes.
+    """Collects tags, attributes and text, and asserts that every tag is closed.
 
-    `bare` lists tables and pictures that stand in no box of their own: on a phone these would widen the whole page.
+    `bare` lists tables and pictures outside a scroll box: on a phone they would widen the page.
     """
 
     VOID = frozenset({"meta", "link", "img", "br"})
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.open, self.words, self.bare, self.boxes = [], [], "", [], []
+        self.tags, self.open, self.text, self.bare, self.boxes = [], [], "", [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -39,15 +39,15 @@ class Page(HTMLParser):
         self.boxes.pop()
 
     def handle_data(self, data):
-        self.words += data
+        self.text += data
 
 
 HOSTILE = "<script>alert('x')</script>"
 
 
-def row(name, nats, error=0.01, **changes):
+def row(name, log_likelihood, error=0.01, **changes):
     fields = {"setting": "s", "fit_seconds": 1.0, "score_seconds": 0.002, "sample_seconds": None}
-    return SimpleNamespace(name=name, test_log_likelihood=nats, standard_error=error, **{**fields, **changes})
+    return SimpleNamespace(name=name, test_log_likelihood=log_likelihood, standard_error=error, **{**fields, **changes})
 
 
 BOARD = [row("Flow", 3.0), row("Gaussian", -0.4), row("Kernel density", 1.0, None), row("Broken", None, None)]
@@ -60,7 +60,8 @@ def history():
     )  # fmt: skip
 
 
-def written(path, **changes):
+def report_text(path, **changes):
+    """The text of a report with some of its arguments changed."""
     random = np.random.default_rng(0)
     arguments = {
         "title": "A title", "leaderboard": BOARD, "history": history(), "data": random.normal(size=(200, 2)),

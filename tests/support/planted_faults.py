@@ -1,7 +1,7 @@
-"""Faults planted between a density in closed form and rows that are not its draws, and densities with their own draws.
+"""Densities in closed form with rows that are not their samples (planted faults), or that are (healthy).
 
 `FAULTS` maps a name to a function of (n, random) that returns the arguments of `pushforward.check` with n rows;
-`HEALTHY` likewise, where the rows are the density's own samples.
+`HEALTHY` likewise, where the rows are samples of the density.
 """
 
 import functools
@@ -17,30 +17,30 @@ from pushforward.bijections import Affine, Chain, Elementwise, Exp, Sigmoid
 from pushforward.core.bijection import AbstractBijection
 
 Random = np.random.Generator
-Given = dict[str, Any]
+Arguments = dict[str, Any]
 
 
-class Moved(AbstractBijection):
+class ShiftScale(AbstractBijection):
     """x = m(c) + s(c) z, with one shift and one scale for each column."""
 
-    moved: Any = eqx.field(static=True)
+    parameters: Any = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def forward_and_log_det(self, z, context=None, *, key=None):
-        shift, log_scale = self._of(context, z)
+        shift, log_scale = self._shift_and_scale(context, z)
         return shift + jnp.exp(log_scale) * z, log_scale.sum()
 
     def inverse_and_log_det(self, x, context=None, *, key=None):
-        shift, log_scale = self._of(context, x)
+        shift, log_scale = self._shift_and_scale(context, x)
         return (x - shift) * jnp.exp(-log_scale), -log_scale.sum()
 
-    def _of(self, context, value):
-        shift, log_scale = self.moved(context, jnp)
+    def _shift_and_scale(self, context, value):
+        shift, log_scale = self.parameters(context, jnp)
         return jnp.broadcast_to(shift, value.shape), jnp.broadcast_to(log_scale, value.shape)
 
 
-class Bent(AbstractBijection):
+class Parabola(AbstractBijection):
     """x = (z_1, z_1^2 + s z_2)."""
 
     size: float = eqx.field(static=True)
@@ -67,23 +67,23 @@ def correlated(dim: int, correlation: float) -> pf.Flow:
     return pf.Flow(pf.bases.Normal((dim,)), Chain([layer]))
 
 
-def draws(dim: int, correlation: float, n: int, random: Random) -> np.ndarray:
+def correlated_samples(dim: int, correlation: float, n: int, random: Random) -> np.ndarray:
     factor = np.linalg.cholesky(correlation + (1 - correlation) * np.eye(dim))
     return random.normal(size=(n, dim)) @ factor.T
 
 
 @functools.cache
-def mixture(places: tuple[tuple[float, ...], ...], scale: float = 1.0, weights: Any = None) -> Any:
-    parts = [pf.bases.Normal((len(place),), loc=np.array(place), scale=scale) for place in places]
+def mixture(centres: tuple[tuple[float, ...], ...], scale: float = 1.0, weights: Any = None) -> Any:
+    parts = [pf.bases.Normal((len(centre),), loc=np.array(centre), scale=scale) for centre in centres]
     return pf.bases.Mixture(parts, weights=None if weights is None else np.array(weights))
 
 
 @functools.cache
-def regression(moved: Any, dim: int = 1, context_dim: int = 1) -> pf.Flow:
-    return pf.Flow(pf.bases.Normal((dim,)), Moved(moved, (dim,), (context_dim,)))
+def regression(parameters: Any, dim: int = 1, context_dim: int = 1) -> pf.Flow:
+    return pf.Flow(pf.bases.Normal((dim,)), ShiftScale(parameters, (dim,), (context_dim,)))
 
 
-def own(flow: Any, n: int, random: Random, context: Any = None) -> np.ndarray:
+def sample(flow: Any, n: int, random: Random, context: Any = None) -> np.ndarray:
     key = jax.random.key(int(random.integers(2**31)))
     if context is None:
         return np.asarray(flow.sample(n, key=key), np.float64)
@@ -91,23 +91,23 @@ def own(flow: Any, n: int, random: Random, context: Any = None) -> np.ndarray:
 
 
 def _columns(change: Any, dim: int = 3) -> Any:
-    """Standard normal rows, changed, against a standard normal density."""
+    """Standard normal rows with a change, against a standard normal density."""
 
-    def planted(n: int, random: Random) -> Given:
+    def arguments(n: int, random: Random) -> Arguments:
         x = random.normal(size=(n, dim))
         return {"flow": normal(dim), "x": change(x, random)}
 
-    return planted
+    return arguments
 
 
-def _conditional(moved: Any, real: Any, dim: int = 1, context_dim: int = 1) -> Any:
-    """Rows of a mean and scale that are not those of the density; contexts standard normal."""
+def _conditional(parameters: Any, rows: Any, dim: int = 1, context_dim: int = 1) -> Any:
+    """Rows whose mean and scale are not those of the density; contexts are standard normal."""
 
-    def planted(n: int, random: Random) -> Given:
+    def arguments(n: int, random: Random) -> Arguments:
         c, z = random.normal(size=(n, context_dim)), random.normal(size=(n, dim))
-        return {"flow": regression(moved, dim, context_dim), "x": real(c, z, random), "context": c}
+        return {"flow": regression(parameters, dim, context_dim), "x": rows(c, z, random), "context": c}
 
-    return planted
+    return arguments
 
 
 def _set(x: np.ndarray, column: int, values: Any) -> np.ndarray:
@@ -121,7 +121,7 @@ def _some(share: float, n: int, random: Random) -> np.ndarray:
 
 
 def _where(share: float, values: Any) -> Any:
-    """In a share of the rows the first column is something else."""
+    """Other values in the first column of a share of the rows."""
 
     def change(x: np.ndarray, random: Random) -> np.ndarray:
         other = values(x, random) if callable(values) else values
@@ -157,26 +157,26 @@ def _rings(radius: float, scale: float) -> tuple[tuple[float, float], ...]:
     return tuple((float(radius * np.cos(a)), float(radius * np.sin(a))) for a in angles)
 
 
-def _ring(n: int, random: Random) -> Given:
+def _ring(n: int, random: Random) -> Arguments:
     angle, radius = random.uniform(0, 2 * np.pi, n), np.sqrt(2) + 0.15 * random.normal(size=n)
     return {"flow": normal(2), "x": np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)}
 
 
-def _thin_ring(n: int, random: Random) -> Given:
+def _thin_ring(n: int, random: Random) -> Arguments:
     angle, radius = random.uniform(0, 2 * np.pi, n), 3 + 0.2 * random.normal(size=n)
     x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
     return {"flow": mixture(_rings(3.0, 0.4), 0.4), "x": x}
 
 
-def _modes(share: float, place: tuple[float, ...], flow_share: float = 0.0) -> Any:
-    def planted(n: int, random: Random) -> Given:
-        here = _some(share, n, random)
-        x = random.normal(size=(n, len(place))) + here[:, None] * np.array(place)
+def _modes(share: float, centre: tuple[float, ...], flow_share: float = 0.0) -> Any:
+    def arguments(n: int, random: Random) -> Arguments:
+        in_mode = _some(share, n, random)
+        x = random.normal(size=(n, len(centre))) + in_mode[:, None] * np.array(centre)
         if not flow_share:
-            return {"flow": normal(len(place)), "x": x}
-        return {"flow": mixture(((0.0,) * len(place), place), 1.0, (1 - flow_share, flow_share)), "x": x}
+            return {"flow": normal(len(centre)), "x": x}
+        return {"flow": mixture(((0.0,) * len(centre), centre), 1.0, (1 - flow_share, flow_share)), "x": x}
 
-    return planted
+    return arguments
 
 
 def _bimodal(x: np.ndarray, random: Random) -> np.ndarray:
@@ -188,20 +188,20 @@ def _line(n: int) -> np.ndarray:
     return np.stack([np.cos(t), np.sin(t), t / 4], 1)
 
 
-def _helix(n: int, random: Random) -> Given:
+def _helix(n: int, random: Random) -> Arguments:
     t = random.uniform(0, 12, n)
     tube = mixture(tuple(map(tuple, _line(120).tolist())), 0.05)
     return {"flow": tube, "x": np.stack([np.cos(t), np.sin(t), t / 4], 1)}
 
 
-def _sphere(n: int, random: Random) -> Given:
-    x, places = random.normal(size=(n, 3)), np.random.default_rng(0).normal(size=(200, 3))
-    x, places = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (x, places))
-    shell = mixture(tuple(map(tuple, places.tolist())), 0.1)
+def _sphere(n: int, random: Random) -> Arguments:
+    x, centres = random.normal(size=(n, 3)), np.random.default_rng(0).normal(size=(200, 3))
+    x, centres = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (x, centres))
+    shell = mixture(tuple(map(tuple, centres.tolist())), 0.1)
     return {"flow": shell, "x": x}
 
 
-def _plane(n: int, random: Random) -> Given:
+def _plane(n: int, random: Random) -> Arguments:
     x = random.normal(size=(n, 3))
     x[:, 2] = x[:, 0] + x[:, 1]
     layer = pf.bijections.Dense(3)
@@ -211,16 +211,16 @@ def _plane(n: int, random: Random) -> Given:
 
 
 def _leaked(share: float, noise: float = 0.0) -> Any:
-    def planted(n: int, random: Random) -> Given:
+    def arguments(n: int, random: Random) -> Arguments:
         train, x = random.normal(size=(2, n, 3))
         copied = np.flatnonzero(_some(share, n, random))
         x[copied] = train[random.permutation(n)[: len(copied)]] + noise * random.normal(size=(len(copied), 3))
         return {"flow": normal(3), "x": x, "train": train}
 
-    return planted
+    return arguments
 
 
-def _by_heart(n: int, random: Random) -> Given:
+def _over_fitted(n: int, random: Random) -> Arguments:
     train, x = random.normal(size=(200, 3)), random.normal(size=(n, 3))
     return {"flow": mixture(tuple(map(tuple, train.tolist())), 0.25), "x": x, "train": train}
 
@@ -229,29 +229,29 @@ def _repeated(x: np.ndarray, random: Random) -> np.ndarray:
     return x[random.integers(len(x) // 5, size=len(x))]
 
 
-def _bent(n: int, random: Random) -> Given:
+def _parabola(n: int, random: Random) -> Arguments:
     x = random.normal(size=(n, 2))
     x[:, 1] = x[:, 0] ** 2 + 0.2 * x[:, 1]
-    return {"flow": pf.Flow(pf.bases.Normal((2,)), Bent(0.1)), "x": x}
+    return {"flow": pf.Flow(pf.bases.Normal((2,)), Parabola(0.1)), "x": x}
 
 
-def _closer(n: int, random: Random) -> Given:
-    return {"flow": correlated(2, 0.99), "x": draws(2, 0.98, n, random)}
+def _closer(n: int, random: Random) -> Arguments:
+    return {"flow": correlated(2, 0.99), "x": correlated_samples(2, 0.98, n, random)}
 
 
-def _opposite(n: int, random: Random) -> Given:
-    return {"flow": correlated(2, 0.3), "x": draws(2, -0.3, n, random)}
+def _opposite(n: int, random: Random) -> Arguments:
+    return {"flow": correlated(2, 0.3), "x": correlated_samples(2, -0.3, n, random)}
 
 
-def _swapped(n: int, random: Random) -> Given:
+def _swapped(n: int, random: Random) -> Arguments:
     return {"flow": normal(3, (1.0, 1.4, 1.0)), "x": random.normal(size=(n, 3)) * np.array([1.4, 1.0, 1.0])}
 
 
-def _lighter(n: int, random: Random) -> Given:
+def _lighter(n: int, random: Random) -> Arguments:
     return {"flow": pf.Flow(pf.bases.StudentT((2,), 3.0), Elementwise(Affine(), (2,))), "x": random.normal(size=(n, 2))}
 
 
-def _classes(n: int, random: Random) -> Given:
+def _classes(n: int, random: Random) -> Arguments:
     """One class of five has another mean."""
     c = random.integers(0, 5, n)[:, None].astype(float)
     return {"flow": regression(mean_of(0.0), 1, 1), "x": random.normal(size=(n, 1)) + 0.6 * (c == 3), "context": c}
@@ -300,8 +300,11 @@ FAULTS = {
     "exponential column": _columns(lambda x, random: _set(x, 0, random.exponential(size=len(x)) - 1)),
     "cut off at 1.5": _columns(lambda x, random: x[np.abs(x[:, 0]) < 1.5]),
     "lighter tails": _lighter,
-    "correlation of 0.4": lambda n, random: {"flow": normal(2), "x": draws(2, 0.4, n, random)},
-    "correlation of 0.2 in 8 columns": lambda n, random: {"flow": normal(8), "x": draws(8, 0.2, n, random)},
+    "correlation of 0.4": lambda n, random: {"flow": normal(2), "x": correlated_samples(2, 0.4, n, random)},
+    "correlation of 0.2 in 8 columns": lambda n, random: {
+        "flow": normal(8),
+        "x": correlated_samples(8, 0.2, n, random),
+    },
     "correlation of the wrong sign": _opposite,
     "correlation 0.98 for 0.99": _closer,
     "square dependence": _columns(_dependent),
@@ -310,7 +313,7 @@ FAULTS = {
     "swapped columns": _swapped,
     "ring for a normal": _ring,
     "ring too thick": _thin_ring,
-    "bend too thin": _bent,
+    "bend too thin": _parabola,
     "mode of a tenth dropped": _modes(0.1, (4.0, 4.0)),
     "mode of a twentieth dropped": _modes(0.05, (5.0, -5.0)),
     "mode of a tenth dropped in 8 columns": _modes(0.1, (2.0,) * 8),
@@ -333,7 +336,7 @@ FAULTS = {
     "all rows leaked": _leaked(1.0),
     "tenth of the rows leaked": _leaked(0.1),
     "leaked rows with noise": _leaked(0.3, 1e-4),
-    "by heart": _by_heart,
+    "by heart": _over_fitted,
     "context ignored": _conditional(mean_of(0.0), lambda c, z, random: 0.3 * c + z),
     "slope of 0.8 for 1": _conditional(mean_of(1.0), lambda c, z, random: 0.8 * c + z),
     "spread by size of context": _conditional(
@@ -353,19 +356,20 @@ FAULTS = {
 }
 
 
-def _own(flow: Any) -> Any:
-    def planted(n: int, random: Random) -> Given:
-        return {"flow": (found := flow()), "x": own(found, n, random), "train": own(found, n, random)}
+def _with_samples(flow: Any) -> Any:
+    def arguments(n: int, random: Random) -> Arguments:
+        density = flow()
+        return {"flow": density, "x": sample(density, n, random), "train": sample(density, n, random)}
 
-    return planted
+    return arguments
 
 
-def _own_at(flow: Any, context_dim: int) -> Any:
-    def planted(n: int, random: Random) -> Given:
-        found, c = flow(), random.normal(size=(n, context_dim))
-        return {"flow": found, "x": own(found, n, random, c), "context": c}
+def _with_conditional_samples(flow: Any, context_dim: int) -> Any:
+    def arguments(n: int, random: Random) -> Arguments:
+        density, c = flow(), random.normal(size=(n, context_dim))
+        return {"flow": density, "x": sample(density, n, random, c), "context": c}
 
-    return planted
+    return arguments
 
 
 @functools.cache
@@ -384,7 +388,7 @@ def _log_normal(scale: float) -> pf.Flow:
 
 
 @functools.cache
-def _whole() -> Any:
+def _discretised() -> Any:
     return pf.Rounded(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
 
 
@@ -393,30 +397,30 @@ def _trained(recipe: str, dim: int, context_dim: int | None) -> Any:
     flow: Any = getattr(pf, recipe)(dim, key=0, context_dim=context_dim, width=8, depth=1, n_layers=2)
     random = np.random.default_rng(0)
     trained, rest = eqx.partition(flow, pf.trainable(flow))
-    moved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.2 * random.normal(size=a.shape), a.dtype), trained)
-    return eqx.combine(moved, rest)
+    trained = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.2 * random.normal(size=a.shape), a.dtype), trained)
+    return eqx.combine(trained, rest)
 
 
 HEALTHY = {
-    "normal": _own(lambda: normal(3)),
-    "normal of 8 columns": _own(lambda: normal(8)),
-    "correlated": _own(lambda: correlated(5, 0.9)),
-    "nearly one line": _own(lambda: correlated(2, 0.9999)),
-    "t1": _own(lambda: _heavy(1.0)),
-    "t2": _own(lambda: _heavy(2.0)),
-    "t4": _own(lambda: _heavy(4.0)),
-    "in (0, 1)": _own(lambda: _bounded(1.5)),
-    "in (0, 1), at the ends": _own(lambda: _bounded(5.0)),
-    "log-normal": _own(lambda: _log_normal(1.0)),
-    "log-normal of scale 3": _own(lambda: _log_normal(3.0)),
-    "uniform": _own(lambda: pf.Flow(pf.bases.Uniform((2,)), Elementwise(Affine(), (2,)))),
-    "two modes": _own(lambda: mixture(((0.0, 0.0), (8.0, 0.0)), 1.0, (0.9, 0.1))),
-    "ring": _own(lambda: mixture(_rings(3.0, 0.2), 0.2)),
-    "bend": _own(lambda: pf.Flow(pf.bases.Normal((2,)), Bent(0.05))),
-    "rounded": _own(_whole),
-    "spline flow": _own(lambda: _trained("nsf", 3, None)),
-    "affine flow": _own(lambda: _trained("real_nvp", 4, None)),
-    "spread by context": _own_at(lambda: regression(_spread), 1),
-    "two contexts": _own_at(lambda: regression(_second, 1, 2), 2),
-    "affine flow with contexts": _own_at(lambda: _trained("real_nvp", 2, 2), 2),
+    "normal": _with_samples(lambda: normal(3)),
+    "normal of 8 columns": _with_samples(lambda: normal(8)),
+    "correlated": _with_samples(lambda: correlated(5, 0.9)),
+    "nearly one line": _with_samples(lambda: correlated(2, 0.9999)),
+    "t1": _with_samples(lambda: _heavy(1.0)),
+    "t2": _with_samples(lambda: _heavy(2.0)),
+    "t4": _with_samples(lambda: _heavy(4.0)),
+    "in (0, 1)": _with_samples(lambda: _bounded(1.5)),
+    "in (0, 1), at the ends": _with_samples(lambda: _bounded(5.0)),
+    "log-normal": _with_samples(lambda: _log_normal(1.0)),
+    "log-normal of scale 3": _with_samples(lambda: _log_normal(3.0)),
+    "uniform": _with_samples(lambda: pf.Flow(pf.bases.Uniform((2,)), Elementwise(Affine(), (2,)))),
+    "two modes": _with_samples(lambda: mixture(((0.0, 0.0), (8.0, 0.0)), 1.0, (0.9, 0.1))),
+    "ring": _with_samples(lambda: mixture(_rings(3.0, 0.2), 0.2)),
+    "bend": _with_samples(lambda: pf.Flow(pf.bases.Normal((2,)), Parabola(0.05))),
+    "rounded": _with_samples(_discretised),
+    "spline flow": _with_samples(lambda: _trained("nsf", 3, None)),
+    "affine flow": _with_samples(lambda: _trained("real_nvp", 4, None)),
+    "spread by context": _with_conditional_samples(lambda: regression(_spread), 1),
+    "two contexts": _with_conditional_samples(lambda: regression(_second, 1, 2), 2),
+    "affine flow with contexts": _with_conditional_samples(lambda: _trained("real_nvp", 2, 2), 2),
 }

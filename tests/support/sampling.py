@@ -1,4 +1,4 @@
-"""A few of many cases for the quick tests; the others are slow."""
+"""Marks all but a few of many test cases as slow."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,5 +7,5 @@ import pytest
 
 
 def quick_few(cases: Iterable[Any], *quick: Any) -> list[Any]:
-    """The cases as parameters, all but `quick` marked slow."""
+    """The cases as pytest parameters, all but `quick` marked slow."""
     return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]

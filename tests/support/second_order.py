@@ -1,8 +1,8 @@
-"""Second derivatives against central differences of first ones, in float64: the referee for every custom rule.
+"""Second derivatives against central differences of first ones, in float64: the test of every custom derivative rule.
 
-A bijection is judged by one number: a fixed mixture of the coordinates of its result and its log-determinant, as a
-function of the value, the context and the trained parameters together. Its Hessian times a random direction must be the
-central difference of its gradient along that direction, whether by forward over reverse or by reverse over reverse.
+The objective is a fixed combination of the coordinates of the result and the log-determinant, as a function of the
+value, the context and the trained parameters together. Its Hessian times a random direction must equal the central
+difference of its gradient along that direction, by forward over reverse and by reverse over reverse mode.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import pushforward as pf
 from pushforward.core.fields import cast
 from pushforward.core.state import finalise
 
-VERBS = ("forward_and_log_det", "inverse_and_log_det")
+METHODS = ("forward_and_log_det", "inverse_and_log_det")
 MODES = ("forward over reverse", "reverse over reverse")
 _STEP, TOLERANCE = 1e-5, 1e-6
 
@@ -30,9 +30,9 @@ def double():
 
 
 def perturbed(bijection, scale=0.2, seed=0):
-    """The trained leaves moved at random, all floats in float64.
+    """The bijection in float64 with noise added to the trained leaves.
 
-    Certified norms end at their bound, where the factor of a Lipschitz layer has a kink: a step beyond it at last.
+    Certified norms end at their bound, where the factor of a Lipschitz layer has a kink; the last line steps beyond it.
     """
     generator = np.random.default_rng(seed)
     trained, rest = eqx.partition(cast(bijection, jnp.float64), pf.trainable(bijection))
@@ -41,10 +41,10 @@ def perturbed(bijection, scale=0.2, seed=0):
     return eqx.combine(jax.tree.map(lambda a: 1.01 * a, trained), rest)
 
 
-def objective(bijection, verb, seed=1, rows=None):
-    """A scalar function of (value, context, parameters) and a point; `rows` samples under vmap."""
+def objective(bijection, method, seed=1, n=None):
+    """A scalar function of (value, context, parameters) and a point; `n` samples under vmap."""
     generator = np.random.default_rng(seed)
-    lead = () if rows is None else (rows,)
+    lead = () if n is None else (n,)
     value = jnp.asarray(0.6 * generator.normal(size=(*lead, *bijection.shape)))
     context = None if bijection.context_shape is None else generator.normal(size=(*lead, *bijection.context_shape))
     parameters, rest = eqx.partition(bijection, pf.trainable(bijection))
@@ -52,8 +52,8 @@ def objective(bijection, verb, seed=1, rows=None):
 
     def fn(point):
         value, context, parameters = point
-        one = getattr(eqx.combine(parameters, rest), verb)
-        out, log_det = (one if rows is None else jax.vmap(one, (0, None if context is None else 0)))(value, context)
+        one = getattr(eqx.combine(parameters, rest), method)
+        out, log_det = (one if n is None else jax.vmap(one, (0, None if context is None else 0)))(value, context)
         return jnp.sum(weights * jnp.sin(out)) + 0.7 * jnp.sum(log_det)
 
     return fn, (value, None if context is None else jnp.asarray(context), parameters)
@@ -84,10 +84,10 @@ def error_of(got, right):
     return max(float(jnp.abs(a - b).max(initial=0)) for a, b in pairs) / scale
 
 
-def check_second_derivatives(bijection, verb, rows=None):
+def check_second_derivatives(bijection, method, n=None):
     """Both modes against differences, in everything that the bijection depends on."""
     with double():
-        fn, point = objective(perturbed(bijection), verb, rows=rows)
+        fn, point = objective(perturbed(bijection), method, n=n)
         right, modes = hessian_products(fn, point)
         assert any(float(jnp.abs(leaf).max(initial=0)) > 1e-3 for leaf in jax.tree.leaves(right))
         for name, mode in modes.items():

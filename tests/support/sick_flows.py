@@ -1,6 +1,6 @@
-"""Eight sick flows and a healthy one, each with data: what `check` must name, and what it must let pass.
+"""Flows with one fault each, which `check` must name, and a healthy one, which it must pass.
 
-`BUILDERS` maps a disease to (builder, the row that must fail, words of the verdict); a builder returns the arguments of
+`BUILDERS` maps a fault to (builder, the row that must fail, part of the verdict). A builder returns the arguments of
 `pushforward.check`.
 """
 
@@ -25,8 +25,8 @@ def rows(n=400, dim=2, seed=0):
 def randomised(flow, seed=0, size=0.1):
     random = np.random.default_rng(seed)
     trained, rest = eqx.partition(flow, pf.trainable(flow))
-    moved = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + size * random.normal(size=a.shape), a.dtype), trained)
-    return eqx.combine(moved, rest)
+    trained = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + size * random.normal(size=a.shape), a.dtype), trained)
+    return eqx.combine(trained, rest)
 
 
 def healthy():
@@ -36,10 +36,10 @@ def healthy():
 
 
 class Steep(eqx.Module):
-    """A conditioner whose log-scale is six times the kept coordinate: a factor of e^24 between -2 and 2."""
+    """A conditioner whose log-scale is six times its input: a factor of e^24 between -2 and 2."""
 
-    def __call__(self, kept, context=None, *, key=None):
-        return jnp.stack([jnp.zeros_like(kept), 6.0 * kept])
+    def __call__(self, x, context=None, *, key=None):
+        return jnp.stack([jnp.zeros_like(x), 6.0 * x])
 
 
 def exploding_inverse():
@@ -48,7 +48,7 @@ def exploding_inverse():
 
 
 def saturated_scale():
-    """The second coupling asks for a scale far beyond e^5 and gets e^5."""
+    """The network of the second coupling emits a scale far beyond the bound e^5."""
     flow = pf.real_nvp(3, key=0, **SMALL)
     return {"flow": eqx.tree_at(_out_bias, flow, _out_bias(flow).at[1].add(30.0))}
 
@@ -65,7 +65,7 @@ def over_fitted():
 
 
 class Sinh(AbstractBijection):
-    """x = sinh(z), in which the logarithm of cosh(z) was forgotten for the last coordinate."""
+    """x = sinh(z), with a log-determinant that lacks log cosh(z) of the last coordinate."""
 
     shape: tuple[int, ...] = (3,)
     context_shape: tuple[int, ...] | None = None
@@ -88,7 +88,7 @@ def nan_weights():
 
 
 def unstable_in_float32():
-    """A column of numbers near ten million that differ by one: float32 has no halves there."""
+    """A column near ten million with unit spread: there the spacing of float32 is one."""
     flow = pf.real_nvp(3, key=0, **SMALL)
     units = Standardise((3,)).filled(np.array([1e7, 0.0, 0.0]), np.ones(3))
     flow = pf.Flow(flow.base, Chain([flow.bijection.bijections[0], units]))
@@ -107,7 +107,7 @@ def unnormalised():
 
 
 class Part(AbstractBijection):
-    """x = arctanh(z / 2) in each coordinate: from data only |z| < 2 is reached, and forward it is cut off there."""
+    """x = arctanh(z / 2) in each coordinate: only |z| < 2 is reached from data, and forward clips there."""
 
     shape: tuple[int, ...] = (3,)
     context_shape: tuple[int, ...] | None = None

@@ -1,4 +1,4 @@
-"""The table that the tests of the command line fit, and the options that make a fit short."""
+"""A small table and the options of a short fit, for tests of the command line."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ TINY = ("--epochs", "1", "--layers", "2", "--width", "8")
 
 
 def rows(n=400):
-    """Three columns: b follows a, c is skewed; far from the origin and of different size, as real tables are."""
+    """Three columns far from the origin and of different scale: b depends on a, c is skewed."""
     random = np.random.default_rng(0)
     a = random.normal(1e3, 20.0, n)
     return np.stack([a, 0.01 * a + random.normal(0.0, 0.05, n), random.gamma(2.0, 3.0, n)], axis=1)

@@ -1,4 +1,4 @@
-"""The run-time type checker of the test run: an int is a float where one is asked for, as PEP 484 has it."""
+"""The run-time type checker of the tests. It accepts an int for a float, as PEP 484 does."""
 
 import threading
 from typing import Any
@@ -12,8 +12,8 @@ _one_at_a_time = threading.RLock()
 def typechecked(function: Any) -> Any:
     """The function with its types checked.
 
-    Functions inside others are decorated as they are met, `fit` compiles in two threads, and beartype puts the filters
-    of warnings aside meanwhile: two threads that do so at once leave those of the other, and a test misses its warning.
+    The lock is needed because inner functions are decorated at run time, `fit` compiles in two threads, and beartype
+    replaces the warning filters meanwhile: of two threads at once each may restore the filters of the other.
     """
     with _one_at_a_time:
         return _checked(function)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from differential_csv import compared
+from differential_csv import compare
 
 from pushforward.errors import TableError
 from pushforward.tabular.files import delimited, read_batches, read_table
@@ -24,7 +24,7 @@ FIRST_FAILURE = 3  # a seed whose first files have rows that a wrong reader lose
 
 
 def test_files_match_the_csv_module(tmp_path: Path) -> None:
-    outcomes = compared(500, FIRST_FAILURE, tmp_path)
+    outcomes = compare(500, FIRST_FAILURE, tmp_path)
     assert outcomes["read as written"] > 120, outcomes
     assert outcomes["read as csv reads it"] > 30, outcomes
     assert outcomes["refused, as it must be"] > 100, outcomes
@@ -32,7 +32,7 @@ def test_files_match_the_csv_module(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_files_match_the_csv_module(tmp_path: Path) -> None:
-    outcomes = compared(100_000, 11, tmp_path)
+    outcomes = compare(100_000, 11, tmp_path)
     print(dict(outcomes))
     assert outcomes["read as written"] > 25_000, outcomes
 
@@ -207,10 +207,10 @@ def test_name_look_ups_are_linear_in_the_columns(suffix: str, tmp_path: Path) ->
 
     class Name(str):
         __slots__ = ()
-        compared = 0
+        compare = 0
 
         def __eq__(self, other: object) -> bool:
-            Name.compared += 1
+            Name.compare += 1
             return str.__eq__(self, other)
 
         __hash__ = str.__hash__
@@ -223,7 +223,7 @@ def test_name_look_ups_are_linear_in_the_columns(suffix: str, tmp_path: Path) ->
             np.save(path, np.ones((2, width)))
         else:
             frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
-        Name.compared = 0
+        Name.compare = 0
         read_table(path, columns=[Name(name) for name in names[:-9:-1] + names[:-8]][1:], context=[Name(names[-1])])
-        counts.append(Name.compared)
+        counts.append(Name.compare)
     assert counts[1] <= 5 * counts[0] + 50, counts

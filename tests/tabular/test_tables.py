@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from corpus.cases import UNREADABLE, place
+from corpus.cases import UNREADABLE, copy_to
 
 from pushforward.cli.printer import plain
 from pushforward.errors import DataError, TableError
@@ -24,7 +24,7 @@ VALUES = [[1.0, 2.0], [3.0, 4.5], [-0.5, 0.5]]
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_every_fault_is_one_error(name: str, tmp_path: Path) -> None:
-    path = place(name, tmp_path)
+    path = copy_to(name, tmp_path)
     if name == "unreadable.csv" and os.access(path, os.R_OK):
         pytest.skip("this user may read every file")
     with pytest.raises(TableError) as caught:

@@ -258,12 +258,12 @@ def test_find_modes_finds_separated_modes_only():
     x = centres[random.integers(0, 8, 3000)] + 0.5 * random.normal(size=(3000, 2))
     log_p = np.logaddexp.reduce(-2 * ((x[:, None] - centres) ** 2).sum(-1), 1)
     modes = find_modes(x, log_p)
-    assert len(modes.places) == 8
+    assert len(modes.locations) == 8
     np.testing.assert_allclose(modes.shares, 1 / 8, atol=0.03)  # 5 standard errors
     np.testing.assert_allclose(modes.shares_of(centres[:1]).max(), 1)
     ring = np.stack([np.cos(angles := random.uniform(0, 7, 2000)), np.sin(angles)], 1)
-    assert len(find_modes(ring + 0.05 * random.normal(size=ring.shape), np.zeros(2000)).places) == 1
-    assert len(find_modes(random.normal(size=(30, 1)), np.zeros(30)).places) == 1
+    assert len(find_modes(ring + 0.05 * random.normal(size=ring.shape), np.zeros(2000)).locations) == 1
+    assert len(find_modes(random.normal(size=(30, 1)), np.zeros(30)).locations) == 1
 
 
 def test_divergence_plot_and_report(tmp_path):

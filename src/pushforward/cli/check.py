@@ -97,9 +97,9 @@ def _show(out: Printer, certificate: Any) -> None:
         table.add_column(name, justify="right" if name in ("value", "bound") else "left", no_wrap=bool(name))
     for row in certificate.rows:
         numbers = [Text("-" if number is None else f"{number:.3g}") for number in (row.value, row.bound)]
-        words = Text(plain(row.sentence))
-        if row.remedy:
-            words.append(f"\n{plain(row.remedy)}", style="italic")
+        words = Text(plain(row.message))
+        if row.fix:
+            words.append(f"\n{plain(row.fix)}", style="italic")
         table.add_row(Text(plain(row.name)), *numbers, Text(_WORDS[row.ok], style=_STYLES[row.ok]), words)
     console.print(table)
     console.print(Text(plain(certificate.verdict), style=_STYLES[certificate.ok]))
@@ -113,7 +113,7 @@ def _history(notes: dict[str, Any], when_made: Any) -> list[str]:
     if when_made is not None:
         lines.append(f"When it was made: {when_made.verdict}")
         lines += [
-            f"  {row.name}: {row.sentence}" for row in when_made.rows if row.ok is False or row.name == "over-fitting"
+            f"  {row.name}: {row.message}" for row in when_made.rows if row.ok is False or row.name == "over-fitting"
         ]
     found, floor = (number_in(notes, name) for name in ("held_out_nats", "gaussian_log_likelihood"))
     where, repeating = notes.get("held_out"), notes.get("repeating")

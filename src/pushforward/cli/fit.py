@@ -267,7 +267,7 @@ def _health(out: Printer, certificate: Any) -> None:
     out.say(certificate.verdict)
     for row in certificate.rows:
         if row.ok is False:
-            out.say(f"  {row.name}: {row.sentence}")
+            out.say(f"  {row.name}: {row.message}")
 
 
 def range_samples(model: Any, seed: int, context: Any = None) -> Any:

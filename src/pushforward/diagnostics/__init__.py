@@ -1,4 +1,4 @@
-"""What a flow is worth, whatever its parts: its health, its weights as a proposal, its likeness to another flow."""
+"""Diagnostics of any flow: health certificate, importance weights, fidelity to another flow, non-finite values."""
 
 from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.diagnostics.certify import check

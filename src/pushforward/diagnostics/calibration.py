@@ -1,7 +1,7 @@
-"""Whether data look like draws of the flow: each column, random directions, and the latents against the base.
+"""Calibration: whether columns, random directions and latents have the distribution of the flow's samples and base.
 
-Distribution functions are compared by Kolmogorov's distance. Where the flow is the truth, the distance of n and m
-values exceeds sqrt((1/n + 1/m) / 2 log(e S / a)) in any of S comparisons with probability a at most, whatever the
+Distribution functions are compared by Kolmogorov's distance. If the flow is true, the distance of n and m values
+exceeds sqrt((1/n + 1/m) / 2 log(e S / a)) in any of S comparisons with probability a at most, whatever the
 distribution.
 """
 
@@ -15,33 +15,33 @@ from pushforward.diagnostics.inputs import Columns
 DATA, LATENT = "calibration of data", "calibration of latents"
 FALSE_ALARM = 1e-6
 N_DIRECTIONS = 32
-_SIDES = 4
-# No fitted flow is the truth, and with rows enough any test says so. What is let pass beyond chance is a share of
-# probability in the wrong place that is small for any use; the latents of new rows are further off than the rows are.
-_DATA, _LATENTS = 0.03, 0.05
-_NO_POWER = 0.5  # a band that lets any disease through
+_MAX_CONTEXT_DIM = 4
+# No fitted flow is exact, and a test with enough rows rejects any. Beyond chance, a distance is accepted that is small
+# for any use; latents of new rows are further off than the rows are.
+_DATA_TOLERANCE, _LATENT_TOLERANCE = 0.03, 0.05
+_NO_POWER = 0.5  # a band that lets any fault pass
 
 
-def distances(data: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+def distances(data: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Kolmogorov's distance (S,) between the columns of data (n, S) and of draws (m, S)."""
     out = np.empty(data.shape[1])
     for column in range(data.shape[1]):
-        a, b = np.sort(data[:, column]), np.sort(drawn[:, column])
-        places = np.concatenate([a, b])
-        gap = np.searchsorted(a, places, "right") / len(a) - np.searchsorted(b, places, "right") / len(b)
+        a, b = np.sort(data[:, column]), np.sort(samples[:, column])
+        points = np.concatenate([a, b])
+        gap = np.searchsorted(a, points, "right") / len(a) - np.searchsorted(b, points, "right") / len(b)
         out[column] = np.abs(gap).max()
     return out
 
 
 def uniform_distances(u: np.ndarray) -> np.ndarray:
-    """Kolmogorov's distance (S,) between the columns of u (n, S) and the uniform law."""
+    """Kolmogorov's distance (S,) between the columns of u (n, S) and the uniform distribution."""
     n = len(u)
     ordered, steps = np.sort(u, axis=0), np.arange(n + 1)[:, None] / n
     return np.maximum((steps[1:] - ordered).max(0), (ordered - steps[:-1]).max(0))
 
 
 def band(n_statistics: int, *sizes: int) -> float:
-    """What a distance may be by chance in one of so many comparisons of samples of these sizes.
+    """The bound on a distance by chance, in any of `n_statistics` comparisons of samples of these sizes.
 
     Reference: Massart 1990; for two samples Wei & Dudley 2012, who prove it with the constant e where both have one
         size, and for others have it computed up to 200 and conjectured beyond.
@@ -63,93 +63,95 @@ def directions(dim: int, random: np.random.Generator) -> np.ndarray:
 
 
 def statistics(x: np.ndarray, centre: np.ndarray, unit: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """What is compared of rows (..., D): the columns and the directions (..., D + K)."""
+    """The values (..., D + K) to compare for x (..., D): columns and projections on directions."""
     standard = (x - centre) / unit
     return np.concatenate([standard, standard @ vectors], -1)
 
 
 def spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and half the distance of the 16 % and 84 % quantiles of each column, which no heavy tail moves."""
+    """Median and half the distance of the 16 % and 84 % quantiles of each column, robust to heavy tails."""
     low, centre, high = np.quantile(x, [0.16, 0.5, 0.84], axis=0)
     deviation = x.std(0)
     unit = np.where(high > low, (high - low) / 2, np.where(deviation > 0, deviation, 1.0))
     return centre, unit
 
 
-def data_row(x: np.ndarray, drawn: np.ndarray, columns: Columns, random: np.random.Generator) -> Row:
-    """Rows x (n, D) against as many draws of the flow or more (m, D)."""
+def data_row(x: np.ndarray, samples: np.ndarray, columns: Columns, random: np.random.Generator) -> Row:
+    """Rows x (n, D) against samples of the flow (m, D), m >= n."""
     dim = x.shape[1]
     centre, unit = spread(x)
     vectors = directions(dim, random)
-    mine, theirs = (statistics(part, centre, unit, vectors) for part in (x, drawn))
-    found, bound = distances(mine, theirs), band(mine.shape[1], len(mine), len(theirs))
-    return _data_row(found, bound, f"{len(x)} rows and of the flow's samples", "", dim, columns)
+    x, samples = (statistics(part, centre, unit, vectors) for part in (x, samples))
+    gaps, bound = distances(x, samples), band(x.shape[1], len(x), len(samples))
+    return _data_row(gaps, bound, f"{len(x)} rows and of the flow's samples", "", dim, columns)
 
 
 def conditional_row(
-    x: np.ndarray, drawn: np.ndarray, contexts: np.ndarray, columns: Columns, random: np.random.Generator
+    x: np.ndarray, samples: np.ndarray, contexts: np.ndarray, columns: Columns, random: np.random.Generator
 ) -> Row:
-    """Rows x (n, D) against K draws of the flow at each row's own context: (n, K, D), contexts (n, C).
+    """Rows x (n, D) against K samples of the flow at the context of each row (n, K, D), contexts (n, C).
 
-    The rank of a row among its K draws is uniform where the flow is right, whatever the context: among all rows, and
-    among those on either side of the median of a context's coordinate, without which a flow that ignored its context
-    would pass.
+    If the flow is true, the rank of a row among its K samples is uniform, whatever the context. It is tested for all
+    rows, and for those on either side of the median of each coordinate of the context; the latter detects a flow that
+    ignores its context.
     """
     dim = x.shape[1]
     centre, unit = spread(x)
     vectors = directions(dim, random)
-    mine, theirs = (statistics(part, centre, unit, vectors) for part in (x, drawn))
-    below, same = (theirs < mine[:, None]).sum(1), (theirs == mine[:, None]).sum(1)
-    ranks = (below + random.uniform(size=mine.shape) * (same + 1)) / (theirs.shape[1] + 1)
-    sides = contexts if contexts.shape[1] <= _SIDES else contexts @ random.normal(size=(contexts.shape[1], _SIDES))
+    x, samples = (statistics(part, centre, unit, vectors) for part in (x, samples))
+    below, same = (samples < x[:, None]).sum(1), (samples == x[:, None]).sum(1)
+    ranks = (below + random.uniform(size=x.shape) * (same + 1)) / (samples.shape[1] + 1)
+    if contexts.shape[1] > _MAX_CONTEXT_DIM:
+        contexts = contexts @ random.normal(size=(contexts.shape[1], _MAX_CONTEXT_DIM))
     groups = [np.ones(len(x), bool)]
-    for side in sides.T:
-        groups += [side <= np.median(side), side > np.median(side)]
+    for coordinate in contexts.T:
+        groups += [coordinate <= np.median(coordinate), coordinate > np.median(coordinate)]
     groups = [group for group in groups if group.any()]
-    found = np.stack([uniform_distances(ranks[group]) for group in groups])
-    bands = np.array([[band(found.size, int(group.sum()))] for group in groups])
-    worst = int((found - bands).max(1).argmax())  # by what the bound below is of
+    gaps = np.stack([uniform_distances(ranks[group]) for group in groups])
+    bands = np.array([[band(gaps.size, int(group.sum()))] for group in groups])
+    worst = int((gaps - bands).max(1).argmax())
     where = " on one side of a context" if worst else ""
-    words = f"{int(groups[worst].sum())} rows{where} and of the flow's samples at their contexts"
-    return _data_row(found[worst], float(bands[worst, 0]), words, where, dim, columns)
+    what = f"{int(groups[worst].sum())} rows{where} and of the flow's samples at their contexts"
+    return _data_row(gaps[worst], float(bands[worst, 0]), what, where, dim, columns)
 
 
-def _data_row(found: np.ndarray, bound: float, what: str, where: str, dim: int, columns: Columns) -> Row:
-    worst, column = int(found.argmax()), int(found[:dim].argmax())
-    name = columns[worst] if worst < dim else f"a random direction ({columns[column]}: {found[column]:.3f})"
+def _data_row(gaps: np.ndarray, bound: float, what: str, where: str, dim: int, columns: Columns) -> Row:
+    worst, column = int(gaps.argmax()), int(gaps[:dim].argmax())
+    name = columns[worst] if worst < dim else f"a random direction ({columns[column]}: {gaps[column]:.3f})"
     return _row(
-        DATA, float(found[worst]), bound + _DATA, f"{name}{where}",
+        DATA, float(gaps[worst]), bound + _DATA_TOLERANCE, f"{name}{where}",
         f"Distribution functions of {what} differ most in {name}.",
-        f"{columns[column]} of the data is not as the flow says",
+        f"{columns[column]} of the data is not distributed as in the flow",
         "Train longer or with more layers; if the rows are new ones, they may come from elsewhere than the training "
         "rows.",
     )  # fmt: skip
 
 
-def latent_row(z: np.ndarray, drawn: np.ndarray) -> Row:
-    """Latents z (n, D) of data against draws of the base (m, D): each coordinate, and the distance from the centre."""
-    centre, unit = spread(drawn)
-    mine, theirs = (
-        np.concatenate([part, np.linalg.norm((part - centre) / unit, axis=1, keepdims=True)], 1) for part in (z, drawn)
+def latent_row(z: np.ndarray, samples: np.ndarray) -> Row:
+    """Latents z (n, D) against samples of the base (m, D): each coordinate, and the distance from the centre."""
+    centre, unit = spread(samples)
+    latents, base = (
+        np.concatenate([part, np.linalg.norm((part - centre) / unit, axis=1, keepdims=True)], 1)
+        for part in (z, samples)
     )
-    found, bound = distances(mine, theirs), band(mine.shape[1], len(mine), len(theirs))
-    worst = int(found.argmax())
+    gaps, bound = distances(latents, base), band(latents.shape[1], len(latents), len(base))
+    worst = int(gaps.argmax())
     name = f"coordinate {worst}" if worst < z.shape[1] else "the distance from the centre"
-    words = f"Distribution functions of T^-1(x) at {len(z)} rows and of the base differ most in {name}."
-    remedy = (
-        "Train longer or with more layers; where the calibration of data passes, dependence between columns is what "
-        "is missed."
+    message = f"Distribution functions of T^-1(x) at {len(z)} rows and of the base differ most in {name}."
+    fix = (
+        "Train longer or with more layers; where the calibration of data passes, the flow misses dependence between "
+        "columns."
     )
-    if worst == z.shape[1] and np.median(mine[:, worst]) < np.median(theirs[:, worst]):
-        words += " The rows lie nearer to it: the flow is too wide, or knows these rows by heart."
-        remedy = f"Check rows that it was not trained on. If these are such rows: {remedy[0].lower()}{remedy[1:]}"
-    fault = "the data's latents are not as the base says"
-    return _row(LATENT, float(found[worst]), bound + _LATENTS, name, words, fault, remedy)
+    if worst == z.shape[1] and np.median(latents[:, worst]) < np.median(base[:, worst]):
+        message += " The rows lie nearer to it: the flow is too wide, or over-fitted to these rows."
+        fix = f"Check rows that it was not trained on. If these are such rows: {fix[0].lower()}{fix[1:]}"
+    fault = "the data's latents are not distributed as the base"
+    return _row(LATENT, float(gaps[worst]), bound + _LATENT_TOLERANCE, name, message, fault, fix)
 
 
-def _row(name: str, value: float, bound: float, worst: str, words: str, fault: str, remedy: str) -> Row:
+def _row(name: str, value: float, bound: float, worst: str, message: str, fault: str, fix: str) -> Row:
     if bound > _NO_POWER and value <= bound:
-        return Row(name, None, None, None, "Too few rows to tell a wrong distribution from chance.")
+        return Row(name, None, None, None, "Too few rows to distinguish a wrong distribution from chance.")
     if value <= bound:
         return Row(name, value, bound, True, f"Worst: {worst}.")
-    return Row(name, value, bound, False, words, fault, remedy)
+    return Row(name, value, bound, False, message, fault, fix)

@@ -1,4 +1,4 @@
-"""What a check found: rows with values and bounds, a verdict in words, and a plain table when printed."""
+"""The result of `check`: rows with values and bounds, a verdict, and a plain table when printed."""
 
 import math
 import textwrap
@@ -10,7 +10,8 @@ from pushforward.errors import DataError
 _WIDTH = 100
 _INDENT = " " * 4
 _MOST_FAULTS = 3
-_WORDS = {True: "ok", False: "FAILED", None: "not tested"}
+_RESULTS = {True: "ok", False: "FAILED", None: "not tested"}
+_OLD_KEYS = {"sentence": "message", "remedy": "fix"}  # of rows in the notes of old model files
 
 
 @dataclass(frozen=True)
@@ -22,27 +23,27 @@ class Row:
         value: what was measured, or None.
         bound: what is allowed, or None.
         ok: whether the test passed; None where nothing could be tested.
-        sentence: what the value is, or why nothing could be tested.
-        fault: where the test failed, what is wrong, in a few words for the verdict; where nothing could be tested and
-            a verdict is worth little without it, why.
-        remedy: where the test failed, what to do.
+        message: what the value is, or why nothing could be tested.
+        fault: a short phrase for the verdict. For a failed test: what is wrong. For a test that could not be made and
+            without which a verdict is worth little: why.
+        fix: for a failed test, what to do.
     """
 
     name: str
     value: float | None
     bound: float | None
     ok: bool | None
-    sentence: str
+    message: str
     fault: str = ""
-    remedy: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The outcome of `pushforward.check`.
+    """The result of `pushforward.check`.
 
     Attributes:
-        rows: one for each test, causes before what may follow from them.
+        rows: one for each test, causes before their possible consequences.
         dtype: the type of numbers in which the flow computes, such as "float32".
 
     Example:
@@ -57,31 +58,30 @@ class Certificate:
 
     @property
     def ok(self) -> bool:
-        """Whether no test failed; tests that could not be made do not count."""
+        """Whether no test failed. Tests that could not be made do not count."""
         return all(row.ok is not False for row in self.rows)
 
     @property
     def verdict(self) -> str:
-        """What is wrong and what to do about the first fault, or that nothing is, in one or two sentences."""
+        """One or two sentences: the faults with the fix of the first, or that no test failed."""
         failed = [row for row in self.rows if row.ok is False]
         untested = [row.name for row in self.rows if row.ok is None]
-        aside = f"; not tested: {', '.join(untested)}" if untested else ""
+        suffix = f"; not tested: {', '.join(untested)}" if untested else ""
         if not failed:
             n_passed = sum(row.ok is True for row in self.rows)
-            unseen = next((row.fault for row in self.rows if row.ok is None and row.fault), "")
-            start = f"{unseen[0].upper()}{unseen[1:]}; in {self.dtype}" if unseen else f"Healthy in {self.dtype}:"
-            return f"{start} {n_passed} tests passed, none failed{aside}."
-        names: dict[str, list[str]] = {}  # tests that found the same fault are named together
+            gap = next((row.fault for row in self.rows if row.ok is None and row.fault), "")
+            start = f"{gap[0].upper()}{gap[1:]}; in {self.dtype}" if gap else f"Healthy in {self.dtype}:"
+            return f"{start} {n_passed} tests passed, none failed{suffix}."
+        names: dict[str, list[str]] = {}  # tests with the same fault are named together
         for row in failed:
             names.setdefault(row.fault or f"{row.name} failed", []).append(row.name)
         faults = [
-            fault if any(name in fault for name in found) else f"{fault} ({', '.join(found)})"
-            for fault, found in names.items()
+            fault if any(name in fault for name in tests) else f"{fault} ({', '.join(tests)})"
+            for fault, tests in names.items()
         ]
         more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
-        remedy = next((row.remedy for row in failed if row.remedy), "")
-        do = f" First: {remedy}" if remedy else ""
-        return f"Not healthy in {self.dtype}: {'; '.join(faults[:_MOST_FAULTS])}{more}{aside}.{do}"
+        fix = next((f" First: {row.fix}" for row in failed if row.fix), "")
+        return f"Not healthy in {self.dtype}: {'; '.join(faults[:_MOST_FAULTS])}{more}{suffix}.{fix}"
 
     def to_dict(self) -> dict[str, Any]:
         """Strict JSON: verdict, ok, dtype and the rows; a number that is not finite is None."""
@@ -89,14 +89,16 @@ class Certificate:
         return {"ok": self.ok, "verdict": self.verdict, "dtype": self.dtype, "rows": rows}
 
     @classmethod
-    def from_dict(cls, found: Any) -> "Certificate":
-        """The certificate of a `to_dict`, as a model file keeps it; what follows from the rows is derived anew.
+    def from_dict(cls, plain: Any) -> "Certificate":
+        """The certificate of a `to_dict`, such as one stored in a model file. `ok` and `verdict` are computed again.
 
         Raises:
             DataError: if it is something else.
         """
-        rows = found.get("rows") if isinstance(found, dict) else None
-        dtype = found.get("dtype") if isinstance(found, dict) else None
+        rows = plain.get("rows") if isinstance(plain, dict) else None
+        dtype = plain.get("dtype") if isinstance(plain, dict) else None
+        if isinstance(rows, list):
+            rows = [_with_current_keys(row) for row in rows]
         if not isinstance(rows, list) or not isinstance(dtype, str) or not all(_is_row(row) for row in rows):
             raise DataError(
                 "certificate: expected what Certificate.to_dict made, got something else. Check the model again."
@@ -105,22 +107,22 @@ class Certificate:
 
     def __str__(self) -> str:
         lines = [("test", "value", "bound", "result")]
-        lines += [(r.name, _number(r.value), _number(r.bound), _WORDS[r.ok]) for r in self.rows]
+        lines += [(r.name, _number(r.value), _number(r.bound), _RESULTS[r.ok]) for r in self.rows]
         a, b, c, d = (max(len(line[column]) for line in lines) for column in range(4))
         table = []
-        for (name, value, bound, word), row in zip(lines, [None, *self.rows], strict=True):
-            start = f"{name:<{a}}  {value:>{b}}  {bound:>{c}}  {word:<{d}}  "
-            table += _beside(start, row.sentence, row.remedy) if row is not None else [start.rstrip()]
+        for (name, value, bound, result), row in zip(lines, [None, *self.rows], strict=True):
+            start = f"{name:<{a}}  {value:>{b}}  {bound:>{c}}  {result:<{d}}  "
+            table += _row_lines(start, row.message, row.fix) if row is not None else [start.rstrip()]
         return "\n".join([*table, "", *_wrapped(self.verdict, "")])
 
 
-def _beside(start: str, sentence: str, remedy: str) -> list[str]:
-    """A row's words beside its numbers where they fit, else below them."""
-    if len(start) + len(sentence) <= _WIDTH:
-        lines = [f"{start}{sentence}".rstrip()]
+def _row_lines(start: str, message: str, fix: str) -> list[str]:
+    """The lines of a row: the message on the line of the numbers if it fits, else below."""
+    if len(start) + len(message) <= _WIDTH:
+        lines = [f"{start}{message}".rstrip()]
     else:
-        lines = [start.rstrip(), *_wrapped(sentence, _INDENT)]
-    return [*lines, *_wrapped(remedy, _INDENT)]
+        lines = [start.rstrip(), *_wrapped(message, _INDENT)]
+    return [*lines, *_wrapped(fix, _INDENT)]
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
@@ -139,14 +141,18 @@ def _number(value: float | None) -> str:
     return f"{value:.2e}" if value else "0"
 
 
+def _with_current_keys(row: Any) -> Any:
+    return {_OLD_KEYS.get(key, key): value for key, value in row.items()} if isinstance(row, dict) else row
+
+
 def _is_row(row: Any) -> bool:
     kinds: dict[str, tuple[type, ...]] = {
         "name": (str,), "value": (int, float, type(None)), "bound": (int, float, type(None)), "ok": (bool, type(None)),
-        "sentence": (str,), "fault": (str,), "remedy": (str,),
+        "message": (str,), "fault": (str,), "fix": (str,),
     }  # fmt: skip
     return (
         isinstance(row, dict)
-        and {"name", "value", "bound", "ok", "sentence"} <= row.keys() <= kinds.keys()
+        and {"name", "value", "bound", "ok", "message"} <= row.keys() <= kinds.keys()
         and all(isinstance(part, kinds[name]) for name, part in row.items())
         and not isinstance(row["value"], bool)
         and not isinstance(row["bound"], bool)

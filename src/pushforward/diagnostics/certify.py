@@ -1,4 +1,4 @@
-"""`check`: every test that fits a distribution, gathered into a certificate."""
+"""`check`: all tests that apply to a distribution, collected in a certificate."""
 
 import dataclasses
 import math
@@ -18,14 +18,14 @@ from pushforward.core.flow import Flow, Given
 from pushforward.core.named_rows import NamedRows
 from pushforward.core.state import is_estimated
 from pushforward.diagnostics.atoms import atoms_row
-from pushforward.diagnostics.batches import draw, repeated, score
+from pushforward.diagnostics.batches import log_prob, repeat_to, sample
 from pushforward.diagnostics.certificate import Certificate, Row
-from pushforward.diagnostics.circles import cut_open
+from pushforward.diagnostics.circles import restrict_to_one_period
 from pushforward.diagnostics.copies import copies_row
 from pushforward.diagnostics.data import data_rows
-from pushforward.diagnostics.edges import inside
+from pushforward.diagnostics.edges import nudge_into_support
 from pushforward.diagnostics.gap import gap_row
-from pushforward.diagnostics.inputs import Columns, given_rows, numbers_of, paired, some_of
+from pushforward.diagnostics.inputs import Columns, broadcast_contexts, check_inputs, row_numbers, subsample
 from pushforward.diagnostics.integral import normalisation_row
 from pushforward.diagnostics.limits import limit_rows
 from pushforward.diagnostics.maps import map_rows
@@ -43,7 +43,7 @@ _MAX_NUMBERS = 1 << 22
 _N_ESTIMATED = 64
 _N_BOUNDS = 64
 _N_SAMPLES = 4096
-OUTSIDE = "rows of data lie outside the support of the flow"
+OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 
 
 def check(
@@ -55,28 +55,31 @@ def check(
     train: ArrayLike | Any = None,
     train_context: ArrayLike | None = None,
 ) -> Certificate:
-    """The health certificate of a flow: is it a density, is its arithmetic right, and are data like its samples?
+    """The health certificate of a flow: is it a density, is its arithmetic right, and do the data match its samples?
 
         T^-1(T(z)) = z,   T(T^-1(x)) = x,   log_det = log|det J|,   the integral of p is 1
 
-    of any flow, with J by automatic differentiation; the bounds are 50 times what rounding does in the flow's type of
-    numbers at that point, |z| + |J^-1| (|x| + |J| |z|) times eps for a round trip. Float32 is held against float64.
-    With data x also: how often they run into the limits of layers, whether some lie further out than the base allows,
-    whether columns, random directions and latents are distributed as the flow says, whether features of columns, pairs,
-    latents and contexts, or a classifier, tell the rows from samples, whether rows share values that samples do not or
-    lie on a surface, and with `train` whether they are copies of its rows or it was over-fitted. A true model fails the
-    tests of distributions with a probability of 1e-6 each, those of features, classifier and values with 1e-3 each.
+    are tested for any flow, with J by automatic differentiation. The bounds are 50 times the rounding error at that
+    point in the flow's dtype, |z| + |J^-1| (|x| + |J| |z|) times eps for a round trip. float32 is compared with
+    float64.
+
+    With data x, `check` also tests how often they reach the limits of layers and whether some lie beyond the base;
+    whether columns, random directions and latents have the flow's distribution; whether features of columns, pairs,
+    latents and contexts, or a classifier, distinguish the rows from samples; and whether rows share values that samples
+    do not, or lie on a surface. With `train` it tests whether rows are copies of training rows and whether the flow is
+    over-fitted. A true model fails the tests of distributions with a probability of 1e-6 each, those of features,
+    classifier and values with 1e-3 each.
 
     Args:
-        flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests). Of a `Dequantised`
-            or `Rounded` its own scores and samples must be finite; the other tests are of the density in it. Circular
-            columns are cut open, and tested over one period.
-        x: data (n, *shape), best such as it was not fitted to; of more than 10,000 rows (or four million numbers) as
-            many are drawn. The columns of a frame are called by their names.
+        flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests). For a `Dequantised`
+            or `Rounded`, its log-probabilities and samples must be finite; the other tests are of the density in it.
+            Circular columns are tested over one period.
+        x: data (n, *shape), preferably rows that the flow was not fitted to. From more than 10,000 rows (or four
+            million numbers) a random subset is used. Messages use the column names of a frame.
         key: a JAX key or an int, for the points.
-        context: one context, or one for each row of x; if not given, drawn standard normal in the units of the flow's
-            own context scaling.
-        train: rows (m, *shape) that the flow was fitted to; x are then held-out ones.
+        context: one context, or one for each row of x. Default: standard normal in the units of the flow's context
+            scaling.
+        train: rows (m, *shape) that the flow was fitted to; x are then held-out rows.
         train_context: their contexts.
 
     Returns:
@@ -84,8 +87,8 @@ def check(
 
     Cost: Jacobians by reverse mode at up to 64 points of each kind in both directions, a thousand samples, and for the
     integral 8,193 or 160,801 log-densities in one or two dimensions, 3,000 samples and 4,000 log-densities above. With
-    data three passes over them and as many samples, at least 4,096 (15 for each of 4,096 rows of a conditional flow);
-    the tests of features and the classifier take about a second for 10,000 rows. A default `nsf` on
+    data three evaluations of them and as many samples, at least 4,096 (15 for each of 4,096 rows of a conditional
+    flow); the tests of features and the classifier take about a second for 10,000 rows. A default `nsf` on
     10,000 rows of six columns takes about half a minute on two cores, two thirds of it compilation. Above 1,024
     dimensions Jacobians are left out, above 64 the integral.
 
@@ -103,39 +106,39 @@ def check(
     """
     if isinstance(flow, Dequantised | Rounded):
         return _check_masses(flow, x, key, context, train, train_context)
-    found = _check_density(flow, x, key, context, train, train_context, filled=False)
-    return _told_in_double(found, flow, x, key, context, filled=False)
+    certificate = _check_density(flow, x, key, context, train, train_context, dequantised=False)
+    return _with_float64_results(certificate, flow, x, key, context, dequantised=False)
 
 
-def _told_in_double(
-    found: Certificate,
+def _with_float64_results(
+    certificate: Certificate,
     flow: AbstractDistribution,
     x: Any,
     key: PRNGKeyArray | int,
     context: Any,
     *,
-    filled: bool,
+    dequantised: bool,
 ) -> Certificate:
-    """The certificate, which says so where all that fails is float32 and the flow is healthy in float64.
+    """The certificate with a note where float32 is the only fault, and the flow is healthy in float64.
 
-    Data that float32 cannot hold are not like the samples either: of such tests the result in float64 counts.
+    Data that float32 cannot represent also fail the comparison with samples: for such tests the float64 result counts.
     """
-    failed = {row.name for row in found.rows if row.ok is False}
-    if found.dtype != "float32" or not failed & {PRECISION, CONDITION}:
-        return found
+    failed = {row.name for row in certificate.rows if row.ok is False}
+    if certificate.dtype != "float32" or not failed & {PRECISION, CONDITION}:
+        return certificate
     with jax.enable_x64(True):
-        exact = _check_density(cast(flow, np.float64), x, key, context, None, None, filled=filled)
-    passed = {row.name: row for row in exact.rows if row.ok}
-    if not exact.ok or not failed - {PRECISION, CONDITION} <= passed.keys():
-        return found
+        exact = _check_density(cast(flow, np.float64), x, key, context, None, None, dequantised=dequantised)
+    exact_rows = {row.name: row for row in exact.rows if row.ok}
+    if not exact.ok or not failed - {PRECISION, CONDITION} <= exact_rows.keys():
+        return certificate
     rows = []
-    for row in found.rows:
+    for row in certificate.rows:
         if row.name in failed & {PRECISION, CONDITION}:
             row = dataclasses.replace(row, fault=f"{row.fault}; in float64 it is healthy")
         elif row.name in failed:
-            row = dataclasses.replace(passed[row.name], sentence=f"{passed[row.name].sentence} In float64.")
+            row = dataclasses.replace(exact_rows[row.name], message=f"{exact_rows[row.name].message} In float64.")
         rows.append(row)
-    return dataclasses.replace(found, rows=tuple(rows))
+    return dataclasses.replace(certificate, rows=tuple(rows))
 
 
 def _check_density(
@@ -146,9 +149,9 @@ def _check_density(
     train: Any,
     train_context: Any,
     *,
-    filled: bool,
+    dequantised: bool,
 ) -> Certificate:
-    """The certificate of a density; `filled` where noise was added to the rows."""
+    """The certificate of a density. `dequantised`: noise was added to the rows."""
     inner, context = (flow.distribution, flow.context) if isinstance(flow, Given) else (flow, context)
     if isinstance(flow, Given) and train is not None:
         train_context = flow.context
@@ -156,64 +159,66 @@ def _check_density(
     random = np.random.default_rng(np.asarray(jax.random.key_data(host_key)))
     columns = Columns(x, flow.shape)
     most = min(_MAX_ROWS, max(64, _MAX_NUMBERS // max(math.prod(flow.shape), 1)))
-    rows, contexts, note = given_rows(inner, x, context, context_key)
+    rows, contexts, note = check_inputs(inner, x, context, context_key)
     numbers = np.arange(0)
     copies: list[Row] = []
     if rows is not None:
-        numbers = numbers_of(x, len(rows))
-        rows, contexts, kept = some_of(rows, contexts, most, random)
-        numbers = numbers[kept]
+        numbers = row_numbers(x, len(rows))
+        rows, contexts, chosen = subsample(rows, contexts, most, random)
+        numbers = numbers[chosen]
     fitted = _training_rows(inner, train, train_context, rows, context_key)
-    inner, circles = cut_open(inner)
+    inner, circles = restrict_to_one_period(inner)
     if circles is not None:
-        rows = None if rows is None else circles.into(rows)
-        fitted = None if fitted is None else (circles.into(fitted[0]), fitted[1])
+        rows = None if rows is None else circles.wrap(rows)
+        fitted = None if fitted is None else (circles.wrap(fitted[0]), fitted[1])
     if fitted is not None and rows is not None:
         copies.append(copies_row(*(_joined(*part) for part in ((rows, contexts), fitted)), random))
-        fitted = some_of(*fitted, most, random)[:2]
+        fitted = subsample(*fitted, most, random)[:2]
 
-    samples, log_probs = draw(inner, _N_DRAWS, contexts, draw_key)
-    scores = None if rows is None else score(inner, rows, contexts)
+    samples, log_probs = sample(inner, _N_DRAWS, contexts, draw_key)
+    row_log_probs = None if rows is None else log_prob(inner, rows, contexts)
     n_moved = 0
-    if rows is not None and scores is not None:
-        rows, scores, n_moved = inside(inner, rows, contexts, scores, samples)
-    results = [_finite_row(samples, log_probs, scores, note, numbers, n_moved)]
+    if rows is not None and row_log_probs is not None:
+        rows, row_log_probs, n_moved = nudge_into_support(inner, rows, contexts, row_log_probs, samples)
+    results = [_finite_row(samples, log_probs, row_log_probs, note, numbers, n_moved)]
     if results[0].ok is False:
-        results = [_located(results[0], inner, rows, contexts)]
+        results = [_with_location(results[0], inner, rows, contexts)]
     if circles is not None:
         points = samples if rows is None else rows
-        points = circles.into(points[np.isfinite(points).all(1)].astype(np.float64)[:_N_DRAWS])
+        points = circles.wrap(points[np.isfinite(points).all(1)].astype(np.float64)[:_N_DRAWS])
         results += [circles.row(points)] if len(points) else []
     exact = exactly(inner) if is_estimated(inner) else inner
     if exact is not inner:
-        results.append(estimate_row(inner, exact, samples[:_N_ESTIMATED], repeated(contexts, _N_ESTIMATED)))
+        results.append(estimate_row(inner, exact, samples[:_N_ESTIMATED], repeat_to(contexts, _N_ESTIMATED)))
     results += lipschitz_rows(inner)
-    images, blurred = None, 0.0
+    forward_values, share_without_digits = None, 0.0
     if isinstance(exact, Flow):
-        found, images, blurred = map_rows(exact, samples, rows, contexts, point_key, random)
-        results += found
+        tests, forward_values, share_without_digits = map_rows(exact, samples, rows, contexts, point_key, random)
+        results += tests
     dtype = str(float_type(flatten(inner)[0]))
-    shown, shown_scores, what = (samples, log_probs, "samples") if rows is None else (rows, scores, "rows")
-    good = np.isfinite(shown).reshape(len(shown), -1).all(1) & np.isfinite(np.asarray(shown_scores))
-    given = None if contexts is None else np.resize(contexts, (len(shown), *contexts.shape[1:]))[good]
-    shown = shown[good]
-    if dtype == "float32" and len(shown):
-        results.append(precision_row(exact, shown, given, images, blurred))
-    coarse = results[-1].ok is False and results[-1].name == PRECISION
-    results.append(normalisation_row(exact, None if contexts is None else contexts[:1], coarse, blurred > 0.5, random))
+    points, point_log_probs, what = (samples, log_probs, "samples") if rows is None else (rows, row_log_probs, "rows")
+    good = np.isfinite(points).reshape(len(points), -1).all(1) & np.isfinite(np.asarray(point_log_probs))
+    point_contexts = None if contexts is None else np.resize(contexts, (len(points), *contexts.shape[1:]))[good]
+    points = points[good]
+    if dtype == "float32" and len(points):
+        results.append(precision_row(exact, points, point_contexts, forward_values, share_without_digits))
+    too_coarse = results[-1].ok is False and results[-1].name == PRECISION
+    one_context = None if contexts is None else contexts[:1]
+    results.append(normalisation_row(exact, one_context, too_coarse, share_without_digits > 0.5, random))
     z = None
-    if isinstance(exact, Flow) and len(shown):
-        found, z = limit_rows(exact, shown, given, what)
-        results += found
+    if isinstance(exact, Flow) and len(points):
+        tests, z = limit_rows(exact, points, point_contexts, what)
+        results += tests
     results += copies
-    if fitted is not None and scores is not None:
+    if fitted is not None and row_log_probs is not None:
         known, known_at = fitted
-        fitted_scores = inside(inner, known, known_at, score(inner, known, known_at), samples)[1]
-        results.append(gap_row(fitted_scores, scores, math.prod(flow.shape)))
-    if rows is not None and len(shown):
+        known_log_probs = nudge_into_support(inner, known, known_at, log_prob(inner, known, known_at), samples)[1]
+        results.append(gap_row(known_log_probs, row_log_probs, math.prod(flow.shape)))
+    if rows is not None and len(points):
         results += data_rows(
-            exact, shown, np.asarray(shown_scores)[good], given, z, numbers[good], columns, random, filled=filled
-        )
+            exact, points, np.asarray(point_log_probs)[good], point_contexts, z, numbers[good], columns, random,
+            dequantised=dequantised,
+        )  # fmt: skip
     return Certificate(tuple(results), dtype)
 
 
@@ -230,22 +235,25 @@ def _training_rows(
         return None
     if rows is None:
         raise ShapeError("x: expected held-out rows to compare those of `train` with, got none. Pass x= too.")
-    found, contexts, _ = given_rows(flow, train, train_context, key, names=("train", "train_context"))
-    return None if found is None else (found, contexts)
+    train_rows, contexts, _ = check_inputs(flow, train, train_context, key, names=("train", "train_context"))
+    return None if train_rows is None else (train_rows, contexts)
 
 
 def _joined(rows: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
     """Rows with their contexts (n, D + C): two rows are copies only if both are equal."""
     flat = rows.reshape(len(rows), -1)
-    return flat if contexts is None else np.concatenate([flat, paired(contexts, len(rows)).reshape(len(rows), -1)], 1)
+    return (
+        flat
+        if contexts is None
+        else np.concatenate([flat, broadcast_contexts(contexts, len(rows)).reshape(len(rows), -1)], 1)
+    )
 
 
 def _check_masses(
     flow: Dequantised | Rounded, x: Any, key: PRNGKeyArray | int, context: Any, train: Any, train_context: Any
 ) -> Certificate:
-    """Finite values, over-fitting and repeated values of the masses, then the certificate of the density at rows with
-    noise, as it was fitted to them."""
-    rows, contexts, note = given_rows(flow, x, context, as_key(key))
+    """Tests of a discretised distribution, then the certificate of its density at dequantised rows."""
+    rows, contexts, note = check_inputs(flow, x, context, as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))
     columns, fitted = Columns(x, flow.shape), None
     if train is not None:
@@ -254,78 +262,79 @@ def _check_masses(
         if part is not None:
             flow.check_rows(name, part)
     n_bounds = _N_BOUNDS if rows is None or isinstance(flow, Dequantised) else min(len(rows), _N_SAMPLES)
-    drawn_at = contexts
+    sample_contexts = contexts
     if rows is not None and contexts is not None:
-        drawn_at = paired(contexts, len(rows))[random.permutation(len(rows))[:n_bounds]]
-    samples, log_probs = draw(flow, n_bounds, drawn_at, as_key(key))
-    numbers = np.arange(0) if rows is None else numbers_of(x, len(rows))
-    scores, scored = None, np.arange(0)
+        sample_contexts = broadcast_contexts(contexts, len(rows))[random.permutation(len(rows))[:n_bounds]]
+    samples, log_probs = sample(flow, n_bounds, sample_contexts, as_key(key))
+    numbers = np.arange(0) if rows is None else row_numbers(x, len(rows))
+    row_log_probs, chosen = None, np.arange(0)
     if rows is not None:
         most = _N_BOUNDS if fitted is None else max(_N_BOUNDS, min(_MAX_ROWS, _MAX_NUMBERS // math.prod(flow.shape)))
-        part, given, scored = some_of(rows, contexts, most, random)
-        scores = score(flow, part, given)
-    masses = _finite_row(samples, log_probs, scores, note, numbers[scored])
-    found = [dataclasses.replace(masses, name="finite bounds of masses")]
-    if rows is not None and fitted is not None and scores is not None:
-        found.append(copies_row(*(_joined(*part) for part in ((rows, contexts), fitted)), random))
-        some = some_of(*fitted, len(scores), random)[:2]
-        found.append(gap_row(score(flow, *some), scores, math.prod(flow.shape)))
+        part, part_contexts, chosen = subsample(rows, contexts, most, random)
+        row_log_probs = log_prob(flow, part, part_contexts)
+    masses = _finite_row(samples, log_probs, row_log_probs, note, numbers[chosen])
+    results = [dataclasses.replace(masses, name="finite bounds of masses")]
+    if rows is not None and fitted is not None and row_log_probs is not None:
+        results.append(copies_row(*(_joined(*part) for part in ((rows, contexts), fitted)), random))
+        some = subsample(*fitted, len(row_log_probs), random)[:2]
+        results.append(gap_row(log_prob(flow, *some), row_log_probs, math.prod(flow.shape)))
     noisy: Any = None
     if rows is not None:
         if isinstance(flow, Rounded):
             snapped = (np.asarray(jax.vmap(flow.snapped)(jnp.asarray(part, samples.dtype))) for part in (rows, samples))
-            found.append(atoms_row(*snapped, columns))
-        noisy = NamedRows(_filled(flow, rows, random), columns.names, numbers)
-    density = _check_density(flow.flow, noisy, key, context, None, None, filled=True)
-    density = _told_in_double(density, flow.flow, noisy, key, context, filled=True)
-    return Certificate((*found, *density.rows), density.dtype)
+            results.append(atoms_row(*snapped, columns))
+        noisy = NamedRows(_dequantise(flow, rows, random), columns.names, numbers)
+    density = _check_density(flow.flow, noisy, key, context, None, None, dequantised=True)
+    density = _with_float64_results(density, flow.flow, noisy, key, context, dequantised=True)
+    return Certificate((*results, *density.rows), density.dtype)
 
 
-def _filled(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _dequantise(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return flow.filled(rows, random) if isinstance(flow, Rounded) else rows + random.uniform(size=rows.shape)
 
 
 def _finite_row(
     samples: np.ndarray,
     log_probs: np.ndarray,
-    data: np.ndarray | None,
+    data_log_probs: np.ndarray | None,
     note: str,
     numbers: np.ndarray,
     n_moved: int = 0,
 ) -> Row:
     bad = ~(np.isfinite(samples.reshape(len(samples), -1)).all(1) & np.isfinite(log_probs))
-    words, first = f"{int(bad.sum())} of {len(bad)} samples", ""
-    if data is not None:
-        bad_data = ~np.isfinite(data)
-        words += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
+    message, first = f"{int(bad.sum())} of {len(bad)} samples", ""
+    if data_log_probs is not None:
+        bad_data = ~np.isfinite(data_log_probs)
+        message += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
         first = f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
         if n_moved:
-            note = f" Rounding puts {n_moved} rows at the edge of the support.{note}"
-        if bad_data.any() and not bad.any() and np.isneginf(data[bad_data]).all():
+            note = f" Rounding had put {n_moved} rows on the edge of the support.{note}"
+        if bad_data.any() and not bad.any() and np.isneginf(data_log_probs[bad_data]).all():
             return Row(
-                "finite values", float(bad_data.mean()), 0.0, False, f"{words} not finite{first}: density 0.{note}",
-                OUTSIDE, "Look at these rows; if they are right, fit with them, or without bounds of their columns.",
+                "finite values", float(bad_data.mean()), 0.0, False, f"{message} not finite{first}: density 0.{note}",
+                OUT_OF_SUPPORT,
+                "Look at these rows; if they are correct, fit with them, or without bounds of their columns.",
             )  # fmt: skip
         bad = np.concatenate([bad, bad_data])
     share = float(bad.mean())
     if share == 0:
-        return Row("finite values", share, 0.0, True, f"{words} not finite.{note}")
+        return Row("finite values", share, 0.0, True, f"{message} not finite.{note}")
     return Row(
-        "finite values", share, 0.0, False, f"{words} not finite{first}.{note}", "values are not finite",
+        "finite values", share, 0.0, False, f"{message} not finite{first}.{note}", "values are not finite",
         "Look for NaN weights, a layer that overflows, data outside the support.",
     )  # fmt: skip
 
 
-def _located(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, contexts: np.ndarray | None) -> Row:
-    """The row with the place where numbers first break."""
-    found = locate_non_finite(flow, rows, contexts)
-    if not found or (row.fault == OUTSIDE and not found.parameter):
+def _with_location(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, contexts: np.ndarray | None) -> Row:
+    """The row with the parameter or layer where values first become non-finite."""
+    location = locate_non_finite(flow, rows, contexts)
+    if not location or (row.fault == OUT_OF_SUPPORT and not location.parameter):
         return row
-    sentence = f"{row.sentence} First to break: {found}."
-    if found.parameter:
+    message = f"{row.message} First non-finite: {location}."
+    if location.parameter:
         return dataclasses.replace(
-            row, sentence=sentence, fault=f"weights are NaN or infinite, first {found.parameter}",
-            remedy="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
+            row, message=message, fault=f"weights are NaN or infinite, first {location.parameter}",
+            fix="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
         )  # fmt: skip
-    remedy = "Look at that layer: it overflows, or a point lies outside its domain."
-    return dataclasses.replace(row, sentence=sentence, remedy=remedy)
+    fix = "Look at that layer: it overflows, or a point lies outside its domain."
+    return dataclasses.replace(row, message=message, fix=fix)

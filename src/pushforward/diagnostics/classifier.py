@@ -1,8 +1,8 @@
-"""Whether a classifier can tell rows from the flow's samples: a two-sample test whose effect is its AUC.
+"""Classifier two-sample test: whether a classifier can distinguish rows from the flow's samples, by its AUC.
 
-Half of the rows, with their samples, train a ridge regression on polynomials, products and random Fourier features;
-the other half is scored by it. Where the flow is right the classifier is independent of what it scores, and its AUC is
-the Mann-Whitney statistic of two equal laws: mean 1/2, variance (n + m + 1) / (12 n m).
+A ridge regression on polynomials, products and random Fourier features is trained on half of the rows and their
+samples, and tested on the other half. If the flow is true, its AUC is the Mann-Whitney statistic of two equal
+distributions: mean 1/2, variance (n + m + 1) / (12 n m).
 """
 
 import math
@@ -28,9 +28,9 @@ def classifier_row(parts: list[Part], contexts: np.ndarray | None, random: np.ra
     """The AUC on rows that the classifier was not trained on.
 
     Args:
-        parts: rows (n, d) beside samples (n, K, d), by ranks.
-        contexts: of the rows (n, C), by ranks, or None.
-        random: for the halves and the waves.
+        parts: ranks of rows (n, d) and samples (n, K, d).
+        contexts: ranks of the rows' contexts (n, C), or None.
+        random: for the halves and the Fourier features.
 
     Reference: Lopez-Paz & Oquab 2017, section 3 (classifier two-sample tests), there with the accuracy; Rahimi & Recht
         2007 (random features).
@@ -44,18 +44,19 @@ def classifier_row(parts: list[Part], contexts: np.ndarray | None, random: np.ra
         contexts = contexts[:, np.linspace(0, width - 1, min(width, _MOST_CONTEXTS)).astype(int)]
     features = [_features(_with(part.rows, contexts).shape[1], random) for part in parts]
     order = random.permutation(n)
-    (mine, theirs), tested = (_both(parts, contexts, features, half) for half in (order[: n // 2], order[n // 2 :]))
-    weights = _ridge(mine, theirs)
-    value, error = _auc(*(part @ weights for part in tested))
+    train, test = (_features_of_half(parts, contexts, features, half) for half in (order[: n // 2], order[n // 2 :]))
+    weights = _ridge(*train)
+    value, error = _auc(*(part @ weights for part in test))
     bound = max(EFFECT_AUC + SURE * error, 0.5 + statistics.NormalDist().inv_cdf(1 - FALSE_ALARM) * error)
     if value <= bound:
         return Row(NAME, max(value, 0.5), bound, True, f"AUC {value:.3f} on the half that was not trained on.")
     return Row(
         NAME, value, bound, False,
         f"A classifier of rows and samples has an AUC of {value:.3f} +- {error:.3f} on the half that was not trained "
-        f"on, where {EFFECT_AUC} is let pass.",
-        "a classifier tells the rows from the flow's samples",
-        "Train longer or with more layers; where the comparison with samples passes, it is several columns together.",
+        f"on; {EFFECT_AUC} is accepted.",
+        "a classifier distinguishes the rows from the flow's samples",
+        "Train longer or with more layers; if the comparison with samples passes, the difference is in several columns "
+        "together.",
     )  # fmt: skip
 
 
@@ -63,54 +64,54 @@ def _with(values: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
     return values if contexts is None else np.concatenate([values, contexts], 1)
 
 
-def _both(
+def _features_of_half(
     parts: list[Part], contexts: np.ndarray | None, features: list[Features], half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (h, F) of the rows of one half and (h K, F) of their samples."""
-    each = parts[0].drawn.shape[1]
-    given = None if contexts is None else contexts[half]
-    many = None if given is None else np.repeat(given, each, axis=0)
-    mine = [of(_with(part.rows[half], given)) for of, part in zip(features, parts, strict=True)]
-    theirs = [
-        of(_with(part.drawn[half].reshape(-1, part.rows.shape[1]), many))
-        for of, part in zip(features, parts, strict=True)
+    each = parts[0].samples.shape[1]
+    contexts = None if contexts is None else contexts[half]
+    repeated = None if contexts is None else np.repeat(contexts, each, axis=0)
+    rows = [function(_with(part.rows[half], contexts)) for function, part in zip(features, parts, strict=True)]
+    samples = [
+        function(_with(part.samples[half].reshape(-1, part.rows.shape[1]), repeated))
+        for function, part in zip(features, parts, strict=True)
     ]
-    return np.concatenate(mine, 1), np.concatenate(theirs, 1)
+    return np.concatenate(rows, 1), np.concatenate(samples, 1)
 
 
 def _features(dim: int, random: np.random.Generator) -> Features:
-    """Features of ranks u (n, dim): polynomials of each, products of two, and waves of normal scores."""
+    """Features of ranks u (n, dim): polynomials of each, products of two, and Fourier features of normal scores."""
     from scipy.special import ndtri
 
     waves = np.concatenate([random.normal(size=(dim, _WAVES // 2)) / width for width in _WIDTHS], 1)
     phases = random.uniform(0, 2 * math.pi, waves.shape[1])
     left, right = np.triu_indices(dim, 1)
 
-    def of(u: np.ndarray) -> np.ndarray:
+    def features(u: np.ndarray) -> np.ndarray:
         powers = legendre(u, 4)
         pairs = [powers[a][:, left] * powers[b][:, right] for a in (0, 1) for b in (0, 1)]
         scores = ndtri((u + 1) / 2)
         cosines = math.sqrt(2) * np.cos(scores @ waves + phases) if dim > 1 else np.zeros((len(u), 0))
         return np.concatenate([*powers, *pairs, cosines], 1).astype(np.float32)
 
-    return of
+    return features
 
 
-def _ridge(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+def _ridge(rows: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Weights (F,) of Fisher's discriminant, with a penalty on the pooled covariance."""
-    centres = [part.mean(0, dtype=np.float64) for part in (mine, theirs)]
+    centres = [part.mean(0, dtype=np.float64) for part in (rows, samples)]
     gap = centres[0] - centres[1]
-    products = 0.5 * (mine.T @ mine / len(mine) + theirs.T @ theirs / len(theirs)).astype(np.float64)
+    products = 0.5 * (rows.T @ rows / len(rows) + samples.T @ samples / len(samples)).astype(np.float64)
     middle = (centres[0] + centres[1]) / 2
     covariance = products - np.outer(middle, middle)
-    penalty = _PENALTY * max(1.0, 4 * mine.shape[1] / len(mine))
+    penalty = _PENALTY * max(1.0, 4 * rows.shape[1] / len(rows))
     return np.linalg.solve(covariance + penalty * np.eye(len(gap)), gap).astype(np.float32)
 
 
-def _auc(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
-    """The share of pairs in which the row scores higher, and its standard error where both laws are one."""
+def _auc(rows: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """The share of pairs in which the row scores higher, and its standard error if both distributions are equal."""
     from scipy.stats import rankdata
 
-    n, m = len(mine), len(theirs)
-    total = rankdata(np.concatenate([mine, theirs]))[:n].sum() - n * (n + 1) / 2
+    n, m = len(rows), len(samples)
+    total = rankdata(np.concatenate([rows, samples]))[:n].sum() - n * (n + 1) / 2
     return float(total / (n * m)), math.sqrt((n + m + 1) / (12 * n * m))

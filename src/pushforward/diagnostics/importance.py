@@ -1,4 +1,4 @@
-"""A flow as the proposal of importance sampling: what its samples say about an unnormalised target."""
+"""Importance sampling of an unnormalised target with a flow as the proposal."""
 
 import functools
 import math
@@ -23,8 +23,8 @@ _CHUNK = 4096
 class ImportanceSample:
     """Samples of a flow q with the weights w = p / q that turn them into samples of a target p / Z.
 
-    Estimates can be trusted (`can_be_trusted`) where two things hold: at least 100 effective samples, and a Pareto k of
-    at most min(1 - 1 / log10 n, 0.7); `doubts` says what is missing. Neither sees a mode of the target that q has not
+    Estimates can be trusted (`can_be_trusted`) under two conditions: at least 100 effective samples, and a Pareto k of
+    at most min(1 - 1 / log10 n, 0.7); `doubts` lists the failures. Neither detects a mode of the target that q has not
     sampled: a flow that covers one of two equal modes looks perfect, and its log evidence is log 2 too small.
 
     Attributes:
@@ -65,14 +65,14 @@ class ImportanceSample:
 
     @property
     def can_be_trusted(self) -> bool:
-        """Whether there are effective samples enough, and the tail of the weights is light: no `doubts`."""
+        """Whether there are enough effective samples and the tail of the weights is light: no `doubts`."""
         return not self.doubts()
 
     def doubts(self) -> list[str]:
-        """Why the estimates cannot be trusted, a sentence each; none where they can.
+        """Reasons not to trust the estimates, one phrase each; none if they can be trusted.
 
         100 effective samples keep the standard error of the log evidence below 0.1. A part of the target that no sample
-        has met leaves no trace here.
+        has reached is not detected.
 
         Reference: Owen 2013, section 9.3; Elvira, Martino & Robert 2022; Vehtari et al. 2024, section 3.
         """
@@ -89,7 +89,7 @@ class ImportanceSample:
         return self.samples[random.choice(len(self.samples), n, p=self.weights)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures and what speaks against them, without samples and weights."""
+        """The estimates and `doubts` as plain values, without samples and weights."""
         names = ("elbo", "elbo_error", "log_evidence", "log_evidence_error", "effective_sample_size", "pareto_k")
         names = (*names, "reverse_kl", "efficiency", "can_be_trusted")
         return {"n": len(self.samples)} | {name: getattr(self, name) for name in names} | {"doubts": self.doubts()}
@@ -109,9 +109,9 @@ class ImportanceSample:
 def importance_sample(
     flow: AbstractDistribution, log_density: Callable[[Array], Array], n: int, *, key: PRNGKeyArray | int
 ) -> ImportanceSample:
-    """Draw from a flow, weigh by a target: log evidence, effective sample size, and how far to trust them.
+    """Importance sampling: log evidence, effective sample size, and whether to trust them.
 
-    log Z = log mean w, w = p(x) / q(x), x from q; the mean is unbiased for any flow whose support holds that of p.
+    log Z = log mean w, w = p(x) / q(x), x from q; the mean is unbiased for any flow whose support contains that of p.
 
     Args:
         flow: q, unconditional (`flow.given(context)` for a conditional one).
@@ -124,15 +124,15 @@ def importance_sample(
 
     Raises:
         ShapeError: if the flow is conditional, or log_density does not return one number.
-        NumericError: if log_density is NaN or +inf at a sample (with their share), or nowhere above zero density; if
-            the flow has no finite density at one of its own samples.
+        NumericError: if log_density is NaN or +inf at a sample (with their share), or -inf at all; if the flow has no
+            finite density at one of its own samples.
 
     Reference: Owen 2013, chapter 9; Kong 1992 (effective sample size).
 
     Example:
         >>> import jax.numpy as jnp, pushforward as pf
-        >>> found = pf.importance_sample(pf.bases.Normal((2,)), lambda x: -jnp.sum(x**2) / 2, 100, key=0)
-        >>> print(round(found.log_evidence, 4))  # log 2 pi
+        >>> result = pf.importance_sample(pf.bases.Normal((2,)), lambda x: -jnp.sum(x**2) / 2, 100, key=0)
+        >>> print(round(result.log_evidence, 4))  # log 2 pi
         1.8379
     """
     if flow.context_shape is not None:
@@ -140,22 +140,21 @@ def importance_sample(
     if isinstance(n, bool) or n != int(n) or n < 2:
         raise ValueError(f"n: expected a number of samples, at least 2, got {n}.")
     check_log_density(log_density, flow.shape)
-    samples, scores = flow.sample_and_log_prob(int(n), key=key)
-    samples, scores = np.asarray(samples), np.asarray(scores)
-    if (broken := ~np.isfinite(scores)).any():
-        row = int(broken.argmax())
+    samples, log_q = (np.asarray(part) for part in flow.sample_and_log_prob(int(n), key=key))
+    if (bad := ~np.isfinite(log_q)).any():
+        first = int(bad.argmax())
         raise NumericError(
-            f"flow: log-density {scores[row]} at {_share(broken)} of its own samples, first at {samples[row].tolist()}."
-            " See where it is lost with pushforward.check."
+            f"flow: log-density {log_q[first]} at {_share(bad)} of its own samples, first at "
+            f"{samples[first].tolist()}. Locate the layer with pushforward.check."
         )
-    target = _scores(log_density, samples)
-    if (broken := np.isnan(target) | (target == np.inf)).any():
-        row = int(broken.argmax())
+    log_p = _log_density_batch(log_density, samples)
+    if (bad := np.isnan(log_p) | (log_p == np.inf)).any():
+        first = int(bad.argmax())
         raise NumericError(
-            f"log_density: {target[row]} at {_share(broken)} of the flow's samples, first at {samples[row].tolist()}. "
+            f"log_density: {log_p[first]} at {_share(bad)} of the flow's samples, first at {samples[first].tolist()}. "
             "Return -inf where the density is zero, and a finite number elsewhere."
         )
-    log_weights = target - scores.astype(np.float64)
+    log_weights = log_p - log_q.astype(np.float64)
     highest = log_weights.max()
     if highest == -np.inf:
         raise NumericError(f"log_density: -inf at all {n} samples: flow and target do not overlap. Fit the flow first.")
@@ -169,16 +168,16 @@ def importance_sample(
         log_evidence=float(highest + np.log(mean)),
         log_evidence_error=float(raised.std(ddof=1) / mean / math.sqrt(n)),
         effective_sample_size=effective_sample_size(log_weights),
-        pareto_k=pareto_k(log_weights, rounding(scores)),
+        pareto_k=pareto_k(log_weights, rounding(log_q)),
     )
 
 
-def _share(broken: np.ndarray) -> str:
-    return f"{int(broken.sum())} of {len(broken)} ({broken.mean():.2%})"
+def _share(mask: np.ndarray) -> str:
+    return f"{int(mask.sum())} of {len(mask)} ({mask.mean():.2%})"
 
 
 def check_log_density(log_density: Callable[..., Array], *shapes: tuple[int, ...]) -> None:
-    """Refuse a target that does not make one number of one sample (and one context)."""
+    """Refuse a target that does not map one sample (and one context) to one number."""
     float_type = jnp.result_type(float)
     try:
         out = jax.eval_shape(log_density, *(jax.ShapeDtypeStruct(shape, float_type) for shape in shapes))
@@ -186,7 +185,7 @@ def check_log_density(log_density: Callable[..., Array], *shapes: tuple[int, ...
         raise ShapeError(
             f"log_density: expected a function of one sample of shape {shapes[0]}"
             f"{' and one context of shape ' + str(shapes[1]) if len(shapes) > 1 else ''}, written with jax.numpy; "
-            f"called so it failed: {error}"
+            f"got an error when called so: {error}"
         ) from error
     shape = getattr(out, "shape", None)
     if shape != ():
@@ -196,8 +195,8 @@ def check_log_density(log_density: Callable[..., Array], *shapes: tuple[int, ...
         )
 
 
-def _scores(log_density: Callable[[Array], Array], samples: np.ndarray) -> np.ndarray:
-    """log_density of rows in float64, in chunks of one size."""
+def _log_density_batch(log_density: Callable[[Array], Array], samples: np.ndarray) -> np.ndarray:
+    """log_density of samples in float64, in chunks of one size."""
     size = min(_CHUNK, len(samples))
     out = []
     program = _mapped(log_density)
@@ -210,5 +209,5 @@ def _scores(log_density: Callable[[Array], Array], samples: np.ndarray) -> np.nd
 
 @functools.lru_cache(maxsize=16)
 def _mapped(log_density: Callable[[Array], Array]) -> Callable[[Any], Array]:
-    """One program for a function, however often it is asked for."""
+    """The batched function, cached so that it is compiled once."""
     return jax.jit(jax.vmap(log_density))

@@ -1,4 +1,4 @@
-"""What a check is given: rows and contexts in one form, checked, and the names of columns where there are any."""
+"""The inputs of a check: rows and contexts as checked arrays, and the names of columns."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from pushforward.errors import DataError, ShapeError
 _N_CONTEXTS = 64
 
 
-def given_rows(
+def check_inputs(
     flow: AbstractDistribution,
     x: Any,
     context: Any,
@@ -23,13 +23,13 @@ def given_rows(
     names: tuple[str, str] = ("x", "context"),
     finite: bool = True,
 ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
-    """Rows of data, contexts (one, or paired with the rows), and a note on where the latter come from.
+    """Rows of data, contexts (one, or one for each row), and a note if the contexts were drawn.
 
     Args:
-        flow: what they are for.
+        flow: the distribution to check.
         x: rows (..., *shape), or None.
         context: contexts (..., *context_shape), or None: without rows they are drawn.
-        key: for such draws.
+        key: for these draws.
         names: of the two arguments, for errors.
         finite: whether NaN and infinite values are refused.
     """
@@ -40,9 +40,9 @@ def given_rows(
         if isinstance(flow, Flow) and flow.context_scaling is not None:
             contexts = np.asarray(flow.context_scaling.mean) + np.asarray(flow.context_scaling.scale) * contexts
         note = " Contexts were drawn standard normal."
-    for name, found, event in ((x_name, rows, flow.shape), (context_name, contexts, flow.context_shape)):
-        if found is not None and event is not None and found.shape[max(found.ndim - len(event), 0) :] != event:
-            raise ShapeError(f"{name}: expected shape (..., {', '.join(map(str, event))}), got {found.shape}.")
+    for name, array, event in ((x_name, rows, flow.shape), (context_name, contexts, flow.context_shape)):
+        if array is not None and event is not None and array.shape[max(array.ndim - len(event), 0) :] != event:
+            raise ShapeError(f"{name}: expected shape (..., {', '.join(map(str, event))}), got {array.shape}.")
     if contexts is not None and flow.context_shape is None:
         raise ShapeError(
             f"{context_name}: this flow is unconditional, got a context of shape {contexts.shape}. Leave it out."
@@ -60,23 +60,23 @@ def given_rows(
     return rows, contexts, note
 
 
-def paired(contexts: np.ndarray, n: int) -> np.ndarray:
-    """One context for each of n rows: the only one, or their own."""
+def broadcast_contexts(contexts: np.ndarray, n: int) -> np.ndarray:
+    """One context for each of n rows, from one context or n."""
     return np.broadcast_to(contexts, (n, *contexts.shape[1:]))
 
 
-def some_of(rows: np.ndarray, contexts: np.ndarray | None, most: int, random: np.random.Generator) -> Any:
-    """At most so many rows, drawn without replacement, with their contexts (one stays one) and their numbers."""
+def subsample(rows: np.ndarray, contexts: np.ndarray | None, most: int, random: np.random.Generator) -> Any:
+    """At most `most` rows, drawn without replacement, with their contexts (one stays one) and their indices."""
     if len(rows) <= most:
         return rows, contexts, np.arange(len(rows))
-    kept = np.sort(random.choice(len(rows), most, replace=False))
-    return rows[kept], contexts if contexts is None or len(contexts) == 1 else contexts[kept], kept
+    chosen = np.sort(random.choice(len(rows), most, replace=False))
+    return rows[chosen], contexts if contexts is None or len(contexts) == 1 else contexts[chosen], chosen
 
 
-def numbers_of(x: Any, n: int) -> np.ndarray:
-    """What the caller calls n rows: the numbers of `NamedRows`, else from 0."""
-    found = getattr(x, "numbers", None) if isinstance(x, NamedRows) else None
-    return np.arange(n) if found is None else np.asarray(found)
+def row_numbers(x: Any, n: int) -> np.ndarray:
+    """The caller's numbers of n rows: those of `NamedRows`, else from 0."""
+    numbers = getattr(x, "numbers", None) if isinstance(x, NamedRows) else None
+    return np.arange(n) if numbers is None else np.asarray(numbers)
 
 
 class Columns:
@@ -91,7 +91,7 @@ class Columns:
             return f"column {self.names[index]!r}"
         if len(self.shape) == 1:
             return f"column {index}"
-        return f"place {tuple(int(i) for i in np.unravel_index(index, self.shape))}"
+        return f"index {tuple(int(i) for i in np.unravel_index(index, self.shape))}"
 
 
 def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:

@@ -7,18 +7,19 @@ import jax
 import numpy as np
 
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.diagnostics.batches import draw, score
+from pushforward.diagnostics.batches import log_prob, sample
 from pushforward.diagnostics.bridge import bridge_row
 from pushforward.diagnostics.certificate import Row
 
 NAME = "integral of the density"
 _FAULT = "the density does not integrate to one"
 _N_DRAWS = 1024
-# The grid reaches so many robust standard deviations from the median that even of a Cauchy law less than a thousandth
-# lies outside; its nodes are dense in the middle.
+# Robust standard deviations from the median to the end of the grid: even of a Cauchy distribution less than a
+# thousandth lies outside. The nodes are dense in the middle.
 _REACH = 1000.0
 _NODES = {1: 8193, 2: 401}
-# What tails beyond the grid may miss. A wrong log-determinant or a part of the base that is not reached is larger.
+# Mass allowed in the tails beyond the grid. The error of a wrong log-determinant or an unreached part of the base is
+# larger.
 _MISSING = 5e-3
 _TOO_FINE = 5e-2
 
@@ -26,10 +27,10 @@ _TOO_FINE = 5e-2
 def integral_row(distribution: AbstractDistribution, context: np.ndarray | None) -> tuple[Row, bool]:
     """|integral of p - 1| by the trapezoid rule, x = median + L sinh(t) with L L^T the covariance of samples.
 
-    Beside the row stands whether mass is missing: it may also lie beyond the grid, or between its nodes.
+    Also returns whether mass is missing, which may instead lie beyond the grid or between its nodes.
 
     Args:
-        distribution: what to integrate.
+        distribution: the density to integrate.
         context: one context (1, *context_shape), or None.
 
     Raises:
@@ -38,27 +39,28 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
     dim = math.prod(distribution.shape)
     if dim not in _NODES:
         raise ValueError(f"distribution: expected one or two dimensions, for a grid, got {dim}. Use bridge_row.")
-    draws = draw(distribution, _N_DRAWS, context, jax.random.key(0))[0].reshape(_N_DRAWS, dim).astype(np.float64)
+    draws = sample(distribution, _N_DRAWS, context, jax.random.key(0))[0].reshape(_N_DRAWS, dim).astype(np.float64)
     draws = draws[np.isfinite(draws).all(1)]
     if len(draws) < _N_DRAWS // 2 or (draws.std(0) == 0).any():
-        return Row(NAME, None, None, None, "The samples are no guide to where a grid should lie."), False
+        return Row(NAME, None, None, None, "Too few samples are finite and distinct to place a grid."), False
     low, centre, high = np.quantile(draws, [0.02, 0.5, 0.98], axis=0)
     clipped = np.clip(draws, low, high)  # so that heavy tails do not make the grid coarse
     covariance = np.cov(clipped, rowvar=False).reshape(dim, dim)
     axes = np.linalg.cholesky(covariance + 1e-10 * np.diag(np.diag(covariance)))
 
     def parts_of(shift: float) -> tuple[np.ndarray, np.ndarray]:
-        """What each node adds, and where there is no density, on a grid that is moved by a share of its step."""
+        """The contribution of each node, and where the density is zero, on a grid shifted by a share of its step."""
         t, step = np.linspace(-math.asinh(_REACH), math.asinh(_REACH), _NODES[dim], retstep=True)
         t = t + shift * step
         nodes = np.stack(np.meshgrid(*[np.sinh(t)] * dim, indexing="ij"), -1).reshape(-1, dim)
         weights = functools.reduce(np.multiply.outer, [np.cosh(t) * step] * dim) * abs(np.linalg.det(axes))
-        scores = score(distribution, (centre + nodes @ axes.T).reshape(-1, *distribution.shape), context)
-        outside = np.isneginf(scores)  # there is no latent point, hence no density
-        return weights * np.exp(np.where(outside, -np.inf, scores).astype(np.float64)).reshape(weights.shape), outside
+        log_probs = log_prob(distribution, (centre + nodes @ axes.T).reshape(-1, *distribution.shape), context)
+        no_density = np.isneginf(log_probs)  # there is no latent point
+        density = np.exp(np.where(no_density, -np.inf, log_probs).astype(np.float64))
+        return weights * density.reshape(weights.shape), no_density
 
-    with np.errstate(over="ignore", invalid="ignore"):  # a total that is not finite is told below
-        parts, outside = parts_of(0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # a total that is not finite is reported below
+        parts, no_density = parts_of(0.0)
         total = float(parts.sum())
         # Half as many nodes along each axis: the difference is what the grid does not resolve.
         unresolved = abs(total - float(parts[(slice(None, None, 2),) * dim].sum()) * 2**dim)
@@ -66,11 +68,11 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
             unresolved = max(unresolved, abs(total - float(parts_of(0.5)[0].sum())))
 
     where = ("" if context is None else " at one context") + (
-        f" ({outside.mean():.0%} of the grid lies outside the image)" if outside.any() else ""
+        f" ({no_density.mean():.0%} of the grid lies outside the support)" if no_density.any() else ""
     )
     if not math.isfinite(total):
-        words = f"The density is infinite somewhere{where}."
-        return Row(NAME, None, None, False, words, _FAULT, "A log-det is wrong."), False
+        message = f"The density is infinite somewhere{where}."
+        return Row(NAME, None, None, False, message, _FAULT, "A log-det is wrong."), False
     value, bound = abs(total - 1.0), _MISSING + unresolved
     if bound > _TOO_FINE and value < max(10 * _TOO_FINE, bound):
         return Row(NAME, value, bound, None, f"{total:.4f}{where}: the density is too fine for the grid."), False
@@ -79,7 +81,7 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
     row = Row(
         NAME, value, bound, False, f"{total:.4f}{where}, expected 1.", _FAULT,
         "Part of the base is never reached, or a log-det or the base's density is wrong: compare each layer with its "
-        "own Jacobian, and look for a layer whose image is not the whole line.",
+        "own Jacobian, and look for a layer whose range is not the whole line.",
     )  # fmt: skip
     return row, total < 1
 
@@ -87,24 +89,24 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
 def normalisation_row(
     distribution: AbstractDistribution,
     context: np.ndarray | None,
-    coarse: bool,
-    blurred: bool,
+    too_coarse: bool,
+    no_digits: bool,
     random: np.random.Generator,
 ) -> Row:
     """By a grid in one or two dimensions, by samples above and where the grid is too coarse.
 
-    Where rounding is what is wrong (`coarse`), or most points leave no digit (`blurred`), the integral is a symptom.
+    Not tested where rounding is the fault: the dtype is `too_coarse` for the flow, or most points leave `no_digits`.
     """
-    untold = Row(NAME, None, None, None, "Rounding leaves densities no digit, as a row above says.")
-    if coarse:
-        return untold
+    untested = Row(NAME, None, None, None, "Rounding leaves densities no digit: see the row above that failed.")
+    if too_coarse:
+        return untested
     if math.prod(distribution.shape) <= 2:
-        found, is_short = integral_row(distribution, context)
-        if is_short and not blurred:
-            sampled = bridge_row(NAME, distribution, context, random)
-            return found if sampled.ok is False else sampled
-        if found.ok is not None:
-            return found
-    if blurred:
-        return untold
+        on_grid, is_short = integral_row(distribution, context)
+        if is_short and not no_digits:
+            by_samples = bridge_row(NAME, distribution, context, random)
+            return on_grid if by_samples.ok is False else by_samples
+        if on_grid.ok is not None:
+            return on_grid
+    if no_digits:
+        return untested
     return bridge_row(NAME, distribution, context, random)

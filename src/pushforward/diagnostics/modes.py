@@ -1,10 +1,10 @@
-"""Modes of a density, found among its own samples, and how often samples of another density fall into each."""
+"""Modes of a density from its samples, and the share of samples of another density in each."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-_NEIGHBOURS = 24
+_N_NEAREST = 24
 _PROMINENCE = 1.0
 _LEAST_SHARE = 0.01
 
@@ -14,14 +14,14 @@ class Modes:
     """The modes of a density, the highest first.
 
     Attributes:
-        places: (k, D), the sample of the highest density in each.
+        locations: (k, D), the sample of the highest density in each.
         shares: (k,), the share of the samples that belongs to each.
-        points: (n, D) the samples they were found among, and `labels` (n,) the mode of each.
-        labels: as said there.
-        scale: (D,) units in which distances are taken.
+        points: (n, D), the samples of the density.
+        labels: (n,), the mode of each sample.
+        scale: (D,), units of distances.
     """
 
-    places: np.ndarray
+    locations: np.ndarray
     shares: np.ndarray
     points: np.ndarray
     labels: np.ndarray
@@ -32,7 +32,7 @@ class Modes:
         from scipy.spatial import KDTree
 
         _, nearest = KDTree(self.points / self.scale).query(samples / self.scale)
-        return np.bincount(self.labels[nearest], minlength=len(self.places)) / len(samples)
+        return np.bincount(self.labels[nearest], minlength=len(self.locations)) / len(samples)
 
 
 def find_modes(
@@ -40,15 +40,15 @@ def find_modes(
 ) -> Modes:
     """Modes by persistence: peaks that rise by `prominence` nats over the highest pass to a higher one.
 
-    The samples are the nodes of a graph of nearest neighbours. They are taken in falling order of density; each joins
-    the basin of its highest neighbour, and where basins meet, the one whose peak is lower ends there, unless it stands
-    out. Basins with less than `least_share` of the samples go to that of the nearest sample outside.
+    The samples are the nodes of a graph of nearest neighbours. In order of falling density, each sample joins the basin
+    of its highest neighbour. Where two basins meet, the lower one is merged into the higher, unless its peak is
+    prominent. Samples of basins with less than `least_share` of all join the basin of the nearest other sample.
 
     Args:
         points: (n, D) samples of the density.
         log_density: (n,) their log-densities in nats, up to a constant.
         prominence: nats by which a mode must rise over the pass.
-        least_share: share of the samples that a mode must hold.
+        least_share: least share of the samples in a mode.
 
     Cost: O(n log n) in few dimensions, O(n^2) in many.
 
@@ -57,8 +57,8 @@ def find_modes(
     Example:
         >>> import numpy as np
         >>> x = np.random.default_rng(0).normal(size=(2000, 1)) + np.repeat([-4.0, 4.0], 1000)[:, None]
-        >>> found = find_modes(x, np.logaddexp(-0.5 * (x[:, 0] - 4) ** 2, -0.5 * (x[:, 0] + 4) ** 2))
-        >>> print(len(found.places), found.shares)
+        >>> modes = find_modes(x, np.logaddexp(-0.5 * (x[:, 0] - 4) ** 2, -0.5 * (x[:, 0] + 4) ** 2))
+        >>> print(len(modes.locations), modes.shares)
         2 [0.5 0.5]
     """
     from scipy.spatial import KDTree
@@ -68,26 +68,26 @@ def find_modes(
     scale = np.maximum(np.quantile(points, 0.75, 0) - np.quantile(points, 0.25, 0), 1e-12 * np.ptp(points, 0))
     scale = np.where(scale > 0, scale, 1.0)
     tree = KDTree(points / scale)
-    _, neighbours = tree.query(points / scale, k=min(_NEIGHBOURS + 1, n))
-    neighbours = neighbours.reshape(n, -1)[:, 1:]
-    basin = _basins(neighbours, log_density, prominence)
-    basin = _joined(points / scale, basin, least_share)
+    _, nearest = tree.query(points / scale, k=min(_N_NEAREST + 1, n))
+    nearest = nearest.reshape(n, -1)[:, 1:]
+    basin = _basins(nearest, log_density, prominence)
+    basin = _merge_small(points / scale, basin, least_share)
     peaks, labels = np.unique(basin, return_inverse=True)
     highest = np.argsort(-log_density[peaks], kind="stable")
-    place = np.empty_like(highest)
-    place[highest] = np.arange(len(highest))
-    labels = place[labels]
+    rank = np.empty_like(highest)
+    rank[highest] = np.arange(len(highest))
+    labels = rank[labels]
     return Modes(points[peaks[highest]], np.bincount(labels) / n, points, labels, scale)
 
 
-def _basins(neighbours: np.ndarray, log_density: np.ndarray, prominence: float) -> np.ndarray:
+def _basins(nearest: np.ndarray, log_density: np.ndarray, prominence: float) -> np.ndarray:
     """(n,) for each sample the index of the peak of its basin."""
     n = len(log_density)
     order = np.argsort(-log_density, kind="stable")
     rank = np.argsort(order).tolist()
     height = log_density.tolist()
-    mutual: list[list[int]] = neighbours.tolist()
-    for i, row in enumerate(neighbours.tolist()):
+    mutual: list[list[int]] = nearest.tolist()
+    for i, row in enumerate(nearest.tolist()):
         for j in row:
             mutual[j].append(i)
     parent = list(range(n))  # a forest; the root of a basin is its peak
@@ -104,25 +104,25 @@ def _basins(neighbours: np.ndarray, log_density: np.ndarray, prominence: float) 
             continue
         parent[i] = root(min(higher, key=lambda j: rank[j]))
         for j in higher:  # basins that meet here
-            mine, other = root(i), root(j)
-            low, high = (mine, other) if rank[mine] > rank[other] else (other, mine)
+            a, b = root(i), root(j)
+            low, high = (a, b) if rank[a] > rank[b] else (b, a)
             if low != high and height[low] < height[i] + prominence:
                 parent[low] = high
     return np.array([root(i) for i in range(n)])
 
 
-def _joined(points: np.ndarray, basin: np.ndarray, least_share: float) -> np.ndarray:
-    """Basins that hold too few samples, given to that of the nearest sample of a larger one."""
+def _merge_small(points: np.ndarray, basin: np.ndarray, least_share: float) -> np.ndarray:
+    """The basins (n,) after samples of basins that are too small have joined that of the nearest other sample."""
     from scipy.spatial import KDTree
 
     _, labels, counts = np.unique(basin, return_inverse=True, return_counts=True)
     large = counts >= least_share * len(basin)
     if not large.any():
         large[np.argmax(counts)] = True
-    kept = large[labels]
-    if kept.all():
+    in_large = large[labels]
+    if in_large.all():
         return basin
-    _, nearest = KDTree(points[kept]).query(points[~kept])
+    _, nearest = KDTree(points[in_large]).query(points[~in_large])
     basin = basin.copy()
-    basin[~kept] = basin[kept][nearest]
+    basin[~in_large] = basin[in_large][nearest]
     return basin

@@ -1,5 +1,6 @@
-"""Where a flow that gives NaN or infinite numbers breaks first: the parameter, and the layer in each direction."""
+"""Locates NaN and infinite values in a flow: the first parameter, and the first layer in each direction."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,9 @@ from jaxtyping import ArrayLike
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow, Given
-from pushforward.diagnostics.batches import base_draws, draw
-from pushforward.diagnostics.inputs import given_rows
-from pushforward.diagnostics.layers import Passed, passes
+from pushforward.diagnostics.batches import base_sample, sample
+from pushforward.diagnostics.inputs import check_inputs
+from pushforward.diagnostics.layers import LayerEvaluation, evaluate_layers
 from pushforward.numerics.arrays import is_array, is_inexact
 
 _N_ROWS = 256
@@ -20,7 +21,7 @@ _N_ROWS = 256
 
 @dataclass(frozen=True)
 class NonFinite:
-    """What breaks first. Falsy where nothing was found.
+    """The first non-finite parameter and layers. Falsy if all are finite.
 
     Attributes:
         parameter: the first parameter that is not finite, by its path in the tree; "" where all are.
@@ -42,31 +43,28 @@ class NonFinite:
         if self.inverse and self.inverse == self.forward:
             parts.append(f"in both directions {self.inverse}")
         else:
-            parts += [f"{name} {found}" for name, found in _directions(self) if found]
+            directions = (("from data to base", self.inverse), ("from base to data", self.forward))
+            parts += [f"{name} {layer}" for name, layer in directions if layer]
         return "; ".join(parts) if parts else "nothing"
-
-
-def _directions(found: NonFinite) -> list[tuple[str, str]]:
-    return [("from data to base", found.inverse), ("from base to data", found.forward)]
 
 
 def locate_non_finite(
     flow: AbstractDistribution, x: ArrayLike | None = None, context: ArrayLike | None = None, *, key: int = 0
 ) -> NonFinite:
-    """The first parameter that is NaN (or infinite and trained), and the first layer in each direction that breaks.
+    """The first parameter that is NaN (or infinite and trained), and the first non-finite layer in each direction.
 
-    A layer breaks a row where what comes out of it, or its log-determinant, is not finite and what went in was.
+    A layer counts if its output or log-determinant is not finite at a row where its input is.
 
     Args:
-        flow: a flow; of another distribution only the parameters are looked at.
-        x: rows (n, *shape) from which to go to the base, at most 256 of them; None for the flow's own samples.
+        flow: a flow; for another distribution only the parameters are tested.
+        x: rows (n, *shape) for the inverse, at most 256 are used; None for the flow's samples.
         context: one context, or one for each row.
-        key: an int, for the draws.
+        key: an int, for the samples.
 
     Returns:
-        A `NonFinite`: `.parameter`, `.inverse`, `.forward`, and a sentence by `str`.
+        A `NonFinite`: `.parameter`, `.inverse`, `.forward`, and a description by `str`.
 
-    Cost: a pass through each layer in both directions, each compiled by itself.
+    Cost: one evaluation of each layer in both directions, each compiled separately.
 
     Raises:
         ShapeError: if x or the context do not fit.
@@ -82,25 +80,25 @@ def locate_non_finite(
     """
     if isinstance(flow, Given):
         flow, context = flow.distribution, flow.context
-    rows, contexts, _ = given_rows(flow, x, context, jax.random.key(key), finite=False)
+    rows, contexts, _ = check_inputs(flow, x, context, jax.random.key(key), finite=False)
     parameter = _parameter(flow)
     if not isinstance(flow, Flow):
         return NonFinite(parameter)
     if rows is None:
-        rows = draw(flow, _N_ROWS, contexts, jax.random.key(key))[0]
-        rows = np.where(np.isfinite(rows), rows, 0.0)  # so that the way back starts somewhere
-    given = None if contexts is None else np.resize(contexts, (len(rows), *contexts.shape[1:]))[:_N_ROWS]
+        rows = sample(flow, _N_ROWS, contexts, jax.random.key(key))[0]
+        rows = np.where(np.isfinite(rows), rows, 0.0)  # so that the inverse has finite inputs
+    row_contexts = None if contexts is None else np.resize(contexts, (len(rows), *contexts.shape[1:]))[:_N_ROWS]
     rows = rows[:_N_ROWS]
-    latents = base_draws(flow, _N_ROWS, contexts, jax.random.key(key))[0]
+    latents = base_sample(flow, _N_ROWS, contexts, jax.random.key(key))[0]
     return NonFinite(
         parameter,
-        _first(passes(flow, rows, given, inverse=True)),
-        _first(passes(flow, latents, contexts, inverse=False)) if np.isfinite(latents).any() else "base",
+        _first_layer(evaluate_layers(flow, rows, row_contexts, inverse=True)),
+        _first_layer(evaluate_layers(flow, latents, contexts, inverse=False)) if np.isfinite(latents).any() else "base",
     )
 
 
 def _parameter(flow: AbstractDistribution) -> str:
-    """The path of the first bad leaf; an infinity that is not trained may be meant, such as the end of a range."""
+    """The path of the first bad leaf. An infinity in a frozen leaf may be intended, such as the end of a range."""
     flags = jax.tree.leaves(trainable(flow))
     leaves = jax.tree_util.tree_leaves_with_path(flow)
     for (path, leaf), is_trained in zip(leaves, flags, strict=True):
@@ -108,12 +106,12 @@ def _parameter(flow: AbstractDistribution) -> str:
             values = np.asarray(leaf)
             bad = ~np.isfinite(values) if is_trained else np.isnan(values)
             if bad.any():
-                return jax.tree_util.keystr(path).lstrip(".") + _turn(flow, path, bad)
+                return jax.tree_util.keystr(path).lstrip(".") + _layer_index(flow, path, bad)
     return ""
 
 
-def _turn(flow: Any, path: tuple[Any, ...], bad: np.ndarray) -> str:
-    """Which layer of a `Repeat` holds it: the stack's leading axis."""
+def _layer_index(flow: Any, path: tuple[Any, ...], bad: np.ndarray) -> str:
+    """The layer of a `Repeat` with the bad value: its index along the leading axis."""
     node = flow
     for step in path:
         n_layers = getattr(node, "n_layers", None)
@@ -124,13 +122,13 @@ def _turn(flow: Any, path: tuple[Any, ...], bad: np.ndarray) -> str:
     return ""
 
 
-def _first(found: Any) -> str:
-    passed: Passed
-    for passed in found:
-        went_in = np.isfinite(passed.given).reshape(len(passed.given), -1).all(1)
-        came_out = np.isfinite(passed.images).reshape(len(passed.images), -1).all(1)
-        if (broken := went_in & ~came_out).any():
-            return f"{passed.layer.path}, at {int(broken.sum())} of {len(broken)} rows"
-        if (broken := went_in & ~np.isfinite(passed.log_dets)).any():
-            return f"the log-determinant of {passed.layer.path}, at {int(broken.sum())} of {len(broken)} rows"
+def _first_layer(evaluations: Iterator[LayerEvaluation]) -> str:
+    for part in evaluations:
+        good_inputs = np.isfinite(part.inputs).reshape(len(part.inputs), -1).all(1)
+        good_outputs = np.isfinite(part.outputs).reshape(len(part.outputs), -1).all(1)
+        n_rows = len(part.inputs)
+        if n_bad := int((good_inputs & ~good_outputs).sum()):
+            return f"{part.layer.path}, at {n_bad} of {n_rows} rows"
+        if n_bad := int((good_inputs & ~np.isfinite(part.log_dets)).sum()):
+            return f"the log-determinant of {part.layer.path}, at {n_bad} of {n_rows} rows"
     return ""

@@ -1,24 +1,24 @@
-"""How heavy the tail of importance weights is."""
+"""The Pareto shape k of the tail of importance weights."""
 
 import math
 
 import numpy as np
 
 _FEWEST = 5
-_LEAST = 1e-300  # of the largest weight: what is smaller is 0, and its reciprocal no number
+_LEAST = 1e-300  # of the largest weight: smaller excesses count as 0, because their reciprocals overflow
 
 
 def pareto_k(log_weights: np.ndarray, noise: float = 0.0) -> float:
     """Shape k of a generalised Pareto distribution fitted to the largest importance weights.
 
-    Below 0.5 the weights have a variance; above 0.7 more samples hardly help, for a few weights decide. A light tail is
-    necessary for estimates that can be trusted, and not sufficient: see `ImportanceSample.doubts`. The tail is the
+    Below 0.5 the weights have a variance; above 0.7 a few weights dominate and more samples hardly help. A light tail
+    is necessary for estimates that can be trusted, but not sufficient: see `ImportanceSample.doubts`. The tail is the
     min(n / 5, 3 sqrt(n)) largest weights. NaN with fewer than 25 weights, or where one to four in the tail differ from
     the largest one outside it; 0 where none does.
 
     Args:
         log_weights: (n,) logarithms of unnormalised weights; -inf counts as a weight of zero.
-        noise: rounding of log_weights: a tail whose logarithms differ by no more is a tail of equal weights.
+        noise: rounding error of log_weights; a tail whose logarithms differ by no more counts as equal weights.
 
     Reference: Zhang & Stephens 2009; Vehtari, Simpson, Gelman, Yao & Gabry 2024, section 3 and appendix G (the
         weak prior on k).
@@ -45,7 +45,7 @@ def pareto_k(log_weights: np.ndarray, noise: float = 0.0) -> float:
 
 
 def _shape(excess: np.ndarray) -> float:
-    """Posterior mean over a grid of scales, as quick as a formula; `excess` is sorted and positive."""
+    """Posterior mean of k over a grid of scales; `excess` is sorted and positive."""
     n = len(excess)
     grid = np.arange(1, 30 + math.isqrt(n) + 1)
     quartile = excess[int(n / 4 + 0.5) - 1]

@@ -1,4 +1,4 @@
-"""How much of a flow's densities and samples is rounding: the same rows in the flow's own numbers and in float64."""
+"""Rounding errors of a flow's densities and samples: the same rows in float32 and in float64."""
 
 import math
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import cast
-from pushforward.diagnostics.batches import forward, score
+from pushforward.diagnostics.batches import forward, log_prob
 from pushforward.diagnostics.certificate import Row
 
 NAME = "float32 against float64"
-# One per cent of a density: less than the error of any mean over ten thousand rows, and what no ranking of rows turns
-# on. Errors of many dimensions add up, so of events longer than a hundred 1e-4 nats for each are allowed.
+# One per cent of a density: less than the error of any mean over ten thousand rows, and without effect on the ranking
+# of rows. Errors of many dimensions add up, so above a hundred dimensions 1e-4 nats for each are allowed.
 _NATS = 0.01
 _NATS_EACH = 1e-4
 _DEVIATIONS = 0.01
@@ -26,57 +26,59 @@ def precision_row(
     flow: AbstractDistribution,
     rows: np.ndarray,
     contexts: np.ndarray | None,
-    images: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None,
-    blurred: float,
+    forward_values: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None,
+    share_without_digits: float,
 ) -> Row:
-    """The difference that 99 of 100 rows stay below, of log-densities and of samples, whichever is nearer its bound.
+    """The 99 % quantile of the difference of log-densities or of samples, whichever is nearer its bound.
 
     Args:
-        flow: what to score and draw with, in float32.
+        flow: the flow in float32.
         rows: (n, *shape).
         contexts: one for each row, or None.
-        images: latents (m, *shape), what the flow makes of them (m, D), and their contexts; None without a base.
-        blurred: the share of points where the condition number leaves no digit, which is then the disease and this its
-            symptom.
+        forward_values: latents (m, *shape), T of them (m, D), and their contexts; None without a base.
+        share_without_digits: share of points at which the condition number leaves no digit. Above 0 the test is not
+            made: the conditioning is the cause.
     """
-    if blurred > 0:
+    if share_without_digits > 0:
         return Row(NAME, None, None, None, "The condition number is beyond its bound: no digit is left to compare.")
     dim = math.prod(flow.shape)
     n = max(8, min(_MAX_ROWS, _MAX_NUMBERS // dim))
-    # float64 sees the rows as they were given: what float32 loses in reading them is lost to its density too
+    # rows in their original precision: rounding the inputs to float32 is part of its error
     some = np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).astype(int))
     exact_rows = np.asarray(rows[some], np.float64)
-    given = None if contexts is None else contexts[some]
+    some_contexts = None if contexts is None else contexts[some]
     with jax.enable_x64(True):
         wide = cast(flow, np.float64)
-        truth = score(wide, exact_rows, given)
-    found = score(flow, exact_rows, given).astype(np.float64)
+        truth = log_prob(wide, exact_rows, some_contexts)
+    log_probs = log_prob(flow, exact_rows, some_contexts).astype(np.float64)
     known = np.isfinite(truth)
-    lost = int((known & ~np.isfinite(found)).sum())
-    nats = np.abs(found - truth)[known & np.isfinite(found)]
-    if len(nats) == 0 and not lost:
+    lost = int((known & ~np.isfinite(log_probs)).sum())
+    errors = np.abs(log_probs - truth)[known & np.isfinite(log_probs)]
+    if len(errors) == 0 and not lost:
         return Row(NAME, None, None, None, "The log-density is finite at no row, in float64 either.")
     bound = max(_NATS, _NATS_EACH * dim)
-    worst = float(np.percentile(np.concatenate([nats, np.full(lost, np.finfo(np.float64).max)]), _SHARE))
-    words = f"Log-densities differ by {_median(nats):.1g} nats (median), {_shown(worst)} (99 of 100 rows are closer)"
-    value, moved = worst, None
-    if images is not None:
-        moved = _moved(wide, *images)
-        words += f"; samples by {_shown(moved)} deviations"
-        value = max(worst, moved / _DEVIATIONS * bound)
+    worst = float(np.percentile(np.concatenate([errors, np.full(lost, np.finfo(np.float64).max)]), _SHARE))
+    message = (
+        f"Log-densities differ by {_median(errors):.1g} nats (median), {_shown(worst)} (99 of 100 rows are closer)"
+    )
+    value, sample_error = worst, None
+    if forward_values is not None:
+        sample_error = _sample_error(wide, *forward_values)
+        message += f"; samples by {_shown(sample_error)} deviations"
+        value = max(worst, sample_error / _DEVIATIONS * bound)
     if value <= bound:
-        moved_by = f", {_shown(moved)} deviations" if moved is not None else ""
-        return Row(NAME, value, bound, True, f"99 of 100 within {_shown(worst)} nats{moved_by}.")
+        suffix = f", {_shown(sample_error)} deviations" if sample_error is not None else ""
+        return Row(NAME, value, bound, True, f"99 of 100 within {_shown(worst)} nats{suffix}.")
     value = min(value, np.finfo(np.float64).max)
     return Row(
-        NAME, value, bound, False, words + ".", "float32 is too coarse for this flow",
-        "Score and draw in double precision (the command line does; in Python pf.cast to float64 under "
+        NAME, value, bound, False, message + ".", "float32 is too coarse for this flow",
+        "Compute densities and samples in double precision (the command line does; in Python pf.cast to float64 under "
         "jax.enable_x64(True)), or subtract a large offset from the column before fitting.",
     )  # fmt: skip
 
 
-def _moved(wide: Any, z: np.ndarray, found: np.ndarray, contexts: np.ndarray | None) -> float:
-    """What 99 of 100 samples' coordinates move by, in deviations of the coordinate."""
+def _sample_error(wide: Any, z: np.ndarray, x: np.ndarray, contexts: np.ndarray | None) -> float:
+    """The 99 % quantile of the error of samples x = T(z), in deviations of the coordinate."""
     with jax.enable_x64(True):
         truth = forward(wide, z, contexts).reshape(len(z), -1)
     good = np.isfinite(truth).all(1)
@@ -84,9 +86,9 @@ def _moved(wide: Any, z: np.ndarray, found: np.ndarray, contexts: np.ndarray | N
         return 0.0
     low, high = np.quantile(truth[good], [0.16, 0.84], axis=0)  # two deviations of a normal, whatever the tails
     unit = np.where(high > low, (high - low) / 2, 1.0)
-    off = np.abs(found[good] - truth[good]) / unit
-    off = np.where(np.isfinite(off), off, np.finfo(np.float64).max)
-    return float(np.percentile(off.max(1), _SHARE))
+    error = np.abs(x[good] - truth[good]) / unit
+    error = np.where(np.isfinite(error), error, np.finfo(np.float64).max)
+    return float(np.percentile(error.max(1), _SHARE))
 
 
 def _median(values: np.ndarray) -> float:
@@ -94,4 +96,4 @@ def _median(values: np.ndarray) -> float:
 
 
 def _shown(value: float) -> str:
-    return f"{value:.1g}" if value < 1e30 else "anything: float32 overflows"
+    return f"{value:.1g}" if value < 1e30 else "more than any bound: float32 overflows"

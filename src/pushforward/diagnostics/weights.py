@@ -1,4 +1,4 @@
-"""When estimates from importance weights can be trusted: both a light tail and enough effective samples."""
+"""When estimates from importance weights can be trusted: enough effective samples and a light tail of the weights."""
 
 import math
 
@@ -31,7 +31,7 @@ def effective_sample_size(log_weights: np.ndarray) -> float:
 
 
 def rounding(log_densities: np.ndarray) -> float:
-    """How far rounding alone spreads the differences of such log-densities, as computed in their own type."""
+    """The rounding error of differences of log-densities, in their dtype."""
     finite = log_densities[np.isfinite(log_densities)]
     size = float(np.median(np.abs(finite))) if len(finite) else 0.0
     return 8 * float(np.finfo(log_densities.dtype).eps) * max(size, 1.0)
@@ -50,38 +50,38 @@ def pareto_k_bound(n: int) -> float:
 
 
 def weight_doubts(n: int, effective: float, k: float) -> list[str]:
-    """Why estimates from n importance weights cannot be trusted, a sentence each; none where they can.
+    """Reasons not to trust estimates from n importance weights, one phrase each; none if they can be trusted.
 
-    Two conditions, for either alone misses what the other sees:
+    There are two conditions, because each misses failures that the other detects:
 
     - At least 100 effective samples. The standard error of the log evidence is about sqrt(1 / effective - 1 / n), so
-      100 keep it below 0.1, and the error of a mean below a tenth of the target's deviation. What counts is their
-      number: effective / n says how costly the samples are, not how good the estimate is.
-    - A Pareto k of at most `pareto_k_bound(n)`. Above it the effective sample size and the standard error are
-      themselves estimates that the samples do not bear out.
+      100 keep it below 0.1, and the error of a mean below a tenth of the target's deviation. Their number matters:
+      effective / n measures the cost of the samples, not the quality of the estimate.
+    - A Pareto k of at most `pareto_k_bound(n)`. Above it, the effective sample size and the standard error are
+      themselves unreliable estimates.
 
-    A part of the target that no sample has met shows in neither.
+    Neither detects a part of the target that no sample has reached.
 
     Args:
         n: number of weights.
         effective: their effective sample size.
-        k: the Pareto shape of their tail, NaN where it cannot be told.
+        k: the Pareto shape of their tail, NaN if it cannot be estimated.
 
     Reference: Owen 2013, section 9.3; Elvira, Martino & Robert 2022 (what the effective sample size leaves out);
         Vehtari et al. 2024, section 3.
     """
-    found = []
+    doubts = []
     if n < FEWEST_EFFECTIVE:
-        found.append(f"{n} samples are too few to tell, {FEWEST_EFFECTIVE} are the fewest")
+        doubts.append(f"{n} samples are too few to judge, at least {FEWEST_EFFECTIVE} are needed")
     elif not effective >= FEWEST_EFFECTIVE:
-        found.append(
+        doubts.append(
             f"{effective:.1f} effective samples of {n:,} ({effective / n:.2%}) are fewer than {FEWEST_EFFECTIVE}: the "
             f"standard error of the log evidence is about {math.sqrt(max(1 / max(effective, 1) - 1 / n, 0)):.2f}"
         )
     if n >= FEWEST_EFFECTIVE and not k <= (bound := pareto_k_bound(n)):
-        found.append(
-            f"the Pareto k of the weights is {k:.2f}, above {bound:.2f}: a few samples decide"
+        doubts.append(
+            f"the Pareto k of the weights is {k:.2f}, above {bound:.2f}: a few samples dominate"
             if k > bound
-            else "the Pareto k of the weights cannot be told: too few of them differ"
+            else "the Pareto k of the weights cannot be estimated: too few of them differ"
         )
-    return found
+    return doubts

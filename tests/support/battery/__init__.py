@@ -1,13 +1,13 @@
-"""The properties that every bijection and every flow must have, shown for each row of the zoo.
+"""The properties that every bijection and every flow must have, tested for each row of the zoo.
 
-points       where a row is asked
-program      the one compiled program of a row, and the figures it returns
+points       test points
+program      the compiled program of a row, and the figures it returns
 case         a row with its figures at every kind of weights
-bounds       how far figures may be off
+bounds       error bounds
 inverses, reach, calls, densities
              the properties
 properties   their list, and the check of one row against one of them
-ledger       what was found, and what it took
+ledger       results and times
 """
 
 from battery.case import randomised

@@ -1,4 +1,4 @@
-"""One row of the zoo with its program, and its figures at every kind of weights."""
+"""A row of the zoo with its compiled program and its figures at every kind of weights."""
 
 import functools
 import time
@@ -14,7 +14,7 @@ from zoo import CONTEXT_DIM, Row
 
 from battery.ledger import SECONDS
 from battery.points import N, hostile, ordinary
-from battery.program import Side, compile_figures
+from battery.program import Figures, compile_figures
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.state import finalise
 
@@ -29,8 +29,8 @@ def randomised(trained: Any, spread: float, seed: int = 0) -> Any:
     )
 
 
-def briefly_trained(figures: Any, trained: Any, x: np.ndarray, context: Any) -> Any:
-    """A few Adam steps on the likelihood of fixed rows; the gradient is the program's own."""
+def train_briefly(figures: Any, trained: Any, x: np.ndarray, context: Any) -> Any:
+    """A few Adam steps on the likelihood of fixed data, with the gradient of the row's program."""
     first = jax.tree.map(np.zeros_like, jax.device_get(trained))
     second, leaves = first, jax.device_get(trained)
     for step in range(1, TRAINING_STEPS + 1):
@@ -46,23 +46,23 @@ def briefly_trained(figures: Any, trained: Any, x: np.ndarray, context: Any) -> 
 
 
 @dataclass
-class Weighted:
-    """The figures of one row at one set of weights."""
+class AtWeights:
+    """The figures of a row at one set of weights."""
 
     trained: Any
     z: np.ndarray
     x: np.ndarray
-    at: tuple[Side, Side]
-    back: tuple[Side, Side]  # at.back: forward at the inverse's values, inverse at the forward's
-    far: tuple[Side, Side]
-    far_back: tuple[Side, Side]
-    steep: tuple[Side, Side]  # as far, but no further than the gradients of weights may be asked for
+    at: tuple[Figures, Figures]
+    back: tuple[Figures, Figures]  # at.back: forward at the inverse's values, inverse at the forward's
+    far: tuple[Figures, Figures]
+    far_back: tuple[Figures, Figures]
+    steep: tuple[Figures, Figures]  # as far, but clipped to where gradients of weights must be finite
     far_z: np.ndarray
     far_x: np.ndarray
 
 
 class Case:
-    """One row with its program and its figures at every kind of weights."""
+    """A row with its compiled program and its figures at every kind of weights."""
 
     def __init__(self, row: Row) -> None:
         start = time.perf_counter()
@@ -76,21 +76,21 @@ class Case:
         self.z, self.x = (ordinary(side, self.shape, random) for side in (row.z_side, row.x_side))
         has_context = self.bijection.context_shape is not None
         self.context = random.normal(size=(N, CONTEXT_DIM)) if has_context else None
-        # gradients in a loop double the time of compilation: in float64, and for layers, of which flows are made; a
-        # scalar map has no batch of its own that could go astray
+        # gradients in a loop double the compilation time: only in float64, and for layers, of which flows consist; for
+        # a scalar map a batch is no special case
         thorough = self.is_double and row.flow is None and self.shape != ()
-        self.figures, fresh, self.loose_products = compile_figures(self.bijection, thorough)
+        self.figures, fresh, self.reduced_products = compile_figures(self.bijection, thorough)
         leaves = {"fresh": fresh}
         if jax.tree.leaves(fresh):
             leaves["random"] = randomised(fresh, row.spread)
         if row.flow is not None:
             waves = np.sin(3 * np.arange(self.size) + np.arange(N)[:, None])
             data = waves.reshape(self.x.shape) + 0.5 * self.x
-            leaves["trained"] = briefly_trained(self.figures, fresh, data, self.context)
+            leaves["trained"] = train_briefly(self.figures, fresh, data, self.context)
         self.weights = {kind: self._measure(trained) for kind, trained in leaves.items()}
         SECONDS[row.name] += time.perf_counter() - start
 
-    def _measure(self, trained: Any) -> Weighted:
+    def _measure(self, trained: Any) -> AtWeights:
         z, x, row = self.z, self.x, self.row
         at = self.figures(trained, z, x, self.context)
         back = self.figures(trained, at[1].out, at[0].out, self.context)
@@ -100,7 +100,7 @@ class Case:
         reach, steep = row.largest_gradient, far
         if row.largest > reach:
             steep = self.figures(trained, np.clip(far_z, -reach, reach), np.clip(far_x, -reach, reach), self.context)
-        return Weighted(trained, z, x, at, back, far, far_back, steep, far_z, far_x)
+        return AtWeights(trained, z, x, at, back, far, far_back, steep, far_z, far_x)
 
     def with_weights(self, trained: Any) -> Any:
         return finalise(eqx.combine(trained, self.bijection))
@@ -112,7 +112,7 @@ class Case:
 
 @functools.lru_cache(maxsize=1)
 def case_of(row: Row) -> Case:
-    """The case of a row; only the last is kept, tests run row by row."""
+    """The case of a row. Only the last is cached, because tests run row by row."""
     return Case(row)
 
 

@@ -1,4 +1,4 @@
-"""Properties of densities: they integrate to one, and a sample's own score is the one that `log_prob` gives."""
+"""Properties of densities: they integrate to one, and the log-density of a sample equals that of `log_prob`."""
 
 import functools
 import itertools
@@ -9,8 +9,8 @@ import numpy as np
 from tolerances import BALL_STANDARD_ERRORS, INTEGRAL
 from zoo import CIRCLE, LINE, OPEN, POSITIVE, UNIT
 
-from battery.bounds import flat, log_det_bound, norms, sizes, within
-from battery.case import Case, Weighted
+from battery.bounds import exceeding, flat, log_det_bound, norms, sizes
+from battery.case import AtWeights, Case
 from battery.points import N
 from pushforward.core.distribution import AbstractDistribution
 
@@ -25,8 +25,8 @@ def log_base(side: str, z: np.ndarray) -> np.ndarray:
     return {POSITIVE: -z, UNIT: 0 * z, OPEN: 0 * z - np.log(2), CIRCLE: 0 * z - np.log(2 * np.pi)}[side]
 
 
-def scalar_integral(case: Case, w: Weighted) -> list[str]:
-    """Scalar maps: the pushforward of a density on the z side integrates to one over the whole x side."""
+def scalar_integral(case: Case, w: AtWeights) -> list[str]:
+    """Scalar maps: the pushforward of a density on the z side integrates to one over the x side."""
     if case.shape != ():
         return []
     edges = {LINE: (-8.0, 8.0), POSITIVE: (1e-6, 30.0), UNIT: (1e-5, 1 - 1e-5), OPEN: (-1 + 1e-5, 1 - 1e-5)}
@@ -54,27 +54,27 @@ def scalar_integral(case: Case, w: Weighted) -> list[str]:
         part = slice(start, start + N)
         inverse = case.figures(w.trained, case.z, x[part], None)[1]
         z = np.asarray(inverse.out, np.float64)
-        keep = np.isfinite(z)  # float32 rounds the outermost points of (0, 1) onto its ends
+        keep = np.isfinite(z)  # float32 rounds the outermost points of (0, 1) to its ends
         log_density = log_base(case.row.z_side, z[keep]) + inverse.log_det[keep] + log_width[part][keep]
         total += np.exp(log_density).sum() * 2 * reach / u.size
     return [] if abs(total - 1) <= INTEGRAL else [f"integrates to {total:.5f}"]
 
 
-def density_integrates(case: Case, w: Weighted) -> list[str]:
-    """Flows: a grid in one and two dimensions, the volume of a ball above; not in the many dimensions of an image, of
-    which no ball holds enough: there round trips and log-determinants say it."""
+def density_integrates(case: Case, w: AtWeights) -> list[str]:
+    """Flows: a grid in one and two dimensions, the volume of a ball above. Not for images, in whose dimensions a ball
+    contains too few samples: round trips and log-determinants test them."""
     if case.row.flow is None:
         return scalar_integral(case, w)
     if len(case.shape) == 3 and case.size not in N_SAMPLES:  # a vector of another size fails at the look-up below
         return []
     flow = case.flow_with(w.trained)
     context = None if case.context is None else case.context[0]
-    x, scores = (
+    x, log_probs = (
         np.asarray(v, np.float64) for v in flow.sample_and_log_prob(N_SAMPLES[case.size], key=7, context=context)
     )
     if case.size > 2:
-        return ball_volume(flow, context, x, scores)
-    # dense in the middle, wide far out: heavy tails must not make the grid coarse
+        return ball_volume(flow, context, x, log_probs)
+    # dense in the middle and wide far out, so that heavy tails do not make the grid coarse
     low, high = x.min(0), x.max(0)
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
     left, centre, right = np.quantile(x, [0.1, 0.5, 0.9], axis=0)
@@ -89,25 +89,25 @@ def density_integrates(case: Case, w: Weighted) -> list[str]:
     return [] if abs(total - 1) <= INTEGRAL else [f"integrates to {total:.5f}"]
 
 
-def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, scores: np.ndarray) -> list[str]:
-    """The volume of that part of a ball where the density exceeds a threshold, found in two ways.
+def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, log_probs: np.ndarray) -> list[str]:
+    """The volume of the part of a ball where the density exceeds a threshold, estimated in two ways.
 
     Over samples of the flow it is the average of 1[x in ball, p(x) > t] / p(x), over uniform points of the ball the
-    share with p > t. The threshold is set by points put aside, such that thousands of samples are expected above it:
-    both averages are then of bounded numbers. False-alarm rate 6e-7 (five standard errors); the standard error must be
-    below 4 %, so that a density wrong by a fifth is seen.
+    share with p > t. The threshold is set with separate points, such that thousands of samples are expected above it:
+    both averages are then of bounded numbers. False-alarm rate 6e-7 (five standard errors). The standard error must be
+    below 4 %, so that a density wrong by a fifth is detected.
     """
     random, dim = np.random.default_rng(2), x.shape[1]
-    aside, ranks = x[:1024], np.argsort(scores[:1024])
+    pilot, ranks = x[:1024], np.argsort(log_probs[:1024])
     direction = random.normal(size=(N_SAMPLES[1], dim))
     length = random.uniform(size=(len(direction), 1)) ** (1 / dim)
     unit = length * direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    x, scores = x[1024:], scores[1024:]
-    # the largest ball in which the density does not vary too much, about the densest point or about calmer ones
-    places = (-1, 768, 512, 256)
-    for place, share in (*itertools.product(places, (0.1, 0.03, 0.01, 0.003)), *itertools.product(places, (0.2,))):
-        centre = aside[ranks[place]]
-        radius = np.quantile(np.linalg.norm(aside - centre, axis=1), share)
+    x, log_probs = x[1024:], log_probs[1024:]
+    # the largest ball in which the density does not vary too much, around the densest point or less dense ones
+    centres = (-1, 768, 512, 256)
+    for rank, share in (*itertools.product(centres, (0.1, 0.03, 0.01, 0.003)), *itertools.product(centres, (0.2,))):
+        centre = pilot[ranks[rank]]
+        radius = np.quantile(np.linalg.norm(pilot - centre, axis=1), share)
         volume = np.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * radius**dim
         in_ball = np.asarray(flow.log_prob(centre + radius * unit, context), np.float64)
         highest = np.sort(in_ball[:1024])[::-1]
@@ -116,11 +116,11 @@ def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, scores:
         if enough.size and enough[-1] >= 50:
             break
     else:
-        return ["the density varies too much for this test: take a smaller spread of weights"]
+        return ["the density varies too much for this test: use a smaller spread of weights"]
     threshold = highest[enough[-1]]
     shares = volume * (in_ball[1024:] > threshold)
-    inside = (np.linalg.norm(x - centre, axis=1) < radius) & (scores > threshold)
-    weights = np.where(inside, np.exp(-np.where(inside, scores, 0.0)), 0.0)
+    counted = (np.linalg.norm(x - centre, axis=1) < radius) & (log_probs > threshold)
+    weights = np.where(counted, np.exp(-np.where(counted, log_probs, 0.0)), 0.0)
     means, errors = zip(*((v.mean(), v.std() / np.sqrt(v.size)) for v in (shares, weights)), strict=True)
     deviation = float(np.hypot(*errors))
     if abs(means[0] - means[1]) <= BALL_STANDARD_ERRORS * deviation and deviation < 0.04 * means[0]:
@@ -128,18 +128,18 @@ def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, scores:
     return [f"volume {means[1]:.4g} by samples, {means[0]:.4g} by uniform points, standard error {deviation:.2g}"]
 
 
-def sample_scores_agree(case: Case, w: Weighted) -> list[str]:
-    """Flows: the log-density that comes with a sample is the one that log_prob gives, each time the same bits."""
+def sample_log_probs_agree(case: Case, w: AtWeights) -> list[str]:
+    """Flows: the log-density returned with a sample equals that of log_prob, which is deterministic to the bit."""
     if case.row.flow is None:
         return []
     flow = case.flow_with(w.trained)
     context = None if case.context is None else case.context[0]
     x, reported = flow.sample_and_log_prob(1024, key=5, context=context)
-    scores = np.asarray(flow.log_prob(x, context), np.float64)
-    wrong = [] if np.array_equal(scores, flow.log_prob(x, context)) else ["log_prob twice gives two answers"]
-    here = np.asarray(x[:N], np.float64)
-    same = None if case.context is None else np.repeat(case.context[:1], N, 0)
-    side = case.figures(w.trained, here, here, same)[1]
-    slope = np.abs(flat(side.out)).sum(1) * norms(side.jacobian) * (1 + sizes(here)) + np.abs(scores[:N])
-    bound = log_det_bound(case, here, side) + case.tolerance.factor * case.eps * slope
-    return wrong + within(np.abs(scores - np.asarray(reported, np.float64))[:N], bound, "reported log_prob")
+    log_probs = np.asarray(flow.log_prob(x, context), np.float64)
+    wrong = [] if np.array_equal(log_probs, flow.log_prob(x, context)) else ["log_prob twice gives two results"]
+    points = np.asarray(x[:N], np.float64)
+    contexts = None if case.context is None else np.repeat(case.context[:1], N, 0)
+    side = case.figures(w.trained, points, points, contexts)[1]
+    slope = np.abs(flat(side.out)).sum(1) * norms(side.jacobian) * (1 + sizes(points)) + np.abs(log_probs[:N])
+    bound = log_det_bound(case, points, side) + case.tolerance.factor * case.eps * slope
+    return wrong + exceeding(np.abs(log_probs - np.asarray(reported, np.float64))[:N], bound, "reported log_prob")

@@ -1,4 +1,4 @@
-"""Where the program is asked: ordinary points, and the hostile ones at which formulas fail."""
+"""Test points: ordinary ones, and hostile ones at which formulas fail."""
 
 import numpy as np
 from zoo import CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
@@ -7,7 +7,7 @@ N = 64
 
 
 def ordinary(side: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
-    """Points (N, *shape) where most of a distribution lives."""
+    """Points (N, *shape) in the bulk of a distribution."""
     noise = 1.5 * random.normal(size=(N, *shape))
     return {
         LINE: noise,
@@ -19,8 +19,11 @@ def ordinary(side: str, shape: tuple[int, ...], random: np.random.Generator) -> 
 
 
 def hostile(side: str, shape: tuple[int, ...], row: Row) -> np.ndarray:
-    """Points (N, *shape) at which formulas fail: zero, places where they change, one ulp beside these, far away."""
-    near = [*row.places, *(np.nextafter(np.float32(p), np.float32(d)) for p in row.places for d in (-np.inf, np.inf))]
+    """Points (N, *shape) at which formulas fail: zero, knots, one ulp next to them, far away."""
+    near = [
+        *row.knots,
+        *(np.nextafter(np.float32(p), np.float32(d)) for p in row.knots for d in (-np.inf, np.inf)),
+    ]
     far = [v for v in (1e-30, 1.0, 10.0, 1e3, row.largest) if v <= row.largest]
     values = {
         LINE: [0.0, *near, *(-v for v in near), *far, *(-v for v in far)],
@@ -30,7 +33,7 @@ def hostile(side: str, shape: tuple[int, ...], row: Row) -> np.ndarray:
         CIRCLE: [0.0, *near, *(-v for v in near), 1.0],
     }[side]
     values = np.asarray(values, np.float64)
-    if side == CIRCLE:  # the edge of the circle in float32 lies a little outside the one in float64
+    if side == CIRCLE:  # pi in float32 is a little larger than in float64
         values = np.clip(values, -np.pi, np.nextafter(np.pi, 0))
     size = int(np.prod(shape))
     # first the same value in every coordinate, then values mixed

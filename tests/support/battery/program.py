@@ -1,8 +1,8 @@
-"""The one compiled program of a row: weights and points in, all figures of both directions out.
+"""The compiled program of a row, from weights and points to all figures of both directions.
 
-Values, log-determinants, Jacobians and gradients, once mapped over the batch (the way of training and scoring) and once
-in a loop over single samples. Start weights, random weights and briefly trained ones share it. Weights are finalised
-first, as `fit` leaves them: a bound that a layer states is one of the weights that it has.
+The figures are values, log-determinants, Jacobians and gradients, once mapped over the batch (as in training) and once
+in a loop over single samples. Start weights, random weights and briefly trained ones share the program. Weights are
+finalised first, as after `fit`, so that stored bounds match the weights.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from pushforward.numerics.arrays import is_array
 
 
 @dataclass
-class Side:
-    """Figures of one direction at N points; D is the event size.
+class Figures:
+    """Results of one direction at N points; D is the event size.
 
     Attributes:
         out, log_det: mapped over the batch, (N, *shape) and (N,).
@@ -30,7 +30,7 @@ class Side:
         context_jacobian: (N, D + 1, context), the log-determinant last, or None.
         influence: tree of the trained leaves, the greatest |d sum over points of an output / d leaf| over outputs.
         gradient: of one loss with respect to (trained leaves, points).
-        loop_gradient: the same from a loop where the row is looked at thoroughly, else None.
+        loop_gradient: the same from a loop in a thorough test, else None.
     """
 
     out: Any
@@ -45,11 +45,11 @@ class Side:
     loop_gradient: Any
 
 
-def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, thorough: bool) -> dict[str, Any]:
+def _figures(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, thorough: bool) -> dict[str, Any]:
     shape = points.shape[1:]
     size = int(np.prod(shape))
 
-    def verb(trained: Any, point: Any, context: Any) -> Any:
+    def call(trained: Any, point: Any, context: Any) -> Any:
         bijection = combine(trained)
         return (bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det)(point, context)
 
@@ -60,10 +60,10 @@ def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, 
         fixed = jnp.cos(jnp.arange(size, dtype=out.dtype)).reshape(shape) / N
         return jnp.broadcast_to(fixed, out.shape), jnp.full_like(log_det, 1.0 / N)
 
-    mapped = jax.vmap(verb, (None, 0, None if context is None else 0))
+    mapped = jax.vmap(call, (None, 0, None if context is None else 0))
     (out, log_det), pull = jax.vjp(mapped, trained, points, context)
-    # One backward pass for all: samples do not meet, so the cotangent of one output, the same in every row, gives that
-    # row of every sample's Jacobian. The last cotangent is the loss.
+    # One backward pass for all samples, which are independent: the same cotangent for every sample gives one row of
+    # each sample's Jacobian. The last cotangent is that of the loss.
     unit = jnp.broadcast_to(jnp.eye(size + 1, dtype=points.dtype)[:, None], (size + 1, N, size + 1))
     weights = weigh(out, log_det)
     cotangents = (
@@ -86,8 +86,8 @@ def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, 
     def one(inputs: Any) -> Any:
         point, context = inputs
         if not thorough:
-            return verb(trained, point, context)
-        (out, log_det), pull = jax.vjp(verb, trained, point, context)
+            return call(trained, point, context)
+        (out, log_det), pull = jax.vjp(call, trained, point, context)
         return out, log_det, pull(weigh(out, log_det))[:2]
 
     figures["loop_out"], figures["loop_log_det"], *gradient = jax.lax.map(one, (points, context))
@@ -97,21 +97,21 @@ def _side(combine: Any, trained: Any, points: Any, context: Any, inverse: bool, 
     return figures
 
 
-def loose_products(program: str) -> list[str]:
-    """The products and convolutions of a lowered program in which an accelerator may drop bits."""
+def reduced_products(program: str) -> list[str]:
+    """The products and convolutions of a lowered program that an accelerator may compute in reduced precision."""
     lines = [line.strip() for line in program.splitlines()]
     products = [line for line in lines if "stablehlo.dot_general" in line or "stablehlo.convolution" in line]
     return [line for line in products if "HIGHEST" not in line]
 
 
 def compile_figures(bijection: Any, thorough: bool) -> tuple[Any, Any, list[str]]:
-    """The row's one program, (trained, z, x, context) -> both sides' figures, the trained leaves, and a list that holds
-    `loose_products` once the program has run.
+    """The row's program (trained, z, x, context) -> figures of both directions, the trained leaves, and a list that
+    holds `reduced_products` once the program has run.
     """
     flags = pf.trainable(bijection)
     trained, rest = eqx.partition(bijection, flags)
     static = eqx.filter(rest, is_array, inverse=True)
-    loose: list[str] = []
+    reduced: list[str] = []
 
     @jax.jit
     def program(trained: Any, arrays: Any, z: Any, x: Any, context: Any) -> Any:
@@ -119,7 +119,8 @@ def compile_figures(bijection: Any, thorough: bool) -> tuple[Any, Any, list[str]
             return eqx.combine(trained, arrays, static)
 
         return tuple(
-            _side(combine, trained, points, context, inverse, thorough) for points, inverse in ((z, False), (x, True))
+            _figures(combine, trained, points, context, inverse, thorough)
+            for points, inverse in ((z, False), (x, True))
         )
 
     compiled: list[Any] = []
@@ -127,16 +128,16 @@ def compile_figures(bijection: Any, thorough: bool) -> tuple[Any, Any, list[str]
     def run(*inputs: Any) -> Any:
         if not compiled:
             lowered = program.lower(*inputs)
-            loose.extend(loose_products(lowered.as_text()))
+            reduced.extend(reduced_products(lowered.as_text()))
             compiled.append(lowered.compile())
         return compiled[0](*inputs)
 
-    def figures(trained: Any, z: Any, x: Any, context: Any) -> tuple[Side, Side]:
+    def figures(trained: Any, z: Any, x: Any, context: Any) -> tuple[Figures, Figures]:
         dtype = jnp.result_type(float)
         z, x = (jnp.asarray(v, dtype) for v in (z, x))
         context = None if context is None else jnp.asarray(context, dtype)
         parts = eqx.partition(finalise(eqx.combine(trained, rest)), flags)
         sides = jax.device_get(run(parts[0], eqx.filter(parts[1], is_array), z, x, context))
-        return Side(**sides[0]), Side(**sides[1])
+        return Figures(**sides[0]), Figures(**sides[1])
 
-    return figures, trained, loose
+    return figures, trained, reduced

@@ -4,9 +4,9 @@ import time
 
 from zoo import Row
 
-from battery.calls import dtype_is_kept, jit_is_eager, mapped_is_looped, products_in_full, small_batches
+from battery.calls import dtype_is_preserved, jit_is_eager, mapped_is_looped, products_in_full, small_batches
 from battery.case import case_of
-from battery.densities import density_integrates, sample_scores_agree
+from battery.densities import density_integrates, sample_log_probs_agree
 from battery.inverses import (
     finite_when_hostile,
     is_monotone,
@@ -32,23 +32,23 @@ PROPERTIES = {
     "dependence": dependence,
     "starts at identity": starts_at_identity,
     "monotone": is_monotone,
-    "dtype kept": dtype_is_kept,
+    "dtype preserved": dtype_is_preserved,
     "products in full": products_in_full,
     "jit = eager": jit_is_eager,
     "integrates to one": density_integrates,
-    "sample scores agree": sample_scores_agree,
+    "sample log-probs agree": sample_log_probs_agree,
     "small batches": small_batches,
     "second derivatives": second_derivatives,
 }
 
-# Properties that say something of one kind of weights only.
+# Properties that are tested with one kind of weights only.
 KINDS = {
     "starts at identity": ("fresh",),
     "gradient reaches leaves": ("random",),
     "context reaches outputs": ("random",),
     "dependence": ("random",),
     "jit = eager": ("random", "only"),
-    "dtype kept": ("fresh",),
+    "dtype preserved": ("fresh",),
     "products in full": ("fresh",),
     "small batches": ("random",),
     "second derivatives": ("random",),
@@ -56,7 +56,7 @@ KINDS = {
 
 
 def check(row: Row, name: str) -> list[str]:
-    """All sentences that a property has to say against a row, over all kinds of weights."""
+    """The failures of a row in one property, over all kinds of weights."""
     case, start = case_of(row), time.perf_counter()
     kinds = [kind for kind in case.weights if kind in KINDS.get(name, tuple(case.weights))]
     if not kinds and name in ("jit = eager", "second derivatives"):

@@ -1,15 +1,15 @@
-"""Properties of what depends on what: weights, context and inputs move the outputs that they should, and no other."""
+"""Properties of dependence: weights, context and inputs change the outputs that they should, and no other."""
 
 import jax
 import numpy as np
 
 from battery.bounds import flat
-from battery.case import Case, Weighted
+from battery.case import AtWeights, Case
 from battery.points import N
 
 
-def gradient_reaches(case: Case, w: Weighted) -> list[str]:
-    """Every trained leaf that holds numbers moves some output; in a `Repeat`, the leaf of every layer."""
+def gradient_reaches(case: Case, w: AtWeights) -> list[str]:
+    """Every non-empty trained leaf changes some output; in a `Repeat`, the leaf of every layer."""
     wrong = []
     for name, side in zip(("forward", "inverse"), w.at, strict=True):
         for path, leaf in jax.tree_util.tree_leaves_with_path(side.influence):
@@ -20,17 +20,17 @@ def gradient_reaches(case: Case, w: Weighted) -> list[str]:
     return wrong if not case.row.dead else ([] if wrong else [f"exempt ({case.row.dead}), but every leaf is alive"])
 
 
-def context_reaches(case: Case, w: Weighted) -> list[str]:
-    """Every component of the context moves every output that it should, and no other."""
+def context_reaches(case: Case, w: AtWeights) -> list[str]:
+    """Every component of the context changes every output that it should, and no other."""
     if case.context is None:
         return []
     expected = case.row.context_reaches
     expected = np.ones(case.size, bool) if expected is None else expected.reshape(-1)
     wrong = []
     for name, side in zip(("forward", "inverse"), w.at, strict=True):
-        moved = np.abs(side.context_jacobian[:, :-1]).max(0) > 0
-        astray = [index for index in range(case.size) if (moved[index] != expected[index]).any()]
-        wrong += [f"{name}: output {index} is moved by context components {moved[index]}" for index in astray]
+        changed = np.abs(side.context_jacobian[:, :-1]).max(0) > 0
+        mismatches = [index for index in range(case.size) if (changed[index] != expected[index]).any()]
+        wrong += [f"{name}: output {index} depends on context components {changed[index]}" for index in mismatches]
         if not (np.abs(side.context_jacobian[:, -1]).max(0) > 0).any() and case.row.tolerance != "exact":
             volume = np.abs(side.log_det_gradient).max()
             if volume > 0:
@@ -38,25 +38,27 @@ def context_reaches(case: Case, w: Weighted) -> list[str]:
     return wrong
 
 
-def dependence(case: Case, w: Weighted) -> list[str]:
-    """Perturb each input in turn: exactly the outputs of the declared matrix move."""
+def dependence(case: Case, w: AtWeights) -> list[str]:
+    """A perturbation of each input changes exactly the outputs in the declared matrix."""
     expected = case.row.depends
     if expected is None:
         return []
     wrong = []
-    # one point in every row; row j moves coordinate j, the last row none
-    base = np.repeat(-np.abs(case.z[:1]).reshape(1, -1), N, 0)  # the negative side, where a leaky ReLU bends
+    # the same point N times; in copy j coordinate j is perturbed, in the last copy none
+    base = np.repeat(-np.abs(case.z[:1]).reshape(1, -1), N, 0)  # negative, where a leaky ReLU is nonlinear
     base[np.arange(case.size), np.arange(case.size)] += 0.1
     context = None if case.context is None else np.repeat(case.context[:1], N, 0)
     points = base.reshape(N, *case.shape)
     sides = case.figures(w.trained, points, points, context)
     for name, side, closed in zip(("forward", "inverse"), sides, (expected, _closure(expected)), strict=True):
         out = flat(side.out)
-        moved = (out[: case.size] != out[-1]).T
-        if (moved & ~closed).any():
-            wrong.append(f"{name}: outputs depend on too much\n{moved.astype(int)}, expected\n{closed.astype(int)}")
-        if name == "forward" and (expected & ~moved).any():
-            wrong.append(f"{name}: outputs depend on too little\n{moved.astype(int)}, expected\n{expected.astype(int)}")
+        changed = (out[: case.size] != out[-1]).T
+        if (changed & ~closed).any():
+            wrong.append(f"{name}: too many dependencies\n{changed.astype(int)}, expected\n{closed.astype(int)}")
+        if name == "forward" and (expected & ~changed).any():
+            wrong.append(
+                f"{name}: outputs depend on too little\n{changed.astype(int)}, expected\n{expected.astype(int)}"
+            )
     return wrong
 
 

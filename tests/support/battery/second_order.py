@@ -1,9 +1,9 @@
-"""Second derivatives in both directions, forward and reverse over reverse mode, are those of finite differences.
+"""Second derivatives in both directions, by forward and reverse over reverse mode, against finite differences.
 
-One loss per direction, of values and log-determinants of a few points, with its gradient g in weights, points and
-contexts as one vector. Along a direction d, forward over reverse is a tangent of g and reverse over reverse its
+Each direction has one loss of the values and log-determinants at a few points, and its gradient g in weights, points
+and contexts as one vector. Along a direction d, forward over reverse is a tangent of g and reverse over reverse its
 cotangent: both are H d, and so is a difference of g in float64. A part of g that is hidden from differentiation
-(`stop_gradient`, a custom rule that forgets a term) is missing from both, and not from the difference.
+(`stop_gradient`, a custom rule that forgets a term) is missing from both, but not from the difference.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from zoo import POSITIVE, UNIT
 
 import pushforward as pf
-from battery.case import Case, Weighted
+from battery.case import AtWeights, Case
 
 N_POINTS = 4
 STEP = 1e-5
@@ -29,7 +29,7 @@ NO_FORWARD_MODE = "can't apply forward-mode differentiation (jvp) to a custom_vj
 
 
 def differences(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The derivative at 0 of a function known at four offsets, by Richardson's rule, and about how far it is off."""
+    """The derivative at 0 from values at four offsets, by Richardson's rule, and an estimate of its error."""
     if offsets is CENTRAL:
         fine, coarse = (values[0] - values[1]) / (2 * STEP), (values[2] - values[3]) / (4 * STEP)
     else:
@@ -39,7 +39,7 @@ def differences(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np
 
 
 class Curvature:
-    """One direction of a bijection, at a batch of points: its loss as a function of one vector, and H d of that."""
+    """One direction of a bijection at a batch of points: the loss as a function of one vector, and its H d."""
 
     def __init__(self, bijection: Any, inverse: bool, context: Any) -> None:
         trained, rest = eqx.partition(bijection, pf.trainable(bijection))
@@ -51,8 +51,8 @@ class Curvature:
         def loss(vector: Any) -> Any:
             trained, points, context = self.unravel(vector)
             module = eqx.combine(trained, rest)
-            verb = module.inverse_and_log_det if inverse else module.forward_and_log_det
-            out, log_det = jax.vmap(verb, (0, None if context is None else 0))(points, context)
+            method = module.inverse_and_log_det if inverse else module.forward_and_log_det
+            out, log_det = jax.vmap(method, (0, None if context is None else 0))(points, context)
             weights = jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape)
             return jnp.sum(weights * out) + jnp.sum((1 + jnp.arange(N_POINTS, dtype=out.dtype)) * log_det)
 
@@ -71,13 +71,13 @@ class Curvature:
         except TypeError as error:
             if NO_FORWARD_MODE not in str(error):
                 raise
-            self.forward_mode = False  # an error, not a wrong number
+            self.forward_mode = False  # forward mode is not supported, which is no wrong number
         self._program = jax.jit(program)
 
     def wrong(
         self, trained: Any, points: np.ndarray, context: Any, which: str, offsets: np.ndarray, blocks: tuple[str, ...]
     ) -> list[str]:
-        """What is wrong along one direction, of the weights, the points or the contexts, in these blocks of H d."""
+        """Errors along one direction of the weights, the points or the contexts, in these blocks of H d."""
         parts = trained, jnp.asarray(points), context
         vector, random = ravel_pytree(parts)[0], np.random.default_rng(0)
         steps = [
@@ -91,20 +91,20 @@ class Curvature:
         ]
         counts = np.asarray(ravel_pytree(tuple(counts))[0]) > 0
         values, reverse, forward = jax.device_get(self._program(vector, direction, jnp.asarray(offsets)))
-        right, doubt = differences(values, offsets)
-        scales, found = self._scales(right), []
+        right, uncertainty = differences(values, offsets)
+        scales, errors = self._scales(right), []
         for what, got in (("reverse over reverse", reverse), ("forward over reverse", forward)):
             error = np.abs(got - right) / scales
-            bad = ~(error <= RELATIVE + 3 * doubt / scales) & counts
+            bad = ~(error <= RELATIVE + 3 * uncertainty / scales) & counts
             if bad.any():
                 index = int(np.argmax(np.where(bad, np.nan_to_num(error, nan=np.inf), -1)))
-                found.append(
+                errors.append(
                     f"{what}, along {which}: {got[index]:.8g} at {self._name(index)}, right {right[index]:.8g}"
                 )
-        unsettled = (doubt > 1e-4 * scales) & counts
-        if unsettled.any():
-            found.append(f"along {which}: differences do not settle at {self._name(int(np.argmax(unsettled)))}")
-        return found
+        uncertain = (uncertainty > 1e-4 * scales) & counts
+        if uncertain.any():
+            errors.append(f"along {which}: differences do not converge at {self._name(int(np.argmax(uncertain)))}")
+        return errors
 
     def _scales(self, right: np.ndarray) -> np.ndarray:
         """1 + the largest entry of the same leaf."""
@@ -112,7 +112,7 @@ class Curvature:
         return np.asarray(ravel_pytree(leaves)[0])
 
     def _name(self, index: int) -> str:
-        """Which entry of the vector this is."""
+        """The name of an entry of the vector."""
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.parts):
             if index < leaf.size:
                 return f"{BLOCKS[path[0].idx]}{jax.tree_util.keystr(path[1:])}[{index}]"
@@ -120,11 +120,11 @@ class Curvature:
         return "?"
 
 
-def second_derivatives(case: Case, w: Weighted) -> list[str]:
-    """At ordinary points with random weights; with start weights at ties, where the piece on the right counts."""
+def second_derivatives(case: Case, w: AtWeights) -> list[str]:
+    """At ordinary points with random weights; at ties with start weights, where the right-hand piece counts."""
     if not case.is_double:
         return []
-    # not finalised: that puts a contractive weight on its bound, where the map has a kink in the weight
+    # not finalised, because that puts a contractive weight on its bound, where the map has a kink in the weight
     bijection, wrong = eqx.combine(w.trained, case.bijection), []
     trained = eqx.filter(bijection, pf.trainable(bijection))
     context = None if case.context is None else jnp.asarray(case.context[:N_POINTS])
@@ -132,27 +132,27 @@ def second_derivatives(case: Case, w: Weighted) -> list[str]:
         curvature = Curvature(bijection, name == "inverse", context)
         for which, part in zip(BLOCKS, (trained, points, context), strict=True):
             if jax.tree.leaves(part):
-                found = curvature.wrong(trained, points[:N_POINTS], context, which, CENTRAL, BLOCKS)
-                wrong += [f"{name}: {line}" for line in found]
+                errors = curvature.wrong(trained, points[:N_POINTS], context, which, CENTRAL, BLOCKS)
+                wrong += [f"{name}: {line}" for line in errors]
         at_ties = ties(case) if side not in (POSITIVE, UNIT) else []
-        # a network's kinks are no ties of the map: with start weights they do not move it, but its weights' gradient
+        # a network's kinks are no ties of the map: with start weights they change only the gradient of the weights
         blocks = BLOCKS if case.shape == () else ("points",)
         fresh = eqx.filter(case.bijection, pf.trainable(case.bijection))
         for values in at_ties:
             points = np.broadcast_to(values.reshape(-1, *[1] * len(case.shape)), (N_POINTS, *case.shape))
-            found = curvature.wrong(fresh, points, context, "points", RIGHT, blocks)
-            if found and name == "forward" and case.row.tolerance == "integral":
-                # the edge of the box is the image of no float: the root may lie one place left of it
-                found = curvature.wrong(fresh, points, context, "points", LEFT, blocks)
-            wrong += [f"{name} at {values}: {line}" for line in found]
+            errors = curvature.wrong(fresh, points, context, "points", RIGHT, blocks)
+            if errors and name == "forward" and case.row.tolerance == "integral":
+                # no float maps to the edge of the box: the root may be one unit in the last place to the left
+                errors = curvature.wrong(fresh, points, context, "points", LEFT, blocks)
+            wrong += [f"{name} at {values}: {line}" for line in errors]
     return wrong
 
 
 def ties(case: Case) -> list[np.ndarray]:
-    """Zero and the places of a row where formulas change, `N_POINTS` at a time; for layers that start as the identity,
-    so that every part of them sees the same value."""
+    """Zero and the knots of a row, `N_POINTS` at a time, for layers that start as the identity: there every part has
+    the same input."""
     if not (case.row.is_identity or case.shape == ()):
         return []
-    distinct = {round(place, 3): place for place in reversed(case.row.places)}
-    values = [0.0, *distinct.values(), *(-place for place in distinct.values())]
+    distinct = {round(knot, 3): knot for knot in reversed(case.row.knots)}
+    values = [0.0, *distinct.values(), *(-knot for knot in distinct.values())]
     return [np.resize(values[i : i + N_POINTS], N_POINTS) for i in range(0, len(values), N_POINTS)]

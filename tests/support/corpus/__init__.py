@@ -1,1 +1,1 @@
-"""Bad input, and odd but good input, as files: one list of file, command, exit code and words."""
+"""A corpus of input files, bad ones and unusual good ones: a list of file, command, exit code and message parts."""

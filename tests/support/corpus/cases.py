@@ -1,6 +1,6 @@
-"""The list: which file, in which command, ends with which exit code, and the words that the sentence must hold.
+"""The list of cases: file, command, exit code, and parts that the message must contain.
 
-The words of a refusal name the place in the file, the value, and a remedy; that it names the file is asked of all.
+The parts of a refusal are the position in the file, the value, and a fix; every message must name the file.
 """
 
 import dataclasses
@@ -14,15 +14,24 @@ from corpus.made import MADE
 FILES = Path(__file__).parent / "files"
 NAMES = sorted([path.name for path in FILES.glob("[!.]*")] + list(MADE))
 
-# every command that reads a table, short; FILE, MODEL (of a, b, c) and GIVEN (of a, b given c) are filled in
+# all commands that read a table; FILE, MODEL (of a, b, c) and CONDITIONAL (of a, b given c) are replaced by paths
 FIT = f"fit FILE -o m.safetensors --flow nice {' '.join(TINY)}"
 COMPARE = f"compare FILE --flows nice --folds 1 {' '.join(TINY)}"
 SCORE = "score MODEL FILE -o s.csv"
 CHECK = "check MODEL FILE"
-FIT_GIVEN = FIT + " --context b"
-SCORE_GIVEN = "score GIVEN FILE -o s.csv"
-CHECK_GIVEN = "check GIVEN FILE"
-EVERYWHERE = (FIT, FIT_GIVEN, COMPARE, COMPARE + " --context b", SCORE, SCORE_GIVEN, CHECK, CHECK_GIVEN)
+FIT_CONDITIONAL = FIT + " --context b"
+SCORE_CONDITIONAL = "score CONDITIONAL FILE -o s.csv"
+CHECK_CONDITIONAL = "check CONDITIONAL FILE"
+EVERYWHERE = (
+    FIT,
+    FIT_CONDITIONAL,
+    COMPARE,
+    COMPARE + " --context b",
+    SCORE,
+    SCORE_CONDITIONAL,
+    CHECK,
+    CHECK_CONDITIONAL,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +40,26 @@ class Case:
 
     Attributes:
         file: its name in the corpus.
-        command: what is run.
-        words: what its sentence must hold; where it succeeds, what it says.
+        command: the command line.
+        parts: parts of the error message, or of the output if it succeeds.
         code: the exit code.
     """
 
     file: str
     command: str
-    words: tuple[str, ...]
+    parts: tuple[str, ...]
     code: int = 1
 
     @property
     def name(self) -> str:
-        """For the test: the file and the command."""
-        verb, *rest = self.command.split()
+        """The test id: file and command."""
+        command, *rest = self.command.split()
         short = [word for word in rest if word not in TINY and word not in ("FILE", "-o", "m.safetensors", "s.csv")]
-        return " ".join([self.file, verb, *short])
+        return " ".join([self.file, command, *short])
 
 
-def place(name: str, folder: Path) -> Path:
-    """Put a file of the corpus into a folder."""
+def copy_to(name: str, folder: Path) -> Path:
+    """Writes a file of the corpus to a folder."""
     path = folder / name
     if name in MADE:
         MADE[name](path)
@@ -59,12 +68,12 @@ def place(name: str, folder: Path) -> Path:
     return path
 
 
-def each(file: str, commands: tuple[str, ...], *words: str) -> list[Case]:
-    """The same sentence from several commands."""
-    return [Case(file, command, words) for command in commands]
+def each(file: str, commands: tuple[str, ...], *parts: str) -> list[Case]:
+    """The same message from several commands."""
+    return [Case(file, command, parts) for command in commands]
 
 
-# files of which no table can be read, by whatever command, and what `read_table` says of them
+# files that no command can read as a table, and parts of the message of `read_table`
 UNREADABLE: dict[str, tuple[str, ...]] = {
     # cells that are missing, infinite, or no numbers
     "missing.csv": ("1 cell is missing", "line 3, column 'b'", "fill them in", "--drop-na"),
@@ -172,17 +181,17 @@ UNREADABLE: dict[str, tuple[str, ...]] = {
     "unreadable.csv": ("cannot be read (Permission denied)", "check its permissions"),
 }
 
-# faults that each command must find by itself, in modelled and in given columns
+# faults that every command must detect, in modelled and in context columns
 _IN_ALL = ("missing.csv", "nan.csv", "inf.csv", "minus_inf.csv", "word.csv", "ragged_long.csv", "ragged_short.csv",
            "header_only.csv", "absent.csv")  # fmt: skip
 _IN_BATCHES = ("late_word.csv", "quote_open.csv", "latin1_late.csv", "late_nul.csv", "utf16.csv", "cut.arrow",
                "nulls.parquet", "text.parquet")  # fmt: skip
 
 REFUSED = [
-    *(Case(file, FIT, words) for file, words in UNREADABLE.items() if file not in _IN_ALL),
+    *(Case(file, FIT, parts) for file, parts in UNREADABLE.items() if file not in _IN_ALL),
     *(case for file in _IN_ALL for case in each(file, EVERYWHERE, *UNREADABLE[file])),
     *(Case(file, SCORE, UNREADABLE[file]) for file in _IN_BATCHES),
-    # the column with the quote is not asked for: without this sentence the rows after it would be lost in silence
+    # the column with the quote is not read: without this error the rows after it would be lost silently
     *each("quote_to_the_end.csv", (SCORE, CHECK), *UNREADABLE["quote_open.csv"]),
     *each("stray_quotes.csv", (SCORE, CHECK), "line 3: a quote opens a cell", "text follows", "on line 4", "twice"),
     *each("swallowed_rows.csv", (SCORE, CHECK), "line 3: a quoted cell", "'990,9.9,4,left valve'", "close the quote"),
@@ -190,17 +199,17 @@ REFUSED = [
     *each("folder.csv", (SCORE, COMPARE, CHECK), "this is a folder", "name a file"),
     Case("all_missing.csv", FIT + " --drop-na", ("every row has a missing cell", "--columns")),
     Case("inf.csv", FIT + " --drop-na", ("line 3, column 'b' is inf", "correct or remove")),
-    # columns and rows of which there is no density
+    # columns and rows without a density
     *each("constant.csv", (FIT, COMPARE), "'b' is 3.0 in all 60 rows", "--columns", "--column b=constant"),
-    Case("constant.csv", FIT_GIVEN, ("'b' is 3.0 in all 60 rows", "--columns")),
+    Case("constant.csv", FIT_CONDITIONAL, ("'b' is 3.0 in all 60 rows", "--columns")),
     Case("all_constant.csv", FIT + " --column a=constant --column b=constant", ("nothing is left", "fewer constants")),
     *each("dependent.csv", (FIT + " --quiet", COMPARE + " --quiet"), "'a', 'b', 'c'", "linearly dependent", "Drop one"),
     Case("one_row.csv", FIT, ("at least 2 rows", "got 1", "add rows")),
-    # declared kinds that a value denies: its row is counted in the file, whatever is dropped or kept for tests
+    # values outside a declared column type: the row number is that in the file, whatever is dropped or held out
     Case("constant_other.csv", FIT + " --column b=constant", ("'b'", "3 in every row", "got 4 at row 2", "1 of 60")),
     *each("on_the_bound.csv", (FIT + " --column b=bounded:0:1", COMPARE + " --column b=bounded:0:1"),
           "'b'", "inside (0, 1)", "got 1 at row 7", "1 of 60", "bounded:0:1+rounded:STEP"),
-    *each("bound_and_gap.csv", tuple(verb + " --drop-na --column b=bounded:0:1" for verb in (FIT, COMPARE)),
+    *each("bound_and_gap.csv", tuple(command + " --drop-na --column b=bounded:0:1" for command in (FIT, COMPARE)),
           "'b'", "inside (0, 1)", "got 1 at row 7", "1 of 7", "bounded:0:1+rounded:0.1"),
     Case("plain.csv", FIT + " --column a=positive", ("'a'", "above 0", "got -0.274138 at row 2", "Correct these rows")),
     *(Case("not_counts.csv", f"{FIT} --column b={kind}", ("'b'", "whole numbers", "got 2.5 at row 5", "1 of 60"))
@@ -209,26 +218,27 @@ REFUSED = [
     Case("plain.csv", FIT + " --column a=postive", ("'a'", "expected one of", "positive", "got 'postive'")),
     Case("plain.csv", FIT + " --column a=bounded:1:0", ("'a'", "lower end", "got 1 and 0", "exchange them")),
     Case("plain.csv", FIT + " --unit z=cm", ("no column 'z'", "name one of 'a', 'b'")),
-    # tables that do not fit what is asked of them
-    *each("renamed.csv", (SCORE, CHECK, SCORE_GIVEN, CHECK_GIVEN), "no column 'c'", "did you mean 'C'"),
-    *each("lacking.csv", (SCORE, CHECK, SCORE_GIVEN, CHECK_GIVEN), "no column 'c'", "the file has 'a', 'b'"),
+    # tables without the requested columns
+    *each("renamed.csv", (SCORE, CHECK, SCORE_CONDITIONAL, CHECK_CONDITIONAL), "no column 'c'", "did you mean 'C'"),
+    *each("lacking.csv", (SCORE, CHECK, SCORE_CONDITIONAL, CHECK_CONDITIONAL),
+          "no column 'c'", "the file has 'a', 'b'"),
     Case("narrow.npy", SCORE, ("no column 'a'", "the file has 'x0', 'x1'")),
     Case("terminal_name.csv", SCORE, ("no column 'a'", "the file has 'a\\x1b]0;owned\\x07'")),
     Case("good.csv", FIT + " --columns a,z", ("no column 'z'", "the file has 'a', 'b', 'c'")),
     Case("good.csv", FIT + " --context z", ("no column 'z'", "the file has 'a', 'b', 'c'")),
     Case("good.csv", FIT + " --columns a,b --context b", ("'b' is selected twice", "one role")),
     Case("good.csv", FIT + " --context a,b,c", ("no column is left", "fewer context columns")),
-    # tables where models should be
-    *(Case("good.csv", verb + " FILE", ("good.csv",)) for verb in ("show", "check", "sample")),
-    *(Case("zero_bytes.csv", verb + " FILE", ("zero_bytes.csv",)) for verb in ("show", "check", "sample")),
+    # tables in place of models
+    *(Case("good.csv", name + " FILE", ("good.csv",)) for name in ("show", "check", "sample")),
+    *(Case("zero_bytes.csv", name + " FILE", ("zero_bytes.csv",)) for name in ("show", "check", "sample")),
     Case("folder.csv", "show FILE", ("folder",)),
 ]  # fmt: skip
 
-# good tables in odd dress: `score` gives every row of them the bits that it gives the row of good.csv
-DRESSED = ("bom.csv", "crlf.csv", "spaces.csv", "blank_lines.csv", "reordered.csv", "extra.csv", "inch_marks.csv",
+# good tables in unusual formats: `score` gives their rows the same bits as those of good.csv
+UNUSUAL = ("bom.csv", "crlf.csv", "spaces.csv", "blank_lines.csv", "reordered.csv", "extra.csv", "inch_marks.csv",
            "quoted_names.csv", "even_inch_marks.csv", "line_breaks.csv", "carriage_returns.csv",
            "pattern_names.parquet")  # fmt: skip
-# odd arrays of real numbers, which a model of three numbered columns can score
+# unusual arrays of real numbers, which a model of three numbered columns can score
 ARRAYS = ("half.npy", "fortran.npy", "whole.npy", "outside.npz")
 
 _WROTE = "wrote m.safetensors"

@@ -1,9 +1,9 @@
-"""The registry of every bijection, base and recipe, one row each: what the battery runs over.
+"""The registry of every bijection, base and recipe, one row each, for the battery.
 
-A new scalar bijection needs one entry in `scalars.SCALARS`; a new recipe one in `recipes.RECIPES`. A guard fails where
-a concrete class of the library has no row.
+A new scalar bijection needs one entry in `scalars.SCALARS`; a new recipe one in `recipes.RECIPES`. A guard fails if a
+concrete class of the library has no row.
 
-rows         what is known of one bijection
+rows         the known properties of one bijection
 builders     small layers for rows
 scalars, layers, autoregressive, linear, planar_radial, residual, convolutional, images, recipes
              the rows

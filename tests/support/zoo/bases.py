@@ -20,8 +20,8 @@ class Base:
     Attributes:
         build: makes it.
         oracle: makes an object with `logpdf` and `cdf`, for coordinate 0 of a base with independent coordinates; None
-            where the base has no counterpart.
-        support: the set where the density lives.
+            if SciPy has no counterpart.
+        support: an interval.
     """
 
     build: Callable[[], AbstractDistribution]

@@ -1,4 +1,4 @@
-"""Small layers, with small networks, as rows need them; and who depends on whom in them."""
+"""Small layers with small networks for rows, and their dependence masks."""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ def network(n_in: int, out: tuple[int, ...], context: int = 0) -> MLP:
 
 
 def coupling(transformer: AbstractBijection, mask: np.ndarray, context: int = 0) -> Coupling:
-    kept, moved = int((~mask).sum()), int(mask.sum())
-    kept *= 2 if is_circular(transformer) else 1  # of an angle, cosine and sine
-    conditioner = network(kept, (n_parameters(transformer), moved), context)
+    n_inputs, n_transformed = int((~mask).sum()), int(mask.sum())
+    n_inputs *= 2 if is_circular(transformer) else 1  # cosine and sine of an angle
+    conditioner = network(n_inputs, (n_parameters(transformer), n_transformed), context)
     return Coupling(transformer, mask, conditioner, context_shape=(context,) if context else None)
 
 
@@ -54,25 +54,32 @@ def autoregressive(
     return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method=method)
 
 
-def attention(transformer: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
-    law = transformer_named(transformer)
+def attention(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+    transformer = transformer_named(name)
     network = CausalAttention(
-        dim, n_parameters(law), width=8, depth=2, n_heads=2, context_size=context, key=jax.random.key(3), **options
+        dim,
+        n_parameters(transformer),
+        width=8,
+        depth=2,
+        n_heads=2,
+        context_size=context,
+        key=jax.random.key(3),
+        **options,
     )
-    return MaskedAutoregressive(law, network, context_shape=(context,) if context else None, method="cached")
+    return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method="cached")
 
 
-def convolution(transformer: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
-    law, context_shape = transformer_named(transformer), (context,) if context else None
+def convolution(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+    transformer, context_shape = transformer_named(name), (context,) if context else None
     network = CausalConvolution(
-        dim, n_parameters(law), width=8, context_shape=context_shape, key=jax.random.key(3),
+        dim, n_parameters(transformer), width=8, context_shape=context_shape, key=jax.random.key(3),
         **{"depth": 2, "cycle": 2, **options},
     )  # fmt: skip
-    return MaskedAutoregressive(law, network, context_shape=context_shape, method="cached")
+    return MaskedAutoregressive(transformer, network, context_shape=context_shape, method="cached")
 
 
-def in_order(order: tuple[int, ...], token_size: int = 1, reach: int | None = None) -> np.ndarray:
-    """Who depends on whom: each on itself and on all of lower rank, or on `reach` of them."""
+def autoregressive_mask(order: tuple[int, ...], token_size: int = 1, reach: int | None = None) -> np.ndarray:
+    """Each coordinate depends on itself and on all of lower rank, or on the `reach` nearest of them."""
     ranks = np.argsort(order) // token_size
     back = ranks[:, None] - ranks[None, :]
     return ((back > 0) & (back <= (reach or len(order)))) | np.eye(len(order), dtype=bool)
@@ -82,8 +89,8 @@ def conditional(layer: AbstractBijection) -> Conditional:
     return Conditional(layer, network(CONTEXT_DIM, (count_parameters(layer),)), (CONTEXT_DIM,))
 
 
-def coupled(mask: np.ndarray, diagonal: bool = True) -> np.ndarray:
-    """Who depends on whom in a coupling: the transformed part on itself and on all that is kept."""
+def coupling_mask(mask: np.ndarray, diagonal: bool = True) -> np.ndarray:
+    """The transformed part of a coupling depends on itself and on the other part."""
     flat = mask.reshape(-1)
     matrix = np.outer(flat, ~flat)
     return matrix | np.eye(flat.size, dtype=bool) if diagonal else matrix

@@ -23,24 +23,24 @@ from pushforward.core.bijection import AbstractBijection
 from zoo.builders import conditional
 from zoo.rows import Row
 
-ONE_CHANNEL = "one channel: the factor has no triangle to read"
+ONE_CHANNEL = "one channel: the factor has no off-diagonal entries"
 
 
-def sees(shape: tuple[int, int, int], mask: Mask) -> np.ndarray:
-    """Which number of an image a masked convolution lets see which: bool (D, D), from the offsets alone."""
-    places = list(np.ndindex(*shape))
-    own = np.tri(shape[2], dtype=bool) if mask.is_lower else np.tri(shape[2], dtype=bool).T
+def convolution_mask(shape: tuple[int, int, int], mask: Mask) -> np.ndarray:
+    """Dependence of the outputs of a masked convolution on its inputs: bool (D, D), from the offsets alone."""
+    indices = list(np.ndindex(*shape))
+    channels = np.tri(shape[2], dtype=bool) if mask.is_lower else np.tri(shape[2], dtype=bool).T
     offsets = set(mask.offsets)
     return np.array(
         [
-            [own[c, b] if (i, j) == (k, m) else (k - i, m - j) in offsets for k, m, b in places]
-            for i, j, c in places
+            [channels[c, b] if (i, j) == (k, m) else (k - i, m - j) in offsets for k, m, b in indices]
+            for i, j, c in indices
         ]
     )  # fmt: skip
 
 
-def reaches(matrix: np.ndarray) -> np.ndarray:
-    """Who sees whom over any number of steps: the pattern of the inverse."""
+def transitive_closure(matrix: np.ndarray) -> np.ndarray:
+    """Dependence over any number of steps: the pattern of the inverse."""
     for _ in range(len(matrix)):
         matrix = matrix | (matrix.astype(int) @ matrix.astype(int) > 0)
     return matrix
@@ -81,7 +81,7 @@ def convolutional_rows() -> list[Row]:
             Row(f"MaskedConvolution{name}",
                 lambda shape=shape, mask=mask, order=order: MaskedConvolution(
                     shape, kernel_size=mask.kernel_size, mask=mask.kind, rotation=mask.rotation, order=order),
-                "linear", depends=reaches(sees(shape, mask)), is_identity=True, spread=0.2,
+                "linear", depends=transitive_closure(convolution_mask(shape, mask)), is_identity=True, spread=0.2,
                 dead=ONE_CHANNEL if shape[2] == 1 else "", quick=when)
         )  # fmt: skip
     return [

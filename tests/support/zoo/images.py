@@ -1,4 +1,4 @@
-"""Couplings of images, and the layers between an image flow and its pixels."""
+"""Couplings of images, and the layers between pixels and an image flow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,19 +21,20 @@ from pushforward.bijections import (
 from pushforward.bijections.partitions import channel_wise, checkerboard
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.networks import ConvNet
-from zoo.builders import coupled
+from zoo.builders import coupling_mask
 from zoo.rows import CONTEXT_DIM, UNIT, Row
 from zoo.scalars import BOX
 
 
 def image_coupling(transformer: Any, shape: tuple[int, int, int], context: int = 0, **options: Any) -> ImageCoupling:
-    """A coupling on a small network."""
+    """A coupling with a small network."""
     is_board, is_swapped = options.get("partition") == "checkerboard", options.get("is_swapped", False)
     first = (shape[2] + 1) // 2
-    moved = shape[2] if is_board else shape[2] - first if is_swapped else first
+    n_transformed = shape[2] if is_board else shape[2] - first if is_swapped else first
     network = ConvNet(
-        shape[2] if is_board else shape[2] - moved, n_parameters(transformer_named(transformer)) * moved, width=6,
-        depth=1, context_size=context, key=jax.random.key(3),
+        shape[2] if is_board else shape[2] - n_transformed,
+        n_parameters(transformer_named(transformer)) * n_transformed,
+        width=6, depth=1, context_size=context, key=jax.random.key(3),
     )  # fmt: skip
     return ImageCoupling(transformer, network, shape, context_shape=(context,) if context else None, **options)
 
@@ -42,23 +43,24 @@ def image_rows() -> list[Row]:
     odd, board = (2, 2, 3), checkerboard((2, 3, 1))
     return [
         Row(
-            "ImageCoupling", lambda: image_coupling("affine", odd), "linear", depends=coupled(channel_wise(odd)),
+            "ImageCoupling", lambda: image_coupling("affine", odd), "linear", depends=coupling_mask(channel_wise(odd)),
             is_identity=True, quick=("float32",),
         ),
         Row(
             "ImageCoupling swapped, context", lambda: image_coupling("affine", odd, CONTEXT_DIM, is_swapped=True),
-            "linear", depends=coupled(~channel_wise(odd)), context_reaches=~channel_wise(odd), is_identity=True,
+            "linear", depends=coupling_mask(~channel_wise(odd)), context_reaches=~channel_wise(odd), is_identity=True,
             quick=("float64",),
         ),
         Row(
             "ImageCoupling checkerboard",
             lambda: image_coupling(RationalQuadraticSpline(4), (2, 3, 1), CONTEXT_DIM, partition="checkerboard"),
-            "spline", places=BOX, depends=coupled(board), context_reaches=board, is_identity=True, quick=("float32",),
+            "spline", knots=BOX, depends=coupling_mask(board), context_reaches=board, is_identity=True,
+            quick=("float32",),
         ),
         Row(
             "ImageCoupling checkerboard swapped",
             lambda: image_coupling("affine", (2, 3, 1), partition="checkerboard", is_swapped=True), "linear",
-            depends=coupled(~board), is_identity=True, quick=("float64",),
+            depends=coupling_mask(~board), is_identity=True, quick=("float64",),
         ),
         Row(
             "PixelSigmoid", lambda: PixelSigmoid((1, 2, 1), levels=1, alpha=0.0), "elementary", x_side=UNIT,
@@ -79,7 +81,7 @@ class ImageRecipe:
     options: dict[str, Any]
     quick: tuple[str, ...] = ()
     tolerance: str = "linear"
-    largest: float = 1e6  # layers of several couplings in a row multiply what is far out
+    largest: float = 1e6  # several couplings in a row multiply large values
     shapes: tuple[tuple[int, int, int], ...] = ((4, 4, 1), (4, 4, 2), (8, 8, 3))
 
 

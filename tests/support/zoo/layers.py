@@ -23,7 +23,7 @@ from pushforward.bijections import (
     checkerboard,
     halves,
 )
-from zoo.builders import conditional, coupled, coupling
+from zoo.builders import conditional, coupling, coupling_mask
 from zoo.rows import CONTEXT_DIM, LINE, POSITIVE, UNIT, Row
 from zoo.scalars import BOX
 
@@ -43,7 +43,7 @@ def layer_rows() -> list[Row]:
     return [
         Row("Inverse[Exp]", lambda: Inverse(Exp()), "elementary", POSITIVE, LINE, 80.0, 80.0),
         Row("Inverse[Sigmoid]", lambda: Inverse(Sigmoid()), "elementary", UNIT, LINE, 80.0, 80.0),
-        Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", places=BOX, spread=1.0,
+        Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", knots=BOX, spread=1.0,
             quick=("float32",)),
         Row("Inverse[Coupling]", lambda: Inverse(coupling(affine(), halves(3))), "linear", is_identity=True),
         Row(
@@ -54,26 +54,26 @@ def layer_rows() -> list[Row]:
             quick=("float32",)),
         Row(
             "Coupling with context", lambda: coupling(affine(), halves(3), CONTEXT_DIM), "linear",
-            depends=coupled(halves(3)), context_reaches=halves(3), is_identity=True,
+            depends=coupling_mask(halves(3)), context_reaches=halves(3), is_identity=True,
         ),
         Row(
-            "Coupling[Chain]", lambda: coupling(Chain([affine(), spline(4)]), halves(3)), "spline", places=BOX,
-            depends=coupled(halves(3)), is_identity=True, quick=()),
+            "Coupling[Chain]", lambda: coupling(Chain([affine(), spline(4)]), halves(3)), "spline", knots=BOX,
+            depends=coupling_mask(halves(3)), is_identity=True, quick=()),
         Row(
-            "Coupling[Inverse]", lambda: coupling(Inverse(spline(4)), halves(2)), "spline", places=BOX,
-            depends=coupled(halves(2)), is_identity=True, quick=("float32",)),
+            "Coupling[Inverse]", lambda: coupling(Inverse(spline(4)), halves(2)), "spline", knots=BOX,
+            depends=coupling_mask(halves(2)), is_identity=True, quick=("float32",)),
         Row(
-            "Coupling of images", lambda: coupling(affine(), board), "linear", depends=coupled(board),
+            "Coupling of images", lambda: coupling(affine(), board), "linear", depends=coupling_mask(board),
             is_identity=True,
         ),
         Row(
-            "Conditional[Elementwise]", lambda: conditional(Elementwise(spline(4), (3,))), "spline", places=BOX,
+            "Conditional[Elementwise]", lambda: conditional(Elementwise(spline(4), (3,))), "spline", knots=BOX,
             depends=np.eye(3, dtype=bool), is_identity=True, quick=("float32",)),
         Row("Conditional[PLU]", lambda: conditional(PLU(3)), "linear", is_identity=True, spread=0.2,
             quick=("float64",)),
         Row(
             "Repeat", lambda: Repeat([coupling(spline(4), m) for m in (halves(2), ~halves(2))]), "spline",
-            places=BOX, is_identity=True, quick=("float32",)),
+            knots=BOX, is_identity=True, quick=("float32",)),
         Row(
             "Repeat[Chain]",
             lambda: Repeat([Chain([PLU(2, key=jax.random.key(i)), coupling(affine(), halves(2))]) for i in range(2)]),
@@ -112,10 +112,10 @@ def layer_rows() -> list[Row]:
         Row("Split[Split]", lambda: multiscale, "elementary", depends=np.eye(3, dtype=bool), is_identity=True),
         Row("Standardise", _standardise, "linear", depends=np.eye(3, dtype=bool)),
         Row(
-            "Standardise compressed", _compressed, "linear", largest=100.0, places=(5.0,),
+            "Standardise compressed", _compressed, "linear", largest=100.0, knots=(5.0,),
             depends=np.eye(3, dtype=bool), quick=("float64",),
         ),
         Row("Permutation", lambda: Permutation([2, 0, 1]), "exact", depends=np.eye(3, dtype=bool)[[2, 0, 1]]),
         Row("PLU", lambda: PLU(4, key=jax.random.key(5)), "linear"),
-        Row("PLU D=1", lambda: PLU(1), "linear", is_identity=True, dead="one coordinate has nothing off the diagonal"),
+        Row("PLU D=1", lambda: PLU(1), "linear", is_identity=True, dead="one coordinate has no off-diagonal entries"),
     ]  # fmt: skip

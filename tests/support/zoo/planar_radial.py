@@ -17,7 +17,7 @@ def _sylvester(rotation: AbstractBijection, n_units: int | None = None, nonlinea
 
 
 def planar_radial_rows() -> list[Row]:
-    """Leaky units are told apart from tanh ones, as their inverse is a formula; the rotations, as each has its own."""
+    """Leaky and tanh units have different inverses, and each rotation its own code: every combination has a row."""
     kinds: dict[str, Callable[[], AbstractBijection]] = {
         "Planar": lambda: Planar(3, key=_KEY),
         "Planar leaky": lambda: Planar(3, nonlinearity="leaky_relu", key=_KEY),

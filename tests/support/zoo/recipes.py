@@ -11,23 +11,23 @@ from pushforward.core.distribution import AbstractDistribution
 from zoo.rows import BOTH, CONTEXT_DIM, Row
 from zoo.scalars import BOX
 
-ALONE = "one coordinate sees no other"
+ALONE = "one coordinate depends on no other"
 REFLECTED = "a reflection of one coordinate is a sign"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe and the options with which its rows are built, at two layers of width 8."""
+    """A recipe with the options of its rows: two layers of width 8."""
 
     make: Callable[..., AbstractDistribution]
     tolerance: str
     options: dict[str, Any]
-    places: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
     is_identity: bool = True
     is_elementwise: bool = False
     largest: float = 1e30
     quick: tuple[str, ...] = BOTH
-    dead_in_1: str = ""  # why some leaf moves nothing at D=1
+    dead_in_1: str = ""  # why some leaf has no influence at D=1
 
 
 RECIPES: dict[str, Recipe] = {
@@ -209,7 +209,7 @@ def recipe_rows() -> list[Row]:
             rows.append(
                 Row(
                     f"{name} D={dim}" + (" context" if context else ""), lambda flow=flow: flow().bijection,
-                    r.tolerance, largest=r.largest, places=r.places, is_identity=r.is_identity, flow=flow, spread=0.08,
+                    r.tolerance, largest=r.largest, knots=r.knots, is_identity=r.is_identity, flow=flow, spread=0.08,
                     depends=np.eye(dim, dtype=bool) if r.is_elementwise else None,
                     dead=r.dead_in_1 if dim == 1 else "",
                     quick=tuple(dtype for dtype in r.quick if (dim, context) in QUICK[dtype]),

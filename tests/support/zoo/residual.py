@@ -1,4 +1,4 @@
-"""Residual blocks: by activation, by norms, with a context, and seen from the data as flows hold them."""
+"""Residual blocks: activations, norms, contexts, and the inverse, which flows use."""
 
 from collections.abc import Callable
 from typing import Any

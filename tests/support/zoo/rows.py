@@ -1,4 +1,4 @@
-"""What is known of one bijection: the record that the battery reads."""
+"""The known properties of one bijection: the record that the battery reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LINE, POSITIVE, UNIT, OPEN, CIRCLE = "line", "positive", "(0, 1)", "(-1, 1)", "c
 
 @dataclass(frozen=True)
 class Row:
-    """One bijection and what is known of it.
+    """One bijection with its known properties.
 
     Attributes:
         name: unique, and the test's id.
@@ -23,17 +23,17 @@ class Row:
         tolerance: class in `tolerances.TOLERANCES`.
         z_side, x_side: the sets between which it maps.
         largest: greatest |z| and |x| at which values and Jacobians must still be finite in float32.
-        largest_gradient: the same for gradients of weights; 1e15 where a coordinate is multiplied by what a network
-            makes of another one, since the gradient is then a product of two coordinates.
-        places: further points where formulas change (knots, edges of a box).
-        spread: deviation of the random weights that are added to every trained leaf.
-        depends: bool (D, D) on the flattened event, whether x_i depends on z_j; None where everything may.
-        context_reaches: bool (D,), which outputs the context must move; None for all.
+        largest_gradient: the same for gradients of weights; 1e15 where a coordinate is multiplied by a network's
+            output for another one, since the gradient is then a product of two coordinates.
+        knots: further points where formulas change (knots, edges of a box).
+        spread: deviation of the noise that is added to every trained leaf.
+        depends: bool (D, D) on the flattened event, whether x_i depends on z_j; None if everything may.
+        context_reaches: bool (D,), the outputs that must depend on the context; None for all.
         is_identity: whether the start weights give the identity.
         dead: reason why some trained leaf has no influence, or "".
-        flow: makes the whole flow, for recipes.
-        quick: in which types `make test` runs the row; in the others it is slow. What two rows share, one shows in
-            each type.
+        flow: makes the flow, for recipes.
+        quick: dtypes in which `make test` runs the row; in the others it is slow. Code that two rows share is tested by
+            one of them in each dtype.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Row:
     x_side: str = LINE
     largest: float = 1e30
     largest_gradient: float = 1e15
-    places: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
     spread: float = 0.3
     depends: np.ndarray | None = None
     context_reaches: np.ndarray | None = None

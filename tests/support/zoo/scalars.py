@@ -36,7 +36,7 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.core.bijection import AbstractBijection
-from zoo.builders import coupled, coupling
+from zoo.builders import coupling, coupling_mask
 from zoo.rows import BOTH, CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
 
 
@@ -44,7 +44,7 @@ from zoo.rows import BOTH, CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
 class Scalar:
     """A scalar bijection: alone, element-wise and in a coupling, where its two sides are one set.
 
-    `coupled_largest` is `Row.largest` in a coupling: an unbounded leaf may follow the other coordinates far out.
+    `coupled_largest` is `Row.largest` in a coupling: an unbounded leaf may grow with the other coordinates.
     """
 
     build: Callable[[], AbstractBijection]
@@ -53,7 +53,7 @@ class Scalar:
     x_side: str = LINE
     largest: float = 1e30
     coupled_largest: float = 1e30
-    places: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
     is_identity: bool = False
 
 
@@ -66,9 +66,9 @@ SCALARS: dict[str, Scalar] = {
     "Affine": Scalar(Affine, "elementary", is_identity=True),
     "LeakyReLU": Scalar(LeakyReLU, "elementary"),
     "SinhArcsinh": Scalar(SinhArcsinh, "elementary", largest=1e3, coupled_largest=10.0, is_identity=True),
-    "RationalQuadraticSpline": Scalar(lambda: RationalQuadraticSpline(4), "spline", places=BOX, is_identity=True),
+    "RationalQuadraticSpline": Scalar(lambda: RationalQuadraticSpline(4), "spline", knots=BOX, is_identity=True),
     "CircularSpline": Scalar(
-        lambda: CircularSpline(4), "spline", CIRCLE, CIRCLE, float(np.pi), places=TURN, is_identity=True
+        lambda: CircularSpline(4), "spline", CIRCLE, CIRCLE, float(np.pi), knots=TURN, is_identity=True
     ),
     "MixtureLogistic": Scalar(lambda: MixtureLogistic(3), "root", largest=1e3, coupled_largest=10.0),
     "MixtureNormal": Scalar(lambda: MixtureNormal(3), "root", largest=1e3, coupled_largest=10.0),
@@ -77,22 +77,22 @@ SCALARS: dict[str, Scalar] = {
     ),
     "Sigmoidal": Scalar(lambda: Sigmoidal(4), "root", largest=1e3, coupled_largest=10.0),
     "Sigmoidal dense": Scalar(lambda: Sigmoidal(3, depth=2), "root", largest=1e3, coupled_largest=10.0),
-    "SumOfSquares": Scalar(lambda: SumOfSquares(2, bound=5.0), "root", largest=1e15, coupled_largest=1e15, places=BOX),
-    "Bernstein": Scalar(lambda: Bernstein(4), "root", places=BOX, is_identity=True),
+    "SumOfSquares": Scalar(lambda: SumOfSquares(2, bound=5.0), "root", largest=1e15, coupled_largest=1e15, knots=BOX),
+    "Bernstein": Scalar(lambda: Bernstein(4), "root", knots=BOX, is_identity=True),
     "NonlinearSquared": Scalar(NonlinearSquared, "root", largest=1e3, coupled_largest=10.0, is_identity=True),
     "MonotoneIntegral": Scalar(
         lambda: MonotoneIntegral(3, width=6),
         "integral",
         largest=1e3,
         coupled_largest=10.0,
-        places=BOX,
+        knots=BOX,
         is_identity=True,
     ),
-    "LinearSpline": Scalar(lambda: LinearSpline(4), "spline", places=BOX, is_identity=True),
-    "QuadraticSpline": Scalar(lambda: QuadraticSpline(4), "spline", places=BOX, is_identity=True),
+    "LinearSpline": Scalar(lambda: LinearSpline(4), "spline", knots=BOX, is_identity=True),
+    "QuadraticSpline": Scalar(lambda: QuadraticSpline(4), "spline", knots=BOX, is_identity=True),
     # its tails have slopes down to 1e-5, which the gradient of a root divides by twice
-    "CubicSpline": Scalar(lambda: CubicSpline(4), "spline", coupled_largest=1e15, places=BOX, is_identity=True),
-    "LinearRationalSpline": Scalar(lambda: LinearRationalSpline(4), "spline", places=BOX, is_identity=True),
+    "CubicSpline": Scalar(lambda: CubicSpline(4), "spline", coupled_largest=1e15, knots=BOX, is_identity=True),
+    "LinearRationalSpline": Scalar(lambda: LinearRationalSpline(4), "spline", knots=BOX, is_identity=True),
     "HeavyTails": Scalar(HeavyTails, "elementary", largest=10.0, coupled_largest=5.0),
     "NormalToLogistic": Scalar(NormalToLogistic, "elementary", largest=1e3),
     "Companding": Scalar(lambda: Companding(0.5), "elementary", largest=100.0),
@@ -103,8 +103,8 @@ SCALARS: dict[str, Scalar] = {
 }
 
 
-# A transformer is quick alone in float64 (and drawn in float32 by test_transformers.py). Layers are the same code for
-# all of them: one law of each way of being written is coupled in float32, two are element-wise.
+# A transformer alone is quick in float64 (test_transformers.py samples it in float32). Layers share their code: one transformer
+# of each kind of implementation is tested in a coupling in float32, two are tested element-wise.
 QUICK_ALONE = (
     *(
         "Translation",
@@ -115,7 +115,14 @@ QUICK_ALONE = (
         "CircularSpline",
         "MixtureLogistic",
     ),
-    *("NormalToLogistic", "Companding", "Exp", "Softplus", "Sigmoid", "Tanh"),  # which stand in no coupling
+    *(
+        "NormalToLogistic",
+        "Companding",
+        "Exp",
+        "Softplus",
+        "Sigmoid",
+        "Tanh",
+    ),  # without parameters
 )
 MADE_OF_OTHERS = ("MixtureGaussian", "Sigmoidal dense")
 QUICK_ELEMENTWISE = ("Affine", "RationalQuadraticSpline")
@@ -128,7 +135,7 @@ QUICK_COUPLED = (
 def scalar_rows() -> list[Row]:
     rows = []
     for name, s in SCALARS.items():
-        sides = {"places": s.places, "is_identity": s.is_identity}
+        sides = {"knots": s.knots, "is_identity": s.is_identity}
         alone = {**sides, "largest": s.largest, "largest_gradient": s.largest, "spread": 1.0}
         quick = BOTH if name in QUICK_ALONE else () if name in MADE_OF_OTHERS else ("float64",)
         rows.append(Row(name, s.build, s.tolerance, s.z_side, s.x_side, quick=quick, **alone))
@@ -144,7 +151,7 @@ def scalar_rows() -> list[Row]:
             rows.append(
                 Row(
                     f"Coupling[{name}]", lambda s=s, mask=mask: coupling(s.build(), mask),
-                    tolerance, s.z_side, s.x_side, depends=coupled(mask), largest=s.coupled_largest,
+                    tolerance, s.z_side, s.x_side, depends=coupling_mask(mask), largest=s.coupled_largest,
                     quick=("float32",) if name in QUICK_COUPLED else (), **sides,
                 )
             )  # fmt: skip

@@ -14,7 +14,7 @@ def certificate_section(certificate: Any) -> Section:
     """Verdict first, failed tests with their remedies next, then those not made; what passed is folded.
 
     Args:
-        certificate: a `pushforward.diagnostics.Certificate`, or what its `to_dict` returns. A row may have a `remedy`.
+        certificate: a `pushforward.diagnostics.Certificate`, or what its `to_dict` returns. A row may have a `fix`.
 
     Raises:
         ValueError: a mapping without `ok`, `verdict` and `rows`.
@@ -46,12 +46,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         word, kind = _WORDS[row["ok"]]
-        remedy = row.get("remedy")
+        remedy = row.get("fix")
         more = f'<span class="remedy"><b>Remedy:</b> {escape(clean(remedy))}</span>' if remedy else ""
         lines.append(
             f'<tr><td class="result {kind}">{word}</td><th scope="row">{escape(clean(row["name"]))}</th>'
             f"{_number('value', row)}{_number('bound', row)}"
-            f'<td class="sentence">{escape(clean(row.get("sentence") or ""))}{more}</td></tr>'
+            f'<td class="sentence">{escape(clean(row.get("message") or ""))}{more}</td></tr>'
         )
     head = (
         '<th scope="col">Result</th><th scope="col">Test</th><th scope="col" class="number">Value</th>'
