@@ -103,8 +103,8 @@ SCALARS: dict[str, Scalar] = {
 }
 
 
-# A transformer alone is quick in float64 (test_transformers.py samples it in float32). Layers share their code: one transformer
-# of each kind of implementation is tested in a coupling in float32, two are tested element-wise.
+# A transformer alone is quick in float64 (test_transformers.py samples it in float32). Layers share their code: one
+# transformer of each kind of implementation is tested in a coupling in float32, two are tested element-wise.
 QUICK_ALONE = (
     *(
         "Translation",
