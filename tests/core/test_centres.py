@@ -80,7 +80,7 @@ def test_what_wraps_a_flow_is_centred_with_it(wrapper):
             given = moved(offset)[0]
             return pf.Dequantised(given, 4), np.arange(8).reshape(4, 2) % 4, C[:4] - offset
         whole = np.round(X[:20] * 3)
-        return (pf.Rounded(flow, [1.0, 1.0], origin=offset) if wrapper == "rounded" else flow), whole + offset, None
+        return (pf.Discretised(flow, [1.0, 1.0], origin=offset) if wrapper == "rounded" else flow), whole + offset, None
 
     offset = float(2**27)  # of float32 numbers there, every 16th whole number is one
     here, x, context = build(0.0)

@@ -57,7 +57,7 @@ SUPPORTS = {
     "pixels": (lambda: normal(PixelSigmoid((1,), levels=4)), (-1.0, 5.0), (0.0, 4.0)),
     "mixture": (
         lambda: pf.bases.Mixture([normal(Exp()), pf.bases.Uniform((1,), 0.5, 1.0)]), (0.0, -1.0), (0.7, 3.0)),
-    "rounded": (lambda: pf.Rounded(normal(Exp()), [1.0]), (-1.0, -5.0), (1.0, 4.0)),
+    "rounded": (lambda: pf.Discretised(normal(Exp()), [1.0]), (-1.0, -5.0), (1.0, 4.0)),
     "repeated": (
         lambda: pf.Flow(pf.bases.Normal((1,)), Repeat([each(Sigmoid(), Affine(scale=1.5)) for _ in range(2)])),
         (0.0, 0.7, 1.5), (1.0, 1.1)),

@@ -169,7 +169,8 @@ class TestValuesThatRepeat:
         assert atoms_row(x, drawn, Columns(None, (1,))).ok is False
 
     def test_zeros_of_a_rounded_column(self):
-        flow, random = pf.Rounded(pf.bases.Normal((2,), loc=5.0, scale=2.0), steps=[1.0, 0.0]), np.random.default_rng(0)
+        flow = pf.Discretised(pf.bases.Normal((2,), loc=5.0, scale=2.0), steps=[1.0, 0.0])
+        random = np.random.default_rng(0)
         x = own(flow, 2000, random)
         assert row(check(flow, x), ATOMS).ok
         x[random.random(2000) < 0.1, 0] = 0.0
@@ -239,7 +240,7 @@ class TestIntegral:
 
 def test_one_mean_for_the_same_rows():
     """In the units of the flow's own scores, of rounded columns too."""
-    flow, random = pf.Rounded(pf.bases.Normal((2,), scale=3000.0), steps=[1000.0, 0.0]), np.random.default_rng(0)
+    flow, random = pf.Discretised(pf.bases.Normal((2,), scale=3000.0), steps=[1000.0, 0.0]), np.random.default_rng(0)
     x, train = own(flow, 400, random) + np.array([6000.0, 0.0]), own(flow, 300, random)
     stated = row(check(flow, x, train=train), "over-fitting").sentence
     for rows in (x, train):

@@ -554,7 +554,7 @@ def test_columns_are_called_by_their_names():
 
 
 def test_rounded_columns_are_filled_and_named():
-    flow = pf.Rounded(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
+    flow = pf.Discretised(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
     x = rows(1000) * 3
     x[:, 0] = np.round(x[:, 0])
     train = np.stack([np.round(3 * rows(100, 1, 1)[:, 0]), 3 * rows(100, 1, 2)[:, 0]], 1)
@@ -570,7 +570,7 @@ def test_rows_are_called_by_the_numbers_they_come_with(steps):
     x = np.round(rows(300) * 3)
     x[:15, 1] = 40.0 + np.arange(15)
     held = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
-    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), held)
+    certificate = check(flow if steps is None else pf.Discretised(flow, steps=steps), held)
     assert "at row 1014, 1013, 1012" in str(certificate)
 
 
@@ -638,7 +638,7 @@ def test_a_circle_hides_no_fault():
 
 def test_hours_are_checked_and_drawn_once():
     """24 is 0: as a value of a column that is rounded and circular."""
-    flow = pf.Rounded(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])
+    flow = pf.Discretised(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])
     drawn = np.asarray(flow.sample(2000, key=0), np.float64)
     assert set(drawn[:, 0]) <= set(range(24))
     assert 0.0 in drawn[:, 0]

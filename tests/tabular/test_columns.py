@@ -362,7 +362,7 @@ def test_a_circle_is_the_same_after_a_turn_and_holds_a_mass_of_one():
 
 def rounded(n_draws=16, step=0.5):
     outer = Elementwise(pf.bijections.Affine(), (2,))
-    return pf.Rounded(pf.Flow(pf.bases.Normal((2,)), outer), [step, 0.0], origin=[0.1, 0.0], n_draws=n_draws)
+    return pf.Discretised(pf.Flow(pf.bases.Normal((2,)), outer), [step, 0.0], origin=[0.1, 0.0], n_draws=n_draws)
 
 
 def test_masses_of_rounded_cells_against_the_normal_law():
@@ -414,7 +414,7 @@ def test_rounded_refuses_what_is_off_its_grid():
 )
 def test_rounded_that_cannot_be(steps, options, error, words):
     with pytest.raises(error, match=words):
-        pf.Rounded(pf.bases.Normal((2,)), steps, **options)
+        pf.Discretised(pf.bases.Normal((2,)), steps, **options)
 
 
 def test_rounded_survives_a_file(tmp_path):
@@ -524,7 +524,7 @@ def test_cells_that_cannot_be(cells):
 @pytest.mark.parametrize("values", [[(1.0, 3.0, 2.0), ()], [(1.0, 2.0)], [(1.0, 1.0, 2.0), ()], [(), (1.0, 2.0)]])
 def test_rounded_with_values_that_cannot_be(values):
     with pytest.raises(ValueError, match="expected"):
-        pf.Rounded(pf.bases.Normal((2,)), [0.0, 1.0], values=values)
+        pf.Discretised(pf.bases.Normal((2,)), [0.0, 1.0], values=values)
 
 
 def test_models_of_before_are_read():

@@ -167,7 +167,7 @@ def test_folds_are_validated_on_rows_of_their_own(monkeypatch):
 
 
 def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
-    """The same normal law as baseline and inside `Rounded`: equal scores, to the error of the few rows' fit."""
+    """The same normal law as baseline and inside `Discretised`: equal scores, to the error of the few rows' fit."""
     random = np.random.default_rng(3)
     x = np.round(random.normal(size=(500, 3)))
     names = ["a", "b", "c"]
@@ -176,7 +176,7 @@ def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
     found = Contest(split, plan, 0, {}, {}).baseline("Gaussian")
     noisy = plan.filled(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
     law = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
-    expected = log_prob_float64(pf.Rounded(law, np.ones(3)), x[400:]).mean()
+    expected = log_prob_float64(pf.Discretised(law, np.ones(3)), x[400:]).mean()
     assert found.scores.mean() == pytest.approx(expected, abs=0.01)
 
 

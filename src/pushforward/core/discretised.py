@@ -19,7 +19,7 @@ _OFF_GRID = 0.01  # of a step, by which a value may miss the grid
 _SINGLE, _DOUBLE = float(np.finfo(np.float32).eps), 4 * float(np.finfo(np.float64).eps)
 
 
-class Rounded(AbstractDistribution):
+class Discretised(AbstractDistribution):
     """Rows of which some columns are rounded, or hold few values: masses in these, a density in the others.
 
         log P(x | c) >= E[log 1/K sum_k p(x + h (u_k - 1/2) | c)] + sum_j log h_j,    u_k in [0, 1)^D
@@ -54,7 +54,7 @@ class Rounded(AbstractDistribution):
 
     Example:
         >>> import numpy as np, pushforward as pf
-        >>> whole = pf.Rounded(pf.bases.Normal((1,), scale=3.0), steps=[1.0])
+        >>> whole = pf.Discretised(pf.bases.Normal((1,), scale=3.0), steps=[1.0])
         >>> print(f"{np.exp(whole.log_prob(np.arange(-20.0, 21.0)[:, None])).sum():.2f}")
         1.00
     """
@@ -136,14 +136,14 @@ class Rounded(AbstractDistribution):
         x = self.snapped(self.flow.sample_and_log_prob_one(key, context)[0])
         return x, self.log_prob_one(x, context, None)
 
-    def centred(self) -> tuple["Rounded", np.ndarray | None]:
+    def centred(self) -> tuple["Discretised", np.ndarray | None]:
         inner, centre = self.flow.centred()
         if centre is None:
             return self, None
         moved = inner, np.asarray(self.origin, np.float64) - centre
         return eqx.tree_at(lambda r: (r.flow, r.origin), self, moved), centre
 
-    def context_centred(self) -> tuple["Rounded", np.ndarray | None]:
+    def context_centred(self) -> tuple["Discretised", np.ndarray | None]:
         inner, centre = self.flow.context_centred()
         return (self, None) if centre is None else (eqx.tree_at(lambda r: r.flow, self, inner), centre)
 

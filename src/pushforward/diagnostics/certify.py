@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, PRNGKeyArray
 
 from pushforward.bijections.residual import exactly
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.discretised import Rounded
+from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow, Given
@@ -69,8 +69,8 @@ def check(
 
     Args:
         flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests). Of a `Dequantised`
-            or `Rounded` its own scores and samples must be finite; the other tests are of the density in it. Circular
-            columns are cut open, and tested over one period.
+            or `Discretised` its own scores and samples must be finite; the other tests are of the density in it.
+            Circular columns are cut open, and tested over one period.
         x: data (n, *shape), best such as it was not fitted to; of more than 10,000 rows (or four million numbers) as
             many are drawn. The columns of a frame are called by their names.
         key: a JAX key or an int, for the points.
@@ -101,7 +101,7 @@ def check(
         >>> pf.check(pf.real_nvp(dim=3, key=0, n_layers=2, width=8)).ok
         True
     """
-    if isinstance(flow, Dequantised | Rounded):
+    if isinstance(flow, Dequantised | Discretised):
         return _check_masses(flow, x, key, context, train, train_context)
     found = _check_density(flow, x, key, context, train, train_context, filled=False)
     return _told_in_double(found, flow, x, key, context, filled=False)
@@ -241,7 +241,7 @@ def _joined(rows: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
 
 
 def _check_masses(
-    flow: Dequantised | Rounded, x: Any, key: PRNGKeyArray | int, context: Any, train: Any, train_context: Any
+    flow: Dequantised | Discretised, x: Any, key: PRNGKeyArray | int, context: Any, train: Any, train_context: Any
 ) -> Certificate:
     """Finite values, over-fitting and repeated values of the masses, then the certificate of the density at rows with
     noise, as it was fitted to them."""
@@ -272,7 +272,7 @@ def _check_masses(
         found.append(gap_row(score(flow, *some), scores, math.prod(flow.shape)))
     noisy: Any = None
     if rows is not None:
-        if isinstance(flow, Rounded):
+        if isinstance(flow, Discretised):
             snapped = (np.asarray(jax.vmap(flow.snapped)(jnp.asarray(part, samples.dtype))) for part in (rows, samples))
             found.append(atoms_row(*snapped, columns))
         noisy = NamedRows(_filled(flow, rows, random), columns.names, numbers)
@@ -281,8 +281,8 @@ def _check_masses(
     return Certificate((*found, *density.rows), density.dtype)
 
 
-def _filled(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return flow.filled(rows, random) if isinstance(flow, Rounded) else rows + random.uniform(size=rows.shape)
+def _filled(flow: Dequantised | Discretised, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return flow.filled(rows, random) if isinstance(flow, Discretised) else rows + random.uniform(size=rows.shape)
 
 
 def _finite_row(

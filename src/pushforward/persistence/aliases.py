@@ -3,7 +3,7 @@
 from typing import Any
 
 # today's name of a class by its old one
-CLASSES: dict[str, str] = {}
+CLASSES: dict[str, str] = {"Rounded": "Discretised"}
 
 # old names of fields by today's, for a class by its name of today
 FIELDS: dict[str, dict[str, str]] = {

@@ -7,7 +7,7 @@ Choices (number of components, bandwidth) are made on the validation rows; the t
 With contexts c each is a density of x given c: log p(c, s) - log p(c) of the same estimator of both, chosen by that.
 
 Where columns are rounded, a test row may come as several points of its cell: so many in a row count as one test row,
-whose score is the logarithm of their mean density, as `Rounded` scores a flow.
+whose score is the logarithm of their mean density, as `Discretised` scores a flow.
 """
 
 import math

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from sklearn.utils.validation import check_array, validate_data  # noqa: TID253
 
-from pushforward.core.discretised import Rounded
+from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution, as_key, sample_batch
 from pushforward.core.fields import cast
 from pushforward.core.named_rows import as_floats, to_array
@@ -160,8 +160,8 @@ def from_base(flow: Any, z: np.ndarray) -> np.ndarray:
 
 
 def _density(flow: Any) -> Any:
-    """The flow, which a `Rounded` has inside: its bijection knows no rounding."""
-    return flow.flow if isinstance(flow, Rounded) else flow
+    """The flow, which a `Discretised` has inside: its bijection knows no rounding."""
+    return flow.flow if isinstance(flow, Discretised) else flow
 
 
 def common_draws(flow: Any, context: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.core.discretised import Rounded, fill_cells
+from pushforward.core.discretised import Discretised, fill_cells
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.core.named_rows import NamedRows, to_array
@@ -56,7 +56,7 @@ def fit_columns(
 
     Returns:
         A distribution of the modelled columns (`Plan.select`, `Plan.expand` lead there and back): a `Flow`, or
-        `Rounded` around one; and the `History`, whose likelihoods are in the columns' own units. Its floor is a
+        `Discretised` around one; and the `History`, whose likelihoods are in the columns' own units. Its floor is a
         Gaussian of the columns as they are. Where columns are rounded they are bounds of log-masses.
 
     Raises:
@@ -138,7 +138,7 @@ def _mapped(
 ) -> tuple[Rows, Rows, float]:  # fmt: skip
     """Rows, each as often as told with noise of its own; these as the flow inside sees them; the mean nats to add."""
     x, context = rows.x, rows.context
-    if isinstance(outer, Rounded):
+    if isinstance(outer, Discretised):
         outer.check_rows(name, x)
         x = plan.filled(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.core.discretised import (
-    Rounded,
+    Discretised,
     cell_points,
     fill_cells,
     is_among,
@@ -37,9 +37,9 @@ class Plan:
 
     A constant column is no coordinate: it has no density, is checked when rows are scored, and filled in again in
     samples. The others are mapped one by one (`ColumnMaps`); rounded and discrete ones get noise in training, and
-    bounds of their masses in scores (`Rounded`). Where such a column has few values, it is mapped so that a standard
-    normal has the shares of the data: a flow need not learn the jumps of a density from cell to cell, which it would
-    smooth, and give rare values mass of their neighbours.
+    bounds of their masses in scores (`Discretised`). Where such a column has few values, it is mapped so that a
+    standard normal has the shares of the data: a flow need not learn the jumps of a density from cell to cell, which
+    it would smooth, and give rare values mass of their neighbours.
 
     Attributes:
         columns: one `Column` for each column of the table.
@@ -67,7 +67,7 @@ class Plan:
         return fill_cells(rows, *self._grid(), random)
 
     def cell_points(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (n, modelled columns) as points (n, K, modelled columns), by whose mean density `Rounded` scores them.
+        """Rows (n, modelled columns) as points (n, K, modelled columns): their mean density is a `Discretised` score.
 
         K is 1, and the points are the rows, where no column is rounded.
         """
@@ -116,7 +116,7 @@ class Plan:
         chosen = self._chosen
         if not any(column.is_rounded for column in chosen):
             return flow
-        return Rounded(
+        return Discretised(
             flow,
             self._grid()[0],
             values=self._discrete_values,
@@ -130,7 +130,7 @@ class Plan:
         Raises:
             DataError: if this plan's layer is not its outermost one.
         """
-        flow = distribution.flow if isinstance(distribution, Rounded) else distribution
+        flow = distribution.flow if isinstance(distribution, Discretised) else distribution
         layers = flow.bijection.bijections if isinstance(flow, Flow) and isinstance(flow.bijection, Chain) else ()
         if not isinstance(flow, Flow) or len(layers) < 2 or not isinstance(layers[-1], ColumnMaps):
             raise DataError("plan: expected a flow with the maps of its columns outermost, got another distribution.")
