@@ -430,7 +430,7 @@ def test_a_constant_and_a_grid_in_single_precision_are_what_they_are_in_double()
     plan = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
     assert plan.select(x).shape == plan.select(single).shape == (200, 1)
     flow = plan.around(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
-    flow.check_rows("x", plan.select(single))
+    flow.check_samples("x", plan.select(single))
     with pytest.raises(DataError, match=r"was 0.1\d* in every row of the training data, got 0.1001"):
         plan.select(x + np.array([1e-4, 0.0]))
     with pytest.raises(DataError, match=r"step 0\.01"):

@@ -38,7 +38,7 @@ class Boundary:
         """Checked rows (n, *shape) about the centre, in the program's type."""
         rows: Any = _rows(x, lead, distribution.shape, self.dtype, self.centre)
         _check_finite("x", rows, x)
-        distribution.check_rows("x", rows if self.centre is None else _wide(x, lead, distribution.shape))
+        distribution.check_samples("x", rows if self.centre is None else _wide(x, lead, distribution.shape))
         return rows
 
     def contexts(self, distribution: Any, context: Any, lead: tuple[int, ...]) -> np.ndarray | Array | None:

@@ -119,7 +119,7 @@ class Dequantised(AbstractDistribution):
         u, log_q = self.noise.sample_and_log_prob_one(draw, x)
         return self.flow.log_prob_one(x + u, context, train) - log_q
 
-    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
+    def check_samples(self, name: str, rows: np.ndarray | Array) -> None:
         rows = np.asarray(rows)
         allowed = _ULPS * np.finfo(np.float32).eps * np.maximum(np.abs(rows), 1)
         bad = (np.abs(rows - np.round(rows)) > allowed) | (rows < -allowed) | (rows > self.levels - 1 + allowed)

@@ -165,7 +165,7 @@ class Discretised(AbstractDistribution):
         steps = jnp.asarray(self.steps, x.dtype)
         return (x, steps) if self.values is None else cells_of(x, steps, self._values(x))
 
-    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
+    def check_samples(self, name: str, rows: np.ndarray | Array) -> None:
         rows = np.asarray(rows)
         is_rounded = self.steps > 0
         safe = np.where(is_rounded, self.steps, 1.0)

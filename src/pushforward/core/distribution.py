@@ -71,7 +71,7 @@ class AbstractDistribution(eqx.Module):
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         """One sample and its log-density, without a second pass."""
 
-    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
+    def check_samples(self, name: str, rows: np.ndarray | Array) -> None:
         """Refuse finite rows (n, *shape) that cannot be events, in a sentence; any real numbers can be by default."""
 
     def centred(self) -> tuple["AbstractDistribution", np.ndarray | None]:

@@ -252,7 +252,7 @@ def _check_masses(
         fitted = _training_rows(flow, train, train_context, rows, as_key(key))
     for name, part in (("x", rows), ("train", None if fitted is None else fitted[0])):
         if part is not None:
-            flow.check_rows(name, part)
+            flow.check_samples(name, part)
     n_bounds = _N_BOUNDS if rows is None or isinstance(flow, Dequantised) else min(len(rows), _N_SAMPLES)
     drawn_at = contexts
     if rows is not None and contexts is not None:

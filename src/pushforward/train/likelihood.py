@@ -300,7 +300,7 @@ def _rows_of(
     flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None
 ) -> Rows:
     events = as_rows(name, x, flow.shape)
-    flow.check_rows(name, events)
+    flow.check_samples(name, events)
     shape = flow.context_shape
     if (context is None) != (shape is None):
         expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"

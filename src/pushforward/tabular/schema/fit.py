@@ -139,7 +139,7 @@ def _mapped(
     """Rows, each as often as told with noise of its own; these as the flow inside sees them; the mean nats to add."""
     x, context = rows.x, rows.context
     if isinstance(outer, Discretised):
-        outer.check_rows(name, x)
+        outer.check_samples(name, x)
         x = plan.filled(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)
     if steps.any():
