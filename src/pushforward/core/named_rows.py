@@ -102,10 +102,10 @@ def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbe
 
 def inexact(where: str, cell: str) -> DataError:
     """The error for a whole number that float64 does not hold."""
-    return DataError(f"{where}: {inexact_words(cell)}")
+    return DataError(f"{where}: {inexact_message(cell)}")
 
 
-def inexact_words(cell: str) -> str:
+def inexact_message(cell: str) -> str:
     """What is wrong with such a number, and what to do."""
     return (
         f"{cell} is a whole number beyond 2^53, which float64 does not hold: different values would become one. Leave "
