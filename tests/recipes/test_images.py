@@ -344,6 +344,6 @@ def test_squeezed_views_start_from_data():
     squeeze = flow.bijection.bijections[0]
     assert isinstance(squeeze.inner, Chain)
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype(np.float32)
-    np.testing.assert_array_equal(squeeze.inside(x)[1], np.asarray(squeeze._squeeze(jnp.asarray(x[1]))))
+    np.testing.assert_array_equal(squeeze.inner_samples(x)[1], np.asarray(squeeze._squeeze(jnp.asarray(x[1]))))
     split = squeeze.inner.bijections[0]
-    assert split.inside(squeeze.inside(x)).shape == (3, 2, 2, 2)
+    assert split.inner_samples(squeeze.inner_samples(x)).shape == (3, 2, 2, 2)

@@ -87,10 +87,10 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
             if index:
                 x, context = _inverse_rows(layers[index], x, context)
         return Repeat(layers, unroll=bijection.unroll, recompute=bijection.recompute)
-    inside = getattr(bijection, "inside", None)
-    if inside is not None:
-        inner: Any = bijection
-        return eqx.tree_at(lambda view: view.inner, bijection, initialise(inner.inner, inside(x), context))
+    inner_samples = getattr(bijection, "inner_samples", None)
+    if inner_samples is not None:
+        wrapper: Any = bijection
+        return eqx.tree_at(lambda w: w.inner, bijection, initialise(wrapper.inner, inner_samples(x), context))
     raise ShapeError(
         f"initialise: {type(bijection).__name__} holds a layer that starts from data, but data cannot be passed "
         "through it. Put that layer into a Chain, a Repeat or a Squeeze."
