@@ -174,7 +174,7 @@ def test_a_rounded_gaussian_is_scored_as_a_flow_that_is_one_would_be():
     plan = infer_schema(x, names)
     split = Split(x, None, np.arange(300), np.arange(300, 400), np.arange(400, 500))
     found = Contest(split, plan, 0, {}, {}).baseline("Gaussian")
-    noisy = plan.filled(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
+    noisy = plan.dequantise(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
     law = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
     expected = log_prob_float64(pf.Discretised(law, np.ones(3)), x[400:]).mean()
     assert found.scores.mean() == pytest.approx(expected, abs=0.01)

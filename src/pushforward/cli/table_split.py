@@ -268,11 +268,11 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
 def _floor(split: Split) -> np.ndarray:
     """Nats (n_test,) of the test rows under a full Gaussian of the training rows, cells counted with their volume."""
     plan, copies = split.plan, n_copies(split.plan, len(split.train))
-    noisy = plan.filled(np.tile(split.train[:, plan.modelled], (copies, 1)), np.random.default_rng(0))
-    points = plan.cell_points(split.test[:, plan.modelled])
+    noisy = plan.dequantise(np.tile(split.train[:, plan.modelled], (copies, 1)), np.random.default_rng(0))
+    points = plan.bin_points(split.test[:, plan.modelled])
     given = [None, None]
     if split.train_context is not None and split.test_context is not None:
         given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
     train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
     scores = mean_density(gaussian_log_probs(train, test).reshape(points.shape[:2]))
-    return scores + plan.log_cells(split.test[:, plan.modelled])
+    return scores + plan.log_volumes(split.test[:, plan.modelled])

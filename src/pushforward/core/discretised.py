@@ -117,7 +117,7 @@ class Discretised(AbstractDistribution):
         return self.flow.context_shape
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        given, x = x, self.snapped(x)
+        given, x = x, self.quantise(x)
         middle, width = self._cell(x)
         log_cell = jnp.sum(log_widths(width))
         if self.values is not None:
@@ -128,12 +128,12 @@ class Discretised(AbstractDistribution):
             first, second = jax.random.split(key)
             u = jax.random.uniform(first, x.shape, x.dtype)
             return self.flow.log_prob_one(middle + width * (u - 0.5), context, second) + log_cell
-        points = cell_points(x, middle, width, self.n_draws)
+        points = bin_points(x, middle, width, self.n_draws)
         found = jax.vmap(lambda x: self.flow.log_prob_one(x, context, None))(points)
         return jax.scipy.special.logsumexp(found) - jnp.log(float(self.n_draws)) + log_cell
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        x = self.snapped(self.flow.sample_and_log_prob_one(key, context)[0])
+        x = self.quantise(self.flow.sample_and_log_prob_one(key, context)[0])
         return x, self.log_prob_one(x, context, None)
 
     def centred(self) -> tuple["Discretised", np.ndarray | None]:
@@ -147,7 +147,7 @@ class Discretised(AbstractDistribution):
         inner, centre = self.flow.context_centred()
         return (self, None) if centre is None else (eqx.tree_at(lambda r: r.flow, self, inner), centre)
 
-    def snapped(self, x: Array) -> Array:
+    def quantise(self, x: Array) -> Array:
         """The grid points next to x, once on a circle: what was read may miss them by rounding."""
         steps, origin, period = (jnp.asarray(part, x.dtype) for part in (self.steps, self.origin, self.period))
         is_rounded = steps > 0
@@ -181,9 +181,9 @@ class Discretised(AbstractDistribution):
                 "a real one."
             )
 
-    def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def dequantise(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, D) with uniform noise over the cells of their rounded columns: what the density in here is of."""
-        return fill_cells(rows, np.asarray(self.steps), self.values, random)
+        return dequantise(rows, np.asarray(self.steps), self.values, random)
 
 
 def rounding_of(rows: np.ndarray) -> float:
@@ -267,7 +267,7 @@ def log_widths(width: Any, xp: Any = jnp) -> Any:
     return xp.where(width > 0, xp.log(xp.where(width > 0, width, 1.0)), 0.0)
 
 
-def cell_points(x: Array, middle: Array, width: Array, n: int = N_DRAWS) -> Array:
+def bin_points(x: Array, middle: Array, width: Array, n: int = N_DRAWS) -> Array:
     """Points (n, D) that fill the cell of a row (D,) evenly, the same for equal rows."""
     shift = jax.random.uniform(jax.random.key(bits_of(x)), x.shape, x.dtype)
     u = jnp.mod(jnp.asarray(_lattice(n, x.size), x.dtype) + shift[None], 1.0)
@@ -275,7 +275,7 @@ def cell_points(x: Array, middle: Array, width: Array, n: int = N_DRAWS) -> Arra
     return middle[None] + width[None] * (u - 0.5)
 
 
-def row_cells(rows: np.ndarray, steps: np.ndarray, values: Any) -> tuple[np.ndarray, np.ndarray]:
+def bins_of(rows: np.ndarray, steps: np.ndarray, values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Middles and widths (n, D) of the cells of rows (n, D), in float64: by steps (D,), or by values (D, K) or None."""
     middle, width = rows.copy(), np.broadcast_to(steps, rows.shape).copy()
     if values is not None:
@@ -298,9 +298,9 @@ def edges_of(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values[:1] - half[0], values[:-1] + half, values[-1:] + half[-1]])
 
 
-def fill_cells(rows: np.ndarray, steps: np.ndarray, values: Any, random: np.random.Generator) -> np.ndarray:
+def dequantise(rows: np.ndarray, steps: np.ndarray, values: Any, random: np.random.Generator) -> np.ndarray:
     """Rows (n, D) with uniform noise over their cells; a column without steps and values stays as it is."""
-    middle, width = row_cells(rows, steps, values)
+    middle, width = bins_of(rows, steps, values)
     return middle + width * (random.uniform(size=rows.shape) - 0.5)
 
 

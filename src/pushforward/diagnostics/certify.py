@@ -273,8 +273,8 @@ def _check_masses(
     noisy: Any = None
     if rows is not None:
         if isinstance(flow, Discretised):
-            snapped = (np.asarray(jax.vmap(flow.snapped)(jnp.asarray(part, samples.dtype))) for part in (rows, samples))
-            found.append(atoms_row(*snapped, columns))
+            values = (np.asarray(jax.vmap(flow.quantise)(jnp.asarray(part, samples.dtype))) for part in (rows, samples))
+            found.append(atoms_row(*values, columns))
         noisy = NamedRows(_filled(flow, rows, random), columns.names, numbers)
     density = _check_density(flow.flow, noisy, key, context, None, None, filled=True)
     density = _told_in_double(density, flow.flow, noisy, key, context, filled=True)
@@ -282,7 +282,7 @@ def _check_masses(
 
 
 def _filled(flow: Dequantised | Discretised, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return flow.filled(rows, random) if isinstance(flow, Discretised) else rows + random.uniform(size=rows.shape)
+    return flow.dequantise(rows, random) if isinstance(flow, Discretised) else rows + random.uniform(size=rows.shape)
 
 
 def _finite_row(

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.discretised import fill_cells
+from pushforward.core.discretised import dequantise
 from pushforward.core.distribution import as_key
 from pushforward.core.flow import Flow
 from pushforward.errors import DataError, TrainingDiverged
@@ -156,8 +156,8 @@ def fit(
     if held is not None and is_copy is None:
         is_copy = has_equal_row(held, train)
     if steps.any():
-        train = replace(train, x=fill_cells(train.x, steps, None, random))
-        held = held and replace(held, x=fill_cells(held.x, steps, None, random))
+        train = replace(train, x=dequantise(train.x, steps, None, random))
+        held = held and replace(held, x=dequantise(held.x, steps, None, random))
     seen = filled(flow, train, random)
     if (floor := done.floor) is None:
         floor = gaussian_log_likelihood(seen, seen if held is None else filled(flow, held, random))

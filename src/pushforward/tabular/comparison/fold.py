@@ -109,15 +109,15 @@ class Contest:
         copies = n_copies(plan, len(split.train))
         # copy after copy, so that the first rows are not all copies of a few
         places = [np.tile(split.train, copies), np.tile(split.held, copies)]
-        parts = [plan.filled(split.x[index][:, plan.modelled], random) for index in places]
-        points = plan.cell_points(split.x[split.test][:, plan.modelled])
+        parts = [plan.dequantise(split.x[index][:, plan.modelled], random) for index in places]
+        points = plan.bin_points(split.x[split.test][:, plan.modelled])
         n_points = points.shape[1]
         given = None
         if split.context is not None:
             given = [split.context[index] for index in (*places, np.repeat(split.test, n_points))]
         line = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=given, points=n_points)
-        log_cells = plan.log_cells(split.x[split.test][:, plan.modelled])
+        log_volumes = plan.log_volumes(split.x[split.test][:, plan.modelled])
         return Outcome(
-            line.scores + log_cells, line.standard_error, line.fit_seconds, line.score_seconds,
+            line.scores + log_volumes, line.standard_error, line.fit_seconds, line.score_seconds,
             setting=line.setting, is_copy=split.is_copy,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.core.discretised import Discretised, fill_cells
+from pushforward.core.discretised import Discretised, dequantise
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.core.named_rows import NamedRows, to_array
@@ -92,7 +92,7 @@ def fit_columns(
     if mapped_held is not None:
         inner_validation = mapped_held.x if mapped_held.context is None else (mapped_held.x, mapped_held.context)
     prepared = CompiledModule(
-        (added, held_added), gaussian_log_likelihood(noisy, noisy_held) + float(plan.log_cells(noisy_held.x).mean()),
+        (added, held_added), gaussian_log_likelihood(noisy, noisy_held) + float(plan.log_volumes(noisy_held.x).mean()),
         np.repeat(is_copy, copies), copies, is_drawn=not isinstance(validation, tuple),
     )  # fmt: skip
     flow, history = fit(
@@ -140,10 +140,10 @@ def _mapped(
     x, context = rows.x, rows.context
     if isinstance(outer, Discretised):
         outer.check_samples(name, x)
-        x = plan.filled(np.repeat(x, copies, axis=0), random)
+        x = plan.dequantise(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)
     if steps.any():
-        x = fill_cells(x, steps, None, random)
+        x = dequantise(x, steps, None, random)
     z, log_det = plan.inward(x)
     unseen = np.repeat(plan.outside(rows.x).any(1), len(x) // max(len(rows), 1))
     outside = np.flatnonzero(np.isneginf(log_det) | unseen)
@@ -156,7 +156,7 @@ def _mapped(
             "density there is zero. Declare that column real, or correct these rows."
         )
     groups = np.repeat(np.arange(len(rows)) if rows.groups is None else rows.groups, copies)
-    return Rows(x, context, None), Rows(z, context, None, groups), float((log_det + plan.log_cells(x)).mean())
+    return Rows(x, context, None), Rows(z, context, None, groups), float((log_det + plan.log_volumes(x)).mean())
 
 
 def _like(given: Any, rows: np.ndarray | None) -> Any:

@@ -12,13 +12,13 @@ import numpy as np
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.core.discretised import (
     Discretised,
-    cell_points,
-    fill_cells,
+    bin_points,
+    bins_of,
+    dequantise,
     is_among,
     log_widths,
     padded_values,
     rounding_of,
-    row_cells,
 )
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
@@ -62,11 +62,11 @@ class Plan:
         """Whether scores are bounds of log-masses in some columns."""
         return any(column.is_rounded for column in self.columns)
 
-    def filled(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Rows (n, modelled columns) with uniform noise over the cells of rounded columns."""
-        return fill_cells(rows, *self._grid(), random)
+    def dequantise(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Rows (n, modelled columns) with uniform noise over the bins of rounded columns."""
+        return dequantise(rows, *self._grid(), random)
 
-    def cell_points(self, rows: np.ndarray) -> np.ndarray:
+    def bin_points(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, modelled columns) as points (n, K, modelled columns): their mean density is a `Discretised` score.
 
         K is 1, and the points are the rows, where no column is rounded.
@@ -75,12 +75,12 @@ class Plan:
             return rows[:, None]
         with jax.enable_x64(True):
             rows = np.asarray(rows, np.float64)
-            return np.asarray(jax.jit(jax.vmap(cell_points))(rows, *row_cells(rows, *self._grid())))
+            return np.asarray(jax.jit(jax.vmap(bin_points))(rows, *bins_of(rows, *self._grid())))
 
-    def log_cells(self, rows: np.ndarray) -> np.ndarray:
-        """Sums (n,) of the logarithms of the widths of the cells of rows (n, modelled columns): what makes a density of
-        filled rows a mass, in nats."""
-        return log_widths(row_cells(rows, *self._grid())[1], np).sum(1)
+    def log_volumes(self, rows: np.ndarray) -> np.ndarray:
+        """Log-volumes (n,) of the bins of rows (n, modelled columns), which turn a density of dequantised rows into a
+        mass."""
+        return log_widths(bins_of(rows, *self._grid())[1], np).sum(1)
 
     def _grid(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Steps of the modelled columns, 0 for discrete ones, and the values of these."""
