@@ -348,7 +348,7 @@ def test_bases_can_be_built_and_scored_under_a_trace():
         (lambda: bases.Product([bases.Normal((2, 2))]), "each of vectors"),
         (lambda: bases.ConditionalBase(bases.Normal((1,)), abs, (2,)), "Normal has no trained leaves"),
         (lambda: bases.ConditionalBase(bases.StudentT((1,)), abs, (2,)), r"output of shape \(1,\), .* got \(2,\)"),
-        (lambda: bases.ConditionalBase(conditional(bases.StudentT((1,))), abs, (2,)), "takes a context already"),
+        (lambda: bases.ConditionalBase(conditional(bases.StudentT((1,))), abs, (2,)), "is conditional"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_a_sentence(build, sentence):

@@ -12,7 +12,7 @@ from battery import randomised
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, ColumnMaps, Elementwise, Standardise
 from pushforward.errors import DataError
-from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, compressed, expanded, moments, reach_of, spread
+from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, compress, expand, moments, reach_of, spread
 
 FAR = 2.0**31
 RANDOM = np.random.default_rng(0)
@@ -147,15 +147,15 @@ def test_columns_of_every_kind_have_a_scale(column, expected):
 def test_compression_loses_nothing_and_is_smooth():
     u = np.r_[-1e30, -1e7, np.linspace(-9, 9, 101), -5.0, 5.0, 1e7]
     with jax.enable_x64(True):
-        v, slope = compressed(jnp.asarray(u))
-        back, there = expanded(v)
+        v, slope = compress(jnp.asarray(u))
+        back, there = expand(v)
         np.testing.assert_allclose(back, u, rtol=1e-9)
         np.testing.assert_allclose(slope, -there, atol=1e-9)
-        ordered = np.asarray(compressed(jnp.asarray(np.sort(u)))[0])
+        ordered = np.asarray(compress(jnp.asarray(np.sort(u)))[0])
         assert (np.diff(ordered) >= 0).all()
         assert np.abs(ordered).max() < 80
         for point in (5.0, -5.0):
-            slopes = [jax.grad(lambda u: compressed(u)[0])(jnp.asarray(point + step)) for step in (-1e-7, 0.0, 1e-7)]
+            slopes = [jax.grad(lambda u: compress(u)[0])(jnp.asarray(point + step)) for step in (-1e-7, 0.0, 1e-7)]
             np.testing.assert_allclose(slopes, 1.0, atol=1e-6)
 
 

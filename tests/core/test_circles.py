@@ -141,7 +141,7 @@ def test_angles_beside_numbers():
 def test_what_would_see_raw_angles_is_refused():
     spline = CircularSpline(4)
     raw = MaskedMLP(2, n_parameters(spline), width=8, depth=1, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"network: expected one that sees angles .*PeriodicInputs"):
+    with pytest.raises(ValueError, match=r"network: expected a network that receives angles .*PeriodicInputs"):
         MaskedAutoregressive(spline, raw)
     with pytest.raises(ShapeError, match=r"n_features=2, got 1"):
         PeriodicInputs(raw)

@@ -155,7 +155,7 @@ def test_what_is_loaded_equals_what_was_saved(name, tmp_path):
 
 
 def compiled_programs():
-    return sum(program._cache_size() for program in _PROGRAMS.kept.values())
+    return sum(program._cache_size() for program in _PROGRAMS.programs.values())
 
 
 @pytest.mark.parametrize("name", ["nsf", "real_nvp context"])

@@ -230,9 +230,9 @@ class TestDequantised:
     def test_values_that_are_no_levels_are_refused(self, value, shown):
         flow, x = pf.Dequantised(vector_flow(2), 5), np.ones((30, 2))
         x[3, 1] = value
-        with pytest.raises(DataError, match=rf"whole numbers from 0 to 4, got {shown} at row 3, place \(1,\)"):
+        with pytest.raises(DataError, match=rf"integers from 0 to 4, got {shown} at row 3, index \(1,\)"):
             flow.log_prob(x)
-        with pytest.raises(DataError, match="whole numbers"):
+        with pytest.raises(DataError, match="integers"):
             pf.fit(flow, x, **QUIET)
 
     def test_refusals(self):

@@ -408,7 +408,7 @@ def test_rounded_refuses_what_is_off_its_grid():
         ([1.0, -1.0], {}, ValueError, "at least 0"),
         ([0.0, 0.0], {}, ValueError, "one of them positive"),
         ([1.0, 1.0], {"n_draws": 0}, ValueError, "n_draws"),
-        ([1.0, 1.0], {"period": [24.0, 24.5]}, ValueError, "period: expected whole numbers of steps"),
+        ([1.0, 1.0], {"period": [24.0, 24.5]}, ValueError, "period: expected integer multiples of the steps"),
         ([1.0, 1.0], {"period": [1.0, 1.0, 1.0]}, ShapeError, r"period.*\(2,\)"),
     ],
 )

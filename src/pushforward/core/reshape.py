@@ -20,7 +20,7 @@ class Reshape(AbstractBijection):
 
     Args:
         inner: the bijection, of shape `inner.shape`.
-        shape: the event shape outside, of as many elements.
+        shape: the event shape, with as many elements.
 
     Cost: that of the inner bijection, in both directions.
 
@@ -72,7 +72,7 @@ class Reshape(AbstractBijection):
 
 
 class Squeeze(AbstractBijection):
-    """An inner bijection applied after blocks of factor x factor pixels are stacked into channels.
+    """An inner bijection applied after blocks of factor x factor pixels are moved into channels.
 
     The inner event has shape (H / f, W / f, C f^2): half the side, four times the channels for f = 2.
 
@@ -83,7 +83,7 @@ class Squeeze(AbstractBijection):
     Cost: that of the inner bijection, in both directions.
 
     Raises:
-        ShapeError: if the inner shape is no image or its channels are not divisible by f^2.
+        ShapeError: if the inner shape is not (height, width, channels) or its channels are not divisible by f^2.
 
     Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3.6.
 

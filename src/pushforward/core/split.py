@@ -1,4 +1,4 @@
-"""Bijections of a part of the event; the rest stays.
+"""Bijections of a part of the event; the rest is unchanged.
 
 `inner_samples(x)` returns what the inner bijection receives of samples (n, *shape), so that inner layers can be
 initialised from data.

@@ -82,7 +82,7 @@ def _inner(part: Any, context: Array | None) -> Array | None:
 
 def _forward_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.bijection.forward_and_log_det(z, _inner(flow.bijection, flow._embedded(context)))[0]
+        return flow.bijection.forward_and_log_det(z, _inner(flow.bijection, flow.embed_context(context)))[0]
 
     return (_map(one, z, contexts),)
 
@@ -90,7 +90,7 @@ def _forward_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, 
 def _base_rows(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(index: Array, context: Array | None) -> tuple[Array, Array]:
         return flow.base.sample_and_log_prob_one(
-            jax.random.fold_in(key, index), _inner(flow.base, flow._embedded(context))
+            jax.random.fold_in(key, index), _inner(flow.base, flow.embed_context(context))
         )
 
     return _map(one, indices, contexts)
@@ -98,11 +98,11 @@ def _base_rows(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: Array | 
 
 def _base_score_rows(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.base.log_prob_one(z, _inner(flow.base, flow._embedded(context)), None)
+        return flow.base.log_prob_one(z, _inner(flow.base, flow.embed_context(context)), None)
 
     return (_map(one, z, contexts),)
 
 
 def _embedded_rows(flow: Flow, rows: Array, contexts: Array | None) -> tuple[Array, ...]:
-    found: Any = jax.vmap(flow._embedded)(contexts)
+    found: Any = jax.vmap(flow.embed_context)(contexts)
     return (found,)

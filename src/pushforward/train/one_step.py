@@ -91,7 +91,7 @@ def _parts(bijection: AbstractBijection, *, whole: bool = False) -> list[Any]:
 
 def _given(flow: Any, context: Array | None) -> Array | None:
     """The context as the flow's layers see it."""
-    return None if context is None else flow._embedded(context)
+    return None if context is None else flow.embed_context(context)
 
 
 def _affine(bijection: AbstractBijection, value: Array, context: Array | None) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.networks import AbstractLipschitzNetwork
-from pushforward.numerics.tangents import forward_only, merged, moving, with_tangents
+from pushforward.numerics.tangents import forward_only, replace_where, select_where, with_tangents
 
 _NO_SECOND_GRADIENT = (
     "RussianRoulette: reverse mode over another gradient would keep every term of a series of random length. Use "
@@ -62,9 +62,9 @@ def power_series(
         # Computed again on the way back: what a layer keeps would be stacked over all layers, which costs more than it.
         @jax.checkpoint
         def once_more(at: list[Array]) -> tuple[Array, Array]:
-            return pushed(merged(leaves[:count], moves[:count], at), leaves[count])
+            return pushed(replace_where(moves[:count], leaves[:count], at), leaves[count])
 
-        _, (value_dot, images_dot) = jax.jvp(once_more, (moving(leaves[:count], moves[:count]),), (dots,))
+        _, (value_dot, images_dot) = jax.jvp(once_more, (select_where(moves[:count], leaves[:count]),), (dots,))
         (of_slope,) = with_tangents(lambda *given: [given[-1]], of_slope_tangent, *leaves, outs[2])
         return [value_dot, jnp.sum(of_slope * images_dot) / len(probes)]
 
@@ -77,9 +77,9 @@ def power_series(
             return []
 
         def at(given: list[Array]) -> Array:
-            return sums(merged(leaves[:count], moves, given), *leaves[count:])[1]
+            return sums(replace_where(moves, leaves[:count], given), *leaves[count:])[1]
 
-        _, dot = jax.jvp(at, (moving(leaves[:count], moves),), (dots[: sum(moves)],))
+        _, dot = jax.jvp(at, (select_where(moves, leaves[:count]),), (dots[: sum(moves)],))
         return [dot if is_static else forward_only(dot, _NO_SECOND_GRADIENT)]
 
     value, total, _ = with_tangents(run, tangent, *map(jnp.asarray, leaves), *constants)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from pushforward.bijections.residual.anderson import accelerate
 from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
-from pushforward.numerics.fixed_point import Problem, implicit
+from pushforward.numerics.fixed_point import FixedPointProblem, implicit_solution
 
 _NEWTON_TURNS, _REPETITIONS = 20, 100_000
 _ROUNDING = 100.0  # units in the last place, times sqrt(D), that a residual may keep
@@ -55,7 +55,7 @@ def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array
     """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
 
     No turn is made where the rate is not below one. Derivatives of every order and mode are those of the implicit
-    function (`fixed_point.implicit`); their linear systems have the Jacobian of fn, which contracts as fn does, and are
+    function (`implicit_solution`); their linear systems have the Jacobian of fn, which contracts as fn does, and are
     solved by the same search, to rounding. NaN where that does not settle.
     """
 
@@ -65,7 +65,7 @@ def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array
     def solve(affine: Callable, saved: Any, right: Array, extras: tuple[Array, Array], is_transposed: bool) -> Array:
         return _search(affine, saved, right, extras[1], _dual(norm) if is_transposed else norm).value
 
-    return Solution(*implicit(Problem(fn, search, solve), weights, (start, rate)))
+    return Solution(*implicit_solution(FixedPointProblem(fn, search, solve), weights, (start, rate)))
 
 
 def _dual(norm: float) -> float:
