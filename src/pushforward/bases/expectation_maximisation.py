@@ -143,9 +143,7 @@ def _maximise(x: np.ndarray, weights: np.ndarray, responsibilities: np.ndarray) 
         deviation = x - mean
         covariances[k] = (responsibilities[k][:, None] * deviation).T @ deviation / safe[k]
     covariances += _MIN_SCALE**2 * np.eye(x.shape[1])
-    empty = (
-        counts < x.shape[1] + 1e-3
-    )  # reset to the covariance of all rows, with a weight near zero
+    empty = counts < x.shape[1] + 1e-3  # reset to the covariance of all rows, with a weight near zero
     if empty.any():
         covariances[empty] = np.cov(x, rowvar=False, bias=True).reshape(x.shape[1], -1) + np.eye(x.shape[1]) * 1e-3
     return NormalMixture(safe / safe.sum(), means, covariances)

@@ -2,7 +2,7 @@
 
 Ordinary reverse mode stores the activations of every layer, so its memory grows with depth. For bijections the backward
 pass can go from the last layer to the first: the layer's other direction recomputes its input, and one evaluation of
-the layer gives its gradient. The rule handles a whole batch at once (`whole_batch`): under vmap every sample would have
+the layer gives its gradient. The rule handles a whole batch at once (`bind_rule`): under vmap every sample would have
 a separate gradient of the weights, to be summed afterwards. A layer of several parts is inverted part by part, which
 stores less at a time. Inverting a coupling and evaluating it again need its network at the same input, which XLA
 computes once.
@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from pushforward.numerics.precision import in_full_precision
 from pushforward.numerics.tangents import replace_where, reverse_only, select_where
-from pushforward.numerics.trailing_batch import BatchRule, whole_batch
+from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
 Run = Callable[[Array, Any, Any, Any], tuple[Array, Array]]
 Part = Callable[[list[Array], Array, Any, Any], tuple[Array, Array]]
@@ -56,7 +56,7 @@ def recomputed(
         data, structure = jax.tree.flatten((value, context, keys))
         leaves, weights_structure = jax.tree.flatten(weights)
         stack = _Stack(run, leaves_of, parts, structure, weights_structure, reverse, unroll)
-        value, log_det = whole_batch(_Rule(stack, (None,) * len(data), value), *data, *map(jnp.asarray, leaves))
+        value, log_det = bind_rule(_Rule(stack, (None,) * len(data), value), *data, *map(jnp.asarray, leaves))
         return value, log_det
 
     return call
@@ -115,7 +115,7 @@ class _Rule(BatchRule):
                 is_batched = True
             data.append(arg)
             new_axes.append(0 if is_batched else None)
-        outs = whole_batch(_Rule(self.stack, tuple(new_axes), data[0]), *data, *args[n_data:])
+        outs = bind_rule(_Rule(self.stack, tuple(new_axes), data[0]), *data, *args[n_data:])
         if self._is_batched:
             outs = [out.reshape(size, inner_size, *out.shape[1:]) for out in outs]
         return outs, [0, 0]

@@ -14,7 +14,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from pushforward.numerics.trailing_batch import BatchRule, whole_batch
+from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
 # (leaves, results, which leaves have tangents, these tangents) -> tangents of the first results; the others are zero
 Tangent = Callable[[list[Array], list[Array], tuple[bool, ...], list[Array]], list[Array]]
@@ -34,7 +34,7 @@ def with_tangents(run: Callable[..., list[Array]], tangent: Tangent, *leaves: Ar
     """
     with jax.disable_jit(False):  # with jit disabled, JAX would run loops in Python
         avals = [jax.core.ShapedArray(out.shape, out.dtype) for out in jax.eval_shape(run, *leaves)]
-    return whole_batch(_Rule(run, tangent, avals), *leaves)
+    return bind_rule(_Rule(run, tangent, avals), *leaves)
 
 
 def replace_where(mask: Sequence[bool], leaves: Sequence[Any], replacements: Sequence[Any]) -> list[Any]:
@@ -72,11 +72,11 @@ class _Rule(BatchRule):
 
         avals = [jax.core.ShapedArray((size, *aval.shape), aval.dtype) for aval in self.avals]
         rule = _Rule(jax.vmap(self.run, axes, axis_size=size), tangent, avals)
-        return whole_batch(rule, *args), [0] * len(avals)
+        return bind_rule(rule, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
         leaves = [jnp.asarray(primal) for primal in primals]
-        outs = whole_batch(self, *leaves)
+        outs = bind_rule(self, *leaves)
         nonzero = tuple(type(tangent) is not ad.Zero for tangent in tangents)
         dots = self.tangent(leaves, outs, nonzero, select_where(nonzero, list(tangents)))
         return outs, [*dots, *(ad.Zero(aval.to_tangent_aval()) for aval in self.avals[len(dots) :])]

@@ -16,7 +16,7 @@ from pushforward.numerics.precision import in_full_precision
 class BatchRule(abc.ABC):
     """A function of flat leaves with a custom batching rule, and optionally a custom tangent rule.
 
-    `whole_batch` binds it as one primitive. Rules are compared by identity.
+    `bind_rule` binds it as one primitive. Rules are compared by identity.
     """
 
     avals: list[Any]
@@ -35,7 +35,7 @@ class BatchRule(abc.ABC):
         return jax.jvp(lambda *leaves: list(self(*leaves)), tuple(primals), tuple(tangents))
 
 
-_primitive = Primitive("whole_batch")
+_primitive = Primitive("bind_rule")
 
 
 _primitive.multiple_results = True
@@ -60,7 +60,7 @@ ad.primitive_jvps[_primitive] = in_full_precision(lambda primals, tangents, *, r
 mlir.register_lowering(_primitive, mlir.lower_fun(_definition, multiple_results=True))
 
 
-def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:
+def bind_rule(rule: BatchRule, *leaves: Any) -> list[Any]:
     """Apply the function of a rule as one primitive, whose batching under `jax.vmap` is `rule.batch`."""
     return _primitive.bind(*leaves, rule=rule)
 
@@ -101,7 +101,7 @@ class custom_jvp:
             return jax.tree.leaves(out), jax.tree.leaves(out_dot)
 
         operation = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
-        return jax.tree.unflatten(out_structure, whole_batch(operation, *leaves))
+        return jax.tree.unflatten(out_structure, bind_rule(operation, *leaves))
 
 
 class _WithTangents(BatchRule):
@@ -118,7 +118,7 @@ class _WithTangents(BatchRule):
         avals = [jax.core.ShapedArray((size, *aval.shape), aval.dtype) for aval in self.avals]
         axes = list(axes)
         batched = _WithTangents(jax.vmap(self.fn, axes, axis_size=size), jax.vmap(self.rule, (axes, axes)), avals)
-        return whole_batch(batched, *args), [0] * len(avals)
+        return bind_rule(batched, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
         # constants of a traced program may be NumPy arrays
@@ -167,6 +167,6 @@ def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         leaves, structure = jax.tree.flatten((data, weights))
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         rule = _Trailing(fn, structure, len(jax.tree.leaves(data)), leaves)
-        return jax.tree.unflatten(rule.out_structure, whole_batch(rule, *leaves))
+        return jax.tree.unflatten(rule.out_structure, bind_rule(rule, *leaves))
 
     return call
