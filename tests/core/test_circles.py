@@ -77,8 +77,8 @@ def test_flows_of_angles(name, context_dim):
         n = {1: 1024, 2: 64}[dim]
         axis = (np.arange(n) + 0.5) / n * 2 * np.pi - np.pi
         grid = np.stack(np.meshgrid(*[axis] * dim), -1).reshape(-1, dim)
-        found = [flow.log_prob(part, context) for part in np.split(grid, len(grid) // 256)]  # no other program
-        total = np.exp(np.asarray(found, np.float64)).sum() * (2 * np.pi / n) ** dim
+        log_probs = [flow.log_prob(part, context) for part in np.split(grid, len(grid) // 256)]
+        total = np.exp(np.asarray(log_probs, np.float64)).sum() * (2 * np.pi / n) ** dim
         assert abs(total - 1) < 2e-3
 
 

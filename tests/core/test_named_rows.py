@@ -30,7 +30,7 @@ class Stream:
 
 MISSING = {
     "mask": np.ma.masked_array([[1.0, 1e20], [2.0, 3.0]], mask=[[0, 1], [0, 0]]),
-    "mask over whole numbers": np.ma.masked_array([[1, 999999], [2, 3]], mask=[[0, 1], [0, 0]]),
+    "mask over integers": np.ma.masked_array([[1, 999999], [2, 3]], mask=[[0, 1], [0, 0]]),
     "masked rows in a list": [np.ma.masked_array([1.0, 1e20], mask=[0, 1]), np.array([2.0, 3.0])],
     "masked cell in a list": [[1.0, np.ma.masked], [2.0, 3.0]],
     "None in a list": [[1, None], [2, 3]],
@@ -38,7 +38,7 @@ MISSING = {
     "fields": np.ma.array([(1, 2.0), (2, 3.0)], mask=[(0, 1), (0, 0)], dtype=[("a", "i8"), ("b", "f8")]),
     "pandas, nullable": pd.DataFrame({"a": [1, 2], "b": pd.array([None, 3], dtype="Int64")}),
     "pandas, objects": pd.DataFrame({"a": [1, 2], "b": [None, 3.0]}, dtype=object),
-    "polars, whole": pl.DataFrame({"a": [1.0, 2.0], "b": [None, 3]}),
+    "polars, integers": pl.DataFrame({"a": [1.0, 2.0], "b": [None, 3]}),
     "polars, decimal": pl.DataFrame({"a": [1.0, 2.0], "b": [None, decimal.Decimal("3.0")]}),
     "arrow": Stream(pl.DataFrame({"a": [1, 2], "b": [None, 3]})),
 }
