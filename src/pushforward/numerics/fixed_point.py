@@ -78,8 +78,8 @@ def fixed_point(
 
     With tolerance 0 it stops when two iterates are bitwise equal. Derivatives are implicit (`implicit_solution`). Their
     linear systems are solved by the same iteration, with the tolerance relative to the largest entry of the right-hand
-    side, in at most `max_iterations` or one more iteration than x has entries (enough for a triangular Jacobian); NaN
-    if that does not converge. Only `weights` have gradients: the solution does not depend on `start`.
+    side, in at most max(max_iterations, size of x + 1) iterations (enough for a triangular Jacobian); NaN if that does
+    not converge. Only `weights` have gradients: the solution does not depend on `start`.
 
     Returns:
         x, the number of iterations, and whether it converged; else x is the last iterate.
