@@ -1,4 +1,4 @@
-"""Derivatives of second order: of roots inside of loops, at ties, and of the rules that a loop must not forget."""
+"""Second-order derivatives: of roots inside loops, at ties, and of custom tangent rules inside loops."""
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from pushforward.bijections import CircularSpline, ColumnMaps, RationalQuadratic
 from pushforward.numerics import elementary
 from pushforward.numerics.linear_maps import transpose_of
 from pushforward.numerics.roots import monotone_root
+from pushforward.numerics.trailing_batch import custom_jvp
 
 
 def cubic(weights, x):
@@ -21,7 +22,7 @@ def cubic(weights, x):
 
 
 def layers(weights, y):
-    """Two roots in turn, of one weight each beside an integer, over a batch."""
+    """Two roots in sequence for a batch; the weights of each are a float and an integer."""
 
     def step(y, weight):
         return monotone_root(cubic, (weight, jnp.arange(2)), y), None
@@ -29,31 +30,31 @@ def layers(weights, y):
     return jnp.sum(jax.vmap(lambda y: jax.lax.scan(step, y, weights)[0])(y) ** 2)
 
 
-def test_second_derivatives_of_roots_inside_of_a_loop():
+def test_second_derivatives_of_roots_inside_a_loop():
     with jax.enable_x64(True):
         weights, y, step = jnp.array([2.0, 0.5]), jnp.array([1.3, -0.4]), 1e-5
         gradient = jax.jit(jax.grad(layers, (0, 1)))
         for a, b in ((jnp.array([1.0, -0.5]), jnp.zeros(2)), (jnp.zeros(2), jnp.array([0.3, 1.0]))):
             ahead, behind = (gradient(weights + s * a, y + s * b) for s in (step, -step))
-            right = jax.tree.map(lambda p, q: (p - q) / (2 * step), ahead, behind)
+            expected = jax.tree.map(lambda p, q: (p - q) / (2 * step), ahead, behind)
             tangent = jax.jit(lambda a, b: jax.jvp(jax.grad(layers, (0, 1)), (weights, y), (a, b))[1])(a, b)
             cotangent = jax.jit(lambda a, b: jax.vjp(jax.grad(layers, (0, 1)), weights, y)[1]((a, b)))(a, b)
             for got in (tangent, cotangent):
-                for one, other in zip(got, right, strict=True):
+                for one, other in zip(got, expected, strict=True):
                     np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("kind", [RationalQuadraticSpline, CircularSpline])
-def test_a_spline_takes_the_piece_on_the_right(kind, inverse):
-    """First derivatives of value and log-slope have a kink at knots and box edges: there, and beside them."""
+def test_spline_derivatives_at_knots_are_right_sided(kind, inverse):
+    """At knots and box edges, where first derivatives have a kink, and at adjacent points."""
     with jax.enable_x64(True):
         spline, edge = kind(4), np.pi if kind is CircularSpline else 5.0
         random = np.random.default_rng(0)
         slopes = jnp.asarray(random.normal(size=spline.slopes.shape))  # the knots stay where they are
         spline = eqx.tree_at(lambda s: s.slopes, spline, slopes)
-        verb = spline.inverse_and_log_det if inverse else spline.forward_and_log_det
-        first = jax.jacrev(lambda v: jnp.stack(verb(v)))
+        method = spline.inverse_and_log_det if inverse else spline.forward_and_log_det
+        first = jax.jacrev(lambda v: jnp.stack(method(v)))
 
         @jax.jit
         @jax.vmap
@@ -67,7 +68,7 @@ def test_a_spline_takes_the_piece_on_the_right(kind, inverse):
         offsets = np.broadcast_to(offsets, (5, 3, 4)).reshape(-1, 4)
         values, *seconds = (np.asarray(a) for a in figures(jnp.asarray(near.reshape(-1)), jnp.asarray(offsets)))
         right = np.stack([differences(v, o)[0] for v, o in zip(values, offsets, strict=True)])
-        assert np.abs(right[1::3] - right[0::3]).max() > 0.01  # that both sides differ
+        assert np.abs(right[1::3] - right[0::3]).max() > 0.01  # both sides differ
         for got in seconds:
             np.testing.assert_allclose(got, right, atol=1e-6 * (1 + np.abs(right).max()))
 
@@ -89,16 +90,16 @@ def test_second_derivatives_of_even_functions_at_ties(fn, tie, first, second):
         np.testing.assert_allclose(jax.grad(jax.grad(fn))(tie), second, atol=1e-12)
 
 
-def test_a_bounded_column_has_its_slope_at_zero():
+def test_slope_of_a_bounded_column_at_zero():
     maps = ColumnMaps(("bounded",), lower=-1.0, upper=3.0)
     (slope,), log_det = jax.jacrev(maps.forward)(jnp.zeros(1)), maps.forward_and_log_det(jnp.zeros(1))[1]
     np.testing.assert_allclose([slope[0], log_det], [1.0, 0.0], atol=1e-6)
 
 
-def test_a_loop_keeps_tangent_rules():
-    """`jax.custom_jvp` is inlined there: the second derivative would be that of the function as written."""
+def test_custom_tangent_rules_hold_inside_loops():
+    """JAX inlines `jax.custom_jvp` there: the second derivative would be that of the function's own code."""
 
-    @numerics.custom_jvp
+    @custom_jvp
     def sine(x):
         return jnp.sin(jax.lax.stop_gradient(x))
 
@@ -112,8 +113,8 @@ def test_a_loop_keeps_tangent_rules():
     np.testing.assert_allclose(jax.vmap(jax.hessian(twice))(jnp.full(3, 0.7)), jnp.full(3, expected), rtol=1e-5)
 
 
-def test_a_map_written_as_its_transpose():
-    """Forward, reverse and mixed derivatives of x -> a x sin(a), through a rule that knows the transpose alone."""
+def test_linear_maps_defined_by_their_transpose():
+    """Forward, reverse and mixed derivatives of x -> a x sin(a), with a rule that defines only the transpose."""
 
     @jax.custom_jvp
     def scaled(a, x):
@@ -143,8 +144,8 @@ def test_a_map_written_as_its_transpose():
 
 
 @pytest.mark.parametrize("recipe", ["planar_flow", "nsf"])
-def test_hessians_of_a_new_flow_in_both_modes(recipe):
-    """At x = 0, where a new spline flow has a knot and is the standard normal: -I."""
+def test_hessians_of_initial_flows_agree_in_both_modes(recipe):
+    """At x = 0 an initial spline flow has a knot and is the standard normal, so its Hessian is -I."""
     with jax.enable_x64(True):
         flow = getattr(pf, recipe)(2, n_layers=2, key=0, **({"width": 8} if recipe == "nsf" else {}))
         score = jax.grad(lambda x: flow.log_prob(x))

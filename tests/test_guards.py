@@ -14,13 +14,13 @@ from zoo import ALL_ROWS, BASES, IMAGE_RECIPES, RECIPES, SCALARS
 import pushforward as pf
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.discretised import Rounded
+from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow, Given
 from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
-    "pushforward": """ConditionalFlowDensity Dequantised Flow FlowDensity Rounded __version__ autoregressive_flow
+    "pushforward": """ConditionalFlowDensity Dequantised Discretised Flow FlowDensity __version__ autoregressive_flow
         bases bernstein_flow bijections bits_per_dim bnaf cast check compare coupling_flow datasets
         dequantisation_flow diagnostics distill elementwise_flow
         emerging_glow export fit fit_target flowpp glow i_resnet iaf importance_sample linear_flow load made made_mog
@@ -106,7 +106,7 @@ def test_every_bijection_has_a_row():
 
 
 def test_every_base_has_a_row():
-    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given, Dequantised, Rounded}
+    with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given, Dequantised, Discretised}
     missing = [name for name, kind in concrete(AbstractDistribution).items() if kind not in with_rows]
     assert not missing, f"no entry in zoo.BASES for {missing}"
 

@@ -1,4 +1,4 @@
-"""Memory: the result and its copies, and one chunk of work, however many rows are asked for."""
+"""Peak memory: the result, its copies and one chunk of work, for any number of samples."""
 
 import subprocess
 import sys
@@ -19,17 +19,17 @@ DIM, FEW, MANY = 256, 2_000, 100_000
 
 def peak_bytes(recipe: str, n: int) -> int:
     program = PEAK.format(recipe=recipe, dim=DIM, n=n)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout) * 1024
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return int(process.stdout) * 1024
 
 
-# The system's count of a child begins with its parent's memory; that of the status file with the program itself.
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system keeps no status file of a process")
+# The resource usage of a child includes memory of its parent; the status file does not.
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc/self/status")
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["maf", "nsf"])
-def test_peak_memory_grows_by_copies_of_the_result_alone(recipe):
-    """100,000 x 256: 98,000 rows more may cost three times their own size (0.3 GB), whatever the flow works with."""
+def test_peak_memory_grows_only_by_copies_of_the_result(recipe):
+    """98,000 more samples of 256 numbers may need at most three times their own size (0.3 GB)."""
     few, many = peak_bytes(recipe, FEW), peak_bytes(recipe, MANY)
     copies = (many - few) / ((MANY - FEW) * DIM * 4)
     print(f"{recipe}: {few / 1e6:.0f} MB for {FEW} rows, {many / 1e6:.0f} MB for {MANY}, so {copies:.2f} copies")
@@ -57,12 +57,12 @@ print((after - before) / 20, programs_after - programs_before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system keeps no status file of a process")
-def test_programs_of_structures_that_are_gone_are_released():
-    """Flows of another structure each: memory and the number of compiled programs stop growing."""
-    done = subprocess.run([sys.executable, "-c", STRUCTURES], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    megabytes, programs = (float(word) for word in done.stdout.split())
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc/self/status")
+def test_programs_of_unused_structures_are_released():
+    """Memory and the number of compiled programs do not grow with the number of flow structures."""
+    process = subprocess.run([sys.executable, "-c", STRUCTURES], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    megabytes, programs = (float(word) for word in process.stdout.split())
     print(f"{megabytes:.2f} MB for each of the last 20 structures, {programs:.0f} programs more")
     assert megabytes < 4
     assert programs <= 4

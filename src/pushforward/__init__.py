@@ -1,7 +1,7 @@
 """pushforward: normalizing flows in JAX, for tables of numbers and for research.
 
-The functions and recipes are here; parts are in `pushforward.bijections`, `pushforward.bases`, `pushforward.networks`.
-Names load on first use, so that a command's `--help` does not wait for JAX. `__init__.pyi` lists them.
+This module has the functions and recipes; layers are in `pushforward.bijections`, `pushforward.bases` and
+`pushforward.networks`. Names are imported on first use, so that `--help` does not import JAX; see `__init__.pyi`.
 """
 
 import lazy_loader

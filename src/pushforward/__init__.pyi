@@ -23,7 +23,7 @@ from .core.dequantised import (
     bits_per_dim as bits_per_dim,
 )
 from .core.discretised import (
-    Rounded as Rounded,
+    Discretised as Discretised,
 )
 from .core.fields import (
     cast as cast,

@@ -1,4 +1,4 @@
-"""The base distributions: against SciPy's densities and distribution functions, and what a flow asks of them."""
+"""Base distributions: comparison with SciPy, gradients, conditioning, saving, errors."""
 
 import math
 
@@ -28,7 +28,7 @@ BAND = math.sqrt(math.log(2.0 / 1e-7) / (2 * N))
 
 
 class Independent:
-    """Coordinates with frozen SciPy distributions of their own."""
+    """Independent coordinates, one frozen SciPy distribution each."""
 
     def __init__(self, *coordinates):
         self.coordinates = coordinates
@@ -41,7 +41,7 @@ class Independent:
 
 
 class Correlated:
-    """The multivariate normal by SciPy; its levels are of coordinates whitened by another factor than ours."""
+    """The multivariate normal by SciPy; its levels use the eigendecomposition, not the Cholesky factor."""
 
     def logpdf(self, x):
         return stats.multivariate_normal(MEAN, COVARIANCE).logpdf(x)
@@ -69,17 +69,17 @@ def modes() -> bases.Mixture:
     return bases.Mixture([bases.MultivariateNormal(1, loc=m, covariance=np.eye(1) * 0.25) for m in MODES], WEIGHTS)
 
 
-def unlike() -> bases.Mixture:
+def heterogeneous() -> bases.Mixture:
     parts = [bases.Normal((1,), scale=0.1), bases.StudentT((1,), 2.0), bases.Uniform((1,), -4.0, -3.0)]
     return bases.Mixture(parts, WEIGHTS)
 
 
 def blocks() -> bases.Product:
-    # Two parts of one class: with one key between them they would be the same function of it.
+    # Two parts of one class: with a shared key they would be equal functions of it.
     return bases.Product([bases.StudentT((1,), 1.5), bases.StudentT((1,), 30.0), bases.Logistic((1,), 1.0, 2.0)])
 
 
-# name: the base, its oracle, and points for the comparison (tails where SciPy's own densities hold)
+# name: the base, its oracle, and test points (tails where the densities of SciPy are accurate)
 LINE = np.array([-50.0, -7.0, -3.5, -1.0, -1e-3, 0.0, 0.3, 1.0, 2.0, 8.0, 1e3])
 CASES = {
     "Normal": (
@@ -106,14 +106,14 @@ CASES = {
         np.array([[20.0, -12.0], [20.3, -12.5], [21.0, -13.0], [21.0, 0.0]]),
     ),
     "Mixture": (modes, Mixed(*(stats.norm(m, 0.5) for m in MODES)), LINE),
-    "Mixture of unlike parts": (unlike, Mixed(stats.norm(0, 0.1), stats.t(2.0), stats.uniform(-4.0, 1.0)), LINE),
+    "Mixture of unlike parts": (heterogeneous, Mixed(stats.norm(0, 0.1), stats.t(2.0), stats.uniform(-4.0, 1.0)), LINE),
     "Product": (blocks, Independent(stats.t(1.5), stats.t(30.0), stats.logistic(1.0, 2.0)), LINE),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("name", CASES)
 
 
 def points_of(name: str) -> np.ndarray:
-    """Rows: every coordinate alike, then each row turned so that coordinates differ."""
+    """Test points: equal coordinates, then points with rolled coordinates."""
     build, _, points = CASES[name]
     if points.ndim == 2:
         return points
@@ -123,7 +123,7 @@ def points_of(name: str) -> np.ndarray:
 
 
 @EACH
-def test_log_prob_is_scipys(name):
+def test_log_prob_matches_scipy(name):
     build, oracle, _ = CASES[name]
     x = points_of(name)
     with np.errstate(divide="ignore"):
@@ -136,25 +136,25 @@ def test_log_prob_is_scipys(name):
 
 
 @EACH
-def test_samples_follow_the_distribution_and_carry_their_log_prob(name):
+def test_samples_follow_the_distribution_and_log_prob_matches(name):
     build, oracle, _ = CASES[name]
     base = build()
     x, log_prob = base.sample_and_log_prob(N, key=7)
     assert x.dtype == log_prob.dtype == jnp.result_type(float)
     levels = oracle.levels(np.asarray(x, np.float64))
-    in_order = np.sort(levels, 0)
+    increasing = np.sort(levels, 0)
     steps = np.arange(N + 1) / N
-    distance = np.maximum(np.abs(steps[1:, None] - in_order), np.abs(steps[:-1, None] - in_order)).max(0)
+    distance = np.maximum(np.abs(steps[1:, None] - increasing), np.abs(steps[:-1, None] - increasing)).max(0)
     assert (distance < BAND).all(), distance
     for u in (levels, np.abs(levels - 0.5)):  # coordinates are independent, and so are their distances from the median
-        off = np.corrcoef(u, rowvar=False) - np.eye(u.shape[1])
-        assert np.abs(off).max() < 5 / math.sqrt(N)  # five standard errors: false alarm 6e-7 for a pair
-    scored = base.log_prob(x)
-    tolerance = 1e-10 if x.dtype == jnp.float64 else 2e-4  # x is rounded once more before it is scored: x^2 / 2 at 20
-    np.testing.assert_allclose(log_prob, scored, rtol=tolerance, atol=tolerance)
+        correlations = np.corrcoef(u, rowvar=False) - np.eye(u.shape[1])
+        assert np.abs(correlations).max() < 5 / math.sqrt(N)  # five standard errors: false alarm 6e-7 for a pair
+    expected = base.log_prob(x)
+    tolerance = 1e-10 if x.dtype == jnp.float64 else 2e-4  # rounding of x changes x^2 / 2 at x = 20
+    np.testing.assert_allclose(log_prob, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_a_box_is_closed_and_keeps_its_samples():
+def test_uniform_includes_its_bounds_and_contains_its_samples():
     base = bases.Uniform((2,), 0.1, 0.7)
     edge = np.float32([0.1, 0.7])
     assert np.isfinite(base.log_prob(np.stack([base.low, base.high]))).all()
@@ -165,20 +165,20 @@ def test_a_box_is_closed_and_keeps_its_samples():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_many_degrees_of_freedom_keep_their_digits(dtype):
+def test_student_t_is_accurate_for_many_degrees_of_freedom(dtype):
     dof, x = np.array([0.51, 3.0, 200.0, 1e4, 1e6]), np.array([0.5, -2.0, 4.0, 3.0, -1.0])
     with jax.enable_x64(dtype == "float64"):
         base = bases.StudentT((5,), dof)
-        graded = jax.jit(jax.value_and_grad(lambda base, x: base.log_prob_one(x, None, None)))
-        got, slope = graded(base, jnp.asarray(x))
+        value_and_grad = jax.jit(jax.value_and_grad(lambda base, x: base.log_prob_one(x, None, None)))
+        got, gradient = value_and_grad(base, jnp.asarray(x))
         rtol = 1e-12 if dtype == "float64" else 1e-6
         np.testing.assert_allclose(base.dof, dof, rtol=rtol)
-        # SciPy takes the difference of two log-gammas, which leaves it 1e-16 * 6e6 at a million
+        # SciPy subtracts two log-gamma values, with an error of 1e-16 * 6e6 at a million
         np.testing.assert_allclose(got, stats.t(dof).logpdf(x).sum(), rtol=max(rtol, 3e-10))
-        assert np.isfinite(slope.raw_dof).all()
+        assert np.isfinite(gradient.raw_dof).all()
 
 
-def test_samples_are_smooth_in_the_degrees_of_freedom():
+def test_samples_are_differentiable_in_the_degrees_of_freedom():
     # At a fixed key the derivative of E[log(1 + x^2)] is the mean of the derivatives: compared with quadrature.
     def mean_growth(nu: float) -> float:
         levels = (np.arange(20_000) + 0.5) / 20_000
@@ -194,14 +194,14 @@ def test_samples_are_smooth_in_the_degrees_of_freedom():
     d_nu = float(jax.nn.sigmoid(base.raw_dof[0]))
     expected = (mean_growth(3.01) - mean_growth(2.99)) / 0.02 * d_nu
     assert abs(slopes.mean() - expected) < 5 * slopes.std() / math.sqrt(N)  # five standard errors
-    assert abs(expected) > 20 * slopes.std() / math.sqrt(N)  # so that a lost gradient is seen
+    assert abs(expected) > 20 * slopes.std() / math.sqrt(N)  # so that a missing gradient would fail
 
 
 @EACH
-def test_gradients_reach_every_trained_leaf_and_no_point_is_nan(name):
+def test_gradients_of_trained_leaves_are_nonzero_and_finite(name):
     with jax.enable_x64(False):
         base = CASES[name][0]()
-    inside = points_of(name)[:12]
+    moderate = points_of(name)[:12]
     trained, rest = eqx.partition(base, pf.trainable(base))
 
     @jax.jit
@@ -213,17 +213,17 @@ def test_gradients_reach_every_trained_leaf_and_no_point_is_nan(name):
     sizes = np.array([0.0, 1e-30, 1e3, 1e15, 1e30])
     hostile = np.concatenate([sizes, -sizes])[:, None] * np.ones(base.shape)
     with jax.enable_x64(False):
-        slopes, (values, x_slopes) = figures(trained, jnp.float32(inside), jnp.float32(hostile))
-    for leaf in jax.tree.leaves(slopes):
+        gradients, (values, x_gradients) = figures(trained, jnp.float32(moderate), jnp.float32(hostile))
+    for leaf in jax.tree.leaves(gradients):
         assert np.isfinite(leaf).all()
-        assert (np.asarray(leaf) != 0).any() or leaf.size == 0  # nothing lies below the diagonal of a 1 x 1 factor
+        assert (np.asarray(leaf) != 0).any() or leaf.size == 0  # a 1 x 1 factor has no entries below the diagonal
     assert (np.asarray(values) < np.inf).all()  # neither NaN nor inf
-    assert np.isfinite(np.asarray(x_slopes)[np.isfinite(values)]).all()
-    wants_no_training = {"Normal", "Uniform", "Logistic", "TruncatedNormal", "TruncatedNormal far out"}
-    assert (count_parameters(base) == 0) == (name in wants_no_training)
+    assert np.isfinite(np.asarray(x_gradients)[np.isfinite(values)]).all()
+    untrained = {"Normal", "Uniform", "Logistic", "TruncatedNormal", "TruncatedNormal far out"}
+    assert (count_parameters(base) == 0) == (name in untrained)
 
 
-def test_heavy_tails_stay_finite_at_the_edge_of_float32():
+def test_student_t_is_finite_near_the_largest_float32():
     with jax.enable_x64(False):
         log_prob = bases.StudentT((1,), 3.0).log_prob(np.array([[1e30], [-3e38]]))
     np.testing.assert_allclose(log_prob, stats.t(3.0).logpdf(np.array([1e30, -3e38])), rtol=1e-5)
@@ -231,7 +231,7 @@ def test_heavy_tails_stay_finite_at_the_edge_of_float32():
 
 @pytest.mark.parametrize("name", ["Mixture of unlike parts", "conditional"])
 def test_the_density_integrates_to_one(name):
-    base = conditional(bases.StudentT((1,), 4.0)) if name == "conditional" else unlike()
+    base = conditional(bases.StudentT((1,), 4.0)) if name == "conditional" else heterogeneous()
     # x = sinh(u) reaches both tails; 40,001 points resolve the steps of the uniform part to 1e-3 of its mass
     u = np.linspace(-12.0, 12.0, 40_001)
     with jax.enable_x64(True):
@@ -242,14 +242,14 @@ def test_the_density_integrates_to_one(name):
 
 
 def conditional(base, seed: int = 0) -> bases.ConditionalBase:
-    """The base under a small network of random weights."""
+    """The base with a small network of random weights."""
     network = pf.networks.MLP(2, (count_parameters(base),), width=4, depth=1, key=jax.random.key(seed))
     weight = np.random.default_rng(seed).normal(size=network.out_weight.shape)
     network = eqx.tree_at(lambda n: n.out_weight, network, jnp.asarray(weight, network.out_weight.dtype))
     return bases.ConditionalBase(base, network, context_shape=(2,))
 
 
-def test_a_context_shifts_the_leaves_in_order():
+def test_network_output_is_added_to_the_leaves_in_order():
     base = conditional(bases.MultivariateNormal(2, MEAN[:2], COVARIANCE[:2, :2]))
     context, x = np.array([[0.5, -1.0], [2.0, 0.1]]), np.array([[0.2, 0.4], [-1.0, 3.0]])
     shifts = np.stack([base.network(jnp.asarray(c, jnp.result_type(float))) for c in context]).astype(np.float64)
@@ -265,7 +265,7 @@ def test_a_context_shifts_the_leaves_in_order():
     np.testing.assert_allclose(log_prob, base.log_prob(samples, context), rtol=1e-4, atol=1e-4)
 
 
-def test_a_conditional_part_makes_the_whole_conditional():
+def test_mixtures_and_products_of_conditional_parts_are_conditional():
     parts = [conditional(bases.StudentT((1,), 4.0), seed) for seed in (0, 1)]
     fixed, context = bases.Normal((1,)), np.array([1.0, -0.5])
     x = np.array([[0.7, -1.2]])
@@ -282,7 +282,7 @@ def test_a_conditional_part_makes_the_whole_conditional():
         product.log_prob(x)
 
 
-def test_a_mixture_of_flows_is_a_mixture_of_trained_diagonal_normals():
+def test_a_mixture_of_affine_flows_is_a_mixture_of_normals():
     parts = [pf.Flow(bases.Normal((2,)), Elementwise(Affine(m, 0.5), (2,))) for m in (-1.0, 1.0)]
     base = bases.Mixture(parts)
     x = np.array([[0.3, -0.4]])
@@ -291,18 +291,18 @@ def test_a_mixture_of_flows_is_a_mixture_of_trained_diagonal_normals():
     assert count_parameters(base) == 2 * (2 * 2) + 2
 
 
-def test_equal_parts_and_unlike_parts_are_scored_and_drawn_alike():
-    # Two normals as one stack, and beside a third of negligible weight and of another structure.
+def test_mixtures_of_equal_and_unlike_components_agree():
+    # Two normals under one vmap, and in sequence with a third of negligible weight and another structure.
     pair = [bases.MultivariateNormal(1, loc=m) for m in (-1.0, 1.0)]
-    stack, turns = bases.Mixture(pair), bases.Mixture([*pair, bases.Normal((1,))], np.array([1.0, 1.0, 1e-30]))
+    stacked, sequential = bases.Mixture(pair), bases.Mixture([*pair, bases.Normal((1,))], np.array([1.0, 1.0, 1e-30]))
     x = np.linspace(-3.0, 3.0, 7)[:, None]
-    np.testing.assert_allclose(stack.log_prob(x), turns.log_prob(x), rtol=1e-5)
+    np.testing.assert_allclose(stacked.log_prob(x), sequential.log_prob(x), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     "name", quick_few([*CASES, "conditional"], "Product", "Mixture of unlike parts", "conditional")
 )
-def test_saving_keeps_every_leaf(name, tmp_path):
+def test_saved_and_loaded_leaves_are_equal(name, tmp_path):
     base = conditional(bases.StudentT((1,), 4.0)) if name == "conditional" else CASES[name][0]()
     pf.save(tmp_path / "base", base)
     again = pf.load(tmp_path / "base")
@@ -311,17 +311,17 @@ def test_saving_keeps_every_leaf(name, tmp_path):
         np.testing.assert_array_equal(left, right)
 
 
-def test_bases_can_be_built_and_scored_under_a_trace():
+def test_bases_can_be_built_inside_jit():
     @jax.jit
-    def scored(x):
+    def log_probs(x):
         built = [bases.Uniform((1,), -9.0, 9.0), bases.TruncatedNormal((1,), -9.0), bases.MultivariateNormal(1)]
         return jnp.stack([base.log_prob(x) for base in built])
 
-    assert np.isfinite(scored(jnp.ones((2, 1)))).all()
+    assert np.isfinite(log_probs(jnp.ones((2, 1)))).all()
 
 
 @pytest.mark.parametrize(
-    ("build", "sentence"),
+    ("build", "message"),
     [
         (lambda: bases.Normal((2,), scale=0.0), "scale: expected positive numbers, got 0.0"),
         (lambda: bases.Normal((2,), loc=math.nan), "loc: expected finite numbers"),
@@ -348,15 +348,15 @@ def test_bases_can_be_built_and_scored_under_a_trace():
         (lambda: bases.Product([bases.Normal((2, 2))]), "each of vectors"),
         (lambda: bases.ConditionalBase(bases.Normal((1,)), abs, (2,)), "Normal has no trained leaves"),
         (lambda: bases.ConditionalBase(bases.StudentT((1,)), abs, (2,)), r"output of shape \(1,\), .* got \(2,\)"),
-        (lambda: bases.ConditionalBase(conditional(bases.StudentT((1,))), abs, (2,)), "takes a context already"),
+        (lambda: bases.ConditionalBase(conditional(bases.StudentT((1,))), abs, (2,)), "is conditional"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_a_sentence(build, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_invalid_arguments_raise(build, message):
+    with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_bad_rows_are_sentences():
+def test_invalid_data_raise():
     base = modes()
     with pytest.raises(DataError, match="row 1, column 0"):
         base.log_prob(np.array([[0.0], [math.nan]]))

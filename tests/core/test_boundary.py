@@ -1,4 +1,4 @@
-"""The one place where samples become batches: shapes, chunks, compilation, types, traces, errors."""
+"""Public methods of distributions on batches: shapes, chunks, compilation, dtypes, traces, errors."""
 
 import contextlib
 
@@ -23,56 +23,56 @@ def random_flow(**options):
     return eqx.combine(randomised(trained, 0.2), rest)
 
 
-FLOW, GIVEN = random_flow(), random_flow(context_dim=3)
+FLOW, CONDITIONAL = random_flow(), random_flow(context_dim=3)
 X = np.random.default_rng(0).normal(size=(2500, 2)).astype(np.float32)
 C = np.random.default_rng(1).normal(size=(7, 3)).astype(np.float32)
 
 
 @contextlib.contextmanager
 def compilations():
-    """How many programs are compiled inside."""
-    seen, active = [], [True]
+    """A list with one entry for each program that is compiled in this context."""
+    events, active = [], [True]
 
     def listen(event, duration, **_):
         if active and event == "/jax/core/compile/backend_compile_duration":
-            seen.append(event)
+            events.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        yield seen
+        yield events
     finally:
         active.clear()
 
 
 def test_compilations_are_counted():
-    with compilations() as seen:
+    with compilations() as events:
         jax.jit(lambda x: x * 17.25 + 3)(np.ones(3, np.float32))
-    assert seen
+    assert events
 
 
-def test_another_row_count_compiles_nothing():
+def test_another_batch_size_compiles_nothing():
     FLOW.log_prob(X[:1000])
     FLOW.sample_and_log_prob(1000, key=1)
     flow = eqx.tree_at(lambda f: f.bijection.bijections[0].layers.network.out_bias, FLOW, replace_fn=lambda b: b + 0.1)
-    with compilations() as seen:
+    with compilations() as events:
         FLOW.log_prob(X[:1001])
         FLOW.log_prob(X[:900])
         FLOW.sample_and_log_prob(1001, key=2)
         flow.log_prob(X[:1001])
-    assert seen == []
+    assert events == []
 
 
 @pytest.mark.as_compiled
 def test_results_do_not_depend_on_chunks():
-    whole = np.asarray(FLOW.log_prob(X))
-    np.testing.assert_array_equal(whole[1024:2048], FLOW.log_prob(X[1024:2048]))
+    batch = np.asarray(FLOW.log_prob(X))
+    np.testing.assert_array_equal(batch[1024:2048], FLOW.log_prob(X[1024:2048]))
     parts = np.concatenate([FLOW.log_prob(part) for part in np.split(X, 10)])
-    np.testing.assert_allclose(whole, parts, rtol=2e-6, atol=1e-5)
-    np.testing.assert_allclose(FLOW.log_prob(X[7]), whole[7], rtol=2e-6, atol=1e-5)
+    np.testing.assert_allclose(batch, parts, rtol=2e-6, atol=1e-5)
+    np.testing.assert_allclose(FLOW.log_prob(X[7]), batch[7], rtol=2e-6, atol=1e-5)
 
 
 @pytest.mark.as_compiled
-def test_scores_are_those_of_single_samples():
+def test_log_prob_matches_log_prob_one():
     single = [float(FLOW.log_prob_one(jnp.asarray(x), None, None)) for x in X[:5]]
     np.testing.assert_allclose(FLOW.log_prob(X[:5]), single, atol=1e-5)
 
@@ -84,56 +84,57 @@ def test_scores_are_those_of_single_samples():
 )  # fmt: skip
 def test_leading_axes_broadcast(x, context, lead):
     x, context = X[: max(int(np.prod(x[:-1])), 1)].reshape(-1)[: int(np.prod(x))].reshape(x), np.resize(C, context)
-    scores = GIVEN.log_prob(x, context)
+    scores = CONDITIONAL.log_prob(x, context)
     assert scores.shape == lead
     for index in np.ndindex(*lead):
         one = np.broadcast_to(x, (*lead, 2))[index], np.broadcast_to(context, (*lead, 3))[index]
-        np.testing.assert_allclose(scores[index], GIVEN.log_prob(*one), atol=1e-5)
+        np.testing.assert_allclose(scores[index], CONDITIONAL.log_prob(*one), atol=1e-5)
 
 
-def test_axes_that_do_not_broadcast_are_an_error():
+def test_axes_that_do_not_broadcast_raise():
     with pytest.raises(ValueError, match=r"context"):
-        GIVEN.log_prob(X[:5], C[:4])
+        CONDITIONAL.log_prob(X[:5], C[:4])
 
 
 @pytest.mark.parametrize("n", [(), 0, 1, 5, (2, 3), (0, 4), np.int64(4)])
-def test_shapes_of_samples(n):
+def test_sample_shapes(n):
     shape = n if isinstance(n, tuple) else (int(n),)
     x, scores = FLOW.sample_and_log_prob(n, key=0)
     assert (x.shape, scores.shape) == ((*shape, 2), shape)
     assert FLOW.sample(n, key=0).shape == (*shape, 2)
-    assert GIVEN.sample(n, key=0, context=C[:4]).shape == (*shape, 4, 2)
-    assert GIVEN.given(C[0]).sample(n, key=0).shape == (*shape, 2)
+    assert CONDITIONAL.sample(n, key=0, context=C[:4]).shape == (*shape, 4, 2)
+    assert CONDITIONAL.given(C[0]).sample(n, key=0).shape == (*shape, 2)
 
 
-def test_fewer_samples_are_the_first_of_more():
+def test_smaller_samples_are_prefixes_of_larger_ones():
     many = np.asarray(FLOW.sample(1500, key=3))
     for count in (1, 10, 1024, 1100):
         np.testing.assert_allclose(FLOW.sample(count, key=3), many[:count], atol=1e-6)
-    both = GIVEN.sample(40, key=3, context=C)
-    np.testing.assert_allclose(GIVEN.sample(4, key=3, context=C), both[:4], atol=1e-6)
+    both = CONDITIONAL.sample(40, key=3, context=C)
+    np.testing.assert_allclose(CONDITIONAL.sample(4, key=3, context=C), both[:4], atol=1e-6)
     assert len(np.unique(many[:, 0])) == 1500
 
 
-def test_keys():
+def test_ints_and_all_kinds_of_keys_are_accepted():
     same = [FLOW.sample(3, key=key) for key in (5, np.int32(5), jax.random.key(5), jax.random.PRNGKey(5))]
     for other in same[1:]:
         np.testing.assert_array_equal(same[0], other)
     assert not np.array_equal(same[0], FLOW.sample(3, key=6))
 
 
-def test_samples_differ_between_contexts_and_rows():
-    x = np.asarray(GIVEN.sample(2, key=0, context=np.repeat(C[:1], 3, 0))).reshape(6, 2)
+def test_samples_of_equal_contexts_differ():
+    x = np.asarray(CONDITIONAL.sample(2, key=0, context=np.repeat(C[:1], 3, 0))).reshape(6, 2)
     assert len(np.unique(x[:, 0])) == 6
 
 
-def test_given_is_the_flow_at_a_context():
-    np.testing.assert_allclose(GIVEN.given(C[0]).log_prob(X[:9]), GIVEN.log_prob(X[:9], C[0]), atol=1e-5)
-    np.testing.assert_allclose(GIVEN.given(C[0]).sample(9, key=2), GIVEN.sample(9, key=2, context=C[0]), atol=1e-5)
+def test_given_equals_the_flow_with_that_context():
+    np.testing.assert_allclose(CONDITIONAL.given(C[0]).log_prob(X[:9]), CONDITIONAL.log_prob(X[:9], C[0]), atol=1e-5)
+    np.testing.assert_allclose(
+        CONDITIONAL.given(C[0]).sample(9, key=2), CONDITIONAL.sample(9, key=2, context=C[0]), atol=1e-5
+    )
 
 
-def test_under_a_trace():
-    """jit, grad and vmap around the public methods give what the concrete call gives."""
+def test_transformations_of_public_methods_match_concrete_calls():
     with quickly_compiled():
         expected = np.asarray(FLOW.log_prob(X[:20]))
         np.testing.assert_allclose(jax.jit(lambda x: FLOW.log_prob(x))(X[:20]), expected, rtol=2e-5, atol=1e-5)
@@ -141,34 +142,34 @@ def test_under_a_trace():
         np.testing.assert_allclose(
             eqx.filter_jit(lambda f, x: f.log_prob(x))(FLOW, X[:20]), expected, rtol=2e-5, atol=1e-5
         )
-        slope = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
+        gradient = jax.grad(lambda x: FLOW.log_prob(x).sum())(jnp.asarray(X[:20]))
         single = jax.vmap(jax.grad(lambda x: FLOW.log_prob_one(x, None, None)))(jnp.asarray(X[:20]))
-        np.testing.assert_allclose(slope, single, rtol=1e-3, atol=1e-3)
-        drawn = jax.jit(lambda key: FLOW.sample(20, key=key))(jax.random.key(4))
-        np.testing.assert_allclose(drawn, FLOW.sample(20, key=4), rtol=2e-5, atol=1e-5)
+        np.testing.assert_allclose(gradient, single, rtol=1e-3, atol=1e-3)
+        samples = jax.jit(lambda key: FLOW.sample(20, key=key))(jax.random.key(4))
+        np.testing.assert_allclose(samples, FLOW.sample(20, key=4), rtol=2e-5, atol=1e-5)
         paths = jax.grad(lambda b: b.sample(5, key=0).sum(), allow_int=True)(FLOW)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(paths, eqx.is_inexact_array)))
-        outer = jax.jit(lambda x, c: GIVEN.log_prob(x, c))(X[:6, None], C)
-        np.testing.assert_allclose(outer, GIVEN.log_prob(X[:6, None], C), rtol=2e-5, atol=1e-5)
+        outer = jax.jit(lambda x, c: CONDITIONAL.log_prob(x, c))(X[:6, None], C)
+        np.testing.assert_allclose(outer, CONDITIONAL.log_prob(X[:6, None], C), rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [jax.jit, eqx.filter_jit])
-def test_a_public_method_can_be_compiled_itself_and_carries_its_flow(compiled):
+def test_bound_public_methods_are_pytrees_that_can_be_compiled(compiled):
     np.testing.assert_allclose(compiled(FLOW.log_prob)(jnp.asarray(X[:16])), FLOW.log_prob(X[:16]), rtol=1e-5)
     bound = jax.tree.leaves(FLOW.log_prob)
     assert [id(leaf) for leaf in bound] == [id(leaf) for leaf in jax.tree.leaves(FLOW)]
 
 
-def test_constants_inside_a_jit():
-    """A jit around a call none of whose arguments is traced: the flow is a constant of a larger program."""
+def test_calls_with_concrete_arguments_inside_jit():
+    """The flow is then a constant of a larger program."""
     expected = np.asarray(FLOW.log_prob(X[:4]))
     np.testing.assert_allclose(jax.jit(lambda s: s * FLOW.log_prob(X[:4]))(1.0), expected, atol=1e-5)
     key = jax.random.key(0)
-    drawn = jax.jit(lambda s: s * FLOW.sample(4, key=key))(1.0)
-    np.testing.assert_allclose(drawn, FLOW.sample(4, key=0), atol=1e-5)
+    samples = jax.jit(lambda s: s * FLOW.sample(4, key=key))(1.0)
+    np.testing.assert_allclose(samples, FLOW.sample(4, key=0), atol=1e-5)
 
 
-def test_a_sample_that_is_nan_is_raised():
+def test_nan_samples_raise():
     broken = Elementwise(Affine(), (2,))
     broken = eqx.tree_at(lambda b: b.parameters, broken, jnp.full((2, 2), jnp.nan))
     flow = pf.Flow(pf.bases.Normal((2,)), broken)
@@ -176,12 +177,12 @@ def test_a_sample_that_is_nan_is_raised():
         flow.sample(3, key=0)
 
 
-def test_the_edge_of_a_support_has_density_zero():
+def test_density_is_zero_at_the_edge_of_the_support():
     flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Exp(), (1,)))
     assert float(flow.log_prob([[0.0]])[0]) == -np.inf
 
 
-def test_far_points():
+def test_far_points_have_density_zero_and_overflow_raises():
     assert float(FLOW.log_prob([[1e30, 0.0]])[0]) == -np.inf
     with pytest.raises(DataError, match=r"x: .*1e\+39"):
         FLOW.log_prob([[1e39, 0.0]])
@@ -189,21 +190,21 @@ def test_far_points():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("entry", ["x", "context"])
-def test_missing_numbers_are_named(value, entry):
+def test_errors_locate_non_finite_entries(value, entry):
     x, context = X[:5].copy(), np.resize(C, (5, 3)).copy()
     (x if entry == "x" else context)[3, 1] = value
     with pytest.raises(DataError, match=rf"{entry}: expected finite numbers, got {value} at row 3, column 1 \(1 of 5"):
-        GIVEN.log_prob(x, context)
+        CONDITIONAL.log_prob(x, context)
 
 
-def test_a_context_that_is_missing_a_number():
+def test_non_finite_contexts_raise_in_sample_and_given():
     with pytest.raises(DataError, match=r"context: expected finite numbers, got nan at row 0, column 0"):
-        GIVEN.sample(2, key=0, context=[np.nan, 0.0, 0.0])
+        CONDITIONAL.sample(2, key=0, context=[np.nan, 0.0, 0.0])
     with pytest.raises(DataError, match=r"context: expected finite numbers, got nan"):
-        GIVEN.given([np.nan, 0.0, 0.0])
+        CONDITIONAL.given([np.nan, 0.0, 0.0])
 
 
-def test_one_dimension_means_a_column():
+def test_one_dimensional_data_have_shape_n_1():
     flow = pf.elementwise_flow(dim=1, key=0)
     assert flow.log_prob(np.zeros((4, 1))).shape == (4,)
     with pytest.raises(ShapeError, match=r"x: expected shape \(\.\.\., 1\), got \(4,\)\. .*pass x\[:, None\]"):
@@ -214,30 +215,30 @@ def test_one_dimension_means_a_column():
     "kind",
     ["list", "float64", "float16", "bfloat16", "ml_dtypes", "int", "bool", "jax", "fortran", "read-only", "strided"],
 )
-def test_kinds_of_arrays(kind):
-    whole = np.arange(6).reshape(3, 2) % 2
-    read_only = whole.astype(float)
+def test_kinds_of_array_are_accepted(kind):
+    batch = np.arange(6).reshape(3, 2) % 2
+    read_only = batch.astype(float)
     read_only.setflags(write=False)
     x = {
-        "list": whole.tolist(), "float64": whole.astype(np.float64), "float16": whole.astype(np.float16), "int": whole,
-        "bfloat16": jnp.asarray(whole, jnp.bfloat16), "ml_dtypes": np.asarray(jnp.asarray(whole, jnp.bfloat16)),
-        "bool": whole.astype(bool), "jax": jnp.asarray(whole), "fortran": np.asfortranarray(whole, float),
-        "read-only": read_only, "strided": np.repeat(whole, 2, 0)[::2],
+        "list": batch.tolist(), "float64": batch.astype(np.float64), "float16": batch.astype(np.float16), "int": batch,
+        "bfloat16": jnp.asarray(batch, jnp.bfloat16), "ml_dtypes": np.asarray(jnp.asarray(batch, jnp.bfloat16)),
+        "bool": batch.astype(bool), "jax": jnp.asarray(batch), "fortran": np.asfortranarray(batch, float),
+        "read-only": read_only, "strided": np.repeat(batch, 2, 0)[::2],
     }[kind]  # fmt: skip
     scores = FLOW.log_prob(x)
     assert scores.dtype == jnp.float32
-    np.testing.assert_array_equal(scores, FLOW.log_prob(whole.astype(np.float32)))
+    np.testing.assert_array_equal(scores, FLOW.log_prob(batch.astype(np.float32)))
 
 
-def test_tables():
+def test_frames_and_tensors_are_accepted():
     polars = pytest.importorskip("polars")
     np.testing.assert_array_equal(FLOW.log_prob(polars.DataFrame({"a": X[:9, 0], "b": X[:9, 1]})), FLOW.log_prob(X[:9]))
 
-    class Frame:  # what pandas offers, without pandas
+    class Frame:  # the protocol of pandas
         def to_numpy(self):
             return X[:9]
 
-    class Tensor:  # what other libraries offer
+    class Tensor:  # the protocol of other array libraries
         def __dlpack__(self, **options):
             return X[:9].__dlpack__(**options)
 
@@ -248,12 +249,12 @@ def test_tables():
     np.testing.assert_array_equal(FLOW.log_prob(Tensor()), FLOW.log_prob(X[:9]))
 
 
-def test_nullable_columns_of_pandas_are_numbers():
+def test_nullable_pandas_columns_are_accepted():
     pandas = pytest.importorskip("pandas")
-    whole, parts = np.arange(9), X[:9, 1].astype(np.float64)
-    frame = pandas.DataFrame({"a": pandas.array(whole, "Int64"), "b": pandas.array(parts, "Float64")})
-    np.testing.assert_array_equal(FLOW.log_prob(frame), FLOW.log_prob(np.column_stack([whole, parts])))
-    assert np.array_equal(as_rows("x", frame, (2,)), np.column_stack([whole, parts]))
+    batch, parts = np.arange(9), X[:9, 1].astype(np.float64)
+    frame = pandas.DataFrame({"a": pandas.array(batch, "Int64"), "b": pandas.array(parts, "Float64")})
+    np.testing.assert_array_equal(FLOW.log_prob(frame), FLOW.log_prob(np.column_stack([batch, parts])))
+    assert np.array_equal(as_rows("x", frame, (2,)), np.column_stack([batch, parts]))
     assert np.array_equal(as_rows("x", frame[["b"]], (1,))[:, 0], parts)
     assert pf.check(FLOW, frame, key=0).rows
     frame.loc[3, "b"] = pandas.NA
@@ -265,14 +266,14 @@ def test_nullable_columns_of_pandas_are_numbers():
         as_rows("x", frame.assign(b=["1.5"] * 9), (2,))
 
 
-def test_the_type_of_numbers_follows_the_flow():
-    """A float32 flow scores in float32, under x64 too; Standardise, kept in float64, does not widen it."""
+def test_the_dtype_is_that_of_the_flow():
+    """A float32 flow computes in float32, under x64 too; the float64 moments of Standardise do not change that."""
     with jax.enable_x64(True):
         assert FLOW.log_prob(X[:3].astype(np.float64)).dtype == jnp.float32
         assert FLOW.sample(3, key=0).dtype == jnp.float32
 
 
-def test_a_wrapped_context_reaches_the_boundary():
+def test_contexts_reach_conditional_layers():
     flow = pf.Flow(pf.bases.Normal((3,)), conditional(Elementwise(Affine(), (3,))))
     trained, rest = eqx.partition(flow, pf.trainable(flow))
     flow = eqx.combine(randomised(trained, 0.5), rest)
@@ -280,36 +281,36 @@ def test_a_wrapped_context_reaches_the_boundary():
     assert len(np.unique(scores)) == 4
 
 
-def test_sampling_alone_draws_the_samples_that_are_scored():
-    """Two programs, one of which leaves the log-density out: the same rows, up to the order of roundings."""
+def test_sample_matches_sample_and_log_prob():
+    """Two programs, one of which omits the log-density: the same samples, up to rounding."""
     np.testing.assert_allclose(FLOW.sample(20, key=3), FLOW.sample_and_log_prob(20, key=3)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_rows_on_an_accelerator_are_looked_at_there(monkeypatch):
-    """Fetching rows costs more than many programs; a NaN is still refused, and rows that must be padded are fetched."""
+def test_batches_on_an_accelerator_are_checked_there(monkeypatch):
+    """They are copied to the host only if they must be padded; NaN is refused there too."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    flow, rows = pf.real_nvp(2, n_layers=2, width=8, key=0), jax.random.normal(jax.random.key(1), (256, 2))
-    fetched: list[tuple[int, ...]] = []
+    flow, x = pf.real_nvp(2, n_layers=2, width=8, key=0), jax.random.normal(jax.random.key(1), (256, 2))
+    copied: list[tuple[int, ...]] = []
     as_numpy = np.asarray
 
-    def telling(function):
-        def told(value, *more, **named):
+    def recorded(function):
+        def wrapper(value, *more, **named):
             if isinstance(value, jax.Array):
-                fetched.append(value.shape)
+                copied.append(value.shape)
             return function(value, *more, **named)
 
-        return told
+        return wrapper
 
-    expected = flow.log_prob(as_numpy(rows))
+    expected = flow.log_prob(as_numpy(x))
     flow.sample(256, key=0), flow.sample(200, key=0)
     for name in ("asarray", "isnan", "isfinite"):
-        monkeypatch.setattr(np, name, telling(getattr(np, name)))
-    np.testing.assert_array_equal(flow.log_prob(rows), expected)
-    assert (256, 2) not in fetched
-    drawn = flow.sample(256, key=0)
-    assert (256, 2) not in fetched
-    np.testing.assert_allclose(flow.sample(200, key=0), as_numpy(drawn)[:200], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(flow.log_prob(rows[:200]), as_numpy(expected)[:200], rtol=1e-5)
-    assert (200, 2) in fetched
+        monkeypatch.setattr(np, name, recorded(getattr(np, name)))
+    np.testing.assert_array_equal(flow.log_prob(x), expected)
+    assert (256, 2) not in copied
+    samples = flow.sample(256, key=0)
+    assert (256, 2) not in copied
+    np.testing.assert_allclose(flow.sample(200, key=0), as_numpy(samples)[:200], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(flow.log_prob(x[:200]), as_numpy(expected)[:200], rtol=1e-5)
+    assert (200, 2) in copied
     with pytest.raises(DataError, match="x: expected finite numbers, got nan at row 3, column 1"):
-        flow.log_prob(rows.at[3, 1].set(jnp.nan))
+        flow.log_prob(x.at[3, 1].set(jnp.nan))

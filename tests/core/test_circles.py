@@ -1,4 +1,4 @@
-"""Flows of angles: the circle keeps its units, networks see cosines and sines, and a full turn changes nothing."""
+"""Flows of angles: circular coordinates are not rescaled, networks receive cosines and sines, periodicity holds."""
 
 import equinox as eqx
 import jax
@@ -55,8 +55,8 @@ QUICK = ("coupling", 2), ("autoregressive", None), ("attention", None), ("one an
         for dim in (None, 2)
     ],
 )
-def test_angles(name, context_dim):
-    """Samples on the circle, scored as drawn; a full turn changes nothing; no jump at the cut; a density."""
+def test_flows_of_angles(name, context_dim):
+    """Samples lie on the circle; log_prob matches them, is periodic and continuous, and integrates to one."""
     flow = random_flow(name, context_dim=context_dim)
     context = None if context_dim is None else jnp.array([0.3, -1.0])
     dim = flow.shape[0]
@@ -64,9 +64,9 @@ def test_angles(name, context_dim):
     assert np.abs(x).max() <= PI
     assert isinstance(flow.base, pf.bases.Uniform)
     np.testing.assert_allclose(flow.log_prob(x, context), scores, atol=2e-3)
-    turned = np.asarray(x, np.float64).copy()
-    turned[:, 0] += 2 * np.pi
-    np.testing.assert_allclose(flow.log_prob(turned, context), scores, atol=2e-3)
+    shifted = np.asarray(x, np.float64).copy()
+    shifted[:, 0] += 2 * np.pi
+    np.testing.assert_allclose(flow.log_prob(shifted, context), scores, atol=2e-3)
     edge = np.asarray(x, np.float64)[:50, None, :].repeat(2, 1)
     for column in range(dim):
         at = edge.copy()
@@ -77,13 +77,13 @@ def test_angles(name, context_dim):
         n = {1: 1024, 2: 64}[dim]
         axis = (np.arange(n) + 0.5) / n * 2 * np.pi - np.pi
         grid = np.stack(np.meshgrid(*[axis] * dim), -1).reshape(-1, dim)
-        found = [flow.log_prob(part, context) for part in np.split(grid, len(grid) // 256)]  # no other program
-        total = np.exp(np.asarray(found, np.float64)).sum() * (2 * np.pi / n) ** dim
+        log_probs = [flow.log_prob(part, context) for part in np.split(grid, len(grid) // 256)]
+        total = np.exp(np.asarray(log_probs, np.float64)).sum() * (2 * np.pi / n) ** dim
         assert abs(total - 1) < 2e-3
 
 
 @pytest.mark.parametrize("method", ["cached", "sequential", "jacobi"])
-def test_every_method_inverts_the_pass(method):
+def test_forward_and_inverse_agree_for_every_method(method):
     flow = random_flow("autoregressive of four", method=method)
     z = np.random.default_rng(0).uniform(-3, 3, (20, 4)).astype(np.float32)
     x, log_det = jax.vmap(flow.bijection.forward_and_log_det)(z)
@@ -94,8 +94,8 @@ def test_every_method_inverts_the_pass(method):
     np.testing.assert_allclose(np.linalg.slogdet(np.asarray(jacobian, np.float64))[1], other, atol=2e-3)
 
 
-def test_a_fit_keeps_the_circle_and_finds_the_density():
-    """Von Mises angles whose mean lies at the cut, and a second angle that follows the first."""
+def test_fit_learns_von_mises_angles():
+    """The mean of the first is at the cut; the second depends on the first."""
     random = np.random.default_rng(0)
     first = random.vonmises(3.0, 4.0, 800)
     x = np.stack([first, (first + random.vonmises(0.5, 4.0, 800) + np.pi) % (2 * np.pi) - np.pi], 1)
@@ -108,7 +108,7 @@ def test_a_fit_keeps_the_circle_and_finds_the_density():
         assert abs(history.best_validation + entropy) < 0.35
 
 
-def test_a_standardisation_outside_is_the_identity_on_angles():
+def test_standardise_is_the_identity_on_angles():
     layers = Elementwise(CircularSpline(4), (2,)), Standardise((2,))
     x = np.random.default_rng(0).vonmises(1.0, 2.0, (100, 2))
     flow, _ = pf.fit(
@@ -119,8 +119,8 @@ def test_a_standardisation_outside_is_the_identity_on_angles():
     np.testing.assert_array_equal([outer.mean, outer.scale], [np.zeros(2), np.ones(2)])
 
 
-def test_angles_beside_numbers():
-    """An affine coupling of a number by an angle and a number: the angle is seen by cosine and sine, and not scaled."""
+def test_couplings_of_angles_and_reals():
+    """The angle enters the network as cosine and sine, and is not rescaled."""
     circular, mask = np.array([False, True, False]), np.array([True, False, False])
     network = MLP(3, (2, 1), width=8, depth=1, key=jax.random.key(0))
     layer = Coupling("affine", mask, network, circular=circular)
@@ -138,10 +138,10 @@ def test_angles_beside_numbers():
     assert scale[[0, 2]].min() > 5
 
 
-def test_what_would_see_raw_angles_is_refused():
+def test_layers_that_treat_angles_as_reals_raise():
     spline = CircularSpline(4)
     raw = MaskedMLP(2, n_parameters(spline), width=8, depth=1, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"network: expected one that sees angles .*PeriodicInputs"):
+    with pytest.raises(ValueError, match=r"network: expected a network that receives angles .*PeriodicInputs"):
         MaskedAutoregressive(spline, raw)
     with pytest.raises(ShapeError, match=r"n_features=2, got 1"):
         PeriodicInputs(raw)
@@ -155,7 +155,7 @@ def test_what_would_see_raw_angles_is_refused():
     assert not is_circular(Chain([spline, Affine()]))
 
 
-def test_a_flow_of_angles_is_saved_and_loaded(tmp_path):
+def test_save_and_load_a_flow_of_angles(tmp_path):
     x = np.linspace(-3, 3, 8).reshape(2, 4).astype(np.float32)
     flow = random_flow("autoregressive of four")
     pf.save(tmp_path / "angles.safetensors", flow)

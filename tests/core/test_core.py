@@ -1,4 +1,4 @@
-"""The core: batches kept last, roles of leaves, loops of layers, bounds that hold whatever the weights."""
+"""Core: trailing batches, roles of leaves, composition of layers, bounds for any weights."""
 
 import equinox as eqx
 import jax
@@ -32,8 +32,8 @@ from pushforward.numerics.trailing_batch import trailing_batch
 def coupling(transformer, mask=None, seed=0, context=0, network=MLP):
     mask = halves(3) if mask is None else mask
     out = (n_parameters(transformer), int(mask.sum()))
-    made = network(int((~mask).sum()), out, width=8, depth=1, context_size=context, key=jax.random.key(seed))
-    return Coupling(transformer, mask, made, context_shape=(context,) if context else None)
+    conditioner = network(int((~mask).sum()), out, width=8, depth=1, context_size=context, key=jax.random.key(seed))
+    return Coupling(transformer, mask, conditioner, context_shape=(context,) if context else None)
 
 
 def random_weights(tree, spread=0.3, seed=0):
@@ -44,8 +44,8 @@ def random_weights(tree, spread=0.3, seed=0):
 # ------------------------------------------------------------------------------------------------ trailing batch
 
 
-def law(data, weights):
-    """Element by element over arrays (D,) or (D, n); a weight of shape (D,) or a scalar."""
+def elementwise(data, weights):
+    """Element-wise on arrays (D,) or (D, n); a weight of shape (D,) or a scalar."""
     (a, b), (scale,) = data, weights
     return jnp.sin(a) * scale + b**2, a * b
 
@@ -57,20 +57,20 @@ def loop(fn, count):
 
 @pytest.mark.parametrize("axes", [(0, 0, None), (0, None, None), (None, 0, None), (0, 0, 0), (None, None, 0)])
 def test_trailing_batch_equals_a_loop(axes):
-    """Every mix of mapped and unmapped data and weights; values and gradients."""
+    """Values and gradients, for all combinations of batched and unbatched data and weights."""
     random = np.random.default_rng(0)
     values = [jnp.asarray(random.normal(size=(5, 3) if axis == 0 else 3), jnp.float32) for axis in axes[:2]]
     scale = jnp.asarray(random.normal(size=5 if axes[2] == 0 else ()), jnp.float32)
-    kept_last = trailing_batch(law)
+    trailing = trailing_batch(elementwise)
 
     def total(a, b, scale):
-        x, y = jax.vmap(lambda a, b, s: kept_last((a, b), (s,)), axes)(a, b, scale)
+        x, y = jax.vmap(lambda a, b, s: trailing((a, b), (s,)), axes)(a, b, scale)
         return jnp.sum(x**2) + jnp.sum(jnp.cos(y))
 
     def looped(a, b, scale):
         def at(i):
             pick = [v[i] if axis == 0 else v for v, axis in zip((a, b, scale), axes, strict=True)]
-            return law((pick[0], pick[1]), (pick[2],))
+            return elementwise((pick[0], pick[1]), (pick[2],))
 
         x, y = loop(at, 5)
         return jnp.sum(x**2) + jnp.sum(jnp.cos(y))
@@ -85,37 +85,36 @@ def test_trailing_batch_nests():
     """Two vmaps, vmap of grad, and jit around them."""
     random = np.random.default_rng(1)
     a, b = (jnp.asarray(random.normal(size=(4, 5, 3)), jnp.float32) for _ in range(2))
-    kept_last, scale = trailing_batch(law), jnp.asarray(0.7)
+    trailing, scale = trailing_batch(elementwise), jnp.asarray(0.7)
 
     def act(fn):
         return lambda a, b: fn((a, b), (scale,))
 
-    twice = jax.jit(jax.vmap(jax.vmap(act(kept_last))))(a, b)
-    plain = law((a, b), (scale,))
+    twice = jax.jit(jax.vmap(jax.vmap(act(trailing))))(a, b)
+    plain = elementwise((a, b), (scale,))
     for got, expected in zip(twice, plain, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
 
     def slope(fn):
         return jax.vmap(jax.vmap(jax.grad(lambda a, b: jnp.sum(act(fn)(a, b)[0]))))(a, b)
 
-    np.testing.assert_allclose(slope(kept_last), jnp.cos(a) * scale, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(slope(trailing), jnp.cos(a) * scale, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("transformer", [Affine(), RationalQuadraticSpline(4)])
-def test_one_point_under_many_contexts(transformer):
-    """Gradient with respect to a point that is not mapped while its parameters are."""
+def test_gradients_of_one_point_with_many_contexts(transformer):
+    """The point is not batched, its parameters are."""
     layer = random_weights(coupling(transformer, context=2))
     z, contexts = jnp.asarray([0.3, -1.0, 0.5]), jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)), jnp.float32)
-    mapped = jax.jit(jax.grad(lambda z: jnp.sum(jax.vmap(lambda c: layer.forward(z, c))(contexts) ** 2)))(z)
+    batched = jax.jit(jax.grad(lambda z: jnp.sum(jax.vmap(lambda c: layer.forward(z, c))(contexts) ** 2)))(z)
     one = jax.jit(jax.grad(lambda z, c: jnp.sum(layer.forward(z, c) ** 2)))
     looped = sum(one(z, c) for c in contexts)
-    assert mapped.shape == z.shape
-    np.testing.assert_allclose(mapped, looped, rtol=1e-5, atol=1e-5)
+    assert batched.shape == z.shape
+    np.testing.assert_allclose(batched, looped, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("transformer", [Affine(), RationalQuadraticSpline(4)])
-def test_an_ensemble_of_weights(transformer):
-    """Weights mapped too: as many layers at once, with gradients."""
+def test_gradients_of_an_ensemble_match_those_of_its_members(transformer):
     layers = [random_weights(coupling(transformer), seed=seed) for seed in range(3)]
     arrays, static = zip(*(eqx.partition(layer, eqx.is_array) for layer in layers), strict=True)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
@@ -129,8 +128,8 @@ def test_an_ensemble_of_weights(transformer):
         trained, rest = eqx.partition(arrays, eqx.is_inexact_array)
         return jax.value_and_grad(lambda t: loss(eqx.combine(t, rest)))(trained)
 
-    alone = jax.jit(gradient)
-    got, expected = jax.jit(jax.vmap(gradient))(stacked), loop(lambda i: alone(arrays[i]), 3)
+    single = jax.jit(gradient)
+    got, expected = jax.jit(jax.vmap(gradient))(stacked), loop(lambda i: single(arrays[i]), 3)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * max(1.0, float(jnp.abs(b).max())))
 
@@ -140,16 +139,16 @@ def test_an_ensemble_of_weights(transformer):
 
 class Parts(eqx.Module):
     plain: jax.Array
-    still: jax.Array = frozen()
-    law: eqx.Module = emitted()
+    constant: jax.Array = frozen()
+    transformer: eqx.Module = emitted()
     count: jax.Array
 
     def __init__(self):
-        self.plain, self.still, self.count = jnp.zeros(2), jnp.zeros(3), jnp.arange(2)
-        self.law = Law()
+        self.plain, self.constant, self.count = jnp.zeros(2), jnp.zeros(3), jnp.arange(2)
+        self.transformer = Transformer()
 
 
-class Law(eqx.Module):
+class Transformer(eqx.Module):
     start: jax.Array
     common: jax.Array = shared()
 
@@ -157,16 +156,16 @@ class Law(eqx.Module):
         self.start, self.common = jnp.zeros(()), jnp.zeros(4)
 
 
-def test_roles_are_read_at_the_field():
+def test_roles_of_fields_decide_what_is_trained():
     parts = Parts()
     flags = trainable(parts)
-    assert (flags.plain, flags.still, flags.count) == (True, False, False)
-    assert (flags.law.start, flags.law.common) == (False, True)
+    assert (flags.plain, flags.constant, flags.count) == (True, False, False)
+    assert (flags.transformer.start, flags.transformer.common) == (False, True)
     assert count_parameters(parts) == 2 + 4
     assert trainable({"a": [parts.plain, 1.0]}) == {"a": [True, False]}
 
 
-def test_what_a_flow_trains():
+def test_trained_parameters_of_a_flow():
     flow = pf.nsf(dim=3, key=0, n_layers=2, width=4, depth=1)
     trained = eqx.filter(flow, trainable(flow))
     assert jax.tree.leaves(trained.base) == []
@@ -180,8 +179,8 @@ def test_what_a_flow_trains():
 
 
 @pytest.mark.parametrize("unroll", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
-def test_repeat_is_chain(unroll):
-    """Values, log-determinants and gradients of weights, in both directions; two of three leave a rest."""
+def test_repeat_matches_chain(unroll):
+    """Values, log-determinants and gradients, in both directions; unroll=2 does not divide 3 layers."""
     masks = [halves(4), ~halves(4), halves(4)]
     layers = [random_weights(coupling(RationalQuadraticSpline(4), m), seed=i) for i, m in enumerate(masks)]
     point = jnp.asarray([0.3, -1.0, 2.0, 0.1])
@@ -193,10 +192,10 @@ def test_repeat_is_chain(unroll):
 
 
 def _compare_repeat(layers, point, unroll):
-    for verb in ("forward_and_log_det", "inverse_and_log_det"):
+    for method in ("forward_and_log_det", "inverse_and_log_det"):
 
-        def total(layers, build, verb=verb):
-            value, log_det = getattr(build(layers), verb)(point)
+        def total(layers, build, method=method):
+            value, log_det = getattr(build(layers), method)(point)
             return jnp.sum(jnp.sin(value)) + log_det
 
         both = eqx.filter_jit(eqx.filter_value_and_grad(total))
@@ -206,49 +205,51 @@ def _compare_repeat(layers, point, unroll):
 
 
 def test_forward_is_base_to_data():
-    """`Chain([a, b])` applies a first in `forward`, and the sample is the forward image of the base's draw."""
+    """`Chain([a, b])` applies a first in `forward`, and samples are base samples mapped by `forward`."""
     chain = Chain([Affine(shift=1.0), Affine(scale=2.0)])
     assert float(chain.forward(jnp.asarray(1.0))) == pytest.approx(4.0)
     flow = pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(shift=100.0), (1,)))
     assert abs(float(flow.sample(100, key=0).mean()) - 100.0) < 1.0
 
 
-def test_a_conditional_layer_with_a_silent_network_is_the_layer():
+def test_a_conditional_layer_with_zero_network_output_is_the_layer():
     layer = Elementwise(RationalQuadraticSpline(4), (2,))
     conditional = Conditional(layer, MLP(2, (count_parameters(layer),), width=4, depth=1, key=jax.random.key(0)), (2,))
     point = jnp.asarray([0.3, -1.0])
     np.testing.assert_array_equal(conditional.forward(point, jnp.ones(2)), layer.forward(point))
 
 
-def test_dropout_only_with_a_key():
-    """`key=None` is evaluation: the same bits each time; a key drops units, another key others."""
+def test_dropout_needs_a_key():
+    """Evaluation without a key is deterministic; different keys drop different units."""
     layer = random_weights(coupling(Affine(), network=lambda *a, **k: ResidualMLP(*a, dropout=0.5, **k)))
     stack = Chain([layer, Repeat([layer, layer])])
     point = jnp.asarray([0.3, -1.0, 2.0])
-    still = [stack.forward_and_log_det(point)[0] for _ in range(2)]
-    np.testing.assert_array_equal(*still)
-    drawn = [np.asarray(stack.forward_and_log_det(point, key=jax.random.key(seed))[0]) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn[0], drawn[2])
-    assert not np.array_equal(drawn[0], still[0])
+    evaluated = [stack.forward_and_log_det(point)[0] for _ in range(2)]
+    np.testing.assert_array_equal(*evaluated)
+    dropped = [np.asarray(stack.forward_and_log_det(point, key=jax.random.key(seed))[0]) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert not np.array_equal(dropped[0], dropped[2])
+    assert not np.array_equal(dropped[0], evaluated[0])
 
 
 # ------------------------------------------------------------------------------- bounds, whatever the weights
 
 
 @pytest.mark.parametrize(
-    ("law", "bound"), [(Affine(), 5.0), (Affine(log_bound=2.0), 2.0), (LeakyReLU(), 5.0)], ids=lambda v: repr(v)[:12]
+    ("transformer", "bound"),
+    [(Affine(), 5.0), (Affine(log_bound=2.0), 2.0), (LeakyReLU(), 5.0)],
+    ids=lambda v: repr(v)[:12],
 )
 @pytest.mark.parametrize("leaf", [-1e30, -200.0, 200.0, 1e30])
-def test_a_log_scale_stays_bounded(law, bound, leaf):
-    """On both sides alike, so that a scale can neither vanish nor run away."""
-    wild = jax.tree.map(lambda a: jnp.full_like(a, leaf), law)
-    for verb in (wild.forward_and_log_det, wild.inverse_and_log_det):
-        assert abs(float(verb(jnp.asarray(-1.0))[1])) == pytest.approx(bound, rel=1e-6)
+def test_log_scales_are_bounded(transformer, bound, leaf):
+    """The bounds are symmetric, so that a scale can neither vanish nor diverge."""
+    extreme = jax.tree.map(lambda a: jnp.full_like(a, leaf), transformer)
+    for method in (extreme.forward_and_log_det, extreme.inverse_and_log_det):
+        assert abs(float(method(jnp.asarray(-1.0))[1])) == pytest.approx(bound, rel=1e-6)
 
 
 @pytest.mark.parametrize("leaf", [-1e4, -200.0, -50.0])
-def test_a_linear_layer_never_becomes_singular(leaf):
+def test_plu_is_never_singular(leaf):
     layer = eqx.tree_at(lambda p: p.diagonal, PLU(3), jnp.full(3, leaf))
     x, log_det = layer.forward_and_log_det(jnp.ones(3))
     assert float(log_det) == pytest.approx(3 * np.log(layer.min_diagonal), rel=1e-5)
@@ -256,7 +257,7 @@ def test_a_linear_layer_never_becomes_singular(leaf):
 
 
 class FreeScale(AbstractBijection):
-    """x = theta z with theta free: singular where theta crosses zero."""
+    """x = theta z with unconstrained theta: singular at theta = 0."""
 
     theta: jax.Array
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -272,7 +273,7 @@ class FreeScale(AbstractBijection):
         return x / self.theta, -jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(x)
 
 
-def test_a_law_that_can_become_singular_is_refused_in_a_coupling():
+def test_couplings_refuse_transformers_that_can_become_singular():
     with pytest.raises(ValueError, match=r"transformer: FreeScale is not strictly increasing .*positive by construc"):
         coupling(FreeScale())
     with pytest.raises(ValueError, match=r"transformer: Chain is not strictly increasing"):
@@ -280,7 +281,7 @@ def test_a_law_that_can_become_singular_is_refused_in_a_coupling():
 
 
 class Shrink(AbstractBijection):
-    """A user's own law that is sound: x = exp(tanh a) z."""
+    """A valid transformer of a user: x = exp(tanh a) z."""
 
     a: jax.Array
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -296,9 +297,9 @@ class Shrink(AbstractBijection):
         return x * jnp.exp(-jnp.tanh(self.a)), -jnp.tanh(self.a) + jnp.zeros_like(x)
 
 
-@pytest.mark.parametrize("law", [Shrink(), Chain([Affine(), SinhArcsinh()])], ids=["own", "chain"])
-def test_a_sound_law_is_let_through(law):
-    layer = random_weights(coupling(law))
+@pytest.mark.parametrize("transformer", [Shrink(), Chain([Affine(), SinhArcsinh()])], ids=["custom", "chain"])
+def test_couplings_accept_monotone_transformers(transformer):
+    layer = random_weights(coupling(transformer))
     x, log_det = layer.forward_and_log_det(jnp.asarray([0.3, -1.0, 2.0]))
     np.testing.assert_allclose(layer.inverse(x), [0.3, -1.0, 2.0], atol=1e-5)
     assert np.isfinite(log_det)

@@ -1,4 +1,4 @@
-"""Arrays, frames and lists as numbers: missing cells stay missing, whole numbers stay themselves or are refused."""
+"""Conversion of arrays, frames and lists: missing values become NaN, inexact integers raise."""
 
 import decimal
 import warnings
@@ -19,7 +19,7 @@ LARGE = 2**60 + 1
 
 
 class Stream:
-    """A table of another library that hands itself over by Arrow's C interface."""
+    """A table of another library with the Arrow C interface."""
 
     def __init__(self, frame):
         self.frame = frame
@@ -30,7 +30,7 @@ class Stream:
 
 MISSING = {
     "mask": np.ma.masked_array([[1.0, 1e20], [2.0, 3.0]], mask=[[0, 1], [0, 0]]),
-    "mask over whole numbers": np.ma.masked_array([[1, 999999], [2, 3]], mask=[[0, 1], [0, 0]]),
+    "mask over integers": np.ma.masked_array([[1, 999999], [2, 3]], mask=[[0, 1], [0, 0]]),
     "masked rows in a list": [np.ma.masked_array([1.0, 1e20], mask=[0, 1]), np.array([2.0, 3.0])],
     "masked cell in a list": [[1.0, np.ma.masked], [2.0, 3.0]],
     "None in a list": [[1, None], [2, 3]],
@@ -38,11 +38,11 @@ MISSING = {
     "fields": np.ma.array([(1, 2.0), (2, 3.0)], mask=[(0, 1), (0, 0)], dtype=[("a", "i8"), ("b", "f8")]),
     "pandas, nullable": pd.DataFrame({"a": [1, 2], "b": pd.array([None, 3], dtype="Int64")}),
     "pandas, objects": pd.DataFrame({"a": [1, 2], "b": [None, 3.0]}, dtype=object),
-    "polars, whole": pl.DataFrame({"a": [1.0, 2.0], "b": [None, 3]}),
+    "polars, integers": pl.DataFrame({"a": [1.0, 2.0], "b": [None, 3]}),
     "polars, decimal": pl.DataFrame({"a": [1.0, 2.0], "b": [None, decimal.Decimal("3.0")]}),
     "arrow": Stream(pl.DataFrame({"a": [1, 2], "b": [None, 3]})),
 }
-MERGED = {
+INEXACT = {
     "array": np.array([[LARGE, 0], [LARGE + 1, 1]]),
     "below zero": np.array([[-LARGE, 0], [1, 1]]),
     "unsigned": np.array([[2**64 - 1, 0], [1, 1]], dtype=np.uint64),
@@ -60,18 +60,18 @@ MERGED = {
 
 
 @pytest.mark.parametrize("value", MISSING.values(), ids=MISSING)
-def test_missing_cells_stay_missing(value):
-    found = as_floats("x", to_array(value))
-    np.testing.assert_array_equal(found, [[1.0, NAN], [2.0, 3.0]])
+def test_missing_values_become_nan(value):
+    array = as_floats("x", to_array(value))
+    np.testing.assert_array_equal(array, [[1.0, NAN], [2.0, 3.0]])
 
 
-@pytest.mark.parametrize("value", MERGED.values(), ids=MERGED)
-def test_whole_numbers_that_float64_does_not_hold_are_refused(value):
+@pytest.mark.parametrize("value", INEXACT.values(), ids=INEXACT)
+def test_integers_that_float64_cannot_represent_raise(value):
     with pytest.raises(DataError, match=r"(column (0|'a')|values): -?\d+ at row 0 is a whole number beyond 2\^53"):
         as_floats("x", to_array(value), None)
 
 
-def test_whole_numbers_that_float64_holds_are_numbers():
+def test_exact_integers_are_converted():
     exact = np.array([[2**53, 0], [-(2**60), 2**63 - 2**10]])
     assert as_floats("x", exact).astype(np.int64).tolist() == exact.tolist()
     assert as_floats("x", np.zeros((0, 2), int)).shape == (0, 2)
@@ -81,7 +81,7 @@ def test_whole_numbers_that_float64_holds_are_numbers():
 
 
 @pytest.mark.parametrize("value", [pd.DataFrame({"a": ["x", None]}), [["x", 1.0]], np.array([[None, "x"]])])
-def test_what_is_no_number_is_left_to_be_refused(value):
+def test_values_that_are_not_numbers_raise_in_log_prob(value):
     with pytest.raises(DataError, match="expected"):
         pf.bases.Normal((1,)).log_prob(value)
 
@@ -89,7 +89,7 @@ def test_what_is_no_number_is_left_to_be_refused(value):
 MASKED = np.ma.masked_array(np.linspace(-1.0, 1.0, 30).reshape(15, 2), mask=False)
 MASKED[5, 0] = 1e20
 MASKED[5, 0] = np.ma.masked
-WHOLE = np.linspace(-1.0, 1.0, 30).reshape(15, 2) ** 3
+COMPLETE = np.linspace(-1.0, 1.0, 30).reshape(15, 2) ** 3
 SMALL = {"n_layers": 2, "width": 8}
 
 
@@ -103,43 +103,43 @@ def estimator(**options):
 
 ENTRIES = {
     "fit": lambda x: pf.fit(pf.linear_flow(dim=2, key=0), x, key=0),
-    "fit, context": lambda x: pf.fit(conditional(), WHOLE, context=x, key=0),
-    "fit, weights": lambda x: pf.fit(pf.linear_flow(dim=2, key=0), WHOLE, weights=abs(x[:, 0]), key=0),
-    "fit, validation": lambda x: pf.fit(pf.linear_flow(dim=2, key=0), WHOLE, validation=x, key=0),
+    "fit, context": lambda x: pf.fit(conditional(), COMPLETE, context=x, key=0),
+    "fit, weights": lambda x: pf.fit(pf.linear_flow(dim=2, key=0), COMPLETE, weights=abs(x[:, 0]), key=0),
+    "fit, validation": lambda x: pf.fit(pf.linear_flow(dim=2, key=0), COMPLETE, validation=x, key=0),
     "log_prob": lambda x: pf.bases.Normal((2,)).log_prob(x),
-    "log_prob, context": lambda x: conditional().log_prob(WHOLE, x),
+    "log_prob, context": lambda x: conditional().log_prob(COMPLETE, x),
     "sample, context": lambda x: conditional().sample(context=x, key=0),
     "given": lambda x: conditional().given(x[5]),
     "check": lambda x: pf.check(pf.bases.Normal((2,)), x, key=0),
     "compare": lambda x: pf.compare(x, flows=["nice"], folds=1),
-    "compare, context": lambda x: pf.compare(WHOLE, context=x, flows=["nice"], folds=1),
+    "compare, context": lambda x: pf.compare(COMPLETE, context=x, flows=["nice"], folds=1),
     "estimator": lambda x: estimator().fit(x),
     "estimator, detect": lambda x: estimator(columns="detect").fit(x),
-    "conditional, X": lambda x: pf.ConditionalFlowDensity("nice", **SMALL).fit(x, WHOLE),
-    "conditional, y": lambda x: pf.ConditionalFlowDensity("nice", **SMALL).fit(WHOLE, x),
+    "conditional, X": lambda x: pf.ConditionalFlowDensity("nice", **SMALL).fit(x, COMPLETE),
+    "conditional, y": lambda x: pf.ConditionalFlowDensity("nice", **SMALL).fit(COMPLETE, x),
 }
 
 
 @pytest.mark.parametrize("call", ENTRIES.values(), ids=ENTRIES)
-def test_no_entry_reads_what_lies_under_a_mask(call):
-    """The mask once was dropped, and 1e20 was data."""
+def test_masked_values_are_never_read(call):
+    """Regression: the mask was dropped, and 1e20 was data."""
     with pytest.raises(DataError, match=r"(?i)nan"):
         call(MASKED)
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRIES if name not in ("given", "fit, weights")])
-def test_no_entry_merges_identifiers(name):
+def test_large_identifiers_raise_everywhere(name):
     with pytest.raises(DataError, match=r"column 0: -?\d+ at row 0 is a whole number beyond"):
         ENTRIES[name](LARGE + np.arange(30).reshape(15, 2))
 
 
-def test_toys_and_scores_of_an_estimator():
+def test_masked_and_missing_values_raise_in_toys_and_estimators():
     with pytest.raises(DataError, match="NaN in column 0 at row 5"):
         toy_log_density("checkerboard", MASKED)
-    fitted = estimator().fit(WHOLE)
+    fitted = estimator().fit(COMPLETE)
     with pytest.raises(DataError, match="NaN in column 0 at row 5"):
         fitted.score_samples(MASKED)
-    frame = pl.DataFrame(WHOLE, schema=["a", "b"])
+    frame = pl.DataFrame(COMPLETE, schema=["a", "b"])
     fitted = estimator().fit(frame)
     with pytest.raises(DataError, match="NaN in column 'b' at row 2"):
         fitted.score_samples(frame.with_columns(pl.when(pl.int_range(pl.len()) != 2).then(pl.col("b")).alias("b")))
@@ -151,7 +151,7 @@ def test_toys_and_scores_of_an_estimator():
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "arrow", "npy", "npz"])
-def test_identifiers_in_files_are_refused_by_name(suffix, tmp_path):
+def test_errors_for_identifiers_in_files_name_the_column(suffix, tmp_path):
     path = tmp_path / f"t.{suffix}"
     frame = pl.DataFrame({"b": np.linspace(0, 1, 5), "id": [LARGE + k for k in range(5)]})
     name = "id"
@@ -171,14 +171,14 @@ def test_identifiers_in_files_are_refused_by_name(suffix, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1234567890123456789", "-1234567890123456789", "9007199254740993", "1" * 400])
-def test_long_digits_in_text(text, tmp_path):
+def test_inexact_integers_in_text_raise(text, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(f"a,b\n1,2\n3,{text}\n")
     with pytest.raises(TableError, match=rf"line 3, column 'b': {text} is a whole number beyond 2\^53"):
         read_table(path)
 
 
-def test_long_digits_that_float64_holds(tmp_path):
+def test_exact_numbers_with_many_digits_are_read(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(f"a\n{2**60}\n0.12345678901234567890\n1e20\n12345678901234567890.5\n1234567890123456789e2\n")
     assert read_table(path).values[:, 0].tolist() == [
@@ -186,7 +186,7 @@ def test_long_digits_that_float64_holds(tmp_path):
     ]  # fmt: skip
 
 
-def test_what_is_written_has_no_mask_and_no_merged_numbers(tmp_path):
+def test_masked_and_inexact_values_are_not_written(tmp_path):
     with pytest.raises(TableError, match="row 6, column 'a' is NaN"):
         write_table(tmp_path / "t.csv", MASKED, ["a", "b"])
     with pytest.raises(TableError, match=rf"t\.csv: column 'b': {LARGE} at row 1 is a whole number"):

@@ -1,4 +1,4 @@
-"""Distributions whose parameters carry an axis too many: refused, not summed; mapped over they work."""
+"""Stacked distributions: calling them as one raises an error, mapping over them works."""
 
 import equinox as eqx
 import jax
@@ -13,8 +13,8 @@ from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 
 
-class Mine(AbstractDistribution):
-    """A user's own base, which knows nothing of this."""
+class Custom(AbstractDistribution):
+    """A base distribution of a user."""
 
     loc: Array
     shape: tuple[int, ...] = eqx.field(static=True, default=(3,))
@@ -28,7 +28,7 @@ class Mine(AbstractDistribution):
         return x, self.log_prob_one(x, None, None)
 
 
-class Unsampled(Mine):
+class Unsampled(Custom):
     def sample_and_log_prob_one(self, key, context):
         raise NotImplementedError
 
@@ -46,7 +46,7 @@ MEMBERS = {
     "MultivariateNormal": lambda i: pf.bases.MultivariateNormal(3, loc=float(i)),
     "Mixture": lambda i: pf.bases.Mixture([pf.bases.Normal((3,), loc=float(i)), pf.bases.Normal((3,))]),
     "Product": lambda i: pf.bases.Product([pf.bases.Normal((1,), loc=float(i)), pf.bases.Normal((2,))]),
-    "a base of the user's": lambda i: Mine(jnp.full(3, float(i))),
+    "custom": lambda i: Custom(jnp.full(3, float(i))),
     "Diagonal": lambda i: flow(pf.bijections.Diagonal(3)),
     "Elementwise": lambda i: flow(Chain([Elementwise(Affine(shift=float(i)), (3,)), Elementwise(Exp(), (3,))])),
     "Permutation": lambda i: flow(Permutation(np.roll([0, 1, 2], i))),
@@ -62,32 +62,32 @@ def stacked(build, n=3):
 
 @pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("n", [3, 2])
-def test_stacked_members_are_refused(name, n):
-    both, x = stacked(MEMBERS[name], n), np.full(3, 0.25)
-    for call in (lambda: both.log_prob(x), lambda: both.sample(2, key=0), lambda: jax.jit(both.log_prob)(x)):
-        for promotion in ("raise", "allow"):  # users have the second
+def test_stacked_members_raise(name, n):
+    members, x = stacked(MEMBERS[name], n), np.full(3, 0.25)
+    for call in (lambda: members.log_prob(x), lambda: members.sample(2, key=0), lambda: jax.jit(members.log_prob)(x)):
+        for promotion in ("raise", "allow"):  # the default for users is "allow"
             with jax.numpy_rank_promotion(promotion), pytest.raises(ShapeError, match=r"(?s)parameters.*jax\.vmap"):
                 call()
 
 
 @pytest.mark.parametrize("name", ["Normal", "Diagonal", "Mixture"])
-def test_mapped_members_are_the_members(name):
+def test_vmap_over_members_matches_each_member(name):
     x = np.full(3, 0.25, np.float32)
-    right = [float(MEMBERS[name](i).log_prob(x)) for i in range(3)]
-    both = stacked(MEMBERS[name])
-    np.testing.assert_allclose(jax.vmap(lambda one: one.log_prob(x))(both), right, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(eqx.filter_vmap(lambda one: one.log_prob(x))(both), right, rtol=1e-4, atol=1e-5)
+    expected = [float(MEMBERS[name](i).log_prob(x)) for i in range(3)]
+    members = stacked(MEMBERS[name])
+    np.testing.assert_allclose(jax.vmap(lambda one: one.log_prob(x))(members), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(eqx.filter_vmap(lambda one: one.log_prob(x))(members), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_bijection_called_by_itself():
-    both = stacked(lambda i: pf.bijections.Diagonal(3))
+def test_stacked_bijections_raise():
+    members = stacked(lambda i: pf.bijections.Diagonal(3))
     scalars = stacked(lambda i: Affine(shift=float(i)))
-    with jax.numpy_rank_promotion("allow"):  # as users have it; elsewhere JAX itself refuses some of these
+    with jax.numpy_rank_promotion("allow"):  # the default for users; otherwise JAX itself raises
         with pytest.raises(ShapeError, match=r"Diagonal: expected .* of shape \(3,\).*parameters.*jax\.vmap"):
-            both.forward(jnp.zeros(3))
+            members.forward(jnp.zeros(3))
         with pytest.raises(ShapeError, match=r"Affine: expected .* of shape \(\)"):
             scalars.inverse(jnp.zeros(()))
 
 
-def test_what_can_only_be_scored_is_scored():
+def test_distributions_without_a_sampler_have_log_prob():
     assert float(Unsampled(jnp.zeros(3)).log_prob(np.zeros(3))) == pytest.approx(-3 * np.log(2))

@@ -169,7 +169,10 @@ class TestValuesThatRepeat:
         assert atoms_row(x, samples, Columns(None, (1,))).ok is False
 
     def test_zeros_of_a_rounded_column_are_detected(self):
-        flow, random = pf.Rounded(pf.bases.Normal((2,), loc=5.0, scale=2.0), steps=[1.0, 0.0]), np.random.default_rng(0)
+        flow, random = (
+            pf.Discretised(pf.bases.Normal((2,), loc=5.0, scale=2.0), steps=[1.0, 0.0]),
+            np.random.default_rng(0),
+        )
         x = sample(flow, 2000, random)
         assert row(check(flow, x), ATOMS).ok
         x[random.random(2000) < 0.1, 0] = 0.0
@@ -240,7 +243,7 @@ class TestIntegral:
 
 def test_over_fitting_row_states_the_flows_log_likelihood():
     """In the units of the flow's log-probabilities, of rounded columns too."""
-    flow, random = pf.Rounded(pf.bases.Normal((2,), scale=3000.0), steps=[1000.0, 0.0]), np.random.default_rng(0)
+    flow, random = pf.Discretised(pf.bases.Normal((2,), scale=3000.0), steps=[1000.0, 0.0]), np.random.default_rng(0)
     x, train = sample(flow, 400, random) + np.array([6000.0, 0.0]), sample(flow, 300, random)
     message = row(check(flow, x, train=train), "over-fitting").message
     for rows in (x, train):

@@ -562,7 +562,7 @@ def test_messages_use_column_names():
 
 
 def test_rounded_columns_are_dequantised_and_named():
-    flow = pf.Rounded(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
+    flow = pf.Discretised(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
     x = rows(1000) * 3
     x[:, 0] = np.round(x[:, 0])
     train = np.stack([np.round(3 * rows(100, 1, 1)[:, 0]), 3 * rows(100, 1, 2)[:, 0]], 1)
@@ -578,7 +578,7 @@ def test_messages_use_the_callers_row_numbers(steps):
     x = np.round(rows(300) * 3)
     x[:15, 1] = 40.0 + np.arange(15)
     table = NamedRows(x, ["age", "height"], np.arange(300) + 1000)
-    certificate = check(flow if steps is None else pf.Rounded(flow, steps=steps), table)
+    certificate = check(flow if steps is None else pf.Discretised(flow, steps=steps), table)
     assert "at row 1014, 1013, 1012" in str(certificate)
 
 
@@ -646,7 +646,7 @@ def test_a_circular_column_hides_no_fault():
 
 def test_both_ends_of_a_rounded_circular_column_are_one_value():
     """Hour 24 is hour 0."""
-    flow = pf.Rounded(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])
+    flow = pf.Discretised(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])
     samples = np.asarray(flow.sample(2000, key=0), np.float64)
     assert set(samples[:, 0]) <= set(range(24))
     assert 0.0 in samples[:, 0]

@@ -40,7 +40,7 @@ OTHERS: dict[str, Build] = {
     "Dequantised": whole_numbers,
     "Given": lambda: pf.nsf(2, context_dim=1, n_bins=3, **SMALL).given(np.ones(1)),
     "PowerSeries": lambda: pf.residual_flow(2, log_det=pf.bijections.PowerSeries(3), **SMALL),
-    "Rounded": lambda: pf.Rounded(pf.maf(2, **SMALL), [0.5, 0.0], values=[(), (1.0, 2.0, 5.0)]),
+    "Discretised": lambda: pf.Discretised(pf.maf(2, **SMALL), [0.5, 0.0], values=[(), (1.0, 2.0, 5.0)]),
     "RussianRoulette": lambda: pf.residual_flow(2, log_det=pf.bijections.RussianRoulette(), **SMALL),
     "embed": lambda: pf.Flow(
         pf.bases.Normal((2,)),

@@ -1,4 +1,4 @@
-"""Products in full precision: in the caller's own programs too, and not where the caller has said otherwise."""
+"""Matrix products have full precision in callers' programs too, unless the caller has set a precision."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ SMALL = {"dim": 4, "key": 0, "n_layers": 2, "width": 8}
 
 
 def lowered(flow, of_samples):
-    """The program of a gradient that a caller compiles: of a likelihood, or of samples."""
+    """The lowered program of a gradient of log-densities or of samples."""
 
     def loss(flow):
         if of_samples:
@@ -23,13 +23,13 @@ def lowered(flow, of_samples):
 
 @pytest.mark.parametrize("of_samples", [False, True])
 @pytest.mark.parametrize("name", ["maf", "nsf"])
-def test_gradients_of_a_callers_program_are_in_full(name, of_samples):
+def test_gradients_compiled_by_callers_have_full_precision(name, of_samples):
     text = lowered(getattr(pf, name)(**SMALL), of_samples)
     assert "dot_general" in text
     assert not reduced_products(text)
 
 
-def test_a_callers_setting_goes_before():
+def test_a_precision_set_by_the_caller_has_priority():
     with jax.default_matmul_precision("tensorfloat32"):
         text = lowered(pf.nsf(**SMALL), False)
     assert "HIGHEST" not in text

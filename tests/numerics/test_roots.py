@@ -1,4 +1,4 @@
-"""The root solver: roots far out and at the ends of its first bracket, its gradients, and that it always ends."""
+"""Root solver: accuracy, implicit derivatives, failures, and a bound on its iterations."""
 
 import itertools
 
@@ -15,13 +15,13 @@ def cubic(weights, x):
 
 
 @pytest.mark.parametrize("root", [0.0, 1e-30, 1.0, -1.0, 5.0, -21.0, 50.0, -1e6, 1e12])
-def test_roots_near_and_far(root):
+def test_roots_of_all_magnitudes(root):
     with jax.enable_x64(True):
         y = cubic(2.0, jnp.asarray(root))
         np.testing.assert_allclose(monotone_root(cubic, jnp.asarray(2.0), y), root, rtol=4e-16)
 
 
-def test_gradients_are_those_of_the_implicit_function():
+def test_gradients_are_implicit():
     with jax.enable_x64(True):
         weights, x = jnp.asarray(2.0), 1.5
         y = cubic(weights, jnp.asarray(x))
@@ -30,14 +30,14 @@ def test_gradients_are_those_of_the_implicit_function():
         np.testing.assert_allclose([by_weights, by_y], [-x / slope, 1 / slope], rtol=1e-14)
 
 
-def test_no_root_is_nan():
+def test_result_is_nan_without_a_root():
     bounded = monotone_root(lambda _, x: jnp.tanh(x), (), jnp.array([0.5, 2.0, jnp.nan, jnp.inf]))
     np.testing.assert_array_equal(np.isnan(bounded), [False, True, True, True])
 
 
 @pytest.mark.parametrize("end", [1.0, -1.0, 5.0, -5.0, 21.0])
-def test_an_image_that_is_rounded_otherwise_each_time_does_not_lead_astray(end):
-    """The root lies at an end of a bracket, where the sign of the excess is then up to rounding."""
+def test_inconsistent_rounding_of_the_function_is_tolerated(end):
+    """The root is an end of a bracket, where rounding then decides the sign."""
     signs = itertools.cycle((-1, 1, 1, -1, -1, 1))
 
     def rounded(_, x):
@@ -47,7 +47,7 @@ def test_an_image_that_is_rounded_otherwise_each_time_does_not_lead_astray(end):
     np.testing.assert_allclose(jax.jit(lambda y: monotone_root(rounded, (), y))(jnp.asarray(end)), end, atol=1e-5)
 
 
-def test_second_derivatives_are_those_of_the_implicit_function():
+def test_second_derivatives_are_implicit():
     """With g the root of w x + x^3 = y: d2x/dy2 = -6 x / s^3, d2x/dw2 = (2 x s - 6 x^3) / s^3, s = w + 3 x^2."""
     with jax.enable_x64(True):
         w, x = jnp.asarray(2.0), 1.5
@@ -59,8 +59,8 @@ def test_second_derivatives_are_those_of_the_implicit_function():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_cost_is_bounded_whatever_the_map(dtype):
-    """A step, which interpolation cannot follow: the number of evaluations stays below the stated bound."""
+def test_the_number_of_evaluations_is_bounded(dtype):
+    """For a step function, which defeats interpolation."""
     with jax.enable_x64(dtype == "float64"):
         count = [0]
 

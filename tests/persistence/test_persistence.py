@@ -154,7 +154,7 @@ def test_loaded_flow_equals_saved_flow(name, tmp_path):
 
 
 def compiled_programs():
-    return sum(program._cache_size() for program in _PROGRAMS.kept.values())
+    return sum(program._cache_size() for program in _PROGRAMS.programs.values())
 
 
 @pytest.mark.parametrize("name", ["nsf", "real_nvp context"])

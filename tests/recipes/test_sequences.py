@@ -102,7 +102,7 @@ def test_other_lengths_have_the_same_conditionals(teacher):
         long, short = pf.of_length(exact, 100), pf.of_length(exact, 60)
         x, cut = (
             np.stack([
-                flow.bijection.forward(jnp.asarray(a), flow._embedded(jnp.asarray(c)))
+                flow.bijection.forward(jnp.asarray(a), flow.embed_context(jnp.asarray(c)))
                 for a, c in zip(z[:, :length], context[:, :frames], strict=True)
             ])
             for flow, length, frames in ((long, 100, 10), (short, 60, 6))

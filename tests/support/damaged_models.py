@@ -34,7 +34,7 @@ OTHER = [0, -1, -(10**9), -0.5, 1e-300, True, None, "1", [1], {"list": [1]}]
 
 def rounded() -> Any:
     inner = pf.Flow(pf.bases.Normal((2,)), Standardise((2,)))
-    return pf.Rounded(inner, np.ones(2), n_draws=4)
+    return pf.Discretised(inner, np.ones(2), n_draws=4)
 
 
 FLOWS: dict[str, Callable[[], Any]] = {

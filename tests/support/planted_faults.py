@@ -389,7 +389,7 @@ def _log_normal(scale: float) -> pf.Flow:
 
 @functools.cache
 def _discretised() -> Any:
-    return pf.Rounded(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
+    return pf.Discretised(pf.bases.Normal((2,), scale=3.0), steps=[1.0, 0.0])
 
 
 @functools.cache

@@ -364,7 +364,7 @@ def test_circular_density_is_periodic_and_integrates_to_one():
 
 def rounded(n_draws=16, step=0.5):
     outer = Elementwise(pf.bijections.Affine(), (2,))
-    return pf.Rounded(pf.Flow(pf.bases.Normal((2,)), outer), [step, 0.0], origin=[0.1, 0.0], n_draws=n_draws)
+    return pf.Discretised(pf.Flow(pf.bases.Normal((2,)), outer), [step, 0.0], origin=[0.1, 0.0], n_draws=n_draws)
 
 
 def test_masses_of_bins_match_the_normal():
@@ -410,13 +410,13 @@ def test_rounded_raises_for_values_off_the_grid():
         ([1.0, -1.0], {}, ValueError, "at least 0"),
         ([0.0, 0.0], {}, ValueError, "one of them positive"),
         ([1.0, 1.0], {"n_draws": 0}, ValueError, "n_draws"),
-        ([1.0, 1.0], {"period": [24.0, 24.5]}, ValueError, "period: expected whole numbers of steps"),
+        ([1.0, 1.0], {"period": [24.0, 24.5]}, ValueError, "period: expected integer multiples of the steps"),
         ([1.0, 1.0], {"period": [1.0, 1.0, 1.0]}, ShapeError, r"period.*\(2,\)"),
     ],
 )
 def test_invalid_arguments_of_rounded_are_errors(steps, options, error, message):
     with pytest.raises(error, match=message):
-        pf.Rounded(pf.bases.Normal((2,)), steps, **options)
+        pf.Discretised(pf.bases.Normal((2,)), steps, **options)
 
 
 def test_rounded_round_trips_through_a_file(tmp_path):
@@ -432,7 +432,7 @@ def test_constants_and_grids_are_recognised_in_single_precision():
     schema = infer_schema(single, ["k", "price"], declarations={"k": "constant", "price": "rounded:0.01"})
     assert schema.drop_constants(x).shape == schema.drop_constants(single).shape == (200, 1)
     flow = schema.wrap(pf.Flow(pf.bases.Normal((1,)), Elementwise(Affine(), (1,))))
-    flow.check_rows("x", schema.drop_constants(single))
+    flow.check_samples("x", schema.drop_constants(single))
     with pytest.raises(DataError, match=r"was 0.1\d* in every row of the training data, got 0.1001"):
         schema.drop_constants(x + np.array([1e-4, 0.0]))
     with pytest.raises(DataError, match=r"step 0\.01"):
@@ -529,7 +529,7 @@ def test_invalid_cells_are_errors(cells):
 @pytest.mark.parametrize("values", [[(1.0, 3.0, 2.0), ()], [(1.0, 2.0)], [(1.0, 1.0, 2.0), ()], [(), (1.0, 2.0)]])
 def test_invalid_values_of_rounded_are_errors(values):
     with pytest.raises(ValueError, match="expected"):
-        pf.Rounded(pf.bases.Normal((2,)), [0.0, 1.0], values=values)
+        pf.Discretised(pf.bases.Normal((2,)), [0.0, 1.0], values=values)
 
 
 def test_old_models_are_read():

@@ -167,7 +167,7 @@ def test_folds_have_different_validation_rows(monkeypatch):
 
 
 def test_gaussian_of_rounded_columns_scores_as_the_equal_flow():
-    """The same normal as baseline and in `Rounded` has equal scores, up to the error of a fit to few rows."""
+    """The same normal as baseline and in `Discretised` has equal scores, up to the error of a fit to few rows."""
     random = np.random.default_rng(3)
     x = np.round(random.normal(size=(500, 3)))
     names = ["a", "b", "c"]
@@ -176,7 +176,7 @@ def test_gaussian_of_rounded_columns_scores_as_the_equal_flow():
     outcome = Fold(split, schema, 0, {}, {}).baseline("Gaussian")
     noisy = schema.dequantise(np.tile(x[:300], (14, 1)), np.random.default_rng(9))
     normal = pf.bases.MultivariateNormal(3, loc=noisy.mean(0), covariance=np.cov(noisy.T, bias=True))
-    expected = log_prob_float64(pf.Rounded(normal, np.ones(3)), x[400:]).mean()
+    expected = log_prob_float64(pf.Discretised(normal, np.ones(3)), x[400:]).mean()
     assert outcome.scores.mean() == pytest.approx(expected, abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Base distributions: what a flow pushes forward."""
+"""Base distributions of flows."""
 
 from pushforward.bases.conditional import ConditionalBase
 from pushforward.bases.logistic import Logistic

@@ -16,15 +16,15 @@ from pushforward.errors import ShapeError
 class ConditionalBase(AbstractDistribution):
     """A base made conditional: log p(x | c) = log p_base(x; theta + network(c)).
 
-    The network's output is cut along the base's trained leaves and added to them; zero output leaves the base as
-    given. For bijections there is `Conditional`.
+    The network's output is split and added to the trained leaves of the base; zero output leaves the base unchanged.
+    The counterpart for bijections is `Conditional`.
 
     Args:
         base: an unconditional distribution with trained leaves: `MultivariateNormal`, `StudentT`, a `Mixture`, ...
         network: maps a context to a vector of `count_parameters(base)` numbers.
         context_shape: shape of the context.
 
-    Cost: one pass of the network, then the base's, to score and to sample.
+    Cost: one pass of the network, then that of the base, to score and to sample.
 
     Raises:
         ShapeError: if the base is conditional already, has nothing to train, or the network's output does not fit.
@@ -51,12 +51,12 @@ class ConditionalBase(AbstractDistribution):
     def __check_init__(self) -> None:
         name = type(self.base).__name__
         if self.base.context_shape is not None:
-            raise ShapeError(f"base: expected an unconditional distribution, but {name} takes a context already.")
+            raise ShapeError(f"base: expected an unconditional distribution, but {name} is conditional.")
         expected = count_parameters(self.base)
         if expected == 0:
             raise ShapeError(
                 f"base: {name} has no trained leaves for a context to act on. Use MultivariateNormal, StudentT or a "
-                "Mixture, or give the context to the bijection."
+                "Mixture, or make the bijection conditional."
             )
         got = jax.eval_shape(self.network, jax.ShapeDtypeStruct(self.context_shape, jnp.result_type(float)))
         if got.shape != (expected,):

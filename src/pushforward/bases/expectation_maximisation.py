@@ -1,4 +1,4 @@
-"""Mixtures of normals with full covariances by expectation-maximisation, their size by the BIC; NumPy, float64."""
+"""Mixtures of normals with full covariances by expectation-maximisation and the BIC, in NumPy float64."""
 
 import dataclasses
 import math
@@ -7,22 +7,22 @@ import numpy as np
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _ITERATIONS = 100
-_TOLERANCE = 1e-4  # nats a row: an iteration that gains less is the last
-_SEARCHES = 3  # starts of the centres, of which the tightest is taken
-_ROUNDS = 10  # of k-means after its start
-_SINGULAR = 2e-7  # standard deviation below which a component has no width but the floor's
-_FLOOR = 1e-7  # least standard deviation of a component, in standard deviations of a column
+_TOLERANCE = 1e-4  # gain of the mean log-likelihood below which the iteration stops
+_N_INITIALISATIONS = 3  # k-means runs, the best of which is used
+_N_KMEANS_ITERATIONS = 10
+_SINGULAR = 2e-7  # standard deviation below which a component is degenerate: its width is that of _MIN_SCALE
+_MIN_SCALE = 1e-7  # smallest standard deviation of a component, in standard deviations of a column
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
 @dataclasses.dataclass(frozen=True)
 class NormalMixture:
-    """sum_k w_k N(x; m_k, C_k).
+    """Mixture of normals: density sum_k w_k N(x; m_k, C_k).
 
     Attributes:
         weights: (K,), summing to one.
         means: (K, D).
-        covariances: (K, D, D), each with at least the square of the floor added to its diagonal.
+        covariances: (K, D, D), with a minimum variance added to the diagonals.
     """
 
     weights: np.ndarray
@@ -31,11 +31,11 @@ class NormalMixture:
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Log-densities (n,) of rows x (n, D)."""
-        return np.logaddexp.reduce(_joint(self, x), axis=0)
+        return np.logaddexp.reduce(_log_joint(self, x), axis=0)
 
     @property
     def n_parameters(self) -> int:
-        """Free numbers: weights, means, covariances."""
+        """Number of free parameters: weights, means, covariances."""
         size, dim = self.means.shape
         return size - 1 + size * dim + size * dim * (dim + 1) // 2
 
@@ -44,21 +44,21 @@ def fit_normal_mixture(
     x: np.ndarray, weights: np.ndarray | None = None, *, sizes: tuple[int, ...] = SIZES, seed: int = 0,
     replicates: int = 1,
 ) -> NormalMixture:  # fmt: skip
-    """The mixture of normals whose size has the least BIC, each size by expectation-maximisation.
+    """Fit mixtures of normals by expectation-maximisation and return the one with the smallest BIC.
 
-    BIC = -2 sum_i log p(x_i) + P log n with P free numbers. Sizes are tried in rising order until two in a row have a
-    larger BIC than the best so far. A size must leave ten rows, and two for each column, to a component; one with a
-    component that has lost its width, as equal rows do it, does not count.
+    BIC = -2 sum_i log p(x_i) + P log n with P free parameters. Sizes are tried in increasing order until two in
+    sequence have a larger BIC than the best so far. Each component must have ten rows or more, and two rows per column.
+    Mixtures with a degenerate component, as equal rows cause, are discarded.
 
     Args:
         x: rows (n, D) without NaN, n at least 1.
         weights: (n,) positive sample weights, or None.
-        sizes: numbers of components to try, in rising order.
-        seed: of the starts (k-means++).
-        replicates: how many rows count as one in the BIC, being one row with different noise.
+        sizes: numbers of components to try, in increasing order.
+        seed: seed of the initialisation (k-means++).
+        replicates: number of copies of each row (with different noise), which count as one row in the BIC.
 
     Returns:
-        A mixture. The standard deviations of a component are at least 1e-7 of those of the columns.
+        The mixture. The standard deviations of its components are at least 1e-7 of those of the columns.
 
     Cost: O(n K D^2) for each of at most 100 iterations for a size K.
 
@@ -73,81 +73,83 @@ def fit_normal_mixture(
     """
     x = np.asarray(x, np.float64)
     n, dim = x.shape
-    rows = np.ones(n) if weights is None else np.asarray(weights, np.float64) / np.mean(weights)
-    spread = x.std(0)
-    spread[spread == 0] = 1.0
-    centre, x = x.mean(0), (x - x.mean(0)) / spread
+    weights = np.ones(n) if weights is None else np.asarray(weights, np.float64) / np.mean(weights)
+    scale = x.std(0)
+    scale[scale == 0] = 1.0
+    centre, x = x.mean(0), (x - x.mean(0)) / scale
     n_independent = n / replicates
     random = np.random.default_rng(seed)
-    tried: list[tuple[float, NormalMixture]] = []
+    candidates: list[tuple[float, NormalMixture]] = []  # (BIC, mixture)
     for size in sizes:
-        if tried and size * max(10, 2 * dim) > n_independent:
+        if candidates and size * max(10, 2 * dim) > n_independent:
             break
-        mixture, log_likelihood = _maximised(x, rows, size, random)
+        mixture, log_likelihood = _fit_size(x, weights, size, random)
         if size > 1 and np.linalg.eigvalsh(mixture.covariances).min() < _SINGULAR**2:
-            continue  # it follows equal rows, where a likelihood has no bound
-        tried.append((mixture.n_parameters * math.log(n_independent) - 2 * log_likelihood * n_independent, mixture))
-        if len(tried) > 2 and min(tried[-1][0], tried[-2][0]) > min(criterion for criterion, _ in tried):
+            continue  # a component sits on equal rows, where the likelihood is unbounded
+        bic = mixture.n_parameters * math.log(n_independent) - 2 * log_likelihood * n_independent
+        candidates.append((bic, mixture))
+        if len(candidates) > 2 and min(candidates[-1][0], candidates[-2][0]) > min(bic for bic, _ in candidates):
             break
-    best = min(tried, key=lambda pair: pair[0])[1]
-    scaled = best.covariances * np.multiply.outer(spread, spread)
-    return NormalMixture(best.weights, centre + best.means * spread, scaled)
+    best = min(candidates, key=lambda pair: pair[0])[1]
+    covariances = best.covariances * np.multiply.outer(scale, scale)
+    return NormalMixture(best.weights, centre + best.means * scale, covariances)
 
 
 def refit_normal_mixture(mixture: NormalMixture, x: np.ndarray, weights: np.ndarray | None = None) -> NormalMixture:
-    """The mixture after further expectation-maximisation on these rows, which may be others than it was fitted to.
+    """Continue expectation-maximisation from a mixture, on the same or other rows.
 
     Args:
-        mixture: where to start; its size stays.
+        mixture: the initial mixture; its size does not change.
         x, weights: as for `fit_normal_mixture`.
     """
     x = np.asarray(x, np.float64)
-    rows = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
-    spread = x.std(0)
-    spread[spread == 0] = 1.0
-    centre, units = x.mean(0), np.multiply.outer(spread, spread)
-    scaled = NormalMixture(mixture.weights, (mixture.means - centre) / spread, mixture.covariances / units)
-    best = _climbed(scaled, (x - centre) / spread, rows)[0]
-    return NormalMixture(best.weights, centre + best.means * spread, best.covariances * units)
+    weights = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    scale = x.std(0)
+    scale[scale == 0] = 1.0
+    centre, squared_scale = x.mean(0), np.multiply.outer(scale, scale)
+    start = NormalMixture(mixture.weights, (mixture.means - centre) / scale, mixture.covariances / squared_scale)
+    best = _iterate(start, (x - centre) / scale, weights)[0]
+    return NormalMixture(best.weights, centre + best.means * scale, best.covariances * squared_scale)
 
 
-def _maximised(x: np.ndarray, rows: np.ndarray, size: int, random: np.random.Generator) -> tuple[NormalMixture, float]:
-    """The mixture of this size at which expectation-maximisation stops, and its mean log-likelihood."""
-    return _climbed(_maximise(x, rows, np.eye(size)[_clusters(x, size, random)].T), x, rows)
+def _fit_size(
+    x: np.ndarray, weights: np.ndarray, size: int, random: np.random.Generator
+) -> tuple[NormalMixture, float]:
+    """The mixture of this size by expectation-maximisation from k-means, and its mean log-likelihood."""
+    return _iterate(_maximise(x, weights, np.eye(size)[_k_means(x, size, random)].T), x, weights)
 
 
-def _climbed(mixture: NormalMixture, x: np.ndarray, rows: np.ndarray) -> tuple[NormalMixture, float]:
-    """Where expectation-maximisation from this mixture stops, and the mean log-likelihood there."""
-    before = -math.inf
+def _iterate(mixture: NormalMixture, x: np.ndarray, weights: np.ndarray) -> tuple[NormalMixture, float]:
+    """Expectation-maximisation from a mixture: the final mixture and its mean log-likelihood."""
+    previous = -math.inf
     for _ in range(_ITERATIONS):
-        joint = _joint(mixture, x)
-        scores = np.logaddexp.reduce(joint, axis=0)
-        now = float(np.average(scores, weights=rows))
-        if now - before < _TOLERANCE:
+        log_joint = _log_joint(mixture, x)
+        log_probs = np.logaddexp.reduce(log_joint, axis=0)
+        log_likelihood = float(np.average(log_probs, weights=weights))
+        if log_likelihood - previous < _TOLERANCE:
             break
-        before, mixture = now, _maximise(x, rows, np.exp(joint - scores))
-    joint = np.logaddexp.reduce(_joint(mixture, x), axis=0)
-    return mixture, float(np.average(joint, weights=rows))
+        previous, mixture = log_likelihood, _maximise(x, weights, np.exp(log_joint - log_probs))
+    return mixture, float(np.average(mixture.log_prob(x), weights=weights))
 
 
-def _maximise(x: np.ndarray, rows: np.ndarray, shares: np.ndarray) -> NormalMixture:
-    """Weights, means and covariances of rows that belong to components by these shares (K, n)."""
-    shares = shares * rows
-    counts = shares.sum(1)
+def _maximise(x: np.ndarray, weights: np.ndarray, responsibilities: np.ndarray) -> NormalMixture:
+    """The maximisation step: weights, means and covariances from responsibilities (K, n)."""
+    responsibilities = responsibilities * weights
+    counts = responsibilities.sum(1)
     safe = np.maximum(counts, 1e-12)
-    means = shares @ x / safe[:, None]
+    means = responsibilities @ x / safe[:, None]
     covariances = np.empty((len(counts), x.shape[1], x.shape[1]))
     for k, mean in enumerate(means):
-        off = x - mean
-        covariances[k] = (shares[k][:, None] * off).T @ off / safe[k]
-    covariances += _FLOOR**2 * np.eye(x.shape[1])
-    empty = counts < x.shape[1] + 1e-3  # a component that lost its rows is spread over all of them, and fades
+        deviation = x - mean
+        covariances[k] = (responsibilities[k][:, None] * deviation).T @ deviation / safe[k]
+    covariances += _MIN_SCALE**2 * np.eye(x.shape[1])
+    empty = counts < x.shape[1] + 1e-3  # reset to the covariance of all rows, with a weight near zero
     if empty.any():
         covariances[empty] = np.cov(x, rowvar=False, bias=True).reshape(x.shape[1], -1) + np.eye(x.shape[1]) * 1e-3
     return NormalMixture(safe / safe.sum(), means, covariances)
 
 
-def _joint(mixture: NormalMixture, x: np.ndarray) -> np.ndarray:
+def _log_joint(mixture: NormalMixture, x: np.ndarray) -> np.ndarray:
     """log w_k + log N(x_i; m_k, C_k), (K, n)."""
     terms = np.empty((len(mixture.weights), len(x)))
     for k, (weight, mean, covariance) in enumerate(
@@ -160,28 +162,28 @@ def _joint(mixture: NormalMixture, x: np.ndarray) -> np.ndarray:
     return terms
 
 
-def _clusters(x: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
-    """The cluster (n,) of each row: the tightest of a few runs of k-means, each from centres far from each other."""
+def _k_means(x: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    """The cluster (n,) of each row by k-means++: the best of a few runs."""
     best, least = np.zeros(len(x), int), math.inf
-    for _ in range(1 if size == 1 else _SEARCHES):
+    for _ in range(1 if size == 1 else _N_INITIALISATIONS):
         centres = x[random.integers(len(x), size=1)]
         for _ in range(size - 1):
-            far = _squared(x, centres).min(1)
-            total = far.sum()
-            chosen = random.choice(len(x), p=far / total) if total > 0 else random.integers(len(x))
+            squared = _squared_distances(x, centres).min(1)
+            total = squared.sum()
+            chosen = random.choice(len(x), p=squared / total) if total > 0 else random.integers(len(x))
             centres = np.vstack([centres, x[chosen]])
         member = np.zeros(len(x), int)
-        for _ in range(_ROUNDS):
-            member = _squared(x, centres).argmin(1)
+        for _ in range(_N_KMEANS_ITERATIONS):
+            member = _squared_distances(x, centres).argmin(1)
             counts = np.bincount(member, minlength=size)
             sums = np.stack([np.bincount(member, column, size) for column in x.T], 1)
             centres = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
-        spread = float(np.square(x - centres[member]).sum())
-        if spread < least:
-            best, least = member, spread
+        inertia = float(np.square(x - centres[member]).sum())
+        if inertia < least:
+            best, least = member, inertia
     return best
 
 
-def _squared(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _squared_distances(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Squared distances (n, K)."""
     return np.stack([np.square(x - centre).sum(1) for centre in centres], 1)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bases.parameters import event_shape, spread, spread_positive
+from pushforward.bases.parameters import broadcast, broadcast_positive, event_shape
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
@@ -20,7 +20,7 @@ class Logistic(AbstractDistribution):
     Args:
         shape: event shape.
         loc: mean, a number or an array of the event shape.
-        scale: positive, likewise; the standard deviation is pi / sqrt(3) times the scale.
+        scale: positive, a number or an array; the standard deviation is pi / sqrt(3) times the scale.
 
     Cost: O(D) to score and to sample.
 
@@ -42,8 +42,8 @@ class Logistic(AbstractDistribution):
 
     def __init__(self, shape: tuple[int, ...], loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         self.shape, self.context_shape = event_shape(shape), None
-        self.loc = on_device(spread("loc", loc, self.shape))
-        self.scale = on_device(spread_positive("scale", scale, self.shape))
+        self.loc = on_device(broadcast("loc", loc, self.shape))
+        self.scale = on_device(broadcast_positive("scale", scale, self.shape))
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(log_standard_logistic((x - self.loc) / self.scale) - jnp.log(self.scale))

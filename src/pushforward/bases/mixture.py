@@ -1,4 +1,4 @@
-"""Mixtures: several modes, or light and heavy parts, in one base."""
+"""Mixtures of distributions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.contexts import common_context_shape, context_for
-from pushforward.bases.parameters import spread_positive
+from pushforward.bases.parameters import broadcast_positive
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
@@ -20,18 +20,18 @@ from pushforward.numerics.programs import flatten, unflatten
 class Mixture(AbstractDistribution):
     """Mixture of distributions with trained weights: log p(x) = log sum_k w_k p_k(x), w = softmax(logits).
 
-    The components train what they train by themselves: `MultivariateNormal`s their moments, `Normal`s nothing.
-    Components of equal structure are evaluated as one stack, unlike ones in turn. Equal components with equal start
-    values would stay equal: start them apart.
+    The components keep their trained parameters: a `MultivariateNormal` its moments, a `Normal` none. Components of
+    equal structure are evaluated under one vmap, unlike ones in sequence. Components with equal initial values would
+    stay equal: initialise them differently.
 
     Args:
         components: at least one distribution, all of one shape (and one context shape, unconditional ones aside).
-        weights: start values of the K weights, positive, scaled to sum to one; None for equal ones.
+        weights: initial values of the K weights, positive, normalised to sum to one; None for equal weights.
 
-    Leaves (unconstrained): `logits` (K,), beside those of the components.
+    Leaves (unconstrained): `logits` (K,), and those of the components.
 
-    Cost: K evaluations to score. Sampling draws from all K, keeps one, and scores it under all K. Through the choice
-    no gradient reaches the logits.
+    Cost: K evaluations to score. Sampling draws from all K, selects one, and scores it under all K. The selection has
+    no gradient with respect to the logits.
 
     Raises:
         ShapeError: if there is no component, or their shapes differ.
@@ -55,8 +55,8 @@ class Mixture(AbstractDistribution):
         self.components = tuple(components)
         self.shape = self.components[0].shape if self.components else ()
         self.context_shape = common_context_shape(self.components)
-        start = spread_positive("weights", 1.0 if weights is None else weights, (len(self.components),))
-        self.logits = on_device(np.log(start / start.sum()))
+        initial = broadcast_positive("weights", 1.0 if weights is None else weights, (len(self.components),))
+        self.logits = on_device(np.log(initial / initial.sum()))
 
     def __check_init__(self) -> None:
         shapes = [component.shape for component in self.components]
@@ -66,30 +66,30 @@ class Mixture(AbstractDistribution):
             raise ShapeError(f"logits: expected shape ({len(shapes)},), got {self.logits.shape}.")
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        scores = self._each(lambda part, key: part.log_prob_one(x, context_for(part, context), key), key)
-        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + scores)
+        log_probs = self._map(lambda part, key: part.log_prob_one(x, context_for(part, context), key), key)
+        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + log_probs)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         choice_key, draw_key = jax.random.split(key)
-        samples = self._each(
+        samples = self._map(
             lambda part, key: part.sample_and_log_prob_one(key, context_for(part, context))[0], draw_key
         )
         x = samples[jax.random.categorical(choice_key, self.logits)]
         return x, self.log_prob_one(x, context, None)
 
-    def _each(self, verb: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
-        """One result for each component, stacked."""
+    def _map(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
+        """The results of `function(component, key)` for all components, stacked."""
         keys = None if key is None else jax.random.split(key, len(self.components))
         arrays, statics = zip(*map(flatten, self.components), strict=True)
         shapes = [tuple((leaf.shape, leaf.dtype) for leaf in leaves) for leaves in arrays]
         kinds = set(zip(statics, shapes, strict=True))
         if len(kinds) > 1:
-            parts = [verb(c, None if keys is None else keys[k]) for k, c in enumerate(self.components)]
-            return jnp.stack(parts)
+            results = [function(c, None if keys is None else keys[k]) for k, c in enumerate(self.components)]
+            return jnp.stack(results)
         stack = [jnp.stack(leaves) for leaves in zip(*arrays, strict=True)]
-        numbers = jnp.arange(len(self.components))  # so that there is something to map over, whatever the components
+        indices = jnp.arange(len(self.components))  # vmap needs an array even if the components have none
 
-        def one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
-            return verb(unflatten(leaves, statics[0]), key)
+        def apply_one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
+            return function(unflatten(leaves, statics[0]), key)
 
-        return jax.vmap(one, (0, None if keys is None else 0, 0))(stack, keys, numbers)
+        return jax.vmap(apply_one, (0, None if keys is None else 0, 0))(stack, keys, indices)

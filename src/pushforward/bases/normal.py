@@ -1,4 +1,4 @@
-"""Normal distributions: independent with fixed moments, and correlated with trained ones."""
+"""Normal distributions: independent with fixed moments, and multivariate with trained moments."""
 
 import math
 
@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bases.parameters import event_shape, spread, spread_positive
+from pushforward.bases.parameters import broadcast, broadcast_positive, event_shape
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
@@ -25,7 +25,7 @@ def log_standard_normal(noise: Float[Array, "*shape"]) -> Float[Array, "*shape"]
 class Normal(AbstractDistribution):
     """Independent normals of fixed mean and scale: log p(x) = sum_i log N(x_i; loc_i, scale_i^2).
 
-    For trained moments use `MultivariateNormal`, or push this one through `Elementwise(Affine(), shape)`.
+    For trained moments use `MultivariateNormal`, or add an `Elementwise(Affine(), shape)` layer.
 
     Args:
         shape: event shape.
@@ -52,8 +52,8 @@ class Normal(AbstractDistribution):
 
     def __init__(self, shape: tuple[int, ...], loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         self.shape, self.context_shape = event_shape(shape), None
-        self.loc = on_device(spread("loc", loc, self.shape))
-        self.scale = on_device(spread_positive("scale", scale, self.shape))
+        self.loc = on_device(broadcast("loc", loc, self.shape))
+        self.scale = on_device(broadcast_positive("scale", scale, self.shape))
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jnp.sum(log_standard_normal((x - self.loc) / self.scale) - jnp.log(self.scale))
@@ -72,20 +72,20 @@ class MultivariateNormal(AbstractDistribution):
 
     Args:
         dim: number of coordinates D.
-        loc: start value of the mean, a number or (D,).
-        covariance: start value of the covariance (D, D), symmetric positive definite; None for the identity.
-        min_scale: floor of the diagonal of L, positive.
+        loc: initial mean, a number or (D,).
+        covariance: initial covariance (D, D), symmetric positive definite; None for the identity.
+        min_scale: minimum of the diagonal of L, positive.
 
     Leaves (unconstrained): `loc` (D,); `diagonal` (D,); `below` (D (D - 1) / 2,), the rows of L below its diagonal.
 
-    Cost: O(D^2) for each sample, to score and to sample; scoring adds one O(D^3) inverse of L for all samples of a
-    call, or one for each sample where a context sets L.
+    Cost: O(D^2) per sample, to score and to sample. Scoring adds one O(D^3) inverse of L per call, or one per sample if
+    L depends on a context.
 
     Raises:
         ShapeError: if the covariance is not (D, D).
         ValueError: if it is not symmetric positive definite, or too small for min_scale.
 
-    Reference: elementary; softplus with a floor on the Cholesky diagonal is ours.
+    Reference: elementary. Deviation: softplus with a minimum for the Cholesky diagonal.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, pushforward as pf
@@ -107,7 +107,7 @@ class MultivariateNormal(AbstractDistribution):
         if dim < 1:
             raise ShapeError(f"dim: expected at least 1, got {dim}.")
         self.shape, self.context_shape, self.min_scale = (int(dim),), None, float(min_scale)
-        self.loc = on_device(spread("loc", loc, self.shape))
+        self.loc = on_device(broadcast("loc", loc, self.shape))
         factor = np.eye(dim) if covariance is None else _cholesky(covariance, dim)
         diagonal = np.diag(factor)
         if not (diagonal > self.min_scale).all():
@@ -116,20 +116,20 @@ class MultivariateNormal(AbstractDistribution):
                 f"is {diagonal.min():g}. Lower min_scale, or scale the data."
             )
         self.diagonal = on_device(
-            spread("covariance", [inverse_softplus(float(d) - self.min_scale) for d in diagonal], self.shape)
+            broadcast("covariance", [inverse_softplus(float(d) - self.min_scale) for d in diagonal], self.shape)
         )
         self.below = on_device(factor[np.tril_indices(dim, -1)], jnp.result_type(float))
 
     def __check_init__(self) -> None:
         if not 0 < self.min_scale < math.inf:
             raise ValueError(
-                f"min_scale: expected a positive number, got {self.min_scale}: without a floor the covariance could "
-                "become singular."
+                f"min_scale: expected a positive number, got {self.min_scale}: without a minimum the covariance "
+                "could become singular."
             )
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         factor, scales = self._factor()
-        # Inverted once for all samples: under vmap that is one small solve and one product, many times faster.
+        # The inverse does not depend on x: under vmap it is one small solve and one product, many times faster.
         whiten = solve_triangular(factor, jnp.eye(*factor.shape, dtype=factor.dtype), lower=True)
         return jnp.sum(log_standard_normal(whiten @ (x - self.loc))) - jnp.sum(jnp.log(scales))
 
@@ -147,13 +147,13 @@ def _cholesky(covariance: ArrayLike, dim: int) -> np.ndarray:
     matrix = np.asarray(covariance, np.float64)
     if matrix.shape != (dim, dim):
         raise ShapeError(f"covariance: expected shape {(dim, dim)}, got {matrix.shape}.")
-    remedy = "Pass one such as np.cov(x, rowvar=False) of data without constant or duplicate columns."
+    suggestion = "Pass one such as np.cov(x, rowvar=False) of data without constant or duplicate columns."
     if not (np.isfinite(matrix).all() and np.abs(matrix - matrix.T).max() <= 1e-5 * np.abs(matrix).max()):
-        raise ValueError(f"covariance: expected a symmetric matrix of finite numbers, got {covariance}. {remedy}")
+        raise ValueError(f"covariance: expected a symmetric matrix of finite numbers, got {covariance}. {suggestion}")
     try:
         return np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError as error:
         least = np.linalg.eigvalsh(matrix)[0]
         raise ValueError(
-            f"covariance: expected a positive definite matrix, its least eigenvalue is {least:g}. {remedy}"
+            f"covariance: expected a positive definite matrix, its least eigenvalue is {least:g}. {suggestion}"
         ) from error

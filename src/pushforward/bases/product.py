@@ -1,4 +1,4 @@
-"""Products: independent blocks of one vector."""
+"""Products of independent distributions of vectors."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from pushforward.errors import ShapeError
 
 
 class Product(AbstractDistribution):
-    """Independent blocks side by side: log p(x) = sum_k log p_k(x_k), x the concatenation of the blocks x_k.
+    """Product of independent distributions: log p(x) = sum_k log p_k(x_k), x the concatenation of the blocks x_k.
 
     Args:
         parts: at least one distribution of vectors; the event is (sum of their lengths,).
 
-    Cost: the sum of the parts, to score and to sample.
+    Cost: the sum of those of the parts, to score and to sample.
 
     Raises:
         ShapeError: if there is no part, one is not of vectors, or their context shapes differ.

@@ -1,4 +1,4 @@
-"""The normal distribution cut to an interval."""
+"""The truncated normal distribution."""
 
 import math
 
@@ -10,7 +10,7 @@ from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.normal import log_standard_normal
-from pushforward.bases.parameters import event_shape, spread, spread_positive
+from pushforward.bases.parameters import broadcast, broadcast_positive, event_shape
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
@@ -18,19 +18,19 @@ from pushforward.numerics.elementary import log_normal_quantile, log_one_plus
 
 
 class TruncatedNormal(AbstractDistribution):
-    """Independent normals conditioned on low <= x <= high, all numbers fixed; -inf outside.
+    """Independent normals conditioned on low <= x <= high, with fixed parameters.
 
         log p(x) = sum_i log N(x_i; loc_i, scale_i^2) - log(F(b_i) - F(a_i)),  a = (low - loc) / scale, b likewise
 
-    F is the standard normal's distribution function. The constant is computed once, in float64 on the host; sampling
-    works with log F, so that far tails keep their digits.
+    F is the standard normal distribution function; log p is -inf outside the interval. The normalising constant is
+    computed once, in float64 on the host. Sampling uses log F, which is accurate in far tails.
 
     Args:
         shape: event shape.
         low: lower ends, a number or an array of the event shape; -inf for none.
         high: upper ends, likewise, above `low`; inf for none.
-        loc: mean before the cut.
-        scale: standard deviation before the cut, positive.
+        loc: mean before truncation.
+        scale: standard deviation before truncation, positive.
 
     Cost: O(D) to score; O(D) to sample, by inverting log F with eight Newton steps.
 
@@ -64,9 +64,9 @@ class TruncatedNormal(AbstractDistribution):
         scale: ArrayLike = 1.0,
     ) -> None:
         self.shape, self.context_shape = event_shape(shape), None
-        mean, deviation = spread("loc", loc, self.shape), spread_positive("scale", scale, self.shape)
-        lower = spread("low", low, self.shape, may_be_infinite=True)
-        upper = spread("high", high, self.shape, may_be_infinite=True)
+        mean, deviation = broadcast("loc", loc, self.shape), broadcast_positive("scale", scale, self.shape)
+        lower = broadcast("low", low, self.shape, may_be_infinite=True)
+        upper = broadcast("high", high, self.shape, may_be_infinite=True)
         if not (lower < upper).all():
             raise ValueError(f"low, high: expected low < high in {lower.dtype}, got {low} and {high}.")
         mass = _mass(*((ends.astype(np.float64) - mean) / deviation for ends in (lower, upper)))
@@ -75,7 +75,7 @@ class TruncatedNormal(AbstractDistribution):
                 f"low, high: the normal with loc {loc} and scale {scale} has no mass between {low} and {high}. "
                 "Move loc towards the interval, or widen scale."
             )
-        # No bound is the largest float: every finite number lies within, and model files hold finite numbers only.
+        # Infinite bounds become the largest float, which is equivalent; model files hold finite numbers only.
         largest = np.finfo(lower.dtype).max
         self.low = on_device(np.clip(lower, -largest, largest))
         self.high = on_device(np.clip(upper, -largest, largest))
@@ -83,9 +83,9 @@ class TruncatedNormal(AbstractDistribution):
         self.log_mass = on_device(np.log(mass), lower.dtype)
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        is_inside = jnp.all((x >= self.low) & (x <= self.high))
+        in_support = jnp.all((x >= self.low) & (x <= self.high))
         log_probs = log_standard_normal((x - self.loc) / self.scale) - jnp.log(self.scale) - self.log_mass
-        return jnp.where(is_inside, jnp.sum(log_probs), -jnp.inf)
+        return jnp.where(in_support, jnp.sum(log_probs), -jnp.inf)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         start, end = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
@@ -94,15 +94,14 @@ class TruncatedNormal(AbstractDistribution):
         below = jnp.logaddexp(log_ndtr(start) + log_rest, log_ndtr(end) + log_level)
         above = jnp.logaddexp(log_ndtr(-start) + log_rest, log_ndtr(-end) + log_level)
         is_below = below < above
-        tail = log_normal_quantile(
-            jnp.where(is_below, below, above)
-        )  # the lighter side, whose logarithm has the digits
+        # the quantile of the smaller tail, whose logarithm is accurate
+        tail = log_normal_quantile(jnp.where(is_below, below, above))
         x = jnp.clip(self.loc + self.scale * jnp.where(is_below, tail, -tail), self.low, self.high)
         return x, self.log_prob_one(x, None, None)
 
 
 def _mass(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """F(end) - F(start), mirrored so that the interval leans to the left, where F has its digits."""
+    """F(end) - F(start), mirrored so that the interval is on the left, where F is accurate."""
     is_right = start > -end
     start, end = np.where(is_right, -end, start), np.where(is_right, -start, end)
     below = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2.0)), otypes=[np.float64])

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bases.parameters import event_shape, spread
+from pushforward.bases.parameters import broadcast, event_shape
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import frozen
 from pushforward.numerics.arrays import on_device
 
 
 class Uniform(AbstractDistribution):
-    """Uniform on the closed box low <= x <= high: log p(x) = -sum_i log(high_i - low_i), and -inf outside.
+    """Uniform distribution on the box low <= x <= high: log p(x) = -sum_i log(high_i - low_i), and -inf outside.
 
     Args:
         shape: event shape.
@@ -40,26 +40,26 @@ class Uniform(AbstractDistribution):
 
     def __init__(self, shape: tuple[int, ...], low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
         self.shape, self.context_shape = event_shape(shape), None
-        lower, upper = spread("low", low, self.shape), spread("high", high, self.shape)
+        lower, upper = broadcast("low", low, self.shape), broadcast("high", high, self.shape)
         check_intervals(lower, upper)
         self.low, self.high = on_device(lower), on_device(upper)
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        is_inside = jnp.all((x >= self.low) & (x <= self.high))
-        return jnp.where(is_inside, -jnp.sum(jnp.log(self.high - self.low)), -jnp.inf)
+        in_support = jnp.all((x >= self.low) & (x <= self.high))
+        return jnp.where(in_support, -jnp.sum(jnp.log(self.high - self.low)), -jnp.inf)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         width = self.high - self.low
         x = self.low + width * jax.random.uniform(key, self.shape, self.low.dtype)
-        return jnp.clip(x, self.low, self.high), -jnp.sum(jnp.log(width))  # rounding must not leave the box
+        return jnp.clip(x, self.low, self.high), -jnp.sum(jnp.log(width))  # rounding could leave the box
 
 
 def check_intervals(low: np.ndarray, high: np.ndarray) -> None:
-    """Refuse an interval without points inside, or whose length overflows."""
+    """Raise an error for an empty interval, or one whose length overflows."""
     with np.errstate(over="ignore"):
-        is_wrong = ~((high > low) & np.isfinite(high - low))
-    if is_wrong.any():
-        index = tuple(int(i) for i in np.argwhere(is_wrong)[0])
+        is_invalid = ~((high > low) & np.isfinite(high - low))
+    if is_invalid.any():
+        index = tuple(int(i) for i in np.argwhere(is_invalid)[0])
         raise ValueError(
             f"low, high: expected low < high with a finite difference, got {low[index]:g} and {high[index]:g} at "
             f"coordinate {index} (in {low.dtype})."

@@ -107,7 +107,7 @@ def compare(
     if rule:
         out.say(f"Rows are split {rule}." if groups else f"Of the rows {rule}.")
     if board.is_bound:
-        out.say("Rounded columns count with their masses: all models by bounds, over the same points.")
+        out.say("Discretised columns count with their masses: all models by bounds, over the same points.")
     _table(out, board)
     _copies(out, board)
     repeating = board.schema.repeated_values(table.values[:, board.schema.modelled_indices])

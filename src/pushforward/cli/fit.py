@@ -199,7 +199,7 @@ def fit(
     if n_copies := int(split.is_copy.sum()):
         out.say(copies("test rows", n_copies, len(split.test), row.without_copies))
     if schema.is_rounded:
-        out.say("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
+        out.say("Discretised columns count with their masses, of which the flow's scores are lower bounds.")
     out.say(no_gain or gain_words(row.test_log_likelihood - rows[1].test_log_likelihood, row.gain_error))
     for _, sentence in outside.values():
         out.say(sentence)

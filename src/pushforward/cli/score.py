@@ -154,7 +154,7 @@ def _tell(out: Printer, found: _Found, notes: dict[str, Any], output: Path) -> N
         scored, unit = counted(summary.rows, "row"), "row and in the data's own units"
     out.say(f"{scored} scored, in nats per {unit} (higher: more usual)")
     if notes.get("is_bound") is True:
-        out.say("Rounded columns count with their masses, of which these scores are lower bounds.")
+        out.say("Discretised columns count with their masses, of which these scores are lower bounds.")
     if summary.outside:
         out.say(f"Outside the support of a column: {counted(summary.outside, 'row')} (log_prob -inf, not in the mean).")
     if found.dropped:

@@ -1,4 +1,4 @@
-"""The one noun of the library: a bijection of one sample, with its two verbs."""
+"""Abstract base class of bijections, which map one sample in both directions."""
 
 import abc
 import contextlib
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.core.stacked import Explained, check_shapes
+from pushforward.core.stacked import ExplainStackedErrors, check_shapes
 from pushforward.errors import ShapeError
 from pushforward.numerics.precision import in_full_precision
 
@@ -21,7 +21,7 @@ _elementwise = contextvars.ContextVar("elementwise", default=False)
 
 @contextlib.contextmanager
 def elementwise() -> Generator[None]:
-    """Let scalar bijections act on whole arrays, each leaf carrying the arrays' axes behind its own leading one."""
+    """Let scalar bijections act on arrays: each leaf has the axes of the arrays behind its own leading axis."""
     token = _elementwise.set(True)
     try:
         yield
@@ -32,11 +32,11 @@ def elementwise() -> Generator[None]:
 class AbstractBijection(eqx.Module):
     """A differentiable bijection x = T(z; context) of ONE sample, in both directions, with log-determinants.
 
-    `forward` is base to data (sampling), `inverse` is data to base (density), everywhere in the library. Batches are
-    mapped in one place, the public methods of a distribution; a batch handed to a bijection is an error.
+    `forward` maps base to data (sampling), `inverse` maps data to base (density), everywhere in the library. The public
+    methods of a distribution map over batches; a batch passed to a bijection is an error.
 
     Attributes:
-        shape: event shape, the same on both sides; () for a scalar bijection, which then serves as the transformer of
+        shape: event shape, the same on both sides; () for a scalar bijection, which serves as the transformer of
             element-wise, coupling and autoregressive layers. Scalar bijections are written element by element: leaves
             are indexed along their leading axis only.
         context_shape: shape of the context, or None for an unconditional bijection.
@@ -47,9 +47,9 @@ class AbstractBijection(eqx.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for verb, argument in (("forward_and_log_det", "z"), ("inverse_and_log_det", "x")):
-            if verb in cls.__dict__:
-                setattr(cls, verb, _checked(cls.__dict__[verb], argument))
+        for name, argument in (("forward_and_log_det", "z"), ("inverse_and_log_det", "x")):
+            if name in cls.__dict__:
+                setattr(cls, name, _with_checks(cls.__dict__[name], argument))
 
     @abc.abstractmethod
     def forward_and_log_det(
@@ -60,7 +60,7 @@ class AbstractBijection(eqx.Module):
         Args:
             z: one latent sample of shape `shape`.
             context: of shape `context_shape`, or None.
-            key: None for evaluation; a key in training, for layers that draw random numbers.
+            key: a key in training, for layers that draw random numbers; None in evaluation.
         """
 
     @abc.abstractmethod
@@ -78,34 +78,34 @@ class AbstractBijection(eqx.Module):
         return self.inverse_and_log_det(x, context)[0]
 
     def centred(self) -> tuple["AbstractBijection", np.ndarray | None]:
-        """T - c and c, for a centre c far from zero of which the map knows; itself and None by default.
+        """The bijection T - c, and its centre c if that is far from zero; self and None by default.
 
-        The boundary subtracts c from data on the host, in float64, before they take the type in which layers compute.
+        Distributions subtract c from data on the host, in float64, before the cast to the dtype of the layers.
         """
         return self, None
 
 
 def as_float(value: Any) -> Float[Array, "*shape"]:
-    """An array of floats: floating-point input keeps its type, other numbers take JAX's default."""
+    """An array of floats: floating-point input keeps its dtype, other numbers get JAX's default."""
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
-def _checked(verb: Callable[..., Any], argument: str) -> Callable[..., Any]:
-    @functools.wraps(verb)
+def _with_checks(method: Callable[..., Any], argument: str) -> Callable[..., Any]:
+    @functools.wraps(method)
     @in_full_precision
     def checked(
         self: AbstractBijection, value: Any, context: Any = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         value = as_float(value)
         if self.shape == () and _elementwise.get():
-            return verb(self, value, context, key=key)
+            return method(self, value, context, key=key)
         _check_event(self, value, argument)
         context = _check_context(self, context)
-        with Explained(self):
-            found = verb(self, value, context, key=key)
-        check_shapes(self, "a value and its log-determinant", found, self.shape)
-        return found
+        with ExplainStackedErrors(self):
+            result = method(self, value, context, key=key)
+        check_shapes(self, "a value and its log-determinant", result, self.shape)
+        return result
 
     return checked
 
@@ -131,8 +131,8 @@ def _check_context(bijection: AbstractBijection, context: Any) -> Array | None:
     if bijection.context_shape is None:
         if context is not None:
             raise ShapeError(
-                f"{name} is unconditional, but a context of shape {jnp.shape(context)} was given: leave it out, or "
-                "build the layer with a context (context_dim= in recipes, Conditional(...) around a layer)."
+                f"{name} is unconditional, but got a context of shape {jnp.shape(context)}: leave it out, or build "
+                "the layer with a context (context_dim= in recipes, Conditional(...) around a layer)."
             )
         return None
     if context is None:
@@ -149,7 +149,7 @@ def _check_context(bijection: AbstractBijection, context: Any) -> Array | None:
 
 
 def merge_context_shapes(bijections: tuple[AbstractBijection, ...]) -> tuple[int, ...] | None:
-    """The context shape that several layers agree on; None if all are unconditional."""
+    """The common context shape of several layers; None if all are unconditional."""
     shapes = {b.context_shape for b in bijections if b.context_shape is not None}
     if len(shapes) > 1:
         raise ShapeError(

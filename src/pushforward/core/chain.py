@@ -15,7 +15,7 @@ from pushforward.errors import ShapeError
 class Chain(AbstractBijection):
     """Bijections in sequence: `Chain([a, b])` applies a first, then b, from base to data.
 
-    T = T_n o ... o T_1, and log|det| is the sum of theirs. The inverse runs the list backwards.
+    T = T_n o ... o T_1, and log|det| is the sum over the parts. The inverse applies them in reverse order.
 
     Args:
         bijections: at least one bijection, all of one shape and of one context shape (unconditional ones aside).
@@ -45,7 +45,7 @@ class Chain(AbstractBijection):
         if len(shapes) != 1:
             raise ShapeError(
                 f"bijections: expected at least one bijection, all of one shape, got shapes "
-                f"{[b.shape for b in self.bijections]}. Wrap with Reshape, Squeeze or Split where a view is meant."
+                f"{[b.shape for b in self.bijections]}. Wrap layers of other shapes with Reshape, Squeeze or Split."
             )
         self.shape, self.context_shape = shapes.pop(), merge_context_shapes(self.bijections)
 
@@ -53,8 +53,8 @@ class Chain(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         total = jnp.zeros((), z.dtype)
-        for bijection, given, part_key in self.parts(context, key):
-            z, log_det = bijection.forward_and_log_det(z, given, key=part_key)
+        for bijection, part_context, part_key in self.parts(context, key):
+            z, log_det = bijection.forward_and_log_det(z, part_context, key=part_key)
             total = total + log_det
         return z, total
 
@@ -62,8 +62,8 @@ class Chain(AbstractBijection):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         total = jnp.zeros((), x.dtype)
-        for bijection, given, part_key in reversed(self.parts(context, key)):
-            x, log_det = bijection.inverse_and_log_det(x, given, key=part_key)
+        for bijection, part_context, part_key in reversed(self.parts(context, key)):
+            x, log_det = bijection.inverse_and_log_det(x, part_context, key=part_key)
             total = total + log_det
         return x, total
 
@@ -76,7 +76,7 @@ class Chain(AbstractBijection):
     def parts(
         self, context: Array | None, key: PRNGKeyArray | None
     ) -> list[tuple[AbstractBijection, Array | None, PRNGKeyArray | None]]:
-        """The bijections, from base to data, each with what it is given of a context and a key."""
+        """The bijections, from base to data, each with its context (None if unconditional) and its key."""
         keys = [None] * len(self.bijections) if key is None else list(jax.random.split(key, len(self.bijections)))
-        given = [None if bijection.context_shape is None else context for bijection in self.bijections]
-        return list(zip(self.bijections, given, keys, strict=True))
+        contexts = [None if bijection.context_shape is None else context for bijection in self.bijections]
+        return list(zip(self.bijections, contexts, keys, strict=True))

@@ -1,4 +1,4 @@
-"""Coordinates on a circle: which these are, and how a network sees an angle."""
+"""Circular coordinates: which coordinates are angles, and how angles enter a network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from pushforward.core.repeat import Repeat
 
 
 def is_circular(transformer: AbstractBijection) -> bool:
-    """Whether a scalar bijection maps the circle [-pi, pi) to itself: its `support` is "circle", as `CircularSpline`'s.
+    """Whether a scalar bijection maps the circle [-pi, pi) to itself; its `support` is then "circle".
 
     Example:
         >>> from pushforward.bijections import Affine, CircularSpline
@@ -32,28 +32,28 @@ def is_circular(transformer: AbstractBijection) -> bool:
 
 
 def circular_coordinates(bijection: AbstractBijection) -> np.ndarray:
-    """Which coordinates (bool, of the event shape) some layer of a stack takes as angles.
+    """Mask (bool, of the event shape) of the coordinates that some layer treats as angles.
 
-    Layers are looked at as they stand, side by side: what a permutation between them moves is not followed.
+    The mask is the union over the layers. Permutations between layers are not followed.
     """
-    found = np.zeros(bijection.shape, bool)
+    mask = np.zeros(bijection.shape, bool)
     nodes = jax.tree.leaves(bijection, is_leaf=_takes_angles)
     if not any(map(_takes_angles, nodes)):
-        return found
+        return mask
     if isinstance(bijection, Chain):
         for part in bijection.bijections:
-            found |= circular_coordinates(part)
+            mask |= circular_coordinates(part)
     elif isinstance(bijection, Repeat):
         for index in range(bijection.n_layers):
-            found |= circular_coordinates(bijection.layer(index))
+            mask |= circular_coordinates(bijection.layer(index))
     elif isinstance(bijection, Inverse):
-        found |= circular_coordinates(bijection.bijection)
+        mask |= circular_coordinates(bijection.bijection)
     elif isinstance(bijection, Conditional):
-        found |= circular_coordinates(bijection.layer)
+        mask |= circular_coordinates(bijection.layer)
     else:
-        own = getattr(bijection, "circular_coordinates", None)
-        found |= False if own is None else own()
-    return found
+        method = getattr(bijection, "circular_coordinates", None)
+        mask |= False if method is None else method()
+    return mask
 
 
 def _takes_angles(node: Any) -> bool:
@@ -61,16 +61,17 @@ def _takes_angles(node: Any) -> bool:
 
 
 def check_angles_seen(transformer: AbstractBijection, network: object) -> None:
-    """Refuse an autoregressive network that would see the angles of a circular transformer as numbers."""
+    """Raise an error for a circular transformer whose autoregressive network receives angles as plain numbers."""
     if is_circular(transformer) and not getattr(network, "is_periodic", False):
         raise ValueError(
-            f"network: expected one that sees angles by cosine and sine, since {type(transformer).__name__} maps the "
-            f"circle: wrap it, PeriodicInputs({type(network).__name__}(..., n_features=2))."
+            "network: expected a network that receives angles as cosine and sine, since "
+            f"{type(transformer).__name__} maps the circle. Wrap it: "
+            f"PeriodicInputs({type(network).__name__}(..., n_features=2))."
         )
 
 
 def with_angles(values: Array, periodic: Sequence[bool]) -> Array:
-    """Numbers as a network sees them: first those on the line, then the cosines and then the sines of the angles.
+    """Network inputs: first the values on the line, then the cosines and then the sines of the angles.
 
     Example:
         >>> import jax.numpy as jnp

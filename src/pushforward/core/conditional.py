@@ -1,4 +1,4 @@
-"""A layer of few parameters made conditional."""
+"""Conditional layers: a network of the context shifts the parameters of an unconditional layer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +17,9 @@ from pushforward.errors import ShapeError
 class Conditional(AbstractBijection):
     """A layer of few parameters made conditional: x = T(z; theta + network(context)).
 
-    The network's output, a vector of as many numbers as the layer trains, is cut along the layer's trained leaves and
-    added to them; zero output leaves the layer as given. Layers that own a network (coupling, autoregressive) take the
-    context there instead.
+    The network's output, a vector of `count_parameters(layer)` numbers, is split and added to the trained leaves of the
+    layer; zero output leaves the layer unchanged. Layers with a network (coupling, autoregressive) pass the context to
+    that network instead.
 
     Args:
         layer: an unconditional bijection with trained leaves.
@@ -53,7 +53,7 @@ class Conditional(AbstractBijection):
 
     def __check_init__(self) -> None:
         if self.layer.context_shape is not None:
-            raise ShapeError("layer: expected an unconditional layer, got one that takes a context already.")
+            raise ShapeError("layer: expected an unconditional layer, got a conditional one.")
         expected = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.layer, trainable(self.layer))))
         if expected == 0:
             raise ShapeError(f"layer: {type(self.layer).__name__} has no trained leaves for a context to act on.")

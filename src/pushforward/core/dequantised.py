@@ -1,4 +1,4 @@
-"""Masses of whole numbers by way of a density: noise fills the levels, and a bound is what can be said."""
+"""Dequantised integers: lower bounds of their masses from a density of the integers with noise added."""
 
 import math
 from typing import Any
@@ -14,36 +14,36 @@ from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.arrays import bits_of
 
 _BOUNDS = ("evidence", "importance")
-_ULPS = 8.0  # by which a number in another type of numbers may miss a whole one
+_ULPS = 8.0  # tolerance for integers that were converted to another floating-point type
 
 
 class Dequantised(AbstractDistribution):
-    """Whole numbers 0 .. L - 1, whose masses P(x | c) are bounded from below by a density p of x + u, u in [0, 1)^D.
+    """Distribution of integers 0 .. L - 1: a density p of x + u, u in [0, 1)^D, bounds the masses P(x | c) from below.
 
         log P(x | c) >= E_q[log p(x + u | c) - log q(u | x)],      u drawn from q(u | x)
 
-    What `log_prob` returns is this BOUND, not the mass: in training (a key is given) by one u, else as the mean over
-    `n_draws` of them, whose seed is made of the bits of the row, so that equal rows score equally wherever they stand.
-    A single such mean may lie above its expectation by chance; the mean over many rows is a bound to within its error.
+    `log_prob` returns this BOUND, not the mass. Training (with a key) uses one u; evaluation uses the mean over
+    `n_draws`, whose seed is computed from the bits of the event, so equal events have equal scores. The estimate for a
+    single event may exceed the bound by chance; the mean over many events is a bound to within its standard error.
 
-    Samples are those of the density rounded down. One beyond [0, L) becomes the nearest level: with a `PixelSigmoid`
-    outside it is at most alpha L / (1 - 2 alpha) beyond, with an affine map it may be anywhere.
+    Samples are those of the density, rounded down and clipped to [0, L). With a `PixelSigmoid` as the last layer a
+    sample exceeds that range by at most alpha L / (1 - 2 alpha); with an affine map there is no limit.
 
     Args:
         flow: density p of the event's shape, such as `glow(shape, levels=256)`.
         levels: L, at least 2.
         noise: q, a conditional distribution of the event's shape on the unit cube that takes x as its context, such as
             `dequantisation_flow(shape, levels=256)`, trained with the flow; None for uniform noise.
-        n_draws: number of u in evaluation.
-        bound: "evidence" as above, or "importance" for log mean over the n_draws of p(x + u | c) / q(u | x) in
-            evaluation: never looser in the mean, and tight as n_draws grows.
+        n_draws: number of draws of u in evaluation.
+        bound: "evidence" as above, or "importance" for the log of the mean of p(x + u | c) / q(u | x) over the draws in
+            evaluation: its expectation is never lower, and it is tight as n_draws grows.
 
-    Cost: n_draws densities in evaluation, one in training; of samples one draw of the flow.
+    Cost: n_draws densities in evaluation, one in training. A sample costs one draw of the flow and its score.
 
     Raises:
-        ShapeError: if the noise has another shape, or another context than the event.
+        ShapeError: if the shape or the context shape of the noise differs from the event shape.
         ValueError: if levels or n_draws is too small or the bound is unknown.
-        DataError: by `log_prob` and `fit`, for values that are no levels (under a caller's trace nothing is checked).
+        DataError: from `log_prob` and `fit`, for values that are not levels (not checked under a caller's trace).
 
     Reference: Theis, van den Oord & Bethge 2016, section 3.1 (uniform noise); Ho, Chen, Srinivas, Duan & Abbeel 2019,
         section 3.1 (variational); Burda, Grosse & Salakhutdinov 2016 (importance).
@@ -75,7 +75,7 @@ class Dequantised(AbstractDistribution):
     def __check_init__(self) -> None:
         for name, number, least in (("levels", self.levels, 2), ("n_draws", self.n_draws, 1)):
             if number < least:
-                raise ValueError(f"{name}: expected a whole number of at least {least}, got {number}.")
+                raise ValueError(f"{name}: expected an integer of at least {least}, got {number}.")
         if self.bound not in _BOUNDS:
             raise ValueError(f"bound: expected one of {', '.join(_BOUNDS)}, got {self.bound!r}.")
         if self.noise is not None and not self.noise.shape == self.noise.context_shape == self.flow.shape:
@@ -97,11 +97,11 @@ class Dequantised(AbstractDistribution):
             first, second = jax.random.split(key)
             return self._log_ratio(x, context, first, second)
         keys = jax.random.split(jax.random.key(bits_of(jnp.round(x))), self.n_draws)
-        # one draw after the other: memory is that of a density
-        found = jax.lax.map(lambda key: self._log_ratio(x, context, key, None), keys)
+        # sequentially, so that memory is that of one density
+        log_ratios = jax.lax.map(lambda key: self._log_ratio(x, context, key, None), keys)
         if self.bound == "importance":
-            return jax.scipy.special.logsumexp(found) - math.log(self.n_draws)
-        return jnp.mean(found)
+            return jax.scipy.special.logsumexp(log_ratios) - math.log(self.n_draws)
+        return jnp.mean(log_ratios)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         y, _ = self.flow.sample_and_log_prob_one(key, context)
@@ -112,31 +112,33 @@ class Dequantised(AbstractDistribution):
         inner, centre = self.flow.context_centred()
         return (self, None) if centre is None else (eqx.tree_at(lambda d: d.flow, self, inner), centre)
 
-    def _log_ratio(self, x: Array, context: Array | None, draw: PRNGKeyArray, train: PRNGKeyArray | None) -> Array:
+    def _log_ratio(
+        self, x: Array, context: Array | None, noise_key: PRNGKeyArray, train_key: PRNGKeyArray | None
+    ) -> Array:
         """log p(x + u) - log q(u | x) for one u."""
         if self.noise is None:
-            return self.flow.log_prob_one(x + jax.random.uniform(draw, x.shape, x.dtype), context, train)
-        u, log_q = self.noise.sample_and_log_prob_one(draw, x)
-        return self.flow.log_prob_one(x + u, context, train) - log_q
+            return self.flow.log_prob_one(x + jax.random.uniform(noise_key, x.shape, x.dtype), context, train_key)
+        u, log_q = self.noise.sample_and_log_prob_one(noise_key, x)
+        return self.flow.log_prob_one(x + u, context, train_key) - log_q
 
-    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
-        rows = np.asarray(rows)
-        allowed = _ULPS * np.finfo(np.float32).eps * np.maximum(np.abs(rows), 1)
-        bad = (np.abs(rows - np.round(rows)) > allowed) | (rows < -allowed) | (rows > self.levels - 1 + allowed)
+    def check_samples(self, name: str, x: np.ndarray | Array) -> None:
+        x = np.asarray(x)
+        tolerance = _ULPS * np.finfo(np.float32).eps * np.maximum(np.abs(x), 1)
+        bad = (np.abs(x - np.round(x)) > tolerance) | (x < -tolerance) | (x > self.levels - 1 + tolerance)
         if bad.any():
-            place = np.argwhere(bad)[0]
+            index = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected whole numbers from 0 to {self.levels - 1}, got {rows[tuple(place)]:g} at row "
-                f"{place[0]}, place {tuple(int(n) for n in place[1:])} ({int(bad.sum())} such values). Round the data, "
-                "or use the flow without Dequantised for real numbers."
+                f"{name}: expected integers from 0 to {self.levels - 1}, got {x[tuple(index)]:g} at row {index[0]}, "
+                f"index {tuple(int(n) for n in index[1:])} ({int(bad.sum())} such values). Round the data, or use the "
+                "flow without Dequantised for real numbers."
             )
 
 
 def bits_per_dim(log_prob: Any, shape: tuple[int, ...]) -> Any:
-    """Bits for each element of an event, -log_prob / (D log 2): of whole numbers at least their entropy, in the mean.
+    """Bits per element of an event, -log_prob / (D log 2); for integers its mean is at least their entropy.
 
     Args:
-        log_prob: nats of events, a number or an array.
+        log_prob: log-probability of events in nats, a number or an array.
         shape: event shape, of D elements.
 
     Returns:

@@ -1,10 +1,10 @@
-"""Distributions, and the one place where samples become batches.
+"""Distributions, whose public methods map functions of one sample over batches.
 
-Inside, everything acts on one sample. The public methods of a distribution check trailing shapes, broadcast leading
-axes, map and compile. With concrete arrays the rows are padded to one of a few sizes and cut into chunks, so another
-row count compiles nothing new and memory stays flat; a NaN that arises from finite input is raised here. Under a
-caller's own trace (jit, grad, vmap) the methods only map, and such a row is NaN.
-Concrete rows are centred in float64 before they take the flow's type (`boundary`).
+Bijections and distributions are written for one sample. The public methods of a distribution check trailing shapes,
+broadcast leading axes, map and compile. Concrete batches are padded to one of a few sizes and cut into chunks, so
+another batch size compiles nothing new and memory is bounded; a NaN from finite input raises an error. Under a caller's
+trace (jit, grad, vmap) the methods only map, and the result for such a sample is NaN. Concrete batches are centred in
+float64 before the cast to the flow's dtype (`Boundary`).
 """
 
 import abc
@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.boundary import boundary
+from pushforward.core.boundary import boundary_of
 from pushforward.core.named_rows import as_floats, to_array
-from pushforward.core.stacked import Explained, check_parameters, check_shapes
+from pushforward.core.stacked import ExplainStackedErrors, check_parameters, check_shapes
 from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.numerics.arrays import is_inexact
@@ -31,10 +31,10 @@ from pushforward.numerics.programs import is_on_device, is_traced, run_batched
 Count = int | np.integer | tuple[int | np.integer, ...]
 
 
-class _Public:
-    """A public method, bound as a partial function that is a pytree, as Equinox's bound methods are.
+class _PublicMethod:
+    """Descriptor that binds a method as a `Partial`, a pytree as Equinox's bound methods are.
 
-    Equinox makes a module of a method at every access and unpacks it at the call, for 0.1 ms: a small flow takes 0.2.
+    Equinox builds a module at every access of a method, which costs 0.1 ms; a call of a small flow takes 0.2 ms.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -46,9 +46,9 @@ class _Public:
 
 
 class AbstractDistribution(eqx.Module):
-    """A distribution of one event of shape `shape`, given a context of shape `context_shape` (or None).
+    """A distribution of an event of shape `shape`, given a context of shape `context_shape` (or None).
 
-    Concrete classes say how one sample is scored and drawn; the public methods below batch them.
+    Concrete classes implement log-density and sampling for one sample; the public methods below map them over batches.
     """
 
     shape: eqx.AbstractVar[tuple[int, ...]]
@@ -56,35 +56,35 @@ class AbstractDistribution(eqx.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for verb, what in (
+        for name, expected in (
             ("log_prob_one", "a log-density"),
             ("sample_and_log_prob_one", "a sample and its log-density"),
         ):
-            if verb in cls.__dict__:
-                setattr(cls, verb, _checked(cls.__dict__[verb], what))
+            if name in cls.__dict__:
+                setattr(cls, name, _check_result(cls.__dict__[name], expected))
 
     @abc.abstractmethod
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        """log p(x | context) of one sample, in nats; a key means training."""
+        """log p(x | context) of one sample, in nats; a key is passed in training only."""
 
     @abc.abstractmethod
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         """One sample and its log-density, without a second pass."""
 
-    def check_rows(self, name: str, rows: np.ndarray | Array) -> None:
-        """Refuse finite rows (n, *shape) that cannot be events, in a sentence; any real numbers can be by default."""
+    def check_samples(self, name: str, x: np.ndarray | Array) -> None:
+        """Raise an error for finite samples x (n, *shape) that cannot be events; by default any real numbers can."""
 
     def centred(self) -> tuple["AbstractDistribution", np.ndarray | None]:
-        """The distribution of x - c and c (*shape), for a centre c far from zero of which this one knows; else None."""
+        """The distribution of x - c, and a centre c (*shape) far from zero; self and None if it has no such centre."""
         return self, None
 
     def context_centred(self) -> tuple["AbstractDistribution", np.ndarray | None]:
-        """This distribution for contexts from which a centre (*context_shape) is subtracted, likewise."""
+        """This distribution as a function of context - c, and the centre c (*context_shape); self and None likewise."""
         return self, None
 
-    @_Public
+    @_PublicMethod
     def log_prob(self, x: Any, context: Any = None) -> Array:
-        """Log-density in nats, row by row.
+        """Log-density of every sample, in nats.
 
         Args:
             x: (..., *shape). One-dimensional data are (n, 1).
@@ -106,25 +106,25 @@ class AbstractDistribution(eqx.Module):
         x = _check_event(x, self.shape)
         context = _check_context(context, self.context_shape)
         lead = _broadcast(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
-        here = boundary(self)
-        if here.is_traced or is_traced(x, context):
+        boundary = boundary_of(self)
+        if boundary.is_traced or is_traced(x, context):
             events = (self.shape, self.context_shape)
             return _map_leading(lambda x, c: self.log_prob_one(x, c, None), lead, (x, context), events)
-        rows, given = here.events(self, x, lead), here.contexts(self, context, lead)
-        ran = run_batched(log_prob_batch, here.program, [rows, given], math.prod(lead), math.prod(self.shape))
-        if ran is None:
-            given = None if given is None else jnp.asarray(given)
-            return log_prob_batch(here.inner or self, jnp.asarray(rows), given)[0].reshape(lead)
-        return _scores(ran[0], lead)
+        x, context = boundary.events(self, x, lead), boundary.contexts(self, context, lead)
+        outputs = run_batched(log_prob_batch, boundary.program, [x, context], math.prod(lead), math.prod(self.shape))
+        if outputs is None:
+            context = None if context is None else jnp.asarray(context)
+            return log_prob_batch(boundary.inner or self, jnp.asarray(x), context)[0].reshape(lead)
+        return _check_log_probs(outputs[0], lead)
 
-    @_Public
+    @_PublicMethod
     def sample(self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None) -> Array:
         """Independent samples.
 
         Args:
             n: number of samples, or a shape; () for one sample.
-            key: a JAX key or an int. `sample(n, key=k)[:m]` equals `sample(m, key=k)` (up to rounding of the last bits
-                where another batch size is compiled).
+            key: a JAX key or an int. `sample(n, key=k)[:m]` equals `sample(m, key=k)` (up to rounding in the last bits
+                if another batch size is compiled).
             context: (..., *context_shape); `sample(5, context=(m, c))` has shape (5, m, *shape).
 
         Returns:
@@ -134,90 +134,90 @@ class AbstractDistribution(eqx.Module):
             ShapeError: if the context does not fit.
             NumericError: if a sample is NaN.
         """
-        return _drawn(self, _sample_rows, n, key, context)[0]
+        return _sample(self, _samples_only, n, key, context)[0]
 
-    @_Public
+    @_PublicMethod
     def sample_and_log_prob(
         self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None
     ) -> tuple[Array, Array]:
-        """Samples with their log-densities, from one pass. Arguments as for `sample`: the same rows."""
-        samples, scores = _drawn(self, sample_batch, n, key, context)
-        return samples, scores
+        """Samples with their log-densities, from one pass; the same samples as `sample` with these arguments."""
+        samples, log_probs = _sample(self, sample_batch, n, key, context)
+        return samples, log_probs
 
 
-def _drawn(
-    distribution: AbstractDistribution, rows: Callable[..., tuple[Array, ...]], n: Count, key: Any, context: Any
+def _sample(
+    distribution: AbstractDistribution, batched: Callable[..., tuple[Array, ...]], n: Count, key: Any, context: Any
 ) -> tuple[Array, ...]:
-    """What `rows` draws, one row for each of n and of the context."""
+    """The outputs of `batched`, with leading axes n and those of the context."""
     shape, key = _as_shape(n), as_key(key)
     context = _check_context(context, distribution.context_shape)
     lead = (*shape, *_lead(context, distribution.context_shape))
-    size, here = math.prod(lead), boundary(distribution)
-    if not (here.is_traced or is_traced(key, context)):
-        given = [np.arange(size, dtype=np.uint32), here.contexts(distribution, context, lead)]
-        ran = run_batched(rows, here.program, given, size, math.prod(distribution.shape), key)
-        if ran is not None:
-            _check_drawn(ran, lambda row: _draw_again(here.inner or distribution, key, given, row))
-            ran = here.in_place(ran)
-            return tuple(_shaped(part, (*lead, *part.shape[1:])) for part in ran)
+    size, boundary = math.prod(lead), boundary_of(distribution)
+    if not (boundary.is_traced or is_traced(key, context)):
+        inputs = [np.arange(size, dtype=np.uint32), boundary.contexts(distribution, context, lead)]
+        outputs = run_batched(batched, boundary.program, inputs, size, math.prod(distribution.shape), key)
+        if outputs is not None:
+            _raise_on_nan(outputs, lambda row: _sample_eagerly(boundary.inner or distribution, key, inputs, row))
+            outputs = boundary.uncentre(outputs)
+            return tuple(_reshape(part, (*lead, *part.shape[1:])) for part in outputs)
     indices, flat = jnp.arange(size, dtype=jnp.uint32), None
     if (event := distribution.context_shape) is not None:
         flat = jnp.broadcast_to(context, (*lead, *event)).reshape(size, *event)
-    return tuple(part.reshape(*lead, *part.shape[1:]) for part in rows(distribution, key, indices, flat))
+    return tuple(part.reshape(*lead, *part.shape[1:]) for part in batched(distribution, key, indices, flat))
 
 
 def checked_context(distribution: AbstractDistribution, context: Any) -> np.ndarray | Array:
-    """One context as it will be used again, finite numbers in float64; a tracer as it is."""
+    """One context as a float64 array, checked to be finite; a tracer is returned as it is."""
     if is_traced(context):
         return context
-    context, here = _as_array(context, "context"), boundary(distribution)
-    if context.shape == distribution.context_shape and not here.is_traced:
-        here.contexts(distribution, context, ())
+    context, boundary = _as_array(context, "context"), boundary_of(distribution)
+    if context.shape == distribution.context_shape and not boundary.is_traced:
+        boundary.contexts(distribution, context, ())
     return np.asarray(context, np.float64)
 
 
-def _checked(verb: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """A verb of one sample in full precision, the shape of its result compared with the event's."""
+def _check_result(method: Callable[..., Any], expected: str) -> Callable[..., Any]:
+    """A method for one sample in full precision that compares the shape of its result with the event shape."""
 
-    @functools.wraps(verb)
+    @functools.wraps(method)
     @in_full_precision
     def checked(self: AbstractDistribution, *args: Any, **named: Any) -> Any:
-        with Explained(self):
-            found = verb(self, *args, **named)
-        check_shapes(self, what, found, self.shape)
-        if not isinstance(found, tuple):
+        with ExplainStackedErrors(self):
+            result = method(self, *args, **named)
+        check_shapes(self, expected, result, self.shape)
+        if not isinstance(result, tuple):
             context = named["context"] if "context" in named else args[1]
             check_parameters(self, lambda: self.sample_and_log_prob_one(jax.random.key(0), context))
-        return found
+        return result
 
     return checked
 
 
-def _check_drawn(parts: tuple[Any, ...], again: Callable[[int], None]) -> None:
-    size = len(parts[0])
-    if all(is_on_device(part, size, math.prod(part.shape[1:])) and not jnp.isnan(part).any() for part in parts):
+def _raise_on_nan(outputs: tuple[Any, ...], sample_eagerly: Callable[[int], None]) -> None:
+    size = len(outputs[0])
+    if all(is_on_device(part, size, math.prod(part.shape[1:])) and not jnp.isnan(part).any() for part in outputs):
         return
-    broken = np.zeros(size, bool)
-    for part in parts:
-        broken |= np.isnan(part).reshape(size, math.prod(part.shape[1:])).any(1)
-    if broken.any():
-        again(int(broken.argmax()))
+    is_nan = np.zeros(size, bool)
+    for part in outputs:
+        is_nan |= np.isnan(part).reshape(size, math.prod(part.shape[1:])).any(1)
+    if is_nan.any():
+        sample_eagerly(int(is_nan.argmax()))
         raise NumericError(
-            f"{broken.sum()} of {size} samples hold NaN, first at row {broken.argmax()}: a layer overflows there, "
-            "or a numerical inverse did not settle. pushforward.check(flow) says more."
+            f"{is_nan.sum()} of {size} samples hold NaN, first at row {is_nan.argmax()}: a layer overflows there, "
+            "or a numerical inverse did not converge. Run pushforward.check(flow) for details."
         )
 
 
-def _draw_again(distribution: AbstractDistribution, key: PRNGKeyArray, given: list[Any], row: int) -> None:
-    """One row once more without compilation: a layer whose search found nothing then says so itself."""
+def _sample_eagerly(distribution: AbstractDistribution, key: PRNGKeyArray, inputs: list[Any], row: int) -> None:
+    """Draw one sample again without compilation, so that a layer whose solver failed raises its own error."""
     if has_hook(distribution, "has_search"):
-        context = None if given[1] is None else jnp.asarray(given[1][row])
+        context = None if inputs[1] is None else jnp.asarray(inputs[1][row])
         with jax.disable_jit():
-            distribution.sample_and_log_prob_one(jax.random.fold_in(key, given[0][row]), context)
+            distribution.sample_and_log_prob_one(jax.random.fold_in(key, inputs[0][row]), context)
 
 
 def log_prob_batch(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
-    """The log-densities of rows; a function at module level, for it is part of a program's identity."""
+    """The log-densities of a batch; at module level, because it is part of the key of compiled programs."""
     axes = (0, None if context is None else 0)
     return (jax.vmap(lambda x, c: distribution.log_prob_one(x, c, None), axes)(x, context),)
 
@@ -225,35 +225,35 @@ def log_prob_batch(distribution: AbstractDistribution, x: Array, context: Array 
 def sample_batch(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
-    """Samples and their log-densities; row i depends on the key, indices[i] and context[i] alone."""
+    """Samples and their log-densities; sample i depends on the key, indices[i] and context[i] only."""
     axes = (0, None if context is None else 0)
     return jax.vmap(lambda i, c: distribution.sample_and_log_prob_one(jax.random.fold_in(key, i), c), axes)(
         indices, context
     )
 
 
-def _sample_rows(
+def _samples_only(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
-    """The samples alone: the log-density, which nobody asked for, is then not computed."""
+    """The samples without their log-densities, which are then not computed."""
     return sample_batch(distribution, key, indices, context)[:1]
 
 
-def _scores(scores: Any, lead: tuple[int, ...]) -> Array:
-    if (broken := np.isnan(scores)).any():
+def _check_log_probs(log_probs: Any, lead: tuple[int, ...]) -> Array:
+    if (is_nan := np.isnan(log_probs)).any():
         raise NumericError(
-            f"log_prob is NaN for {broken.sum()} of {broken.size} finite rows, first at row {broken.argmax()}: the "
-            "point may lie outside the image of a layer, a layer overflows there, or a numerical inverse did not "
-            "settle. pushforward.check(flow, x) says more."
+            f"log_prob is NaN for {is_nan.sum()} of {is_nan.size} finite rows, first at row {is_nan.argmax()}: the "
+            "point may lie outside the range of a layer, a layer overflows there, or a numerical inverse did not "
+            "converge. Run pushforward.check(flow, x) for details."
         )
-    return _shaped(scores, lead)
+    return _reshape(log_probs, lead)
 
 
-def _shaped(rows: Any, shape: tuple[int, ...]) -> Array:
-    """A result of the program as it left it, or put back on the device: jnp would compile for each new row count."""
-    if isinstance(rows, jax.Array) and rows.shape == shape:
-        return rows
-    return jax.device_put(np.asarray(rows).reshape(shape))
+def _reshape(output: Any, shape: tuple[int, ...]) -> Array:
+    """A program's output in another shape, reshaped on the host: jnp would compile a program for each batch size."""
+    if isinstance(output, jax.Array) and output.shape == shape:
+        return output
+    return jax.device_put(np.asarray(output).reshape(shape))
 
 
 def _check_event(x: Any, event: tuple[int, ...]) -> Any:
@@ -286,7 +286,7 @@ def _check_context(context: Any, event: tuple[int, ...] | None) -> Any:
 
 
 def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
-    """A JAX key: ints are seeds, old-style raw keys are wrapped."""
+    """A JAX key from an int seed, a new-style key or a raw uint32 key."""
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
     if isinstance(key, jax.Array):
@@ -297,12 +297,12 @@ def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
 def _as_shape(n: Count) -> tuple[int, ...]:
     shape = (n,) if isinstance(n, int | np.integer) and not isinstance(n, bool) else n
     if not isinstance(shape, tuple) or any(not isinstance(s, int | np.integer) or s < 0 for s in shape):
-        raise ValueError(f"n: expected a number of samples (0 or more) or a tuple of such, got {n!r}.")
+        raise ValueError(f"n: expected a number of samples (0 or more) or a tuple of such numbers, got {n!r}.")
     return tuple(int(s) for s in shape)
 
 
 def _as_array(value: Any, name: str) -> Any:
-    """Concrete input as an array of floats, tracers as they are; tables and tensors by their own protocols."""
+    """Concrete input as an array of floats: frames by `to_array`, tensors by DLPack; tracers as they are."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
         return value
     if not isinstance(value, jax.Array):
@@ -313,7 +313,7 @@ def _as_array(value: Any, name: str) -> Any:
         array = np.asarray(value)
     except ValueError as error:
         raise DataError(f"{name}: expected an array of numbers, got rows of unequal length ({error}).") from None
-    if jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16 is one, which NumPy does not know
+    if jnp.issubdtype(array.dtype, jnp.floating):  # includes bfloat16, which NumPy does not know
         return array
     if array.dtype.kind not in "iub":
         raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
@@ -331,18 +331,18 @@ def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
         return np.broadcast_shapes(x, context)
     except ValueError:
         raise ShapeError(
-            f"context: its leading axes {context} do not broadcast against those of x, {x}: pass one context, one for "
-            "each row, or put axes of one between (x[:, None])."
+            f"context: its leading axes {context} do not broadcast against those of x, {x}: pass one context, one "
+            "context for each sample, or insert axes of size one (x[:, None])."
         ) from None
 
 
 def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[Any, ...], events: tuple) -> Any:
-    """One vmap over all leading axes at once, so that a batch stays one axis."""
-    rows = [
+    """One vmap over all leading axes, flattened to a single batch axis."""
+    batches = [
         None if value is None else jnp.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
         for value, event in zip(values, events, strict=True)
     ]
-    out = jax.vmap(fn, [None if row is None else 0 for row in rows])(*rows)
+    out = jax.vmap(fn, [None if batch is None else 0 for batch in batches])(*batches)
     return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
 
 

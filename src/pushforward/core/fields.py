@@ -1,7 +1,7 @@
-"""What a field of a module holds: trained, fixed, emitted by a conditioner, or shared by all coordinates.
+"""Roles of module fields: trained (default), frozen, emitted by a conditioner, or shared by all coordinates.
 
-A declaration sits at the field, as dataclass metadata, and is read along the path from the root to each leaf. Modules
-are never wrapped or rebuilt for it, so users' code sees plain arrays.
+The role is dataclass metadata of the field, and is read along the path from the root to each leaf. Modules are never
+wrapped or rebuilt, so user code sees plain arrays.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ _ROLE = "pushforward_role"
 
 def frozen(**options: Any) -> Any:
     """Declare a field whose arrays are never trained: permutations, standardisation, the scale of a base."""
-    return eqx.field(metadata={_ROLE: "fixed"}, **options)
+    return eqx.field(metadata={_ROLE: "frozen"}, **options)
 
 
 def emitted(**options: Any) -> Any:
-    """Declare a scalar bijection whose leaves are start values to which a conditioner's output is added.
+    """Declare a scalar bijection whose leaves are initial values to which a conditioner's output is added.
 
-    They are fixed, except those under a field of the scalar bijection that is declared `shared`.
+    They are frozen, except those under a field of the scalar bijection that is declared `shared`.
     """
     return eqx.field(metadata={_ROLE: "emitted"}, **options)
 
@@ -47,26 +47,26 @@ def _roles(tree: Any, path: tuple[Any, ...]) -> list[str]:
     return roles
 
 
-def _filter(tree: Any, keep: Callable[[list[str]], bool]) -> PyTree[bool]:
+def _filter(tree: Any, predicate: Callable[[list[str]], bool]) -> PyTree[bool]:
     with_paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-    flags = [is_inexact(leaf) and keep(_roles(tree, path)) for path, leaf in with_paths]
+    flags = [is_inexact(leaf) and predicate(_roles(tree, path)) for path, leaf in with_paths]
     return jax.tree.unflatten(structure, flags)
 
 
-def _trained(roles: list[str]) -> bool:
-    if "fixed" in roles:
+def _is_trained(roles: list[str]) -> bool:
+    if "frozen" in roles:
         return False
     return "emitted" not in roles or "shared" in roles[roles.index("emitted") :]
 
 
 def trainable(tree: Any) -> PyTree[bool]:
-    """The filter that training, counting and freezing use: True at every leaf that learns.
+    """Filter of the trained leaves, as used by training, counting and freezing.
 
     Args:
         tree: a flow, a bijection, a network, or any tree of them.
 
     Returns:
-        A tree of the same structure with a bool at each leaf; hand it to `equinox.partition` or, edited, to
+        A tree of the same structure with a bool at each leaf; pass it to `equinox.partition` or, edited, to
         `fit(..., trainable=...)`.
 
     Example:
@@ -74,12 +74,12 @@ def trainable(tree: Any) -> PyTree[bool]:
         >>> flow = pf.nice(dim=2, key=0)
         >>> trained, rest = eqx.partition(flow, pf.trainable(flow))
     """
-    return _filter(tree, _trained)
+    return _filter(tree, _is_trained)
 
 
 def emitted_leaves(tree: Any) -> PyTree[bool]:
-    """The filter of the leaves of a scalar bijection that a conditioner emits per coordinate."""
-    return _filter(tree, lambda roles: "fixed" not in roles and "shared" not in roles)
+    """Filter of the leaves of a scalar bijection that a conditioner emits for each coordinate."""
+    return _filter(tree, lambda roles: "frozen" not in roles and "shared" not in roles)
 
 
 def count_parameters(tree: Any) -> int:
@@ -89,12 +89,12 @@ def count_parameters(tree: Any) -> int:
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """Every JAX array of floats in a tree in another floating-point type; NumPy arrays (standardisation) stay float64.
+    """Cast the floating-point JAX arrays of a tree to a dtype; NumPy arrays (standardisation) stay float64.
 
     Args:
         tree: a flow, a bijection, or any tree of them.
         dtype: float32 or float64; the latter needs `jax.enable_x64(True)` around this call and the use of its result.
-            float16 and bfloat16 are for storing: `fit`, `fit_target` and `distill` refuse them.
+            float16 and bfloat16 are for storage: `fit`, `fit_target` and `distill` refuse them.
 
     Example:
         >>> import pushforward as pf
@@ -102,10 +102,10 @@ def cast(tree: Any, dtype: Any) -> Any:
     """
 
     def convert(leaf: Any) -> Any:
-        narrow = is_inexact(leaf) and leaf.dtype.itemsize < 4  # also where it is NumPy's: no standardisation is
-        if not is_inexact(leaf) or not (isinstance(leaf, jax.Array) or narrow):
+        is_half = is_inexact(leaf) and leaf.dtype.itemsize < 4  # cast in NumPy too: standardisation is never half
+        if not is_inexact(leaf) or not (isinstance(leaf, jax.Array) or is_half):
             return leaf
-        # where nobody chose its devices on the host: eager JAX would compile a program for every shape
+        # Uncommitted arrays are cast on the host: eager JAX would compile a program for every shape.
         is_free = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and not leaf.committed
         return on_device(leaf, dtype) if is_free else leaf.astype(dtype)
 

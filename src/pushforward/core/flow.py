@@ -27,10 +27,10 @@ class Flow(AbstractDistribution):
     Args:
         base: distribution of the latent z, of the bijection's shape.
         bijection: T, base to data.
-        embed: a network applied to the context before the bijection and the base see it, or None.
-        context_shape: shape of the context that `embed` takes; without `embed` it is that of the bijection.
-        standardise_context: whether a `Standardise` of the context, with compression, comes first (`context_scaling`);
-            `fit` fills it.
+        embed: a network applied to the context before it enters the bijection and the base, or None.
+        context_shape: shape of the input of `embed`; without `embed` it is the context shape of the bijection.
+        standardise_context: whether the context is first standardised and compressed (`context_scaling`, a
+            `Standardise`), with moments that `fit` computes.
 
     Cost: `log_prob` takes one inverse pass of the bijection, `sample` one forward pass.
 
@@ -67,7 +67,7 @@ class Flow(AbstractDistribution):
         if len(inner) > 1:
             raise ShapeError(f"base, bijection: expected one context shape, got {sorted(inner)}.")
         if embed is not None and context_shape is None:
-            raise ShapeError("context_shape: expected the shape of the context that `embed` takes, got none.")
+            raise ShapeError("context_shape: expected the shape of the input of `embed`, got none.")
         if embed is None and context_shape is not None and {tuple(context_shape)} != inner:
             raise ShapeError(
                 f"context_shape: without an `embed` network it is that of base and bijection, {sorted(inner) or None}, "
@@ -76,27 +76,27 @@ class Flow(AbstractDistribution):
         self.base, self.bijection, self.embed = base, bijection, embed
         self.shape = bijection.shape
         self.context_shape = context_shape if embed is not None else (inner.pop() if inner else None)
-        scaled = self.context_shape is not None and standardise_context
-        self.context_scaling = Standardise(self.context_shape, compress=True) if scaled else None
+        has_scaling = self.context_shape is not None and standardise_context
+        self.context_scaling = Standardise(self.context_shape, compress=True) if has_scaling else None
 
     def __check_init__(self) -> None:
         if not self.base.shape == self.bijection.shape == self.shape:
             raise ShapeError(
-                f"base: expected shape {self.bijection.shape} as the bijection has, got {self.base.shape}; the flow "
-                f"has {self.shape}."
+                f"base: expected the shape of the bijection, {self.bijection.shape}, got {self.base.shape}; the flow "
+                f"has shape {self.shape}."
             )
         inner = {part.context_shape for part in (self.base, self.bijection) if part.context_shape is not None}
         if self.embed is None and {self.context_shape} - {None} != inner:
             raise ShapeError(f"context_shape: expected that of its parts, {sorted(inner)}, got {self.context_shape}.")
         if self.context_scaling is not None and self.context_scaling.shape != self.context_shape:
-            scaled = self.context_scaling.shape
-            raise ShapeError(f"context_scaling: expected shape {self.context_shape} as the context has, got {scaled}.")
+            got = self.context_scaling.shape
+            raise ShapeError(f"context_scaling: expected the context shape {self.context_shape}, got {got}.")
 
     def log_prob_with_error(self, x: Any, context: Any = None, *, n_draws: int = 16) -> tuple[Array, Array]:
-        """Log-density in nats and the standard error of what is estimated in it.
+        """Log-density in nats and its standard error, for flows whose log-density is a random estimate.
 
-        The mean over `n_draws` sets of random numbers, the first of which are those of `log_prob`; equal input, equal
-        bits. Where nothing is estimated it is `log_prob`, and the error is zero.
+        The mean over `n_draws` sets of random numbers, the first of which `log_prob` uses; equal inputs have equal
+        results. For other flows it is `log_prob`, and the error is zero.
 
         Args:
             x, context: as for `log_prob`.
@@ -116,15 +116,15 @@ class Flow(AbstractDistribution):
             (3,) [0. 0. 0.]
         """
         if n_draws < 2:
-            raise ValueError(f"n_draws: expected at least 2, for an error to be seen, got {n_draws}.")
+            raise ValueError(f"n_draws: expected at least 2 draws for a standard error, got {n_draws}.")
         first = self.log_prob(x, context)
         if not is_estimated(self):
             return first, jnp.zeros_like(first)
-        scores = jnp.stack([first, *(reseed(self, i).log_prob(x, context) for i in range(1, n_draws))])
-        return jnp.mean(scores, 0), jnp.std(scores, 0, ddof=1) / n_draws**0.5
+        log_probs = jnp.stack([first, *(reseed(self, i).log_prob(x, context) for i in range(1, n_draws))])
+        return jnp.mean(log_probs, 0), jnp.std(log_probs, 0, ddof=1) / n_draws**0.5
 
     def given(self, context: Any) -> "Given":
-        """This flow at one context, as an ordinary unconditional distribution.
+        """The unconditional distribution of this flow given one context.
 
         Args:
             context: of shape `context_shape`.
@@ -132,19 +132,19 @@ class Flow(AbstractDistribution):
         return Given(self, checked_context(self, context))
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        context = self._embedded(context)
+        context = self.embed_context(context)
         bijection = _seeded_by(x, self.bijection)
-        z, log_det = bijection.inverse_and_log_det(x, _for(self.bijection, context), key=key)
-        score = self.base.log_prob_one(z, _for(self.base, context), None)
-        # At the edge of a support z and log_det are infinite against each other; the density there is zero.
-        nothing = jnp.isneginf(score) & ~jnp.isnan(log_det)
-        return jnp.where(nothing, -jnp.inf, score + log_det)
+        z, log_det = bijection.inverse_and_log_det(x, _context_for(self.bijection, context), key=key)
+        base_log_prob = self.base.log_prob_one(z, _context_for(self.base, context), None)
+        # At the edge of a support the two terms can be infinities of opposite sign; the density there is zero.
+        is_zero = jnp.isneginf(base_log_prob) & ~jnp.isnan(log_det)
+        return jnp.where(is_zero, -jnp.inf, base_log_prob + log_det)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        context = self._embedded(context)
-        z, log_prob = self.base.sample_and_log_prob_one(key, _for(self.base, context))
-        x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _for(self.bijection, context))
-        # A base that draws where an inverse map is not defined gives no sample.
+        context = self.embed_context(context)
+        z, log_prob = self.base.sample_and_log_prob_one(key, _context_for(self.base, context))
+        x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _context_for(self.bijection, context))
+        # A base sample outside the domain of the bijection gives NaN.
         return jnp.where(jnp.isneginf(log_det), jnp.nan, x), log_prob - log_det
 
     def centred(self) -> tuple["Flow", np.ndarray | None]:
@@ -155,7 +155,8 @@ class Flow(AbstractDistribution):
         scaling, centre = (None, None) if self.context_scaling is None else self.context_scaling.centred()
         return (self, None) if centre is None else (eqx.tree_at(lambda f: f.context_scaling, self, scaling), centre)
 
-    def _embedded(self, context: Array | None) -> Array | None:
+    def embed_context(self, context: Array | None) -> Array | None:
+        """The context as bijection and base receive it: standardised, then embedded."""
         if context is None:
             return None
         if self.context_scaling is not None:
@@ -164,11 +165,11 @@ class Flow(AbstractDistribution):
 
 
 class Given(AbstractDistribution):
-    """A conditional distribution at one fixed context; made by `Flow.given`.
+    """A conditional distribution at one fixed context, the result of `Flow.given`.
 
     Args:
         distribution: a conditional distribution.
-        context: of its context shape.
+        context: of the context shape of the distribution.
 
     Example:
         >>> import pushforward as pf, jax.numpy as jnp
@@ -178,7 +179,7 @@ class Given(AbstractDistribution):
     """
 
     distribution: AbstractDistribution
-    context: np.ndarray | Array = frozen()  # NumPy float64, as what it is centred by
+    context: np.ndarray | Array = frozen()  # NumPy float64, the dtype in which it is centred
 
     def __init__(self, distribution: AbstractDistribution, context: np.ndarray | Array) -> None:
         self.distribution, self.context = distribution, context
@@ -186,7 +187,7 @@ class Given(AbstractDistribution):
     def __check_init__(self) -> None:
         expected = self.distribution.context_shape
         if expected is None:
-            raise ShapeError("given: this distribution is unconditional and takes no context.")
+            raise ShapeError("given: expected a conditional distribution, got an unconditional one.")
         if self.context.shape != expected:
             raise ShapeError(f"context: expected one context of shape {expected}, got {self.context.shape}.")
 
@@ -215,7 +216,7 @@ class Given(AbstractDistribution):
 
 
 def summary(flow: AbstractDistribution) -> str:
-    """The tree of a flow: one line for each layer with its shape and its number of trained parameters.
+    """A text with one line per layer: type, shape and number of trained parameters.
 
     Example:
         >>> import pushforward as pf
@@ -229,25 +230,25 @@ def summary(flow: AbstractDistribution) -> str:
 
 def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[str]) -> None:
     shape = getattr(node, "shape", None)
-    note = f" shape {shape}" if shape is not None else ""
-    times = getattr(node, "n_layers", None)
-    note += f" x {times}" if times is not None else ""
+    details = f" shape {shape}" if shape is not None else ""
+    n_layers = getattr(node, "n_layers", None)
+    details += f" x {n_layers}" if n_layers is not None else ""
     count = sum(leaf.size for leaf in jax.tree.leaves(trained))
-    lines.append(f"{indent}{type(node).__name__}{note}: {count:,} parameters")
+    lines.append(f"{indent}{type(node).__name__}{details}: {count:,} parameters")
     for name in node.__dataclass_fields__:
-        value, kept = getattr(node, name), getattr(trained, name)
-        pairs = zip(value, kept, strict=True) if isinstance(value, tuple) else [(value, kept)]
-        for child, part in pairs:
+        value, parameters = getattr(node, name), getattr(trained, name)
+        pairs = zip(value, parameters, strict=True) if isinstance(value, tuple) else [(value, parameters)]
+        for child, child_parameters in pairs:
             if isinstance(child, eqx.Module):
-                _describe(child, part, indent + "  ", lines)
+                _describe(child, child_parameters, indent + "  ", lines)
 
 
 def _seeded_by(x: Array, bijection: AbstractBijection) -> AbstractBijection:
-    """A bijection whose estimates, if it makes any, draw numbers that belong to the bits of a sample."""
+    """The bijection with its random estimates, if any, seeded by the bits of a sample."""
     if not is_estimated(bijection):
         return bijection
     return reseed(bijection, bits_of(x))
 
 
-def _for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:
+def _context_for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:
     return None if part.context_shape is None else context

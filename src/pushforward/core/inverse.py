@@ -6,12 +6,12 @@ from pushforward.core.bijection import AbstractBijection
 
 
 class Inverse(AbstractBijection):
-    """A bijection turned round: x = T^-1(z), z = T(x), with their log-determinants exchanged likewise.
+    """The inverse of a bijection: x = T^-1(z), z = T(x), with their log-determinants exchanged likewise.
 
     Args:
-        bijection: the bijection to turn round.
+        bijection: the bijection T.
 
-    Cost: that of the other, with the directions exchanged.
+    Cost: that of T, with the directions exchanged.
 
     Example:
         >>> import jax.numpy as jnp

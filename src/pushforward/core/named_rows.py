@@ -1,6 +1,6 @@
-"""Rows with the names of their columns, and arrays, frames and lists as numbers: NaN where a value is missing.
+"""Conversion of arrays, frames and lists to float arrays with NaN for missing values; rows with column names.
 
-Whole numbers become float64 only where that changes none of them, else different values would become one in silence.
+Integers are converted to float64 only if that is exact: else different values would silently become equal.
 """
 
 import dataclasses
@@ -13,17 +13,17 @@ import numpy as np
 
 from pushforward.errors import DataError
 
-_EXACT = 2**53  # up to which float64 holds every whole number
+_EXACT = 2**53  # float64 represents every integer up to this size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NamedRows:
-    """Rows (n, d) with the names of their columns, if there are any, so that what is said of a column calls it by name.
+    """Rows (n, d) with optional column names, which messages and reports use.
 
     Attributes:
         rows: (n, d).
-        columns: d names, or none.
-        numbers: of the rows, (n,), as their reader counts them; None counts from 0.
+        columns: d names, or an empty sequence.
+        numbers: row numbers (n,) for messages, such as the lines of a file; None counts from 0.
 
     >>> NamedRows(np.zeros((2, 1)), ["a"]).to_numpy().shape
     (2, 1)
@@ -42,17 +42,17 @@ class NamedRows:
 
 
 def to_array(value: Any) -> Any:
-    """A frame, series, list, masked or structured array as a plain array, NaN where a value is missing; others as is.
+    """Convert a frame, series, list, masked or structured array to a plain array; other values are returned unchanged.
 
-    Missing are null, None, pandas' NA, NaN, and the masked entries of `numpy.ma`, whatever number lies under the mask.
-    The fields of a structured array are its columns. What is no number stays as it is, for the caller to refuse.
+    Missing values become NaN: null, None, pandas' NA, and masked entries of `numpy.ma`. The fields of a structured
+    array are its columns. Values that are not numbers are left as they are, for the caller to refuse.
 
     Raises:
-        DataError: for a whole number that float64 does not hold, in a column that becomes one of floats.
+        DataError: for an integer that float64 cannot represent, in a column that is converted to floats.
 
-    >>> unframed(np.ma.masked_array([1, 2], mask=[False, True]))
+    >>> to_array(np.ma.masked_array([1, 2], mask=[False, True]))
     array([ 1., nan])
-    >>> unframed([[1, None]])
+    >>> to_array([[1, None]])
     array([[ 1., nan]])
     """
     if isinstance(value, np.ndarray):
@@ -63,7 +63,7 @@ def to_array(value: Any) -> Any:
         import polars
 
         value = polars.from_arrow(value)
-        if isinstance(value, polars.Series) and isinstance(value.dtype, polars.Struct):  # a stream of records
+        if isinstance(value, polars.Series) and isinstance(value.dtype, polars.Struct):  # a stream of record batches
             value = value.struct.unnest()
     if not hasattr(value, "to_numpy"):
         return value
@@ -73,16 +73,16 @@ def to_array(value: Any) -> Any:
 
 
 def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbers: Any = None) -> np.ndarray:
-    """An array of real numbers as a C-ordered float64 array.
+    """Convert an array of real numbers to a C-ordered float64 array.
 
     Args:
-        name: of the argument, for the error; "" for none.
-        value: array of a real type, (n, ...).
-        columns: names of its columns, if there are any.
-        numbers: of its rows, (n,), for the error; None counts them from 0.
+        name: name of the argument for the error message, or "".
+        value: array of a real dtype, (n, ...).
+        columns: names of its columns for the error message, or None.
+        numbers: row numbers (n,) for the error message; None counts from 0.
 
     Raises:
-        DataError: for a whole number that float64 does not hold.
+        DataError: for an integer that float64 cannot represent.
 
     >>> as_floats("x", np.array([[2**60]]))
     array([[1.1529215e+18]])
@@ -96,33 +96,33 @@ def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbe
             where = f"column {columns[0]!r}" if columns else ""
         number = row if numbers is None else int(numbers[row])
         cell = array.reshape(len(array), -1)[row, column] if array.ndim else array[()]
-        raise inexact(": ".join(part for part in (name, where) if part) or "values", f"{cell} at row {number}")
+        raise inexact_error(": ".join(part for part in (name, where) if part) or "values", f"{cell} at row {number}")
     return array.astype(np.float64, order="C")
 
 
-def inexact(where: str, cell: str) -> DataError:
-    """The error for a whole number that float64 does not hold."""
-    return DataError(f"{where}: {inexact_words(cell)}")
+def inexact_error(where: str, cell: str) -> DataError:
+    """The error for an integer that float64 cannot represent."""
+    return DataError(f"{where}: {inexact_message(cell)}")
 
 
-def inexact_words(cell: str) -> str:
-    """What is wrong with such a number, and what to do."""
+def inexact_message(cell: str) -> str:
+    """The error message for an integer that float64 cannot represent."""
     return (
-        f"{cell} is a whole number beyond 2^53, which float64 does not hold: different values would become one. Leave "
-        "the column out if it is an identifier, or subtract an offset from it first."
+        f"{cell} is a whole number beyond 2^53, which float64 does not hold: different values would become equal. "
+        "Leave the column out if it is an identifier, or subtract an offset from it first."
     )
 
 
 def is_exact(number: Any) -> bool:
-    """Whether float64 holds a whole number, or a decimal one that is whole."""
+    """Whether float64 represents a number exactly; non-integers count as exact."""
     try:
         return not abs(number) > _EXACT or number != int(number) or int(float(number)) == int(number)
-    except OverflowError:  # of float: beyond 1e308; of int: infinite already
+    except OverflowError:  # float(): beyond 1e308; int(): infinite
         return not isinstance(number, int)
 
 
 def first_inexact(array: np.ndarray) -> tuple[int, int] | None:
-    """Row and column, in (n, -1), of the first whole number that float64 does not hold; None where there is none."""
+    """Row and column, in the shape (n, -1), of the first integer that float64 cannot represent, or None."""
     if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not array.size:
         return None
     flat = array.reshape(len(array) if array.ndim else 1, -1)
@@ -135,12 +135,12 @@ def first_inexact(array: np.ndarray) -> tuple[int, int] | None:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """An array without mask, fields or objects, as far as it holds numbers."""
+    """The array without mask, fields or objects, if it holds numbers."""
     if array.dtype.names:
         columns = [_plain(array[name]) for name in array.dtype.names]
         if any(column.ndim != 1 or column.dtype.kind not in "fiub" for column in columns):
             return np.asarray(array)
-        return _stacked(columns, array.dtype.names)
+        return _stack_columns(columns, array.dtype.names)
     plain = np.asarray(array)
     if plain.dtype.kind == "O":
         plain = _from_objects(np.ma.filled(array, None) if isinstance(array, np.ma.MaskedArray) else plain)
@@ -152,37 +152,37 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 
 def _from_list(value: Any) -> Any:
-    masked = _unmasked(value)
+    unmasked = _unmask(value)
     try:
-        array = np.asarray(masked)
-    except ValueError:  # rows of unequal length: the caller says so
+        array = np.asarray(unmasked)
+    except ValueError:  # rows of unequal length: the caller raises the error
         return value
     is_large = array.dtype.kind == "f" and (np.abs(array) >= _EXACT).any()
-    if array.dtype.kind == "O" or is_large:  # whole numbers among floats have lost their digits already
-        array = _from_objects(np.array(masked, dtype=object))
+    if array.dtype.kind == "O" or is_large:  # large integers among floats have already lost digits
+        array = _from_objects(np.array(unmasked, dtype=object))
     return array
 
 
-def _unmasked(value: Any) -> Any:
+def _unmask(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_unmasked(part) for part in value]
+        return [_unmask(part) for part in value]
     return _plain(value) if isinstance(value, np.ma.MaskedArray) else value
 
 
 def _from_frame(frame: Any) -> np.ndarray:
-    """A frame of pandas or polars, column by column: together they would first become one type of numbers."""
+    """A pandas or polars frame, converted column by column: together they would be cast to a common dtype first."""
     names = [str(name) for name in frame.columns]
-    take = frame.to_series if hasattr(frame, "to_series") else lambda place: frame.iloc[:, place]
-    columns = [_from_series(take(place), name) for place, name in enumerate(names)]
+    column_at = frame.to_series if hasattr(frame, "to_series") else lambda index: frame.iloc[:, index]
+    columns = [_from_series(column_at(index), name) for index, name in enumerate(names)]
     if any(column.ndim != 1 or column.dtype.kind not in "fiub" for column in columns):
         return np.asarray(frame.to_numpy())
-    return _stacked(columns, names) if columns else np.empty((len(frame), 0))
+    return _stack_columns(columns, names) if columns else np.empty((len(frame), 0))
 
 
 def _from_series(series: Any, name: str = "") -> np.ndarray:
-    """A series of pandas or polars, or anything else with `to_numpy`."""
+    """A pandas or polars series, or another object with `to_numpy`."""
     array = _plain(np.asanyarray(series.to_numpy()))
-    if array.dtype.kind == "f" and (np.abs(array) >= _EXACT).any():  # whole numbers beside null became floats there
+    if array.dtype.kind == "f" and (np.abs(array) >= _EXACT).any():  # a column of integers and nulls was cast to floats
         for fill, missing in (("fill_null", "is_null"), ("fillna", "isna")):
             if hasattr(series, fill) and hasattr(series, missing):
                 filled, mask = getattr(series, fill)(0), getattr(series, missing)().to_numpy()
@@ -192,12 +192,12 @@ def _from_series(series: Any, name: str = "") -> np.ndarray:
     return array
 
 
-def _stacked(columns: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
+def _stack_columns(columns: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
     return np.stack([as_floats("", column, [name]) for column, name in zip(columns, names, strict=True)], axis=1)
 
 
 def _from_objects(array: np.ndarray) -> np.ndarray:
-    """An array of objects as float64, if all of them are numbers or missing; else as it is."""
+    """An object array as float64 if all entries are numbers or missing; else unchanged."""
     floats = np.empty(array.shape)
     for index, item in np.ndenumerate(array):
         if item is None or item is np.ma.masked or type(item).__name__ == "NAType":
@@ -205,7 +205,7 @@ def _from_objects(array: np.ndarray) -> np.ndarray:
         elif isinstance(item, Real | Decimal | np.bool_):
             if abs(item) > _EXACT and not is_exact(item):
                 where = f"column {index[1]}" if array.ndim > 1 else "values"
-                raise inexact(where, f"{item} at row {index[0] if index else 0}")
+                raise inexact_error(where, f"{item} at row {index[0] if index else 0}")
             floats[index] = float(item)
         else:
             return array
@@ -213,6 +213,6 @@ def _from_objects(array: np.ndarray) -> np.ndarray:
 
 
 def _is_arrow(value: Any) -> bool:
-    """Whether it is a table or an array of pyarrow, or hands itself over as one; not a frame."""
+    """Whether a value has the Arrow C interface but is not a frame or series."""
     has_stream = hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
     return has_stream and not (hasattr(value, "to_numpy") and hasattr(value, "dtype")) and not hasattr(value, "dtypes")

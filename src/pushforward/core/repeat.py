@@ -1,4 +1,4 @@
-"""Depth by one compiled loop: equal layers stacked along a leading axis and scanned over."""
+"""Layers of equal structure, stacked along a leading axis and applied by a scan."""
 
 import functools
 from collections.abc import Sequence
@@ -20,28 +20,28 @@ _SMALL = 8_192
 
 
 class Repeat(AbstractBijection):
-    """Layers of equal structure, applied one after another by a scan: compile time does not grow with depth.
+    """Layers of equal structure, applied in sequence by a scan: compile time does not grow with depth.
 
-    `Repeat([a, b, c])` is `Chain([a, b, c])` as a map. The layers must have equal trees, static fields and array
-    shapes; what differs between them (weights, permutations, masks) are arrays, stacked along a new leading axis.
+    `Repeat([a, b, c])` is the same map as `Chain([a, b, c])`. The layers must have equal trees, static fields and array
+    shapes; they differ in their arrays only (weights, permutations, masks), stacked along a new leading axis.
 
     Args:
         layers: at least one bijection.
-        unroll: how many layers one turn of the loop holds. 1 compiles fastest; all of them runs fastest where a layer
-            is cheap (affine couplings).
-        recompute: whether gradients keep the last value alone and compute what went into each layer from what left it,
-            by the layer's other verb: memory for activations is that of one turn of the loop (so `unroll=1`), whatever
-            the depth, for one more pass in each direction at most. Values are the same bits. Gradients differ by the
-            error of the inverses, which adds up: 1e-6 (4 layers) to 1e-4 (64) of their norm in float32 for a
+        unroll: number of layers in one iteration of the loop. 1 compiles fastest; all layers run fastest if a layer is
+            cheap (affine couplings).
+        recompute: whether the backward pass stores the last value only, and recomputes the input of each layer from its
+            output by the layer's other direction. Memory for activations is then that of one iteration (so `unroll=1`)
+            at any depth, for at most one more pass in each direction. Values are bitwise equal. Gradients differ by the
+            accumulated error of the inverses: 1e-6 (4 layers) to 1e-4 (64) of their norm in float32 for a
             well-conditioned Glow, 1e-9 and less in float64. Ill-conditioned layers (steep slopes, roots to a tolerance,
-            nearly singular matrices) lose more, and a gradient is NaN where their inverse overflows. Reverse mode, and
-            forward mode over reverse; forward mode alone is an error. Where weights are mapped inside the
-            gradient (an ensemble in one program), everything is kept after all.
+            nearly singular matrices) lose more, and a gradient is NaN if their inverse overflows. Supported are reverse
+            mode, and forward mode over reverse; forward mode alone is an error. If weights are batched by vmap inside
+            the gradient (an ensemble in one program), all activations are stored.
 
     Cost: the sum of the layers, in both directions.
 
     Raises:
-        ShapeError: if the layers differ in more than the numbers of their arrays.
+        ShapeError: if the layers differ in more than the values of their arrays.
 
     Reference: Papamakarios, Nalisnick, Rezende, Mohamed & Lakshminarayanan 2021, section 2.1 (composition); Gomez, Ren,
         Urtasun & Grosse 2017, section 3 (activations from those of the layer above).
@@ -57,7 +57,7 @@ class Repeat(AbstractBijection):
     layers: AbstractBijection
     n_layers: int = eqx.field(static=True)
     unroll: int = eqx.field(static=True)
-    recompute: bool = eqx.field(static=True, default=False)  # files of versions without it are read as False
+    recompute: bool = eqx.field(static=True, default=False)  # files of older versions lack it and load as False
 
     def __init__(self, layers: Sequence[AbstractBijection], *, unroll: int = 1, recompute: bool = False) -> None:
         if not layers:
@@ -91,7 +91,7 @@ class Repeat(AbstractBijection):
         return self.layers.context_shape
 
     def layer(self, index: int) -> AbstractBijection:
-        """Layer number `index` (0 is next to the base) as a bijection of its own."""
+        """Layer number `index` as a separate bijection; 0 is next to the base."""
         arrays, static = eqx.partition(self.layers, is_array)
         return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), static)
 
@@ -120,8 +120,8 @@ class Repeat(AbstractBijection):
         def leaves_of(inputs: Any) -> list[Array]:
             index, large, row = inputs
             if row.size:
-                # Sliced out of the stack inside an element-wise loop, a bias would keep that loop from vectorising.
-                # A branch that is never taken makes XLA write the layer's row out first.
+                # A bias that is sliced from the stack inside an element-wise loop prevents its vectorisation. The
+                # `cond`, whose other branch never runs, makes XLA materialise the row first.
                 row = jax.lax.cond(index >= 0, lambda r: r, jnp.zeros_like, row)
             parts, large = iter(_unpack(row, kinds, small)), iter(large)
             return [next(parts) if is_small else next(large) for is_small in small]
@@ -129,51 +129,51 @@ class Repeat(AbstractBijection):
         def layer_of(leaves: list[Array]) -> AbstractBijection:
             return eqx.combine(jax.tree.unflatten(structure, leaves), static)
 
-        def verb(
+        def apply(
             bijection: AbstractBijection, inverse: bool, value: Array, context: Array | None, key: Any
         ) -> tuple[Array, Array]:
-            here = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
-            value, log_det = here(value, context, key=key)
+            method = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
+            value, log_det = method(value, context, key=key)
             return value.astype(dtype), log_det
 
         def run(value: Array, context: Array | None, keys: Any, weights: Any) -> tuple[Array, Array]:
             def step(carry: tuple[Array, Array], inputs: Any) -> tuple[tuple[Array, Array], None]:
                 (value, total), (weights, key) = carry, inputs
-                value, log_det = verb(layer_of(leaves_of(weights)), inverse, value, context, key)
+                value, log_det = apply(layer_of(leaves_of(weights)), inverse, value, context, key)
                 return (value, (total + log_det).astype(dtype)), None
 
             start = (value, jnp.zeros((), dtype))
-            end, _ = jax.lax.scan(step, start, (weights, keys), reverse=inverse, unroll=self.unroll)
-            return end
+            result, _ = jax.lax.scan(step, start, (weights, keys), reverse=inverse, unroll=self.unroll)
+            return result
 
         def part(
             index: int, inverse: bool, leaves: list[Array], value: Array, context: Array | None, key: Any
         ) -> tuple[Array, Array]:
             bijection, context, key = _parts(layer_of(leaves), context, key)[index]
-            return verb(bijection, inverse, value, context, key)
+            return apply(bijection, inverse, value, context, key)
 
-        given = value.astype(dtype), context, keys, (jnp.arange(self.n_layers), large, rows)
+        inputs = value.astype(dtype), context, keys, (jnp.arange(self.n_layers), large, rows)
         if not self.recompute:
-            return run(*given)
+            return run(*inputs)
         order = range(len(_parts(self.layers, None, None)))
         pairs = [
             (functools.partial(part, index, inverse), functools.partial(part, index, not inverse))
             for index in (reversed(order) if inverse else order)
         ]
-        return recomputed(run, leaves_of, pairs, reverse=inverse, unroll=self.unroll)(*given)
+        return recomputed(run, leaves_of, pairs, reverse=inverse, unroll=self.unroll)(*inputs)
 
 
 def _parts(
     layer: AbstractBijection, context: Array | None, key: PRNGKeyArray | None
 ) -> list[tuple[AbstractBijection, Array | None, PRNGKeyArray | None]]:
-    """The layer, or the parts it is a chain of, each with its context and its key."""
+    """The layer, or the flattened parts of a `Chain`, each with its context and its key."""
     if not isinstance(layer, Chain):
         return [(layer, context, key)]
     return [inner for part in layer.parts(context, key) for inner in _parts(*part)]
 
 
 def _stack(leaves: tuple[Any, ...]) -> Array:
-    """Stacked on the host where the leaves are concrete: eager JAX would compile a program for every shape."""
+    """Stack leaves, on the host if they are concrete: eager JAX would compile a program for every shape."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         return jnp.stack(leaves)
     return on_device(np.stack([np.asarray(leaf) for leaf in leaves]))

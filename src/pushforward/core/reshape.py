@@ -1,7 +1,7 @@
 """Bijections of the same event in another shape.
 
-Each gives by `inside(rows)` what its inner bijection sees of rows (n, *shape), so that layers there can start from
-data.
+`inner_samples(x)` returns what the inner bijection receives of samples (n, *shape), so that inner layers can be
+initialised from data.
 """
 
 import math
@@ -20,7 +20,7 @@ class Reshape(AbstractBijection):
 
     Args:
         inner: the bijection, of shape `inner.shape`.
-        shape: the event shape outside, of as many elements.
+        shape: the event shape, with as many elements.
 
     Cost: that of the inner bijection, in both directions.
 
@@ -66,13 +66,13 @@ class Reshape(AbstractBijection):
         z, log_det = self.inner.inverse_and_log_det(x.reshape(self.inner.shape), context, key=key)
         return z.reshape(self.shape), log_det
 
-    def inside(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as the inner bijection sees them."""
-        return rows.reshape(len(rows), *self.inner.shape)
+    def inner_samples(self, x: np.ndarray) -> np.ndarray:
+        """The samples as the inner bijection receives them."""
+        return x.reshape(len(x), *self.inner.shape)
 
 
 class Squeeze(AbstractBijection):
-    """An inner bijection applied after blocks of factor x factor pixels are stacked into channels.
+    """An inner bijection applied after blocks of factor x factor pixels are moved into channels.
 
     The inner event has shape (H / f, W / f, C f^2): half the side, four times the channels for f = 2.
 
@@ -83,7 +83,7 @@ class Squeeze(AbstractBijection):
     Cost: that of the inner bijection, in both directions.
 
     Raises:
-        ShapeError: if the inner shape is no image or its channels are not divisible by f^2.
+        ShapeError: if the inner shape is not (height, width, channels) or its channels are not divisible by f^2.
 
     Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3.6.
 
@@ -129,11 +129,11 @@ class Squeeze(AbstractBijection):
         z, log_det = self.inner.inverse_and_log_det(self._squeeze(x), context, key=key)
         return self._unsqueeze(z), log_det
 
-    def inside(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as the inner bijection sees them."""
+    def inner_samples(self, x: np.ndarray) -> np.ndarray:
+        """The samples as the inner bijection receives them."""
         (height, width, _), f = self.inner.shape, self.factor
-        blocks = rows.reshape(len(rows), height, f, width, f, self.shape[2])
-        return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(len(rows), *self.inner.shape)
+        blocks = x.reshape(len(x), height, f, width, f, self.shape[2])
+        return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(len(x), *self.inner.shape)
 
     def _squeeze(self, image: Array) -> Array:
         (height, width, _), f = self.inner.shape, self.factor

@@ -1,7 +1,7 @@
-"""Bijections of a part of the event; the rest stays.
+"""Bijections of a part of the event; the rest is unchanged.
 
-Each gives by `inside(rows)` what its inner bijection sees of rows (n, *shape), so that layers there can start from
-data.
+`inner_samples(x)` returns what the inner bijection receives of samples (n, *shape), so that inner layers can be
+initialised from data.
 """
 
 import math
@@ -75,9 +75,9 @@ class Split(AbstractBijection):
         part, log_det = self.inner.inverse_and_log_det(ordered[:size], context, key=key)
         return jnp.concatenate([part, ordered[size:]])[self.inverse_order].reshape(self.shape), log_det
 
-    def inside(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as the inner bijection sees them."""
-        return rows.reshape(len(rows), -1)[:, np.asarray(self.order)[: self.inner.shape[0]]]
+    def inner_samples(self, x: np.ndarray) -> np.ndarray:
+        """The samples as the inner bijection receives them."""
+        return x.reshape(len(x), -1)[:, np.asarray(self.order)[: self.inner.shape[0]]]
 
 
 class SplitChannels(AbstractBijection):
@@ -138,6 +138,6 @@ class SplitChannels(AbstractBijection):
         part, log_det = self.inner.inverse_and_log_det(x[..., :k], context, key=key)
         return jnp.concatenate([part, x[..., k:]], -1), log_det
 
-    def inside(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as the inner bijection sees them."""
-        return rows[..., : self.inner.shape[-1]]
+    def inner_samples(self, x: np.ndarray) -> np.ndarray:
+        """The samples as the inner bijection receives them."""
+        return x[..., : self.inner.shape[-1]]

@@ -1,4 +1,4 @@
-"""The standardising layer: a fixed shift and scale between the data and the flow."""
+"""Standardisation: a fixed shift and scale between the data and the flow."""
 
 import math
 
@@ -10,27 +10,27 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
-from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, FAR, compressed, expanded, moments, reach_of
+from pushforward.numerics.moments import CONTEXT_TAILS, EVENT_TAILS, FAR, compress, expand, moments, reach_of
 
 
 class Standardise(AbstractBijection):
-    """Fixed shift and scale between standardised units and the data's own: x = mean + scale z.
+    """Fixed shift and scale between standardised and data units: x = mean + scale z.
 
-    The outermost layer of every recipe: the identity until `fit` fills it from the data (a later fit keeps it). Kept in
-    NumPy float64, whatever JAX's default; where the mean is far from zero the public methods of a distribution
-    subtract it in float64, so scores do not depend on the origin of the user's units.
+    The outermost layer of every recipe. It is the identity until `fit` sets it from the data; later fits leave it
+    unchanged. Its moments are NumPy float64 arrays, whatever JAX's default. If the mean is far from zero, the public
+    methods of a distribution subtract it in float64, so log-densities do not depend on the origin of the data's units.
 
     Args:
         shape: event shape.
-        shared: whether all places along the first axis share their moments, as those of a sequence do, whose layers
-            share their weights.
-        joint_start: whether `fit` may put correlations and clusters of the data behind this layer (a `Whiten`, a
-            mixture of normals as base), where training starts nearer to the data with them.
-        compress: whether standardised values beyond 5 are brought near, as of a context, which a network is given:
-            z = u for |u| <= 5, else sign(u) (5 + log(|u| - 4)), u = (x - mean) / scale. A code such as -9999999 for
-            missing values then neither drowns the others nor is lost.
+        shared: whether all positions along the first axis share their moments, as in sequences, whose layers share
+            their weights.
+        joint_start: whether `fit` may initialise with correlations and clusters of the data (a `Whiten` behind this
+            layer, a mixture of normals as base), if that start has the higher likelihood.
+        compress: whether standardised values beyond 5 are compressed, for contexts as inputs of a network:
+            z = u for |u| <= 5, else sign(u) (5 + log(|u| - 4)), u = (x - mean) / scale. A code for missing values such
+            as -9999999 then neither dominates the scale nor is lost.
 
-    Cost: O(D) in both directions; the log-determinant is the constant sum of log scale, plus the compression's.
+    Cost: O(D) in both directions; the log-determinant is the constant sum of log scale, plus that of the compression.
 
     Reference: LeCun, Bottou, Orr & Mueller 1998, section 4.3.
 
@@ -47,7 +47,7 @@ class Standardise(AbstractBijection):
     is_filled: np.ndarray | Array = frozen()
     shape: tuple[int, ...] = eqx.field(static=True)
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
-    shared: bool = eqx.field(static=True, default=False)  # files of versions without it are read as False
+    shared: bool = eqx.field(static=True, default=False)  # files of older versions lack it and load as False
     joint_start: bool = eqx.field(static=True, default=False)
     compress: bool = eqx.field(static=True, default=False)  # likewise
 
@@ -59,7 +59,7 @@ class Standardise(AbstractBijection):
         self.shared, self.joint_start, self.compress = bool(shared), bool(joint_start), bool(compress)
 
     def filled(self, mean: np.ndarray, scale: np.ndarray) -> "Standardise":
-        """The same layer with these moments (float64, of the event shape; every scale positive and finite)."""
+        """A copy with these moments (float64, of the event shape; every scale positive and finite)."""
         mean, scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
         if mean.shape != self.shape or scale.shape != self.shape:
             raise ShapeError(f"mean, scale: expected shape {self.shape}, got {mean.shape} and {scale.shape}.")
@@ -75,19 +75,19 @@ class Standardise(AbstractBijection):
         reach: float | None = None,
         circular: np.ndarray | None = None,
     ) -> "Standardise":
-        """The same layer with the moments of the rows x (n, *shape), taken in float64; once filled, unchanged.
+        """A copy with the moments of the samples x (n, *shape), computed in float64; unchanged if already filled.
 
-        Absurd values do not count (`moments`). With a `reach`, an element's scale is the larger of its standard
-        deviation and what brings 99.9 % of its rows within +-reach: beyond the box of a spline a layer is the identity
-        and could not learn. Elements that are `circular` (bool, of the event shape) keep their units.
+        Extreme outliers are excluded (`moments`). With a `reach`, the scale of an element is at least such that 99.9 %
+        of its values lie within +-reach: outside its box a spline is the identity and cannot learn. Elements that are
+        `circular` (bool, of the event shape) are not rescaled.
         """
         if bool(self.is_filled):
             return self
         x = np.asarray(x, np.float64)
-        rows = x.reshape(-1, math.prod(self.shape[1:]) if self.shared else math.prod(self.shape))
-        mean, scale = moments(rows, CONTEXT_TAILS if self.compress else EVENT_TAILS)
+        columns = x.reshape(-1, math.prod(self.shape[1:]) if self.shared else math.prod(self.shape))
+        mean, scale = moments(columns, CONTEXT_TAILS if self.compress else EVENT_TAILS)
         if reach is not None:
-            scale = np.maximum(scale, reach_of(rows - mean) / reach)
+            scale = np.maximum(scale, reach_of(columns - mean) / reach)
         scale = np.where(scale > 0, scale, 1.0)
         element = (1, *self.shape[1:]) if self.shared else self.shape
         mean, scale = (np.broadcast_to(part.reshape(element), self.shape) for part in (mean, scale))
@@ -108,8 +108,8 @@ class Standardise(AbstractBijection):
         mean, scale = jnp.asarray(self.mean, z.dtype), jnp.asarray(self.scale, z.dtype)
         log_slope = jnp.log(scale)
         if self.compress:
-            z, more = expanded(z)
-            log_slope = log_slope + more
+            z, log_slope_expand = expand(z)
+            log_slope = log_slope + log_slope_expand
         return mean + scale * z, jnp.sum(log_slope)
 
     def inverse_and_log_det(
@@ -118,6 +118,6 @@ class Standardise(AbstractBijection):
         mean, scale = jnp.asarray(self.mean, x.dtype), jnp.asarray(self.scale, x.dtype)
         z, log_slope = (x - mean) / scale, -jnp.log(scale)
         if self.compress:
-            z, more = compressed(z)
-            log_slope = log_slope + more
+            z, log_slope_compress = compress(z)
+            log_slope = log_slope + log_slope_compress
         return z, jnp.sum(log_slope)

@@ -82,7 +82,7 @@ def _context_for(part: Any, context: Array | None) -> Array | None:
 
 def _forward_batch(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.bijection.forward_and_log_det(z, _context_for(flow.bijection, flow._embedded(context)))[0]
+        return flow.bijection.forward_and_log_det(z, _context_for(flow.bijection, flow.embed_context(context)))[0]
 
     return (_map(one, z, contexts),)
 
@@ -90,7 +90,7 @@ def _forward_batch(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array,
 def _base_sample_batch(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(index: Array, context: Array | None) -> tuple[Array, Array]:
         return flow.base.sample_and_log_prob_one(
-            jax.random.fold_in(key, index), _context_for(flow.base, flow._embedded(context))
+            jax.random.fold_in(key, index), _context_for(flow.base, flow.embed_context(context))
         )
 
     return _map(one, indices, contexts)
@@ -98,11 +98,11 @@ def _base_sample_batch(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: 
 
 def _base_log_prob_batch(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.base.log_prob_one(z, _context_for(flow.base, flow._embedded(context)), None)
+        return flow.base.log_prob_one(z, _context_for(flow.base, flow.embed_context(context)), None)
 
     return (_map(one, z, contexts),)
 
 
 def _embed_batch(flow: Flow, _: Array, contexts: Array | None) -> tuple[Array, ...]:
-    out: Any = jax.vmap(flow._embedded)(contexts)
+    out: Any = jax.vmap(flow.embed_context)(contexts)
     return (out,)

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, PRNGKeyArray
 
 from pushforward.bijections.residual import exactly
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.discretised import Rounded
+from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow, Given
@@ -72,8 +72,8 @@ def check(
 
     Args:
         flow: a `Flow`, a flow at one context (`flow.given`), or another distribution (fewer tests). For a `Dequantised`
-            or `Rounded`, its log-probabilities and samples must be finite; the other tests are of the density in it.
-            Circular columns are tested over one period.
+            or `Discretised`, its log-probabilities and samples must be finite; the other tests are of the density in
+            it. Circular columns are tested over one period.
         x: data (n, *shape), preferably rows that the flow was not fitted to. From more than 10,000 rows (or four
             million numbers) a random subset is used. Messages use the column names of a frame.
         key: a JAX key or an int, for the points.
@@ -104,7 +104,7 @@ def check(
         >>> pf.check(pf.real_nvp(dim=3, key=0, n_layers=2, width=8)).ok
         True
     """
-    if isinstance(flow, Dequantised | Rounded):
+    if isinstance(flow, Dequantised | Discretised):
         return _check_masses(flow, x, key, context, train, train_context)
     certificate = _check_density(flow, x, key, context, train, train_context, dequantised=False)
     return _with_float64_results(certificate, flow, x, key, context, dequantised=False)
@@ -250,7 +250,7 @@ def _joined(rows: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
 
 
 def _check_masses(
-    flow: Dequantised | Rounded, x: Any, key: PRNGKeyArray | int, context: Any, train: Any, train_context: Any
+    flow: Dequantised | Discretised, x: Any, key: PRNGKeyArray | int, context: Any, train: Any, train_context: Any
 ) -> Certificate:
     """Tests of a discretised distribution, then the certificate of its density at dequantised rows."""
     rows, contexts, note = check_inputs(flow, x, context, as_key(key))
@@ -260,7 +260,7 @@ def _check_masses(
         fitted = _training_rows(flow, train, train_context, rows, as_key(key))
     for name, part in (("x", rows), ("train", None if fitted is None else fitted[0])):
         if part is not None:
-            flow.check_rows(name, part)
+            flow.check_samples(name, part)
     n_bounds = _N_BOUNDS if rows is None or isinstance(flow, Dequantised) else min(len(rows), _N_SAMPLES)
     sample_contexts = contexts
     if rows is not None and contexts is not None:
@@ -280,17 +280,19 @@ def _check_masses(
         results.append(gap_row(log_prob(flow, *some), row_log_probs, math.prod(flow.shape)))
     noisy: Any = None
     if rows is not None:
-        if isinstance(flow, Rounded):
-            snapped = (np.asarray(jax.vmap(flow.snapped)(jnp.asarray(part, samples.dtype))) for part in (rows, samples))
-            results.append(atoms_row(*snapped, columns))
+        if isinstance(flow, Discretised):
+            quantised = (
+                np.asarray(jax.vmap(flow.quantise)(jnp.asarray(part, samples.dtype))) for part in (rows, samples)
+            )
+            results.append(atoms_row(*quantised, columns))
         noisy = NamedRows(_dequantise(flow, rows, random), columns.names, numbers)
     density = _check_density(flow.flow, noisy, key, context, None, None, dequantised=True)
     density = _with_float64_results(density, flow.flow, noisy, key, context, dequantised=True)
     return Certificate((*results, *density.rows), density.dtype)
 
 
-def _dequantise(flow: Dequantised | Rounded, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    return flow.filled(rows, random) if isinstance(flow, Rounded) else rows + random.uniform(size=rows.shape)
+def _dequantise(flow: Dequantised | Discretised, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return flow.dequantise(rows, random) if isinstance(flow, Discretised) else rows + random.uniform(size=rows.shape)
 
 
 def _finite_row(

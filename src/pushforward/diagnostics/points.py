@@ -54,7 +54,7 @@ def _evaluate(
 
     def one(inputs: tuple[Array, Any]) -> tuple[Array, Array, Any]:
         point, context = inputs
-        context = flow._embedded(context) if flow.bijection.context_shape is not None else None
+        context = flow.embed_context(context) if flow.bijection.context_shape is not None else None
 
         def flat(vector: Array) -> tuple[Array, tuple[Array, Array]]:
             value, log_det = method(vector.reshape(flow.shape), context)

@@ -1,1 +1,1 @@
-"""Numerical tools that know no bijections: derivatives, solvers, compiled programs."""
+"""Numerical tools, independent of bijections: derivatives, solvers, compiled programs."""

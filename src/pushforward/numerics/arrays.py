@@ -1,4 +1,4 @@
-"""Arrays of JAX and NumPy: their kind, their bits, and how constants reach a device."""
+"""Helpers for arrays of JAX and NumPy: type tests, transfer to a device, hashing, substituted gradients."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from pushforward.numerics.trailing_batch import custom_jvp
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an array of JAX or of NumPy (standardisation is kept in NumPy float64)."""
+    """Whether a leaf is an array of JAX or of NumPy (standardisation is stored in NumPy float64)."""
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
@@ -21,9 +21,9 @@ def is_inexact(leaf: Any) -> bool:
 
 
 def on_device(array: Any, dtype: Any = None) -> Array:
-    """A copy of an array of the host as one of JAX, in its own type or another, without a program.
+    """A copy of a host array on the device, optionally cast, without compilation.
 
-    `jnp.asarray` compiles one for every shape and type that it meets, and none of them is ever given back.
+    `jnp.asarray` compiles a program for every shape and dtype, and never releases it.
 
     >>> on_device(np.arange(3), jnp.int32)
     Array([0, 1, 2], dtype=int32)
@@ -37,12 +37,12 @@ def zeros(shape: tuple[int, ...] | int) -> Float[Array, "..."]:
 
 
 def scalar(value: float) -> Float[Array, ""]:
-    """A number in JAX's default float type; not weakly typed, so that a saved and loaded leaf is the same."""
+    """A number in JAX's default float type, not weakly typed, so that a saved and loaded leaf is equal."""
     return on_device(value, jnp.result_type(float))
 
 
 def bits_of(x: Array) -> UInt32[Array, ""]:
-    """A number made of the bits of an array, of every one of them: a seed for random numbers that belong to it."""
+    """A hash of all bits of an array, used as a seed for random numbers that depend on the array."""
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x) + 0.0, jnp.uint32).reshape(-1)
     odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
     return jnp.sum((bits ^ (bits >> 15)) * odd * np.uint32(0x9E3779B1), dtype=jnp.uint32)
@@ -50,7 +50,7 @@ def bits_of(x: Array) -> UInt32[Array, ""]:
 
 @custom_jvp
 def with_gradient_of(value: Array, other: Array) -> Array:
-    """`value`, whose derivative is that of `other`; where nobody differentiates, `other` is not computed."""
+    """`value` with the derivative of `other`; without differentiation, `other` is not computed."""
     return value
 
 

@@ -1,4 +1,4 @@
-"""Linear maps that are written as their transpose: a hand-written backward rule without the loss of forward mode."""
+"""Linear maps defined by their transpose: a hand-written backward rule that keeps forward mode."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ from pushforward.numerics.precision import in_full_precision
 
 
 def transpose_of(pull: Callable[[Any, Any], Any], residuals: Any, like: Any, tangents: Any) -> Any:
-    """The linear map of `tangents` whose transpose is cotangents -> pull(residuals, cotangents), as one operation.
+    """Apply to `tangents` the linear map whose transpose is cotangents -> pull(residuals, cotangents).
 
-    For the tangent rule of a `jax.custom_jvp`. Reverse mode keeps `residuals` alone and calls `pull`, as with a
-    `jax.custom_vjp`; forward mode transposes `pull`; derivatives of either follow by those of `pull`.
+    For the tangent rule of a `jax.custom_jvp`. Reverse mode stores only `residuals` and calls `pull`, as with
+    `jax.custom_vjp`; forward mode transposes `pull`; higher derivatives are those of `pull`.
 
     Args:
-        pull: linear in the second argument, made of differentiable operations, without closed-over traced values.
+        pull: linear in the second argument, composed of differentiable operations, without closed-over tracers.
         residuals: a tree of arrays on which the map depends.
-        like: a tree of arrays, of the shapes and dtypes of the result.
+        like: a tree of arrays with the shapes and dtypes of the result.
         tangents: a tree of floating-point arrays.
     """
     residuals, residuals_tree = jax.tree.flatten(residuals)
@@ -37,7 +37,7 @@ def transpose_of(pull: Callable[[Any, Any], Any], residuals: Any, like: Any, tan
 
 
 class _Transpose:
-    """The map of flat leaves, first the residuals, then the tangents."""
+    """The linear map on flat leaves: residuals first, then tangents."""
 
     def __init__(self, pull: Callable[..., list[Array]], n_residuals: int, avals: list[Any]) -> None:
         self.pull, self.n_residuals, self.avals = pull, n_residuals, avals
@@ -49,36 +49,36 @@ class _Transpose:
         residuals, tangents = self.split(leaves)
         return list(jax.linear_transpose(lambda *bars: self.pull(residuals, bars), *self.avals)(tangents))
 
-    def jvp(self, primals: Sequence[Any], moves: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Linear in the tangents; in the residuals, of which some may not move, as it is written."""
+    def jvp(self, primals: Sequence[Any], dots: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Linear in the tangents; differentiates `pull` with respect to residuals with nonzero tangents."""
         residuals, tangents = self.split(primals)
-        residuals_dot, tangents_dot = self.split(moves)
+        residuals_dot, tangents_dot = self.split(dots)
         outs = _primitive.bind(*primals, rule=self)
         outs_dot = [ad.Zero(aval) for aval in self.avals]
         if any(type(dot) is not ad.Zero for dot in tangents_dot):
             outs_dot = _primitive.bind(*residuals, *map(ad.instantiate_zeros, tangents_dot), rule=self)
-        moving = [index for index, dot in enumerate(residuals_dot) if type(dot) is not ad.Zero]
-        if moving:
+        nonzero = [index for index, dot in enumerate(residuals_dot) if type(dot) is not ad.Zero]
+        if nonzero:
 
-            def of_moving(*values: Array) -> list[Array]:
-                filled = dict(zip(moving, values, strict=True))
-                return self(*[filled.get(index, leaf) for index, leaf in enumerate(residuals)], *tangents)
+            def at_residuals(*values: Array) -> list[Array]:
+                replaced = dict(zip(nonzero, values, strict=True))
+                return self(*[replaced.get(index, leaf) for index, leaf in enumerate(residuals)], *tangents)
 
-            values, dots = ([part[index] for index in moving] for part in (residuals, residuals_dot))
-            outs_dot = list(map(ad.add_tangents, outs_dot, jax.jvp(of_moving, values, dots)[1]))
+            values, values_dot = ([part[index] for index in nonzero] for part in (residuals, residuals_dot))
+            outs_dot = list(map(ad.add_tangents, outs_dot, jax.jvp(at_residuals, values, values_dot)[1]))
         return outs, outs_dot
 
     def transpose(self, cotangents: Sequence[Any], *leaves: Any) -> list[Any]:
-        """Tangents that are no unknowns are zeros that a caller has written out."""
+        """Cotangents of the undefined primals; tangents that are defined are instantiated zeros."""
         residuals, tangents = self.split(leaves)
-        pulled = self.pull(residuals, [ad.instantiate_zeros(cotangent) for cotangent in cotangents])
-        wanted = [ad.is_undefined_primal(tangent) for tangent in tangents]
+        tangents_bar = self.pull(residuals, [ad.instantiate_zeros(cotangent) for cotangent in cotangents])
+        is_undefined = [ad.is_undefined_primal(tangent) for tangent in tangents]
         return [None] * self.n_residuals + [
-            bar if is_wanted else None for bar, is_wanted in zip(pulled, wanted, strict=True)
+            bar if undefined else None for bar, undefined in zip(tangents_bar, is_undefined, strict=True)
         ]
 
     def batch(self, leaves: Sequence[Any], axes: Sequence[Any]) -> tuple[list[Any], list[int]]:
-        """The mapped pair of both; tangents that are not mapped are repeated, for their cotangents are to be summed."""
+        """The map with `pull` under vmap; unbatched tangents are broadcast, so that their cotangents are summed."""
         size = next(leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None)
         residuals, tangents = self.split(leaves)
         residual_axes, tangent_axes = self.split(axes)
@@ -90,11 +90,11 @@ class _Transpose:
 
 _primitive = Primitive("transpose_of")
 _primitive.multiple_results = True
-# The rules are traced late, outside of the precision that was in force where the operation was written down.
-_written = in_full_precision(lambda *leaves, rule: rule(*leaves))
-_primitive.def_impl(_written)
+# The rules are traced later, outside the precision context in which the primitive was bound.
+_definition = in_full_precision(lambda *leaves, rule: rule(*leaves))
+_primitive.def_impl(_definition)
 _primitive.def_abstract_eval(lambda *leaves, rule: rule.avals)
 ad.primitive_jvps[_primitive] = in_full_precision(lambda primals, tangents, *, rule: rule.jvp(primals, tangents))
 ad.primitive_transposes[_primitive] = in_full_precision(lambda bars, *leaves, rule: rule.transpose(bars, *leaves))
 batching.primitive_batchers[_primitive] = in_full_precision(lambda leaves, axes, *, rule: rule.batch(leaves, axes))
-mlir.register_lowering(_primitive, mlir.lower_fun(_written, multiple_results=True))
+mlir.register_lowering(_primitive, mlir.lower_fun(_definition, multiple_results=True))

@@ -1,4 +1,4 @@
-"""Centre and scale of columns by statistics that one absurd value cannot move; standard errors of means."""
+"""Robust centre and scale of columns; compression of outliers; standard errors of means."""
 
 import math
 from statistics import NormalDist
@@ -8,35 +8,40 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-EVENT_TAILS = (1e-3,)  # share of rows on either side that may be absurd
-CONTEXT_TAILS = (0.25, 0.05, 5e-3, 1e-3)  # codes of missing values may be many; the next where a range is zero
-FAR = 8.0  # deviations from zero beyond which a centre costs float32 digits that matter
-CONTEXT_LIMIT = 8.0  # of a standardised and compressed number, 24 deviations: from there a linear law says nothing
-_REACH = 30.0  # deviations of the bulk within which a value counts
-_MOST_NUMBERS = 1 << 22  # among which a range is looked for
+EVENT_TAILS = (1e-3,)  # fraction of rows on either side that may be outliers
+CONTEXT_TAILS = (
+    0.25,
+    0.05,
+    5e-3,
+    1e-3,
+)  # missing-value codes may be frequent; the next one is used if a range is 0
+FAR = 8.0  # distance of a centre from zero, in deviations, beyond which it is subtracted in float64
+CONTEXT_LIMIT = 8.0  # standardised and compressed, i.e. 24 deviations: values beyond are ignored by linear fits
+_REACH = 30.0  # distance from the median, in deviations of the bulk, beyond which a value is an outlier
+_MAX_NUMBERS = 1 << 22  # subset size for quantiles
 _KNEE = 5.0
 
 
 def moments(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (d,) of the values of rows (n, d) that lie within 30 deviations of the bulk.
+    """Mean and standard deviation (d,) of rows (n, d), without values beyond 30 deviations of the bulk.
 
-    For ordinary columns these are all of them. A column without any spread has the deviation 0.
+    Ordinary columns have no such values. A constant column has the deviation 0.
     """
     centre, bulk = _bulk(rows, tails)
-    inside = np.abs(rows - centre) <= _REACH * np.where(bulk > 0, bulk, np.inf)
-    if inside.all():
+    is_inlier = np.abs(rows - centre) <= _REACH * np.where(bulk > 0, bulk, np.inf)
+    if is_inlier.all():
         return rows.mean(0), rows.std(0)
-    n = inside.sum(0)
-    mean = np.where(inside, rows - centre, 0.0).sum(0) / n
-    square = np.square(np.where(inside, rows - centre - mean, 0.0)).sum(0) / n
+    n = is_inlier.sum(0)
+    mean = np.where(is_inlier, rows - centre, 0.0).sum(0) / n
+    square = np.square(np.where(is_inlier, rows - centre - mean, 0.0)).sum(0) / n
     return centre + mean, np.sqrt(square)
 
 
 def spread(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Median (d,) and a deviation (d,) of rows (n, d): the range without its tails, in units of a standard normal's.
+    """Median (d,) and robust deviation (d,) of rows (n, d).
 
-    Where that range is zero, as of a rare flag, that of smaller tails; then what is left without one value at either
-    end; at last the standard deviation.
+    The deviation is the range without its tails, divided by that range of a standard normal. If it is zero, as for a
+    rare flag, the next smaller tails are used, then tails of one value on either side, then the standard deviation.
     """
     centre, scale = _bulk(rows, tails)
     with np.errstate(over="ignore"):
@@ -44,28 +49,28 @@ def spread(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.n
 
 
 def _bulk(rows: np.ndarray, tails: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """`spread`, but a deviation of 0 where all values but one at either end are equal."""
-    some = np.sort(rows[:: max(1, rows.size // _MOST_NUMBERS)], axis=0)
-    n = len(some)
+    """`spread`, but with a deviation of 0 if all values except one at either end are equal."""
+    subset = np.sort(rows[:: max(1, rows.size // _MAX_NUMBERS)], axis=0)
+    n = len(subset)
     scale = np.zeros(rows.shape[1])
     for tail in (*tails, 0.0):
         cut = min(max(int(tail * n), 1), (n - 1) // 2)
         normal = -2.0 * NormalDist().inv_cdf((cut + 0.5) / (n + 1))
         if normal > 0:
-            scale = np.where(scale > 0, scale, (some[n - 1 - cut] - some[cut]) / normal)
-    return np.median(some, axis=0), scale
+            scale = np.where(scale > 0, scale, (subset[n - 1 - cut] - subset[cut]) / normal)
+    return np.median(subset, axis=0), scale
 
 
 def reach_of(rows: np.ndarray) -> np.ndarray:
-    """The size (d,) that 99.9 % of the values of rows (n, d) do not exceed, and all but one where rows are few."""
+    """The 99.9 % quantile (d,) of the absolute values of rows (n, d); the second largest if rows are few."""
     cut = max(int(1e-3 * len(rows)), 1) if len(rows) > 2 else 0
     return np.partition(np.abs(rows), len(rows) - 1 - cut, axis=0)[len(rows) - 1 - cut]
 
 
-def compressed(u: Any, xp: Any = jnp) -> tuple[Any, Any]:
-    """u up to 5, beyond it sign(u) (5 + log(|u| - 4)), of the same slope at 5; and the log-slope.
+def compress(u: Any, xp: Any = jnp) -> tuple[Any, Any]:
+    """u for |u| <= 5, else sign(u) (5 + log(|u| - 4)), with a continuous slope; and the log-slope.
 
-    Strictly increasing, so nothing is lost; 1e7 becomes 21, which a network can bear.
+    It is strictly increasing, so no information is lost; 1e7 becomes 21, a reasonable input of a network.
     """
     beyond = xp.abs(u) > _KNEE
     excess = xp.where(beyond, xp.abs(u) - _KNEE, 0.0)
@@ -73,8 +78,8 @@ def compressed(u: Any, xp: Any = jnp) -> tuple[Any, Any]:
     return xp.where(beyond, xp.sign(u) * (_KNEE + log_excess), u), -log_excess
 
 
-def expanded(v: Array) -> tuple[Array, Array]:
-    """The inverse of `compressed`, and its log-slope."""
+def expand(v: Array) -> tuple[Array, Array]:
+    """The inverse of `compress`, and its log-slope."""
     beyond = jnp.abs(v) > _KNEE
     log_excess = jnp.where(beyond, jnp.abs(v) - _KNEE, 0.0)
     return jnp.where(beyond, jnp.sign(v) * (_KNEE + jnp.expm1(log_excess)), v), log_excess
@@ -83,10 +88,10 @@ def expanded(v: Array) -> tuple[Array, Array]:
 def standard_error(
     values: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
 ) -> float | None:
-    """Standard error of the weighted mean of values (n,); of one row or group, or of values that are not finite, None.
+    """Standard error of the weighted mean of values (n,); None for a single row or group, or non-finite values.
 
-    Values of one group (n,) need not be independent: with the G sums s_g by group of deviations from the mean, times
-    their weights w, it is sqrt(G / (G - 1) sum_g s_g^2) / sum w; without groups every row is one.
+    Values of the same group may be dependent. With s_g the sum over group g of w (value - mean), and G groups, the
+    standard error is sqrt(G / (G - 1) sum_g s_g^2) / sum w. Without groups every row is a group.
 
     Reference: Liang & Zeger 1986.
 

@@ -1,7 +1,7 @@
-"""A module as a compiled program: flattened once, run over rows that are padded to few sizes and cut into chunks.
+"""Compiled programs of modules, run over batches that are padded to a few sizes and cut into chunks.
 
-The program depends on the module's structure and on a row's shape, never on the number of rows: another number compiles
-nothing new, and memory stays flat.
+A program depends on the module's structure and on the event shape, not on the batch size: another batch size compiles
+nothing new, and memory is bounded.
 """
 
 import functools
@@ -17,16 +17,16 @@ from jaxtyping import Array
 
 from pushforward.numerics.arrays import is_array, is_inexact
 
-_ROWS = (1, 16, 64, 256, 512, 1024)
-# Idle rows cost little beside the start of a kernel while they are few; from 1,024 on they cost their share.
-_ROWS_ACCELERATOR = (*_ROWS, 2048, 4096, 8192, 16384)
+_BATCH_SIZES = (1, 16, 64, 256, 512, 1024)
+# Padding costs little compared to a kernel launch for small batches; from 1,024 on its cost is proportional.
+_BATCH_SIZES_ACCELERATOR = (*_BATCH_SIZES, 2048, 4096, 8192, 16384)
 _MAX_ELEMENTS = 1 << 20
-_IDLE = 8  # programs of structures that are not in use
-_MOST = 128  # programs in all
+_MAX_IDLE = 8  # programs whose module structure is not in use
+_MAX_PROGRAMS = 128
 
 
 class Static:
-    """The hashable half of a module: structure and whatever is not an array."""
+    """The hashable part of a module: tree structure and leaves that are not arrays."""
 
     def __init__(self, structure: Any, leaves: tuple[Any, ...]) -> None:
         self.structure, self.leaves = structure, leaves
@@ -42,34 +42,34 @@ class Static:
 
 
 def flatten(module: Any) -> tuple[list[Any], Static]:
-    """A module as its list of arrays and a hashable rest: cheaper at each call than a filtered jit."""
+    """The arrays and the hashable part of a module; `jax.jit` on them has less overhead than `eqx.filter_jit`."""
     leaves, structure = jax.tree.flatten(module)
     arrays = [leaf for leaf in leaves if is_array(leaf)]
     return arrays, Static(structure, tuple(None if is_array(leaf) else leaf for leaf in leaves))
 
 
 def unflatten(arrays: list[Any], static: Static) -> Any:
-    """The module of `flatten`."""
+    """The inverse of `flatten`."""
     parts = iter(arrays)
     return jax.tree.unflatten(static.structure, [next(parts) if leaf is None else leaf for leaf in static.leaves])
 
 
 def float_type(arrays: list[Any]) -> np.dtype:
-    """The floating-point type in which a module computes: that of its JAX arrays, else JAX's default."""
+    """The floating-point dtype in which a module computes: that of its JAX arrays, else JAX's default."""
     types = {leaf.dtype for leaf in arrays if isinstance(leaf, jax.Array) and is_inexact(leaf)}
     return np.dtype(jnp.result_type(*types)) if types else np.dtype(jnp.result_type(float))
 
 
 def is_traced(*leaves: Any) -> bool:
-    """Whether any of these is a tracer of somebody's transformation."""
+    """Whether any leaf is a tracer of a JAX transformation."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 class CompiledModule:
-    """What calls of one module share: its arrays on the device, its static half, its floating-point type.
+    """A module prepared for repeated calls: its arrays on the device, its static part, its floating-point dtype.
 
-    Modules never change, so this is made once for each, and for each setting of 64-bit arithmetic: what is kept in
-    NumPy float64 (standardisation) goes in at the width that is in force.
+    Modules are immutable, so one `CompiledModule` is cached for each module and each x64 setting: NumPy float64 arrays
+    (standardisation) are cast to the precision in use.
     """
 
     def __init__(self, module: Any) -> None:
@@ -89,44 +89,44 @@ class CompiledModule:
             weakref.finalize(self, _PROGRAMS.count, self.kind, -1).atexit = False
 
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
-def once_for_each(make: Callable[[Any], Made]) -> Callable[[Any], Made]:
-    """A function of a module that is computed once for each, and for each setting of 64-bit arithmetic.
+def cached_per_module(function: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    """Decorator that caches a function of a module by the module's identity and the x64 setting.
 
-    What it makes has `is_traced` and `arrays`, as `CompiledModule` has, and must not hold the module itself.
+    The result must have `is_traced` and `arrays`, as `CompiledModule` has, and must not reference the module itself.
     """
-    kept: dict[tuple[int, np.dtype], tuple[Any, Any]] = {}
+    cache: dict[tuple[int, np.dtype], tuple[Any, Any]] = {}
 
-    @functools.wraps(make)
-    def remembered(module: Any) -> Made:
+    @functools.wraps(function)
+    def cached(module: Any) -> Value:
         key = id(module), jax.dtypes.canonicalize_dtype(np.float64)
-        known = kept.get(key)
-        if known is not None and known[0]() is module:
-            return known[1]
-        made: Any = make(module)
-        if not (made.is_traced or is_traced(*made.arrays)):
-            kept[key] = weakref.ref(module, lambda _: kept.pop(key, None)), made
-        return made
+        entry = cache.get(key)
+        if entry is not None and entry[0]() is module:
+            return entry[1]
+        value: Any = function(module)
+        if not (value.is_traced or is_traced(*value.arrays)):
+            cache[key] = weakref.ref(module, lambda _: cache.pop(key, None)), value
+        return value
 
-    return remembered
+    return cached
 
 
-@once_for_each
+@cached_per_module
 def compiled_module(module: Any) -> CompiledModule:
-    """The module's `CompiledModule`, from the last call with this very object if there was one."""
+    """The module's `CompiledModule`, cached."""
     return CompiledModule(module)
 
 
-def is_on_device(rows: Any, size: int, event_size: int) -> bool:
-    """Whether rows lie on an accelerator and run there unpadded: fetching them would cost more than the program."""
-    return isinstance(rows, jax.Array) and jax.default_backend() != "cpu" and size in _sizes(event_size)
+def is_on_device(batch: Any, size: int, event_size: int) -> bool:
+    """Whether a batch is on an accelerator and needs no padding: copying it to the host would cost too much."""
+    return isinstance(batch, jax.Array) and jax.default_backend() != "cpu" and size in _sizes(event_size)
 
 
 def _sizes(event_size: int) -> list[int]:
-    """The numbers of rows that programs are compiled for, where a row holds `event_size` numbers."""
-    sizes = _ROWS if jax.default_backend() == "cpu" else _ROWS_ACCELERATOR
+    """The batch sizes for which programs are compiled, given the number of elements of an event."""
+    sizes = _BATCH_SIZES if jax.default_backend() == "cpu" else _BATCH_SIZES_ACCELERATOR
     limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
     return [s for s in sizes if s <= limit] or [1]
 
@@ -134,54 +134,54 @@ def _sizes(event_size: int) -> list[int]:
 def run_batched(
     batched: Callable[..., tuple[Array, ...]],
     module: CompiledModule,
-    rows: list[Any],
+    inputs: list[Any],
     size: int,
     event_size: int,
-    *more: Any,
+    *shared: Any,
 ) -> tuple[Any, ...] | None:
-    """`batched(module, *more, *rows)` compiled, over all rows, in chunks padded to one of a few sizes.
+    """`batched(module, *shared, *inputs)`, compiled and run in chunks that are padded to one of a few sizes.
 
     Args:
-        batched: a function at module level, for it is part of the program's identity.
+        batched: a function at module level, because it is part of the cache key of the program.
         module: from `compiled_module`.
-        rows: arrays (size, ...), NumPy or JAX, or None.
-        size: number of rows.
-        event_size: numbers in a row, which limits the rows of a chunk.
-        more: further arrays, the same for all rows.
+        inputs: arrays (size, ...), NumPy or JAX, or None.
+        size: batch size.
+        event_size: number of elements of an event, which limits the size of a chunk.
+        shared: further arrays, the same for all chunks.
 
     Returns:
-        One array for each of the program's outputs; None under somebody's trace, where concrete arrays do not help.
+        One array for each output of the program; None under a caller's trace.
     """
     sizes = _sizes(event_size)
-    program, whole = _PROGRAMS.program(batched, module.kind, module.static), None
+    program, outputs = _PROGRAMS.program(batched, module.kind, module.static), None
     for start in range(0, max(size, 1), sizes[-1]):
-        here = min(sizes[-1], size - start)
-        padded = next(s for s in sizes if s >= here)
-        chunk = [None if row is None else _pad(row, start, here, padded) for row in rows]
-        out = program(module.arrays, chunk, more)
-        if is_traced(*out):
+        n = min(sizes[-1], size - start)
+        padded = next(s for s in sizes if s >= n)
+        chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
+        chunk_outputs = program(module.arrays, chunk, shared)
+        if is_traced(*chunk_outputs):
             return None
-        if here == padded == size:
-            return out
-        if whole is None:
-            whole = tuple(np.empty((size, *part.shape[1:]), part.dtype) for part in out)
-        for column, part in zip(whole, out, strict=True):
-            column[start : start + here] = np.asarray(part)[:here]
-    return whole
+        if n == padded == size:
+            return chunk_outputs
+        if outputs is None:
+            outputs = tuple(np.empty((size, *part.shape[1:]), part.dtype) for part in chunk_outputs)
+        for output, part in zip(outputs, chunk_outputs, strict=True):
+            output[start : start + n] = np.asarray(part)[:n]
+    return outputs
 
 
 def compiled(
-    n_static: int, *, keep: int = _IDLE, donate: tuple[int, ...] = ()
+    n_static: int, *, keep: int = _MAX_IDLE, donate: tuple[int, ...] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator like `jax.jit` whose programs are released but for the last `keep` that were used.
+    """Decorator like `jax.jit` with a least-recently-used cache of `keep` programs.
 
-    `jax.jit` keeps a program for every static argument and every shape that it ever met, 1 to 10 MB each.
+    `jax.jit` keeps a program for every combination of static arguments and shapes, 1 to 10 MB each.
 
     Args:
-        n_static: how many arguments, the first ones, are hashable parts of the program; the others are trees of arrays
-            and numbers, given by position.
-        keep: number of programs.
-        donate: which arguments give their memory away, counted from the first that is not static.
+        n_static: number of leading arguments that are static and hashable; the others are trees of arrays and numbers,
+            passed by position.
+        keep: number of programs in the cache.
+        donate: indices of arguments whose buffers are donated, counted from the first non-static one.
 
     >>> @compiled(1, keep=2)
     ... def power(exponent, x):
@@ -191,46 +191,46 @@ def compiled(
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        kept: dict[Any, Any] = {}
+        cache: dict[Any, Any] = {}
         lock = threading.Lock()
 
         @functools.wraps(function)
         def call(*arguments: Any) -> Any:
-            static, given = arguments[:n_static], arguments[n_static:]
-            leaves, structure = jax.tree.flatten(given)
+            static, dynamic = arguments[:n_static], arguments[n_static:]
+            leaves, structure = jax.tree.flatten(dynamic)
             key = static, structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
             with lock:
-                program = kept.pop(key, None)
+                program = cache.pop(key, None)
                 if program is None:
                     program = jax.jit(functools.partial(function, *static), donate_argnums=donate)
-                    while len(kept) >= keep:
-                        kept.pop(next(iter(kept))).clear_cache()  # the longest unused comes first
-                kept[key] = program
-            return program(*given)
+                    while len(cache) >= keep:
+                        cache.pop(next(iter(cache))).clear_cache()  # in order of last use
+                cache[key] = program
+            return program(*dynamic)
 
         return call
 
     return decorate
 
 
-class _Programs:
-    """The compiled programs of this process, by function and structure.
+class _ProgramCache:
+    """The compiled programs of this process, by function and module structure.
 
-    Those of a structure that no module in use has are released, but for the last few, which may well come again; and
-    those that were not used for longest, where there are many.
+    Programs whose structure no live module has are released, except the last few, which may be needed again; and the
+    least recently used ones beyond a maximum number.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # a module may end, and be counted out, while the lock is held
-        self.kept: dict[tuple[Any, Static], Any] = {}
-        self.users: dict[Static, int] = {}
+        self.lock = threading.RLock()  # reentrant: a finaliser may call `count` while the lock is held
+        self.programs: dict[tuple[Any, Static], Any] = {}  # in order of last use
+        self.n_modules: dict[Static, int] = {}
 
     def count(self, kind: Static, change: int) -> None:
-        """One module of this structure and these shapes more in use, or less."""
+        """Change the number of live modules of this structure and these shapes."""
         with self.lock:
-            self.users[kind] = self.users.get(kind, 0) + change
-            if not self.users[kind]:
-                del self.users[kind]
+            self.n_modules[kind] = self.n_modules.get(kind, 0) + change
+            if not self.n_modules[kind]:
+                del self.n_modules[kind]
 
     def program(
         self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static
@@ -238,27 +238,28 @@ class _Programs:
         """The program of a function for modules of this kind."""
         key = batched, kind
         with self.lock:
-            found = self.kept.pop(key, None)
-            if found is None:
-                found = jax.jit(lambda arrays, rows, more: batched(unflatten(arrays, static), *more, *rows))
-                idle = [key for key in self.kept if key[1] not in self.users]  # the longest unused comes first
-                excess = [*idle[: max(len(idle) - _IDLE, 0)], *list(self.kept)[: max(len(self.kept) - _MOST + 1, 0)]]
-                for gone in dict.fromkeys(excess):
-                    self.kept.pop(gone).clear_cache()
-            self.kept[key] = found
-        return found
+            program = self.programs.pop(key, None)
+            if program is None:
+                program = jax.jit(lambda arrays, inputs, shared: batched(unflatten(arrays, static), *shared, *inputs))
+                idle = [key for key in self.programs if key[1] not in self.n_modules]
+                n_excess = max(len(self.programs) - _MAX_PROGRAMS + 1, 0)
+                excess = [*idle[: max(len(idle) - _MAX_IDLE, 0)], *list(self.programs)[:n_excess]]
+                for excess_key in dict.fromkeys(excess):
+                    self.programs.pop(excess_key).clear_cache()
+            self.programs[key] = program
+        return program
 
 
-_PROGRAMS = _Programs()
+_PROGRAMS = _ProgramCache()
 
 
-def _pad(rows: Any, start: int, here: int, size: int) -> Any:
-    """Rows from `start`, the last one repeated up to `size` (an empty chunk is filled with zeros)."""
-    if here == size == len(rows):
-        return rows
-    rows = np.asarray(rows)[start : start + here]
-    if here == size:
-        return rows
-    if here == 0:
-        return np.zeros((size, *rows.shape[1:]), rows.dtype)
-    return np.concatenate([rows, np.broadcast_to(rows[-1:], (size - here, *rows.shape[1:]))])
+def _pad(array: Any, start: int, n: int, size: int) -> Any:
+    """The n entries from `start`, padded to `size` with the last one (with zeros if n is 0)."""
+    if n == size == len(array):
+        return array
+    chunk = np.asarray(array)[start : start + n]
+    if n == size:
+        return chunk
+    if n == 0:
+        return np.zeros((size, *chunk.shape[1:]), chunk.dtype)
+    return np.concatenate([chunk, np.broadcast_to(chunk[-1:], (size - n, *chunk.shape[1:]))])

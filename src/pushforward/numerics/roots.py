@@ -1,7 +1,7 @@
-"""The one root solver for monotone maps without a closed inverse: bracketed, element by element, with gradients.
+"""Bracketing root solver for monotone element-wise functions, with implicit gradients.
 
-A compiler may compute a value anew for each of its uses, rounded otherwise, and a sign near the root with it. So every
-decision reads numbers that an earlier turn of a loop has stored; the image is evaluated at the end of a turn.
+The compiler may recompute a value for each of its uses with other rounding, and so change its sign near the root. So
+every decision reads values that an earlier iteration has stored; the function is evaluated at the end of an iteration.
 """
 
 import functools
@@ -18,17 +18,17 @@ from pushforward.numerics.linear_maps import transpose_of
 from pushforward.numerics.trailing_batch import custom_jvp
 
 _WIDENING = 4.0
-_STARTS, _AT_LOW, _AT_HIGH, _WIDENS, _NARROWS = range(5)  # why the image was taken at a point
+_START, _AT_LOW, _AT_HIGH, _WIDEN, _NARROW = range(5)  # phases: the reason for the last evaluation
 
 
 def monotone_root(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> Float[Array, "*shape"]:
     """x with fn(weights, x) = y, for fn increasing and acting element by element on arrays of the shape of y.
 
-    A bracket around zero is widened fourfold until it holds the root, then narrowed by Chandrupatla's steps (inverse
-    quadratic where that is safe, else bisection) down to two neighbouring floats or an exact hit: the tolerance is
-    one unit in the last place of x, or what rounding of fn makes of it. NaN where y is NaN or infinite or out of the
-    reach of fn. Derivatives of every order, forward and reverse, are those of the implicit function, dx = (dy -
-    (dfn/dweights) dweights) / (dfn/dx): this rule holds at the root, which is itself differentiated by it.
+    A bracket around zero is widened by factors of four until it contains the root. Chandrupatla's method (inverse
+    quadratic interpolation if that is safe, else bisection) then narrows it to two neighbouring floats or an exact
+    root: the tolerance is one unit in the last place of x, or what rounding in fn makes of it. The result is NaN if y
+    is not finite or outside the range of fn. Derivatives of every order, forward and reverse, are implicit: dx = (dy -
+    (dfn/dweights) dweights) / (dfn/dx), where derivatives of the root x follow the same rule.
 
     Reference: Chandrupatla 1997.
     """
@@ -46,7 +46,7 @@ def monotone_root(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> 
 
 
 def _pull(fn: Callable[[Any, Array], Array], residuals: tuple[Any, Any, Array], x_bar: Array) -> tuple[Any, Array]:
-    """The gradients of the weights and of y, from that of the root: the transpose of the implicit function's slope."""
+    """The gradients of the weights and of y, given that of the root: the transpose of the implicit derivative."""
     floats, rest, x = residuals
     _, pull = jax.vjp(lambda floats, x: fn(eqx.combine(floats, rest), x), floats, x)
     y_bar = x_bar / pull(jnp.ones_like(x))[1]
@@ -54,9 +54,9 @@ def _pull(fn: Callable[[Any, Array], Array], residuals: tuple[Any, Any, Array], 
 
 
 class _State(NamedTuple):
-    """Three abscissas with fn - y there; the root lies between `new` and `old`, `left` is the one dropped last.
+    """Three points with their values of fn - y: the root lies between `new` and `old`; `left` is the last one dropped.
 
-    While the bracket is still looked for, `new` is the end from which it is widened.
+    While the bracket is being widened, `new` is its last end.
     """
 
     new: Array
@@ -65,11 +65,11 @@ class _State(NamedTuple):
     f_new: Array
     f_old: Array
     f_left: Array
-    share: Array  # where in the bracket to look next
+    share: Array  # the next point, as a fraction of the bracket
 
 
-class _Turn(NamedTuple):
-    """What a turn of the loop starts from: at which point the image was taken last, why, and what it was."""
+class _SolverStep(NamedTuple):
+    """State of the loop: the phase, the bracket, and the last point x with its value f = fn - y."""
 
     count: Array
     phase: Array
@@ -80,56 +80,55 @@ class _Turn(NamedTuple):
 
 
 def _search(fn: Callable[[Any, Array], Array], weights: Any, y: Array) -> Array:
-    """One loop with one evaluation of fn in it: a law is often long, and each place where it stands is compiled."""
+    """One loop with a single evaluation of fn: fn is often large, and every call of it is compiled."""
     info = jnp.finfo(y.dtype)
     most = float(info.max) / 4
     limit = 4 * info.bits + int(math.log(most, _WIDENING)) + 4
 
-    def is_open(turn: _Turn) -> Array:
-        return ~turn.has_failed & ((turn.phase != _NARROWS) | _is_open(turn.state))
+    def is_running(step: _SolverStep) -> Array:
+        return ~step.has_failed & ((step.phase != _NARROW) | _is_open(step.state))
 
-    def turned(turn: _Turn) -> _Turn:
-        x, f, state, phase = turn.x, turn.f, turn.state, turn.phase
-        widens = phase == _WIDENS
-        # the root is further out than x; at the first two ends only on one side, as fn is increasing
-        is_short = jnp.where(x < 0, f > 0, f < 0) & (phase != _STARTS) & (phase != _NARROWS)
-        is_held = (widens | (phase == _AT_HIGH)) & ~is_short
-        looks_high = (phase == _AT_LOW) & ~is_short
-        state = _pick(is_held, _bracket(state, x, f), _pick(phase == _NARROWS, _step(state, x, f), state))
-        state = _pick(is_short | looks_high, state._replace(new=x, f_new=f), state)
-        state = state._replace(share=jnp.where(is_held, 0.5, _next_share(state)))
-        further = jnp.clip(_WIDENING * x + jnp.sign(x), -most, most)
-        inside = state.new + state.share * (state.old - state.new)
-        narrows = is_held | (phase == _NARROWS)
-        x = jnp.where(phase == _STARTS, -1, jnp.where(looks_high, 1, jnp.where(narrows, inside, further)))
-        after = jnp.where(is_short, _WIDENS, jnp.where(looks_high, _AT_HIGH, jnp.where(narrows, _NARROWS, _AT_LOW)))
-        has_failed = turn.has_failed | (~narrows & jnp.isnan(f)) | (is_held & jnp.isnan(f))
-        has_failed |= is_short & (jnp.abs(turn.x) >= most)
-        return _Turn(turn.count + 1, after, has_failed, state, x, f)
+    def next_step(step: _SolverStep) -> _SolverStep:
+        x, f, state, phase = step.x, step.f, step.state, step.phase
+        # the root is further out than x; the first two ends are on one side each, as fn is increasing
+        is_short = jnp.where(x < 0, f > 0, f < 0) & (phase != _START) & (phase != _NARROW)
+        is_bracketed = ((phase == _WIDEN) | (phase == _AT_HIGH)) & ~is_short
+        goes_high = (phase == _AT_LOW) & ~is_short
+        state = _where(is_bracketed, _bracket(state, x, f), _where(phase == _NARROW, _shrink(state, x, f), state))
+        state = _where(is_short | goes_high, state._replace(new=x, f_new=f), state)
+        state = state._replace(share=jnp.where(is_bracketed, 0.5, _next_share(state)))
+        outer = jnp.clip(_WIDENING * x + jnp.sign(x), -most, most)
+        inner = state.new + state.share * (state.old - state.new)
+        narrows = is_bracketed | (phase == _NARROW)
+        x = jnp.where(phase == _START, -1, jnp.where(goes_high, 1, jnp.where(narrows, inner, outer)))
+        phase = jnp.where(is_short, _WIDEN, jnp.where(goes_high, _AT_HIGH, jnp.where(narrows, _NARROW, _AT_LOW)))
+        has_failed = step.has_failed | (~narrows & jnp.isnan(f)) | (is_bracketed & jnp.isnan(f))
+        has_failed |= is_short & (jnp.abs(step.x) >= most)
+        return _SolverStep(step.count + 1, phase, has_failed, state, x, f)
 
-    def body(turn: _Turn) -> _Turn:
-        new, going = turned(turn), is_open(turn)
-        state = _pick(going, new.state, turn.state)
-        parts = (jnp.where(going, a, b) for a, b in zip(new[1:3], turn[1:3], strict=True))
-        return _Turn(new.count, *parts, state, new.x, fn(weights, new.x) - y)
+    def body(step: _SolverStep) -> _SolverStep:
+        new, running = next_step(step), is_running(step)
+        state = _where(running, new.state, step.state)
+        parts = (jnp.where(running, a, b) for a, b in zip(new[1:3], step[1:3], strict=True))
+        return _SolverStep(new.count, *parts, state, new.x, fn(weights, new.x) - y)
 
-    nothing = jnp.zeros_like(y)
-    start = _Turn(
-        jnp.zeros((), jnp.int32), jnp.full(y.shape, _STARTS), ~jnp.isfinite(y), _State(*[nothing] * 7), nothing, nothing
-    )  # fmt: skip
-    end = jax.lax.while_loop(lambda turn: (turn.count < limit) & jnp.any(is_open(turn)), body, start)
-    found = (end.phase == _NARROWS) & ~end.has_failed
-    return jnp.where(found, _best(end.state), jnp.nan)
+    zero = jnp.zeros_like(y)
+    start = _SolverStep(
+        jnp.zeros((), jnp.int32), jnp.full(y.shape, _START), ~jnp.isfinite(y), _State(*[zero] * 7), zero, zero
+    )
+    end = jax.lax.while_loop(lambda step: (step.count < limit) & jnp.any(is_running(step)), body, start)
+    converged = (end.phase == _NARROW) & ~end.has_failed
+    return jnp.where(converged, _best(end.state), jnp.nan)
 
 
-def _pick(where: Array, a: _State, b: _State) -> _State:
-    return _State(*(jnp.where(where, one, other) for one, other in zip(a, b, strict=True)))
+def _where(condition: Array, a: _State, b: _State) -> _State:
+    return _State(*(jnp.where(condition, one, other) for one, other in zip(a, b, strict=True)))
 
 
 def _bracket(state: _State, x: Array, f: Array) -> _State:
-    """The first bracket: between x and the end it was widened from.
+    """The first bracket, between x and the previous end.
 
-    A sign that rounding turned at the end where the root lies makes that end an exact hit.
+    If rounding flips the sign of an end that is next to the root, that end becomes an exact root.
     """
     down = x < state.new
     low, high = jnp.where(down, x, state.new), jnp.where(down, state.new, x)
@@ -143,7 +142,7 @@ def _best(state: _State) -> Array:
 
 
 def _least(state: _State) -> Array:
-    """One unit in the last place of the better end, as a share of the bracket."""
+    """One unit in the last place of the better end, as a fraction of the bracket."""
     info = jnp.finfo(state.new.dtype)
     width = jnp.abs(state.old - state.new)
     return (info.eps * jnp.abs(_best(state)) + info.tiny) / jnp.where(width > 0, width, 1)
@@ -153,8 +152,8 @@ def _is_open(state: _State) -> Array:
     return (_least(state) < 0.5) & (state.f_new != 0) & (state.f_old != 0)
 
 
-def _step(state: _State, x: Array, f: Array) -> _State:
-    """The bracket with x as its newest end; the end on the other side of the root stays."""
+def _shrink(state: _State, x: Array, f: Array) -> _State:
+    """The bracket with x as its new end; the end on the other side of the root stays."""
     same = (f > 0) == (state.f_new > 0)
     old, f_old = jnp.where(same, state.old, state.new), jnp.where(same, state.f_old, state.f_new)
     left, f_left = jnp.where(same, state.new, state.old), jnp.where(same, state.f_new, state.f_old)
@@ -162,7 +161,7 @@ def _step(state: _State, x: Array, f: Array) -> _State:
 
 
 def _next_share(state: _State) -> Array:
-    """Inverse quadratic interpolation where the three points promise that it stays inside, else the middle."""
+    """Inverse quadratic interpolation if it is certain to stay inside the bracket, else bisection."""
     least = _least(state)
     f1, f2, f3 = state.f_new, state.f_old, state.f_left
     phi = _ratio(f1 - f2, f3 - f2)

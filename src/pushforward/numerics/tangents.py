@@ -1,8 +1,8 @@
-"""Functions with a tangent rule of their own, which holds inside loops and to every order.
+"""Functions with custom tangent rules that hold inside loops and for every order.
 
 `jax.custom_jvp` and `jax.custom_vjp` are inlined when JAX linearises a loop around them (`lax.scan`, so every
-`Repeat`): a second derivative is then that of the function as it is written, the loop of a solver or a constant. A
-primitive stays.
+`Repeat`). A second derivative is then that of the function's own code: of the loop of a solver, or of a constant.
+Primitives are not inlined.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,42 +14,42 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from pushforward.numerics.trailing_batch import BatchRule, whole_batch
+from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
-# (leaves, results, which leaves move, tangents of those) -> tangents of the first results; the others have none
+# (leaves, results, which leaves have tangents, these tangents) -> tangents of the first results; the others are zero
 Tangent = Callable[[list[Array], list[Array], tuple[bool, ...], list[Array]], list[Array]]
 
 
 def with_tangents(run: Callable[..., list[Array]], tangent: Tangent, *leaves: Array) -> list[Array]:
-    """run(*leaves), a list of arrays, differentiated by a rule.
+    """run(*leaves), a list of arrays, with a custom tangent rule.
 
-    The rule must be made of differentiable operations; results that it reads are themselves differentiated by it, so
-    derivatives of every order follow. Neither function may close over traced values.
+    The rule must be composed of differentiable operations. Derivatives of the results that it reads follow the rule
+    again, so derivatives of every order are defined. Neither function may close over tracers.
 
     Args:
         run: the function.
-        tangent: called as tangent(leaves, results, moves, dots), `moves` saying for each leaf whether it has a tangent,
-            `dots` being these tangents. Returns the tangents of as many results as it likes, from the first on.
+        tangent: called as tangent(leaves, results, nonzero, dots); `nonzero` is a mask of the leaves that have
+            tangents, `dots` are these tangents. Returns the tangents of the first results; those of the rest are zero.
         leaves: arrays.
     """
-    with jax.disable_jit(False):  # else JAX would unroll loops for their shapes
+    with jax.disable_jit(False):  # with jit disabled, JAX would run loops in Python
         avals = [jax.core.ShapedArray(out.shape, out.dtype) for out in jax.eval_shape(run, *leaves)]
-    return whole_batch(_Rule(run, tangent, avals), *leaves)
+    return bind_rule(_Rule(run, tangent, avals), *leaves)
 
 
-def merged(leaves: Sequence[Any], moves: Sequence[bool], replacements: Sequence[Any]) -> list[Any]:
-    """The leaves with others in place of those that move."""
-    others = iter(replacements)
-    return [next(others) if does_move else leaf for leaf, does_move in zip(leaves, moves, strict=True)]
+def replace_where(mask: Sequence[bool], leaves: Sequence[Any], replacements: Sequence[Any]) -> list[Any]:
+    """The leaves, with replacements at the positions where the mask is true."""
+    values = iter(replacements)
+    return [next(values) if is_replaced else leaf for leaf, is_replaced in zip(leaves, mask, strict=True)]
 
 
-def moving(leaves: Sequence[Any], moves: Sequence[bool]) -> list[Any]:
-    """The leaves that move."""
-    return [leaf for leaf, does_move in zip(leaves, moves, strict=True) if does_move]
+def select_where(mask: Sequence[bool], leaves: Sequence[Any]) -> list[Any]:
+    """The leaves at the positions where the mask is true."""
+    return [leaf for leaf, is_selected in zip(leaves, mask, strict=True) if is_selected]
 
 
 class _Rule(BatchRule):
-    """The function and its rule, for a sample or both mapped over batches."""
+    """A function and its tangent rule; batching maps both."""
 
     def __init__(self, run: Callable[..., list[Array]], tangent: Tangent, avals: list[Any]) -> None:
         self.run, self.tangent, self.avals = run, tangent, avals
@@ -61,27 +61,29 @@ class _Rule(BatchRule):
         axes = list(axes)
         size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
 
-        def tangent(leaves: list[Array], outs: list[Array], moves: tuple[bool, ...], dots: list[Array]) -> list[Array]:
-            def one(leaves: list[Array], outs: list[Array], dots: list[Array]) -> list[Array]:
-                return self.tangent(leaves, outs, moves, dots)
+        def tangent(
+            leaves: list[Array], outs: list[Array], nonzero: tuple[bool, ...], dots: list[Array]
+        ) -> list[Array]:
+            def tangent_one(leaves: list[Array], outs: list[Array], dots: list[Array]) -> list[Array]:
+                return self.tangent(leaves, outs, nonzero, dots)
 
-            tangent_axes = [axis for axis, does_move in zip(axes, moves, strict=True) if does_move]
-            return jax.vmap(one, (axes, 0, tangent_axes), axis_size=size)(leaves, outs, dots)
+            tangent_axes = select_where(nonzero, axes)
+            return jax.vmap(tangent_one, (axes, 0, tangent_axes), axis_size=size)(leaves, outs, dots)
 
         avals = [jax.core.ShapedArray((size, *aval.shape), aval.dtype) for aval in self.avals]
         rule = _Rule(jax.vmap(self.run, axes, axis_size=size), tangent, avals)
-        return whole_batch(rule, *args), [0] * len(avals)
+        return bind_rule(rule, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
         leaves = [jnp.asarray(primal) for primal in primals]
-        outs = whole_batch(self, *leaves)
-        moves = tuple(type(tangent) is not ad.Zero for tangent in tangents)
-        dots = self.tangent(leaves, outs, moves, moving(list(tangents), moves))
+        outs = bind_rule(self, *leaves)
+        nonzero = tuple(type(tangent) is not ad.Zero for tangent in tangents)
+        dots = self.tangent(leaves, outs, nonzero, select_where(nonzero, list(tangents)))
         return outs, [*dots, *(ad.Zero(aval.to_tangent_aval()) for aval in self.avals[len(dots) :])]
 
 
 def forward_only(x: Array, message: str) -> Array:
-    """x, a value whose gradient in reverse mode is refused with a NotImplementedError that says `message`."""
+    """The identity, whose reverse mode raises NotImplementedError with this message."""
     return _forward_only.bind(x, message=message)
 
 
@@ -98,20 +100,20 @@ mlir.register_lowering(_forward_only, lambda ctx, x, message: [x])
 
 
 def reverse_only(tree: Any, message: str) -> Any:
-    """The arrays of a tree, whose tangents in forward mode are refused with a TypeError that says `message`.
+    """The identity on the arrays of a tree, whose forward mode raises TypeError with this message.
 
-    For what goes into a `jax.custom_vjp`, whose own error does not say what to do. Forward mode over a gradient passes:
-    the gradient has left nothing of it.
+    For inputs of a `jax.custom_vjp`, whose own error does not suggest a fix. Forward mode over reverse mode is allowed:
+    the gradient no longer contains this operation.
     """
     leaves, structure = jax.tree.flatten(tree)
     return jax.tree.unflatten(structure, _reverse_only.bind(*leaves, message=message))
 
 
 def _tangents_in_reverse(primals: Any, tangents: Any, *, message: str) -> Any:
-    # One operation for all of them: it is evaluated, and refuses, only where all of them are known.
-    moves = [type(tangent) is not ad.Zero for tangent in tangents]
-    dots = iter(_tangent_in_reverse.bind(*moving(tangents, moves), message=message) if any(moves) else ())
-    return list(primals), [next(dots) if does else tangent for tangent, does in zip(tangents, moves, strict=True)]
+    # One primitive for all tangents: it is evaluated, and raises, only if all of them are known.
+    nonzero = [type(tangent) is not ad.Zero for tangent in tangents]
+    dots = _tangent_in_reverse.bind(*select_where(nonzero, tangents), message=message) if any(nonzero) else ()
+    return list(primals), replace_where(nonzero, tangents, dots)
 
 
 def _refuse_tangent(*args: Any, message: str) -> Any:

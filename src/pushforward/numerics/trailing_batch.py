@@ -1,4 +1,4 @@
-"""Operations with a batching rule of their own: a mapped axis is moved last and the function called once."""
+"""Operations with a custom batching rule: the batch axis is moved last and the function called once."""
 
 import abc
 import functools
@@ -14,38 +14,38 @@ from pushforward.numerics.precision import in_full_precision
 
 
 class BatchRule(abc.ABC):
-    """A function of flat leaves that says itself how it meets a batch, and how it is differentiated if not as written.
+    """A function of flat leaves with a custom batching rule, and optionally a custom tangent rule.
 
-    `whole_batch` makes it one operation of a program. Compared by identity.
+    `bind_rule` binds it as one primitive. Rules are compared by identity.
     """
 
     avals: list[Any]
 
     @abc.abstractmethod
     def __call__(self, *leaves: Any) -> Any:
-        """The function itself, a sequence of as many arrays as `avals`."""
+        """The function; returns a sequence of as many arrays as `avals`."""
 
     @abc.abstractmethod
     def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
-        """The function of leaves mapped along `axes` (None: not mapped): results, and their mapped axes."""
+        """The function of leaves that are batched along `axes` (None: not batched): results, and their batch axes."""
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
-        """Results and their tangents; inputs that do not move have tangents of the type `ad.Zero`."""
+        """Results and their tangents; inputs without a tangent have one of type `ad.Zero`."""
         tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
         return jax.jvp(lambda *leaves: list(self(*leaves)), tuple(primals), tuple(tangents))
 
 
-_primitive = Primitive("whole_batch")
+_primitive = Primitive("bind_rule")
 
 
 _primitive.multiple_results = True
 
 
-# The rules are traced late, outside of the precision that was in force where the operation was written down.
-_written = in_full_precision(lambda *args, rule: list(rule(*args)))
+# The rules are traced later, outside the precision context in which the primitive was bound.
+_definition = in_full_precision(lambda *args, rule: list(rule(*args)))
 
 
-_primitive.def_impl(_written)
+_primitive.def_impl(_definition)
 
 
 _primitive.def_abstract_eval(lambda *args, rule: rule.avals)
@@ -57,24 +57,24 @@ batching.primitive_batchers[_primitive] = in_full_precision(lambda args, axes, *
 ad.primitive_jvps[_primitive] = in_full_precision(lambda primals, tangents, *, rule: rule.jvp(primals, tangents))
 
 
-mlir.register_lowering(_primitive, mlir.lower_fun(_written, multiple_results=True))
+mlir.register_lowering(_primitive, mlir.lower_fun(_definition, multiple_results=True))
 
 
-def whole_batch(rule: BatchRule, *leaves: Any) -> list[Any]:
-    """The function of a rule as one operation, which `jax.vmap` hands to the rule with the batch in one piece."""
+def bind_rule(rule: BatchRule, *leaves: Any) -> list[Any]:
+    """Apply the function of a rule as one primitive, whose batching under `jax.vmap` is `rule.batch`."""
     return _primitive.bind(*leaves, rule=rule)
 
 
 class custom_jvp:
-    """A function with a tangent rule of its own, as `jax.custom_jvp`, that holds inside of loops for every order.
+    """A function with a custom tangent rule, as `jax.custom_jvp`, that holds inside loops for every order.
 
-    When JAX linearises a `lax.scan`, it splits the body into what depends on the loop and what does not, and every
-    `jax.custom_jvp` or `jax.custom_vjp` in it is inlined on the way. The next derivative is then that of the function
-    as it is written: the loop of a solver, which raises, or numbers that have lost their digits. A primitive stays.
+    When JAX linearises a `lax.scan`, it inlines every `jax.custom_jvp` and `jax.custom_vjp` of the body. The next
+    derivative is then that of the function's own code: the loop of a solver, which raises an error, or an expression
+    with cancellation. Primitives are not inlined.
 
-    Arguments are trees of arrays; the function must not close over traced values. The rule, set by `defjvp`, is called
-    with primals and tangents, two tuples, and returns results and their tangents. It must be made of differentiable
-    operations, this function among them: then derivatives of every order follow.
+    Arguments are trees of arrays; the function must not close over tracers. The rule, set by `defjvp`, is called with
+    primals and tangents, two tuples, and returns results and their tangents. It must be composed of differentiable
+    operations, which may include this function: then derivatives of every order are defined.
     """
 
     rule: Callable[[Any, Any], tuple[Any, Any]]
@@ -101,11 +101,11 @@ class custom_jvp:
             return jax.tree.leaves(out), jax.tree.leaves(out_dot)
 
         operation = _WithTangents(fn, rule, [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes])
-        return jax.tree.unflatten(out_structure, whole_batch(operation, *leaves))
+        return jax.tree.unflatten(out_structure, bind_rule(operation, *leaves))
 
 
 class _WithTangents(BatchRule):
-    """A function of flat leaves and its tangent rule, both of which are mapped over a batch."""
+    """A function of flat leaves and its tangent rule; batching maps both."""
 
     def __init__(self, fn: Callable[..., list[Any]], rule: Callable[[Any, Any], Any], avals: list[Any]) -> None:
         self.fn, self.rule, self.avals = fn, rule, avals
@@ -117,18 +117,18 @@ class _WithTangents(BatchRule):
         size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
         avals = [jax.core.ShapedArray((size, *aval.shape), aval.dtype) for aval in self.avals]
         axes = list(axes)
-        mapped = _WithTangents(jax.vmap(self.fn, axes, axis_size=size), jax.vmap(self.rule, (axes, axes)), avals)
-        return whole_batch(mapped, *args), [0] * len(avals)
+        batched = _WithTangents(jax.vmap(self.fn, axes, axis_size=size), jax.vmap(self.rule, (axes, axes)), avals)
+        return bind_rule(batched, *args), [0] * len(avals)
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
-        # a constant of a traced program may be an array of NumPy
+        # constants of a traced program may be NumPy arrays
         return self.rule(
             [jnp.asarray(leaf) for leaf in primals], [ad.instantiate_zeros(tangent) for tangent in tangents]
         )
 
 
 class _Trailing(BatchRule):
-    """A function of (data, weights) that takes the batch as the last axis of its data."""
+    """A function of (data, weights) whose batch axis is the last axis of the data."""
 
     def __init__(self, fn: Callable[[Any, Any], Any], structure: Any, n_data: int, leaves: list[Any]) -> None:
         self.fn, self.structure, self.n_data = fn, structure, n_data
@@ -140,33 +140,33 @@ class _Trailing(BatchRule):
         return jax.tree.leaves(self.fn(*jax.tree.unflatten(self.structure, leaves)))
 
     def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
-        mapped = [axis is not None for axis in axes]
-        if any(mapped[self.n_data :]):
-            in_axes = [axis if is_mapped else None for axis, is_mapped in zip(axes, mapped, strict=True)]
+        batched = [axis is not None for axis in axes]
+        if any(batched[self.n_data :]):
+            in_axes = [axis if is_batched else None for axis, is_batched in zip(axes, batched, strict=True)]
             return jax.vmap(self, in_axes)(*args), [0] * len(self.avals)
-        size = next(arg.shape[axis] for arg, axis, is_mapped in zip(args, axes, mapped, strict=True) if is_mapped)
+        size = next(arg.shape[axis] for arg, axis, is_batched in zip(args, axes, batched, strict=True) if is_batched)
         data = [
-            jnp.moveaxis(arg, axis, -1) if is_mapped else jnp.expand_dims(arg, -1)
-            for arg, axis, is_mapped in zip(args[: self.n_data], axes, mapped, strict=False)
+            jnp.moveaxis(arg, axis, -1) if is_batched else jnp.expand_dims(arg, -1)
+            for arg, axis, is_batched in zip(args[: self.n_data], axes, batched, strict=False)
         ]
         outs = [jnp.broadcast_to(out, (*out.shape[:-1], size)) for out in self(*data, *args[self.n_data :])]
         return outs, [out.ndim - 1 for out in outs]
 
 
 def trailing_batch(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """Make `fn(data, weights)` meet a batch as one call with the batch axis *last* in every array.
+    """Make `fn(data, weights)` handle a batch in one call, with the batch axis *last* in every array.
 
-    JAX's own batching rules carry a mapped axis to the front at the first bias, reshape or index. Code that works
-    element by element on arrays of shape (K, D) is fastest when the batch stays contiguous behind D. So `fn` must be
-    written for arrays with or without one extra trailing axis: leaves of `data` arrive with it as soon as one of them
-    is mapped (unmapped ones with a trailing axis of one), leaves of `weights` never have it. Where weights are mapped,
-    the function is mapped in the ordinary way. All leaves must be floating-point; every output must depend on `data`.
+    JAX's own batching rules move the batch axis to the front at the first bias, reshape or index. Element-wise code on
+    arrays of shape (K, D) is fastest if the batch stays contiguous behind D. So `fn` must accept arrays with or without
+    one extra trailing axis: all leaves of `data` have it if one of them is batched (unbatched ones with size one),
+    leaves of `weights` never have it. If weights are batched, `fn` is mapped by an ordinary `vmap`. All leaves must be
+    floating-point; every output must depend on `data`.
     """
 
     def call(data: Any, weights: Any = ()) -> Any:
         leaves, structure = jax.tree.flatten((data, weights))
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         rule = _Trailing(fn, structure, len(jax.tree.leaves(data)), leaves)
-        return jax.tree.unflatten(rule.out_structure, whole_batch(rule, *leaves))
+        return jax.tree.unflatten(rule.out_structure, bind_rule(rule, *leaves))
 
     return call

@@ -3,7 +3,7 @@
 from typing import Any
 
 # current name of a class by its old name
-CLASSES: dict[str, str] = {}
+CLASSES: dict[str, str] = {"Rounded": "Discretised"}
 
 # by the current name of a class: old names of fields by their current names
 FIELDS: dict[str, dict[str, str]] = {

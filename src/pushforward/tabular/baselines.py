@@ -7,7 +7,7 @@ components and the bandwidth are chosen on the validation rows; the test rows ar
 With contexts c the density of x given c is log p(c, s) - log p(c), both of the same estimator; choices maximise it.
 
 If columns are rounded, `points` consecutive rows of `test` are points in the bin of one test row. Its score is the
-logarithm of their mean density, as for `Rounded`.
+logarithm of their mean density, as for `Discretised`.
 """
 
 import math

@@ -12,7 +12,7 @@ from pushforward.bijections import RationalQuadraticSpline
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, ShapeError
-from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compressed, moments
+from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compress, moments
 from pushforward.train.ranges import check_range, column_label, warn_of_values
 
 
@@ -216,6 +216,6 @@ def _design(rows: Rows, train: Rows) -> tuple[np.ndarray, np.ndarray]:
         return ones, np.ones(len(rows), bool)
     mean, scale = moments(train.context.reshape(len(train), -1), CONTEXT_TAILS)
     context = (rows.context.reshape(len(rows), -1) - mean) / np.where(scale > 0, scale, 1.0)
-    context = compressed(context, np)[0]
+    context = compress(context, np)[0]
     is_sound = (np.abs(context) <= CONTEXT_LIMIT).all(1)
     return np.hstack([ones, np.where(np.abs(context) <= CONTEXT_LIMIT, context, 0.0)]), is_sound

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.discretised import fill_cells
+from pushforward.core.discretised import dequantise
 from pushforward.core.distribution import as_key
 from pushforward.core.flow import Flow
 from pushforward.errors import DataError, TrainingDiverged
@@ -158,9 +158,9 @@ def fit(
     if validation_rows is not None and is_copy is None:
         is_copy = has_equal_row(validation_rows, train)
     if steps.any():
-        train = replace(train, x=fill_cells(train.x, steps, None, random))
+        train = replace(train, x=dequantise(train.x, steps, None, random))
         validation_rows = validation_rows and replace(
-            validation_rows, x=fill_cells(validation_rows.x, steps, None, random)
+            validation_rows, x=dequantise(validation_rows.x, steps, None, random)
         )
     noisy = dequantise_rows(flow, train, random)
     if prepared.baseline_log_likelihood is not None:
@@ -330,7 +330,7 @@ def _rows_of(
     flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None
 ) -> Rows:
     events = as_rows(name, x, flow.shape)
-    flow.check_rows(name, events)
+    flow.check_samples(name, events)
     shape = flow.context_shape
     if (context is None) != (shape is None):
         expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"

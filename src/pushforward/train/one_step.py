@@ -91,7 +91,7 @@ def _parts(bijection: AbstractBijection, *, keep_repeats: bool = False) -> list[
 
 def _embedded(flow: Any, context: Array | None) -> Array | None:
     """The context as input of the flow's layers."""
-    return None if context is None else flow._embedded(context)
+    return None if context is None else flow.embed_context(context)
 
 
 def _affine(bijection: AbstractBijection, value: Array, context: Array | None) -> tuple[Array, Array]:

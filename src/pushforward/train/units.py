@@ -14,7 +14,7 @@ from pushforward.core.dequantised import Dequantised
 from pushforward.core.flow import Flow
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import initialise
-from pushforward.numerics.moments import compressed
+from pushforward.numerics.moments import compress
 from pushforward.train.data import Rows, spline_bounds
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
@@ -87,7 +87,7 @@ def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
     if flow.context_scaling is not None and context is not None:
         context = (context - np.asarray(flow.context_scaling.mean)) / np.asarray(flow.context_scaling.scale)
         if flow.context_scaling.compress:
-            context = compressed(context, np)[0]
+            context = compress(context, np)[0]
     if flow.embed is not None:
         context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
     return context

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
-from pushforward.numerics.trailing_batch import BatchRule, whole_batch
+from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
 
 def substitute(
@@ -22,7 +22,7 @@ def substitute(
 
     Cost: O(D^2) for one vector; in a batch of at least D of them one inversion, O(D^3), and a product.
     """
-    return whole_batch(_Rule(lower, unit_diagonal, right), matrix, right)[0]
+    return bind_rule(_Rule(lower, unit_diagonal, right), matrix, right)[0]
 
 
 class _Rule(BatchRule):

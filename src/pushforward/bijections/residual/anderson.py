@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.networks import vector_norm
-from pushforward.numerics.trailing_batch import BatchRule, whole_batch
+from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
 _N_HISTORY = 5
 _MAX_ITERATIONS = 100
@@ -63,7 +63,7 @@ def accelerate(
     """
     leaves, structure = jax.tree.flatten(weights)
     rule = _Rule(fn, structure, norm, noise, start, None)
-    return AndersonResult(*whole_batch(rule, start, rate, *map(jnp.asarray, leaves)))
+    return AndersonResult(*bind_rule(rule, start, rate, *map(jnp.asarray, leaves)))
 
 
 class _Rule(BatchRule):
@@ -99,7 +99,7 @@ class _Rule(BatchRule):
         start = jnp.broadcast_to(start, (size, *start.shape)) if axes[0] is None else jnp.moveaxis(start, axes[0], 0)
         rate = rate if axes[1] is None else jnp.moveaxis(rate, axes[1], 0)
         rule = _Rule(self.fn, self.structure, self.norm, self.noise, start, tuple(axes[2:]))
-        return whole_batch(rule, start, rate, *leaves), [0] * len(self.avals)
+        return bind_rule(rule, start, rate, *leaves), [0] * len(self.avals)
 
 
 def _iterate(fn: Callable[[Array], Array], start: Array, rate: Array, norm: float, noise: float) -> AndersonResult:

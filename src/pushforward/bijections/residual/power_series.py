@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.networks import AbstractLipschitzNetwork
-from pushforward.numerics.tangents import forward_only, merged, moving, with_tangents
+from pushforward.numerics.tangents import forward_only, replace_where, select_where, with_tangents
 
 _NO_SECOND_GRADIENT = (
     "RussianRoulette: reverse mode over another gradient would store every term of a series of random length. Use "
@@ -64,9 +64,9 @@ def power_series(
         # Recomputed in the backward pass: storing it for all layers costs more.
         @jax.checkpoint
         def recomputed(at: list[Array]) -> tuple[Array, Array]:
-            return products(merged(leaves[:count], moves[:count], at), leaves[count])
+            return products(replace_where(moves[:count], leaves[:count], at), leaves[count])
 
-        _, (value_dot, pushed_dot) = jax.jvp(recomputed, (moving(leaves[:count], moves[:count]),), (dots,))
+        _, (value_dot, pushed_dot) = jax.jvp(recomputed, (select_where(moves[:count], leaves[:count]),), (dots,))
         (gradient_sum,) = with_tangents(lambda *leaves: [leaves[-1]], gradient_tangent, *leaves, outs[2])
         return [value_dot, jnp.sum(gradient_sum * pushed_dot) / len(probes)]
 
@@ -79,9 +79,9 @@ def power_series(
             return []
 
         def at(inputs: list[Array]) -> Array:
-            return sums(merged(leaves[:count], moves, inputs), *leaves[count:])[1]
+            return sums(replace_where(moves, leaves[:count], inputs), *leaves[count:])[1]
 
-        _, dot = jax.jvp(at, (moving(leaves[:count], moves),), (dots[: sum(moves)],))
+        _, dot = jax.jvp(at, (select_where(moves, leaves[:count]),), (dots[: sum(moves)],))
         return [dot if is_static else forward_only(dot, _NO_SECOND_GRADIENT)]
 
     value, total, _ = with_tangents(run, tangent, *map(jnp.asarray, leaves), *constants)

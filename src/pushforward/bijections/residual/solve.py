@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from pushforward.bijections.residual.anderson import accelerate
 from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
-from pushforward.numerics.fixed_point import Problem, implicit
+from pushforward.numerics.fixed_point import FixedPointProblem, implicit_solution
 
 _MAX_NEWTON_STEPS, _MAX_PLAIN_ITERATIONS = 20, 100_000
 _ROUNDING = 100.0  # tolerance of the residual, in units in the last place, times sqrt(D)
@@ -66,7 +66,7 @@ def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array
     def solve(affine: Callable, saved: Any, right: Array, extras: tuple[Array, Array], is_transposed: bool) -> Array:
         return _search(affine, saved, right, extras[1], _dual(norm) if is_transposed else norm).value
 
-    return Solution(*implicit(Problem(fn, search, solve), weights, (start, rate)))
+    return Solution(*implicit_solution(FixedPointProblem(fn, search, solve), weights, (start, rate)))
 
 
 def _dual(norm: float) -> float:

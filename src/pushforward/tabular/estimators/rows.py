@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from sklearn.utils.validation import check_array, validate_data  # noqa: TID253
 
-from pushforward.core.discretised import Rounded
+from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution, as_key, sample_batch
 from pushforward.core.fields import cast
 from pushforward.core.named_rows import as_floats, to_array
@@ -16,7 +16,7 @@ from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.tabular.schema import TableSchema
 
 
-def check_rows(estimator: Any, x: Any, *, reset: bool = False, least: int = 1) -> np.ndarray:
+def check_samples(estimator: Any, x: Any, *, reset: bool = False, least: int = 1) -> np.ndarray:
     """X as finite float64 rows (n, d), with the number and names of columns of the fitted estimator.
 
     Args:
@@ -160,8 +160,8 @@ def from_base(flow: Any, z: np.ndarray) -> np.ndarray:
 
 
 def _density(flow: Any) -> Any:
-    """The flow of a `Rounded`, whose bijection maps the columns without rounding; else the flow itself."""
-    return flow.flow if isinstance(flow, Rounded) else flow
+    """The flow of a `Discretised`, whose bijection maps the columns without rounding; else the flow itself."""
+    return flow.flow if isinstance(flow, Discretised) else flow
 
 
 def common_samples(flow: Any, context: np.ndarray, n: int, seed: int) -> np.ndarray:

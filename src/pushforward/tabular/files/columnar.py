@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.core.named_rows import inexact_words, is_exact
+from pushforward.core.named_rows import inexact_message, is_exact
 from pushforward.errors import TableError
 from pushforward.tabular.files.buffered_stderr import buffered_stderr
 from pushforward.tabular.files.table import Chunk, Selection, chunk_size, load_polars
@@ -74,7 +74,7 @@ def _refuse_inexact(path: Path, frame: Any, values: np.ndarray, first: int) -> N
             continue
         for row in np.flatnonzero(np.abs(values[:, index]) >= 2**53):
             if not is_exact(cell := column[int(row)]):
-                fault = inexact_words(f"{cell} in row {first + row + 1}")
+                fault = inexact_message(f"{cell} in row {first + row + 1}")
                 raise TableError(f"{path}: column {column.name!r}: {fault}")
 
 

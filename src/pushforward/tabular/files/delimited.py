@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.core.named_rows import inexact_words, is_exact
+from pushforward.core.named_rows import inexact_message, is_exact
 from pushforward.errors import TableError
 from pushforward.tabular.files.headers import (
     INFINITE,
@@ -182,7 +182,7 @@ def _number(path: Path, line: int, name: str, cell: str) -> float:
         return float("nan")
     if NUMBER.fullmatch(text) or INFINITE.fullmatch(text):
         if _LARGE_INTEGER.fullmatch(text) and not is_exact(int(text)):
-            raise TableError(f"{path}: line {line}, column {name!r}: {inexact_words(text)}")
+            raise TableError(f"{path}: line {line}, column {name!r}: {inexact_message(text)}")
         return float(text)
     if _DATE.fullmatch(text):
         fault = "looks like a date or time: write it as a number, or leave the column out with --columns"

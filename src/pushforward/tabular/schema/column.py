@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.core.discretised import edges_of
+from pushforward.core.discretised import bin_edges
 from pushforward.errors import DataError
 
 KINDS = ("real", "positive", "softplus", "bounded", "circular", "heavy", "discrete", "constant")
@@ -88,7 +88,7 @@ class Column:
     def edges(self) -> np.ndarray:
         """Edges (K + 1,) of the bins of `values` (K,): half-way between discrete values, else half a step from each."""
         if self.kind == "discrete":
-            return edges_of(np.array(self.values))
+            return bin_edges(np.array(self.values))
         return np.append(np.array(self.values) - self.step / 2, self.values[-1] + self.step / 2)
 
     @property

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.core.discretised import Rounded, fill_cells
+from pushforward.core.discretised import Discretised, dequantise
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.core.named_rows import NamedRows, to_array
@@ -55,7 +55,7 @@ def fit_columns(
         options: of `pushforward.fit`.
 
     Returns:
-        A distribution of the modelled columns: a `Flow`, or `Rounded` around one. `TableSchema.drop_constants` and
+        A distribution of the modelled columns: a `Flow`, or `Discretised` around one. `TableSchema.drop_constants` and
         `TableSchema.fill_constants` convert rows. And the `History`, whose log-likelihoods are in the units of the
         columns, bounds of log-masses where columns are rounded; its baseline is a Gaussian of the columns themselves.
 
@@ -143,12 +143,12 @@ def _transform(
     The score of a row in the units of the columns is that of the mapped row plus the offset, in nats.
     """
     x, context = rows.x, rows.context
-    if isinstance(wrapped, Rounded):
-        wrapped.check_rows(name, x)
+    if isinstance(wrapped, Discretised):
+        wrapped.check_samples(name, x)
         x = schema.dequantise(np.repeat(x, copies, axis=0), random)
         context = None if context is None else np.repeat(context, copies, axis=0)
     if steps.any():
-        x = fill_cells(x, steps, None, random)
+        x = dequantise(x, steps, None, random)
     z, log_det = schema.transform(x)
     is_bad_row = np.repeat(schema.out_of_support(rows.x).any(1), len(x) // max(len(rows), 1))
     bad = np.flatnonzero(np.isneginf(log_det) | is_bad_row)

@@ -47,7 +47,7 @@ def _latent(flow: Flow, rows: Rows) -> np.ndarray:
     contexts = None if flow.bijection.context_shape is None else rows.context
 
     def inverse(x: jax.Array, context: jax.Array | None) -> jax.Array:
-        return flow.bijection.inverse_and_log_det(x, context if context is None else flow._embedded(context))[0]
+        return flow.bijection.inverse_and_log_det(x, context if context is None else flow.embed_context(context))[0]
 
     with jax.enable_x64(True):
         return np.asarray(jax.jit(jax.vmap(inverse, (0, None if contexts is None else 0)))(rows.x, contexts))

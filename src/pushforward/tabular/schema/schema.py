@@ -11,14 +11,14 @@ import numpy as np
 
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.core.discretised import (
-    Rounded,
-    cell_points,
-    fill_cells,
+    Discretised,
+    bin_points,
+    bins_of,
+    dequantise,
     is_among,
     log_widths,
     padded_values,
     rounding_of,
-    row_cells,
 )
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
@@ -45,9 +45,9 @@ class TableSchema:
 
     A constant column is not a coordinate, for it has no density: it is checked when rows are scored, and filled in
     again in samples. The other columns are mapped one by one (`ColumnMaps`). Rounded and discrete columns are
-    dequantised in training, and scored by bounds of their masses (`Rounded`). Such a column with few values is mapped
-    so that a standard normal has the shares of the data: otherwise the flow would smooth the jumps of the density from
-    bin to bin, and give rare values the mass of their neighbours.
+    dequantised in training, and scored by bounds of their masses (`Discretised`). Such a column with few values is
+    mapped so that a standard normal has the shares of the data: otherwise the flow would smooth the jumps of the
+    density from bin to bin, and give rare values the mass of their neighbours.
 
     Attributes:
         columns: one `Column` for each column of the table.
@@ -72,10 +72,10 @@ class TableSchema:
 
     def dequantise(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows (n, modelled columns) with uniform noise over the bins of rounded columns."""
-        return fill_cells(rows, *self._grid(), random)
+        return dequantise(rows, *self._grid(), random)
 
     def bin_points(self, rows: np.ndarray) -> np.ndarray:
-        """Points (n, K, modelled columns) in the bins of rows (n, modelled columns); `Rounded` averages their density.
+        """Points (n, K, modelled columns) in the bins of rows (n, modelled columns), whose density `Discretised` averages.
 
         If no column is rounded, K is 1 and the points are the rows.
         """
@@ -83,11 +83,11 @@ class TableSchema:
             return rows[:, None]
         with jax.enable_x64(True):
             rows = np.asarray(rows, np.float64)
-            return np.asarray(jax.jit(jax.vmap(cell_points))(rows, *row_cells(rows, *self._grid())))
+            return np.asarray(jax.jit(jax.vmap(bin_points))(rows, *bins_of(rows, *self._grid())))
 
     def log_bin_widths(self, rows: np.ndarray) -> np.ndarray:
         """Sums (n,) of the log bin widths of rows (n, modelled columns): log-mass = log-density + sum, in nats."""
-        return log_widths(row_cells(rows, *self._grid())[1], np).sum(1)
+        return log_widths(bins_of(rows, *self._grid())[1], np).sum(1)
 
     def _grid(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Steps of the modelled columns, 0 for discrete ones, and the values of the discrete ones."""
@@ -123,7 +123,7 @@ class TableSchema:
         columns = self._modelled_columns
         if not any(column.is_rounded for column in columns):
             return flow
-        return Rounded(
+        return Discretised(
             flow,
             self._grid()[0],
             values=self._discrete_values,
@@ -137,7 +137,7 @@ class TableSchema:
         Raises:
             DataError: if this schema's layer is not its outermost one.
         """
-        flow = distribution.flow if isinstance(distribution, Rounded) else distribution
+        flow = distribution.flow if isinstance(distribution, Discretised) else distribution
         layers = flow.bijection.bijections if isinstance(flow, Flow) and isinstance(flow.bijection, Chain) else ()
         if not isinstance(flow, Flow) or len(layers) < 2 or not isinstance(layers[-1], ColumnMaps):
             raise DataError("schema: expected a flow with the maps of its columns outermost, got another distribution.")
