@@ -276,7 +276,7 @@ def test_the_picture_and_the_report(tmp_path):
     figure = divergences(found, title="t")
     assert len(figure.axes) == 2
     path = write_distillation_report(
-        tmp_path / "r.html", title="<t>", found=found, columns=["a", "b"], doubts=found.doubts(), facts={"seed": 0}
+        tmp_path / "r.html", title="<t>", fidelity=found, columns=["a", "b"], doubts=found.doubts(), facts={"seed": 0}
     )
     text = path.read_text()
     assert "&lt;t&gt;" in text
