@@ -185,7 +185,7 @@ def test_full_disk_leaves_the_old_table(command, a_model, suffix, monkeypatch, t
     Path(name).write_text("mine")
     before = listed(tmp_path)
     fill_disk(monkeypatch)
-    refused(command("sample", a_model, "-n", "5", "-o", name, "--overwrite"), 1, name, FULL, "another path")
+    refused(command("sample", a_model, "-n", "5", "-o", name, "--overwrite"), 1, name, FULL, "choose another")
     assert Path(name).read_text() == "mine"
     assert listed(tmp_path) == before
 
@@ -194,7 +194,7 @@ def test_full_disk_leaves_the_old_scores(command, a_model, monkeypatch, tmp_path
     cases.place("good.csv", tmp_path)
     Path("s.csv").write_text("mine")
     fill_disk(monkeypatch)
-    messages = ("s.csv", FULL, "another path")
+    messages = ("s.csv", FULL, "choose another")
     refused(command("score", a_model, "good.csv", "-o", "s.csv", "--overwrite"), 1, *messages)
     assert listed(tmp_path) == ["good.csv", "model", "s.csv"]
     assert Path("s.csv").read_text() == "mine"
@@ -215,7 +215,7 @@ def test_full_disk_leaves_the_old_model_and_report(command, n_written, full, mon
     Path(full).write_text("mine")
     fill_disk(monkeypatch, n_written)
     options = [*cases.FIT.replace("FILE", "plain.csv").split(), "--report", "r.html", "--overwrite", "--quiet"]
-    refused(command(*options), 1, full, FULL, "another path")
+    refused(command(*options), 1, full, FULL, "choose another")
     assert Path(full).read_text() == "mine"
     assert listed(tmp_path) == sorted({"m.safetensors", "plain.csv", full})
 

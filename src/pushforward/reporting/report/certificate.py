@@ -47,11 +47,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         label, css_class = _RESULTS[row["ok"]]
         suggestion = row.get("remedy")
-        more = f'<span class="remedy"><b>Suggestion:</b> {escape(clean(suggestion))}</span>' if suggestion else ""
+        more = f'<span class="suggestion"><b>Suggestion:</b> {escape(clean(suggestion))}</span>' if suggestion else ""
         lines.append(
             f'<tr><td class="result {css_class}">{label}</td><th scope="row">{escape(clean(row["name"]))}</th>'
             f"{_number('value', row)}{_number('bound', row)}"
-            f'<td class="sentence">{escape(clean(row.get("sentence") or ""))}{more}</td></tr>'
+            f'<td class="explanation">{escape(clean(row.get("sentence") or ""))}{more}</td></tr>'
         )
     heading = (
         '<th scope="col">Result</th><th scope="col">Test</th><th scope="col" class="number">Value</th>'

@@ -27,8 +27,8 @@ thead th { vertical-align: bottom; overflow-wrap: normal; }
 .result.ok { color: var(--good); }
 .result.failed { color: var(--bad); }
 .result.untested { color: var(--muted); }
-.sentence { min-width: 15rem; max-width: 34rem; }
-.remedy { display: block; margin-top: .2rem; }
+.explanation { min-width: 15rem; max-width: 34rem; }
+.suggestion { display: block; margin-top: .2rem; }
 .cells td, .cells th { padding-right: 1rem; }
 .cells thead .number { white-space: normal; min-width: 4.5rem; max-width: 8rem; }
 .cells tbody th { min-width: 0; }
@@ -46,13 +46,13 @@ summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--data); o
   .tests td, .tests th { display: inline; border: 0; padding: 0 .6rem 0 0; font-weight: 650; }
   .tests .number { display: inline-block; font-weight: 400; }
   .tests .number::before { content: attr(data-head) " "; color: var(--muted); }
-  .tests .sentence { display: block; min-width: 0; font-weight: 400; padding-top: .2rem; }
+  .tests .explanation { display: block; min-width: 0; font-weight: 400; padding-top: .2rem; }
 }
 @media print {
   :root { --data: #0072b2; --model: #d55e00; --ink: #24292f; --muted: #6a737d; --line: #d8dee4; --paper: #ffffff;
     --soft: #f5f7f9; --bad: #b3261e; --good: #1a7f37; }
   main, footer { max-width: none; }
-  table { font-size: .75rem; } .cells td, .cells th { padding-right: .5rem; } .sentence { min-width: 0; }
+  table { font-size: .75rem; } .cells td, .cells th { padding-right: .5rem; } .explanation { min-width: 0; }
   h2, h3, dt { break-after: avoid; } tr, figure, dd { break-inside: avoid; } section { break-inside: auto; }
   details::details-content { content-visibility: visible; display: block; block-size: auto; }
 }
