@@ -53,8 +53,8 @@ def check(
     if out.prints_text:
         _print_certificate(out, certificate)
     outside_range = {} if is_image_model(flow) else _columns_outside_range(model, flow, notes, context, seed)
-    for _, sentence in outside_range.values():
-        out.print(sentence)
+    for _, message in outside_range.values():
+        out.print(message)
     dropped = 0 if rows is None else rows.dropped
     if dropped:
         out.print(f"Left out: {pluralise(dropped, 'row')} with a missing cell.")

@@ -79,8 +79,8 @@ def directions(rows: np.ndarray, count: int) -> np.ndarray:
     """Random directions (count, d) of standardised rows, as weights of the columns; deterministic."""
     scale = rows.std(axis=0)
     spread = np.where(scale > 0, scale, 1.0)
-    model_samples = np.random.default_rng(_SEED).normal(size=(count, rows.shape[1]))
-    return model_samples / np.linalg.norm(model_samples, axis=1, keepdims=True) / spread
+    normals = np.random.default_rng(_SEED).normal(size=(count, rows.shape[1]))
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True) / spread
 
 
 def _describe_distances(distances: np.ndarray, band: float, names: Sequence[str], width: int) -> str:
