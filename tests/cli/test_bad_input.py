@@ -226,7 +226,7 @@ def test_error_while_writing_leaves_no_file(command, model, monkeypatch, tmp_pat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    refused(command("sample", model, "-n", "2"), 1, "samples.csv", "No space left")
+    refused(command("sample", model, "-n", "2", "--quiet"), 1, "samples.csv", "No space left")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -185,7 +185,9 @@ def test_full_disk_leaves_the_old_table(command, a_model, suffix, monkeypatch, t
     Path(name).write_text("mine")
     before = listed(tmp_path)
     fill_disk(monkeypatch)
-    refused(command("sample", a_model, "-n", "5", "-o", name, "--overwrite"), 1, name, FULL, "choose another")
+    refused(
+        command("sample", a_model, "-n", "5", "-o", name, "--overwrite", "--quiet"), 1, name, FULL, "choose another"
+    )
     assert Path(name).read_text() == "mine"
     assert listed(tmp_path) == before
 
