@@ -1,4 +1,4 @@
-"""One small table and two small models, fitted once by the command line itself, and a way to run a command."""
+"""Fixtures: a small table, two small models fitted by the command line, and a function that runs a command."""
 
 import dataclasses
 import json
@@ -11,8 +11,8 @@ from pushforward.tabular.files import write_table
 
 
 @dataclasses.dataclass(frozen=True)
-class Said:
-    """What a command left: its exit code and its two streams."""
+class Result:
+    """The exit code and the output streams of a command."""
 
     code: int
     out: str
@@ -25,13 +25,13 @@ class Said:
 
 @pytest.fixture
 def command(capsys, tmp_path, monkeypatch):
-    """Runs a command in an empty folder, in this process."""
+    """A function that runs a command in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
         capsys.readouterr()
         code = run([str(part) for part in arguments])
-        return Said(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return call
 
@@ -45,7 +45,7 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(table):
-    """Of a, b, c."""
+    """A model of a, b, c."""
     path = table.with_name("model.safetensors")
     assert run(["fit", str(table), "-o", str(path), "--quiet", *TINY]) == 0
     return path
@@ -53,7 +53,7 @@ def model(table):
 
 @pytest.fixture(scope="session")
 def conditional(table):
-    """Of a, b given c."""
+    """A model of a, b given c."""
     path = table.with_name("conditional.safetensors")
     assert run(["fit", str(table), "--context", "c", "-o", str(path), "--quiet", *TINY]) == 0
     return path

@@ -1,4 +1,4 @@
-"""Wrong use other than bad data (tests/support/corpus): one message, an exit code that is not 0, no file left."""
+"""Wrong usage other than bad data (tests/support/corpus): one message, an exit code other than 0, no file."""
 
 import signal
 import time
@@ -16,7 +16,7 @@ from pushforward.tabular.files import write_table
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "messages"),
     [
         (("fit",), ("Missing argument", "fit --help")),
         (("fit", "data.csv", "--colums", "a"), ("--colums", "--columns")),
@@ -29,12 +29,12 @@ from pushforward.tabular.files import write_table
         (("sample", "m.safetensors", "-n", "0"), ("-n", "0")),
     ],
 )
-def test_wrong_use(command, arguments, words):
-    refused(command(*arguments), 2, *words)
+def test_wrong_usage_is_refused(command, arguments, messages):
+    refused(command(*arguments), 2, *messages)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "messages"),
     [
         (None, ("--given", "c=NUMBER")),
         ("d=1", ("'d=1'", "c")),
@@ -43,19 +43,19 @@ def test_wrong_use(command, arguments, words):
         ("c=1,c=2", ("twice",)),
     ],
 )
-def test_a_wrong_context(command, conditional, given, words):
-    refused(command("sample", conditional, *(() if given is None else ("--given", given))), 2, *words)
+def test_wrong_context_is_refused(command, conditional, given, messages):
+    refused(command("sample", conditional, *(() if given is None else ("--given", given))), 2, *messages)
     assert not Path("samples.csv").exists()
 
 
-def test_a_context_for_a_model_without_one(command, model):
+def test_context_is_refused_without_context_columns(command, model):
     refused(command("sample", model, "--given", "c=1"), 2, "'c=1'", "no context")
 
 
-def test_an_existing_output_is_refused_before_the_work_and_kept(command, model, table):
+def test_existing_output_is_refused_before_the_work(command, model, table):
     for name in ("model.safetensors", "report.html", "scores.csv", "samples.csv"):
         Path(name).write_text("mine")
-    missing = "no-such-file.csv"  # named only if the outputs were let through
+    missing = "no-such-file.csv"  # reported only if the outputs are accepted
     refused(command("fit", missing), 1, "model.safetensors", "exists", "--overwrite")
     refused(command("fit", missing, "-o", "m", "--report", "report.html"), 1, "report.html", "--overwrite")
     refused(command("score", model, missing), 1, "scores.csv", "--overwrite")
@@ -66,49 +66,51 @@ def test_an_existing_output_is_refused_before_the_work_and_kept(command, model, 
 
 
 @pytest.mark.parametrize("name", ["nowhere/m.safetensors", "."])
-def test_an_output_without_a_place(command, table, name):
+def test_output_without_a_folder_is_refused(command, table, name):
     refused(command("fit", table, "-o", name), 1, "folder")
 
 
-def test_an_output_that_is_the_input(command, table, model):
-    refused(command("fit", table, "-o", table, "--overwrite"), 1, "data.csv", "another")
-    refused(command("fit", table, "-o", "x", "--report", "x"), 1, "another")
+def test_output_equal_to_the_input_is_refused(command, table, model):
+    refused(command("fit", table, "-o", table, "--overwrite"), 1, "data.csv", "used twice")
+    refused(command("fit", table, "-o", "x", "--report", "x"), 1, "used twice")
     refused(command("score", model, table, "-o", model, "--overwrite"), 1, "suffix")
-    refused(command("score", model, table, "-o", table, "--overwrite"), 1, "another")
+    refused(command("score", model, table, "-o", table, "--overwrite"), 1, "used twice")
 
 
-def test_a_table_of_an_unknown_format_is_refused_before_the_work(command, model):
+def test_unknown_format_is_refused_before_the_work(command, model):
     refused(command("sample", model, "-o", "new.xlsx"), 1, "new.xlsx", "'.xlsx'", ".csv")
     refused(command("score", "no-such-model", "no-such-file.csv", "-o", "s.txt"), 1, "s.txt", ".csv")
 
 
 @pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
-def test_every_format_that_is_let_through_can_be_written(suffix, tmp_path):
+def test_accepted_formats_can_be_written(suffix, tmp_path):
     path = tmp_path / f"t{suffix}"
     check_table_output(path)
     write_table(path, np.ones((1, 1)), ("a",))
     assert path.exists()
 
 
-def test_the_table_writer_knows_no_format_that_is_refused(tmp_path):
-    with pytest.raises(TableError) as fault:
+def test_refused_formats_cannot_be_written(tmp_path):
+    with pytest.raises(TableError) as error:
         write_table(tmp_path / "t.xlsx", np.ones((1, 1)), ("a",))
-    assert set(TABLE_SUFFIXES) == {word.strip(" .") and "." + word.strip(" .") for word in
-                                   str(fault.value).split("one of ")[1].split(",")}  # fmt: skip
+    assert set(TABLE_SUFFIXES) == {suffix.strip(" .") and "." + suffix.strip(" .") for suffix in
+                                   str(error.value).split("one of ")[1].split(",")}  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["show", "check", "sample", "score"])
-def test_a_model_that_is_missing(command, table, verb):
-    refused(command(verb, "none.safetensors", *((table,) if verb == "score" else ())), 1, "none.safetensors")
+@pytest.mark.parametrize("command_name", ["show", "check", "sample", "score"])
+def test_missing_model_is_refused(command, table, command_name):
+    refused(
+        command(command_name, "none.safetensors", *((table,) if command_name == "score" else ())), 1, "none.safetensors"
+    )
 
 
-def test_a_model_that_is_none(command, table):
+def test_file_that_is_not_a_model_is_refused(command, table):
     Path("junk.safetensors").write_bytes(b"\x00" * 7 + b"junk")
     refused(command("show", "junk.safetensors"), 1, "junk.safetensors")
     refused(command("sample", table), 1, "data.csv")
 
 
-def test_a_damaged_model(command, model):
+def test_damaged_model_is_refused(command, model):
     content = bytearray(model.read_bytes())
     content[-100] ^= 1
     Path("cut.safetensors").write_bytes(content)
@@ -116,24 +118,24 @@ def test_a_damaged_model(command, model):
 
 
 @pytest.mark.parametrize("notes", [{"columns": ["a"]}, {"columns": [1, 2]}, {"columns": "ab"}])
-def test_a_model_whose_notes_do_not_fit_it(command, notes):
+def test_notes_that_do_not_fit_the_model_are_refused(command, notes):
     pf.save("odd.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8), notes=notes)
     refused(command("show", "odd.safetensors"), 1, "odd.safetensors", "columns", "2 names")
 
 
-def test_a_model_without_notes_has_numbered_columns(command):
+def test_model_without_notes_has_numbered_columns(command):
     pf.save("bare.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8))
     assert command("sample", "bare.safetensors", "-n", "1", "-o", "s.csv").code == 0
     assert Path("s.csv").read_text().startswith("x0,x1\n")
 
 
-def test_a_note_cannot_steer_the_terminal(command):
+def test_notes_cannot_control_the_terminal(command):
     notes = {"columns": ["a\x1b[2J", "b"], "remark": "\x1b]0;title\x07"}
     pf.save("odd.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8), notes=notes)
-    said = command("show", "odd.safetensors")
-    assert said.code == 0
-    assert "\x1b" not in said.out
-    assert "\\x1b" in said.out
+    result = command("show", "odd.safetensors")
+    assert result.code == 0
+    assert "\x1b" not in result.out
+    assert "\\x1b" in result.out
 
 
 def test_debug_shows_the_traceback(command):
@@ -141,7 +143,7 @@ def test_debug_shows_the_traceback(command):
         command("fit", "none.csv", "--debug")
 
 
-def test_a_mistake_of_ours_asks_for_a_report(command, model, monkeypatch):
+def test_internal_error_asks_for_a_report(command, model, monkeypatch):
     from pushforward.cli import model_file
 
     def broken(path, **options):
@@ -151,7 +153,7 @@ def test_a_mistake_of_ours_asks_for_a_report(command, model, monkeypatch):
     refused(command("show", model), 1, "KeyError", "left out", "--debug", "report")
 
 
-def test_an_interruption_is_a_failure(command, model, monkeypatch):
+def test_interruption_is_a_failure(command, model, monkeypatch):
     from pushforward.cli import model_file
 
     def interrupted(path, **options):
@@ -161,8 +163,8 @@ def test_an_interruption_is_a_failure(command, model, monkeypatch):
     refused(command("show", model), 1, "interrupted")
 
 
-def test_an_interruption_that_is_dropped_comes_again(command, model, monkeypatch):
-    """As in a callback of a compiler, from which nothing can be raised."""
+def test_dropped_interruption_is_raised_again(command, model, monkeypatch):
+    """As in a callback of the compiler, where exceptions are dropped."""
     from pushforward.cli import model_file
 
     class Callback:
@@ -175,19 +177,19 @@ def test_an_interruption_that_is_dropped_comes_again(command, model, monkeypatch
         raise AssertionError
 
     monkeypatch.setattr(model_file, "load_model", compiled)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     try:
         refused(command("show", model), 1, "interrupted")
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_context_columns_have_no_kind(command, table):
+def test_kind_of_a_context_column_is_refused(command, table):
     refused(command("fit", table, "--context", "c", "--column", "c=heavy", *TINY), 1, "'c' is a context", "no kind")
     refused(command("compare", table, "--context", "c", "--column", "c=heavy"), 1, "'c' is a context", "no kind")
 
 
-def test_names_that_no_table_could_keep_are_refused_at_once(command, tmp_path):
+def test_names_that_tables_cannot_store_are_refused(command, tmp_path):
     import polars as pl
 
     values = rows(30)
@@ -199,7 +201,7 @@ def test_names_that_no_table_could_keep_are_refused_at_once(command, tmp_path):
     assert command("fit", "t.parquet", "--columns", "a", *TINY).code == 0
 
 
-def test_tables_without_columns_and_choices_of_none(command, table):
+def test_empty_tables_and_selections_are_refused(command, table):
     import polars as pl
 
     pl.DataFrame({}).write_parquet("t.parquet")
@@ -207,7 +209,7 @@ def test_tables_without_columns_and_choices_of_none(command, table):
     refused(command("fit", table, "--columns", "", *TINY), 1, "no column is selected", "'a', 'b', 'c'")
 
 
-def test_a_fit_that_is_interrupted_before_its_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):
+def test_fit_interrupted_before_the_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):
     from pushforward.tabular import schema as columns
     from pushforward.train import History
 
@@ -217,14 +219,14 @@ def test_a_fit_that_is_interrupted_before_its_first_epoch_writes_nothing(command
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fault_while_writing_leaves_no_file(command, model, monkeypatch, tmp_path):
+def test_error_while_writing_leaves_no_file(command, model, monkeypatch, tmp_path):
     import os
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    refused(command("sample", model, "-n", "2"), 1, "samples.csv", "No space left")
+    refused(command("sample", model, "-n", "2", "--quiet"), 1, "samples.csv", "No space left")
     assert list(tmp_path.iterdir()) == []
 
 

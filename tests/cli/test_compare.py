@@ -1,4 +1,4 @@
-"""`pushforward compare`: what it prints, what it keeps, and that its choice is the one that `fit` is told to make."""
+"""`pushforward compare`: its output, its JSON file, and the suggested `fit` command."""
 
 import json
 from pathlib import Path
@@ -24,10 +24,10 @@ def table(tmp_path_factory):
     return path
 
 
-def test_a_comparison(command, table):
-    said = command("compare", table, *TINY, "-o", "board.json")
-    assert said.code == 0, said.err
-    for word in (
+def test_comparison_prints_and_writes_the_board(command, table):
+    result = command("compare", table, *TINY, "-o", "board.json")
+    assert result.code == 0, result.err
+    for message in (
         "Gaussian mixture",
         "Kernel density",
         "nice+mixture*",
@@ -35,23 +35,23 @@ def test_a_comparison(command, table):
         "peak",
         "--flow nice --base mixture",
     ):
-        assert word in said.out, (word, said.out)
+        assert message in result.out, (message, result.out)
     board = json.loads(Path("board.json").read_text())
     assert board["chosen"] == "nice+mixture"
     assert len(board["entries"]) == 5
     assert board["plan"]["columns"][0]["name"] == "a"
 
 
-def test_a_comparison_for_machines_given_a_context(command, table):
-    said = command("compare", table, "--context", "c", "--column", "a=heavy", *TINY, "--json")
-    assert said.code == 0, said.err
-    assert {entry["name"] for entry in said.json["entries"]} == {
+def test_comparison_with_a_context_prints_json(command, table):
+    result = command("compare", table, "--context", "c", "--column", "a=heavy", *TINY, "--json")
+    assert result.code == 0, result.err
+    assert {entry["name"] for entry in result.json["entries"]} == {
         "nice", "nice+mixture", "Gaussian", "Gaussian mixture", "Kernel density",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "words"),
+    ("options", "code", "messages"),
     [
         (("--flows", "nfs"), 1, ("two.csv", "'nfs'", "nsf")),
         (("--folds", "0"), 2, ("--folds", "0")),
@@ -62,9 +62,9 @@ def test_a_comparison_for_machines_given_a_context(command, table):
         (("-o", "nowhere/board.json"), 1, ("nowhere",)),
     ],
 )
-def test_comparisons_that_cannot_be(command, table, options, code, words):
-    said = command("compare", table, *options)
-    assert said.code == code
-    assert said.err.count("\n") == 1
-    for word in words:
-        assert word in said.err, (word, said.err)
+def test_invalid_comparisons_are_refused(command, table, options, code, messages):
+    result = command("compare", table, *options)
+    assert result.code == code
+    assert result.err.count("\n") == 1
+    for message in messages:
+        assert message in result.err, (message, result.err)

@@ -1,4 +1,4 @@
-"""The corpus of bad input (tests/support/corpus) through the command line: exit code, message and files left behind."""
+"""The corpus of bad input (tests/support/corpus) in the command line: exit code, message and files."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from pushforward.tabular.files import read_table
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """MODEL of a, b, c; CONDITIONAL of a, b given c; both untrained, which the corpus does not depend on."""
+    """MODEL of a, b, c and GIVEN of a, b given c, both untrained."""
     folder = tmp_path_factory.mktemp("models")
     small = {"key": 0, "n_layers": 2, "width": 8}
     notes = {"columns": ["a", "b", "c"]}
@@ -31,20 +31,20 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def run(command, models, tmp_path):
-    """Runs a command of the corpus in a folder that holds its file and nothing else."""
+    """A function that runs a command of the corpus in a folder with only its file."""
 
     def call(case, *more):
         if not os.path.lexists(case.file):
             cases.copy_to(case.file, tmp_path)
-        places = {"FILE": case.file, "MODEL": models / "MODEL", "CONDITIONAL": models / "CONDITIONAL"}
-        return command(*(places.get(word, word) for word in case.command.split()), *more)
+        paths = {"FILE": case.file, "MODEL": models / "MODEL", "CONDITIONAL": models / "CONDITIONAL"}
+        return command(*(paths.get(word, word) for word in case.command.split()), *more)
 
     return call
 
 
 @pytest.fixture
 def unchecked(monkeypatch):
-    """`fit` without the work of its certificate, which is tested elsewhere."""
+    """`fit` without its certificate, which is tested elsewhere."""
     healthy = Certificate((Row("none", 0.0, 1.0, True, "nothing was tested"),), "float32")
     monkeypatch.setattr(diagnostics, "check", lambda *parts, **options: healthy)
 
@@ -59,13 +59,13 @@ def test_refused(run, case, tmp_path):
     assert listed(tmp_path) == before
 
 
-def test_every_file_of_the_corpus_has_a_case():
-    listed = {case.file for case in (*cases.REFUSED, *cases.FITTED, *cases.FITTED_SLOWLY)}
-    listed |= {*cases.UNUSUAL, *cases.ARRAYS, "good.csv", "decimals.parquet", "constant_changed.csv"}
-    assert set(cases.NAMES) == listed
+def test_all_files_of_the_corpus_have_a_case():
+    files = {case.file for case in (*cases.REFUSED, *cases.FITTED, *cases.FITTED_SLOWLY)}
+    files |= {*cases.UNUSUAL, *cases.ARRAYS, "good.csv", "decimals.parquet", "constant_changed.csv"}
+    assert set(cases.NAMES) == files
 
 
-def test_a_file_that_may_not_be_read(command, models, monkeypatch):
+def test_unreadable_file_is_refused(command, models, monkeypatch):
     Path("closed.csv").write_text("a,b,c\n1,2,3\n")
     opened = Path.open
 
@@ -75,22 +75,22 @@ def test_a_file_that_may_not_be_read(command, models, monkeypatch):
         return opened(path, *parts, **options)
 
     monkeypatch.setattr(Path, "open", denied)
-    words = ("closed.csv", "cannot be read (Permission denied)", "check its permissions")
-    refused(command("score", models / "MODEL", "closed.csv"), 1, *words)
+    messages = ("closed.csv", "cannot be read (Permission denied)", "check its permissions")
+    refused(command("score", models / "MODEL", "closed.csv"), 1, *messages)
 
 
 @pytest.mark.parametrize("name", cases.UNUSUAL)
-def test_a_good_table_in_odd_dress_has_the_scores_of_the_plain_one(command, models, name, tmp_path):
+def test_unusual_formats_give_equal_scores(command, models, name, tmp_path):
     for file in ("good.csv", name):
         cases.copy_to(file, tmp_path)
-        said = command("score", models / "MODEL", file, "-o", f"scores_of_{file}.csv")
-        assert (said.code, said.err) == (0, "")
-        assert "3 rows scored" in said.out
+        result = command("score", models / "MODEL", file, "-o", f"scores_of_{file}.csv")
+        assert (result.code, result.err) == (0, "")
+        assert "3 rows scored" in result.out
     assert Path(f"scores_of_{name}.csv").read_bytes() == Path("scores_of_good.csv.csv").read_bytes()
 
 
 @pytest.mark.parametrize("name", cases.ARRAYS)
-def test_an_odd_array_of_numbers_is_scored(command, name, tmp_path):
+def test_unusual_arrays_are_scored(command, name, tmp_path):
     pf.save("bare", pf.nice(dim=3, key=0, n_layers=2, width=8))
     cases.copy_to(name, tmp_path)
     before = listed(tmp_path.parent)
@@ -98,10 +98,10 @@ def test_an_odd_array_of_numbers_is_scored(command, name, tmp_path):
     expected = {"half.npy": normal_columns(n=9, width=3).astype(np.float16), "whole.npy": np.arange(27.0).reshape(9, 3)}
     rows = np.asarray(expected.get(name, normal_columns(n=9, width=3)), np.float64)
     np.testing.assert_array_equal(np.load("s.npy")[:, 0], double.log_prob_float64(pf.load("bare"), rows))
-    assert listed(tmp_path.parent) == before  # an archive's "../../x" goes nowhere
+    assert listed(tmp_path.parent) == before  # an archive's "../../x" is not extracted
 
 
-def test_decimals_are_numbers(command, models, tmp_path):
+def test_decimals_are_read_as_numbers(command, models, tmp_path):
     cases.copy_to("decimals.parquet", tmp_path)
     assert command("score", models / "MODEL", "decimals.parquet", "--drop-na", "-o", "s.csv").code == 0
     np.testing.assert_array_equal(read_table("s.csv").values[:, :3], [[1.5] * 3, [2.5] * 3, [3.5] * 3])
@@ -109,10 +109,10 @@ def test_decimals_are_numbers(command, models, tmp_path):
 
 @pytest.mark.parametrize("case", cases.FITTED, ids=[case.name for case in cases.FITTED])
 def test_fitted_with_a_note(run, case, command, unchecked):
-    said = run(case)
-    assert said.code == 0, said.err
-    for words in case.parts:
-        assert words in said.out + said.err, (words, said)
+    result = run(case)
+    assert result.code == 0, result.err
+    for message in case.parts:
+        assert message in result.out + result.err, (message, result)
     assert command("score", "m.safetensors", case.file, "-o", "s.npy").code == 0
     assert np.isfinite(np.load("s.npy")).all()
 
@@ -120,32 +120,34 @@ def test_fitted_with_a_note(run, case, command, unchecked):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", cases.FITTED_SLOWLY, ids=[case.name for case in cases.FITTED_SLOWLY])
 def test_fitted(run, case, command):
-    """As above, with the certificate; and samples have the columns of the table."""
+    """As above with the certificate; samples have the columns of the table."""
     test_fitted_with_a_note(run, case, command, None)
     assert command("sample", "m.safetensors", "-n", "20", "-o", "new.csv").code == 0
     assert read_table("new.csv").columns == read_table(case.file).columns
 
 
-def test_a_constant_column_that_is_declared_works_from_end_to_end(command, unchecked, tmp_path):
+def test_declared_constant_column_works_in_all_commands(command, unchecked, tmp_path):
     for name in ("constant.csv", "constant_other.csv", "constant_changed.csv"):
         cases.copy_to(name, tmp_path)
     options = cases.FIT.replace("FILE", "constant.csv").split()
-    said = command(*options, "--column", "b=constant")
-    assert said.code == 0
-    assert "constant, 3" in said.out
+    result = command(*options, "--column", "b=constant")
+    assert result.code == 0
+    assert "constant, 3" in result.out
     assert command("score", "m.safetensors", "constant.csv", "-o", "s.npy").code == 0
     assert np.isfinite(np.load("s.npy")).all()
     assert command("sample", "m.safetensors", "-n", "20", "-o", "new.csv").code == 0
     assert (read_table("new.csv", columns=["b"]).values == 3.0).all()
-    words = ("'b' was 3 in every row", "no density", "Leave such rows out")
-    refused(command("score", "m.safetensors", "constant_other.csv", "-o", "t.csv"), 1, "got 4 at row 2", *words)
-    for verb in ("score", "check"):  # a dropped row is counted too
-        refused(command(verb, "m.safetensors", "constant_changed.csv", "--drop-na"), 1, "got 4 at row 3", *words)
+    messages = ("'b' was 3 in every row", "no density", "Leave such rows out")
+    refused(command("score", "m.safetensors", "constant_other.csv", "-o", "t.csv"), 1, "got 4 at row 2", *messages)
+    for command_name in ("score", "check"):  # dropped rows count too
+        refused(
+            command(command_name, "m.safetensors", "constant_changed.csv", "--drop-na"), 1, "got 4 at row 3", *messages
+        )
 
 
 @pytest.mark.slow
-def test_the_unit_of_measurement_is_no_matter(command, unchecked, tmp_path):
-    """Columns in a unit a, 1e12 times larger or smaller, cost log a nats each; not a digit of 1e-6 more or less."""
+def test_scores_do_not_depend_on_units(command, unchecked, tmp_path):
+    """With units scaled by a factor, each column changes the score by the log of the factor, up to 1e-6."""
     scores = {}
     for name in ("plain.csv", "huge.csv", "tiny.csv", "mixed.csv"):
         cases.copy_to(name, tmp_path)
@@ -155,5 +157,5 @@ def test_the_unit_of_measurement_is_no_matter(command, unchecked, tmp_path):
         assert command("score", "out/m", name, "-o", "out/s.npy").code == 0
         scores[name] = np.load("out/s.npy")
     step = 12 * np.log(10.0)
-    for name, nats in (("huge.csv", -2 * step), ("tiny.csv", 2 * step), ("mixed.csv", 0.0)):
-        np.testing.assert_allclose(scores[name], scores["plain.csv"] + nats, atol=1e-6, rtol=0)
+    for name, difference in (("huge.csv", -2 * step), ("tiny.csv", 2 * step), ("mixed.csv", 0.0)):
+        np.testing.assert_allclose(scores[name], scores["plain.csv"] + difference, atol=1e-6, rtol=0)

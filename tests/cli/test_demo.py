@@ -1,4 +1,4 @@
-"""The demo's course with a small flow on a part of its data: `make demo` runs it whole."""
+"""The demo with a small flow on a part of its data; `make demo` runs the full demo."""
 
 import dataclasses
 from pathlib import Path
@@ -25,11 +25,11 @@ def small(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_demo_prints_a_leaderboard_and_writes_three_files(command, small):
-    said = command("demo")
-    assert said.code == 0, said.err
-    for words in ("Gaussian mixture", "Kernel density", "Neural spline flow", "CC BY 4.0", "pushforward show"):
-        assert words in said.out
+def test_demo_prints_a_leaderboard_and_writes_three_files(command, small):
+    result = command("demo")
+    assert result.code == 0, result.err
+    for message in ("Gaussian mixture", "Kernel density", "Neural spline flow", "CC BY 4.0", "pushforward show"):
+        assert message in result.out
     folder = Path("pushforward-demo")
     assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "report.html", "samples.csv"]
     assert read_table(folder / "samples.csv").values.shape == (200, 6)
@@ -41,19 +41,19 @@ def test_the_demo_prints_a_leaderboard_and_writes_three_files(command, small):
     again = command("demo")
     assert again.code == 1
     assert "--overwrite" in again.err
-    said = command("demo", "--overwrite", "--json")
-    assert (said.code, len(said.json["leaderboard"])) == (0, 4)
-    scores = [row["test_log_likelihood"] for row in said.json["leaderboard"]]
+    result = command("demo", "--overwrite", "--json")
+    assert (result.code, len(result.json["leaderboard"])) == (0, 4)
+    scores = [row["test_log_likelihood"] for row in result.json["leaderboard"]]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_demo_that_fails_leaves_no_folder(command, small, monkeypatch, tmp_path):
+def test_failed_demo_leaves_no_folder(command, small, monkeypatch, tmp_path):
     from pushforward.tabular import baselines
 
     def failing(*parts):
         raise ValueError("no baseline today")
 
     monkeypatch.setattr(baselines, "gaussian", failing)
-    said = command("demo")
-    assert (said.code, said.err) == (1, "pushforward: no baseline today\n")
+    result = command("demo")
+    assert (result.code, result.err) == (1, "pushforward: no baseline today\n")
     assert list(tmp_path.iterdir()) == []

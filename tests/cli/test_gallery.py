@@ -1,4 +1,4 @@
-"""The gallery: every recipe has its place, the page is whole and small, and what is wrong is a sentence."""
+"""The gallery: each recipe has a card, the page is complete and small, and errors are clear."""
 
 import re
 from pathlib import Path
@@ -15,8 +15,8 @@ LARGEST = 8_000_000
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A quick page of two families, one of them asked for by its recipe, and what the command printed."""
+def page_and_result(tmp_path_factory):
+    """A quick page of two families, one of them requested by its recipe, and the printed JSON."""
     import contextlib
     import io
     import json
@@ -30,14 +30,14 @@ def drawn(tmp_path_factory):
     return path, json.loads(out.getvalue())
 
 
-def test_every_recipe_belongs_to_one_card():
-    named = [recipe for card in CARDS for recipe in card.recipes]
-    assert sorted(named) == sorted(RECIPES), "a recipe without a card, in two cards, or a card of no recipe"
+def test_each_recipe_has_exactly_one_card():
+    recipes = [recipe for card in CARDS for recipe in card.recipes]
+    assert sorted(recipes) == sorted(RECIPES), "a recipe without a card, in two cards, or a card of no recipe"
     assert len(BY_NAME) == len(CARDS)
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_a_card_is_whole(card):
+def test_card_is_complete(card):
     assert card.depths == tuple(sorted(set(card.depths)))
     assert card.n_layers in card.depths
     assert (card.note != "") == ((card.depths, card.n_layers, card.most_dim) != ((1, 2, 10, 32), 10, 128))
@@ -48,8 +48,8 @@ def test_a_card_is_whole(card):
         assert text.endswith(".")
 
 
-def test_the_page_holds_the_cards_and_needs_nothing_else(drawn):
-    path, result = drawn
+def test_page_has_the_cards_and_no_external_resources(page_and_result):
+    path, result = page_and_result
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert result["bytes"] == len(text.encode()) < LARGEST
@@ -68,35 +68,35 @@ def test_the_page_holds_the_cards_and_needs_nothing_else(drawn):
     assert all(attributes["alt"] for attributes in pictures)
     # true shapes in the table; for each family the grid, the Gaussian and the square of one depth, and the fits
     assert len(pictures) == 8 + 2 * (3 + 8)
-    assert len({attributes["src"] for attributes in pictures}) > 20  # hardly trained, two families may look alike
+    assert len({attributes["src"] for attributes in pictures}) > 20  # after little training two families may look alike
 
 
-def test_the_numbers_printed_are_those_of_the_page(drawn):
-    path, result = drawn
-    words = Page(path.read_text(encoding="utf-8")).text
+def test_printed_numbers_are_on_the_page(page_and_result):
+    path, result = page_and_result
+    text = Page(path.read_text(encoding="utf-8")).text
     assert list(result["families"]) == list(FAMILIES)
     for family in result["families"].values():
         assert set(family["nats"]) == set(TOY_NAMES)
-        for shape, nats in family["nats"].items():
-            assert nats < result["true_log_likelihood"][shape]
-            assert f"{nats:.2f}".replace("-", "\N{MINUS SIGN}") in words
+        for shape, score in family["nats"].items():
+            assert score < result["true_log_likelihood"][shape]
+            assert f"{score:.2f}".replace("-", "\N{MINUS SIGN}") in text
         for line in family["seconds_a_row"].values():
             assert len(line) == len(family["dims"])
             assert min(line) > 0
 
 
-def test_a_wrong_family_is_a_sentence(command):
-    said = command("gallery", "--families", "planar,spherical")
-    assert said.code == 2
-    assert said.err.count("\n") == 1
-    for words in ("--families", "'spherical'", "planar", "nsf_ar"):
-        assert words in said.err
+def test_unknown_family_is_refused(command):
+    result = command("gallery", "--families", "planar,spherical")
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    for message in ("--families", "'spherical'", "planar", "nsf_ar"):
+        assert message in result.err
     assert not Path("gallery.html").exists()
 
 
-def test_an_existing_page_is_kept(command):
+def test_existing_page_is_not_overwritten(command):
     Path("gallery.html").write_text("mine")
-    said = command("gallery", "--families", "planar", "--quick")
-    assert said.code == 1
-    assert "--overwrite" in said.err
+    result = command("gallery", "--families", "planar", "--quick")
+    assert result.code == 1
+    assert "--overwrite" in result.err
     assert Path("gallery.html").read_text() == "mine"

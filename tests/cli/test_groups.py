@@ -1,4 +1,4 @@
-"""`--groups` and `--split` of `fit` and `compare`: which rows are tested, and what is written of it."""
+"""`--groups` and `--split` of `fit` and `compare`: the test rows, and the output about them."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def visits(tmp_path_factory):
     return path
 
 
-def test_groups_are_on_one_side_and_not_modelled(visits):
+def test_groups_are_not_split_and_not_modelled(visits):
     split = read_split(visits, ["a", "b"], None, True, 0, groups="patient")
     who = np.loadtxt(visits, str, delimiter=",", skiprows=1)[:, 0]
     train = np.setdiff1d(np.arange(1, N + 1), [*split.test_rows, 6])
@@ -39,7 +39,7 @@ def test_groups_are_on_one_side_and_not_modelled(visits):
         N - 1,
         f"{100 * len(split.test) / (N - 1):.3g} % of rows, by group of patient",
     )
-    assert len(np.unique(split.training()["groups"])) == 40 - len(set(who[split.test_rows - 1]))
+    assert len(np.unique(split.fit_arguments()["groups"])) == 40 - len(set(who[split.test_rows - 1]))
 
 
 def test_time_takes_the_latest_rows_for_test_and_validation(visits):
@@ -48,39 +48,41 @@ def test_time_takes_the_latest_rows_for_test_and_validation(visits):
     values = np.genfromtxt(visits, delimiter=",", skip_header=1)[:, 2:]
     assert set(days[split.test_rows - 1]) == set(np.unique(days)[-20:])
     assert split.rule == "the latest 10 % of rows, by day"
-    training = split.training()
+    arguments = split.fit_arguments()
     latest = values[np.isin(days, np.unique(days)[-38:-20])]
-    assert sorted(training["validation"][0].tolist()) == sorted(latest.tolist())
-    assert len(training["x"]) == N - 40 - 36
+    assert sorted(arguments["validation"][0].tolist()) == sorted(latest.tolist())
+    assert len(arguments["x"]) == N - 40 - 36
 
 
-def test_fit_by_groups_and_by_time_says_so(command, visits):
-    said = command("fit", visits, "--groups", "patient", "--context", "day", *QUICK)
-    assert (said.code, "looks like a date" in said.err) == (1, True)  # a context is read as numbers
-    said = command("fit", visits, "--groups", "patient", "--columns", "a,b", *QUICK)
-    assert said.code == 1
-    assert "row 6, column 'patient' is missing, the first of 1 rows" in said.err
-    said = command("fit", visits, "--groups", "patient", "--columns", "a,b", "--drop-na", "--report", "r.html", *QUICK)
-    assert said.code == 0, said.err
-    assert "by group of patient)" in said.out
+def test_fit_reports_the_split_by_groups(command, visits):
+    result = command("fit", visits, "--groups", "patient", "--context", "day", *QUICK)
+    assert (result.code, "looks like a date" in result.err) == (1, True)  # a context is read as numbers
+    result = command("fit", visits, "--groups", "patient", "--columns", "a,b", *QUICK)
+    assert result.code == 1
+    assert "row 6, column 'patient' is missing, the first of 1 rows" in result.err
+    result = command(
+        "fit", visits, "--groups", "patient", "--columns", "a,b", "--drop-na", "--report", "r.html", *QUICK
+    )
+    assert result.code == 0, result.err
+    assert "by group of patient)" in result.out
     notes = read_notes("model.safetensors")
     assert notes["columns"] == ["a", "b"]
     assert notes["split"].endswith("% of rows, by group of patient")
     assert "by group of patient" in Path("r.html").read_text()
 
 
-def test_compare_by_time_and_by_groups(command, visits):
+def test_compare_reports_the_split_by_time(command, visits):
     quick = ("--columns", "a,b", "--flows", "nice", *TINY)
-    said = command("compare", visits, "--split", "time:day", *quick, "-o", "board.json")
-    assert said.code == 0, said.err
-    assert "the latest fifth is the test, by day" in said.out
-    assert "--split time:day" in said.out
+    result = command("compare", visits, "--split", "time:day", *quick, "-o", "board.json")
+    assert result.code == 0, result.err
+    assert "the latest fifth is the test, by day" in result.out
+    assert "--split time:day" in result.out
     board = json.loads(Path("board.json").read_text())
     assert (board["folds"], board["split"]) == (1, "the latest fifth is the test, by day")
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "words"),
+    ("options", "code", "messages"),
     [
         (("--groups", "patent"), 1, ("no column 'patent'", "'patient'")),
         (("--groups", "patient", "--split", "time:day"), 2, ("--split", "got both")),
@@ -88,22 +90,22 @@ def test_compare_by_time_and_by_groups(command, visits):
         (("--split", "time:patient", "--columns", "a", "--drop-na"), 1, ("column 'patient'", "ISO 8601", "at row 1")),
     ],
 )
-def test_rules_that_cannot_be(command, visits, options, code, words):
-    said = command("fit", visits, *options)
-    assert said.code == code
-    for word in words:
-        assert word in said.err, (word, said.err)
+def test_invalid_splits_are_refused(command, visits, options, code, messages):
+    result = command("fit", visits, *options)
+    assert result.code == code
+    for message in messages:
+        assert message in result.err, (message, result.err)
 
 
 def test_scores_of_test_rows_without_copies(command):
     x = np.repeat(np.random.default_rng(0).normal(size=(120, 2)), [1] * 60 + [5] * 60, axis=0)
     Path("twice.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in x) + "\n")
-    said = command("fit", "twice.csv", "--report", "r.html", *QUICK)
-    assert said.code == 0
+    result = command("fit", "twice.csv", "--report", "r.html", *QUICK)
+    assert result.code == 0
     notes = read_notes("model.safetensors")
     n_copies = notes["held_out_copies"]
     assert 0 < n_copies < 36
-    assert f"{n_copies} of the 36 test rows equal a training row; the other {36 - n_copies} have" in said.out
+    assert f"{n_copies} of the 36 test rows equal a training row; the other {36 - n_copies} have" in result.out
     assert notes["held_out_nats_without_copies"] != notes["held_out_nats"]
     assert notes["validation_copies"] > 0
     page = Path("r.html").read_text()

@@ -1,4 +1,4 @@
-"""Writes that are killed, interrupted, or refused by a full disk: the old file or the new one, never a part of one."""
+"""Writes that are killed, interrupted, or fail on a full disk leave the old file or the new one, never a part."""
 
 import os
 import signal
@@ -24,12 +24,12 @@ SMALL = {"key": 0, "n_layers": 2, "width": 8}
 
 @pytest.fixture
 def a_model(tmp_path):
-    """Of a, b, c, in the folder where the commands run."""
+    """A model of a, b, c in the folder of the commands."""
     pf.save(tmp_path / "model", pf.nice(dim=3, **SMALL), notes={"columns": ["a", "b", "c"]})
     return "model"
 
 
-# kill -9: a process that does nothing but write two tables in turn, each over the other
+# kill -9: a process that writes two tables alternately to the same file
 
 WRITER = """
 import sys
@@ -43,12 +43,12 @@ for k in range(10**9):
 """
 
 
-def killed(suffix: str, times: int, folder: Path) -> None:
-    """Kill the writer as often as told, each time at a random moment; what lies under the name is one of the two."""
-    whole = []
+def kill_writers(suffix: str, times: int, folder: Path) -> None:
+    """Kill the writer several times at random moments; the file is always one of the two tables."""
+    contents = []
     for k in range(2):
         write_table(folder / f"whole{suffix}", np.full((20_000, 3), k, float), ["a", "b", "c"], overwrite=True)
-        whole.append((folder / f"whole{suffix}").read_bytes())
+        contents.append((folder / f"whole{suffix}").read_bytes())
     path, random = folder / f"t{suffix}", np.random.default_rng()
     for _ in range(times):
         with subprocess.Popen(
@@ -59,23 +59,23 @@ def killed(suffix: str, times: int, folder: Path) -> None:
             time.sleep(random.uniform(0.0, 0.1))
             writer.kill()
         assert writer.returncode == -signal.SIGKILL
-        assert path.read_bytes() in whole
+        assert path.read_bytes() in contents
     others = {item.name for item in folder.iterdir()} - {path.name, f"whole{suffix}"}
     assert all(name.startswith(f".{path.name}.") and name.endswith(".part") for name in others)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy"])
-def test_a_killed_write_leaves_a_whole_file(suffix, tmp_path):
-    killed(suffix, 3, tmp_path)
+def test_killed_write_leaves_a_complete_file(suffix, tmp_path):
+    kill_writers(suffix, 3, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet", ".arrow"])
-def test_fifty_killed_writes_leave_whole_files(suffix, tmp_path):
-    killed(suffix, 50, tmp_path)
+def test_fifty_killed_writes_leave_complete_files(suffix, tmp_path):
+    kill_writers(suffix, 50, tmp_path)
 
 
-# Ctrl-C: commands in one process, each interrupted by a real signal at a random moment, most of all of the writing
+# Ctrl-C: commands in one process, each interrupted by a real signal at a random moment
 
 INTERRUPTED = """
 import os, random, signal, sys, threading, time
@@ -88,11 +88,11 @@ whole, took = [], []
 for seed in ("0", "1", "0", "1"):
     began = time.monotonic()
     if run([*command, "--seed", seed]):
-        sys.exit("the command fails by itself")
+        sys.exit("the command fails without an interrupt")
     took.append(time.monotonic() - began)
     whole.append(Path(target).read_bytes())
 before, codes = set(os.listdir()), []
-for k in range(20 * int(times)):  # some commands end before their signal comes
+for k in range(20 * int(times)):  # some commands end before their signal
     if codes.count(1) == int(times):
         break
     seed = str(k % 2)
@@ -101,7 +101,7 @@ for k in range(20 * int(times)):  # some commands end before their signal comes
         timer.start()
         codes.append(run([*command, "--seed", seed]))
         timer.join()
-        time.sleep(0.1)  # a signal that came after the command ended, or comes again, is seen here at the latest
+        time.sleep(0.1)  # a signal after the end of the command, or sent again, arrives here
     except KeyboardInterrupt:
         timer.join()
     assert not set(os.listdir()) - before, set(os.listdir()) - before
@@ -114,18 +114,18 @@ print("interrupted", codes.count(1), "others", set(codes) - {0, 1})
 """
 
 
-def interrupted(times: int, folder: Path, target: str, command: list[str]) -> None:
-    """A command that is interrupted says so; its file is whole, and the folder clean, every time."""
+def interrupt(times: int, folder: Path, target: str, command: list[str]) -> None:
+    """Interrupt a command several times: it reports that, its file is complete, and no other file is left."""
     arguments = [sys.executable, "-c", INTERRUPTED, str(times), target, *command, "--overwrite", "--quiet"]
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    said = {line for line in done.stderr.splitlines() if line.startswith("pushforward: ")}
-    assert said == {"pushforward: interrupted."}, done.stderr[-3000:]
+    lines = {line for line in done.stderr.splitlines() if line.startswith("pushforward: ")}
+    assert lines == {"pushforward: interrupted."}, done.stderr[-3000:]
     assert done.stdout == f"interrupted {times} others set()\n"
 
 
 def commands(folder: Path) -> dict[str, tuple[str, list[str]]]:
-    """What writes which file."""
+    """Commands by name, each with the file that it writes."""
     write_table(folder / "t.csv", np.random.default_rng(0).standard_normal((60_000, 3)), ["a", "b", "c"])
     cases.copy_to("plain.csv", folder)
     return {
@@ -135,19 +135,19 @@ def commands(folder: Path) -> dict[str, tuple[str, list[str]]]:
     }
 
 
-def test_an_interrupted_command_leaves_a_whole_file_and_nothing_else(a_model, tmp_path):
+def test_interrupted_command_leaves_a_complete_file(a_model, tmp_path):
     target, command = commands(tmp_path)["sample"]
-    interrupted(6, tmp_path, target, command)
+    interrupt(6, tmp_path, target, command)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["sample", "score", "fit"])
-def test_fifty_interrupted_commands_leave_whole_files(a_model, verb, tmp_path):
-    target, command = commands(tmp_path)[verb]
-    interrupted(50, tmp_path, target, command)
+@pytest.mark.parametrize("command_name", ["sample", "score", "fit"])
+def test_fifty_interrupted_commands_leave_complete_files(a_model, command_name, tmp_path):
+    target, command = commands(tmp_path)[command_name]
+    interrupt(50, tmp_path, target, command)
 
 
-def test_an_interruption_while_modules_are_loaded_is_one_sentence(tmp_path):
+def test_interruption_during_imports_is_reported(tmp_path):
     program = (
         "import sys, pushforward.cli as cli\n"
         "class Stopped:\n"
@@ -166,13 +166,13 @@ def test_an_interruption_while_modules_are_loaded_is_one_sentence(tmp_path):
 FULL = "No space left on device"
 
 
-def fill(monkeypatch, after: int = 0) -> None:
-    """Let the disk be full after so many files."""
-    left, fsync = [after], os.fsync
+def fill_disk(monkeypatch, after: int = 0) -> None:
+    """Simulate a disk that is full after so many files."""
+    remaining, fsync = [after], os.fsync
 
     def full(descriptor):
-        left[0] -= 1
-        if left[0] < 0:
+        remaining[0] -= 1
+        if remaining[0] < 0:
             raise OSError(28, FULL)
         fsync(descriptor)
 
@@ -180,57 +180,59 @@ def fill(monkeypatch, after: int = 0) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow", ".npy", ".npz"])
-def test_a_full_disk_keeps_the_old_table(command, a_model, suffix, monkeypatch, tmp_path):
+def test_full_disk_leaves_the_old_table(command, a_model, suffix, monkeypatch, tmp_path):
     name = f"s{suffix}"
     Path(name).write_text("mine")
     before = listed(tmp_path)
-    fill(monkeypatch)
-    refused(command("sample", a_model, "-n", "5", "-o", name, "--overwrite"), 1, name, FULL, "another place")
+    fill_disk(monkeypatch)
+    refused(
+        command("sample", a_model, "-n", "5", "-o", name, "--overwrite", "--quiet"), 1, name, FULL, "choose another"
+    )
     assert Path(name).read_text() == "mine"
     assert listed(tmp_path) == before
 
 
-def test_a_full_disk_keeps_the_old_scores(command, a_model, monkeypatch, tmp_path):
+def test_full_disk_leaves_the_old_scores(command, a_model, monkeypatch, tmp_path):
     cases.copy_to("good.csv", tmp_path)
     Path("s.csv").write_text("mine")
-    fill(monkeypatch)
-    words = ("s.csv", FULL, "another place")
-    refused(command("score", a_model, "good.csv", "-o", "s.csv", "--overwrite"), 1, *words)
+    fill_disk(monkeypatch)
+    messages = ("s.csv", FULL, "choose another")
+    refused(command("score", a_model, "good.csv", "-o", "s.csv", "--overwrite"), 1, *messages)
     assert listed(tmp_path) == ["good.csv", "model", "s.csv"]
     assert Path("s.csv").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("written", "full"), [(0, "m.safetensors"), (1, "r.html")])
-def test_a_full_disk_keeps_the_old_model_and_the_old_report(command, written, full, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("n_written", "full"), [(0, "m.safetensors"), (1, "r.html")])
+def test_full_disk_leaves_the_old_model_and_report(command, n_written, full, monkeypatch, tmp_path):
     from pushforward.cli import pages
-    from pushforward.reporting.report.frame import write_sections
+    from pushforward.reporting.report.sections import write_sections
 
     healthy = Certificate((Row("none", 0.0, 1.0, True, "nothing was tested"),), "float32")
     monkeypatch.setattr(diagnostics, "check", lambda *parts, **options: healthy)
-    # the report's last step without the work before it
+    # only the last step of the report
     monkeypatch.setattr(
         pages, "fit_report", lambda path, *parts, **options: write_sections(path, "title", ["One."], [], None, True)
     )
     cases.copy_to("plain.csv", tmp_path)
     Path(full).write_text("mine")
-    fill(monkeypatch, written)
+    fill_disk(monkeypatch, n_written)
     options = [*cases.FIT.replace("FILE", "plain.csv").split(), "--report", "r.html", "--overwrite", "--quiet"]
-    refused(command(*options), 1, full, FULL, "another place")
+    refused(command(*options), 1, full, FULL, "choose another")
     assert Path(full).read_text() == "mine"
     assert listed(tmp_path) == sorted({"m.safetensors", "plain.csv", full})
 
 
-def test_a_full_disk_keeps_the_old_json(monkeypatch, tmp_path):
+def test_full_disk_leaves_the_old_json(monkeypatch, tmp_path):
     path = tmp_path / "result.json"
     path.write_text("mine")
-    fill(monkeypatch)
-    with pytest.raises(TableError, match=rf"result\.json: cannot be written \({FULL}\): choose another place\.$"):
+    fill_disk(monkeypatch)
+    with pytest.raises(TableError, match=rf"result\.json: cannot be written \({FULL}\): choose another path\.$"):
         write_json(path, {"a": 1.0}, overwrite=True)
     assert path.read_text() == "mine"
     assert listed(tmp_path) == ["result.json"]
 
 
-# SIGTERM and SIGHUP: how kill, batch queues, containers and closed terminals end a program
+# SIGTERM and SIGHUP: sent by kill, batch queues, containers and closed terminals
 
 ENDED = """
 import os, signal, sys
@@ -267,8 +269,8 @@ assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 """
 
 
-def ended(sign: str, target: str, folder: Path, *more: str) -> tuple[str, str]:
-    """What a program says that writes a table and is sent a signal meanwhile."""
+def terminate(sign: str, target: str, folder: Path, *more: str) -> tuple[str, str]:
+    """The output of a program that gets a signal while it writes a table."""
     arguments = [sys.executable, "-c", ENDED, sign, target, *more]
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -284,16 +286,16 @@ def ended(sign: str, target: str, folder: Path, *more: str) -> tuple[str, str]:
         ("SIGTERM", "s.csv", ("background",)),
     ],
 )
-def test_a_write_that_is_ended_leaves_nothing_behind(sign, target, more, tmp_path):
-    assert ended(sign, target, tmp_path, *more) == ("interrupted\n", "")
+def test_terminated_write_leaves_no_file(sign, target, more, tmp_path):
+    assert terminate(sign, target, tmp_path, *more) == ("interrupted\n", "")
     assert listed(tmp_path) == []
 
 
-def test_a_command_that_is_ended_says_so_and_leaves_nothing_behind(a_model, tmp_path):
-    assert ended("SIGTERM", "s.parquet", tmp_path, "command") == ("1\n", "pushforward: interrupted.\n")
+def test_terminated_command_reports_it_and_leaves_no_file(a_model, tmp_path):
+    assert terminate("SIGTERM", "s.parquet", tmp_path, "command") == ("1\n", "pushforward: interrupted.\n")
     assert listed(tmp_path) == ["model"]
 
 
-def test_a_signal_that_is_ignored_stays_so(tmp_path):
-    assert ended("SIGHUP", "s.csv", tmp_path, "nohup") == ("to the end\n", "")
+def test_ignored_signal_stays_ignored(tmp_path):
+    assert terminate("SIGHUP", "s.csv", tmp_path, "nohup") == ("to the end\n", "")
     assert listed(tmp_path) == ["s.csv"]

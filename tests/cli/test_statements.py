@@ -1,4 +1,4 @@
-"""What the commands state: gains with their errors, values that repeat, samples and contexts out of range, stages."""
+"""Statements of the commands: gains with errors, repeated values, samples and contexts out of range, stages."""
 
 import json
 import re
@@ -12,49 +12,49 @@ from small import TINY
 
 import pushforward as pf
 from pushforward.cli import printer
-from pushforward.cli.fit import gain_words
+from pushforward.cli.fit import describe_gain
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
 from pushforward.tabular.comparison.compare import _margin_error
 from pushforward.tabular.schema import Column, Range, infer_schema, out_of_range
 
 
-def test_no_gain_is_claimed_over_values_that_repeat(command):
-    """Rain that is 0 on half of the days and of many digits else: no density has it, and no grid."""
+def test_no_gain_is_claimed_with_repeated_values(command):
+    """Rain is 0 on half of the days and continuous else: neither a density nor a grid can model it."""
     random = np.random.default_rng(0)
     rain = np.where(random.random(400) < 0.5, 0.0, random.lognormal(size=400))
     pl.DataFrame({"rain": rain, "b": random.normal(size=400)}).write_csv("t.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        said = command("fit", "t.csv", *TINY, "--report", "r.html", "-o", "m.safetensors")
-    assert said.code == 0
-    assert "No gain over a Gaussian is claimed" in said.out
-    assert "column 'rain' (" in said.out
-    assert re.search(r"0 in [45]\d\.\d%", said.out)
-    assert "gains" not in said.out
-    assert "below 0" in said.out.replace("\n", " ")
+        result = command("fit", "t.csv", *TINY, "--report", "r.html", "-o", "m.safetensors")
+    assert result.code == 0
+    assert "No gain over a Gaussian is claimed" in result.out
+    assert "column 'rain' (" in result.out
+    assert re.search(r"0 in [45]\d\.\d%", result.out)
+    assert "gains" not in result.out
+    assert "below 0" in result.out.replace("\n", " ")
     page = Path("r.html").read_text()
     assert "No gain over a Gaussian is claimed" in page
     assert "nats per row over the Gaussian" not in page
-    drawn = command("sample", "m.safetensors", "-o", "s.csv")
-    assert "column 'rain': " in drawn.err
-    assert "--column rain=positive+rounded:STEP" in drawn.err
+    sample = command("sample", "m.safetensors", "-o", "s.csv")
+    assert "column 'rain': " in sample.err
+    assert "--column rain=positive+rounded:STEP" in sample.err
     notes = read_notes("m.safetensors")
     assert (notes["repeating"], list(notes["outside_range"])) == (["rain"], ["rain"])
 
 
-def test_what_repeats_is_named_with_the_declaration_that_cures_it():
+def test_repeated_values_suggest_a_declaration():
     ages = np.random.default_rng(0).choice([17.5, 22.0, 27.0, 32.0, 37.0, 42.0], 500)
-    found = infer_schema(ages[:, None], ["age of man"], detect=False).repeated_values(ages[:, None])["age of man"]
-    assert (found.n_values, found.step) == (6, 0.5)
-    assert set(found.values) == set(ages)
-    assert found.suggestion("age of man", 17.5) == "declare it with --column 'age of man'=positive+rounded:0.5"
+    repeats = infer_schema(ages[:, None], ["age of man"], detect=False).repeated_values(ages[:, None])["age of man"]
+    assert (repeats.n_values, repeats.step) == (6, 0.5)
+    assert set(repeats.values) == set(ages)
+    assert repeats.suggestion("age of man", 17.5) == "declare it with --column 'age of man'=positive+rounded:0.5"
     declared = infer_schema(ages[:, None], ["age"], declarations={"age": "positive+rounded:0.5"})
     assert declared.repeated_values(ages[:, None]) == {}
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
+    ("low", "high", "suggestion"),
     [
         (0.5, 80.0, "--column hours=positive."),
         (0.0, 80.0, "--column hours=positive+rounded:STEP: without a step there is no density at 0"),
@@ -63,16 +63,16 @@ def test_what_repeats_is_named_with_the_declaration_that_cures_it():
         (0.5, 5.51, "--column hours=bounded:0:5.6."),
     ],
 )
-def test_samples_out_of_range_are_named_with_the_declaration_that_helps(low, high, words):
+def test_samples_out_of_range_suggest_a_declaration(low, high, suggestion):
     samples = np.random.default_rng(0).normal(5.0, 5.0, size=(2000, 1))
-    share, sentence = out_of_range([Column("hours")], samples, Range(("hours",), (low,), (high,), 1000))["hours"]
+    share, message = out_of_range([Column("hours")], samples, Range(("hours",), (low,), (high,), 1000))["hours"]
     assert share == np.mean((samples < low) | (samples > high))
-    assert f"{100 * share:.3g} % of 2,000 samples lie outside {low:g} to {high:g}" in sentence
-    assert words in sentence
-    assert "below 0" in sentence or low < 0
+    assert f"{100 * share:.3g} % of 2,000 samples lie outside {low:g} to {high:g}" in message
+    assert suggestion in message
+    assert "below 0" in message or low < 0
 
 
-def test_samples_within_chance_are_not_named():
+def test_samples_in_range_up_to_chance_are_not_reported():
     random = np.random.default_rng(1)
     for n in (60, 1000):
         rows, samples = random.normal(size=(n, 1)), random.normal(size=(4000, 1))
@@ -81,20 +81,20 @@ def test_samples_within_chance_are_not_named():
     assert Range.from_dict({"names": ["x"], "low": ["0"], "high": [1.0], "rows": 3}, ["x"]) is None
 
 
-def test_a_context_that_the_model_has_not_seen_is_named(command, conditional):
-    far = command("sample", conditional, "-n", "3", "--given", "c=500", "-o", "far.csv")
-    assert far.code == 0
-    assert "note: c=500 lies outside " in far.err
-    near = command("sample", conditional, "-n", "3", "--given", "c=6", "-o", "near.csv")
-    assert "lies outside" not in near.err
+def test_context_outside_the_training_range_is_reported(command, conditional):
+    far_context = command("sample", conditional, "-n", "3", "--given", "c=500", "-o", "far.csv")
+    assert far_context.code == 0
+    assert "note: c=500 lies outside " in far_context.err
+    near_context = command("sample", conditional, "-n", "3", "--given", "c=6", "-o", "near.csv")
+    assert "lies outside" not in near_context.err
     assert command("sample", conditional, "--given", "c=500", "-o", "j.csv", "--json").json["far_contexts"]
 
 
-def test_a_gain_has_the_error_of_the_differences():
-    assert gain_words(0.01234, 0.00211) == "The flow gains 0.0123 ± 0.0021 nats per row over a Gaussian."
-    assert "level" in gain_words(0.01, 0.006)
-    assert "behind" in gain_words(-0.5, 0.1)
-    assert "no finite score" in gain_words(-np.inf, None)
+def test_gain_has_the_error_of_the_differences():
+    assert describe_gain(0.01234, 0.00211) == "The flow gains 0.0123 ± 0.0021 nats per row over a Gaussian."
+    assert "level" in describe_gain(0.01, 0.006)
+    assert "behind" in describe_gain(-0.5, 0.1)
+    assert "no finite score" in describe_gain(-np.inf, None)
     random = np.random.default_rng(0)
     parts = [random.normal(size=50), random.normal(size=50)]
     tests = [np.arange(50), np.arange(50, 100)]
@@ -107,28 +107,28 @@ def test_a_gain_has_the_error_of_the_differences():
     assert _margin_error([np.array([0.0, -np.inf]), parts[1]], [tests[0][:2], tests[1]], None) is None
 
 
-def test_columns_can_be_left_out(command, tmp_path):
-    frame = pl.DataFrame({"who": ["a", "b"] * 30, "x": range(60), "y": range(60), "z": range(60)})
-    frame.write_csv("t.csv")
+def test_exclude_leaves_columns_out(command, tmp_path):
+    people = pl.DataFrame({"who": ["a", "b"] * 30, "x": range(60), "y": range(60), "z": range(60)})
+    people.write_csv("t.csv")
     split = read_split(tmp_path / "t.csv", None, ["z"], False, 0, exclude=["who"], detect=False)
     assert (split.columns, split.context_columns) == (("x", "y"), ("z",))
     grouped = read_split(tmp_path / "t.csv", None, None, False, 0, exclude=["x"], groups="who", detect=False)
     assert grouped.columns == ("y", "z")
-    for options, word in (
+    for options, message in (
         (["--exclude", "who", "--columns", "x"], "--columns or --exclude"),
         (["--exclude", "who,z", "--context", "z"], "z is in --context too"),
     ):
-        said = command("fit", "t.csv", *options)
-        assert (said.code, word in said.err) == (2, True)
-    said = command("fit", "t.csv", "--exclude", "who,w")
-    assert (said.code, "there is no column 'w' to leave out" in said.err) == (1, True)
+        result = command("fit", "t.csv", *options)
+        assert (result.code, message in result.err) == (2, True)
+    result = command("fit", "t.csv", "--exclude", "who,w")
+    assert (result.code, "there is no column 'w' to leave out" in result.err) == (1, True)
 
 
-def test_a_stage_that_lasts_is_named_on_standard_error(capsys, monkeypatch):
+def test_long_stage_is_printed_to_standard_error(capsys, monkeypatch):
     with printer.Printer(False, False).stage("testing"):
         pass
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setattr(printer, "_PATIENCE", 0.0)
+    monkeypatch.setattr(printer, "_QUIET_SECONDS", 0.0)
     for quiet in (False, True):
         with printer.Printer(False, quiet).stage("testing"):
             pass
@@ -137,9 +137,9 @@ def test_a_stage_that_lasts_is_named_on_standard_error(capsys, monkeypatch):
         assert ("testing: " in err) != quiet
 
 
-@pytest.mark.parametrize("frame", [pl.DataFrame, pytest.param(dict, id="pandas")])
-def test_text_that_is_no_number_is_named_by_column_and_row(frame):
+@pytest.mark.parametrize("frame_type", [pl.DataFrame, pytest.param(dict, id="pandas")])
+def test_text_among_numbers_is_reported_with_column_and_row(frame_type):
     values = {"x": [1.0, 2.0, 3.0], "children": ["1", "no", "yes"]}
-    table = pytest.importorskip("pandas").DataFrame(values) if frame is dict else frame(values)
+    table = pytest.importorskip("pandas").DataFrame(values) if frame_type is dict else frame_type(values)
     with pytest.raises(ValueError, match="could not convert string to float: 'no' in column 'children' at row 1"):
         pf.FlowDensity(max_epochs=1).fit(table)

@@ -1,4 +1,4 @@
-"""Pictures: drawn without a warning, true to the numbers, and without a trace in matplotlib's global state."""
+"""Plots: correct, without warnings, and without changes of matplotlib's global state."""
 
 import sys
 from types import SimpleNamespace
@@ -65,7 +65,7 @@ PICTURES = {
     "one epoch": lambda: training_curve(history(1)),
     "no best epoch": lambda: training_curve(history(best_epoch=-1)),
     "hours, no validation": lambda: training_curve(history(validation=[], seconds=list(range(0, 30_000, 1000)))),
-    "a first plunge, no floor": lambda: training_curve(history(train=[-1e9, np.nan, *[1.0] * 28], gaussian=None)),
+    "a low first epoch, no baseline": lambda: training_curve(history(train=[-1e9, np.nan, *[1.0] * 28], gaussian=None)),
     "grey images": lambda: image_grid(np.arange(48).reshape(3, 4, 4, 1), levels=48, columns=2),
     "images in colour": lambda: image_grid(np.full((9, 4, 6, 3), 255)),
     "warp": lambda: warp(lambda z: z**3 / 9.0),
@@ -84,7 +84,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_is_drawn_and_leaves_no_trace(name):
+def test_plots_leave_global_state_unchanged(name):
     with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30.0}):
         before = dict(matplotlib.rcParams)
         figure = draw(PICTURES[name]())
@@ -94,20 +94,20 @@ def test_a_picture_is_drawn_and_leaves_no_trace(name):
     assert {axes.get_facecolor() for axes in figure.axes} == {(1.0, 1.0, 1.0, 1.0)}  # our style, not the caller's
 
 
-def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
+def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r'needs matplotlib.*pip install "pushforward\[cli\]"'):
         training_curve(history())
 
 
-def test_the_callers_arrays_are_left_alone():
+def test_arguments_are_not_modified():
     data, samples = normal(100, 2) + 1e9, normal(100, 2) + 1e9
-    kept = data.copy()
+    before = data.copy()
     corner(data, samples)
-    np.testing.assert_array_equal(data, kept)
+    np.testing.assert_array_equal(data, before)
 
 
-def test_regions_hold_the_share_they_name():
+def test_regions_contain_their_shares():
     rows = normal(200_000, 2)
     grid, x, y, levels = regions(rows, np.linspace(-5, 5, 101), np.linspace(-5, 5, 101))
     assert len(levels) == 4
@@ -118,18 +118,18 @@ def test_regions_hold_the_share_they_name():
 
 
 def test_rows_off_the_axes_still_count():
-    rows = np.concatenate([normal(900, 2), np.full((100, 2), 1e6)])  # a tenth is out of the picture
+    rows = np.concatenate([normal(900, 2), np.full((100, 2), 1e6)])  # a tenth is outside the picture
     _, _, _, levels = regions(rows, np.linspace(-4, 4, 41), np.linspace(-4, 4, 41))
-    assert len(levels) == 3  # the region of 95 % cannot be shown, so it is not
+    assert len(levels) == 3  # the region of 95 % does not fit
 
 
-def test_a_wild_model_does_not_shrink_the_data():
+def test_axis_limits_are_bounded_by_the_data():
     axes = corner(normal(1000, 1), 1e9 * normal(1000, 1, 1)).axes[0]
     low, high = limits(normal(1000, 1))
     assert axes.get_xlim() == pytest.approx((1.5 * low - 0.5 * high, 1.5 * high - 0.5 * low))
 
 
-def test_a_large_offset_is_taken_out_and_named():
+def test_large_offset_is_subtracted_and_labelled():
     axes = corner(1e9 + normal(1000, 1), 1e9 + normal(1000, 1, 1), ["t"]).axes[0]
     assert max(np.abs(axes.get_xlim())) < 10.0
     assert axes.get_xlabel().startswith("t\n\N{MINUS SIGN} 1,000,000,00") or "999,999" in axes.get_xlabel()
@@ -141,13 +141,13 @@ def test_more_than_eight_columns_are_announced():
     assert any(text.get_text() == "POWER: the first 8 of 11 columns" for text in figure.texts)
 
 
-def test_data_and_model_keep_their_colours():
+def test_training_and_validation_colours():
     lines = {line.get_label(): line for line in training_curve(history()).axes[0].lines}
     assert lines["training rows"].get_color() == DATA
     assert lines["validation rows"].get_color() == MODEL
 
 
-def test_the_floor_is_a_line_near_the_curves_and_a_sentence_far_below():
+def test_baseline_is_a_line_near_the_curves_and_text_far_below():
     near, far = training_curve(history()).axes[0], training_curve(history(gaussian=-50.0)).axes[0]
     assert any("Gaussian" in str(line.get_label()) for line in near.lines)
     assert not any("Gaussian" in str(line.get_label()) for line in far.lines)
@@ -162,16 +162,16 @@ def test_the_best_epoch_is_counted_from_one():
     assert list(dot.get_ydata()) == [history().validation[4]]
 
 
-def test_wall_time_stands_where_it_was_reached():
+def test_wall_time_axis_matches_the_epochs():
     axes = training_curve(history(4, seconds=[6.0, 7.0, 8.0, 10.0])).axes[0]
     clock = axes.child_axes[0].xaxis
-    words = clock.get_major_formatter().seq
-    places = dict(zip(words, clock.get_major_locator().locs, strict=True))
-    assert places["8"] == pytest.approx(3.0)
-    assert places["10"] == pytest.approx(4.0)
+    labels = clock.get_major_formatter().seq
+    positions = dict(zip(labels, clock.get_major_locator().locs, strict=True))
+    assert positions["8"] == pytest.approx(3.0)
+    assert positions["10"] == pytest.approx(4.0)
 
 
-def test_images_stand_row_after_row_with_gaps_between():
+def test_image_grid_layout():
     x = np.arange(3 * 4).reshape(3, 2, 2, 1)
     (picture,) = image_grid(x, levels=12, columns=2).axes[0].images
     sheet = np.asarray(picture.get_array())
@@ -189,37 +189,38 @@ def test_calibration_names_the_column_that_leaves_the_band():
 
 
 def test_the_band_has_the_level_it_states():
-    """Of 10,000 calibrated pairs of columns at level 0.9, 975 +- 30 leave the band; beyond 5 errors: below 1e-6."""
+    """Of 10,000 calibrated pairs of columns at level 0.9, 975 +- 30 leave the band; 5 standard errors: below 1e-6."""
     count, trials = 40, 10_000
     ordered = np.sort(np.random.default_rng(0).uniform(size=(trials, 2, count)), axis=-1)
     steps = np.arange(count + 1) / count
     largest = np.maximum(steps[1:] - ordered, ordered - steps[:-1]).max(axis=(1, 2))
-    left = int((largest > kolmogorov_band(count, 2, 0.9)).sum())
-    assert left == pytest.approx(0.0975 * trials, abs=150)
+    n_outside = int((largest > kolmogorov_band(count, 2, 0.9)).sum())
+    assert n_outside == pytest.approx(0.0975 * trials, abs=150)
 
 
-def test_two_samples_of_one_law_stay_in_their_band():
-    """Of 4,000 pairs of samples at level 0.9, 400 +- 19 leave the band; beyond 5 errors and 8 % of form: below 1e-6."""
+def test_two_samples_of_one_distribution_stay_in_their_band():
+    """Of 4,000 pairs at level 0.9, 400 +- 19 leave the band; 5 standard errors and 8 % of asymptotics: below 1e-6."""
     count, references, trials = 300, 200, 4000
-    rows, drawn = np.random.default_rng(0).uniform(size=(2, trials, count))
-    drawn = np.sort(drawn[:, :references], axis=1)
-    found = [
+    rows, samples = np.random.default_rng(0).uniform(size=(2, trials, count))
+    samples = np.sort(samples[:, :references], axis=1)
+    distances = [
         distance(np.sort(np.searchsorted(reference, x) / references))[0]
-        for reference, x in zip(drawn, rows, strict=True)
+        for reference, x in zip(samples, rows, strict=True)
     ]
-    left = int((np.array(found) > kolmogorov_band(effective_count(count, references), 1, 0.9)).sum())
-    assert left == pytest.approx(400, abs=95 + 0.08 * 400)
-    assert int((np.array(found) > kolmogorov_band(count, 1, 0.9)).sum()) > 800  # the band of one sample is too narrow
+    n_outside = int((np.array(distances) > kolmogorov_band(effective_count(count, references), 1, 0.9)).sum())
+    assert n_outside == pytest.approx(400, abs=95 + 0.08 * 400)
+    # the band of one sample is too narrow
+    assert int((np.array(distances) > kolmogorov_band(count, 1, 0.9)).sum()) > 800
 
 
-def test_projections_leave_the_band_without_a_name():
+def test_projections_are_not_named():
     pit = np.random.default_rng(0).uniform(size=(2000, 3))
     pit[:, [0, 2]] **= 1.5
     axes = calibration(pit, columns=["a", "b", "c"], n_projections=1).axes[0]
     assert [text.get_text() for text in axes.texts] == ["a"]
 
 
-def test_of_many_curves_the_furthest_are_drawn():
+def test_curves_of_largest_deviation_are_drawn():
     pit = np.tile(((np.arange(200) + 0.5) / 200)[:, None], (1, 90))
     pit[:, 77] **= 2.0
     axes = calibration(pit).axes[0]
@@ -227,29 +228,29 @@ def test_of_many_curves_the_furthest_are_drawn():
     assert len(axes.lines) <= 52
 
 
-def test_contours_enclose_the_shares_they_name():
+def test_contours_enclose_their_shares():
     axes = density(standard, (-4, 4, -4, 4), resolution=200, contours=True).axes[0]
     (lines,) = [part for part in axes.collections if len(part.get_paths()) == 4]
     # A normal's region of probability p is the disc of squared radius -2 log(1 - p).
     radii = [np.sqrt((path.vertices**2).sum(axis=1)).mean() for path in lines.get_paths()]
     assert radii == pytest.approx([np.sqrt(-2.0 * np.log(1.0 - p)) for p in (0.95, 0.75, 0.5, 0.25)], abs=0.04)
-    assert all(dashes is None for _, dashes in lines.get_linestyle())  # below zero matplotlib would dash
+    assert all(dashes is None for _, dashes in lines.get_linestyle())  # matplotlib dashes negative levels by default
 
 
-def test_contours_count_the_mass_off_the_picture():
-    half = density(standard, (0, 4, -4, 4), resolution=100, contours=True).axes[0]  # holds half of the mass
+def test_contours_use_the_total_mass():
+    half = density(standard, (0, 4, -4, 4), resolution=100, contours=True).axes[0]  # contains half of the mass
     (lines,) = [part for part in half.collections if type(part).__name__ == "QuadContourSet"]
     assert len(lines.get_paths()) == 1
 
 
-def test_a_veiled_density_is_clear_where_there_is_nothing():
+def test_veiled_density_is_transparent_at_zero():
     image = density(standard, (-9, 9, -9, 9), resolution=32, veiled=True).axes[0].images[0]
     colours = image.to_rgba(image.get_array())
     assert colours[0, 0, 3] == 0.0
     assert colours[..., 3].max() == 1.0
 
 
-def test_layers_act_one_after_the_other():
+def test_warp_layers_composes_the_layers():
     figure = warp_layers([lambda z: z + np.array([5.0, 0.0]), lambda z: -2.0 * z], (0, 1, 0, 1), n_lines=3)
     spans = [(axes.get_xlim(), axes.get_title(loc="left")) for axes in figure.axes]
     assert [title for _, title in spans] == ["base", "1", "2"]
@@ -257,7 +258,7 @@ def test_layers_act_one_after_the_other():
         assert sum(span) / 2 == pytest.approx(middle, abs=0.05)
 
 
-def test_log_densities_count_what_they_cannot_show():
+def test_log_densities_count_rows_beyond_the_axis():
     scores = np.concatenate([np.linspace(-1.0, 0.0, 1000), [-1e6, -np.inf, -np.inf]])
     axes = log_densities(scores).axes[0]
     assert axes.get_xlim()[0] > -4.0
@@ -268,7 +269,7 @@ def test_log_densities_count_what_they_cannot_show():
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "words"),
+    ("make", "error", "message"),
     [
         (lambda: corner(np.zeros(5), np.zeros((5, 1))), ShapeError, r"data: expected .* got \(5,\).*x\[:, None\]"),
         (lambda: corner(np.zeros((5, 2)), np.zeros((5, 3))), ShapeError, r"samples: expected .*\(n, 2\).*\(5, 3\)"),
@@ -306,6 +307,6 @@ def test_log_densities_count_what_they_cannot_show():
         (lambda: calibration([0.5], columns=["a", "b"]), ValueError, "columns: expected 1 names"),
     ],
 )
-def test_bad_input_is_a_sentence(make, error, words):
-    with pytest.raises(error, match=words):
+def test_bad_input_is_an_error(make, error, message):
+    with pytest.raises(error, match=message):
         make()

@@ -1,4 +1,4 @@
-"""The report: one file that needs nothing else, says the truth in words, escapes names, and is never half written."""
+"""The report: one self-contained file, correct summaries, escaped names, atomic writes."""
 
 import math
 import os
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pages import BOARD, HOSTILE, Page, history, report_text, row
 
-from pushforward.reporting.report.words import duration, summary, training
+from pushforward.reporting.report.text import describe_training, duration, summary
 
 
-def test_the_file_needs_nothing_else(tmp_path):
+def test_file_has_no_external_resources(tmp_path):
     page = Page(report_text(tmp_path / "report.html", attribution="Data: see https://example.org/data"))
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "iframe", "object", "embed", "img")
@@ -31,7 +31,7 @@ def test_the_file_needs_nothing_else(tmp_path):
     assert "script-src" not in policy
 
 
-def test_the_file_is_small_and_inner_names_are_unique(tmp_path):
+def test_file_is_small_and_ids_are_unique(tmp_path):
     random = np.random.default_rng(0)
     wide = random.normal(size=(20_000, 8)) ** 3
     text = report_text(tmp_path / "report.html", data=wide, samples=wide[::-1], columns=list("abcdefgh"))
@@ -42,13 +42,13 @@ def test_the_file_is_small_and_inner_names_are_unique(tmp_path):
         assert target in identities
 
 
-def test_pictures_follow_the_pages_colours(tmp_path):
+def test_pictures_use_the_colours_of_the_page(tmp_path):
     text = report_text(tmp_path / "report.html", columns=["#0072b2", "b"])
     pictures = text[text.index("<svg") :]
     assert "prefers-color-scheme: dark" in text
     assert pictures.count("var(--data)") > 5
     assert not re.search(r"<[^<>]*#(0072b2|d55e00|24292f)", pictures)
-    assert ">#0072b2</text>" in pictures  # a name stays a name
+    assert ">#0072b2</text>" in pictures  # names are not replaced
 
 
 def test_hostile_text_is_escaped_everywhere(tmp_path):
@@ -58,7 +58,7 @@ def test_hostile_text_is_escaped_everywhere(tmp_path):
     )  # fmt: skip
     assert "<script" not in text.lower()
     assert text.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;") >= 7
-    assert "&lt;script&gt;alert" in text[text.index('id="corner-') :]  # cut to length in the picture
+    assert "&lt;script&gt;alert" in text[text.index('id="corner-') :]  # shortened in the picture
     assert "$title ${lead} $" in text
 
 
@@ -67,18 +67,18 @@ def test_any_name_can_be_written(tmp_path, name):
     Page(report_text(tmp_path / "report.html", columns=[name, "b"], facts={name: name}))
 
 
-def test_the_table_shows_the_best_first_and_gains(tmp_path):
+def test_leaderboard_is_sorted_and_has_gains(tmp_path):
     text = report_text(tmp_path / "report.html", leaderboard=BOARD[::-1], model="Flow")
     table = text[text.index("<h2>Leaderboard") : text.index("<h2>Training")]
     names = re.findall(r'<th scope="row">([^<]*)</th>', table)
     assert names == ["Flow", "Kernel density", "Gaussian", "Broken"]
     assert "+3.40" in table
     assert "2.0 ms" in table
-    assert "Sample" not in table  # nothing was measured there
+    assert "Sample" not in table  # no value there
     assert len(re.findall(r"<tr class=subject>", table)) == 1
 
 
-def test_the_summary_is_the_truth_in_words():
+def test_summary_states_gains_and_scores():
     flow, gaussian, kernel, _ = BOARD
     assert summary(BOARD, flow, gaussian) == [
         "Flow gains 3.40 nats per row over the Gaussian: a held-out row is, in the geometric mean, 30 times as likely "
@@ -96,7 +96,7 @@ def test_the_summary_is_the_truth_in_words():
 
 
 @pytest.mark.parametrize(
-    ("nats", "words"),
+    ("nats", "message"),
     [
         (0.05, " 1.1 times"),
         (2.25, " 9.5 times"),
@@ -105,28 +105,28 @@ def test_the_summary_is_the_truth_in_words():
         (99, " more than a million"),
     ],
 )
-def test_a_gain_as_a_factor(nats, words):
-    assert words in summary([], row("Flow", nats), row("Gaussian", 0.0))[0]
+def test_summary_states_the_gain_as_a_factor(nats, message):
+    assert message in summary([], row("Flow", nats), row("Gaussian", 0.0))[0]
 
 
-def test_training_in_words():
-    past = history()
-    assert training(past) == (
-        "3 epochs in 5.0 s, 1.5 s of them compiling; the weights of epoch 2 were kept. "
+def test_describe_training():
+    run = history()
+    assert describe_training(run) == (
+        "3 epochs in 5.0 s, 1.5 s of them compiling; the model has the weights of epoch 2. "
         "Training stopped: patience ran out."
     )
-    past.skipped_steps, past.stop_reason, past.best_epoch = 2, "early stopping", -1
-    assert "compiling. Training stopped early, when" in training(past)
-    assert training(past).endswith("2 steps were skipped for a loss that was not finite.")
+    run.skipped_steps, run.stop_reason, run.best_epoch = 2, "early stopping", -1
+    assert "compiling. Training stopped early, when" in describe_training(run)
+    assert describe_training(run).endswith("2 steps were skipped because the loss was not finite.")
 
 
-def test_durations():
+def test_duration_formats():
     texts = ["\N{EN DASH}", "under 0.1 ms", "0.1 ms", "10 ms", "1.0 s", "10 s", "1 min 40 s", "1 h 2 min"]
     times = (None, 2e-5, 6e-5, 0.00999, 0.9999, 9.96, 99.6, 3725)
     assert [duration(t) for t in times] == texts
 
 
-def test_an_existing_file_is_kept_unless_told(tmp_path):
+def test_existing_file_is_overwritten_only_on_request(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
     with pytest.raises(ValueError, match=r"report\.html exists already.*overwrite=True"):
@@ -154,19 +154,19 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, step):
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_equal_input_gives_equal_bytes_and_a_usual_mode(tmp_path):
+def test_equal_input_gives_equal_bytes_and_the_default_mode(tmp_path):
     assert report_text(tmp_path / "a.html") == report_text(tmp_path / "b.html")
     (tmp_path / "plain").write_text("")
     assert stat.S_IMODE((tmp_path / "a.html").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-@pytest.mark.parametrize("course", [None, SimpleNamespace(train=[])])
-def test_no_training_no_section(tmp_path, course):
-    assert "<h2>Training" not in report_text(tmp_path / "report.html", history=course)
+@pytest.mark.parametrize("history_", [None, SimpleNamespace(train=[])])
+def test_no_training_section_without_epochs(tmp_path, history_):
+    assert "<h2>Training" not in report_text(tmp_path / "report.html", history=history_)
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "words"),
+    ("name", "changes", "message"),
     [
         ("absent/report.html", {}, "the folder .* does not exist"),
         (".", {}, "is a folder"),
@@ -175,7 +175,7 @@ def test_no_training_no_section(tmp_path, course):
         ("r.html", {"samples": [[np.inf, 0.0]]}, "samples: 1 of 1 rows"),
     ],
 )
-def test_bad_input_is_a_sentence_and_writes_nothing(tmp_path, name, changes, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_input_is_an_error_and_writes_nothing(tmp_path, name, changes, message):
+    with pytest.raises(ValueError, match=message):
         report_text(tmp_path / name, **changes)
     assert list(tmp_path.iterdir()) == []

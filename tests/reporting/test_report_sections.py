@@ -1,4 +1,4 @@
-"""The sections of a fit's report: each where its material is there, true to the numbers, safe whatever the names."""
+"""Sections of the report of a fit: present if their input is given, correct, and safe for any names."""
 
 import re
 from types import SimpleNamespace
@@ -17,10 +17,10 @@ from pushforward.reporting.plots.pit import distance, kolmogorov_band
 from pushforward.reporting.report.calibration import calibration_section, ranks
 from pushforward.reporting.report.certificate import certificate_section
 from pushforward.reporting.report.columns import columns_section
-from pushforward.reporting.report.influential_columns import telling
+from pushforward.reporting.report.influential_columns import influential_columns
 from pushforward.reporting.report.plane import density_section, is_plane, layers_section, parts
+from pushforward.reporting.report.text import clean, name_html, number_html, short_html
 from pushforward.reporting.report.unlikely import unlikely_section
-from pushforward.reporting.report.words import clean, measured, name_html, short_html
 
 ALL = [
     "Leaderboard", "Health certificate", "Columns", "Training", "Data against samples", "Calibration", "Log-densities",
@@ -73,7 +73,7 @@ def plain(text):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
 
 
-def test_all_sections_stand_in_their_order(tmp_path, flow):
+def test_all_sections_are_in_order(tmp_path, flow):
     x = normal(300, 2)
     text = report_text(
         tmp_path / "r.html", certificate=SICK, schema=SCHEMA, flow=flow, data=x, scores=standard(x),
@@ -91,51 +91,51 @@ def test_all_sections_stand_in_their_order(tmp_path, flow):
         assert f"<dt>{heading}</dt>" in text
 
 
-def test_what_is_missing_leaves_its_section_out(tmp_path):
+def test_missing_input_omits_its_section(tmp_path):
     text = report_text(tmp_path / "r.html", history=None)
-    kept = ["Leaderboard", "Data against samples", "Calibration", "The model", "How to read this"]
-    assert headings(text) == kept
+    expected = ["Leaderboard", "Data against samples", "Calibration", "The model", "How to read this"]
+    assert headings(text) == expected
     assert "<dt>Training curve" not in text
     assert "<dt>Log-densities" not in text
     three = {"data": normal(50, 3), "samples": normal(50, 3, 1), "columns": list("abc")}
     wide = report_text(tmp_path / "s.html", history=None, flow=pf.real_nvp(dim=3, key=0, n_layers=2, width=8), **three)
-    assert headings(wide) == kept
+    assert headings(wide) == expected
     assert not is_plane(pf.real_nvp(dim=2, key=0, n_layers=2, width=8, context_dim=1))
 
 
 @pytest.mark.parametrize("certificate", [SICK, SICK.to_dict()], ids=["object", "dict"])
-def test_a_certificate_says_first_what_failed(certificate):
+def test_certificate_lists_failed_tests_first(certificate):
     part = certificate_section(certificate).body
-    words = plain(part)
-    assert words.index("Not healthy") < words.index("FAILED round trip") < words.index("FAILED condition")
-    assert words.index("FAILED condition") < words.index("not tested integral") < words.index("The 2 tests that passed")
+    text = plain(part)
+    assert text.index("Not healthy") < text.index("FAILED round trip") < text.index("FAILED condition")
+    assert text.index("FAILED condition") < text.index("not tested integral") < text.index("The 2 tests that passed")
     folded = part[part.index("<details>") :]
     assert re.findall(r'<th scope="row">([^<]*)', folded) == ["finite values", "log-det"]
-    assert "Remedy: do less &lt;script&gt;" in words
+    assert "Suggestion: do less &lt;script&gt;" in text
     assert ">0.0032<" in part
     assert 'class="verdict failed"' in part
 
 
-def test_a_healthy_certificate_is_folded():
+def test_healthy_certificate_is_folded():
     part = certificate_section(Certificate((SICK.rows[0],), "float32")).body
     assert "The test that passed" in part
     assert 'class="verdict ok"' in part
     assert part.index("<details>") < part.index("<table")
 
 
-def test_the_plan_is_told():
+def test_columns_section():
     assert plain(columns_section(SCHEMA).body) == (
         "Column Kind Unit How it was chosen a real km declared b positive \N{EN DASH} detected: no value below zero"
     )
     bare = columns_section([{"name": "a", "kind": "real"}])
-    assert plain(bare.body) == "Column Kind a real"  # nothing to say in the other columns
+    assert plain(bare.body) == "Column Kind a real"  # the other columns are empty
     column = SimpleNamespace(name="a", kind="positive", describe=lambda: "positive, above 0")
     many = columns_section(SimpleNamespace(columns=[column] * 40)).body
     assert "<summary>40 columns: 40 positive</summary>" in many
     assert many.count("<tr>") == 41
 
 
-def test_the_ten_least_likely_rows_are_listed_with_their_places():
+def test_ten_least_likely_rows_are_listed_with_row_numbers():
     x = normal(1000, 2)
     x[[17, 500]] = [[9.0, 0.5], [0.0, -7.0]]
     part = unlikely_section(x, standard(x), "ab", None, np.arange(1000) * 2 + 5).body
@@ -152,7 +152,7 @@ def test_the_ten_least_likely_rows_are_listed_with_their_places():
     assert "<span class=far>\N{MINUS SIGN}7</span>" in lines[1]
 
 
-def test_rows_without_density_and_without_places():
+def test_rows_of_zero_density_and_without_row_numbers():
     x, scores = normal(50, 2), np.linspace(-3.0, 0.0, 50)
     scores[[3, 8]] = -np.inf
     part = unlikely_section(x, scores, "ab").body
@@ -163,33 +163,33 @@ def test_rows_without_density_and_without_places():
     assert "cannot be shown: scores: 1 of 50 are NaN" in unlikely_section(x, scores, "ab").body
 
 
-def test_a_share_below_the_samples_lowest_hundredth():
-    """The rows' scores are the samples', but for 40 of 1,000 far below."""
+def test_share_of_rows_below_the_lowest_samples():
+    """The scores of rows equal those of samples, except 40 of 1,000 far below."""
     scores = np.linspace(-3.0, 0.0, 1000)
     rows = np.where(np.arange(1000) % 25 == 0, -9.0, scores)
-    shown = re.search(r"; (\d+\.\d)% of the rows lie below", unlikely_section(normal(1000, 2), rows, "ab", scores).body)
-    assert float(shown[1]) == pytest.approx(5.0, abs=0.15)
+    match = re.search(r"; (\d+\.\d)% of the rows lie below", unlikely_section(normal(1000, 2), rows, "ab", scores).body)
+    assert float(match[1]) == pytest.approx(5.0, abs=0.15)
 
 
-def test_calibration_tells_who_leaves_the_band():
+def test_calibration_names_columns_outside_the_band():
     x = normal(2000, 3)
     samples = normal(2000, 3, 1) + np.array([0.0, 0.4, 0.0])
     part = calibration_section(x, samples, ["a", "<b>", "c"]).body
-    found = re.search(r"Outside the band: &lt;b&gt; \((\d+\.\d)% of the rows\)", part)
-    assert float(found[1]) == pytest.approx(100 * 2 * 0.0793, abs=5.0)  # Phi(0.2) - Phi(-0.2)
+    match = re.search(r"Outside the band: &lt;b&gt; \((\d+\.\d)% of the rows\)", part)
+    assert float(match[1]) == pytest.approx(100 * 2 * 0.0793, abs=5.0)  # Phi(0.2) - Phi(-0.2)
     same = calibration_section(x, normal(2000, 3, 1), "abc").body
     assert "All 3 columns and 16 random projections stay in the band" in same
 
 
-def test_dependence_that_is_missed_leaves_the_band_by_projections():
+def test_projections_detect_missed_dependence():
     z = normal(3000, 2)
     x = np.stack([z[:, 0], 0.95 * z[:, 0] + np.sqrt(1 - 0.95**2) * z[:, 1]], axis=1)
     part = calibration_section(x, normal(3000, 2, 1), "ab").body
     assert re.search(r"Outside the band: \d+ of 16 random projections", part)
 
 
-def test_draws_at_own_contexts_tell_what_samples_cannot():
-    """Right as a mixture over all contexts, shifted at every single one."""
+def test_draws_at_each_context_detect_a_conditional_shift():
+    """The model is right on average over contexts, but shifted at each context."""
     random = np.random.default_rng(0)
     context = random.normal(size=(2000, 1))
     x = context + random.normal(size=(2000, 2))
@@ -200,8 +200,8 @@ def test_draws_at_own_contexts_tell_what_samples_cannot():
     assert "Outside the band" in calibration_section(x, samples, "ab", draws).body
 
 
-def test_ranks_at_a_rows_own_context_are_uniform():
-    """Kolmogorov's band at a level of 1 - 1e-7; ties of a rounded law included, the wrong context seen."""
+def test_ranks_at_the_context_of_a_row_are_uniform():
+    """Kolmogorov's band at level 1 - 1e-7, also with ties; a wrong context is detected."""
     random = np.random.default_rng(0)
     means = 5.0 * random.normal(size=4000)
     rows, draws = random.normal(means), random.normal(means, size=(31, 4000))
@@ -212,8 +212,8 @@ def test_ranks_at_a_rows_own_context_are_uniform():
     assert distance(np.sort(ranks(rows, np.roll(draws, 1, axis=1), random)))[0] > band
 
 
-def test_equal_rounded_laws_stay_in_the_band_of_two_samples():
-    """At a level of 1 - 1e-7; of counts near one, half of all values tie."""
+def test_equal_discrete_distributions_stay_in_the_band():
+    """At level 1 - 1e-7; half of all values are ties."""
     random = np.random.default_rng(0)
     rows, samples = random.poisson(0.7, 3000).astype(float), random.poisson(0.7, 3000).astype(float)
     u = ranks(rows, samples[:, None], random)
@@ -221,23 +221,23 @@ def test_equal_rounded_laws_stay_in_the_band_of_two_samples():
     assert 0.0 <= u.min() <= u.max() <= 1.0
 
 
-def test_of_many_columns_the_most_telling_are_drawn(tmp_path):
+def test_most_different_columns_are_drawn(tmp_path):
     z = normal(3000, 30)
     data, samples = z.copy(), normal(3000, 30, 1)
     samples[:, 21] *= 2.0  # a marginal
     data[:, 5] = 0.6 * data[:, 5] + 0.8 * data[:, 28]  # a dependence; both stay standard normal
-    kept = telling(data, samples, 3)
-    assert kept == [5, 21, 28]
-    assert telling(data[:, :3], samples[:, :3], 3) == [0, 1, 2]
+    columns = influential_columns(data, samples, 3)
+    assert columns == [5, 21, 28]
+    assert influential_columns(data[:, :3], samples[:, :3], 3) == [0, 1, 2]
     names = [f"column {j}" for j in range(30)]
     text = report_text(tmp_path / "r.html", data=data, samples=samples, columns=names)
     picture = section(text, "Data against samples")
     assert "Of 30 columns the 8 are drawn" in picture
-    for j in kept:
+    for j in columns:
         assert f">column {j}</text>" in picture
 
 
-def test_a_report_stays_small_and_safe_whatever_the_table(tmp_path):
+def test_report_stays_small_and_safe_for_any_table(tmp_path):
     random = np.random.default_rng(0)
     wide = random.standard_cauchy((3000, 30)) ** 3
     odd = [HOSTILE, "w" * 300, "\u202eright to left", "bell\x07 \x1b[31m", "</td></table>", "\ud800", ""]
@@ -256,7 +256,7 @@ def test_a_report_stays_small_and_safe_whatever_the_table(tmp_path):
 
 
 @pytest.mark.slow
-def test_thousands_of_columns_stay_below_the_limit(tmp_path):
+def test_report_of_thousands_of_columns_stays_small(tmp_path):
     names = [f"column {j} " + "x" * 280 for j in range(2000)]
     schema = [{"name": name, "kind": "real", "note": "y" * 300} for name in names]
     x = normal(60, 2000)
@@ -269,7 +269,7 @@ def test_thousands_of_columns_stay_below_the_limit(tmp_path):
     assert "The 40 columns shown" in text
 
 
-def test_layers_in_order_make_the_flow(flow):
+def test_layers_compose_to_the_flow(flow):
     layers = parts(flow.bijection)
     assert [name for name, _ in layers] == ["Coupling", "Coupling", "Standardise"]
     z = x = jnp.array([0.3, -1.2])
@@ -278,18 +278,18 @@ def test_layers_in_order_make_the_flow(flow):
     np.testing.assert_allclose(x, compiled(flow.bijection, z), rtol=1e-5)
 
 
-def test_layers_turned_round_keep_their_order():
+def test_layers_of_an_inverse_are_reversed():
     shift, scale = (Elementwise(Affine(shift=1.0), (2,)), Elementwise(Affine(scale=3.0), (2,)))
     for inner in (Chain([shift, scale]), Repeat([shift, scale]), Chain([Inverse(shift), scale])):
-        turned = Inverse(inner)
+        inverse = Inverse(inner)
         x = z = jnp.array([0.3, -1.2])
-        for _, layer in parts(turned):
+        for _, layer in parts(inverse):
             x = compiled(layer, x)
-        np.testing.assert_allclose(x, compiled(turned, z), rtol=1e-5)
-        assert len(parts(turned)) == 2
+        np.testing.assert_allclose(x, compiled(inverse, z), rtol=1e-5)
+        assert len(parts(inverse)) == 2
 
 
-def test_of_many_layers_some_are_shown():
+def test_many_layers_are_thinned():
     deep = pf.Flow(pf.bases.Normal((2,)), Repeat([Elementwise(Affine(shift=0.1 * k), (2,)) for k in range(40)]))
     part = layers_section(deep)
     assert "Of 40 layers 15 are shown." in part.body
@@ -297,19 +297,20 @@ def test_of_many_layers_some_are_shown():
     assert len(part.body) < 300_000
 
 
-def test_a_flow_that_breaks_is_reported_with_its_fault(flow):
+def test_broken_flow_is_reported_with_its_error(flow):
     def broken(leaf):
         return leaf * np.nan if isinstance(leaf, jax.Array) and leaf.ndim == 3 else leaf
 
-    sick = jax.tree.map(broken, flow)
+    broken_flow = jax.tree.map(broken, flow)
     assert (
-        "The density cannot be drawn: log_prob is NaN" in density_section(sick, normal(9, 2), normal(9, 2), "ab").body
+        "The density cannot be drawn: log_prob is NaN"
+        in density_section(broken_flow, normal(9, 2), normal(9, 2), "ab").body
     )
-    assert "The grid cannot be followed to the data: layers[0]" in layers_section(sick).body
+    assert "The grid cannot be followed to the data: layers[0]" in layers_section(broken_flow).body
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "words"),
+    ("changes", "error", "message"),
     [
         ({"certificate": {"ok": True}}, ValueError, "certificate: expected .* without verdict, rows"),
         ({"schema": []}, ValueError, "schema: expected at least one column"),
@@ -320,13 +321,13 @@ def test_a_flow_that_breaks_is_reported_with_its_fault(flow):
         ({"columns": ["a"]}, ValueError, "columns: expected 2 names, .* got 1"),
     ],
 )
-def test_bad_material_is_a_sentence_and_writes_nothing(tmp_path, changes, error, words):
-    with pytest.raises(error, match=words):
+def test_bad_section_input_is_an_error_and_writes_nothing(tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
         report_text(tmp_path / "r.html", **changes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_are_shut_off():
+def test_names_are_cleaned_and_isolated():
     assert clean("a\tb\x00\u202ec\ud800") == "a b\ufffd\ufffdc\ufffd"
     assert clean("x" * 5000) == "x" * 1999 + "\N{HORIZONTAL ELLIPSIS}"
     assert clean("\N{ZERO WIDTH NON-JOINER}\N{NO-BREAK SPACE}\N{ARABIC LETTER ALEF}") == "\u200c\xa0\u0627"
@@ -334,9 +335,9 @@ def test_names_are_shut_off():
     assert short_html('"' * 30) == f'<bdi title="{"&quot;" * 30}">{"&quot;" * 19}\N{HORIZONTAL ELLIPSIS}</bdi>'
 
 
-def test_numbers_of_any_size():
+def test_number_html_formats():
     signs = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-    assert [measured(value) for value in (None, 0.0, -0.25, 12345.6, np.nan, -np.inf)] == [
+    assert [number_html(value) for value in (None, 0.0, -0.25, 12345.6, np.nan, -np.inf)] == [
         "\N{EN DASH}", "0", f"{signs[0]}0.25", "12,346", "not a number", f"{signs[0]}infinite",
     ]  # fmt: skip
-    assert measured(-3.2e-7) == f"{signs[0]}3.2 {signs[1]} 10<sup>{signs[0]}7</sup>"
+    assert number_html(-3.2e-7) == f"{signs[0]}3.2 {signs[1]} 10<sup>{signs[0]}7</sup>"

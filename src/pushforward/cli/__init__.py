@@ -13,5 +13,5 @@ def main() -> None:
                 raise
             sys.exit(f'pushforward: the command line needs {error.name}: pip install "pushforward[cli]".')
         sys.exit(run(sys.argv[1:]))
-    except KeyboardInterrupt:  # while modules are loaded, or while a sentence is written
+    except KeyboardInterrupt:  # while modules are imported, or while a message is printed
         sys.exit("pushforward: interrupted.")

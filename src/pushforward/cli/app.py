@@ -1,4 +1,4 @@
-"""The commands put together, and how faults become one line and an exit code."""
+"""The command line application: registers the commands, and turns errors into one line and an exit code."""
 
 import contextlib
 import sys
@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from pushforward.cli.cache import keeping_programs
+from pushforward.cli.cache import with_program_cache
 from pushforward.cli.check import check
 from pushforward.cli.compare import compare
-from pushforward.cli.completion import flow_names, model_files, offer
+from pushforward.cli.completion import complete, flow_names, model_files
 from pushforward.cli.demo import demo
 from pushforward.cli.distill import distill
 from pushforward.cli.doctor import doctor
 from pushforward.cli.fit import fit
 from pushforward.cli.gallery import gallery
-from pushforward.cli.printer import hold_any_text, plain
+from pushforward.cli.printer import escape_unencodable, plain
 from pushforward.cli.sample import sample
 from pushforward.cli.score import score
 from pushforward.cli.show import show
@@ -29,78 +29,78 @@ app = typer.Typer(
     help="Normalizing flows for tables: fit a density, score rows, draw samples. Start with: pushforward demo",
 )
 for command in (demo, fit, compare, score, sample, show, check, distill, gallery, doctor):
-    offer(command, "flow", flow_names)
-    offer(command, "model", model_files)
-    app.command()(keeping_programs(command))
+    complete(command, "flow", flow_names)
+    complete(command, "model", model_files)
+    app.command()(with_program_cache(command))
 
 _INTERRUPTED = 130
 
-# Typer has its own copy of click in some versions and shares it in others: the class by its name is right in both.
+# Some versions of Typer contain a copy of click, others import it: looking the class up by name works for both.
 _UsageError: type[Exception] = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException" and issubclass(kind, Exception)
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException" and issubclass(base, Exception)
 )
 
-# What a user can cause, and what only a mistake of ours can: one line for each, the second asks for a report.
-_FAULTS = (ValueError, ArithmeticError, OSError, ImportError, MemoryError)
-_MISTAKES = (TypeError, LookupError, AttributeError, NameError, RuntimeError)
+# Errors that a user can cause, and errors that only a bug can; the message for the second kind asks for a report.
+_USER_ERRORS = (ValueError, ArithmeticError, OSError, ImportError, MemoryError)
+_OUR_ERRORS = (TypeError, LookupError, AttributeError, NameError, RuntimeError)
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return its exit code: 0 fine, 1 failed, 2 wrong use."""
+    """Run the command line and return its exit code: 0 success, 1 failure, 2 wrong usage."""
     debug = "--debug" in arguments
-    hold_any_text(sys.stdout)
+    escape_unencodable(sys.stdout)
     with warnings.catch_warnings(), as_interrupts():
         warnings.simplefilter("ignore")
-        for kind in (UserWarning, RuntimeWarning):
-            warnings.simplefilter("default", kind)
+        for category in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("default", category)
         warnings.showwarning = _warn  # ty: ignore[invalid-assignment]
         try:
-            outcome = get_command(app).main(arguments, prog_name="pushforward", standalone_mode=False)
+            code = get_command(app).main(arguments, prog_name="pushforward", standalone_mode=False)
         except _UsageError as error:
-            return _wrong_use(error, arguments)
+            return _report_usage_error(error, arguments)
         except (KeyboardInterrupt, typer.Abort):
-            outcome = _INTERRUPTED
-        except _FAULTS as error:
+            code = _INTERRUPTED
+        except _USER_ERRORS as error:
             if debug:
                 raise
-            return _failed(str(error) or type(error).__name__)
-        except _MISTAKES as error:
+            return _report(str(error) or type(error).__name__)
+        except _OUR_ERRORS as error:
             if debug:
                 raise
-            return _failed(
+            return _report(
                 f"{type(error).__name__}: {error}. This should not happen: run the command again with --debug and "
                 "report what it prints."
             )
-    if outcome == _INTERRUPTED:
-        return _failed("interrupted.")
-    return outcome if isinstance(outcome, int) else 0
+    if code == _INTERRUPTED:
+        return _report("interrupted.")
+    return code if isinstance(code, int) else 0
 
 
-def _wrong_use(error: Exception, arguments: list[str]) -> int:
-    """Click's own sentence, the value, and where to read more; help for lack of any argument is no error text."""
-    sentence, context = getattr(error, "format_message", error.__str__)(), getattr(error, "ctx", None)
-    if sentence:
-        value = _value_of(getattr(getattr(error, "param", None), "opts", ()), arguments)
-        got = f", got {value!r}" if value is not None and repr(value) not in sentence else ""
-        remedy = f" See {context.command_path} --help." if context is not None else ""
-        _failed(f"{sentence.rstrip('.')}{got}.{remedy}")
+def _report_usage_error(error: Exception, arguments: list[str]) -> int:
+    """Print click's message with the value and the help command; without any argument there is no message."""
+    message, context = getattr(error, "format_message", error.__str__)(), getattr(error, "ctx", None)
+    if message:
+        value = _option_value(getattr(getattr(error, "param", None), "opts", ()), arguments)
+        got = f", got {value!r}" if value is not None and repr(value) not in message else ""
+        suggestion = f" See {context.command_path} --help." if context is not None else ""
+        _report(f"{message.rstrip('.')}{got}.{suggestion}")
     return 2
 
 
-def _value_of(options: Sequence[str], arguments: list[str]) -> str | None:
-    """What the user wrote after an option, which some versions of Typer leave out of their sentence."""
-    for index, word in enumerate(arguments):
-        option, equals, value = word.partition("=")
+def _option_value(options: Sequence[str], arguments: list[str]) -> str | None:
+    """The value of an option in the arguments, which some versions of Typer leave out of their message."""
+    for index, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
         if option in options:
             return value if equals else next(iter(arguments[index + 1 :]), None)
     return None
 
 
-def _failed(sentence: str) -> int:
-    with contextlib.suppress(OSError):  # a terminal that was closed
-        sys.stderr.write(f"pushforward: {plain(' '.join(sentence.split()))}\n")
+def _report(message: str) -> int:
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        sys.stderr.write(f"pushforward: {plain(' '.join(message.split()))}\n")
     return 1
 
 
-def _warn(message: Warning | str, category: type[Warning], *place: object) -> None:
+def _warn(message: Warning | str, category: type[Warning], *details: object) -> None:
     sys.stderr.write(f"note: {plain(' '.join(str(message).split()))}\n")

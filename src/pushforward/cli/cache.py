@@ -1,7 +1,7 @@
-"""Compiled programs kept in the user's own folder, so that the same command on the same model starts at once.
+"""Cache of compiled programs in a folder of the user, so that a repeated command does not compile again.
 
-JAX finds a kept program by a key of the program, its compiler and its options; a kept program gives the same bits as a
-new one. Nothing here imports JAX: it reads its settings from the environment when a command imports it.
+JAX looks a program up by a key of the program, its compiler and its options; a cached program gives the same bits as a
+new one. This module does not import JAX, which reads its settings from the environment when a command imports it.
 """
 
 import contextlib
@@ -19,37 +19,37 @@ from typing import Any
 SWITCH = "PUSHFORWARD_CACHE"
 _OFF = ("off", "0", "no", "false")
 _LIMIT = 256 * 2**20
-# Whoever has set these has decided already.
-_OF_JAX = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
+# If one of these is set, the user's choice stands.
+_JAX_VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 
 
 @contextlib.contextmanager
-def programs_kept(limit: int = _LIMIT) -> Generator[None]:
-    """A context in which a JAX that is imported keeps its compiled programs.
+def program_cache(limit: int = _LIMIT) -> Generator[None]:
+    """Context in which JAX caches its compiled programs.
 
-    It is off where the environment variable PUSHFORWARD_CACHE is "off", and where a variable of JAX already speaks of
-    its cache. A folder that cannot be used, and a kept program that cannot be read, cost one note and no more.
+    It does nothing if the environment variable PUSHFORWARD_CACHE is "off", or if a variable of JAX configures the
+    cache. A folder that cannot be used, or a cached program that cannot be read, causes one note.
 
     Args:
-        limit: bytes; above it the programs that were not used for longest are removed.
+        limit: bytes; above it the least recently used programs are removed.
     """
-    if os.environ.get(SWITCH, "").lower() in _OFF or any(name in os.environ for name in _OF_JAX):
+    if os.environ.get(SWITCH, "").lower() in _OFF or any(name in os.environ for name in _JAX_VARIABLES):
         yield
         return
     try:
-        folder = private_folder(cache_folder()) / _machine()
+        folder = make_private(cache_folder()) / _machine()
         folder.mkdir(exist_ok=True)
         _remove_oldest(folder, limit)
-    except (OSError, RuntimeError) as fault:  # the latter: there is no home
-        _note(f"compiled programs are not kept ({fault}): make that folder your own, or set {SWITCH}=off.")
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        _note(f"compiled programs are not cached ({error}): make that folder your own, or set {SWITCH}=off.")
         yield
         return
-    # All of them, however soon they were compiled: a busy machine must not decide what is kept.
+    # Cache all programs, however fast they compiled: compile times depend on how busy the machine is.
     settings = {"JAX_COMPILATION_CACHE_DIR": f"{folder}", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
-        with _one_note(folder):
+        with _single_note(folder):
             yield
     finally:
         for name, value in before.items():
@@ -59,22 +59,22 @@ def programs_kept(limit: int = _LIMIT) -> Generator[None]:
                 os.environ[name] = value
 
 
-def keeping_programs(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command, within `programs_kept`; its help, which runs no program, stays outside."""
+def with_program_cache(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command to run in `program_cache`; its help, which runs no program, does not use the cache."""
 
     @functools.wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        with programs_kept():
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        with program_cache():
             return command(*arguments, **options)
 
-    return wrapped
+    return wrapper
 
 
 def cache_folder() -> Path:
-    """Where this platform's programs keep what can be made again: `pushforward` in the user's folder of caches."""
-    stated = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(stated).is_absolute():
-        return Path(stated, "pushforward")
+    """The folder `pushforward` in the user's cache folder of this platform."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(configured).is_absolute():
+        return Path(configured, "pushforward")
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "pushforward"
     if sys.platform == "win32":
@@ -82,19 +82,19 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "pushforward"
 
 
-def private_folder(folder: Path) -> Path:
-    """Make the folder where it is missing, and let nobody else in: what lies there is run.
+def make_private(folder: Path) -> Path:
+    """Make the folder if it is missing, and close it to other users, since its programs are run.
 
     Raises:
-        OSError: it cannot be made or written to, or it is somebody else's.
+        OSError: it cannot be made or written to, or it belongs to another user.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(f"{folder} is a link")
-    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user")
-    if found.st_mode & 0o077:
+    if status.st_mode & 0o077:
         folder.chmod(0o700)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder} cannot be written to")
@@ -102,7 +102,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def _machine() -> str:
-    """A name for the kind of processor: a home may be shared by machines that do not know each other's instructions."""
+    """A name for the type of processor: machines with different instruction sets may share a home folder."""
     kind = platform.machine() + platform.processor()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -111,10 +111,10 @@ def _machine() -> str:
 
 
 def _remove_oldest(folder: Path, limit: int) -> None:
-    """Remove what was not read for longest, until the rest is within the limit."""
-    found = [(max(entry.stat().st_atime, entry.stat().st_mtime), entry) for entry in os.scandir(folder)]
-    total = sum(entry.stat().st_size for _, entry in found)
-    for _, entry in sorted(found, key=lambda one: one[0]):
+    """Remove the least recently read files until the others are within the limit."""
+    entries = [(max(entry.stat().st_atime, entry.stat().st_mtime), entry) for entry in os.scandir(folder)]
+    total = sum(entry.stat().st_size for _, entry in entries)
+    for _, entry in sorted(entries, key=lambda one: one[0]):
         if total <= limit:
             return
         total -= entry.stat().st_size
@@ -122,26 +122,27 @@ def _remove_oldest(folder: Path, limit: int) -> None:
 
 
 @contextlib.contextmanager
-def _one_note(folder: Path) -> Generator[None]:
-    """One sentence for all that JAX says of its cache; after it the kept programs go, for one of them is damaged."""
-    shown, told = warnings.showwarning, []
+def _single_note(folder: Path) -> Generator[None]:
+    """Replace all of JAX's warnings about its cache by one note; then empty the cache, since a program is damaged."""
+    show_before, is_noted = warnings.showwarning, False
 
-    def show(message: Warning | str, category: type[Warning], *place: object) -> None:
+    def show(message: Warning | str, category: type[Warning], *details: object) -> None:
+        nonlocal is_noted
         if "persistent compilation cache" not in str(message):
-            shown(message, category, *place)  # ty: ignore[invalid-argument-type]
-        elif not told:
-            told.append(message)
-            _note("a compiled program could not be kept or read again; those that were kept are removed.")
+            show_before(message, category, *details)  # ty: ignore[invalid-argument-type]
+        elif not is_noted:
+            is_noted = True
+            _note("a compiled program could not be written to the cache or read from it; the cache is emptied.")
 
     warnings.showwarning = show  # ty: ignore[invalid-assignment]
     try:
         yield
     finally:
-        warnings.showwarning = shown
-        if told:
+        warnings.showwarning = show_before
+        if is_noted:
             with contextlib.suppress(OSError):
                 _remove_oldest(folder, 0)
 
 
-def _note(sentence: str) -> None:
-    warnings.warn(sentence, UserWarning, stacklevel=3)
+def _note(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""`pushforward compare`: flows and classical densities on the same table, held against each other."""
+"""`pushforward compare`: flows and classical densities on the same table."""
 
 import shlex
 from pathlib import Path
@@ -19,14 +19,14 @@ from pushforward.cli.options import (
     Seed,
     SplitBy,
     check_excluded,
-    check_one_cut,
-    declarations,
-    names,
-    time_column,
-    told_given,
+    check_one_split,
+    describe_columns,
+    parse_declarations,
+    parse_time_column,
+    split_names,
 )
 from pushforward.cli.outputs import check_outputs
-from pushforward.cli.printer import Printer, nats, seconds
+from pushforward.cli.printer import Printer, format_score, format_seconds
 
 
 def compare(
@@ -48,7 +48,7 @@ def compare(
         int | None,
         typer.Option(
             min=1,
-            help="Parts, each of which is the test once; 1 for a single test.",
+            help="Number of folds, each of which is the test once; 1 for a single test.",
             show_default="5; 1 with --split time:COLUMN",
         ),
     ] = None,
@@ -65,21 +65,22 @@ def compare(
 ) -> None:
     """Fit flows, a Gaussian, a Gaussian mixture and a kernel density to the same rows; choose a flow on validation.
 
-    In each fold one part of the rows is the test, a fifth of the others chooses, the rest trains. The margin is of the
-    flows so chosen, each on its own fold's test rows. Figures are means over the folds. Folds are of random rows, each
-    drawn by itself; of whole groups with --groups; with --split time:COLUMN the latest fifth is the single test.
+    In each fold one part of the rows is the test, a fifth of the others is for validation, the rest for training. The
+    margin compares the flows chosen on validation, each on the test rows of its fold. Figures are means over folds.
+    Folds consist of random rows, or of whole groups with --groups; with --split time:COLUMN the latest fifth is the
+    only test.
     """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, inputs=(data,))
-    declared = declarations(column)
-    check_one_cut(groups, split_by)
-    check_excluded(names(exclude), names(columns), names(context))
-    time = time_column(split_by)
+    declared = parse_declarations(column)
+    check_one_split(groups, split_by)
+    check_excluded(split_names(exclude), split_names(columns), split_names(context))
+    time = parse_time_column(split_by)
     if time is not None and folds not in (None, 1):
         raise typer.BadParameter(
-            f"expected 1 with --split, whose test are the latest rows, got {folds}.", param_hint="--folds"
+            f"expected 1 with --split, where the latest rows are the test, got {folds}.", param_hint="--folds"
         )
-    from pushforward.cli.fit import chosen
+    from pushforward.cli.fit import drop_none
     from pushforward.cli.schema_table import print_schema
     from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import read_declared
@@ -87,39 +88,48 @@ def compare(
     from pushforward.tabular.comparison import DEFAULT_FLOWS
     from pushforward.tabular.comparison import compare as compare_flows
 
-    table, group, when = read_declared(
-        data, names(columns), names(context), drop_na, declared, groups=groups, time=time, exclude=names(exclude)
+    table, group_of_row, times = read_declared(
+        data,
+        split_names(columns),
+        split_names(context),
+        drop_na,
+        declared,
+        groups=groups,
+        time=time,
+        exclude=split_names(exclude),
     )
-    out.say(f"{data}: {len(table.values):,} rows of {told_given(table.columns, table.context_columns)}")
-    with out.course() as tell:
+    out.print(f"{data}: {len(table.values):,} rows of {describe_columns(table.columns, table.context_columns)}")
+    with out.progress() as show:
         try:
             board = compare_flows(
-                table.values, names=table.columns, flows=names(flows) or DEFAULT_FLOWS,
+                table.values, names=table.columns, flows=split_names(flows) or DEFAULT_FLOWS,
                 context=table.context if table.context_columns else None, columns=declared, detect=not plain,
-                folds=folds, groups=group, time=when, key=seed, settings=chosen(n_layers=layers, width=width),
-                training=chosen(max_epochs=epochs), report=tell,
+                folds=folds, groups=group_of_row, time=times, key=seed, report=show,
+                settings=drop_none(n_layers=layers, width=width), training=drop_none(max_epochs=epochs),
             )  # fmt: skip
         except DataError as error:
             raise DataError(f"{data}: {error}") from error
     print_schema(out, board.schema)
-    out.say(f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}")
+    out.print(
+        f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}"
+    )
     rule = f"by group of {groups}" if groups else f"the latest fifth is the test, by {time}" if time else ""
     if rule:
-        out.say(f"Rows are split {rule}." if groups else f"Of the rows {rule}.")
+        out.print(f"Rows are split {rule}." if groups else f"Of the rows {rule}.")
     if board.is_bound:
-        out.say("Discretised columns count with their masses: all models by bounds, over the same points.")
-    _table(out, board)
-    _copies(out, board)
+        out.print("Rounded columns count with their masses: all models by bounds, over the same points.")
+    _print_entries(out, board)
+    _print_copies(out, board)
     repeating = board.schema.repeated_values(table.values[:, board.schema.modelled_indices])
-    _in_words(out, board, repeating)
-    out.say("next:")
+    _print_margin(out, board, repeating)
+    out.print("next:")
     recipe, _, base = board.chosen.partition("+")
-    words = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
-    same = {"columns": columns, "context": context, "epochs": epochs, "layers": layers, "width": width, "seed": seed}
-    same |= {"groups": groups, "split": split_by, "exclude": exclude}
-    for option, value in (*same.items(), *(("column", one) for one in column or ())):
-        words += [f"--{option}", str(value)] if value else []
-    out.say("  " + shlex.join([*words, *(("--plain",) if plain else ()), *(("--drop-na",) if drop_na else ())]))
+    command = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
+    options = {"columns": columns, "context": context, "epochs": epochs, "layers": layers, "width": width, "seed": seed}
+    options |= {"groups": groups, "split": split_by, "exclude": exclude}
+    for option, value in (*options.items(), *(("column", declaration) for declaration in column or ())):
+        command += [f"--{option}", str(value)] if value else []
+    out.print("  " + shlex.join([*command, *(("--plain",) if plain else ()), *(("--drop-na",) if drop_na else ())]))
     result = board.to_dict() | {
         "source": data.name, "seed": seed, "repeating": list(repeating),
         "split": rule or "rows at random", "versions": versions(),
@@ -128,53 +138,54 @@ def compare(
         from pushforward.cli.outputs import write_json
 
         write_json(output, result, overwrite)
-        out.say(f"wrote {output}")
+        out.print(f"wrote {output}")
     out.result(result)
 
 
-def _table(out: Printer, board: Any) -> None:
+def _print_entries(out: Printer, board: Any) -> None:
     lines = []
     for entry in board.entries:
         mark = "*" if entry.name == board.chosen else ""
         memory = "-" if entry.peak_megabytes is None else f"{entry.peak_megabytes:,.0f} MB"
         size = "-" if entry.parameters is None else f"{entry.parameters:,}"
         lines.append([
-            entry.name + mark, nats(entry.validation_log_likelihood),
-            nats(entry.test_log_likelihood, entry.standard_error),
-            seconds(entry.fit_seconds), seconds(entry.score_seconds), seconds(entry.sample_seconds), memory, size,
+            entry.name + mark, format_score(entry.validation_log_likelihood),
+            format_score(entry.test_log_likelihood, entry.standard_error),
+            format_seconds(entry.fit_seconds), format_seconds(entry.score_seconds),
+            format_seconds(entry.sample_seconds), memory, size,
         ])  # fmt: skip
     out.table(["model", "validation", "test", "fit", "score", "sample", "peak", "parameters"], lines)
-    out.say("* best of the flows on the validation rows; sample: 1,000 rows; peak: memory of the whole process")
+    out.print("* best of the flows on the validation rows; sample: 1,000 rows; peak: memory of the whole process")
 
 
-def _copies(out: Printer, board: Any) -> None:
-    """What models score on test rows that have no equal row outside the test, where some have one."""
+def _print_copies(out: Printer, board: Any) -> None:
+    """Print the scores on test rows that equal no other row, if some test rows equal one."""
     entry = board.entry(board.chosen)
     if not entry.n_test_copies:
         return
     n = f"{entry.n_test_copies:,}"
     if entry.test_log_likelihood_without_copies is None:
-        out.say("Every test row equals one on which its fold's models were trained or chosen.")
+        out.print("Every test row equals a training or validation row of its fold.")
         return
-    others = ", ".join(f"{line.name} {nats(line.test_log_likelihood_without_copies)}" for line in board.entries)
-    out.say(f"{n} test rows equal one on which their fold's models were trained or chosen; without them: {others}.")
+    others = ", ".join(f"{line.name} {format_score(line.test_log_likelihood_without_copies)}" for line in board.entries)
+    out.print(f"{n} test rows equal a training or validation row of their fold; without them: {others}.")
 
 
-def _in_words(out: Printer, board: Any, repeating: Any) -> None:
-    from pushforward.cli.fit import gain_words
+def _print_margin(out: Printer, board: Any, repeating: Any) -> None:
+    """Print the gain of the chosen flow over the better baseline, or why there is none."""
+    from pushforward.cli.fit import describe_gain
 
-    name = board.chosen if set(board.picks) == {board.chosen} else "The flow that validation chooses in each fold"
+    name = board.chosen if set(board.picks) == {board.chosen} else "The flow chosen on validation in each fold"
     if set(board.picks) != {board.chosen}:
-        out.say(
-            f"chosen fold by fold: {', '.join(board.picks)}: {nats(board.chosen_log_likelihood)} on their test rows"
-        )
+        score = format_score(board.chosen_log_likelihood)
+        out.print(f"chosen fold by fold: {', '.join(board.picks)}: {score} on their test rows")
     if repeating:
-        named = ", ".join(f"{column!r} ({repeats.describe()})" for column, repeats in repeating.items())
-        out.say(
-            f"No gain is claimed, for values repeat in {named}: a density has no bound there, and its likelihood is no "
-            "measure. Declare such columns, see the note, or leave them out with --exclude."
+        columns = ", ".join(f"{column!r} ({repeats.describe()})" for column, repeats in repeating.items())
+        out.print(
+            f"No gain is claimed, since values repeat in {columns}: a density has no bound there, and its "
+            "likelihood is no measure. Declare such columns, see the note, or leave them out with --exclude."
         )
         return
-    out.say(
-        gain_words(board.margin, board.margin_error, name, f"{board.rival.name}, the better of Gaussian and mixture")
+    out.print(
+        describe_gain(board.margin, board.margin_error, name, f"{board.rival.name}, the better of Gaussian and mixture")
     )

@@ -1,11 +1,11 @@
-"""What a shell offers at the tab key: names of flows and model files. It answers each key, so it imports no JAX."""
+"""Completion in a shell: names of flows and model files. It runs at each tab, so it does not import JAX."""
 
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# The recipes of tables and of pictures; a test compares these with the recipes themselves.
+# The recipes for tables and for images; a test compares them with `pushforward.recipes`.
 FLOWS = (
     "autoregressive_flow", "bernstein_flow", "bnaf", "coupling_flow", "elementwise_flow", "flowpp", "i_resnet", "iaf",
     "linear_flow", "made", "made_mog", "maf", "maf_mog", "naf", "naf_ar", "nice", "nsf", "nsf_ar", "parallel_wavenet",
@@ -16,7 +16,7 @@ FLOWS = (
 
 
 def flow_names(incomplete: str) -> list[str]:
-    """The flows whose names start so.
+    """The names of flows that start with `incomplete`.
 
     >>> flow_names("ns")
     ['nsf', 'nsf_ar']
@@ -25,23 +25,23 @@ def flow_names(incomplete: str) -> list[str]:
 
 
 def model_files(incomplete: str) -> list[str]:
-    """The model files whose paths start so, in one folder; where there are none the shell offers files of any kind."""
+    """The model files of one folder that start with `incomplete`; if there are none, the shell offers any file."""
     folder, slash, start = incomplete.rpartition("/")
     try:
-        found = sorted(path.name for path in Path(folder + slash).glob("*.safetensors"))
+        files = sorted(path.name for path in Path(folder + slash).glob("*.safetensors"))
     except OSError:
         return []
-    return [folder + slash + name for name in found if name.startswith(start)]
+    return [folder + slash + name for name in files if name.startswith(start)]
 
 
-def offer(command: Callable[..., Any], parameter: str, words: Callable[[str], list[str]]) -> None:
-    """Let a parameter of a command, where it has that one, be completed by these words.
+def complete(command: Callable[..., Any], parameter: str, candidates: Callable[[str], list[str]]) -> None:
+    """Complete a parameter of a command, if the command has it.
 
     Args:
         command: a function whose parameters are annotated for Typer.
         parameter: the name of one of them.
-        words: what may stand there, from what is written so far.
+        candidates: maps the text typed so far to the possible values.
     """
-    found = inspect.signature(command).parameters.get(parameter)
-    for part in getattr(found and found.annotation, "__metadata__", ()):
-        part.autocompletion = words
+    annotated = inspect.signature(command).parameters.get(parameter)
+    for part in getattr(annotated and annotated.annotation, "__metadata__", ()):
+        part.autocompletion = candidates

@@ -1,4 +1,4 @@
-"""`pushforward demo`: a flow fitted to real data, beside the densities one would use otherwise."""
+"""`pushforward demo`: fits a flow to real data and compares it with classical densities."""
 
 import math
 import time
@@ -9,14 +9,15 @@ import typer
 
 from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed
 from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, nats, seconds
+from pushforward.cli.printer import Printer, format_score, format_seconds
 
-# Chosen by short experiments on the validation rows. `fit` scales every column into the splines' box; since rare
-# minutes in kitchen and laundry lie 13 standard deviations out, the bulk is narrow there and 8 bins are too coarse.
+# Chosen by short experiments on the validation rows. `fit` scales every column into the box of the splines. Rare
+# minutes in kitchen and laundry are 13 standard deviations out, so most data lie in a narrow range, where 8 bins are
+# too few.
 _SETTINGS: dict[str, Any] = {"n_layers": 6, "width": 128, "n_bins": 16}
 _TRAINING: dict[str, Any] = {"batch_size": 512, "max_epochs": 40, "learning_rate": 4e-3}
-# Sizes between give the same choice, 80, and cost another quarter of a minute.
-_COMPONENTS = (20, 80)
+# Sizes in between also lead to 80, and take another 15 seconds.
+_N_COMPONENTS = (20, 80)
 _SAMPLES = 10_000
 _FILES = ("model.safetensors", "samples.csv", "report.html")
 
@@ -47,22 +48,24 @@ def demo(
     from pushforward.train import fit
 
     data = household_power()
-    out.say(f"Data       {sum(map(len, _parts(data))):,} minutes of one household's electricity, 2006 to 2010")
-    out.say(f"           columns: {', '.join(data.columns)}")
-    out.say("           {:,} rows to learn from, {:,} to choose by, {:,} for the test".format(*map(len, _parts(data))))
+    out.print(f"Data       {sum(map(len, _splits(data))):,} minutes of one household's electricity, 2006 to 2010")
+    out.print(f"           columns: {', '.join(data.columns)}")
+    out.print(
+        "           {:,} rows for training, {:,} for validation, {:,} for the test".format(*map(len, _splits(data)))
+    )
     rows = [
         Row(**{name: value for name, value in vars(baseline).items() if name != "scores"})
         for baseline in _baselines(data, out)
     ]
     flow = nsf(len(data.columns), key=seed, **_SETTINGS)
     size = f"{_SETTINGS['n_layers']} couplings, {count_parameters(flow):,} parameters"
-    out.say(f"Flow       neural spline flow, {size}, by maximum likelihood")
-    flow, history = fit(flow, data.train, key=seed, validation=data.validation, progress=out.talks, **_TRAINING)
+    out.print(f"Flow       neural spline flow, {size}, by maximum likelihood")
+    flow, history = fit(flow, data.train, key=seed, validation=data.validation, progress=out.prints_text, **_TRAINING)
     if history.stop_reason == "interrupted":
         raise KeyboardInterrupt
-    out.say(
-        f"           {len(history.train)} epochs in {seconds(history.seconds[-1])}, of them "
-        f"{seconds(history.compile_seconds)} compiling"
+    out.print(
+        f"           {len(history.train)} epochs in {format_seconds(history.seconds[-1])}, of them "
+        f"{format_seconds(history.compile_seconds)} compiling"
     )
     row = leaderboard_row("Neural spline flow", size, flow, data.test)
     row.fit_seconds = history.seconds[-1]
@@ -95,58 +98,58 @@ def demo(
             report_path, data, flow, history, rows, row, np.asarray(samples), _SETTINGS, _TRAINING, seed, overwrite,
             certificate=certificate,
         )  # fmt: skip
-    out.say()
-    out.say(f"Log-likelihood of the {len(data.test):,} test rows, in nats per row (higher is better)")
-    _leaderboard(out, rows)
-    _in_words(out, row, rows)
-    out.say(certificate.verdict)
-    out.say()
-    out.say(f"wrote {model_path}, {samples_path} and")
-    out.say(f"      {report_path}, which shows data and samples: open it in a browser")
-    out.say("next:")
-    out.say(f"  pushforward show {model_path}")
-    out.say(f"  pushforward sample {model_path} -n 5 -o five.csv")
-    out.say("  pushforward fit YOUR.csv")
-    out.say()
-    out.say(f"Data: {data.attribution}")
+    out.print()
+    out.print(f"Log-likelihood of the {len(data.test):,} test rows, in nats per row (higher is better)")
+    _print_leaderboard(out, rows)
+    _print_gain(out, row, rows)
+    out.print(certificate.verdict)
+    out.print()
+    out.print(f"wrote {model_path}, {samples_path} and")
+    out.print(f"      {report_path}, which shows data and samples: open it in a browser")
+    out.print("next:")
+    out.print(f"  pushforward show {model_path}")
+    out.print(f"  pushforward sample {model_path} -n 5 -o five.csv")
+    out.print("  pushforward fit YOUR.csv")
+    out.print()
+    out.print(f"Data: {data.attribution}")
     out.result({
         "leaderboard": [vars(line) for line in rows], "epochs": len(history.train),
         "compile_seconds": history.compile_seconds, "files": [str(path) for path in paths],
     })  # fmt: skip
 
 
-def _parts(data: Any) -> tuple[Any, ...]:
+def _splits(data: Any) -> tuple[Any, ...]:
     return data.train, data.validation, data.test
 
 
 def _baselines(data: Any, out: Printer) -> list[Any]:
     from pushforward.tabular import baselines
 
-    out.say("Baselines  Gaussian, Gaussian mixture and kernel density, chosen on the validation rows ...")
+    out.print("Baselines  Gaussian, Gaussian mixture and kernel density, chosen on the validation rows ...")
     start = time.perf_counter()
-    parts = _parts(data)
-    mixture = baselines.gaussian_mixture(*parts, components=_COMPONENTS)
-    found = [baselines.gaussian(*parts), mixture, baselines.kernel_density(*parts)]
-    out.say(f"           done in {seconds(time.perf_counter() - start)}")
-    return found
+    splits = _splits(data)
+    mixture = baselines.gaussian_mixture(*splits, components=_N_COMPONENTS)
+    results = [baselines.gaussian(*splits), mixture, baselines.kernel_density(*splits)]
+    out.print(f"           done in {format_seconds(time.perf_counter() - start)}")
+    return results
 
 
-def _leaderboard(out: Printer, rows: list[Any]) -> None:
+def _print_leaderboard(out: Printer, rows: list[Any]) -> None:
     out.table(
         ["model", "nats", "fit", "score", f"sample {_SAMPLES:,}"],
         [
-            [line.name, nats(line.test_log_likelihood, line.standard_error), seconds(line.fit_seconds),
-             seconds(line.score_seconds), seconds(line.sample_seconds)]
+            [line.name, format_score(line.test_log_likelihood, line.standard_error), format_seconds(line.fit_seconds),
+             format_seconds(line.score_seconds), format_seconds(line.sample_seconds)]
             for line in rows
         ],
     )  # fmt: skip
 
 
-def _in_words(out: Printer, row: Any, rows: list[Any]) -> None:
-    """What the difference to the best of the others means, as a factor."""
+def _print_gain(out: Printer, row: Any, rows: list[Any]) -> None:
+    """Print the difference to the best of the other models as a factor."""
     best = next(line for line in rows if line is not row)
     gain = row.test_log_likelihood - best.test_log_likelihood
-    out.say(
+    out.print(
         f"A test row is, in the geometric mean, {math.exp(gain):.2g} times as likely under the flow as under the "
         f"{best.name}."
     )

@@ -1,4 +1,4 @@
-"""`pushforward distill`: a model that draws fast, from one that was fitted."""
+"""`pushforward distill`: trains a student flow that samples fast to imitate a fitted model."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed
 from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, seconds
+from pushforward.cli.printer import Printer, format_seconds
 
 
 def distill(
@@ -36,21 +36,21 @@ def distill(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Teach a student flow the density of a model, and say how faithful it is.
+    """Train a student flow on the density of a model, and measure how faithful it is.
 
-    A student with a fast sampling direction (nsf, iaf, real_nvp) draws in one pass what an autoregressive model draws
-    in order. It learns from the model's own density and samples: no data are needed.
+    A student that samples fast (nsf, iaf, real_nvp) needs one pass where an autoregressive model draws one column after
+    the other. It learns from the density and the samples of the model: no data are needed.
     """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
-    from pushforward.cli.fit import chosen, recipe_named
+    from pushforward.cli.fit import drop_none, find_recipe
     from pushforward.cli.model_file import is_image_model, load_model, schema_of
     from pushforward.cli.scoring import versions
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
     from pushforward.train import distill as distill_flow
 
-    recipe, settings = recipe_named(flow, model, n_layers=layers, width=width)
+    recipe, settings = find_recipe(flow, model, n_layers=layers, width=width)
     teacher, notes = load_model(model)
     if is_image_model(teacher):
         raise typer.BadParameter(
@@ -58,48 +58,50 @@ def distill(
             param_hint="MODEL",
         )
     rows, schema = _contexts(notes, contexts), schema_of(model, teacher, notes)
-    if "plan" in notes:  # the columns' own maps stand outside both, and rounding is no part of a density
+    if "plan" in notes:  # the student learns the flow without the maps of the columns and without rounding
         teacher = schema.unwrap(teacher)
     start = RECIPES[recipe](teacher.shape[0], key=seed, context_dim=len(notes["context_columns"]) or None, **settings)
-    out.say(f"distilling {model} into {recipe}, {steps:,} steps of {batch_size:,} samples")
-    student, found = distill_flow(
-        teacher, start, key=seed, context=rows, progress=out.talks,
-        **chosen(steps=steps, batch_size=batch_size, forward=forward),
+    out.print(f"distilling {model} into {recipe}, {steps:,} steps of {batch_size:,} samples")
+    student, fidelity = distill_flow(
+        teacher, start, key=seed, context=rows, progress=out.prints_text,
+        **drop_none(steps=steps, batch_size=batch_size, forward=forward),
     )  # fmt: skip
-    history = found.history
+    history = fidelity.history
     if history.stop_reason == "interrupted" and not history.reverse_kl:
         raise KeyboardInterrupt
-    kept = {"columns": notes["columns"], "context_columns": notes["context_columns"]}
-    kept |= {name: notes[name] for name in ("units", "plan", "is_bound") if name in notes}
-    figures = _finite({name: value for name, value in found.to_dict().items() if name != "history"})
-    about = kept | {
+    copied = {"columns": notes["columns"], "context_columns": notes["context_columns"]}
+    copied |= {name: notes[name] for name in ("units", "plan", "is_bound") if name in notes}
+    figures = _finite({name: value for name, value in fidelity.to_dict().items() if name != "history"})
+    student_notes = copied | {
         "recipe": recipe, "settings": settings, "seed": seed, "source": model.name, "fidelity": figures,
         "stop_reason": history.stop_reason, "versions": versions(),
     }  # fmt: skip
-    save(output, schema.wrap(student) if "plan" in notes else student, notes=about, overwrite=overwrite)
+    save(output, schema.wrap(student) if "plan" in notes else student, notes=student_notes, overwrite=overwrite)
     if report is not None:
         from pushforward.cli.pages import distillation_report
 
-        modelled = [schema.names[place] for place in schema.modelled_indices]
+        modelled = [schema.names[index] for index in schema.modelled_indices]
         with writing(report):
-            distillation_report(report, model, recipe, teacher, student, found, modelled, seed, overwrite)
-    took = seconds(history.seconds[-1]) if history.seconds else "-"
-    out.say(f"{len(history.reverse_kl)} blocks of steps in {took} ({history.stop_reason})")
+            distillation_report(report, model, recipe, teacher, student, fidelity, modelled, seed, overwrite)
+    elapsed = format_seconds(history.seconds[-1]) if history.seconds else "-"
+    out.print(f"{len(history.reverse_kl)} blocks of steps in {elapsed} ({history.stop_reason})")
     if history.skipped_steps:
-        out.say(
-            f"{history.skipped_steps} of {steps:,} steps were skipped for a loss that was not finite, or undone; "
+        out.print(
+            f"{history.skipped_steps} of {steps:,} steps were skipped because the loss was not finite, or were undone; "
             f"training went back {history.restarts} times"
         )
-    out.say(str(found))
-    out.say(
-        "The student is faithful to its teacher." if not found.doubts() else "The student is NOT faithful: see above."
+    out.print(str(fidelity))
+    out.print(
+        "The student is faithful to its teacher."
+        if not fidelity.doubts()
+        else "The student is NOT faithful: see above."
     )
-    out.say(f"wrote {output}" + (f" and {report}" if report else ""))
-    out.result({**about, "model": str(output), "report": None if report is None else str(report)})
+    out.print(f"wrote {output}" + (f" and {report}" if report else ""))
+    out.result({**student_notes, "model": str(output), "report": None if report is None else str(report)})
 
 
 def _finite(value: Any) -> Any:
-    """Numbers that are not finite, which JSON does not have, as None."""
+    """The values with None for numbers that are not finite, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -108,17 +110,17 @@ def _finite(value: Any) -> Any:
 
 
 def _contexts(notes: dict[str, Any], path: Path | None) -> Any:
-    """Rows of the model's context columns, from a table that may hold others."""
-    wanted = notes["context_columns"]
-    if not wanted:
+    """Rows of the model's context columns, from a table that may have other columns too."""
+    context_columns = notes["context_columns"]
+    if not context_columns:
         if path is not None:
             raise typer.BadParameter("the model has no context.", param_hint="--contexts")
         return None
     if path is None:
         raise typer.BadParameter(
-            f"the model is conditional on {', '.join(wanted)}: pass a table with these columns.",
+            f"the model is conditional on {', '.join(context_columns)}: pass a table with these columns.",
             param_hint="--contexts",
         )
     from pushforward.tabular.files import read_table
 
-    return read_table(path, columns=wanted).values
+    return read_table(path, columns=context_columns).values

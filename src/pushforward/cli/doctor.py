@@ -1,13 +1,13 @@
-"""`pushforward doctor`: does this installation work?"""
+"""`pushforward doctor`: tests this installation."""
 
 import importlib.metadata
 import platform
 import time
 
 from pushforward.cli.options import Debug, Json, Quiet, Seed
-from pushforward.cli.printer import Printer, seconds
+from pushforward.cli.printer import Printer, format_seconds
 
-# Each package with the extra that brings it; "" for what every installation needs.
+# Each package with the extras that install it; "" for a dependency of the core.
 _PACKAGES = {
     "jax": "",
     "jaxlib": "",
@@ -32,7 +32,7 @@ def doctor(seed: Seed = 0, json: Json = False, quiet: Quiet = False, debug: Debu
 
     from pushforward._version import __version__
 
-    found = {name: _version(name) for name in _PACKAGES}
+    installed = {name: _version(name) for name in _PACKAGES}
     devices = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
     out.facts([
         ("pushforward", __version__),
@@ -41,26 +41,30 @@ def doctor(seed: Seed = 0, json: Json = False, quiet: Quiet = False, debug: Debu
     ])  # fmt: skip
     out.table(
         ["package", "version", "extra"],
-        [[name, version or "absent", _PACKAGES[name]] for name, version in found.items()],
+        [[name, version or "absent", _PACKAGES[name]] for name, version in installed.items()],
         left=3,
     )
-    absent = sorted({_PACKAGES[name].split(", ")[0] for name, version in found.items() if version is None} - {""})
+    absent = sorted({_PACKAGES[name].split(", ")[0] for name, version in installed.items() if version is None} - {""})
     if absent:
-        out.say(f'for what is absent: pip install "pushforward[{",".join(absent)}]"')
-    error, skipped, took, compiling = _trial(seed)
-    ok = error < _TOLERANCE and not skipped
-    out.say(f"a small fit took {seconds(took)} ({seconds(compiling)} compiling); round trip error {error:.1e}")
-    remedy = f"the round trip should err by less than {_TOLERANCE:g} and no step be skipped ({skipped} were)"
-    out.say("all is well" if ok else f"not well: {remedy}: reinstall jax and jaxlib, or report these lines")
+        out.print(f'to install absent packages: pip install "pushforward[{",".join(absent)}]"')
+    error, skipped_steps, elapsed, compile_seconds = _small_fit(seed)
+    ok = error < _TOLERANCE and not skipped_steps
+    out.print(
+        f"a small fit took {format_seconds(elapsed)} ({format_seconds(compile_seconds)} compiling); "
+        f"round trip error {error:.1e}"
+    )
+    expected = f"expected a round trip error below {_TOLERANCE:g} and no skipped step ({skipped_steps} were skipped)"
+    failure = f"This installation does not work: {expected}. Reinstall jax and jaxlib, or report this output."
+    out.print("This installation works." if ok else failure)
     out.result({
-        "ok": ok, "pushforward": __version__, "python": platform.python_version(), "versions": found,
-        "devices": devices, "round_trip_error": error, "skipped_steps": skipped, "seconds": took,
+        "ok": ok, "pushforward": __version__, "python": platform.python_version(), "versions": installed,
+        "devices": devices, "round_trip_error": error, "skipped_steps": skipped_steps, "seconds": elapsed,
     })  # fmt: skip
     return 0 if ok else 1
 
 
-def _trial(seed: int) -> tuple[float, int, float, float]:
-    """Build, fit, invert: the greatest round trip error, skipped steps, seconds, seconds of compiling."""
+def _small_fit(seed: int) -> tuple[float, int, float, float]:
+    """Build, fit and invert a flow; return the largest round trip error, skipped steps, seconds, compile seconds."""
     import jax
     import numpy as np
 
@@ -71,8 +75,8 @@ def _trial(seed: int) -> tuple[float, int, float, float]:
     x = np.random.default_rng(seed).normal(3.0, 2.0, size=(500, 2))
     flow, history = fit(nsf(2, key=seed, n_layers=2, width=8), x, key=seed, max_epochs=2, progress=False)
     rows = x[:16].astype(np.float32)
-    back = jax.jit(jax.vmap(lambda row: flow.bijection.forward(flow.bijection.inverse(row))))(rows)
-    error = float(np.abs(np.asarray(back) - rows).max())
+    returned = jax.jit(jax.vmap(lambda row: flow.bijection.forward(flow.bijection.inverse(row))))(rows)
+    error = float(np.abs(np.asarray(returned) - rows).max())
     return error, history.skipped_steps, time.perf_counter() - start, history.compile_seconds
 
 

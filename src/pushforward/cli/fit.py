@@ -1,4 +1,4 @@
-"""`pushforward fit`: a table or a folder of pictures in, a model file out."""
+"""`pushforward fit`: fits a flow to a table or to a folder of pictures, and writes a model file."""
 
 import inspect
 import math
@@ -22,15 +22,15 @@ from pushforward.cli.options import (
     SplitBy,
     Units,
     check_excluded,
-    check_one_cut,
-    declarations,
-    listed,
-    names,
-    time_column,
-    told_given,
+    check_one_split,
+    describe_columns,
+    join_option,
+    parse_declarations,
+    parse_time_column,
+    split_names,
 )
 from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, copies, course, nats
+from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
 
 _RANGE_SAMPLES = 4000
 
@@ -59,7 +59,7 @@ def fit(
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write.")] = Path("model.safetensors"),
     report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the rows; from their number by default.")
+        int | None, typer.Option(min=1, help="Passes over the rows; by default it depends on their number.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows in a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
@@ -74,8 +74,7 @@ def fit(
 ) -> None:
     """Fit a flow to a table: hold out a tenth of the rows for a test, train on the rest, write the model.
 
-    Rows are drawn at random, each by itself; --groups keeps related rows together, --split time:COLUMN tests on the
-    latest.
+    Test rows are drawn at random; --groups keeps related rows together, --split time:COLUMN tests on the latest rows.
 
     A folder of PNG or JPEG files of one size is fitted by a flow of images, and scored in bits per dimension.
     """
@@ -84,18 +83,18 @@ def fit(
     if learning_rate is not None and not 0 < learning_rate < float("inf"):
         raise typer.BadParameter(f"expected a number above 0, got {learning_rate}.", param_hint="--learning-rate")
     if data.is_dir():
-        given = (("--columns", columns), ("--context", context), ("--column", column), ("--unit", unit))
-        given += (("--groups", groups), ("--split", split_by), ("--exclude", exclude))
-        for option, value in (*given, ("--base", base), ("--plain", plain), ("--drop-na", drop_na)):
+        table_options = (("--columns", columns), ("--context", context), ("--column", column), ("--unit", unit))
+        table_options += (("--groups", groups), ("--split", split_by), ("--exclude", exclude))
+        for option, value in (*table_options, ("--base", base), ("--plain", plain), ("--drop-na", drop_na)):
             if value:
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
     if base not in (None, "mixture"):
         raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
-    check_one_cut(groups, split_by)
-    check_excluded(names(exclude), names(columns), names(context))
-    time = time_column(split_by)
-    recipe, settings = recipe_named(flow, data, n_layers=layers, width=width)
-    training = chosen(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
+    check_one_split(groups, split_by)
+    check_excluded(split_names(exclude), split_names(columns), split_names(context))
+    time = parse_time_column(split_by)
+    recipe, settings = find_recipe(flow, data, n_layers=layers, width=width)
+    training = drop_none(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     if data.is_dir():
         from pushforward.cli.fit_images import fit_images
 
@@ -114,42 +113,45 @@ def fit(
     from pushforward.tabular.schema import Range, fit_columns, out_of_range
 
     split = read_split(
-        data, names(columns), names(context), drop_na, seed, declared=declarations(column), detect=not plain,
-        units=declarations(unit, "--unit"), groups=groups, time=time, exclude=names(exclude),
+        data, split_names(columns), split_names(context), drop_na, seed, declared=parse_declarations(column),
+        detect=not plain, units=parse_declarations(unit, "--unit"), groups=groups, time=time,
+        exclude=split_names(exclude),
     )  # fmt: skip
     schema, context_dim = split.schema, len(split.context_columns) or None
-    out.say(f"{data}: {split.n_rows:,} rows of {told_given(split.columns, split.context_columns)}")
+    out.print(f"{data}: {split.n_rows:,} rows of {describe_columns(split.columns, split.context_columns)}")
     print_schema(out, schema)
-    out.say(f"fitting {recipe} to {len(split.train):,} rows" + _tested(split))
+    out.print(f"fitting {recipe} to {len(split.train):,} rows" + _describe_test(split))
     try:
         model, history = fit_columns(
             schema, lambda dim: RECIPES[recipe](dim, key=seed, context_dim=context_dim, **settings),
-            key=seed, base=base, progress=out.talks, **split.training(), **training,
+            key=seed, base=base, progress=out.prints_text, **split.fit_arguments(), **training,
         )  # fmt: skip
     except (DataError, ShapeError) as error:
         raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
-    out.say(course(history))
+    out.print(describe_training(history))
     if history.n_validation_copies:
         without = history.validation_without_copies
-        out.say(copies("validation rows", history.n_validation_copies, history.n_validation, without))
-    shown = split.modelled()
+        out.print(describe_copies("validation rows", history.n_validation_copies, history.n_validation, without))
+    modelled = split.without_constants()
     with out.stage(f"scoring {len(split.test):,} rows"):
         rows = leaderboard(recipe, split, model, history)
         row = rows[0]
     with out.stage("testing the model (certificate)"):
         certificate = check(
-            model, NamedRows(shown.test, shown.columns, shown.test_rows), key=seed, context=split.test_context,
-            train=shown.train if split.is_held_out else None,
+            model, NamedRows(modelled.test, modelled.columns, modelled.test_rows), key=seed, context=split.test_context,
+            train=modelled.train if split.is_held_out else None,
             train_context=split.train_context if split.is_held_out else None,
         )  # fmt: skip
-    seen = Range.of(shown.columns, shown.train, shown.test)
+    training_range = Range.of(modelled.columns, modelled.train, modelled.test)
     with out.stage("drawing samples"):
-        chosen_columns = [schema.columns[place] for place in schema.modelled_indices]
-        outside = out_of_range(chosen_columns, range_samples(model, seed, split.train_context), seen)
-    repeating = schema.repeated_values(shown.train)
-    no_gain = _why_no_gain(split, shown, repeating)
+        chosen_columns = [schema.columns[index] for index in schema.modelled_indices]
+        out_of_range_columns = out_of_range(
+            chosen_columns, range_samples(model, seed, split.train_context), training_range
+        )
+    repeating = schema.repeated_values(modelled.train)
+    no_gain = _why_no_gain(split, modelled, repeating)
     notes = {
         "columns": list(split.columns),
         "context_columns": list(split.context_columns),
@@ -169,12 +171,12 @@ def fit(
         "gaussian_log_likelihood": rows[1].test_log_likelihood,
         "gain_error": row.gain_error,
         "repeating": list(repeating),
-        "seen": seen.to_dict(),
-        "whole_columns": _large_whole(chosen_columns, shown),
+        "seen": training_range.to_dict(),
+        "whole_columns": _large_integer_columns(chosen_columns, modelled),
         "context_seen": None if split.train_context is None else Range.of(
             split.context_columns, split.train_context, np.asarray(split.test_context)
         ).to_dict(),
-        "outside_range": {name: share for name, (share, _) in outside.items()},
+        "outside_range": {name: share for name, (share, _) in out_of_range_columns.items()},
         "validation_log_likelihood": history.best_validation if math.isfinite(history.best_validation) else None,
         **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
@@ -188,145 +190,145 @@ def fit(
 
         with writing(report), out.stage(f"writing {report}"):
             fit_report(
-                report, data, model, history, rows, shown, seed, overwrite, certificate=certificate,
-                schema=schema.columns, no_gain=no_gain, remarks=[sentence for _, sentence in outside.values()],
+                report, data, model, history, rows, modelled, seed, overwrite, certificate=certificate,
+                schema=schema.columns, no_gain=no_gain, remarks=[message for _, message in out_of_range_columns.values()],
             )  # fmt: skip
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],
-        [[line.name, line.setting, nats(line.test_log_likelihood, line.standard_error)] for line in rows],
+        [[line.name, line.setting, format_score(line.test_log_likelihood, line.standard_error)] for line in rows],
         left=2,
     )
     if n_copies := int(split.is_copy.sum()):
-        out.say(copies("test rows", n_copies, len(split.test), row.without_copies))
+        out.print(describe_copies("test rows", n_copies, len(split.test), row.without_copies))
     if schema.is_rounded:
-        out.say("Discretised columns count with their masses, of which the flow's scores are lower bounds.")
-    out.say(no_gain or gain_words(row.test_log_likelihood - rows[1].test_log_likelihood, row.gain_error))
-    for _, sentence in outside.values():
-        out.say(sentence)
-    _health(out, certificate)
-    out.say(f"wrote {output}" + (f" and {report}" if report else ""))
-    out.say("next:")
-    given = listed([f"{name}=..." for name in split.context_columns])
+        out.print("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
+    out.print(no_gain or describe_gain(row.test_log_likelihood - rows[1].test_log_likelihood, row.gain_error))
+    for _, message in out_of_range_columns.values():
+        out.print(message)
+    _print_verdict(out, certificate)
+    out.print(f"wrote {output}" + (f" and {report}" if report else ""))
+    out.print("next:")
+    given = join_option([f"{name}=..." for name in split.context_columns])
     sample = ["sample", str(output), "-n", "1000", "-o", "samples.csv", *(("--given", given) if given else ())]
-    for words in (["score", str(output), "NEW.csv", "-o", "scores.csv"], sample):
-        out.say("  " + shlex.join(["pushforward", *words]))
+    for command in (["score", str(output), "NEW.csv", "-o", "scores.csv"], sample):
+        out.print("  " + shlex.join(["pushforward", *command]))
     out.result({
         **notes, "model": str(output), "report": None if report is None else str(report),
         "epochs": len(history.train), "fit_seconds": row.fit_seconds, "score_seconds": row.score_seconds,
     })  # fmt: skip
 
 
-def recipe_named(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
-    """The recipe by its name, refused where it is not for such data, and those of its settings that the user gave.
+def find_recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
+    """Check that a recipe exists and is for such data; return its name and the settings that the user set.
 
     Args:
-        flow: the name, or None for the default one.
-        data: a folder of pictures; anything else stands for rows of a table.
-        options: settings of the recipe, None where the user gave none.
+        flow: the name, or None for the default.
+        data: a folder of pictures; anything else is a table.
+        options: settings of the recipe; None if the user did not set them.
     """
     from pushforward.recipes import IMAGE_RECIPES, RECIPES
 
     known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
     name = flow or ("glow" if data.is_dir() else "nsf")
     if name in others:
-        fault = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
-        raise typer.BadParameter(f"{name!r} models {fault}: use one of {', '.join(known)}.", param_hint="--flow")
+        reason = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
+        raise typer.BadParameter(f"{name!r} models {reason}: use one of {', '.join(known)}.", param_hint="--flow")
     if name not in known:
         raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
-    settings = chosen(**options)
+    settings = drop_none(**options)
     for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
         option = "--layers" if setting == "n_layers" else f"--{setting}"
         raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
     return name, settings
 
 
-def chosen(**options: Any) -> dict[str, Any]:
-    """What the user has set; the rest keeps the library's defaults."""
+def drop_none(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _without_copies(split: Any, row: Any, history: Any) -> dict[str, Any]:
-    """For the notes: copies of training rows among test and validation rows, and the nats of the others."""
-    found = {}
+    """Notes on copies of training rows among test and validation rows, and the log-likelihood of the other rows."""
+    entries: dict[str, Any] = {}
     if split.is_copy.any():
-        found |= {"held_out_copies": int(split.is_copy.sum()), "held_out_nats_without_copies": row.without_copies}
+        entries |= {"held_out_copies": int(split.is_copy.sum()), "held_out_nats_without_copies": row.without_copies}
     if history.n_validation_copies:
-        nats = history.validation_without_copies
-        found["validation_copies"] = history.n_validation_copies
-        found["validation_nats_without_copies"] = nats if math.isfinite(nats) else None
-    return found
+        score = history.validation_without_copies
+        entries["validation_copies"] = history.n_validation_copies
+        entries["validation_nats_without_copies"] = score if math.isfinite(score) else None
+    return entries
 
 
-def _tested(split: Any) -> str:
+def _describe_test(split: Any) -> str:
     if split.is_held_out:
-        return f"; {len(split.test):,} rows are kept back for the test ({split.rule})"
-    return "; too few to keep a test apart"
+        return f"; {len(split.test):,} rows are held out for the test ({split.rule})"
+    return "; too few to hold out a test"
 
 
-def _health(out: Printer, certificate: Any) -> None:
-    out.say(certificate.verdict)
+def _print_verdict(out: Printer, certificate: Any) -> None:
+    out.print(certificate.verdict)
     for row in certificate.rows:
         if row.ok is False:
-            out.say(f"  {row.name}: {row.message}")
+            out.print(f"  {row.name}: {row.message}")
 
 
 def range_samples(model: Any, seed: int, context: Any = None) -> Any:
-    """Samples (n, columns) by which the range of a model is told, at the contexts of rows where there are any."""
+    """Samples (n, columns) that show the range of a model, at the contexts of random rows if there are any."""
     import numpy as np
 
     from pushforward.core.float64 import sample_float64
 
     if context is None:
         return sample_float64(model, _RANGE_SAMPLES, seed)
-    chosen = np.random.default_rng(seed).choice(len(context), _RANGE_SAMPLES)
-    return sample_float64(model, (), seed, np.asarray(context)[chosen])
+    indices = np.random.default_rng(seed).choice(len(context), _RANGE_SAMPLES)
+    return sample_float64(model, (), seed, np.asarray(context)[indices])
 
 
-def _large_whole(columns: Any, shown: Any) -> list[str]:
-    """Names of columns of whole numbers that are no grid, for they are too large: samples are rounded when written."""
+def _large_integer_columns(columns: Any, modelled: Any) -> list[str]:
+    """Names of integer columns too large to be modelled as discrete: their samples are rounded when written."""
     return [
         column.name
-        for place, column in enumerate(columns)
-        if not column.is_rounded and all((rows[:, place] % 1 == 0).all() for rows in (shown.train, shown.test))
+        for index, column in enumerate(columns)
+        if not column.is_rounded and all((rows[:, index] % 1 == 0).all() for rows in (modelled.train, modelled.test))
     ]
 
 
-def _why_no_gain(split: Any, shown: Any, repeating: Any) -> str:
-    """Why the difference of two scores is no gain: ties, or rows that trained the flow; "" where it is one."""
+def _why_no_gain(split: Any, modelled: Any, repeating: Any) -> str:
+    """Why the difference of two scores is no gain: repeated values, or training rows; "" if it is a gain."""
     if repeating:
-        named = [
+        suggestions = [
             f"column {name!r} ({repeats.describe()}): "
-            f"{repeats.suggestion(name, float(shown.train[:, shown.columns.index(name)].min()))}"
+            f"{repeats.suggestion(name, float(modelled.train[:, modelled.columns.index(name)].min()))}"
             for name, repeats in repeating.items()
         ]
         return (
-            "No gain over a Gaussian is claimed, for values repeat, where a density has no bound and its likelihood is "
-            f"no measure, and no sample has exactly such a value. {'; '.join(named)}."
+            "No gain over a Gaussian is claimed, since values repeat: a density has no bound there, its likelihood is "
+            f"no measure, and no sample has exactly such a value. {'; '.join(suggestions)}."
         )
     if not split.is_held_out:
         return (
-            "These rows had a part in the training, which flatters the flow: no gain over a Gaussian is claimed. "
-            "pushforward compare keeps rows apart."
+            "These rows were used in training, which favours the flow: no gain over a Gaussian is claimed. "
+            "pushforward compare tests on rows that training has not used."
         )
     return ""
 
 
-def gain_words(gain: float, error: float | None, of: str = "The flow", over: str = "a Gaussian") -> str:
-    """A gain with its standard error, that of the mean difference of the same rows' scores.
+def describe_gain(gain: float, error: float | None, name: str = "The flow", baseline: str = "a Gaussian") -> str:
+    """Describe a gain with its standard error, that of the mean difference of the scores of the same rows.
 
-    >>> gain_words(0.5, 0.1), gain_words(0.1, 0.1)[:35]
+    >>> describe_gain(0.5, 0.1), describe_gain(0.1, 0.1)[:35]
     ('The flow gains 0.50 ± 0.10 nats per row over a Gaussian.', 'The flow is level with a Gaussian: ')
     """
     if not math.isfinite(gain) or error is None:
-        return f"{of} and {over} cannot be compared: a test row has no finite score."
-    from pushforward.reporting.report.words import gain_digits
+        return f"{name} and {baseline} cannot be compared: a test row has no finite score."
+    from pushforward.reporting.report.text import gain_digits
 
     digits = gain_digits(error)
     figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"
     if abs(gain) <= 2 * error:
-        more = "either the columns are nearly normal, or more rows are needed"
+        reason = "either the columns are nearly normal, or more rows are needed"
         side = "above" if gain > 0 else "below"
-        return f"{of} is level with {over}: {figures} {side} it, within two standard errors; {more}."
+        return f"{name} is level with {baseline}: {figures} {side} it, within two standard errors; {reason}."
     if gain > 0:
-        return f"{of} gains {figures} over {over}."
-    return f"{of} is {figures} behind {over}: try more --epochs, a smaller --width, or more rows."
+        return f"{name} gains {figures} over {baseline}."
+    return f"{name} is {figures} behind {baseline}: try more --epochs, a smaller --width, or more rows."

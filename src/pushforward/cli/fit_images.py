@@ -1,4 +1,4 @@
-"""A flow of images fitted to a folder of pictures, and scored in bits per dimension beside a Gaussian."""
+"""Fits a flow of images to a folder of pictures, and scores it and a Gaussian in bits per dimension."""
 
 import dataclasses
 import math
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.cli.image_baseline import gaussian_floor
+from pushforward.cli.image_baseline import gaussian_baseline
 from pushforward.cli.outputs import writing
-from pushforward.cli.printer import Printer, copies, course, nats
+from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
 from pushforward.cli.scoring import mean_without, versions
 from pushforward.core.dequantised import Dequantised, bits_per_dim
 from pushforward.core.float64 import log_prob_float64
@@ -22,15 +22,15 @@ from pushforward.train import fit
 from pushforward.train.data import Rows, dequantise_rows
 from pushforward.train.split import has_equal_row
 
-_WORDS = ("picture", "bits per dimension")
+_UNITS = ("picture", "bits per dimension")
 
 
 @dataclasses.dataclass
 class ImageRow:
-    """One line of the result: bits per dimension, the standard error of the test's, seconds.
+    """One row of the result: bits per dimension, the standard error of the test bits, seconds.
 
-    `without_copies` are the bits of the test pictures that equal no picture for training or validation; None where none
-    does, or all do.
+    `without_copies` are the bits of the test pictures that equal no training or validation picture; None if all test
+    pictures equal one, or none does.
     """
 
     name: str
@@ -46,31 +46,31 @@ def fit_images(
     out: Printer, data: Path, recipe: str, settings: dict[str, Any], training: dict[str, Any], output: Path,
     report: Path | None, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
-    """What `pushforward fit` does with a folder; `settings` are those of the recipe, `training` those of `fit`."""
+    """Run `pushforward fit` on a folder; `settings` are options of the recipe, `training` options of `fit`."""
     images = image_folder(data)
     (height, width, channels), parts = images.shape, (images.train, images.validation, images.test)
     count = sum(map(len, parts))
-    out.say(f"{data}: {count:,} pictures of {height} x {width}, {'grey' if channels == 1 else 'in colour'}")
-    out.say(
+    out.print(f"{data}: {count:,} pictures of {height} x {width}, {'grey' if channels == 1 else 'in colour'}")
+    out.print(
         f"fitting {recipe} to {len(images.train):,} of them; {len(images.validation):,} choose the weights, "
-        f"{len(images.test):,} are kept back for the test"
+        f"{len(images.test):,} are held out for the test"
     )
-    # two scales, as the recipes have, where the sides can be halved twice
+    # two scales, the default of the recipes, if the sides can be halved twice
     scales = 2 if height % 4 == width % 4 == 0 else 1
     try:
         flow = IMAGE_RECIPES[recipe](images.shape, key=seed, levels=images.levels, n_scales=scales, **settings)
         model, history = fit(
-            Dequantised(flow, images.levels), images.train, key=seed, validation=images.validation, progress=out.talks,
-            **training,
+            Dequantised(flow, images.levels), images.train, key=seed, validation=images.validation,
+            progress=out.prints_text, **training,
         )  # fmt: skip
     except ValueError as error:
         raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
-    out.say(course(history))
+    out.print(describe_training(history))
     is_copy = _is_copy(images)
-    rows = [_flow_row(recipe, model, history, images, is_copy), _floor(model, history, images, seed)]
-    row, floor = rows
+    rows = [_flow_row(recipe, model, history, images, is_copy), _baseline_row(model, history, images, seed)]
+    row, baseline = rows
     test_log_likelihood = -row.test_bits * math.prod(images.shape) * math.log(2)
     notes = {
         "shape": list(images.shape),
@@ -85,8 +85,8 @@ def fit_images(
         "held_out": f"{len(images.test):,} test pictures",
         "test_bits": _finite(row.test_bits),
         "validation_bits": _finite(row.validation_bits),
-        "gaussian_bits": _finite(floor.test_bits),
-        **_without_copies(history, row, images, is_copy),
+        "gaussian_bits": _finite(baseline.test_bits),
+        **_copy_notes(history, row, images, is_copy),
         "stop_reason": history.stop_reason,
         "versions": versions(),
     }
@@ -98,18 +98,23 @@ def fit_images(
             image_report(report, data, model, history, rows, images, seed, overwrite, n_copies=int(is_copy.sum()))
     out.table(
         ["bits per dimension", "validation", f"test ({len(images.test):,} pictures)"],
-        [[line.name, nats(line.validation_bits), nats(line.test_bits, line.standard_error)] for line in rows],
+        [
+            [line.name, format_score(line.validation_bits), format_score(line.test_bits, line.standard_error)]
+            for line in rows
+        ],
     )
     if history.n_validation_copies:
         without = bits_per_dim(history.validation_without_copies, images.shape)
-        out.say(copies("validation pictures", history.n_validation_copies, history.n_validation, without, *_WORDS))
+        out.print(
+            describe_copies("validation pictures", history.n_validation_copies, history.n_validation, without, *_UNITS)
+        )
     if is_copy.any():
-        out.say(copies("test pictures", int(is_copy.sum()), len(is_copy), row.without_copies, *_WORDS))
-    _remark(out, floor.test_bits - row.test_bits)
-    out.say(f"wrote {output}" + (f" and {report}" if report else ""))
-    out.say("next:")
-    out.say(f"  pushforward score {output} NEW/ -o scores.csv")
-    out.say(f"  pushforward sample {output} -n 16 -o samples/")
+        out.print(describe_copies("test pictures", int(is_copy.sum()), len(is_copy), row.without_copies, *_UNITS))
+    _print_gain(out, baseline.test_bits - row.test_bits)
+    out.print(f"wrote {output}" + (f" and {report}" if report else ""))
+    out.print("next:")
+    out.print(f"  pushforward score {output} NEW/ -o scores.csv")
+    out.print(f"  pushforward sample {output} -n 16 -o samples/")
     out.result({
         **notes, "model": str(output), "report": None if report is None else str(report),
         "epochs": len(history.train), "fit_seconds": row.fit_seconds, "score_seconds": row.score_seconds,
@@ -117,48 +122,48 @@ def fit_images(
 
 
 def _is_copy(images: Images) -> np.ndarray:
-    """(n_test,) whether a test picture equals one that trained or chose the weights."""
+    """(n_test,) whether a test picture equals a training or validation picture."""
     others = np.concatenate([images.train, images.validation])
     return has_equal_row(Rows(images.test, None, None), Rows(others, None, None))
 
 
-def _without_copies(history: Any, row: ImageRow, images: Images, is_copy: np.ndarray) -> dict[str, Any]:
-    """For the notes: equal pictures among test and validation, and the bits of the others."""
-    found: dict[str, Any] = {}
+def _copy_notes(history: Any, row: ImageRow, images: Images, is_copy: np.ndarray) -> dict[str, Any]:
+    """Notes on copies among test and validation pictures, and the bits of the others."""
+    entries: dict[str, Any] = {}
     if is_copy.any():
-        found |= {"test_copies": int(is_copy.sum()), "test_bits_without_copies": row.without_copies}
+        entries |= {"test_copies": int(is_copy.sum()), "test_bits_without_copies": row.without_copies}
     if history.n_validation_copies:
-        found["validation_copies"] = history.n_validation_copies
+        entries["validation_copies"] = history.n_validation_copies
         bits = float(bits_per_dim(history.validation_without_copies, images.shape))
-        found["validation_bits_without_copies"] = _finite(bits)
-    return found
+        entries["validation_bits_without_copies"] = _finite(bits)
+    return entries
 
 
 def _flow_row(name: str, model: Any, history: Any, images: Images, is_copy: np.ndarray) -> ImageRow:
     start = time.perf_counter()
     bits = bits_per_dim(log_prob_float64(model, images.test), images.shape)
-    took = time.perf_counter() - start
+    elapsed = time.perf_counter() - start
     error = float(bits.std(ddof=1) / math.sqrt(len(bits))) if len(bits) > 1 else None
     validation = float(bits_per_dim(history.best_validation, images.shape))
     without = mean_without(bits, is_copy)
-    return ImageRow(name, validation, float(bits.mean()), error, history.seconds[-1], took, without)
+    return ImageRow(name, validation, float(bits.mean()), error, history.seconds[-1], elapsed, without)
 
 
-def _floor(model: Any, history: Any, images: Images, seed: int) -> ImageRow:
+def _baseline_row(model: Any, history: Any, images: Images, seed: int) -> ImageRow:
     random = np.random.default_rng(seed)
     parts = (images.train, images.validation, images.test)
-    seen = (dequantise_rows(model, Rows(part.astype(np.float64), None, None), random).x for part in parts)
-    validation, test = gaussian_floor(*seen)
-    history.gaussian = validation  # the floor of the training curve too
-    return ImageRow("Gaussian", *(float(bits_per_dim(nats, images.shape)) for nats in (validation, test)))
+    dequantised = (dequantise_rows(model, Rows(part.astype(np.float64), None, None), random).x for part in parts)
+    validation, test = gaussian_baseline(*dequantised)
+    history.gaussian = validation  # the baseline of the training curve too
+    return ImageRow("Gaussian", *(float(bits_per_dim(score, images.shape)) for score in (validation, test)))
 
 
-def _remark(out: Printer, gain: float) -> None:
+def _print_gain(out: Printer, gain: float) -> None:
     if gain > 0:
-        out.say(f"The flow needs {gain:.3f} bits per dimension fewer than a Gaussian.")
+        out.print(f"The flow needs {gain:.3f} bits per dimension fewer than a Gaussian.")
     else:
-        remedy = "try more --epochs, a smaller --width, or more pictures"
-        out.say(f"The flow needs {-gain:.3f} bits per dimension more than a Gaussian: {remedy}.")
+        suggestion = "try more --epochs, a smaller --width, or more pictures"
+        out.print(f"The flow needs {-gain:.3f} bits per dimension more than a Gaussian: {suggestion}.")
 
 
 def _finite(value: float) -> float | None:

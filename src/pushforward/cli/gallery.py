@@ -1,4 +1,4 @@
-"""`pushforward gallery`: a page that shows what every family of flows does."""
+"""`pushforward gallery`: a page that shows what each family of flows does."""
 
 import time
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed, names
+from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed, split_names
 from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, nats, seconds
+from pushforward.cli.printer import Printer, format_score, format_seconds
 
 
 def gallery(
@@ -26,76 +26,76 @@ def gallery(
     """Train every family on eight shapes in the plane and draw what they do, as one HTML file. About six minutes."""
     out, start = Printer(json, quiet), time.perf_counter()
     check_outputs(overwrite, output)
-    wanted = names(families)
+    requested = split_names(families)
     import jax
 
     from pushforward._version import __version__
-    from pushforward.reporting.gallery import FULL, QUICK, finish_all, shapes, write_gallery
+    from pushforward.reporting.gallery import FULL, QUICK, make_shapes, run_cards, write_gallery
     from pushforward.train.progress import progress_bar
 
-    cards = _cards(wanted)
+    cards = _find_cards(requested)
     budget, done = QUICK if quick else FULL, []
-    out.say(f"{len(cards)} families on {len(shapes(QUICK, seed))} shapes, {budget.n_steps:,} steps each")
-    with progress_bar(out.talks, len(cards), lambda _: f"{done[-1]} drawn", "the first families") as report:
+    out.print(f"{len(cards)} families on {len(make_shapes(QUICK, seed))} shapes, {budget.n_steps:,} steps each")
+    with progress_bar(out.prints_text, len(cards), lambda _: f"{done[-1]} drawn", "the first families") as report:
 
-        def drawn(name: str) -> None:
+        def report_card(name: str) -> None:
             done.append(name)
             report(len(done) - 1)
 
-        finished = finish_all(cards, quick=quick, seed=seed, report=drawn)
-    frames = shapes(budget, seed)
+        results = run_cards(cards, quick=quick, seed=seed, report=report_card)
+    shapes = make_shapes(budget, seed)
     facts = {
         "Made by pushforward": __version__,
         "with jax": jax.__version__,
         "seed": seed,
-        "in": seconds(time.perf_counter() - start),
+        "in": format_seconds(time.perf_counter() - start),
     }
     with writing(output):
-        write_gallery(output, finished, frames, budget, facts, overwrite=overwrite)
+        write_gallery(output, results, shapes, budget, facts, overwrite=overwrite)
     titles = {card.name: card.title for card in cards}
     out.table(
-        ["family", "mean nats", "short of the truth", "worst on", "took"],
-        [_line(titles[card.name], card, frames) for card in finished],
+        ["family", "mean nats", "below the truth", "worst on", "time"],
+        [_summary_line(titles[card.name], card, shapes) for card in results],
     )
-    took, size = time.perf_counter() - start, output.stat().st_size
-    out.say(f"wrote {output}, {size / 1e6:.1f} MB, in {seconds(took)}: open it in a browser")
+    elapsed, size = time.perf_counter() - start, output.stat().st_size
+    out.print(f"wrote {output}, {size / 1e6:.1f} MB, in {format_seconds(elapsed)}: open it in a browser")
     out.result({
         "families": {
             card.name: {
-                "nats": {shape: fit.nats for shape, fit in card.fits.items()},
+                "nats": {shape: fit.log_likelihood for shape, fit in card.fits.items()},
                 "dims": list(card.dims), "seconds_a_row": card.costs, "seconds": card.seconds,
                 "cpu_seconds": card.cpu_seconds,
             }
-            for card in finished
+            for card in results
         },
-        "true_log_likelihood": {shape: place.true_log_likelihood for shape, place in frames.items()},
-        "steps": budget.n_steps, "batch_size": budget.batch_size, "seed": seed, "seconds": took,
+        "true_log_likelihood": {name: shape.true_log_likelihood for name, shape in shapes.items()},
+        "steps": budget.n_steps, "batch_size": budget.batch_size, "seed": seed, "seconds": elapsed,
         "output": str(output), "bytes": size,
     })  # fmt: skip
 
 
-def _line(title: str, card: Any, frames: Any) -> list[str]:
-    """A family's mean over the shapes it could learn, and the shape that it learned worst."""
-    found = {shape: fit.nats for shape, fit in card.fits.items() if fit.nats is not None}
-    gaps = {shape: frames[shape].true_log_likelihood - value for shape, value in found.items()}
+def _summary_line(title: str, card: Any, shapes: Any) -> list[str]:
+    """The mean score of a family over the shapes where it has one, the mean gap to the truth, and the worst shape."""
+    scores = {shape: fit.log_likelihood for shape, fit in card.fits.items() if fit.log_likelihood is not None}
+    gaps = {shape: shapes[shape].true_log_likelihood - value for shape, value in scores.items()}
     if not gaps:
-        return [title, nats(None), nats(None), nats(None), seconds(card.seconds)]
+        return [title, format_score(None), format_score(None), format_score(None), format_seconds(card.seconds)]
     worst = max(gaps, key=lambda shape: gaps[shape])
-    mean, gap = sum(found.values()) / len(found), sum(gaps.values()) / len(gaps)
-    return [title, nats(mean), nats(gap), worst, seconds(card.seconds)]
+    mean, gap = sum(scores.values()) / len(scores), sum(gaps.values()) / len(gaps)
+    return [title, format_score(mean), format_score(gap), worst, format_seconds(card.seconds)]
 
 
-def _cards(wanted: list[str] | None) -> list[Any]:
-    """The cards of the names, each a family or one of its recipes, in the order of the page."""
+def _find_cards(requested: list[str] | None) -> list[Any]:
+    """The cards of these names, each a family or one of its recipes, in the order of the page."""
     from pushforward.reporting.gallery import BY_NAME, BY_RECIPE, CARDS
 
-    if wanted is None:
+    if requested is None:
         return list(CARDS)
-    for name in wanted or [""]:
+    for name in requested or [""]:
         if name not in BY_NAME and name not in BY_RECIPE:
             raise typer.BadParameter(
-                f"{name!r} is no family: choose some of {', '.join(BY_NAME)}, or name a recipe.",
+                f"{name!r} is not a family: choose from {', '.join(BY_NAME)}, or name a recipe.",
                 param_hint="--families",
             )
-    found = {BY_NAME.get(name) or BY_RECIPE[name] for name in wanted}
-    return [card for card in CARDS if card in found]
+    chosen = {BY_NAME.get(name) or BY_RECIPE[name] for name in requested}
+    return [card for card in CARDS if card in chosen]

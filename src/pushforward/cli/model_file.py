@@ -1,4 +1,4 @@
-"""A model file with its notes, and the data that fit it: a table's columns in its order, or pictures of its shape."""
+"""Reads a model file with its notes, and data for the model: the columns of a table, or images."""
 
 import dataclasses
 import sys
@@ -15,11 +15,11 @@ from pushforward.tabular.schema import Column, TableSchema
 
 
 def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
-    """The flow and its notes; columns are named x0, x1, ... and c0, c1, ... where the file says nothing.
+    """Load a flow and its notes. Columns without names are called x0, x1, ... and c0, c1, ...
 
-    A flow of images has no columns. Both come from one opening of the file.
+    A flow of images has no columns. The file is opened once for both.
 
-    `verify`: whether the file's stored scores are compared, which a command that computes nothing need not wait for.
+    `verify`: whether to compare the stored scores; a command that computes no scores can skip that.
     """
     from pushforward.persistence import load_with_notes
 
@@ -29,21 +29,21 @@ def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]
     if len(flow.shape) != 1 or len(flow.context_shape or (0,)) != 1:
         raise ModelFileError(
             f"{path}: models an event of shape {flow.shape} given a context of shape {flow.context_shape}; the command "
-            "line needs rows of a table, or whole-numbered images without a context: use pushforward.load in Python."
+            "line needs rows of a table, or images of integers without a context: use pushforward.load in Python."
         )
     n_context = flow.context_shape[0] if flow.context_shape else 0
     n_columns = flow.shape[0] if "plan" not in notes else len(schema_of(path, flow, notes).columns)
     for field, letter, count in (("columns", "x", n_columns), ("context_columns", "c", n_context)):
-        found = notes.setdefault(field, [f"{letter}{index}" for index in range(count)])
-        if not isinstance(found, list) or len(found) != count or any(not isinstance(name, str) for name in found):
+        columns = notes.setdefault(field, [f"{letter}{index}" for index in range(count)])
+        if not isinstance(columns, list) or len(columns) != count or any(not isinstance(name, str) for name in columns):
             raise ModelFileError(
-                f"{path}: its notes have {found!r} as {field}, expected {count} names: save the model again."
+                f"{path}: its notes have {columns!r} as {field}, expected {count} names: save the model again."
             )
     return flow, notes
 
 
 def number_in(notes: dict[str, Any], name: str) -> float | None:
-    """A number among the notes; None where it is missing or of another type, for notes are the user's own JSON.
+    """A number in the notes; None if it is missing or has another type, since users may write notes.
 
     >>> number_in({"held_out_nats": -1}, "held_out_nats"), number_in({"held_out_nats": [1.0]}, "held_out_nats")
     (-1.0, None)
@@ -54,36 +54,38 @@ def number_in(notes: dict[str, Any], name: str) -> float | None:
 
 
 def schema_of(path: Path, flow: Any, notes: dict[str, Any]) -> TableSchema:
-    """The schema of the model's columns; without one in the file, every column is real."""
+    """The schema of the model's columns; if the file has none, all columns are real."""
     if "plan" not in notes:
         return TableSchema(tuple(Column(name) for name in notes["columns"]))
     try:
         schema = TableSchema.from_dict(notes["plan"])
     except DataError as error:
-        raise ModelFileError(f"{path}: its notes hold no valid schema ({error}): save the model again.") from error
+        raise ModelFileError(
+            f"{path}: the schema in its notes cannot be read ({error}): save the model again."
+        ) from error
     if len(schema.modelled_indices) != flow.shape[0] or list(schema.names) != notes.get("columns", list(schema.names)):
         raise ModelFileError(
-            f"{path}: its schema has the columns {', '.join(schema.names)}, which are not those of the model: save "
-            "the model again."
+            f"{path}: the columns of its schema, {', '.join(schema.names)}, are not those of the model: save the model "
+            "again."
         )
     return schema
 
 
 def is_image_model(flow: Any) -> bool:
-    """Whether a flow's events are images of whole numbers, (H, W, C), with nothing given."""
+    """Whether a flow models images (H, W, C) of integers, without a context."""
     return isinstance(flow, Dequantised) and len(flow.shape) == 3 and flow.context_shape is None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Matched:
+class MatchingRows:
     """Rows of a file or folder that a model can score.
 
     Attributes:
         x: events (n, *shape).
         context: (n, *context_shape), or None.
-        numbers: of the rows in the file, counted from 1; dropped ones count too.
-        dropped: rows that were left out here, for a cell of theirs is missing.
-        share: how much of the file has been read with these, from 0 to 1.
+        numbers: row numbers in the file, counted from 1, dropped rows included.
+        dropped: number of rows that were left out because a cell is missing.
+        share: share of the file that has been read so far, from 0 to 1.
     """
 
     x: np.ndarray
@@ -93,10 +95,10 @@ class Matched:
     share: float = 1.0
 
 
-def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> Matched:
-    """All rows of a file or folder.
+def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> MatchingRows:
+    """Read all rows of a file or folder.
 
-    A table's columns are matched by name whatever their order; pictures come in the order of their files' names.
+    The columns of a table are matched by name, in any order; pictures are read in the order of their file names.
     """
     if is_image_model(flow):
         from pushforward.datasets.images import read_pictures
@@ -111,25 +113,25 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
                 f"{data}: expected pictures of shape {flow.shape} (height, width, colours) as the model has, got "
                 f"{pictures.shape[1:]}: bring them to that size."
             )
-        return Matched(pictures, None, np.arange(1, len(pictures) + 1))
+        return MatchingRows(pictures, None, np.arange(1, len(pictures) + 1))
     from pushforward.tabular.files import read_table
 
     table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    return _matched(schema_of(data, flow, notes), table, str(data))
+    return _select_columns(schema_of(data, flow, notes), table, str(data))
 
 
-def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> Iterator[Matched]:
-    """What `matching_rows` reads, in batches: a table need not fit into memory; pictures come as one batch."""
+def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -> Iterator[MatchingRows]:
+    """Read the rows of `matching_rows` in batches, so that a table need not fit in memory; pictures are one batch."""
     if is_image_model(flow):
         return iter([matching_rows(flow, notes, data, drop_na)])
     from pushforward.tabular.files import read_batches
 
     schema = schema_of(data, flow, notes)
     tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
-    return (_matched(schema, table, str(data)) for table in tables)
+    return (_select_columns(schema, table, str(data)) for table in tables)
 
 
-def _matched(schema: TableSchema, table: Any, name: str) -> Matched:
+def _select_columns(schema: TableSchema, table: Any, name: str) -> MatchingRows:
     x = schema.drop_constants(table.values, name, table.numbers)
     context = table.context if table.context_columns else None
-    return Matched(x, context, table.numbers, table.dropped, table.share)
+    return MatchingRows(x, context, table.numbers, table.dropped, table.share)

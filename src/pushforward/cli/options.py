@@ -1,4 +1,4 @@
-"""The options that several commands share, and what their text means."""
+"""Options that several commands share, and the parsers of their values."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Decides every random number.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of every random number.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -19,7 +19,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="What a column holds, NAME=KIND: positive, bounded:LOW:HIGH, circular:START:END, heavy, whole, count, "
+        help="Type of a column, NAME=KIND: positive, bounded:LOW:HIGH, circular:START:END, heavy, whole, count, "
         "category, rounded:STEP, constant. May be given again.",
     ),
 ]
@@ -45,10 +45,10 @@ Units = Annotated[list[str] | None, typer.Option("--unit", help="Unit of a colum
 ModelFile = Annotated[Path, typer.Argument(help="Model file that `pushforward fit` wrote.", show_default=False)]
 
 
-def names(option: str | None) -> list[str] | None:
-    """The parts of `--columns a,b`; a name that holds a comma is quoted, as in a CSV header.
+def split_names(option: str | None) -> list[str] | None:
+    """Split `--columns a,b` into names; a name with a comma is quoted, as in a CSV header.
 
-    >>> names('a, "b, in m"')
+    >>> split_names('a, "b, in m"')
     ['a', 'b, in m']
     """
     if option is None:
@@ -56,65 +56,65 @@ def names(option: str | None) -> list[str] | None:
     return [name.strip() for name in next(csv.reader([option], skipinitialspace=True), []) if name.strip()]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things, in words that fit one of them too.
+def pluralise(number: int, noun: str) -> str:
+    """A number with its noun in singular or plural.
 
-    >>> counted(1, "row"), counted(2000, "row")
+    >>> pluralise(1, "row"), pluralise(2000, "row")
     ('1 row', '2,000 rows')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def told(names: Sequence[str]) -> str:
-    """Names in a sentence, those that hold a comma in quotes.
+def join_names(columns: Sequence[str]) -> str:
+    """Join names for a message; names with a comma are quoted.
 
-    >>> told(["a", "b, in m"])
+    >>> join_names(["a", "b, in m"])
     'a, "b, in m"'
     """
-    return ", ".join(f'"{name}"' if "," in name else name for name in names)
+    return ", ".join(f'"{name}"' if "," in name else name for name in columns)
 
 
-def told_given(names: Sequence[str], context: Sequence[str]) -> str:
-    """What is modelled, and given what.
+def describe_columns(columns: Sequence[str], context: Sequence[str]) -> str:
+    """The modelled columns and the context columns, for a message.
 
-    >>> told_given(["a", "b"], ["c"])
+    >>> describe_columns(["a", "b"], ["c"])
     'a, b given c'
     """
-    return told(names) + (f" given {told(context)}" if context else "")
+    return join_names(columns) + (f" given {join_names(context)}" if context else "")
 
 
-def listed(words: Sequence[str]) -> str:
-    """The option that `names` takes apart again.
+def join_option(values: Sequence[str]) -> str:
+    """Join names to the value of an option, the inverse of `split_names`.
 
-    >>> listed(["a", "b, in m"])
+    >>> join_option(["a", "b, in m"])
     'a,"b, in m"'
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(words)
+    csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()
 
 
-def declarations(options: list[str] | None, hint: str = "--column") -> dict[str, str]:
-    """The words of `--column a=positive --column b=count` by their columns; of a name with "=", the last one counts.
+def parse_declarations(options: list[str] | None, hint: str = "--column") -> dict[str, str]:
+    """Parse `--column a=positive --column b=count`; the last "=" separates name and value.
 
-    >>> declarations(["a=positive", "b=bounded:0:1"])
+    >>> parse_declarations(["a=positive", "b=bounded:0:1"])
     {'a': 'positive', 'b': 'bounded:0:1'}
     """
-    found: dict[str, str] = {}
+    declared: dict[str, str] = {}
     for option in options or []:
-        name, equals, word = (piece.strip() for piece in option.rpartition("="))
-        if not equals or not name or not word:
+        name, equals, value = (piece.strip() for piece in option.rpartition("="))
+        if not equals or not name or not value:
             raise typer.BadParameter(f"expected NAME=WORD, got {option!r}.", param_hint=hint)
-        if name in found:
+        if name in declared:
             raise typer.BadParameter(f"{name} is given twice: give it once.", param_hint=hint)
-        found[name] = word
-    return found
+        declared[name] = value
+    return declared
 
 
-def time_column(option: str | None) -> str | None:
-    """The column of `--split time:COLUMN`; None where the option is not given.
+def parse_time_column(option: str | None) -> str | None:
+    """The column of `--split time:COLUMN`; None if the option is not set.
 
-    >>> time_column("time:day: start")
+    >>> parse_time_column("time:day: start")
     'day: start'
     """
     if option is None:
@@ -126,7 +126,7 @@ def time_column(option: str | None) -> str | None:
 
 
 def check_excluded(exclude: list[str] | None, columns: list[str] | None, context: list[str] | None) -> None:
-    """Refuse columns that are to be left out, and named by another option too; and --exclude beside --columns."""
+    """Refuse --exclude together with --columns, and excluded columns that --context names."""
     if exclude and columns is not None:
         raise typer.BadParameter(
             "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
@@ -136,25 +136,26 @@ def check_excluded(exclude: list[str] | None, columns: list[str] | None, context
             raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
 
 
-def check_one_cut(groups: str | None, split: str | None) -> None:
-    """Refuse two rules by which rows are cut."""
+def check_one_split(groups: str | None, split: str | None) -> None:
+    """Refuse two rules for splitting the rows."""
     if groups is not None and split is not None:
         raise typer.BadParameter(
-            "expected --groups or --split, got both: rows are cut in one way.", param_hint="--split"
+            "expected --groups or --split, got both: rows are split by one rule.", param_hint="--split"
         )
 
 
-def values_given(option: str | None, wanted: Sequence[str]) -> list[float] | None:
-    """The numbers of `--given a=1.5,b=2` in the order of the names wanted; None where none are wanted.
+def parse_context(option: str | None, context_columns: Sequence[str]) -> list[float] | None:
+    """Parse `--given a=1.5,b=2` into numbers in the order of the context columns; None if there are none.
 
-    >>> values_given("b=2, a=1.5", ["a", "b"])
+    >>> parse_context("b=2, a=1.5", ["a", "b"])
     [1.5, 2.0]
     """
-    found: dict[str, float] = {}
-    for part in names(option) or []:
+    values: dict[str, float] = {}
+    for part in split_names(option) or []:
         name, _, text = (piece.strip() for piece in part.rpartition("="))
-        if name not in wanted:
-            has = f"the model's context columns are {', '.join(wanted)}" if wanted else "the model has no context"
+        if name not in context_columns:
+            known = ", ".join(context_columns)
+            has = f"the model's context columns are {known}" if known else "the model has no context"
             raise typer.BadParameter(f"{part!r} names no context column: {has}.", param_hint="--given")
         try:
             number = float(text)
@@ -162,13 +163,13 @@ def values_given(option: str | None, wanted: Sequence[str]) -> list[float] | Non
             number = math.nan
         if not math.isfinite(number):
             raise typer.BadParameter(f"expected {name}=NUMBER, got {part!r}.", param_hint="--given")
-        if name in found:
+        if name in values:
             raise typer.BadParameter(f"{name} is given twice: give it once.", param_hint="--given")
-        found[name] = number
-    missing = [name for name in wanted if name not in found]
+        values[name] = number
+    missing = [name for name in context_columns if name not in values]
     if missing:
-        example = listed([f"{name}=NUMBER" for name in wanted])
+        example = join_option([f"{name}=NUMBER" for name in context_columns])
         raise typer.BadParameter(
             f"the model needs a value of {', '.join(missing)}: pass --given {example}.", param_hint="--given"
         )
-    return [found[name] for name in wanted] if wanted else None
+    return [values[name] for name in context_columns] if context_columns else None

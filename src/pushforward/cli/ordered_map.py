@@ -1,4 +1,4 @@
-"""Work on the items of a stream by several threads, the results in the order of the items."""
+"""A parallel map over a stream that keeps the order of its items."""
 
 import os
 from collections import deque
@@ -6,40 +6,40 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-_MOST = 8
+_MAX_THREADS = 8
 
 
 def ordered_map(work: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
-    """`map(work, items)`, ahead of what is asked for by one item a worker.
+    """`map(work, items)` in several threads, at most one item per worker ahead of the results that are read.
 
-    The items are drawn by the thread that asks for the results, while the workers are busy with earlier ones.
+    The calling thread draws the items while the workers process earlier ones.
 
     Args:
-        work: what is done with an item; it must not hold the interpreter for long, or threads gain nothing.
-        items: any number of them.
-        workers: threads, at least 1.
+        work: function of one item. Threads help only if it releases the interpreter lock.
+        items: any iterable.
+        workers: number of threads, at least 1.
 
     Raises:
-        Whatever `work` and `items` raise, in the place of that item's result.
+        Whatever `work` and `items` raise, when the result of that item is read.
 
-    >>> list(in_order(abs, [-1, 2, -3], 2))
+    >>> list(ordered_map(abs, [-1, 2, -3], 2))
     [1, 2, 3]
     """
-    waiting: deque[Future[Any]] = deque()
+    futures: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                futures.append(pool.submit(work, item))
+                if len(futures) > workers:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
         finally:
-            for future in waiting:
+            for future in futures:
                 future.cancel()
 
 
 def cores() -> int:
-    """How many threads are worth having on this machine: its processors that are ours, 8 at most."""
-    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(ours, _MOST)
+    """Number of useful threads: the processors that this process may use, 8 at most."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, _MAX_THREADS)

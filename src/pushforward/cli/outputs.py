@@ -1,4 +1,4 @@
-"""Refusing a file that cannot be written before the long work that would fill it, not after."""
+"""Checks that output files can be written, before the long work that fills them."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from pushforward.cli.printer import strict
+from pushforward.cli.printer import strict_json
 from pushforward.errors import TableError
 from pushforward.persistence.atomic_write import write_atomically
 
@@ -15,20 +15,20 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".ipc
 
 
 def check_outputs(overwrite: bool, *outputs: Path | None, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse outputs that exist, that have no folder to be in, that are one another, or that are an input.
+    """Refuse outputs that exist, whose folder does not exist, that are equal to each other, or that are an input.
 
     Args:
-        overwrite: whether a file that exists may be replaced.
-        outputs: files to be written; None where the user wants none.
+        overwrite: whether an existing file may be replaced.
+        outputs: files to be written; None for an output that is not asked for.
         inputs: files to be read.
     """
-    taken = [_resolved(path) for path in inputs]
+    reserved = [_resolved(path) for path in inputs]
     for path in outputs:
         if path is None:
             continue
         folder = _resolved(path).parent
-        if _resolved(path) in taken:
-            raise TableError(f"{path}: this file has another part in the same command: choose another name.")
+        if _resolved(path) in reserved:
+            raise TableError(f"{path}: this file is used twice in the same command: choose another name.")
         if path.is_dir():
             raise TableError(f"{path}: this is a folder: name a file in it.")
         if path.exists() and not overwrite:
@@ -36,17 +36,17 @@ def check_outputs(overwrite: bool, *outputs: Path | None, inputs: tuple[Path, ..
         if not folder.is_dir():
             raise TableError(f"{path}: the folder {path.parent} does not exist: make it first.")
         if not os.access(folder, os.W_OK):
-            raise TableError(f"{path}: the folder {path.parent} cannot be written to: choose another place.")
-        taken.append(_resolved(path))
+            raise TableError(f"{path}: the folder {path.parent} cannot be written to: choose another path.")
+        reserved.append(_resolved(path))
 
 
 def _resolved(path: Path) -> Path:
-    """The file behind all links; `Path.resolve` fails on links that go in a circle."""
+    """The path with all links resolved; `Path.resolve` fails on circular links."""
     return Path(os.path.realpath(path))
 
 
 def check_samples_output(path: Path) -> None:
-    """Refuse what can be neither a table nor a new folder; which of the two it must be, the model says later."""
+    """Refuse a path that can be neither a table nor a new folder; the model decides later which of the two it is."""
     if path.suffix:
         check_table_output(path)
     elif path.exists():
@@ -54,23 +54,23 @@ def check_samples_output(path: Path) -> None:
 
 
 def check_table_output(path: Path) -> None:
-    """Refuse a table whose suffix names no format that can be written."""
+    """Refuse a table whose suffix is not a format that can be written."""
     if path.suffix.lower() not in TABLE_SUFFIXES:
         known = ", ".join(TABLE_SUFFIXES)
         raise TableError(f"{path}: the suffix {path.suffix!r} names no known format: use one of {known}.")
 
 
 def write_json(path: Path, values: dict[str, Any], overwrite: bool) -> None:
-    """Write strict JSON in one step: the whole file or none."""
-    content = (json.dumps(strict(values), allow_nan=False, indent=1) + "\n").encode()
+    """Write strict JSON atomically."""
+    content = (json.dumps(strict_json(values), allow_nan=False, indent=1) + "\n").encode()
     with writing(path):
         write_atomically(path.resolve(), lambda file: file.write(content), lambda: check_outputs(overwrite, path))
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Generator[None]:
-    """A context in which a disk that refuses is one sentence about the file."""
+    """Context that turns an OSError into an error that names the file."""
     try:
         yield
-    except OSError as fault:
-        raise TableError(f"{path}: cannot be written ({fault.strerror or fault}): choose another place.") from fault
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error}): choose another path.") from error

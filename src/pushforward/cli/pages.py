@@ -12,27 +12,27 @@ from pushforward.core.fields import count_parameters
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.reporting.report import write_distillation_report, write_image_report, write_report
 
-_GRID = 32  # pictures of either kind
-_MOST_SAMPLES = 50_000
-_RANKED, _DRAWS = 1024, 63  # rows of a conditional flow, and samples at the context of each among which it is ranked
+_N_IMAGES = 32  # images in each grid of the report
+_MAX_SAMPLES = 50_000
+_RANKED_ROWS, _DRAWS = 1024, 63  # calibration of a conditional flow: rows, and samples at the context of each row
 
 
 def fit_report(
     path: Path, data: Path, model: Any, history: Any, rows: Sequence[Row], split: Split, seed: int, overwrite: bool, *,
     certificate: Any = None, schema: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Held-out rows beside samples, drawn at the rows' own contexts.
+    """Write the report of `fit`: test rows against samples drawn at the contexts of these rows.
 
     Args:
-        path, data, model, history, rows, split, seed, overwrite: as `pushforward fit` has them.
-        certificate: what `pushforward.check` found, or its `to_dict()`.
-        schema: what each column holds.
+        path, data, model, history, rows, split, seed, overwrite: those of `pushforward fit`.
+        certificate: the result of `pushforward.check`, or its `to_dict()`.
+        schema: the type of each column.
         no_gain, remarks: as for `write_report`.
     """
-    test, given = split.test, split.test_context
-    samples = _samples(model, len(test), seed, given)
-    # Samples of a conditional flow stand at the contexts of the first rows, as many as are drawn.
-    beside = None if given is None else given[: len(samples)]
+    test, contexts = split.test, split.test_context
+    samples = _samples(model, len(test), seed, contexts)
+    # Samples of a conditional flow are drawn at the contexts of the first rows.
+    sample_contexts = None if contexts is None else contexts[: len(samples)]
     write_report(
         path,
         title=f"{rows[0].name} fitted to {data.name}",
@@ -46,15 +46,15 @@ def fit_report(
             **({"given": ", ".join(split.context_columns)} if split.context_columns else {}),
             "rows": f"{split.n_rows:,}; the scores are those of {rows[0].setting}",
             "split": split.rule + _copies(split),
-            **_common(model, seed),
+            **_common_facts(model, seed),
         },
         certificate=certificate,
         schema=schema,
         flow=model,
-        scores=log_prob_float64(model, test, given),
-        sample_scores=log_prob_float64(model, samples, beside),
+        scores=log_prob_float64(model, test, contexts),
+        sample_scores=log_prob_float64(model, samples, sample_contexts),
         row_numbers=split.test_rows,
-        draws=None if given is None else sample_float64(model, (_DRAWS,), seed, given[:_RANKED]),
+        draws=None if contexts is None else sample_float64(model, (_DRAWS,), seed, contexts[:_RANKED_ROWS]),
         model=rows[0].name,
         no_gain=no_gain,
         remarks=remarks,
@@ -67,17 +67,19 @@ def _copies(split: Split) -> str:
     return f"; {n_copies:,} of the {len(split.test):,} test rows have an equal training row" if n_copies else ""
 
 
-def _samples(model: Any, n: int, seed: int, given: Any) -> Any:
-    """As many samples as rows, at their contexts, up to a number at which no picture changes."""
-    count = min(n, _MOST_SAMPLES)
-    return sample_float64(model, count if given is None else (), seed, None if given is None else given[:count])
+def _samples(model: Any, n: int, seed: int, contexts: Any) -> Any:
+    """As many samples as rows, at their contexts; more than 50,000 would not change the pictures."""
+    count = min(n, _MAX_SAMPLES)
+    return sample_float64(
+        model, count if contexts is None else (), seed, None if contexts is None else contexts[:count]
+    )
 
 
 def image_report(
     path: Path, data: Path, model: Any, history: Any, rows: Sequence[Any], images: Any, seed: int, overwrite: bool, *,
     n_copies: int = 0,
 ) -> None:  # fmt: skip
-    """Test pictures beside samples; `n_copies` of them equal another picture."""
+    """Write the report of a flow of images: test images and samples; `n_copies` test images equal another image."""
     n_train, n_validation, n_test = (len(part) for part in (images.train, images.validation, images.test))
     height, width, channels = images.shape
     write_image_report(
@@ -85,14 +87,14 @@ def image_report(
         title=f"{rows[0].name} fitted to {data.resolve().name}",
         rows=rows,
         history=history,
-        test=images.test[:_GRID],
-        samples=sample_float64(model, _GRID, seed),
+        test=images.test[:_N_IMAGES],
+        samples=sample_float64(model, _N_IMAGES, seed),
         levels=images.levels,
         facts={
             "pictures": f"{height} x {width}, {'grey' if channels == 1 else 'three colours'}, {images.levels} levels",
-            "split": f"{n_train:,} to train, {n_validation:,} to choose by, {n_test:,} to test"
+            "split": f"{n_train:,} for training, {n_validation:,} for validation, {n_test:,} for the test"
             + (f"; {n_copies:,} of these equal a picture of the others" if n_copies else ""),
-            **_common(model, seed),
+            **_common_facts(model, seed),
         },
         overwrite=overwrite,
     )
@@ -103,7 +105,7 @@ def demo_report(
     settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *, certificate: Any = None,
     schema: Any = None,
 ) -> None:  # fmt: skip
-    """The demo's leaderboard with the flow as its subject; certificate and schema as for `fit_report`."""
+    """Write the report of the demo; `certificate` and `schema` as in `fit_report`."""
     write_report(
         path,
         title="A spline flow of a household's electricity",
@@ -113,10 +115,12 @@ def demo_report(
         samples=samples,
         columns=[f"{name} ({unit})" for name, unit in zip(data.columns, data.units, strict=True)],
         facts={
-            "flow": "nsf: " + _settings(settings),
-            "training": _settings(training),
-            "rows": f"{len(data.train):,} to train, {len(data.validation):,} to choose by, {len(data.test):,} to test",
-            **_common(model, seed),
+            "flow": "nsf: " + _format_settings(settings),
+            "training": _format_settings(training),
+            "rows": "{:,} for training, {:,} for validation, {:,} for the test".format(
+                *map(len, (data.train, data.validation, data.test))
+            ),
+            **_common_facts(model, seed),
         },
         certificate=certificate,
         schema=schema,
@@ -130,16 +134,16 @@ def demo_report(
 
 
 def distillation_report(
-    path: Path, data: Path, recipe: str, teacher: Any, student: Any, found: Any, columns: Sequence[str], seed: int,
+    path: Path, data: Path, recipe: str, teacher: Any, student: Any, fidelity: Any, columns: Sequence[str], seed: int,
     overwrite: bool,
 ) -> None:  # fmt: skip
-    """Samples of the student over those of its teacher."""
+    """Write the report of `distill`: samples of the student over samples of the teacher."""
     write_distillation_report(
         path,
         title=f"{recipe} taught by {data.name}",
-        found=found,
+        fidelity=fidelity,
         columns=columns,
-        doubts=found.doubts(),
+        doubts=fidelity.doubts(),
         facts={
             "columns": ", ".join(columns),
             "trained parameters, teacher": f"{count_parameters(teacher):,}",
@@ -151,9 +155,9 @@ def distillation_report(
     )
 
 
-def _settings(settings: dict[str, Any]) -> str:
+def _format_settings(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
-def _common(model: Any, seed: int) -> dict[str, object]:
+def _common_facts(model: Any, seed: int) -> dict[str, object]:
     return {"trained parameters": f"{count_parameters(model):,}", "seed": seed, **versions()}

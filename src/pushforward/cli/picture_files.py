@@ -1,4 +1,4 @@
-"""Sampled pictures as files: a new folder of PNG, or one array; written whole or not at all."""
+"""Writes sampled images: a new folder of PNG files, or one array; atomically."""
 
 from pathlib import Path
 from typing import IO
@@ -14,7 +14,7 @@ _PNG_LEVELS = 256
 
 
 def check_picture_output(path: Path, shape: tuple[int, ...], levels: int) -> None:
-    """Refuse a file of a table, and PNG where it cannot hold the model's numbers, before the samples are drawn."""
+    """Refuse a table file, and PNG if it cannot store the model's levels, before the samples are drawn."""
     if path.suffix.lower() in _ARRAYS:
         return
     arrays = f"-o {path.stem}.npy or {path.stem}.npz"
@@ -27,45 +27,47 @@ def check_picture_output(path: Path, shape: tuple[int, ...], levels: int) -> Non
         )
     try:
         import PIL.Image  # noqa: F401
-    except ImportError as fault:
-        raise MissingExtra("pillow", "images", "writing PNG files") from fault
+    except ImportError as error:
+        raise MissingExtra("pillow", "images", "writing PNG files") from error
 
 
 def write_pictures(path: Path, pictures: np.ndarray, levels: int, *, overwrite: bool = False) -> None:
-    """Write whole numbers (n, H, W, C): `00000.png`, `00001.png`, ... in a new folder, or one array.
+    """Write images (n, H, W, C) of integers: `00000.png`, `00001.png`, ... in a new folder, or one array.
 
     Args:
-        path: without a suffix a folder; `.npy` holds the array, `.npz` holds it as `values`.
-        pictures: real array of whole numbers from 0 to levels - 1; written in the narrowest unsigned type.
-        levels: of the model.
-        overwrite: replace an array that is there; a folder is never replaced.
+        path: a folder if it has no suffix; `.npy` stores the array, `.npz` stores it as `values`.
+        pictures: real array of integers from 0 to levels - 1; written in the narrowest unsigned type.
+        levels: number of levels of the model.
+        overwrite: replace an existing array; a folder is never replaced.
 
     Raises:
-        TableError: a path that is taken, or a disk that refuses.
+        TableError: the path exists, or cannot be written.
     """
-    whole = np.round(pictures).astype(np.min_scalar_type(levels - 1))
+    levels_of_pixels = np.round(pictures).astype(np.min_scalar_type(levels - 1))
 
-    def array(file: IO[bytes]) -> None:
+    def write_array(file: IO[bytes]) -> None:
         if path.suffix.lower() == ".npz":
-            np.savez(file, values=whole)
+            np.savez(file, values=levels_of_pixels)
         else:
-            np.save(file, whole, allow_pickle=False)
+            np.save(file, levels_of_pixels, allow_pickle=False)
 
     try:
         if path.suffix:
-            write_atomically(path.resolve(), array, lambda: check_outputs(overwrite, path))
+            write_atomically(path.resolve(), write_array, lambda: check_outputs(overwrite, path))
         else:
-            _write_folder(path.resolve(), whole)
-    except OSError as fault:
-        raise TableError(f"{path}: cannot be written ({fault.strerror or fault}): choose another place.") from fault
+            _write_folder(path.resolve(), levels_of_pixels)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error}): choose another path.") from error
 
 
-def _write_folder(path: Path, whole: np.ndarray) -> None:
-    """Filled under another name beside its place, then renamed: nobody meets half of it."""
+def _write_folder(path: Path, levels_of_pixels: np.ndarray) -> None:
+    """Write the files to a temporary folder beside `path`, then rename it, so that the folder appears complete."""
     from PIL import Image
 
-    digits = max(5, len(str(len(whole) - 1)))
-    with partial_file(path, is_folder=True) as part:
-        for index, picture in enumerate(whole):
-            Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(part / f"{index:0{digits}}.png")
-        part.rename(path)
+    digits = max(5, len(str(len(levels_of_pixels) - 1)))
+    with partial_file(path, is_folder=True) as partial:
+        for index, picture in enumerate(levels_of_pixels):
+            Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(
+                partial / f"{index:0{digits}}.png"
+            )
+        partial.rename(path)

@@ -1,4 +1,4 @@
-"""What the commands say: text and tables for people, one JSON object for machines."""
+"""Output of the commands: text and tables for people, one JSON object for machines."""
 
 import codecs
 import contextlib
@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
-_FILE_WIDTH = 120  # of a table that no terminal bounds
-_PATIENCE = 2.0  # seconds of silence
+_FILE_WIDTH = 120  # of a table that is not written to a terminal
+_QUIET_SECONDS = 2.0  # between progress lines, and before a stage is named
 
 
 def plain(text: str) -> str:
-    """Text that cannot steer a terminal: control characters, which a file may hold, are written as escapes.
+    """Escape control characters, which a file may contain, so that text cannot control a terminal.
 
     >>> plain("a\\x1b[31mb")
     'a\\\\x1b[31mb'
@@ -26,25 +26,25 @@ def plain(text: str) -> str:
     )
 
 
-_SPELLED = {"±": "+-"}  # what the tables hold beyond ASCII
+_ASCII = {"±": "+-"}  # characters of our tables outside ASCII
 
 
-def hold_any_text(stream: object) -> None:
-    """Let a stream whose encoding lacks a character write it in others: ± as +-, else as an escape."""
-    codecs.register_error("pushforward", _spelled)
+def escape_unencodable(stream: object) -> None:
+    """Make a stream write characters that its encoding lacks as ASCII: ± as +-, others as an escape."""
+    codecs.register_error("pushforward", _encode_fallback)
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="pushforward")
 
 
-def _spelled(fault: UnicodeError) -> tuple[str, int]:
-    if not isinstance(fault, UnicodeEncodeError):
-        raise fault
-    part = fault.object[fault.start : fault.end]
-    return "".join(_SPELLED.get(sign, sign.encode("unicode_escape").decode()) for sign in part), fault.end
+def _encode_fallback(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    return "".join(_ASCII.get(sign, sign.encode("unicode_escape").decode()) for sign in part), error.end
 
 
 class Printer:
-    """Results on standard output, as text or as JSON; progress and remarks go to standard error.
+    """Prints results to standard output, as text or as JSON, and progress and notes to standard error.
 
     Args:
         json_only: print one JSON object instead of text.
@@ -52,30 +52,32 @@ class Printer:
     """
 
     def __init__(self, json_only: bool, quiet: bool) -> None:
-        self.json_only, self.talks = json_only, not json_only and not quiet
+        self.json_only, self.prints_text = json_only, not json_only and not quiet
 
-    def say(self, text: str = "") -> None:
-        """A line of text for people."""
-        if self.talks:
+    def print(self, text: str = "") -> None:
+        """Print a line of text, unless the output is JSON or quiet."""
+        if self.prints_text:
             sys.stdout.write(plain(text) + "\n")
             sys.stdout.flush()
 
     def warn(self, text: str) -> None:
-        """A line on standard error that begins with "note:", as warnings do."""
-        if self.talks:
-            self._remark(f"note: {text}")
+        """Print a line to standard error that begins with "note:", as warnings do."""
+        if self.prints_text:
+            self._write_stderr(f"note: {text}")
 
     @contextlib.contextmanager
-    def course(self) -> Generator[Callable[[str], None]]:
-        """A context whose value shows how work stands, on standard error: a line that moves; in a file one after
-        another, two seconds apart at least."""
-        if not self.talks or not sys.stderr.isatty():
+    def progress(self) -> Generator[Callable[[str], None]]:
+        """Context whose value is a function that shows a progress line on standard error.
+
+        On a terminal each line replaces the last; elsewhere lines are at least two seconds apart.
+        """
+        if not self.prints_text or not sys.stderr.isatty():
             last = time.monotonic()
 
-            def write(sentence: str) -> None:
+            def write(line: str) -> None:
                 nonlocal last
-                if self.talks and time.monotonic() - last >= _PATIENCE:
-                    self._remark(sentence)
+                if self.prints_text and time.monotonic() - last >= _QUIET_SECONDS:
+                    self._write_stderr(line)
                     last = time.monotonic()
 
             yield write
@@ -84,20 +86,20 @@ class Printer:
         from rich.text import Text
 
         with Console(stderr=True).status("starting") as status:
-            yield lambda sentence: status.update(Text(plain(sentence)))
+            yield lambda line: status.update(Text(plain(line)))
 
     @contextlib.contextmanager
-    def stage(self, words: str) -> Generator[None]:
-        """A context for a part of the work: once it lasts two seconds standard error says so, and its time at its end.
+    def stage(self, task: str) -> Generator[None]:
+        """Context for a part of the work: if it lasts two seconds, its name and its time are printed on standard error.
 
         Args:
-            words: what is done, such as "testing the model".
+            task: the name of the work, such as "testing the model".
         """
-        if not self.talks:
+        if not self.prints_text:
             yield
             return
         start = time.monotonic()
-        timer = threading.Timer(_PATIENCE, self._remark, [f"{words} ..."])
+        timer = threading.Timer(_QUIET_SECONDS, self._write_stderr, [f"{task} ..."])
         timer.daemon = True
         timer.start()
         try:
@@ -105,25 +107,25 @@ class Printer:
         finally:
             timer.cancel()
             timer.join()
-        took = time.monotonic() - start
-        if took >= _PATIENCE:
-            self._remark(f"{words}: {seconds(took)}")
+        elapsed = time.monotonic() - start
+        if elapsed >= _QUIET_SECONDS:
+            self._write_stderr(f"{task}: {format_seconds(elapsed)}")
 
     @staticmethod
-    def _remark(text: str) -> None:
+    def _write_stderr(text: str) -> None:
         sys.stderr.write(plain(text) + "\n")
         sys.stderr.flush()
 
-    def facts(self, pairs: Iterable[tuple[str, object]]) -> None:
-        """Names and values, one pair a line, the values under each other."""
-        lines = [(name, str(value)) for name, value in pairs]
+    def facts(self, items: Iterable[tuple[str, object]]) -> None:
+        """Print names and values, one pair a line, with the values aligned."""
+        lines = [(name, str(value)) for name, value in items]
         width = max((len(name) for name, _ in lines), default=0)
         for name, value in lines:
-            self.say(f"{name:<{width}}  {value}".rstrip())
+            self.print(f"{name:<{width}}  {value}".rstrip())
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-        """A small table for people; the first `left` columns are text, the others are numbers."""
-        if not self.talks:
+        """Print a small table; the first `left` columns are text, the others are numbers."""
+        if not self.prints_text:
             return
         from rich import box
         from rich.console import Console
@@ -140,22 +142,22 @@ class Printer:
         Console(file=sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
 
     def result(self, values: dict[str, Any]) -> None:
-        """The result for machines: strict JSON, in which a number that is not finite is null."""
+        """Print the result as strict JSON, in which a number that is not finite is null."""
         if self.json_only:
-            sys.stdout.write(json.dumps(strict(values), allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(strict_json(values), allow_nan=False) + "\n")
 
 
-def nats(value: float | None, error: float | None = None) -> str:
-    """A log-likelihood with its standard error, for a table."""
+def format_score(value: float | None, error: float | None = None) -> str:
+    """Format a log-likelihood, or bits per dimension, with its standard error."""
     if value is None:
         return "-"
     return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
 
 
-def seconds(value: float | None) -> str:
-    """A duration, for a table.
+def format_seconds(value: float | None) -> str:
+    """Format a duration.
 
-    >>> seconds(0.00042), seconds(0.1234), seconds(61.7), seconds(None)
+    >>> format_seconds(0.00042), format_seconds(0.1234), format_seconds(61.7), format_seconds(None)
     ('0.4 ms', '0.12 s', '62 s', '-')
     """
     if value is None:
@@ -165,32 +167,32 @@ def seconds(value: float | None) -> str:
     return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.995 else 2}f} s"
 
 
-def course(history: Any) -> str:
-    """How a training went, in one line.
+def describe_training(history: Any) -> str:
+    """Describe a training run in one line.
 
     >>> from pushforward.train import History
-    >>> course(History(train=[-1.0], seconds=[2.0], start_from="baseline")).split("; ")[1]
-    'a Gaussian or a mixture of normals is kept: no flow was clearly likelier on the validation rows'
+    >>> describe_training(History(train=[-1.0], seconds=[2.0], start_from="baseline")).split("; ")[1]
+    'the model is a Gaussian or a mixture of normals: no flow was clearly likelier on the validation rows'
     """
-    kept = f"epoch {history.best_epoch + 1} is kept"
+    result = f"the model is that of epoch {history.best_epoch + 1}"
     if history.best_epoch < 0 and history.start_from == "baseline":
-        kept = "a Gaussian or a mixture of normals is kept: no flow was clearly likelier on the validation rows"
+        result = "the model is a Gaussian or a mixture of normals: no flow was clearly likelier on the validation rows"
     elif history.best_epoch < 0:
-        kept = "the start is kept: no epoch was better"
+        result = "the model is the starting point: no epoch was better"
     return (
-        f"{len(history.train)} epochs in {seconds(history.seconds[-1])}, {seconds(history.compile_seconds)} of them "
-        f"compiling ({history.stop_reason}); {kept}"
+        f"{len(history.train)} epochs in {format_seconds(history.seconds[-1])}, "
+        f"{format_seconds(history.compile_seconds)} of them compiling ({history.stop_reason}); {result}"
     )
 
 
-def copies(
+def describe_copies(
     kind: str, n_copies: int, n: int, value: float | None, one: str = "row", unit: str = "nats a row"
 ) -> str:  # fmt: skip
-    """How many rows of a test have an equal training row, and what the others score.
+    """State how many rows equal a training row, and the score of the others.
 
-    >>> copies("test rows", 300, 400, -1.25)
+    >>> describe_copies("test rows", 300, 400, -1.25)
     '300 of the 400 test rows equal a training row; the other 100 have -1.250 nats a row.'
-    >>> copies("test rows", 400, 400, None)
+    >>> describe_copies("test rows", 400, 400, None)
     'All 400 test rows equal a training row.'
     """
     if n_copies == n:
@@ -198,14 +200,14 @@ def copies(
     verb = "has" if n - n_copies == 1 else "have"
     return (
         f"{n_copies:,} of the {n:,} {kind} equal{'s' if n_copies == 1 else ''} a training {one}; the other "
-        f"{n - n_copies:,} {verb} {nats(value)} {unit}."
+        f"{n - n_copies:,} {verb} {format_score(value)} {unit}."
     )
 
 
-def strict(value: Any) -> Any:
-    """Plain JSON, in which a number that is not finite is null."""
+def strict_json(value: Any) -> Any:
+    """Values for strict JSON: a number that is not finite is None."""
     if isinstance(value, dict):
-        return {str(name): strict(part) for name, part in value.items()}
+        return {str(name): strict_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(part) for part in value]
+        return [strict_json(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, counted, told, values_given
+from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, join_names, parse_context, pluralise
 from pushforward.cli.outputs import check_outputs, check_samples_output, check_table_output
 from pushforward.cli.printer import Printer
 
@@ -23,7 +23,7 @@ def sample(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw rows from a model, in the data's own units, or pictures as PNG files."""
+    """Draw rows from a model, in the units of the data, or pictures as PNG files."""
     out = Printer(json, quiet)
     check_samples_output(output)
     check_outputs(overwrite, output, inputs=(model,))
@@ -37,38 +37,42 @@ def sample(
 
     flow, notes = load_model(model)
     if is_image_model(flow):
-        values_given(given, ())
+        parse_context(given, ())
         check_picture_output(output, flow.shape, flow.levels)
         write_pictures(output, sample_float64(flow, n, seed), flow.levels, overwrite=overwrite)
         height, width, _ = flow.shape
-        out.say(f"wrote {counted(n, 'picture')} of {height} x {width} to {output}")
+        out.print(f"wrote {pluralise(n, 'picture')} of {height} x {width} to {output}")
         out.result({"pictures": n, "shape": list(flow.shape), "seed": seed, "output": str(output)})
         return
     check_table_output(output)
-    values = values_given(given, notes["context_columns"])
-    context_seen = Range.from_dict(notes.get("context_seen"), notes["context_columns"])
-    far = [] if values is None or context_seen is None else context_seen.far_contexts(values)
-    for sentence in far:
-        out.warn(sentence)
-    with out.stage(f"drawing {counted(n, 'row')}"):
-        drawn = sample_float64(flow, n, seed, None if values is None else np.array(values))
+    context = parse_context(given, notes["context_columns"])
+    context_range = Range.from_dict(notes.get("context_seen"), notes["context_columns"])
+    far_contexts = [] if context is None or context_range is None else context_range.far_contexts(context)
+    for message in far_contexts:
+        out.warn(message)
+    with out.stage(f"drawing {pluralise(n, 'row')}"):
+        samples = sample_float64(flow, n, seed, None if context is None else np.array(context))
     schema = schema_of(model, flow, notes)
-    chosen = [schema.columns[place] for place in schema.modelled_indices]
-    seen = Range.from_dict(notes.get("seen"), [column.name for column in chosen])
-    outside = {} if seen is None else out_of_range(chosen, drawn, seen)
-    rows = schema.fill_constants(drawn)
-    listed = notes.get("whole_columns")
-    large = [name for name in listed if name in schema.names] if isinstance(listed, list) else []
-    for name in large:
+    columns = [schema.columns[index] for index in schema.modelled_indices]
+    training_range = Range.from_dict(notes.get("seen"), [column.name for column in columns])
+    out_of_range_columns = {} if training_range is None else out_of_range(columns, samples, training_range)
+    rows = schema.fill_constants(samples)
+    noted = notes.get("whole_columns")
+    integer_columns = [name for name in noted if name in schema.names] if isinstance(noted, list) else []
+    for name in integer_columns:
         rows[:, schema.names.index(name)] = np.round(rows[:, schema.names.index(name)])
     with out.stage(f"writing {output}"):
         write_table(
-            output, rows, notes["columns"], integer_columns=(*schema.integer_columns(rows), *large), overwrite=overwrite
+            output,
+            rows,
+            notes["columns"],
+            integer_columns=(*schema.integer_columns(rows), *integer_columns),
+            overwrite=overwrite,
         )
-    for _, sentence in outside.values():
-        out.warn(sentence)
-    out.say(f"wrote {counted(n, 'row')} of {told(notes['columns'])} to {output}")
+    for _, message in out_of_range_columns.values():
+        out.warn(message)
+    out.print(f"wrote {pluralise(n, 'row')} of {join_names(notes['columns'])} to {output}")
     out.result({
-        "rows": n, "columns": notes["columns"], "seed": seed, "output": str(output), "far_contexts": far,
-        "outside_range": {name: share for name, (share, _) in outside.items()},
+        "rows": n, "columns": notes["columns"], "seed": seed, "output": str(output), "far_contexts": far_contexts,
+        "outside_range": {name: share for name, (share, _) in out_of_range_columns.items()},
     })  # fmt: skip

@@ -5,9 +5,9 @@ from pushforward.tabular.schema import TableSchema
 
 
 def print_schema(out: Printer, schema: TableSchema) -> None:
-    """One line for each column: its name, what it holds, and whether that was declared or found, and why."""
+    """Print one line per column: its name, its type, whether that was declared or detected, and why."""
     out.table(
-        ["column", "holds", "", "why"],
+        ["column", "type", "", "why"],
         [[column.label, column.describe(), column.source, column.note] for column in schema.columns],
         left=4,
     )

@@ -1,4 +1,4 @@
-"""`pushforward show`: what is in a model file."""
+"""`pushforward show`: prints the contents of a model file."""
 
 from typing import Any
 
@@ -22,22 +22,22 @@ def show(
 
     flow, notes = load_model(model, verify=False)
     layers = summary(flow)
-    out.say(layers)
-    out.say()
+    out.print(layers)
+    out.print()
     if "plan" in notes:
         print_schema(out, schema_of(model, flow, notes))
-    # The schema is a table of its own; of a certificate the verdict is enough here, `check` makes the whole.
-    hidden = {"plan", "units"} if "plan" in notes else {"plan"}  # whose table says them by column
-    words = {name.replace("_", " "): _words(value) for name, value in notes.items() if name not in hidden}
-    out.facts((name, text) for name, text in words.items() if text.strip(", "))
+    # The schema is a table above; of a certificate only the verdict is shown, `check` prints the rest.
+    hidden = {"plan", "units"} if "plan" in notes else {"plan"}  # the table of the schema has the units
+    texts = {name.replace("_", " "): _format(value) for name, value in notes.items() if name not in hidden}
+    out.facts((name, text) for name, text in texts.items() if text.strip(", "))
     out.result({"layers": layers.splitlines(), "parameters": count_parameters(flow), "notes": notes})
 
 
-def _words(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, dict) and "verdict" in value:
         return f"{value['verdict']}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
+        return ", ".join(f"{name} {item}" for name, item in value.items())
     return f"{value:.4f}" if isinstance(value, float) else f"{value}"

@@ -1,4 +1,4 @@
-"""Signals that end a program, all answered as Ctrl-C is: what was begun is cleaned up, and one sentence says so."""
+"""Handles SIGTERM and SIGHUP like Ctrl-C: temporary files are removed, and one line reports the interruption."""
 
 import contextlib
 import os
@@ -9,44 +9,44 @@ from collections.abc import Generator
 from types import FrameType
 from typing import Any
 
-_AGAIN = 0.05  # seconds after which a dropped interrupt comes again
-_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_RESEND_DELAY = 0.05  # seconds until a dropped interrupt is raised again
+_TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextlib.contextmanager
 def as_interrupts() -> Generator[None]:
-    """A context in which SIGTERM and SIGHUP interrupt as Ctrl-C does, and no interruption is lost.
+    """Context in which SIGTERM and SIGHUP interrupt as Ctrl-C does, and no interruption is lost.
 
-    A signal that is ignored, as SIGHUP is under nohup, stays so; one that has a handler keeps it.
+    A signal that is ignored (SIGHUP under nohup) stays ignored; one that has a handler keeps it.
     """
-    ours = []
-    if threading.current_thread() is threading.main_thread():  # no other may set handlers
-        ours = [sign for sign in _ENDING if signal.getsignal(sign) is signal.SIG_DFL]
-    with _passed_on(ours) if ours else contextlib.nullcontext(), _none_lost():
+    handled = []
+    if threading.current_thread() is threading.main_thread():  # only the main thread may set handlers
+        handled = [number for number in _TERMINATING if signal.getsignal(number) is signal.SIG_DFL]
+    with _forward(handled) if handled else contextlib.nullcontext(), _resend_dropped():
         yield
 
 
 @contextlib.contextmanager
-def _passed_on(ours: list[signal.Signals]) -> Generator[None]:
-    """Send a SIGINT for each of these signals, from a thread: polars, which may keep the main one, listens to that."""
+def _forward(handled: list[signal.Signals]) -> Generator[None]:
+    """Send SIGINT for each of these signals, from a thread: polars may block the main thread, but reacts to SIGINT."""
 
-    def pass_on() -> None:
-        while numbers := os.read(reading, 64):
-            if set(numbers).intersection(ours):
+    def forward() -> None:
+        while received := os.read(reading, 64):
+            if set(received).intersection(handled):
                 signal.pthread_kill(main, signal.SIGINT)
 
     main, (reading, writing) = threading.main_thread().ident or 0, os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=pass_on, daemon=True)
+    watcher = threading.Thread(target=forward, daemon=True)
     watcher.start()
-    for sign in ours:
-        signal.signal(sign, _end_where_interrupts_are_ignored)
+    for number in handled:
+        signal.signal(number, _end_where_interrupts_are_ignored)
     try:
         yield
     finally:
-        for sign in ours:
-            signal.signal(sign, signal.SIG_DFL)
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(before)
         os.close(writing)
         watcher.join()
@@ -54,23 +54,23 @@ def _passed_on(ours: list[signal.Signals]) -> Generator[None]:
 
 
 def _end_where_interrupts_are_ignored(number: int, frame: FrameType | None) -> None:
-    """In a shell's background, for instance; elsewhere a SIGINT follows."""
+    """Raise here if SIGINT is ignored, as in the background of a shell; otherwise the thread sends SIGINT."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def _none_lost() -> Generator[None]:
-    """Raise an interrupt again that arrived where Python drops what is raised, such as a callback of the compiler."""
-    before, again = sys.unraisablehook, signal.SIGINT
+def _resend_dropped() -> Generator[None]:
+    """Resend an interrupt that arrived where Python drops exceptions, such as in a callback of the compiler."""
+    before, resent = sys.unraisablehook, signal.SIGINT
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        again = signal.SIGTERM
+        resent = signal.SIGTERM
 
     def hook(dropped: Any) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            # later, for in here it would be dropped, too; and as a signal, which wakes what waits
+            # later, since an exception is dropped here too; and as a signal, which wakes blocking calls
             main = threading.main_thread().ident or 0
-            threading.Timer(_AGAIN, signal.pthread_kill, (main, again)).start()
+            threading.Timer(_RESEND_DELAY, signal.pthread_kill, (main, resent)).start()
         else:
             before(dropped)
 

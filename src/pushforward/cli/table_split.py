@@ -1,4 +1,4 @@
-"""A table split by seed, group or time into rows to train on and rows for the test, with the schema of its columns."""
+"""Splits a table into training and test rows, at random, by group or by time, and infers the schema of its columns."""
 
 import dataclasses
 import functools
@@ -21,19 +21,19 @@ from pushforward.train.ranges import check_range
 from pushforward.train.split import group_numbers, has_equal_row, hold_out, latest_rows, time_numbers
 
 _TEST_SHARE = 10
-_FEWEST_TEST_ROWS = 20
-_FEWEST_ROWS = 2
-_FEWEST_VALIDATED = 20
+_MIN_TEST_ROWS = 20
+_MIN_ROWS = 2
+_MIN_ROWS_FOR_VALIDATION = 20
 _UNIT = re.compile(r".*[^\s(\[]\s*(?:\(([^()]{1,20})\)|\[([^\[\]]{1,20})\])")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Rows to train on and rows for the test, contexts or None; with too few rows, both are the whole table.
+    """Training rows and test rows, with their contexts or None; with too few rows, both are all rows of the table.
 
-    `test_rows` are the numbers of the test rows in the table, counted from 1; `rule` says how rows were chosen;
-    `groups` and `test_groups` have the group of each row, `is_latest` says which training rows validate; each may be
-    None.
+    `test_rows` has the row numbers of the test rows in the table, counted from 1. `rule` describes how they were
+    chosen. `groups` and `test_groups` have the group of each row, and `is_latest` marks the training rows that are
+    for validation; each may be None.
     """
 
     schema: TableSchema
@@ -50,20 +50,20 @@ class Split:
     is_latest: np.ndarray | None = None
     test_groups: np.ndarray | None = None
 
-    def modelled(self) -> "Split":
-        """The same without the constant columns, as the flow has it."""
-        places = self.schema.modelled_indices
+    def without_constants(self) -> "Split":
+        """The split without constant columns, which the flow does not model."""
+        indices = self.schema.modelled_indices
         return dataclasses.replace(
-            self, columns=tuple(self.columns[place] for place in places), train=self.train[:, places],
-            test=self.test[:, places],
+            self, columns=tuple(self.columns[index] for index in indices), train=self.train[:, indices],
+            test=self.test[:, indices],
         )  # fmt: skip
 
-    def training(self) -> dict[str, Any]:
-        """The rows to train on, as arguments of `fit_columns`; those that validate apart where time decides it."""
+    def fit_arguments(self) -> dict[str, Any]:
+        """The training rows as arguments of `fit_columns`; with separate validation rows if the split is by time."""
         if self.is_latest is None:
-            context = self.train_context
-            named = None if context is None else NamedRows(context, self.context_columns)
-            return {"x": self.train, "context": named, "groups": self.groups}
+            rows = self.train_context
+            context = None if rows is None else NamedRows(rows, self.context_columns)
+            return {"x": self.train, "context": context, "groups": self.groups}
         parts = [
             (self.train[index], None if self.train_context is None else self.train_context[index])
             for index in (~self.is_latest, self.is_latest)
@@ -72,14 +72,14 @@ class Split:
 
     @functools.cached_property
     def is_copy(self) -> np.ndarray:
-        """(n_test,) whether a test row has an equal training row, context included; none where no row is held out."""
+        """(n_test,) whether a test row equals a training row, context included; all False without test rows."""
         if not self.is_held_out:
             return np.zeros(len(self.test), bool)
         return has_equal_row(Rows(self.test, self.test_context, None), Rows(self.train, self.train_context, None))
 
     @property
     def n_rows(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return len(self.train) + (len(self.test) if self.is_held_out else 0)
 
 
@@ -97,16 +97,16 @@ def read_split(
     time: str | None = None,
     exclude: list[str] | None = None,
 ) -> Split:
-    """Read a table, infer its schema, and keep a tenth of its rows for the test, unless these would be fewer than 20.
+    """Read, check and schema a table, and hold out a tenth of its rows for the test, unless these are fewer than 20.
 
     Args:
         data, columns, context, drop_na, seed, declared, detect, units: as the options of `pushforward fit`.
-        groups: name of a column; rows with one value of it are on one side.
-        time: name of a column, whose latest rows are the test.
-        exclude: names of columns that are left out.
+        groups: name of a column; rows with equal values of it are on the same side of the split.
+        time: name of a column; the latest rows are the test.
+        exclude: names of columns to leave out.
     """
     declared, units = declared or {}, units or {}
-    table, group, when = read_declared(
+    table, group_of_row, times = read_declared(
         data, columns, context, drop_na, declared, groups=groups, time=time, exclude=exclude
     )
     for name in units:
@@ -114,29 +114,29 @@ def read_split(
             known = ", ".join(map(repr, table.columns))
             raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {known}.")
     n = len(table.values)
-    n_test = n // _TEST_SHARE if n // _TEST_SHARE >= _FEWEST_TEST_ROWS else 0
-    if n_test and group is not None and (n_groups := len(np.unique(group))) < 3:
+    n_test = n // _TEST_SHARE if n // _TEST_SHARE >= _MIN_TEST_ROWS else 0
+    if n_test and group_of_row is not None and (n_groups := len(np.unique(group_of_row))) < 3:
         raise DataError(
-            f"{data}: column {groups!r} has {n_groups} different values in {n} rows, and test, validation and training "
-            "rows are to be of different groups: use another column, or leave --groups out."
+            f"{data}: column {groups!r} has {n_groups} different values in {n} rows, but test, validation and training "
+            "rows must belong to different groups: use another column, or leave --groups out."
         )
     try:
-        if n_test and when is not None:
-            train, test = latest_rows(when, n_test)
+        if n_test and times is not None:
+            train, test = latest_rows(times, n_test)
         else:
-            train, test = hold_out(n, n_test, np.random.default_rng(seed), group, leave=2)
+            train, test = hold_out(n, n_test, np.random.default_rng(seed), group_of_row, leave=2)
         is_latest = None
-        if when is not None and len(train) >= _FEWEST_VALIDATED:
+        if times is not None and len(train) >= _MIN_ROWS_FOR_VALIDATION:
             is_latest = np.zeros(len(train), bool)
-            is_latest[latest_rows(when[train], len(train) // _TEST_SHARE)[1]] = True
+            is_latest[latest_rows(times[train], len(train) // _TEST_SHARE)[1]] = True
     except DataError as error:
-        raise DataError(f"{data}: --{'groups' if when is None else 'split'}: {error}") from error
+        raise DataError(f"{data}: --{'groups' if times is None else 'split'}: {error}") from error
     test, is_held_out = (test, True) if n_test else (train, False)
-    given = table.context if table.context_columns else None
-    if given is not None:  # before training, which sees a part of the rows
-        check_range(f"{data}: context", given, table.context_columns, single_precision=True)
+    contexts = table.context if table.context_columns else None
+    if contexts is not None:  # before training, which checks only a part of the rows
+        check_range(f"{data}: context", contexts, table.context_columns, single_precision=True)
     try:
-        # what is found, and every number, come from the training rows, where the test rows do not deny it
+        # The schema comes from the training rows; the test rows can only rule out a type.
         schema = infer_schema(
             table.values[train], table.columns, declarations=declared, detect=detect, others=table.values[test],
             units=[units.get(name, unit_in(name)) for name in table.columns],
@@ -149,19 +149,19 @@ def read_split(
         table.context_columns,
         table.values[train],
         table.values[test],
-        None if given is None else given[train],
-        None if given is None else given[test],
+        None if contexts is None else contexts[train],
+        None if contexts is None else contexts[test],
         is_held_out,
         table.numbers[test],
         _rule(len(test) / n if is_held_out else 0.0, groups, time),
-        None if group is None else group[train],
+        None if group_of_row is None else group_of_row[train],
         is_latest,
-        None if group is None else group[test],
+        None if group_of_row is None else group_of_row[test],
     )
 
 
 def _rule(share: float, groups: str | None, time: str | None) -> str:
-    """How the test rows were chosen; where there are none, how the validation rows are.
+    """Describe how the test rows were chosen, or the validation rows if there is no test.
 
     >>> _rule(0.1, "patient", None), _rule(0.0999, None, "day"), _rule(0.0, None, None)
     ('10 % of rows, by group of patient', 'the latest 9.99 % of rows, by day', 'no test; validation rows at random')
@@ -176,10 +176,10 @@ def read_declared(
     data: Path, columns: list[str] | None, context: list[str] | None, drop_na: bool, declared: Mapping[str, str], *,
     groups: str | None = None, time: str | None = None, exclude: list[str] | None = None,
 ) -> tuple[Table, np.ndarray | None, np.ndarray | None]:  # fmt: skip
-    """Read a table to fit: at least two rows, of which every one is what the columns are declared to hold.
+    """Read a table to fit: at least two rows, all of which agree with the declarations.
 
-    With it come (n,) numbers of the groups, and times, of its rows, from the columns so named, or None. Such a column
-    is not modelled, unless `columns` or `context` name it. Nor are those that `exclude` names.
+    Also return (n,) the numbers of the groups, and the times, of its rows, or None. The columns of groups and times are
+    not modelled, unless `columns` or `context` name them; neither are the columns of `exclude`.
     """
     label = groups if time is None else time
     labels = None
@@ -193,13 +193,13 @@ def read_declared(
         labels = None if label is None else labels
     table = read_table(data, columns=columns, context=context, drop_na=drop_na)
     if labels is not None:
-        table, labels = _labelled(table, str(label), labels[table.numbers - 1], drop_na)
-    if len(table.values) < _FEWEST_ROWS:
-        raise DataError(f"{data}: expected at least {_FEWEST_ROWS} rows to fit, got {len(table.values)}: add rows.")
+        table, labels = _with_labels(table, str(label), labels[table.numbers - 1], drop_na)
+    if len(table.values) < _MIN_ROWS:
+        raise DataError(f"{data}: expected at least {_MIN_ROWS} rows to fit, got {len(table.values)}: add rows.")
     for name in declared:
         if name in table.context_columns:
             raise DataError(
-                f"{data}: column {name!r} is a context, which is given and not modelled, so it takes no kind: leave "
+                f"{data}: column {name!r} is a context, which is not modelled, so it takes no kind: leave "
                 f"--column {name}=... out, or {name} out of --context."
             )
     check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
@@ -217,8 +217,8 @@ def read_declared(
         raise DataError(f"{data}: {error}") from error
 
 
-def _labelled(table: Table, name: str, labels: np.ndarray, drop_na: bool) -> tuple[Table, np.ndarray]:
-    """The rows that have a label, and these."""
+def _with_labels(table: Table, name: str, labels: np.ndarray, drop_na: bool) -> tuple[Table, np.ndarray]:
+    """The rows that have a label, and their labels."""
     has_label = np.array([label is not None for label in labels], bool)
     if has_label.all():
         return table, labels
@@ -235,7 +235,7 @@ def _labelled(table: Table, name: str, labels: np.ndarray, drop_na: bool) -> tup
 
 
 def unit_in(name: str) -> str:
-    """The unit that a column's name ends with in brackets, or "".
+    """The unit in brackets at the end of a column name, or "".
 
     >>> unit_in("height (cm)"), unit_in("speed [m/s]"), unit_in("f(x) of y")
     ('cm', 'm/s', '')
@@ -245,34 +245,37 @@ def unit_in(name: str) -> str:
 
 
 def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
-    """The flow and its floor, a full Gaussian linear in the context, on rows that trained neither if there are any.
+    """Rows of the flow and of its baseline, a full Gaussian whose mean is linear in the context.
 
-    Where columns are rounded the Gaussian is fitted to noisy copies and scored by the points of a cell, as the flow is.
+    Both are scored on the test rows; without test rows, on the validation rows, else on the training rows. With rounded
+    columns the Gaussian is fitted to dequantised copies and scored at the points of a cell, as the flow is.
     """
     if not split.is_held_out:
-        scored_on = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
-        row, floor = Row(name, scored_on, history.best_validation), Row("Gaussian", scored_on, history.gaussian)
+        setting = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
+        row, baseline = Row(name, setting, history.best_validation), Row("Gaussian", setting, history.gaussian)
         if history.n_validation_copies and math.isfinite(history.validation_without_copies):
             row.without_copies = history.validation_without_copies
     else:
-        test = split.modelled().test
-        scores = _floor(split)
+        test = split.without_constants().test
+        scores = _gaussian_scores(split)
         row = leaderboard_row(
             name, f"{len(test):,} test rows", model, test, split.test_context, split.is_copy, split.test_groups, scores
         )
-        floor = Row("Gaussian", row.setting, float(scores.mean()), without_copies=mean_without(scores, split.is_copy))
+        baseline = Row(
+            "Gaussian", row.setting, float(scores.mean()), without_copies=mean_without(scores, split.is_copy)
+        )
     row.fit_seconds = history.seconds[-1] if history.seconds else None
-    return [row, floor]
+    return [row, baseline]
 
 
-def _floor(split: Split) -> np.ndarray:
-    """Nats (n_test,) of the test rows under a full Gaussian of the training rows, cells counted with their volume."""
-    schema, copies = split.schema, n_copies(split.schema, len(split.train))
-    noisy = schema.dequantise(np.tile(split.train[:, schema.modelled_indices], (copies, 1)), np.random.default_rng(0))
+def _gaussian_scores(split: Split) -> np.ndarray:
+    """Log-likelihood (n_test,) of the test rows under a full Gaussian fitted to the training rows."""
+    schema, n_noisy = split.schema, n_copies(split.schema, len(split.train))
+    noisy = schema.dequantise(np.tile(split.train[:, schema.modelled_indices], (n_noisy, 1)), np.random.default_rng(0))
     points = schema.bin_points(split.test[:, schema.modelled_indices])
-    given = [None, None]
+    contexts = [None, None]
     if split.train_context is not None and split.test_context is not None:
-        given = [np.tile(split.train_context, (copies, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
-    train, test = Rows(noisy, given[0], None), Rows(points.reshape(-1, points.shape[2]), given[1], None)
+        contexts = [np.tile(split.train_context, (n_noisy, 1)), np.repeat(split.test_context, points.shape[1], axis=0)]
+    train, test = Rows(noisy, contexts[0], None), Rows(points.reshape(-1, points.shape[2]), contexts[1], None)
     scores = mean_density(gaussian_log_probs(train, test).reshape(points.shape[:2]))
     return scores + schema.log_bin_widths(split.test[:, schema.modelled_indices])

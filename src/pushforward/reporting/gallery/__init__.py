@@ -1,10 +1,10 @@
-"""The gallery: one page that shows what every family of flows does, made of flows trained while it is drawn."""
+"""The gallery: one page that shows what each family of flows does, with flows that are trained for it."""
 
 from pushforward.reporting.gallery.card import FULL, QUICK, Budget, Card
 from pushforward.reporting.gallery.families import BY_NAME, BY_RECIPE, CARDS
-from pushforward.reporting.gallery.measure import shapes
+from pushforward.reporting.gallery.measure import make_shapes
 from pushforward.reporting.gallery.page import write_gallery
-from pushforward.reporting.gallery.work import Finished, finish_all
+from pushforward.reporting.gallery.work import CardResult, run_cards
 
 __all__ = [
     "BY_NAME",
@@ -14,8 +14,8 @@ __all__ = [
     "QUICK",
     "Budget",
     "Card",
-    "Finished",
-    "finish_all",
-    "shapes",
+    "CardResult",
+    "make_shapes",
+    "run_cards",
     "write_gallery",
 ]

@@ -1,4 +1,4 @@
-"""What a family says of itself on its card, and how much work a card may be."""
+"""The description of a family of flows, and the amount of work that a card takes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from pushforward.core.flow import Flow
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A small matrix to be drawn cell by cell.
+    """A small matrix to draw cell by cell.
 
     Attributes:
-        title: what it is.
-        values: (rows, columns); zeros stay white.
-        is_mask: ones and zeros only, drawn in one colour; else the colour says sign and size.
+        title: a short description.
+        values: (rows, columns); zeros are white.
+        is_mask: whether it has only ones and zeros, drawn in one colour; else the colour shows sign and size.
     """
 
     title: str
@@ -25,22 +25,22 @@ class Matrix:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """One family of flows: all that the gallery must be told; the pictures and the numbers it makes by itself.
+    """One family of flows: what the gallery needs to make its pictures and numbers.
 
     Attributes:
-        name: for `--families`, and the place of the card in the page.
-        title: its heading.
-        recipes: names of the recipes of this family; the first is the one drawn, unless `build` says otherwise.
-        formula: of one layer, as HTML text with <sub>, <sup> and <i>.
-        build: a flow of (dim, n_layers, key); layers are equal but for what changes between them in the recipe.
-        jacobian: a sentence on what the Jacobian of a layer looks like.
-        use: one sentence on when to take it.
-        density_cost, sample_cost: what theory says of log_prob and of sample.
-        depths: the numbers of layers whose effect is shown, rising.
-        n_layers: layers of the flows that are fitted to the shapes; one of `depths`, so that one program serves both.
+        name: identifier for `--families` and for links within the page.
+        title: the heading.
+        recipes: names of the recipes of this family; `build` uses the first, unless the card differs.
+        formula: formula of one layer, as HTML text with <sub>, <sup> and <i>.
+        build: makes a flow from (dim, n_layers, key).
+        jacobian: a sentence on the structure of the Jacobian of a layer.
+        use: one sentence on when to use the family.
+        density_cost, sample_cost: theoretical costs of log_prob and sample.
+        depths: the numbers of layers whose effect is shown, increasing.
+        n_layers: layers of the flows that are fitted to the shapes; one of `depths`, so that both share a program.
         most_dim: the largest number of coordinates at which its costs are measured.
-        note: why depths or layers differ from those of the other cards; empty where they do not.
-        matrices: what is inside a layer of a flow with one layer: masks or factors.
+        note: why depths or layers differ from those of other cards; empty if they do not.
+        matrices: masks or factors of a flow with one layer.
     """
 
     name: str
@@ -61,19 +61,19 @@ class Card:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """The work on a card, the same for all families.
+    """The amount of work for a card, the same for all families.
 
     Attributes:
         n_rows: training rows of a shape.
         n_epochs: passes over them.
         batch_size: rows in a step.
-        n_test: held-out rows of a shape.
-        pixels: along the side of a picture of a density.
-        warp_pixels: along the side of a picture of a grid.
-        most_layers: cards with more layers are cut down to this many.
+        n_test: test rows of a shape.
+        pixels: side of a picture of a density.
+        warp_pixels: side of a picture of a grid.
+        most_layers: upper limit on the layers of a card.
         dims: numbers of coordinates at which the costs are measured.
-        jacobian_dim: number of coordinates of the Jacobian's picture.
-        timing_seconds: how long a call is repeated to find its least time.
+        jacobian_dim: number of coordinates in the picture of the Jacobian.
+        timing_seconds: how long a call is repeated to find its minimum time.
     """
 
     n_rows: int = 10_240
@@ -89,7 +89,7 @@ class Budget:
 
     @property
     def n_steps(self) -> int:
-        """Steps of a fit."""
+        """Number of training steps of a fit."""
         return self.n_epochs * (self.n_rows // self.batch_size)
 
     def depths(self, card: Card) -> tuple[int, ...]:
@@ -101,7 +101,7 @@ class Budget:
         return tuple(dim for dim in self.dims if dim <= card.most_dim)
 
     def n_layers(self, card: Card) -> int:
-        """The card's layers of the fitted shapes within the budget."""
+        """The number of layers of the flows that are fitted to the shapes."""
         return min(card.n_layers, self.depths(card)[-1])
 
 

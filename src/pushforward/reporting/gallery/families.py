@@ -1,4 +1,4 @@
-"""The registry: one entry for each family of flows. A new family is one more `Card` here, and nothing elsewhere."""
+"""The registry of families. A new family is one more `Card` here, and needs no change elsewhere."""
 
 import jax
 
@@ -9,14 +9,12 @@ from pushforward.core.flow import Flow
 from pushforward.reporting.gallery.card import Card
 from pushforward.reporting.gallery.structure import attention_masks, block_masks, convolution_masks, factors, masks
 
-_WIDTH = 32  # of every conditioner in the gallery, with two hidden layers, unless a card's note says otherwise
-_TRIANGLE = "Triangular in the order of the layer; the next layer turns the order round, and two together are full."
-_COUPLED = (
-    "The identity on the kept half, a diagonal on the moved half, and a full block of the moved half by the kept one."
-)
+_WIDTH = 32  # of each conditioner in the gallery, with two hidden layers, unless a card's note differs
+_TRIANGLE = "Triangular in the order of the layer; the next layer reverses the order, and two layers together are full."
+_COUPLING = "The identity on the unchanged half, diagonal on the transformed half, and a full block between the two."
 _ONE_PASS = "One pass of the masked network."
-_IN_ORDER = "In the order of the coordinates: D short steps, together about the arithmetic of one pass"
-_ROOTS = f"{_IN_ORDER}, and a search for a root at each."
+_SEQUENTIAL = "Sequential: D short steps, together about the arithmetic of one pass"
+_ROOTS = f"{_SEQUENTIAL}, and a root search at each."
 
 
 def _linear(dim: int, n_layers: int, key: int) -> Flow:
@@ -29,16 +27,16 @@ CARDS = (
         name="elementwise", title="Element-wise", recipes=("elementwise_flow",),
         formula="<i>x</i><sub>i</sub> = <i>h</i>(<i>z</i><sub>i</sub>; <i>&theta;</i><sub>i</sub>), <i>h</i> a spline",
         build=lambda dim, n_layers, key: recipes.elementwise_flow(dim, key=key, n_layers=n_layers),
-        jacobian="Diagonal, and so is that of any number of layers: no coordinate ever hears of another.",
+        jacobian="Diagonal, for any number of layers: no coordinate depends on another.",
         use="Take it for marginals, or as a layer between others that mix; alone it cannot model dependence.",
-        density_cost="D evaluations of the law.", sample_cost="The same.",
+        density_cost="D evaluations of the transformer.", sample_cost="The same.",
     ),
     Card(
         name="linear", title="Linear", recipes=("linear_flow",),
         formula="<b>x</b> = <b>P L U z</b> + <b>b</b>",
         build=_linear,
         jacobian="Constant and full: the product of a permutation and two triangular factors. Layers multiply to one.",
-        use="Take it as the exact Gaussian that others must beat, or to mix coordinates between other layers.",
+        use="Take it as the Gaussian baseline, or to mix coordinates between other layers.",
         density_cost="O(D²): two triangular solves.", sample_cost="O(D²): two triangular products.",
         matrices=factors,
     ),
@@ -47,7 +45,7 @@ CARDS = (
         formula="<b>x</b> = <b>z</b> + <b>v</b> tanh(<b>w</b><sup>&top;</sup><b>z</b> + <i>b</i>)",
         build=lambda dim, n_layers, key: recipes.planar_flow(dim, key=key, n_layers=n_layers),
         jacobian="The identity plus a matrix of rank one: space moves along one direction only.",
-        use="Take it for cheap variational posteriors in few dimensions; every layer bends one direction.",
+        use="Take it for cheap variational posteriors in few dimensions; each layer acts along one direction.",
         density_cost="O(D) a layer and one scalar root.", sample_cost="O(D) a layer.",
     ),
     Card(
@@ -56,7 +54,7 @@ CARDS = (
         "(<i>&alpha;</i> + |<b>z</b> &minus; <b>c</b>|)",
         build=lambda dim, n_layers, key: recipes.radial_flow(dim, key=key, n_layers=n_layers),
         jacobian="A multiple of the identity plus a matrix of rank one, along the ray from the centre.",
-        use="Take it where mass gathers about, or leaves, a few centres; long thin shapes need very many layers.",
+        use="Take it where mass surrounds a few centres, or avoids them; long thin shapes need very many layers.",
         density_cost="O(D) a layer, by a formula.", sample_cost="O(D) a layer.",
     ),
     Card(
@@ -64,26 +62,26 @@ CARDS = (
         formula="<b>x</b> = <b>z</b> + <b>Q R</b> tanh(<b>S Q</b><sup>&top;</sup><b>z</b> + <b>b</b>)",
         build=lambda dim, n_layers, key: recipes.sylvester_flow(dim, key=key, n_layers=n_layers),
         jacobian="The identity plus a matrix of rank M, here M = D: full.",
-        use="Take it instead of planar layers when several directions must bend at once.",
-        density_cost="O(MD + M²) a layer and M scalar roots in turn.", sample_cost="O(MD + M²) a layer.",
+        use="Take it instead of planar layers when a layer must act along several directions.",
+        density_cost="O(MD + M²) a layer and M scalar roots, one after the other.", sample_cost="O(MD + M²) a layer.",
     ),
     Card(
         name="residual", title="Residual", recipes=("residual_flow", "i_resnet"),
         formula="<b>z</b> = <b>x</b> + <i>g</i>(<b>x</b>), &nbsp; |<i>g</i>(<b>a</b>) &minus; <i>g</i>(<b>b</b>)| "
         "&le; <i>L</i> |<b>a</b> &minus; <b>b</b>|, &nbsp; <i>L</i> &lt; 1",
         build=lambda dim, n_layers, key: recipes.residual_flow(dim, key=key, n_layers=n_layers, width=_WIDTH),
-        jacobian="Full, and within L of the identity; its logarithm is exact in few dimensions and estimated in many.",
-        use="Take it where no coordinate should be singled out; deep stacks are needed for sharp shapes.",
-        density_cost="A pass of the network, and D more for an exact determinant.",
-        sample_cost="5 to 40 passes: a fixed point.",
+        jacobian="Full, and within L of the identity; its log-determinant is exact in few dimensions, else estimated.",
+        use="Take it when all coordinates should be treated alike; sharp shapes need many layers.",
+        density_cost="One pass of the network, and D more for an exact determinant.",
+        sample_cost="5 to 40 passes of a fixed-point iteration.",
     ),
     Card(
         name="real_nvp", title="Affine coupling (RealNVP)", recipes=("real_nvp", "nice", "coupling_flow"),
         formula="<b>x</b><sup>A</sup> = <b>z</b><sup>A</sup> exp <i>s</i>(<b>z</b><sup>B</sup>) + "
         "<i>t</i>(<b>z</b><sup>B</sup>), &nbsp; <b>x</b><sup>B</sup> = <b>z</b><sup>B</sup>",
         build=lambda dim, n_layers, key: recipes.real_nvp(dim, key=key, n_layers=n_layers, width=_WIDTH),
-        jacobian=_COUPLED,
-        use="Take it when both directions must be fast and the density is not split into far modes.",
+        jacobian=_COUPLING,
+        use="Take it when both directions must be fast and the density has no distant modes.",
         density_cost="One pass of the network.", sample_cost="One pass of the network.",
     ),
     Card(
@@ -91,8 +89,8 @@ CARDS = (
         formula="<b>z</b><sup>A</sup> = spline(<b>x</b><sup>A</sup>; <i>&theta;</i>(<b>x</b><sup>B</sup>)), &nbsp; "
         "<b>z</b><sup>B</sup> = <b>x</b><sup>B</sup>",
         build=lambda dim, n_layers, key: recipes.nsf(dim, key=key, n_layers=n_layers, width=_WIDTH),
-        jacobian=_COUPLED,
-        use="Take it when you do not know what to take: it fits well and is fast both ways.",
+        jacobian=_COUPLING,
+        use="Take it as the default: it fits well and is fast in both directions.",
         density_cost="One pass of the network, then a spline.", sample_cost="The same.",
     ),
     Card(
@@ -102,7 +100,7 @@ CARDS = (
         build=lambda dim, n_layers, key: recipes.maf(dim, key=key, n_layers=n_layers, width=_WIDTH),
         jacobian=_TRIANGLE,
         use="Take it for densities of many smooth columns, where scoring matters more than sampling.",
-        density_cost=_ONE_PASS, sample_cost=f"{_IN_ORDER}.",
+        density_cost=_ONE_PASS, sample_cost=f"{_SEQUENTIAL}.",
         matrices=masks,
     ),
     Card(
@@ -111,8 +109,8 @@ CARDS = (
         "<i>&mu;</i>(<b>z</b><sub>&lt;i</sub>)",
         build=lambda dim, n_layers, key: recipes.iaf(dim, key=key, n_layers=n_layers, width=_WIDTH),
         jacobian=_TRIANGLE,
-        use="Take it for variational posteriors and fast samplers: drawing, with its density, is one pass.",
-        density_cost=f"{_IN_ORDER}.", sample_cost=_ONE_PASS,
+        use="Take it for variational posteriors and fast samplers: a sample with its density takes one pass.",
+        density_cost=f"{_SEQUENTIAL}.", sample_cost=_ONE_PASS,
         matrices=masks,
     ),
     Card(
@@ -121,7 +119,7 @@ CARDS = (
         build=lambda dim, n_layers, key: recipes.nsf_ar(dim, key=key, n_layers=n_layers, width=_WIDTH),
         jacobian=_TRIANGLE,
         use="Take it for the best likelihood of its size; samples come coordinate by coordinate.",
-        density_cost=f"{_ONE_PASS[:-1]}, then a spline.", sample_cost=f"{_IN_ORDER}.",
+        density_cost=f"{_ONE_PASS[:-1]}, then a spline.", sample_cost=f"{_SEQUENTIAL}.",
         matrices=masks,
     ),
     Card(
@@ -141,7 +139,7 @@ CARDS = (
         build=lambda dim, n_layers, key: recipes.bnaf(dim, key=key, n_layers=n_layers),
         jacobian=_TRIANGLE,
         use="Take it when one monotone network should be the whole density, with few weights.",
-        density_cost="One pass of a network of 8 D units.", sample_cost="D passes and a search for a root in each.",
+        density_cost="One pass of a network of 8 D units.", sample_cost="D passes and a root search in each.",
         depths=(1, 2, 4), n_layers=2, matrices=block_masks,
         note="A layer is a whole network and trains slowly: at most 4 layers here, and 2 for the eight shapes.",
     ),
@@ -152,10 +150,10 @@ CARDS = (
         "<i>&theta;</i>(<b>x</b><sub>&lt;i</sub>)",
         build=lambda dim, n_layers, key: recipes.sos_flow(dim, key=key, n_layers=n_layers, width=_WIDTH),
         jacobian=_TRIANGLE,
-        use="Take it when the density should be smooth and you want a law with a proof of universality.",
+        use="Take it when the density should be smooth and a proof of universality is wanted.",
         density_cost=f"{_ONE_PASS[:-1]}, then polynomials of degree 9.", sample_cost=_ROOTS,
         depths=(1, 2, 5), n_layers=5, most_dim=32, matrices=masks,
-        note="A layer is dear to compile and to train: at most 5 layers, here and for the shapes; costs up to D = 32.",
+        note="A layer is slow to compile and to train: at most 5 layers, here and for the shapes; costs up to D = 32.",
     ),
     Card(
         name="integral", title="Integral (UMNN)", recipes=("umnn_maf",),
@@ -164,7 +162,7 @@ CARDS = (
         "<i>&theta;</i>(<b>x</b><sub>&lt;i</sub>)",
         build=lambda dim, n_layers, key: recipes.umnn_maf(dim, key=key, n_layers=n_layers, width=_WIDTH),
         jacobian=_TRIANGLE,
-        use="Take it when a free, smooth monotone law is worth a quadrature for every coordinate.",
+        use="Take it when a free-form smooth monotone transformer is worth a quadrature for every coordinate.",
         density_cost=f"{_ONE_PASS[:-1]}, then 32 evaluations of the integrand a coordinate.", sample_cost=_ROOTS,
         depths=(1, 2, 4), n_layers=2, matrices=masks,
         note="A layer costs 32 evaluations of a network: at most 4 layers here, and 2 for the eight shapes.",
@@ -175,10 +173,10 @@ CARDS = (
         "(<b>x</b><sup>A</sup> &minus; <i>&mu;</i><sub>k</sub>) / <i>s</i><sub>k</sub>) &minus; <i>b</i>) / "
         "<i>a</i>, &nbsp; <i>w</i>, <i>&mu;</i>, <i>s</i>, <i>a</i>, <i>b</i> = <i>&theta;</i>(<b>x</b><sup>B</sup>)",
         build=lambda dim, n_layers, key: recipes.flowpp(dim, key=key, n_layers=n_layers, width=_WIDTH),
-        jacobian=_COUPLED,
+        jacobian=_COUPLING,
         use="Take it when single coordinates have several modes given the others.",
         density_cost="One pass of the network, then a mixture.",
-        sample_cost="One pass of the network, and a search for a root at each moved coordinate.",
+        sample_cost="One pass of the network, and a root search at each transformed coordinate.",
     ),
     Card(
         name="attention", title="Attention (transformer flow)", recipes=("transformer_flow",),
@@ -188,11 +186,11 @@ CARDS = (
         build=lambda dim, n_layers, key: recipes.transformer_flow(
             dim, key=key, n_layers=n_layers, width=16, depth=1, n_heads=2
         ),
-        jacobian="Triangular by blocks: the coordinates of one token do not see each other within a layer.",
+        jacobian="Triangular by blocks: the coordinates of one token do not depend on each other within a layer.",
         use="Take it for long sequences of coordinates with structure and many rows to learn from; not for the plane.",
         density_cost="O(T W² + T² W) for T tokens of width W.", sample_cost="The same, token by token.",
         depths=(1, 2, 4), n_layers=4, matrices=attention_masks,
-        note="Attention is dear in the plane: one block of width 16 a layer, at most 4 layers here and for the shapes.",
+        note="Attention is slow in the plane: one block of width 16 a layer, at most 4 layers here and for the shapes.",
     ),
     Card(
         name="wavenet", title="Dilated convolution (WaveNet)", recipes=("wavenet", "parallel_wavenet"),
@@ -203,9 +201,9 @@ CARDS = (
             dim, key=key, n_layers=n_layers, n_components=4, width=16, depth=3
         ),
         jacobian="Triangular, and a band of the width of the receptive field; layers in one order stay triangular.",
-        use="Take it for waveforms and other long sequences whose rule is the same at every place; not for the plane.",
-        density_cost="O(T L W²) for T places, L dilated layers and W channels.",
-        sample_cost="The same, place by place; the inverse layers of parallel_wavenet draw in one pass.",
+        use="Take it for waveforms and other long sequences with the same structure everywhere; not for the plane.",
+        density_cost="O(T L W²) for T positions, L dilated layers and W channels.",
+        sample_cost="The same, position by position; the inverse layers of parallel_wavenet sample in one pass.",
         depths=(1, 2, 4), n_layers=2, most_dim=32, matrices=convolution_masks,
         note="Few columns of a table form a sequence: at most 4 layers here, and 2 for the shapes; costs up to D = 32.",
     ),

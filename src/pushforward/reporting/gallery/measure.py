@@ -1,4 +1,4 @@
-"""Training the flows of a card, and what they make of a grid, a Gaussian, a square and the test rows."""
+"""Trains the flows of a card, and maps a grid, a Gaussian, a square and the test rows through them."""
 
 import dataclasses
 import math
@@ -20,18 +20,18 @@ from pushforward.errors import NumericError, TrainingDiverged
 from pushforward.numerics.arrays import is_array
 from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.reporting.gallery.card import Budget, Card
-from pushforward.reporting.gallery.structure import shaken
+from pushforward.reporting.gallery.structure import perturbed
 from pushforward.reporting.plots.maps import mesh
 from pushforward.train import fit
 
-DEPTH_SHAPE = "moons"  # what the flows of growing depth are fitted to
-SQUARE = math.sqrt(3.0)  # half the side of a square with the Gaussian's variance
+DEPTH_SHAPE = "moons"  # target of the flows of increasing depth
+SQUARE = math.sqrt(3.0)  # half the side of the square with the variance of the Gaussian
 _GRID_LINES, _COST_LAYERS, _COST_ROWS, _COST_NOISE = 17, 2, 64, 0.02
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """A shape's rows and the square in which its density is drawn."""
+class Shape:
+    """The rows of a shape, the square in which its density is drawn, and the true density there."""
 
     train: np.ndarray
     test: np.ndarray
@@ -41,72 +41,72 @@ class Frame:
     true_log_likelihood: float
 
     @property
-    def brightest(self) -> float:
-        """The density that is drawn darkest: nearly the highest true one, the same in all pictures of the shape."""
+    def colour_max(self) -> float:
+        """The density of the darkest colour: nearly the highest true density, the same in all pictures of the shape."""
         return float(np.quantile(self.truth[self.truth > 0], 0.995))
 
 
-def frame(name: str, budget: Budget, seed: int) -> Frame:
-    """Training and test rows of a shape, the pixels of its picture and the true density there."""
+def make_shape(name: str, budget: Budget, seed: int) -> Shape:
+    """Draw training and test rows of a shape, and evaluate its true density at the pixels of its picture."""
     train, test = toy(name, budget.n_rows, seed=seed), toy(name, budget.n_test, seed=seed + 1)
-    low, high = np.quantile(test, (0.002, 0.998), axis=0)  # a few far points must not make the shape small
+    low, high = np.quantile(test, (0.002, 0.998), axis=0)  # a few outliers must not make the shape small
     centre, half = (low + high) / 2, 0.58 * float((high - low).max())
     bounds = (centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half)
     step = 2 * half / budget.pixels
     middle = (np.arange(budget.pixels) + 0.5) * step - half
     points = np.stack(np.meshgrid(centre[0] + middle, centre[1] - middle), axis=-1).reshape(-1, 2)
     truth = np.exp(toy_log_density(name, points)).reshape(budget.pixels, budget.pixels)
-    return Frame(train, test, bounds, points, truth, float(toy_log_density(name, test).mean()))
+    return Shape(train, test, bounds, points, truth, float(toy_log_density(name, test).mean()))
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
-    """What a trained flow makes of the plane; `failure` says why there is nothing.
+class ShapeFit:
+    """A flow fitted to a shape, evaluated for the pictures; `failure` is the reason if there are none.
 
     Attributes:
-        nats: mean log-density of the test rows.
-        gaussian, square: densities (pixels, pixels) of what becomes of a standard Gaussian and of a uniform square.
-        grid: (2, lines, points, 2) images of level and upright lines.
+        log_likelihood: mean log-density of the test rows.
+        gaussian, square: densities (pixels, pixels) of the push-forwards of a standard Gaussian and a uniform square.
+        grid: (2, lines, points, 2) images of horizontal and vertical lines.
     """
 
-    nats: float | None
+    log_likelihood: float | None
     gaussian: np.ndarray | None = None
     square: np.ndarray | None = None
     grid: np.ndarray | None = None
     failure: str = ""
 
 
-def drawn(card: Card, n_layers: int, place: Frame, budget: Budget, seed: int, whole: bool) -> Drawn:
-    """Fit a flow of `n_layers` to a shape and look at it; with `whole` also at the square and the grid."""
+def fit_shape(card: Card, n_layers: int, shape: Shape, budget: Budget, seed: int, with_grid: bool) -> ShapeFit:
+    """Fit a flow of `n_layers` to a shape and evaluate its density; `with_grid` adds the square and the grid."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a few rows outside a spline's box: the picture shows it
+            warnings.simplefilter("ignore")  # rows outside the box of a spline: the picture shows them
             flow, _ = fit(
-                rolled(card.build(2, n_layers, seed)), place.train, key=seed, validation=0,
+                without_unroll(card.build(2, n_layers, seed)), shape.train, key=seed, validation=0,
                 batch_size=budget.batch_size, max_epochs=budget.n_epochs, progress=False,
             )  # fmt: skip
     except TrainingDiverged:
-        return Drawn(None, failure="training diverged")
-    rows = np.concatenate([place.test, place.points]).astype(np.float32)
-    z, log_det = _mapped(_backward, flow, rows)
+        return ShapeFit(None, failure="training diverged")
+    rows = np.concatenate([shape.test, shape.points]).astype(np.float32)
+    z, log_det = _run(_inverse, flow, rows)
     with np.errstate(over="ignore"):
         log_prob = log_det - 0.5 * (z**2).sum(1) - math.log(2 * math.pi)
-    nats = float(log_prob[: budget.n_test].mean())
-    if not math.isfinite(nats):
-        return Drawn(None, failure="the test rows have no finite density")
+    log_likelihood = float(log_prob[: budget.n_test].mean())
+    if not math.isfinite(log_likelihood):
+        return ShapeFit(None, failure="the test rows have no finite density")
     side = (budget.pixels, budget.pixels)
     gaussian = np.exp(log_prob[budget.n_test :]).reshape(side)
-    if not whole:
-        return Drawn(nats, gaussian)
-    inside = (np.abs(z) <= SQUARE).all(1)
-    square = np.where(inside, np.exp(log_det) / (2 * SQUARE) ** 2, 0.0)[budget.n_test :].reshape(side)
+    if not with_grid:
+        return ShapeFit(log_likelihood, gaussian)
+    is_inside = (np.abs(z) <= SQUARE).all(1)
+    square = np.where(is_inside, np.exp(log_det) / (2 * SQUARE) ** 2, 0.0)[budget.n_test :].reshape(side)
     lines = mesh((-SQUARE, SQUARE, -SQUARE, SQUARE), _GRID_LINES)
-    images, _ = _mapped(_forward, flow, lines.reshape(-1, 2).astype(np.float32))
-    return Drawn(nats, gaussian, square, images.reshape(lines.shape))
+    images, _ = _run(_forward, flow, lines.reshape(-1, 2).astype(np.float32))
+    return ShapeFit(log_likelihood, gaussian, square, images.reshape(lines.shape))
 
 
-def rolled(flow: Flow) -> Flow:
-    """The flow with its layers in a loop of one at a time: 32 layers of an unrolled one compile for a minute."""
+def without_unroll(flow: Flow) -> Flow:
+    """The flow with `unroll=1`: 32 unrolled layers take a minute to compile."""
     stack, *outer = flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
     if not isinstance(stack, Repeat) or stack.unroll == 1:
         return flow
@@ -117,44 +117,44 @@ def rolled(flow: Flow) -> Flow:
     return Flow(flow.base, Chain([Repeat([layer(index) for index in range(stack.n_layers)]), *outer]))
 
 
-def shapes(budget: Budget, seed: int) -> dict[str, Frame]:
-    """The frames of all shapes."""
-    return {name: frame(name, budget, seed) for name in TOY_NAMES}
+def make_shapes(budget: Budget, seed: int) -> dict[str, Shape]:
+    """All shapes by name."""
+    return {name: make_shape(name, budget, seed) for name in TOY_NAMES}
 
 
 def costs(card: Card, budget: Budget, seed: int) -> dict[str, list[float]]:
-    """Seconds a row of `log_prob` and of `sample`, one number for each dim of budget and card, without compiling."""
-    found: dict[str, list[float]] = {"log_prob": [], "sample": []}
+    """Seconds a row of `log_prob` and of `sample` at each dim of budget and card, without compilation."""
+    seconds: dict[str, list[float]] = {"log_prob": [], "sample": []}
     for dim in budget.dims_of(card):
-        flow = shaken(rolled(card.build(dim, _COST_LAYERS, seed)), seed, _COST_NOISE)
+        flow = perturbed(without_unroll(card.build(dim, _COST_LAYERS, seed)), seed, _COST_NOISE)
         rows = np.random.default_rng(seed).standard_normal((_COST_ROWS, dim)).astype(np.float32)
         calls = {"log_prob": partial(flow.log_prob, rows), "sample": partial(flow.sample, _COST_ROWS, key=seed)}
         for name, call in calls.items():
-            found[name].append(_least(call, budget.timing_seconds) / _COST_ROWS)
-    return found
+            seconds[name].append(_fastest(call, budget.timing_seconds) / _COST_ROWS)
+    return seconds
 
 
-def _least(call: Callable[[], Any], patience: float) -> float:
-    """Seconds of the fastest call, after one that compiles."""
+def _fastest(call: Callable[[], Any], duration: float) -> float:
+    """Seconds of the fastest call, after a first call that compiles."""
     jax.block_until_ready(call())
-    least, end = math.inf, time.perf_counter() + patience
-    while not math.isfinite(least) or time.perf_counter() < end:
+    fastest, end = math.inf, time.perf_counter() + duration
+    while not math.isfinite(fastest) or time.perf_counter() < end:
         start = time.perf_counter()
         jax.block_until_ready(call())
-        least = min(least, time.perf_counter() - start)
-    return least
+        fastest = min(fastest, time.perf_counter() - start)
+    return fastest
 
 
-def _mapped(verb: Callable[..., Any], flow: Flow, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows through a flow, in float64 from there on."""
-    out = run_batched(verb, compiled_module(flow), [rows], len(rows), 2)
-    if out is None:
+def _run(function: Callable[..., Any], flow: Flow, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map rows through a flow; the results are float64."""
+    outputs = run_batched(function, compiled_module(flow), [rows], len(rows), 2)
+    if outputs is None:
         raise NumericError("the gallery cannot be drawn inside another program of jax: call it outside jit.")
-    first, second = (np.asarray(part, np.float64) for part in out)
+    first, second = (np.asarray(part, np.float64) for part in outputs)
     return first, second
 
 
-def _backward(flow: Flow, x: Array) -> tuple[Array, Array]:
+def _inverse(flow: Flow, x: Array) -> tuple[Array, Array]:
     return jax.vmap(flow.bijection.inverse_and_log_det)(x)
 
 

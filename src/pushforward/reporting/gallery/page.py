@@ -1,4 +1,4 @@
-"""The page: a table of all families and shapes, then a card for each family; one atomic write."""
+"""Writes the page: a table of all families and shapes, then a card for each family."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,34 +8,34 @@ from pathlib import Path
 from pushforward.persistence.atomic_write import write_atomically
 from pushforward.reporting.gallery.card import Budget
 from pushforward.reporting.gallery.families import BY_NAME
-from pushforward.reporting.gallery.measure import DEPTH_SHAPE, Frame
+from pushforward.reporting.gallery.measure import DEPTH_SHAPE, Shape
 from pushforward.reporting.gallery.pictures import density_png
 from pushforward.reporting.gallery.sheet import CSS
-from pushforward.reporting.gallery.work import Finished, Fit, Panel
+from pushforward.reporting.gallery.work import CardResult, FitPicture, Panel
 from pushforward.reporting.plots.canvas import number
 from pushforward.reporting.plots.sheet import document
 
 _TITLE = "A gallery of normalizing flows"
-_RUINED = -1000.0  # nats below which a mean says only that some points were taken for impossible
+_LOWEST_SHOWN = -1000.0  # nats: a lower mean shows only that a few points have almost no density
 
 
 def write_gallery(
     path: str | os.PathLike[str],
-    cards: Sequence[Finished],
-    frames: Mapping[str, Frame],
+    cards: Sequence[CardResult],
+    shapes: Mapping[str, Shape],
     budget: Budget,
     facts: Mapping[str, object],
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write the cards as one self-contained HTML file, which fetches nothing and runs nothing.
+    """Write the cards as one self-contained HTML file without scripts and external resources.
 
     Args:
         path: where to write; the folder must exist.
-        cards: what to show, in order.
-        frames: the shapes, with their true densities.
-        budget: what the cards were made with.
-        facts: what else is to be known, at the foot of the page.
+        cards: the cards, in order.
+        shapes: the shapes by name, with their true densities.
+        budget: the budget of the cards.
+        facts: names and values for the foot of the page.
         overwrite: replace an existing file.
 
     Returns:
@@ -45,7 +45,7 @@ def write_gallery(
         ValueError: the file exists and `overwrite` is false.
     """
     target = Path(path)
-    body = f"<main>{_head(cards, frames, budget)}{''.join(_article(card, frames) for card in cards)}</main>"
+    body = f"<main>{_head(cards, shapes, budget)}{''.join(_article(card, shapes) for card in cards)}</main>"
     body += f"<footer><p>{escape('; '.join(f'{name} {value}' for name, value in facts.items()))}.</p></footer>"
     content = document(_TITLE, body, CSS).encode()
     write_atomically(target, lambda file: file.write(content), lambda: _check_target(target, overwrite))
@@ -57,33 +57,33 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ValueError(f"path: {target} exists already. Choose another name, or pass overwrite=True to replace it.")
 
 
-def _head(cards: Sequence[Finished], frames: Mapping[str, Frame], budget: Budget) -> str:
+def _head(cards: Sequence[CardResult], shapes: Mapping[str, Shape], budget: Budget) -> str:
     return (
         f"<h1>{_TITLE}</h1>"
         '<p class="lead">Every family of this library on the same eight shapes, with the same few steps.</p>'
-        f"<p>Each number is the mean log-density, in nats, of {budget.n_test:,} points that the flow has not seen: "
+        f"<p>Each number is the mean log-density, in nats, of {budget.n_test:,} test points: "
         f"higher is better. Each flow was fitted with {budget.n_steps:,} steps of {budget.batch_size} points out of "
-        f"{budget.n_rows:,}, which shows what a family learns soon, not all that it can learn. The first row is the "
-        "density from which the points were drawn: a flow passes it by chance only. The best family of each shape is "
-        "bold. Where a flow gives a few points next to no density, these alone decide its mean; none means that "
-        "training diverged or that a point had no finite density. A name leads to its card.</p>"
-        f"{_table(cards, frames)}"
+        f"{budget.n_rows:,}, which shows what a family learns quickly, not all that it can learn. The first row is the "
+        "density from which the points were drawn: a flow exceeds it by chance only. The best family of each shape is "
+        "bold. If a flow gives a few points almost no density, they dominate its mean; none means that training "
+        "diverged or that a point had no finite density. A name links to its card.</p>"
+        f"{_table(cards, shapes)}"
     )
 
 
-def _table(cards: Sequence[Finished], frames: Mapping[str, Frame]) -> str:
+def _table(cards: Sequence[CardResult], shapes: Mapping[str, Shape]) -> str:
     heads = "".join(
-        f'<th scope="col"><img src="{density_png(place.truth, place.brightest)}" alt="True density of {_words(shape)}">'
-        f"<span>{_words(shape)}</span></th>"
-        for shape, place in frames.items()
+        f'<th scope="col"><img src="{density_png(shape.truth, shape.colour_max)}" alt="True density of {_label(name)}">'
+        f"<span>{_label(name)}</span></th>"
+        for name, shape in shapes.items()
     )
-    truth = "".join(f"<td>{number(place.true_log_likelihood, 2)}</td>" for place in frames.values())
+    truth = "".join(f"<td>{number(shape.true_log_likelihood, 2)}</td>" for shape in shapes.values())
     lines = [f'<tr class="truth"><th scope="row">true density</th>{truth}</tr>']
-    best = {shape: _best(cards, shape) for shape in frames}
+    best = {name: _best(cards, name) for name in shapes}
     for card in cards:
         cells = "".join(
-            f"<td{' class=best' if _shown(card.fits[shape]) == best[shape] else ''}>{_shown(card.fits[shape])}</td>"
-            for shape in frames
+            f"<td{' class=best' if _shown(card.fits[name]) == best[name] else ''}>{_shown(card.fits[name])}</td>"
+            for name in shapes
         )
         title = BY_NAME[card.name].title
         lines.append(f'<tr><th scope="row"><a href="#{card.name}">{escape(title)}</a></th>{cells}</tr>')
@@ -93,36 +93,37 @@ def _table(cards: Sequence[Finished], frames: Mapping[str, Frame]) -> str:
     )
 
 
-def _best(cards: Sequence[Finished], shape: str) -> str | None:
-    found = [card.fits[shape].nats for card in cards]
-    known = [nats for nats in found if nats is not None]
-    return number(max(known), 2) if known and len(cards) > 1 else None
+def _best(cards: Sequence[CardResult], name: str) -> str | None:
+    scores = [card.fits[name].log_likelihood for card in cards]
+    finite = [score for score in scores if score is not None]
+    return number(max(finite), 2) if finite and len(cards) > 1 else None
 
 
-def _shown(fit: Fit) -> str:
-    if fit.nats is None:
+def _shown(fit: FitPicture) -> str:
+    if fit.log_likelihood is None:
         return "none"
-    return number(fit.nats, 2) if fit.nats > _RUINED else f"&lt;{number(_RUINED, 0)}"
+    return number(fit.log_likelihood, 2) if fit.log_likelihood > _LOWEST_SHOWN else f"&lt;{number(_LOWEST_SHOWN, 0)}"
 
 
-def _article(card: Finished, frames: Mapping[str, Frame]) -> str:
-    about, title = BY_NAME[card.name], escape(BY_NAME[card.name].title)
-    note = f'<p class="note">{escape(about.note)}</p>' if about.note else ""
-    names = " and ".join(f"<code>{recipe}</code>" for recipe in about.recipes)
-    inside = f"<h3>Inside a layer</h3>{_matrices(card.inside)}" if card.inside else ""
+def _article(card: CardResult, shapes: Mapping[str, Shape]) -> str:
+    description, title = BY_NAME[card.name], escape(BY_NAME[card.name].title)
+    note = f'<p class="note">{escape(description.note)}</p>' if description.note else ""
+    names = " and ".join(f"<code>{recipe}</code>" for recipe in description.recipes)
+    matrices = f"<h3>Inside a layer</h3>{_matrices(card.matrices)}" if card.matrices else ""
     return (
         f'<article id="{card.name}"><h2>{title}</h2>'
-        f'<p class="formula">{about.formula}</p><p>{escape(about.use)} Recipes: {names}.</p>{note}'
-        f"<h3>What layers do</h3><p>Each column is a flow fitted to {_words(DEPTH_SHAPE)}. The pictures show where it "
-        "takes a square grid, a standard Gaussian, and a uniform square of the Gaussian's variance.</p>"
+        f'<p class="formula">{description.formula}</p><p>{escape(description.use)} Recipes: {names}.</p>{note}'
+        f"<h3>What layers do</h3><p>Each column is a flow fitted to {_label(DEPTH_SHAPE)}. The pictures show the "
+        "images of a square grid, a standard Gaussian, and a uniform square with the variance of the Gaussian.</p>"
         f'<div class="grid">{"".join(_panel(panel, title) for panel in card.panels)}</div>'
         f"<h3>Eight shapes, {_layers(card.n_layers)}</h3>"
-        f'<div class="grid">{"".join(_fit(shape, fit, frames[shape], title) for shape, fit in card.fits.items())}</div>'
-        f'<div class="halves"><section><h3>Jacobian</h3><p>{escape(about.jacobian)} Below, ∂<b>z</b>/∂<b>x</b> at a '
-        "random point with random weights: orange is positive, blue negative, white exactly zero.</p>"
-        f"{_matrices(card.jacobians)}{inside}</section>"
-        f"<section><h3>Cost</h3><p><b>log_prob</b>: {escape(about.density_cost)} <b>sample</b>: "
-        f"{escape(about.sample_cost)}</p>"
+        f'<div class="grid">{"".join(_fit(name, fit, shapes[name], title) for name, fit in card.fits.items())}</div>'
+        f'<div class="halves"><section><h3>Jacobian</h3><p>{escape(description.jacobian)} Below, '
+        "∂<b>z</b>/∂<b>x</b> at a random point with random weights: orange is positive, blue negative, white exactly "
+        "zero.</p>"
+        f"{_matrices(card.jacobians)}{matrices}</section>"
+        f"<section><h3>Cost</h3><p><b>log_prob</b>: {escape(description.density_cost)} <b>sample</b>: "
+        f"{escape(description.sample_cost)}</p>"
         f"{card.cost_picture}<p class=note>Measured: time a row, for 64 rows and 2 layers on one core, without "
         "compiling.</p></section></div></article>"
     )
@@ -138,11 +139,11 @@ def _panel(panel: Panel, title: str) -> str:
     return f'<div class="depth"><b>{_layers(panel.n_layers)}</b>{figures}</div>'
 
 
-def _fit(shape: str, fit: Fit, place: Frame, title: str) -> str:
-    alt = f"{title} fitted to {_words(shape)}"
+def _fit(name: str, fit: FitPicture, shape: Shape, title: str) -> str:
+    alt = f"{title} fitted to {_label(name)}"
     return (
-        f"<figure>{_picture(fit.picture, alt, fit.failure)}<figcaption>{_words(shape)} <span><b>{_shown(fit)}</b> "
-        f"(true {number(place.true_log_likelihood, 2)})</span></figcaption></figure>"
+        f"<figure>{_picture(fit.picture, alt, fit.failure)}<figcaption>{_label(name)} <span><b>{_shown(fit)}</b> "
+        f"(true {number(shape.true_log_likelihood, 2)})</span></figcaption></figure>"
     )
 
 
@@ -161,5 +162,5 @@ def _layers(count: int) -> str:
     return f"{count} layer{'' if count == 1 else 's'}"
 
 
-def _words(shape: str) -> str:
-    return shape.replace("_", " ")
+def _label(name: str) -> str:
+    return name.replace("_", " ")

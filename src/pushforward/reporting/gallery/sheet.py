@@ -1,4 +1,4 @@
-"""What the gallery adds to the look of all our pages."""
+"""Style sheet of the gallery, in addition to that of all pages."""
 
 CSS = """
 main, footer { max-width: 66rem; }

@@ -1,4 +1,4 @@
-"""From a registry entry to a finished card, two cards at a time."""
+"""Makes cards from registry entries, two at a time."""
 
 import contextlib
 import dataclasses
@@ -11,14 +11,14 @@ from typing import Any
 
 from pushforward.reporting.gallery.card import FULL, QUICK, Card
 from pushforward.reporting.gallery.families import BY_NAME
-from pushforward.reporting.gallery.measure import DEPTH_SHAPE, costs, drawn, shapes
+from pushforward.reporting.gallery.measure import DEPTH_SHAPE, costs, fit_shape, make_shapes
 from pushforward.reporting.gallery.pictures import cost_svg, density_png, matrix_svg, warp_png
-from pushforward.reporting.gallery.structure import inside, jacobians
+from pushforward.reporting.gallery.structure import jacobians, layer_matrices
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """What flows of one depth do: pictures of the grid, the Gaussian and the square, or the reason for none."""
+    """Pictures of the grid, the Gaussian and the square for flows of one depth, or the reason for none."""
 
     n_layers: int
     grid: str
@@ -28,24 +28,24 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
-    """A shape as the family learns it: the picture and the nats of the test rows, or the reason for none."""
+class FitPicture:
+    """The picture of a fitted shape and its test log-likelihood, or the reason for none."""
 
     picture: str
-    nats: float | None
+    log_likelihood: float | None
     failure: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
-    """All that a card shows, as text and encoded pictures."""
+class CardResult:
+    """The contents of a card, as text and encoded pictures."""
 
     name: str
     n_layers: int
     panels: tuple[Panel, ...]
-    fits: dict[str, Fit]
+    fits: dict[str, FitPicture]
     jacobians: tuple[tuple[str, str], ...]
-    inside: tuple[tuple[str, str], ...]
+    matrices: tuple[tuple[str, str], ...]
     dims: tuple[int, ...]
     costs: dict[str, list[float]]
     cost_picture: str
@@ -53,86 +53,86 @@ class Finished:
     cpu_seconds: float
 
 
-def finish(name: str, quick: bool, seed: int) -> Finished:
-    """Train, measure and draw everything of one card."""
-    start, busy = time.perf_counter(), time.process_time()
+def run_card(name: str, quick: bool, seed: int) -> CardResult:
+    """Train the flows of one card, measure their costs and draw the pictures."""
+    start, cpu_start = time.perf_counter(), time.process_time()
     card, budget = BY_NAME[name], QUICK if quick else FULL
-    frames, side = shapes(budget, seed), budget.warp_pixels
+    shapes, side = make_shapes(budget, seed), budget.warp_pixels
     panels, fits = [], {}
     for depth in budget.depths(card):
-        place = frames[DEPTH_SHAPE]
-        seen = drawn(card, depth, place, budget, seed, whole=True)
+        shape = shapes[DEPTH_SHAPE]
+        result = fit_shape(card, depth, shape, budget, seed, with_grid=True)
         pictures = ["", "", ""]
-        if seen.grid is not None and seen.gaussian is not None and seen.square is not None:
-            densities = (density_png(values, place.brightest) for values in (seen.gaussian, seen.square))
-            pictures = [warp_png(seen.grid, place.bounds, side), *densities]
-        panels.append(Panel(depth, *pictures, seen.failure))
+        if result.grid is not None and result.gaussian is not None and result.square is not None:
+            densities = (density_png(values, shape.colour_max) for values in (result.gaussian, result.square))
+            pictures = [warp_png(result.grid, shape.bounds, side), *densities]
+        panels.append(Panel(depth, *pictures, result.failure))
         if depth == budget.n_layers(card):
-            fits[DEPTH_SHAPE] = Fit(pictures[1], seen.nats, seen.failure)
-    for shape, place in frames.items():
-        if shape not in fits:
-            seen = drawn(card, budget.n_layers(card), place, budget, seed, whole=False)
-            picture = "" if seen.gaussian is None else density_png(seen.gaussian, place.brightest)
-            fits[shape] = Fit(picture, seen.nats, seen.failure)
+            fits[DEPTH_SHAPE] = FitPicture(pictures[1], result.log_likelihood, result.failure)
+    for shape_name, shape in shapes.items():
+        if shape_name not in fits:
+            result = fit_shape(card, budget.n_layers(card), shape, budget, seed, with_grid=False)
+            picture = "" if result.gaussian is None else density_png(result.gaussian, shape.colour_max)
+            fits[shape_name] = FitPicture(picture, result.log_likelihood, result.failure)
     measured = costs(card, budget, seed)
     dims = budget.dims_of(card)
-    return Finished(
-        name, budget.n_layers(card), tuple(panels), {shape: fits[shape] for shape in frames},
+    return CardResult(
+        name, budget.n_layers(card), tuple(panels), {shape_name: fits[shape_name] for shape_name in shapes},
         tuple((matrix.title, matrix_svg(matrix)) for matrix in jacobians(card, budget, seed)),
-        tuple((matrix.title, matrix_svg(matrix)) for matrix in inside(card, budget, seed)),
+        tuple((matrix.title, matrix_svg(matrix)) for matrix in layer_matrices(card, budget, seed)),
         dims, measured, cost_svg(dims, measured), time.perf_counter() - start,
-        time.process_time() - busy,
+        time.process_time() - cpu_start,
     )  # fmt: skip
 
 
-def finish_all(
+def run_cards(
     cards: Sequence[Card], *, quick: bool, seed: int, report: Callable[[str], Any] = lambda name: None
-) -> list[Finished]:
-    """All cards, on two cores where there are two.
+) -> list[CardResult]:
+    """Run all cards, in two processes if there are two cores.
 
-    Each process keeps to one core, so that what one does moves the other's times as little as may be.
+    Each process is pinned to a core, so that they disturb the timings of each other as little as possible.
 
     Args:
-        cards: what to draw.
-        quick: with the tiny budget, in this process.
-        seed: decides every random number.
-        report: called with the name of each card that is finished.
+        cards: the cards to run.
+        quick: use the small budget, in this process.
+        seed: seed of every random number.
+        report: called with the name of each completed card.
 
     Raises:
-        NumericError, and what fitting raises: a card cannot be made.
+        NumericError, and the errors of fitting: a card cannot be made.
     """
     if quick or len(cards) == 1 or (os.cpu_count() or 1) == 1:
-        made = []
+        results = []
         for card in cards:
-            made.append(finish(card.name, quick, seed))
+            results.append(run_card(card.name, quick, seed))
             report(card.name)
-        return made
+        return results
     context = get_context("spawn")
     cores: Any = context.Queue()
     for core in sorted(_cores())[:2]:
         cores.put(core)
-    with ProcessPoolExecutor(2, context, initializer=_keep_to_a_core, initargs=(cores,)) as pool:
-        # the later cards take longest: begin with them, and the last one to end is a short one
-        tasks: dict[Future[Finished], str] = {
-            pool.submit(finish, card.name, quick, seed): card.name for card in reversed(cards)
+    with ProcessPoolExecutor(2, context, initializer=_pin_to_core, initargs=(cores,)) as pool:
+        # the later cards take longest: start with them, so that a short one ends last
+        tasks: dict[Future[CardResult], str] = {
+            pool.submit(run_card, card.name, quick, seed): card.name for card in reversed(cards)
         }
         try:
-            finished = {}
+            by_name = {}
             for task in as_completed(tasks):
-                finished[tasks[task]] = task.result()
+                by_name[tasks[task]] = task.result()
                 report(tasks[task])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [finished[card.name] for card in cards]
+    return [by_name[card.name] for card in cards]
 
 
 def _cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def _keep_to_a_core(cores: "Queue[int]") -> None:
-    """Before jax counts the cores it may use; where a system has no such wish, the process stays free."""
+def _pin_to_core(cores: "Queue[int]") -> None:
+    """Pin this process to a core before jax counts cores; do nothing on systems without affinities."""
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {cores.get()})

@@ -1,6 +1,6 @@
-"""Pictures of densities, samples and training; each function returns a matplotlib `Figure` and changes no global state.
+"""Plots of densities, samples and training; each function returns a matplotlib `Figure` and changes no global state.
 
-In every picture blue is data, orange is the model (colour-blind readers can tell them apart), grey is everything else.
+In each plot data are blue, the model is orange (which colour-blind readers can distinguish), the rest is grey.
 """
 
 from pushforward.reporting.plots.curves import training_curve

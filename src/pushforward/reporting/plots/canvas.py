@@ -1,4 +1,4 @@
-"""What all pictures share: the palette, a blank figure in our style, and the checks of what is to be drawn."""
+"""Common parts of all plots: the palette, the style, a blank figure, and checks of the input."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-# Blue and vermillion of the palette of Okabe and Ito (2008), which stay apart under every common colour blindness.
+# Blue and vermillion of the palette of Okabe and Ito (2008), distinct under all common types of colour blindness.
 DATA, MODEL = "#0072b2", "#d55e00"
 INK, MUTED, GRID, PAPER = "#24292f", "#6a737d", "#d8dee4", "#ffffff"
 
@@ -51,7 +51,7 @@ _STYLE = {
     "ytick.labelsize": 8.0,
 }
 
-# The families of settings that a picture depends on; the rest (back end, windows, animation) is none of our business.
+# The groups of settings that a plot depends on; others (back end, windows, animation) are left alone.
 _FAMILIES = frozenset(
     "axes contour figure font grid hist image legend lines markers mathtext patch path pcolor pcolormesh savefig text "
     "xaxis xtick yaxis ytick".split()
@@ -60,11 +60,11 @@ _FAMILIES = frozenset(
 
 @contextmanager
 def style() -> Generator[None]:
-    """Draw in our style whatever the caller's settings are, and leave the caller's settings as they were."""
+    """Context that applies our style and then restores the settings of the caller."""
     try:
         import matplotlib
-    except ImportError as fault:
-        raise MissingExtra("matplotlib", "cli", "drawing a picture") from fault
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "cli", "drawing a picture") from error
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.split(".")[0] in _FAMILIES}
     settings: dict[Any, Any] = {**defaults, **_STYLE}
     with matplotlib.rc_context(settings):
@@ -72,7 +72,7 @@ def style() -> Generator[None]:
 
 
 def blank(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> "Figure":
-    """An empty figure, in inches, on its own canvas: pyplot never hears of it, so nothing has to be closed."""
+    """An empty figure of a size in inches. It is not registered with pyplot, so nothing has to be closed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -82,13 +82,13 @@ def blank(width: float, height: float, *, layout: Literal["constrained"] | None 
 
 
 def plain(text: "Text") -> "Text":
-    """The text drawn letter by letter: a column name such as `a_$b` is no formula."""
+    """The text without math mode: a column name such as `a_$b` is not a formula."""
     text.set_parse_math(False)
     return text
 
 
 def short(name: object) -> str:
-    """A column's name on one line, without control characters, cut to what fits beside an axis."""
+    """The name of a column on one line, without control characters, shortened to fit an axis."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(name)).split())
     return line if len(line) <= LONGEST_LABEL else line[: LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
@@ -99,20 +99,20 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def legend(axes: "Axes", **options: Any) -> None:
-    """The legend of the axes, its words drawn letter by letter."""
+    """The legend of the axes, without math mode."""
     for text in axes.legend(**options).get_texts():
         plain(text)
 
 
 def ramp() -> Any:
-    """The colour map of model densities: paper to deep orange, of steadily falling lightness."""
+    """Colour map of model densities: white to deep orange, of decreasing lightness."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("pushforward", [PAPER, "#fbd9b5", "#f2a25c", MODEL, "#8a3300", "#431600"])
 
 
 def veil() -> Any:
-    """The colour map of model densities on a page of either brightness: orange, from clear to opaque."""
+    """Colour map of model densities on light and dark pages: orange, from transparent to opaque."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     red, green, blue = to_rgb(MODEL)
@@ -129,19 +129,19 @@ def table(name: str, values: Any, width: int | None = None) -> np.ndarray:
     matrix = np.asarray(values, dtype=np.float64)
     expected = "(n, d)" if width is None else f"(n, {width})"
     if matrix.ndim != 2 or not len(matrix) or not matrix.shape[1] or matrix.shape[1] != (width or matrix.shape[1]):
-        remedy = " A single column is written x[:, None]." if matrix.ndim == 1 else ""
-        raise ShapeError(f"{name}: expected an array of shape {expected} with n >= 1, got {matrix.shape}.{remedy}")
-    broken = ~np.isfinite(matrix).all(axis=1)
-    if broken.any():
+        suggestion = " A single column is written x[:, None]." if matrix.ndim == 1 else ""
+        raise ShapeError(f"{name}: expected an array of shape {expected} with n >= 1, got {matrix.shape}.{suggestion}")
+    is_broken = ~np.isfinite(matrix).all(axis=1)
+    if is_broken.any():
         raise DataError(
-            f"{name}: {int(broken.sum())} of {len(matrix)} rows hold a missing or infinite number, the first is row "
-            f"{int(np.argmax(broken))}; expected finite numbers. Drop those rows, or find out where they come from."
+            f"{name}: {int(is_broken.sum())} of {len(matrix)} rows have a missing or infinite number, the first is row "
+            f"{int(np.argmax(is_broken))}; expected finite numbers. Drop those rows, or find out where they come from."
         )
     return matrix
 
 
 def rectangle(name: str, values: Sequence[float]) -> tuple[float, float, float, float]:
-    """The four sides (left, right, bottom, top) of a rectangle that has an area."""
+    """The sides (left, right, bottom, top) of a rectangle with positive area."""
     sides = np.asarray(values, dtype=np.float64)
     if sides.shape != (4,) or not np.isfinite(sides).all() or sides[0] >= sides[1] or sides[2] >= sides[3]:
         raise ValueError(
@@ -153,9 +153,9 @@ def rectangle(name: str, values: Sequence[float]) -> tuple[float, float, float, 
 
 
 def limits(values: np.ndarray, tail: float = 1e-3, margin: float = 0.04) -> tuple[float, float]:
-    """Axis limits that hold all but a share `tail` of the values at either end, with a margin; never an empty axis."""
+    """Axis limits between the quantiles `tail` and 1 - `tail` of the values, with a margin; never an empty axis."""
     low, high = (float(q) for q in np.quantile(values, [tail, 1.0 - tail]))
-    room = margin * (high - low)
-    # A constant column (or one whose spread is lost in rounding) still needs an axis to stand on.
-    room = room if high - low > 1e-12 * max(abs(low), abs(high)) else max(0.5, 1e-6 * abs(high))
-    return low - room, high + room
+    pad = margin * (high - low)
+    # A constant column, or one whose spread is lost in rounding, needs a range too.
+    pad = pad if high - low > 1e-12 * max(abs(low), abs(high)) else max(0.5, 1e-6 * abs(high))
+    return low - pad, high + pad

@@ -1,4 +1,4 @@
-"""The curve of a training: log-likelihood over epochs."""
+"""Plot of a training run: log-likelihood against the epoch."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,15 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
     Args:
         history: has `train` and `validation` (nats per row, one number an epoch; `validation` may be empty), `seconds`
             (wall time at the end of each epoch), `best_epoch` (index into those lists; None or -1: no epoch) and
-            `gaussian` (nats of a full Gaussian on held-out rows, the dashed line, or None).
+            `gaussian` (log-likelihood of a full Gaussian on validation rows, the dashed line, or None).
         title: a heading, none by default.
 
     Returns:
-        The figure. Its vertical axis leaves out the first plunge and single spikes; where the Gaussian lies far below
-        the curves, a sentence on the floor of the picture takes the place of the line.
+        The figure. Its vertical axis leaves out the first epochs and single spikes if they are far below; if the
+        Gaussian is far from the curves, a text replaces its line.
 
     Raises:
-        ValueError: no epoch, lists of unequal length, or a best epoch that is not there.
+        ValueError: no epoch, lists of unequal length, or a best epoch out of range.
 
     >>> from types import SimpleNamespace
     >>> history = SimpleNamespace(train=[0.1, 0.4], validation=[], seconds=[1.5, 2.0], best_epoch=1, gaussian=-0.2)
@@ -61,58 +61,58 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
                 [best + 1], [curve[best]], "o", color=MODEL if len(validation) else DATA, markersize=7, zorder=5,
                 markeredgecolor=PAPER, markeredgewidth=1.2, label=f"best: epoch {best + 1}, {number(curve[best])} nats",
             )  # fmt: skip
-        _floor(axes, history.gaussian, train, curve)
-        room = max(0.5, 0.02 * len(train))
-        axes.set(xlim=(1 - room, len(train) + room), xlabel="epoch", ylabel="mean log-likelihood (nats per row)")
+        _draw_baseline(axes, history.gaussian, train, curve)
+        pad = max(0.5, 0.02 * len(train))
+        axes.set(xlim=(1 - pad, len(train) + pad), xlabel="epoch", ylabel="mean log-likelihood (nats per row)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y")
         if len(seconds):
-            _clock(axes, seconds)
+            _draw_wall_time(axes, seconds)
         legend(axes, loc="best")
         if title:
             plain(axes.set_title(title))
         return figure
 
 
-def _floor(axes: "Axes", gaussian: float | None, train: np.ndarray, curve: np.ndarray) -> None:
-    """The vertical limits, and the Gaussian: a dashed line, or a sentence where the line would flatten the curves."""
-    both = np.concatenate([train, curve])
-    both = both[np.isfinite(both)]
-    if not len(both):
+def _draw_baseline(axes: "Axes", gaussian: float | None, train: np.ndarray, curve: np.ndarray) -> None:
+    """Set the vertical limits, and draw the Gaussian: as a line, or as text if the line would flatten the curves."""
+    finite_values = np.concatenate([train, curve])
+    finite_values = finite_values[np.isfinite(finite_values)]
+    if not len(finite_values):
         raise ValueError("history: expected some finite log-likelihood, got none.")
-    low, high = float(np.quantile(both, 0.05)), float(both.max())
+    low, high = float(np.quantile(finite_values, 0.05)), float(finite_values.max())
     span = max(high - low, 1e-3 * max(abs(high), 1.0))
     if gaussian is not None and np.isfinite(gaussian):
         if len(train) <= 3 or low - 1.5 * span <= gaussian <= high + 1.5 * span:
             axes.axhline(gaussian, color=INK, linewidth=1.0, dashes=(5, 3), label=f"Gaussian: {number(gaussian)} nats")
             low, high = min(low, gaussian), max(high, gaussian)
         else:
-            words, edge = ("below", 0.03) if gaussian < low else ("above", 0.97)
+            side, edge = ("below", 0.03) if gaussian < low else ("above", 0.97)
             axes.text(
-                0.985, edge, f"Gaussian: {number(gaussian)} nats, {words} this picture", transform=axes.transAxes,
+                0.985, edge, f"Gaussian: {number(gaussian)} nats, {side} this picture", transform=axes.transAxes,
                 ha="right", va="bottom" if gaussian < low else "top", color=INK, fontsize=8.5,
             )  # fmt: skip
     margin = 0.08 * (high - low) or span
     axes.set_ylim(low - margin, high + margin)
 
 
-def _clock(axes: "Axes", seconds: np.ndarray) -> None:
-    """Wall time along the top, written where it was reached: epochs need not take equal times."""
+def _draw_wall_time(axes: "Axes", seconds: np.ndarray) -> None:
+    """Draw an axis of wall time at the top, not linear since epochs may take unequal times."""
     from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
     total = float(seconds[-1])
     unit, name = next((u, n) for u, n in ((3600.0, "hours"), (60.0, "minutes"), (0.0, "seconds")) if total >= 2 * u)
     unit = unit or 1.0
     times = np.asarray(MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0.0, total / unit))
-    places = np.interp(times * unit, np.concatenate([[0.0], seconds]), np.arange(len(seconds) + 1))
+    positions = np.interp(times * unit, np.concatenate([[0.0], seconds]), np.arange(len(seconds) + 1))
     low, high = axes.get_xlim()
-    kept: list[tuple[float, str]] = []
-    for time, place in zip(times, places, strict=True):
-        apart = not kept or place - kept[-1][0] > 0.05 * (high - low)
-        if apart and low <= place <= high and time * unit <= total * (1 + 1e-9):
-            kept.append((float(place), f"{time:g}"))
-    clock = axes.secondary_xaxis("top")
-    clock.xaxis.set_major_locator(FixedLocator([place for place, _ in kept]))
-    clock.xaxis.set_major_formatter(FixedFormatter([word for _, word in kept]))
-    clock.set_xlabel(f"wall time ({name})")
-    clock.spines["top"].set_visible(True)
+    ticks: list[tuple[float, str]] = []
+    for time, position in zip(times, positions, strict=True):
+        is_apart = not ticks or position - ticks[-1][0] > 0.05 * (high - low)
+        if is_apart and low <= position <= high and time * unit <= total * (1 + 1e-9):
+            ticks.append((float(position), f"{time:g}"))
+    top_axis = axes.secondary_xaxis("top")
+    top_axis.xaxis.set_major_locator(FixedLocator([position for position, _ in ticks]))
+    top_axis.xaxis.set_major_formatter(FixedFormatter([label for _, label in ticks]))
+    top_axis.set_xlabel(f"wall time ({name})")
+    top_axis.spines["top"].set_visible(True)

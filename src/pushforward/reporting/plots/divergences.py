@@ -1,4 +1,4 @@
-"""Pictures of a student beside its teacher: the divergences as they fell, and the log-ratio of the two densities."""
+"""Plots of a distillation: the divergences during training, and the log-ratio of the two densities."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,38 +11,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def divergences(found: Any, *, title: str | None = None) -> "Figure":
-    """Left, both divergences against the block of steps; right, how log q - log p is distributed.
+def divergences(fidelity: Any, *, title: str | None = None) -> "Figure":
+    """Left: both divergences against the block of steps. Right: the distribution of log q - log p.
 
     Args:
-        found: a `Fidelity` with `history` (its `reverse_kl`, `forward_kl`, `best_block`), or without one: then the
-            right picture stands alone.
+        fidelity: a `Fidelity` with `history` (its `reverse_kl`, `forward_kl`, `best_block`); without a history only
+            the right plot is drawn.
         title: a heading, none by default.
 
     Returns:
-        The figure. A perfect student has the single value 0 on the right; the mean over the student's samples is
-        KL(student | teacher), that over the teacher's is -KL(teacher | student).
+        The figure. The log-ratio of a perfect student is 0 everywhere; its mean over samples of the student is
+        KL(student | teacher), over samples of the teacher -KL(teacher | student).
 
     >>> from types import SimpleNamespace
     >>> import numpy as np
-    >>> found = SimpleNamespace(history=None, log_ratios=(np.linspace(-1, 1, 99), np.linspace(-2, 1, 99)))
-    >>> len(divergences(found).axes)
+    >>> fidelity = SimpleNamespace(history=None, log_ratios=(np.linspace(-1, 1, 99), np.linspace(-2, 1, 99)))
+    >>> len(divergences(fidelity).axes)
     1
     """
-    history = found.history if found.history is not None and len(found.history.reverse_kl) else None
+    history = fidelity.history if fidelity.history is not None and len(fidelity.history.reverse_kl) else None
     with style():
         figure = blank(7.2 if history else 4.2, 3.2)
         panels = figure.subplots(1, 2 if history else 1, squeeze=False)[0]
         if history:
-            _course(panels[0], history)
-        _ratios(panels[-1], *found.log_ratios)
+            _draw_curves(panels[0], history)
+        _draw_ratios(panels[-1], *fidelity.log_ratios)
         if title:
             plain(figure.suptitle(title, x=0.01, ha="left", fontsize=10.5))
         return figure
 
 
-def _course(axes: "Axes", history: Any) -> None:
-    """Both curves on a logarithmic axis; an estimate below zero, which noise can make, has no place on it."""
+def _draw_curves(axes: "Axes", history: Any) -> None:
+    """Draw both curves on a logarithmic axis; estimates below zero, which noise can cause, are left out."""
     blocks = np.arange(1, len(history.reverse_kl) + 1)
     for values, colour, name in (
         (history.reverse_kl, MODEL, "KL(student | teacher)"),
@@ -63,7 +63,7 @@ def _course(axes: "Axes", history: Any) -> None:
     legend(axes, loc="upper right")
 
 
-def _ratios(axes: "Axes", students: np.ndarray, teachers: np.ndarray) -> None:
+def _draw_ratios(axes: "Axes", students: np.ndarray, teachers: np.ndarray) -> None:
     both = np.concatenate([students, teachers])
     both = both[np.isfinite(both)]
     low, high = np.quantile(both, [0.005, 0.995]) if len(both) else (0.0, 0.0)
@@ -76,5 +76,5 @@ def _ratios(axes: "Axes", students: np.ndarray, teachers: np.ndarray) -> None:
     axes.axvline(0.0, color=INK, linewidth=0.8, dashes=(4, 3))
     axes.set(xlabel="log student density \N{MINUS SIGN} log teacher density (nats)", ylabel="share of samples")
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0.0, 1.3 * axes.get_ylim()[1])  # room for the legend
+    axes.set_ylim(0.0, 1.3 * axes.get_ylim()[1])  # space for the legend
     legend(axes, loc="upper left")

@@ -1,4 +1,4 @@
-"""Pictures of pictures: many small images on one sheet."""
+"""Plot of many small images on one sheet."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ def image_grid(images: Any, *, levels: int = 256, columns: int = 8) -> "Figure":
     Args:
         images: (n, H, W, C) whole numbers from 0 to levels - 1; C is 1 (grey) or 3 (red, green, blue).
         levels: number of levels: 0 is black, levels - 1 is white.
-        columns: images in a row. Places that are left over stay empty, so that sheets of fewer images keep the scale.
+        columns: images in a row. Unused positions stay empty, so that fewer images are drawn at the same scale.
 
     Returns:
         The figure.
@@ -42,7 +42,7 @@ def image_grid(images: Any, *, levels: int = 256, columns: int = 8) -> "Figure":
         )
     count, height, width, _ = pixels.shape
     lines, gap = -(-count // columns), max(1, width // 16)
-    sheet = np.zeros((lines * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)  # clear: any page
+    sheet = np.zeros((lines * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)  # transparent gaps
     for index, image in enumerate(np.round(255 * pixels / (levels - 1)).astype(np.uint8)):
         top, left = (height + gap) * (index // columns), (width + gap) * (index % columns)
         sheet[top : top + height, left : left + width, :3] = np.broadcast_to(image, (height, width, 3))

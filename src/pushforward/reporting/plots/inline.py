@@ -1,4 +1,4 @@
-"""A figure as SVG inside a page, in the page's colours and letters, so that it follows light and dark mode."""
+"""Converts a figure to inline SVG in the colours and font of the page, so that it follows light and dark mode."""
 
 import io
 import re
@@ -20,15 +20,15 @@ def inline_svg(figure: "Figure", name: str, description: str) -> str:
 
     Args:
         figure: drawn with `pushforward.reporting.plots`.
-        name: prefix of the element's inner names, which must differ from picture to picture on a page.
-        description: what a screen reader says.
+        name: prefix of the ids in the SVG; it must be unique on a page.
+        description: text for screen readers.
     """
     import matplotlib
 
     buffer = io.BytesIO()
-    # Letters stay letters (small, selectable, in the page's font); the salt makes equal figures equal bytes.
+    # Text stays text (small, selectable, in the font of the page); the salt gives equal figures equal bytes.
     with style(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
-        # The browser has letters that matplotlib's own font lacks; here they are only measured.
+        # Browsers have glyphs that the font of matplotlib lacks; here they are only measured.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = buffer.getvalue().decode("utf-8")
@@ -41,5 +41,5 @@ def inline_svg(figure: "Figure", name: str, description: str) -> str:
 
 
 def _in_tags(svg: str, old: str, new: str) -> str:
-    """Replace inside tags only: between them stands text, and a column may well be named like a colour."""
+    """Replace inside tags only: the text between them may be a column name that looks like a colour."""
     return re.sub(r"<[^<>]*>", lambda tag: tag.group().replace(old, new), svg)

@@ -1,4 +1,4 @@
-"""What the layers of a flow of the plane do, one after the other, to a square grid."""
+"""Plot of a square grid after each layer of a flow of the plane."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ACROSS = 4  # panels in a row
+_PANELS_PER_ROW = 4  # panels in a row
 _PANEL, _LEFT, _BELOW, _ABOVE, _EDGE = 1.45, 0.36, 0.27, 0.26, 0.08  # inches
-_POINTS = 78  # of a line: two thousand in all, which two blocks of compiled rows hold
+_POINTS = 78  # of a line: two thousand in all, which fit in two batches of the compiled program
 
 
 def warp_layers(
@@ -29,22 +29,22 @@ def warp_layers(
 ) -> "Figure":
     """A square grid, and its image after the first layer, after the first two, and so on, in small panels.
 
-    Panel k shows (T_k o ... o T_1)(grid): lines that were level are grey, lines that were upright are orange.
+    Panel k shows (T_k o ... o T_1)(grid): horizontal lines of the grid are grey, vertical lines orange.
 
     Args:
         layers: K maps in order, base to data, each (n, 2) -> (n, 2).
         extent: (left, right, bottom, top) of the grid.
         n_lines: lines in either direction.
-        titles: K + 1 headings, that of the grid first; `base`, `1`, `2`, ... by default.
-        shown: which of the K + 1 panels are drawn, in order; all by default.
+        titles: K + 1 headings, the grid's first; `base`, `1`, `2`, ... by default.
+        shown: indices of the panels to draw, in order; all K + 1 by default.
 
     Returns:
-        The figure. Every panel has its own axes: the range that a layer covers is read at them.
+        The figure. Each panel has its own axes, which show the range that the layers cover.
 
-    Cost: each layer once, at 78 points a line.
+    Cost: one evaluation of each layer at 78 points a line.
 
     Raises:
-        ShapeError, ValueError: as for `warp`; also a wrong number of titles or a panel that is not there.
+        ShapeError, ValueError: as for `warp`; also a wrong number of titles or a panel out of range.
         DataError: an image is not finite.
 
     >>> figure = warp_layers([lambda z: z + 1.0, lambda z: 2.0 * z])
@@ -70,17 +70,17 @@ def warp_layers(
                 f"layers[{index}]: expected shape {points.shape} for points of that shape, got {image.shape}."
             )
         images.append(image.reshape(grid.shape))
-    across = min(_ACROSS, len(panels))
-    down = math.ceil(len(panels) / across)
+    n_across = min(_PANELS_PER_ROW, len(panels))
+    n_down = math.ceil(len(panels) / n_across)
     cell_width, cell_height = _PANEL + _LEFT, _PANEL + _BELOW + _ABOVE
-    width, height = across * cell_width + _EDGE, down * cell_height
+    width, height = n_across * cell_width + _EDGE, n_down * cell_height
     with style():
         figure = blank(width, height, layout=None)
-        for place, panel in enumerate(panels):
-            row, column = divmod(place, across)
-            left, bottom = column * cell_width + _LEFT, (down - 1 - row) * cell_height + _BELOW
+        for position, panel in enumerate(panels):
+            row, column = divmod(position, n_across)
+            left, bottom = column * cell_width + _LEFT, (n_down - 1 - row) * cell_height + _BELOW
             axes = figure.add_axes((left / width, bottom / height, _PANEL / width, _PANEL / height))
-            _lines(axes, images[panel])
+            _draw_lines(axes, images[panel])
             axes.tick_params(length=2.0, labelsize=6.5)
             axes.locator_params(nbins=4)
             axes.grid(color=GRID)
@@ -88,10 +88,10 @@ def warp_layers(
         return figure
 
 
-def _lines(axes: "Axes", lines: np.ndarray) -> None:
-    """One curve for each family of lines: only curves of a plain plot lose their needless points when written."""
+def _draw_lines(axes: "Axes", lines: np.ndarray) -> None:
+    """Draw all lines of one direction as one curve, since matplotlib simplifies only the curves of `plot`."""
     gap = np.full((lines.shape[1], 1, 2), np.nan)
     for family, colour in zip(lines, (MUTED, MODEL), strict=True):
-        broken = np.concatenate([family, gap], axis=1).reshape(-1, 2)
-        axes.plot(broken[:, 0], broken[:, 1], color=colour, linewidth=0.7)
+        path = np.concatenate([family, gap], axis=1).reshape(-1, 2)
+        axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.7)
     axes.set(xlim=limits(lines[..., 0].ravel()), ylim=limits(lines[..., 1].ravel()))

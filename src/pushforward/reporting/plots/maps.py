@@ -1,4 +1,4 @@
-"""Pictures of the plane: a density as a heat map, and what a map does to a grid."""
+"""Plots of the plane: a density as a heat map, and the image of a grid under a map."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NATS_SHOWN = 10.0
-_MOST_DOTS = 1500
+_MAX_DOTS = 1500
 
 
 def density(
@@ -52,11 +52,11 @@ def density(
         bounds: (left, right, bottom, top) of the picture.
         resolution: cells along each side.
         log: show log p, cut 10 nats below its highest value, instead of p.
-        data: (m, 2) rows, drawn as the regions that hold 25, 50, 75 and 95 % of them; none by default. With
-            `contours` as dots, 1,500 of them at most, spread evenly over the rows.
-        contours: draw the outlines {p = c} of the smallest regions to which the density gives 25, 50, 75 and 95 %; an
-            outline that the picture does not hold is left out.
-        veiled: let the colours fade into whatever lies behind the picture, a dark page too.
+        data: (m, 2) rows, drawn as outlines of the regions with 25, 50, 75 and 95 % of them; none by default. With
+            `contours` they are drawn as dots, at most 1,500 of them, evenly spaced in the rows.
+        contours: draw the outlines {p = c} of the smallest regions with probability 25, 50, 75 and 95 %; an outline
+            that does not fit in the picture is left out.
+        veiled: use transparent colours, which suit light and dark pages.
         columns: the two names.
         title: a heading, none by default.
 
@@ -85,15 +85,15 @@ def density(
     values = np.asarray(getattr(flow_or_log_prob, "log_prob", flow_or_log_prob)(points), dtype=np.float64)
     if values.shape != (len(points),):
         raise ShapeError(f"log_prob: expected shape ({len(points)},) for points {points.shape}, got {values.shape}.")
-    wrong = np.isnan(values) | (values == np.inf)
-    if wrong.any():
+    is_invalid = np.isnan(values) | (values == np.inf)
+    if is_invalid.any():
         raise NumericError(
-            f"log_prob: {int(wrong.sum())} of {len(points)} points have a log density of NaN or +inf, the first is "
-            f"{points[np.argmax(wrong)].tolist()}; expected finite numbers or -inf. Check the flow there."
+            f"log_prob: {int(is_invalid.sum())} of {len(points)} points have a log density of NaN or +inf, the first "
+            f"is {points[np.argmax(is_invalid)].tolist()}; expected finite numbers or -inf. Check the flow there."
         )
     highest = float(values.max()) if np.isfinite(values.max()) else 0.0
-    floor = highest - NATS_SHOWN
-    shown = (np.maximum(values, floor) if log else np.exp(values)).reshape(resolution, resolution)
+    lowest = highest - NATS_SHOWN
+    shown = (np.maximum(values, lowest) if log else np.exp(values)).reshape(resolution, resolution)
     with style():
         figure = blank(5.2, 4.4)
         axes = figure.add_subplot()
@@ -102,13 +102,13 @@ def density(
             origin="lower",
             extent=(left, right, bottom, top),
             cmap=veil() if veiled else ramp(),
-            vmin=floor if log else 0.0,
+            vmin=lowest if log else 0.0,
             aspect="auto",
             interpolation="nearest",
         )
         if rows is not None and contours:
-            some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_DOTS)).astype(int)]
-            axes.plot(some[:, 0], some[:, 1], ".", color=DATA, markersize=3.2, markeredgewidth=0, label="data")
+            dots = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_DOTS)).astype(int)]
+            axes.plot(dots[:, 0], dots[:, 1], ".", color=DATA, markersize=3.2, markeredgewidth=0, label="data")
             legend(axes, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0, markerscale=2.0)
         elif rows is not None:
             _outline(axes, rows, (left, right, bottom, top))
@@ -116,7 +116,7 @@ def density(
             _contours(axes, x, y, values.reshape(resolution, resolution))
         bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30, extend="min" if log else "neither")
         bar.outline.set_visible(False)
-        if bar.solids is not None:  # one small image, where a path for each shade would be many
+        if bar.solids is not None:  # one small image instead of a path for each shade
             bar.solids.set_rasterized(True)
         bar.set_label("log density (nats)" if log else "density")
         axes.set(xlim=(left, right), ylim=(bottom, top))
@@ -134,10 +134,10 @@ def warp(
     n_lines: int = 21,
     titles: Sequence[str] = ("base z", "data x"),
 ) -> "Figure":
-    """What a map of the plane does to a square grid: the grid on the left, its image on the right.
+    """A square grid on the left, and its image under a map of the plane on the right.
 
     Args:
-        forward: a batch of points to their images, (n, 2) -> (n, 2); for a bijection, `jax.vmap(bijection.forward)`.
+        forward: the map of a batch of points, (n, 2) -> (n, 2); for a bijection, `jax.vmap(bijection.forward)`.
         extent: (left, right, bottom, top) of the grid.
         n_lines: lines in either direction.
         titles: the headings of the two panels.
@@ -168,8 +168,8 @@ def warp(
         raise ShapeError(f"forward: expected shape {flat.shape} for points of that shape, got {images.shape}.")
     with style():
         figure = blank(7.6, 3.9)
-        for place, (lines, title) in enumerate(zip((grid, images.reshape(grid.shape)), titles, strict=True)):
-            axes = figure.add_subplot(1, 2, place + 1)
+        for index, (lines, title) in enumerate(zip((grid, images.reshape(grid.shape)), titles, strict=True)):
+            axes = figure.add_subplot(1, 2, index + 1)
             draw_mesh(axes, lines)
             axes.set(xlim=limits(lines[..., 0]), ylim=limits(lines[..., 1]))
             axes.grid(color=GRID)
@@ -178,7 +178,7 @@ def warp(
 
 
 def _outline(axes: "Axes", rows: np.ndarray, bounds: tuple[float, float, float, float]) -> None:
-    """The data's regions as lines: a fill would hide the density below it."""
+    """Outline the regions of the data; a fill would hide the density."""
     left, right, bottom, top = bounds
     grid, x, y, levels = regions(rows, np.linspace(left, right, 49), np.linspace(bottom, top, 49))
     if levels:
@@ -186,32 +186,32 @@ def _outline(axes: "Axes", rows: np.ndarray, bounds: tuple[float, float, float, 
 
 
 def _contours(axes: "Axes", x: np.ndarray, y: np.ndarray, values: np.ndarray) -> None:
-    """Level lines of log p (rows along y) around the cells that hold the shares, of the whole mass, not the picture's.
+    """Contours of log p (rows along y) that enclose the shares of the total mass, not of the mass in the picture.
 
-    What lies off the picture is unknown, and taken to be below every level.
+    The density outside the picture is assumed to be below all levels.
     """
     heights = np.sort(values, axis=None)[::-1]
-    held = np.cumsum(np.exp(heights)) * (x[1] - x[0]) * (y[1] - y[0])
-    found = {float(heights[np.searchsorted(held, share)]) for share in SHARES if share <= held[-1]}
-    levels = sorted(level for level in found if np.isfinite(level) and level < heights[0])
+    cumulative = np.cumsum(np.exp(heights)) * (x[1] - x[0]) * (y[1] - y[0])
+    thresholds = {float(heights[np.searchsorted(cumulative, share)]) for share in SHARES if share <= cumulative[-1]}
+    levels = sorted(level for level in thresholds if np.isfinite(level) and level < heights[0])
     if levels:
-        floor = np.maximum(values, levels[0] - NATS_SHOWN)
+        lowest = np.maximum(values, levels[0] - NATS_SHOWN)
         widths = np.linspace(0.7, 1.1, len(levels))
-        # Solid, or matplotlib would dash the levels below zero.
-        axes.contour(x, y, floor, levels=levels, colors=[INK], linewidths=widths, linestyles="solid")
+        # Solid: by default matplotlib dashes negative levels.
+        axes.contour(x, y, lowest, levels=levels, colors=[INK], linewidths=widths, linestyles="solid")
 
 
 def mesh(extent: tuple[float, float, float, float], n_lines: int, n_points: int = 200) -> np.ndarray:
-    """A square grid as lines of points: (2, n_lines, n_points, 2), level lines first, upright ones second."""
+    """A square grid as lines of points (2, n_lines, n_points, 2): horizontal lines first, then vertical ones."""
     left, right, bottom, top = extent
-    at, run = np.meshgrid(np.linspace(0.0, 1.0, n_lines), np.linspace(0.0, 1.0, n_points), indexing="ij")
-    upright = np.stack([left + at * (right - left), bottom + run * (top - bottom)], axis=-1)
-    level = np.stack([left + run * (right - left), bottom + at * (top - bottom)], axis=-1)
-    return np.stack([level, upright])
+    across, along = np.meshgrid(np.linspace(0.0, 1.0, n_lines), np.linspace(0.0, 1.0, n_points), indexing="ij")
+    vertical = np.stack([left + across * (right - left), bottom + along * (top - bottom)], axis=-1)
+    horizontal = np.stack([left + along * (right - left), bottom + across * (top - bottom)], axis=-1)
+    return np.stack([horizontal, vertical])
 
 
 def draw_mesh(axes: "Axes", grid: np.ndarray, width: float = 0.8) -> None:
-    """The lines of `mesh`, or their images: level ones grey, upright ones orange."""
+    """Draw the lines of `mesh`, or their images: horizontal ones grey, vertical ones orange."""
     from matplotlib.collections import LineCollection
 
     for lines, colour in zip(grid, (MUTED, MODEL), strict=True):

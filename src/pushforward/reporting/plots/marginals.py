@@ -1,4 +1,4 @@
-"""The corner plot: every column alone and every pair of columns, data against model."""
+"""The corner plot: each column and each pair of columns, data against model."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -28,21 +28,21 @@ def corner(
 ) -> "Figure":
     """Data against samples: histograms of each column on the diagonal, regions of each pair of columns below it.
 
-    The regions of a pair are the smallest sets that hold 25, 50, 75 and 95 % of the rows: filled for the data, outlined
-    for the model. Axes show the data's 0.1 % to 99.9 % quantiles, and up to half as much again on either side
-    where the samples reach further; rows outside still count.
+    The regions of a pair are the smallest sets with 25, 50, 75 and 95 % of the rows: filled for the data, outlined for
+    the model. Axes range from the 0.1 % to the 99.9 % quantile of the data, and are extended by up to half of that on
+    either side if the samples reach further; rows outside still count.
 
     Args:
         data: (n, d) observed rows.
         samples: (m, d) rows drawn from the model.
         columns: d names; `x1, x2, ...` by default. Of more than 8 columns the first 8 are drawn, and the title says so.
-        labels: what the blue and the orange are called.
+        labels: names of the blue and the orange series.
         title: a heading, none by default.
 
     Returns:
         The figure.
 
-    Cost: O((n + m) d^2) to count, whatever n and m the picture stays small.
+    Cost: O((n + m) d^2) to count; the size of the picture does not depend on n and m.
 
     Raises:
         ShapeError: `data` and `samples` are not matrices of the same width, or `columns` has another length.
@@ -68,7 +68,7 @@ def corner(
     axis_names, spans = [], []
     for i in range(shown):
         low, high = span(data[:, i], samples[:, i])
-        # Beside a large offset the digits that differ would not fit on the axis: draw the distance from a round number.
+        # With a large offset the differing digits would not fit on the axis: draw the distance from a round number.
         shift = round(0.5 * (low + high)) if high - low < 1e-5 * abs(low + high) else 0
         data[:, i] -= shift
         samples[:, i] -= shift
@@ -79,10 +79,10 @@ def corner(
 
 
 def span(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """The data's limits (n,), widened to the samples' by at most half: a wild model must not shrink data to a dot."""
-    (low, high), (reach_low, reach_high) = limits(data), limits(samples)
+    """Limits of the data, widened to those of the samples by at most half: a bad model must not hide the data."""
+    (low, high), (sample_low, sample_high) = limits(data), limits(samples)
     half = 0.5 * (high - low)
-    return max(min(low, reach_low), low - half), min(max(high, reach_high), high + half)
+    return max(min(low, sample_low), low - half), min(max(high, sample_high), high + half)
 
 
 def _draw(
@@ -103,19 +103,19 @@ def _draw(
             bottom = _BOTTOM + (count - 1 - row) * (panel + _GAP)
             axes = figure.add_axes((left / width, bottom / height, panel / width, panel / height))
             if row == column:
-                _histograms(axes, data[:, row], samples[:, row], edges[row])
+                _draw_histograms(axes, data[:, row], samples[:, row], edges[row])
             else:
                 pair = [column, row]
-                _regions(axes, data[:, pair], samples[:, pair], edges[column], edges[row])
-            _dress(axes, names, spans, row, column, panel)
-    _key(figure, count, labels, width, height, top)
+                _draw_regions(axes, data[:, pair], samples[:, pair], edges[column], edges[row])
+            _format_axes(axes, names, spans, row, column, panel)
+    _draw_legend(figure, count, labels, width, height, top)
     if title:
         plain(figure.text(_LEFT / width, 1 - 0.12 / height, title, va="top", fontsize=10.5, color=INK))
     return figure
 
 
-def _histograms(axes: "Axes", data: np.ndarray, samples: np.ndarray, edges: np.ndarray) -> None:
-    """Both marginals on common bins, each divided by its own number of rows, those off the axis included."""
+def _draw_histograms(axes: "Axes", data: np.ndarray, samples: np.ndarray, edges: np.ndarray) -> None:
+    """Draw both marginals on common bins, each divided by its number of rows, including those outside the axis."""
     heights = [np.histogram(values, edges)[0] / len(values) for values in (data, samples)]
     axes.stairs(heights[0], edges, fill=True, color=DATA, alpha=0.35, linewidth=0)
     axes.stairs(heights[0], edges, color=DATA, linewidth=0.8)
@@ -123,10 +123,10 @@ def _histograms(axes: "Axes", data: np.ndarray, samples: np.ndarray, edges: np.n
     axes.set_ylim(0.0, 1.08 * max(float(np.max(heights)), 1e-300))
 
 
-def _regions(axes: "Axes", data: np.ndarray, samples: np.ndarray, across: np.ndarray, up: np.ndarray) -> None:
-    """Filled for the data, outlined for the model."""
+def _draw_regions(axes: "Axes", data: np.ndarray, samples: np.ndarray, across: np.ndarray, up: np.ndarray) -> None:
+    """Draw the regions of a pair: filled for the data, outlined for the model."""
     grid, x, y, levels = regions(data, across, up)
-    for level in levels:  # one sheet over the other: rings side by side would show hairlines between them
+    for level in levels:  # nested areas: adjacent rings would show hairlines between them
         axes.contourf(x, y, grid, levels=[level, np.inf], colors=[DATA], alpha=0.22)
     grid, x, y, levels = regions(samples, across, up)
     if levels:
@@ -136,9 +136,9 @@ def _regions(axes: "Axes", data: np.ndarray, samples: np.ndarray, across: np.nda
 def regions(
     rows: np.ndarray, across: np.ndarray, up: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
-    """A smoothed histogram, its coordinates, and the rising heights above which lie 95, 75, 50 and 25 % of all rows.
+    """A smoothed histogram, its coordinates, and the increasing levels above which 95, 75, 50 and 25 % of all rows lie.
 
-    A frame of empty cells closes every outline. A share that the picture does not hold has no height.
+    A border of empty cells closes all outlines. A share larger than that of the picture has no level.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -147,12 +147,12 @@ def regions(
     grid = np.pad(gaussian_filter(counts.T / len(rows), bandwidth, mode="reflect"), 1)
     x, y = (np.concatenate([[e[0] - 1e-6 * (e[-1] - e[0])], e[:-1] + 0.5 * np.diff(e), [e[-1]]]) for e in (across, up))
     heights = np.sort(grid, axis=None)[::-1]
-    held = np.cumsum(heights)
-    found = {float(heights[np.searchsorted(held, share)]) for share in SHARES if share <= held[-1]}
-    return grid, x, y, sorted(level for level in found if 0.0 < level < heights[0])
+    cumulative = np.cumsum(heights)
+    thresholds = {float(heights[np.searchsorted(cumulative, share)]) for share in SHARES if share <= cumulative[-1]}
+    return grid, x, y, sorted(level for level in thresholds if 0.0 < level < heights[0])
 
 
-def _dress(
+def _format_axes(
     axes: "Axes", labels: list[str], spans: list[tuple[float, float]], row: int, column: int, panel: float
 ) -> None:
     """Limits, few ticks, and labels on the outer panels only."""
@@ -185,8 +185,10 @@ def _tick(value: float, _: int) -> str:
     return f"{value:.6g}".replace("-", "\N{MINUS SIGN}").replace("e+0", "e").replace("e+", "e")
 
 
-def _key(figure: "Figure", count: int, labels: tuple[str, str], width: float, height: float, top: float) -> None:
-    """What blue and orange mean, in the empty upper triangle."""
+def _draw_legend(
+    figure: "Figure", count: int, labels: tuple[str, str], width: float, height: float, top: float
+) -> None:
+    """Draw the legend in the empty upper triangle."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -194,7 +196,7 @@ def _key(figure: "Figure", count: int, labels: tuple[str, str], width: float, he
         Patch(facecolor=DATA, alpha=0.5, edgecolor=DATA, label=labels[0]),
         Line2D([], [], color=MODEL, linewidth=1.4, label=labels[1]),
     ]
-    if count == 1:  # no corner is free: make room above the bars
+    if count == 1:  # no corner is free: make space above the bars
         low, high = figure.axes[0].get_ylim()
         figure.axes[0].set_ylim(low, 1.25 * high)
     figure.legend(
@@ -202,7 +204,7 @@ def _key(figure: "Figure", count: int, labels: tuple[str, str], width: float, he
         loc="upper right",
         bbox_to_anchor=(1 - _EDGE / width, 1 - top / height),
         borderaxespad=0.0,
-        title="regions hold 25, 50, 75, 95 % of the rows" if count > 1 else None,
+        title="regions contain 25, 50, 75, 95 % of the rows" if count > 1 else None,
         title_fontsize=8.0,
         alignment="left",
     )

@@ -1,4 +1,4 @@
-"""Calibration: how far probabilities under a model are from uniform."""
+"""Calibration plot: the deviation of probabilities under a model from uniform."""
 
 import functools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_CURVES, _MOST_NAMES, _POINTS = 48, 6, 257
+_MAX_CURVES, _MAX_NAMES, _POINTS = 48, 6, 257
 
 
 def calibration(
@@ -24,25 +24,25 @@ def calibration(
     n_projections: int = 0,
     title: str | None = None,
 ) -> "Figure":
-    """How far probability integral transforms are from uniform: F_n(u) - u against u, with Kolmogorov's band.
+    """Deviation of probability integral transforms from uniform: F_n(u) - u against u, with Kolmogorov's band.
 
     For a calibrated model u = F(x) is uniform, and sup |F_n(u) - u| stays below the level-quantile k of Kolmogorov's
-    statistic for n values. Of d columns each is held to 1 - (1 - level) / d, so that all of them stay in the band
-    together with probability `level` at least, however they depend on each other. A curve that leaves it is orange;
-    the six that go furthest are named, where names have room.
+    statistic for n values. With d columns the level of each is 1 - (1 - level) / d, so that all of them stay in the
+    band with probability at least `level`, however they depend on each other. Curves that leave it are orange; up to
+    six of them, with the largest deviations, are named.
 
     Args:
         pit: (n,) or (n, d) values in [0, 1].
         columns: d names; `u1, u2, ...` by default.
         level: probability of the band.
-        references: m, where F is itself the empirical distribution of m samples of the model, the same for all rows;
-            the band is then that of two samples, of n and m values (Smirnov), by its form for large n and m.
-        n_projections: how many of the last columns are projections of the others; these are drawn thin, and not named.
+        references: m, if F is the empirical distribution of m samples of the model, the same for all rows; the band is
+            then the asymptotic one of two samples of n and m values (Smirnov).
+        n_projections: number of columns at the end that are projections of the others; they are thin and not named.
         title: a heading, none by default.
 
     Returns:
-        The figure, of at most the 48 curves that go furthest. A curve below zero at small u and above it at large u
-        means that the model is too wide; the other way round, too narrow; all below or all above, shifted.
+        The figure, with at most the 48 curves of largest deviation. A curve below zero at small u and above it at
+        large u means that the model is too wide; the opposite, too narrow; all below or all above, shifted.
 
     Raises:
         ValueError: a value outside [0, 1], a level outside (0, 1), no reference, or a wrong number of names.
@@ -71,24 +71,24 @@ def calibration(
     band = kolmogorov_band(effective_count(count, references), width, level)
     ordered = np.sort(values, axis=0).T
     distances = np.array([distance(column)[0] for column in ordered])
-    drawn = np.argsort(-distances, kind="stable")[:_MOST_CURVES].tolist()
+    indices = np.argsort(-distances, kind="stable")[:_MAX_CURVES].tolist()
     furthest = max(float(distances.max()), band)
     with style():
         figure = blank(6.2, 3.7)
         axes = figure.add_subplot()
         axes.axhspan(-band, band, color=GRID, linewidth=0, label=f"{100 * level:.4g} % band")
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
-        for index in drawn[::-1]:
-            _deviation(axes, ordered[index], bool(distances[index] > band), index < width - n_projections)
+        for index in indices[::-1]:
+            _draw_deviation(axes, ordered[index], bool(distances[index] > band), index < width - n_projections)
         if n_projections:
             axes.plot([], [], color=INK, linewidth=1.2, label="columns")
             axes.plot([], [], color=MUTED, linewidth=0.6, label="random projections")
         axes.set(xlim=(0.0, 1.0), ylim=(-1.25 * furthest, 1.25 * furthest))
         axes.set(xlabel="probability under the model, u", ylabel="share of rows below u, minus u")
-        taken: list[tuple[float, float]] = []
-        for index in [index for index in drawn if index < width - n_projections][:_MOST_NAMES]:
+        positions: list[tuple[float, float]] = []
+        for index in [index for index in indices if index < width - n_projections][:_MAX_NAMES]:
             if distances[index] > band:
-                _name(axes, names[index], ordered[index], furthest, taken)
+                _draw_name(axes, names[index], ordered[index], furthest, positions)
         legend(axes, loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0.0, ncols=3, columnspacing=1.2)
         if title:
             plain(axes.set_title(title))
@@ -97,7 +97,7 @@ def calibration(
 
 @functools.cache
 def kolmogorov_band(count: int, width: int, level: float) -> float:
-    """The k with P(sup |F_n(u) - u| <= k in all of `width` columns) >= `level`, for `count` uniform values in each.
+    """The k with P(sup |F_n(u) - u| <= k in all of `width` columns) >= `level`, with `count` uniform values in each.
 
     >>> round(kolmogorov_band(10_000, 1, 0.95) * 100, 2)  # 1.36 / sqrt(n) in the limit
     1.36
@@ -108,38 +108,40 @@ def kolmogorov_band(count: int, width: int, level: float) -> float:
 
 
 def effective_count(count: int, references: int | None) -> int:
-    """The n whose Kolmogorov band is that of `count` rows against as many samples as `references`, n m / (n + m)."""
+    """The n of the Kolmogorov band for `count` rows against `references` samples, n m / (n + m)."""
     return count if references is None else max(round(count * references / (count + references)), 1)
 
 
 def distance(ordered: np.ndarray) -> tuple[float, float, bool]:
-    """sup |F_n(u) - u| of rising values (n,), where it is reached, and whether F_n lies above there."""
+    """sup |F_n(u) - u| of sorted values (n,), its position, and whether F_n lies above u there."""
     steps = np.arange(len(ordered) + 1) / len(ordered)
     above, below = steps[1:] - ordered, ordered - steps[:-1]
-    up = bool(above.max() >= below.max())
-    side = above if up else below
-    return float(side.max()), float(ordered[np.argmax(side)]), up
+    is_above = bool(above.max() >= below.max())
+    side = above if is_above else below
+    return float(side.max()), float(ordered[np.argmax(side)]), is_above
 
 
-def _deviation(axes: "Axes", ordered: np.ndarray, outside: bool, is_column: bool) -> None:
-    """F_n(u) - u on a grid; what leaves the band is orange, projections are thin."""
+def _draw_deviation(axes: "Axes", ordered: np.ndarray, is_outside: bool, is_column: bool) -> None:
+    """Draw F_n(u) - u on a grid: orange outside the band, thin for projections."""
     grid = np.linspace(0.0, 1.0, _POINTS)
     curve = np.searchsorted(ordered, grid, side="right") / len(ordered) - grid
-    colour = MODEL if outside else INK if is_column else MUTED
-    width = (1.8 if outside else 1.2) if is_column else (0.9 if outside else 0.6)
-    axes.plot(grid, curve, color=colour, linewidth=width, zorder=3 + outside + 0.5 * is_column)
+    colour = MODEL if is_outside else INK if is_column else MUTED
+    width = (1.8 if is_outside else 1.2) if is_column else (0.9 if is_outside else 0.6)
+    axes.plot(grid, curve, color=colour, linewidth=width, zorder=3 + is_outside + 0.5 * is_column)
 
 
-def _name(axes: "Axes", name: str, ordered: np.ndarray, furthest: float, taken: list[tuple[float, float]]) -> None:
-    """The name at the furthest point of its curve, unless another one stands there already."""
-    largest, place, up = distance(ordered)
-    height = (largest if up else -largest) / furthest
-    if any(abs(place - x) < 0.2 and abs(height - y) < 0.12 for x, y in taken):
+def _draw_name(
+    axes: "Axes", name: str, ordered: np.ndarray, furthest: float, positions: list[tuple[float, float]]
+) -> None:
+    """Draw the name at the largest deviation of its curve, unless another name is there."""
+    largest, position, is_above = distance(ordered)
+    height = (largest if is_above else -largest) / furthest
+    if any(abs(position - x) < 0.2 and abs(height - y) < 0.12 for x, y in positions):
         return
-    taken.append((place, height))
-    side = "left" if place < 0.15 else "right" if place > 0.85 else "center"
+    positions.append((position, height))
+    side = "left" if position < 0.15 else "right" if position > 0.85 else "center"
     note = axes.annotate(
-        name, (place, largest if up else -largest), xytext=(0, 4 if up else -4), textcoords="offset points",
-        ha=side, va="bottom" if up else "top", color=MODEL, fontsize=8.5,
+        name, (position, largest if is_above else -largest), xytext=(0, 4 if is_above else -4),
+        textcoords="offset points", ha=side, va="bottom" if is_above else "top", color=MODEL, fontsize=8.5,
     )  # fmt: skip
     plain(note)

@@ -1,4 +1,4 @@
-"""What our HTML pages share: one look, and a policy under which a browser fetches and runs nothing."""
+"""Template of our HTML pages: the style sheet, and a policy that forbids scripts and external resources."""
 
 LIGHT = """
 :root { --data: #0072b2; --model: #d55e00; --ink: #24292f; --muted: #6a737d;
@@ -41,7 +41,7 @@ footer { color: var(--muted); font-size: .86rem; padding-top: 2rem; padding-bott
 @media (max-width: 40rem) { thead .number { white-space: normal; min-width: 4.2rem; } tbody th { min-width: 0; } }
 """
 
-_FRAME = """<!DOCTYPE html>
+_TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -59,16 +59,16 @@ _FRAME = """<!DOCTYPE html>
 
 
 def document(title: str, body: str, css: str = "", *, dark: bool = False) -> str:
-    """A whole page: head, style sheet, body.
+    """A complete page: head, style sheet, body.
 
     Args:
         title: escaped text.
         body: HTML.
-        css: of this kind of page, after what all pages share.
-        dark: whether the page follows a browser in dark mode; pictures with a background of their own cannot.
+        css: additional style sheet.
+        dark: whether the page has a dark mode; pictures with an opaque background do not suit one.
 
     >>> document("A title", "<p>Text</p>").count("A title")
     1
     """
     sheet = LIGHT + (DARK if dark else "") + _BASE + css
-    return _FRAME.format(scheme="light dark" if dark else "light", title=title, css=sheet, body=body)
+    return _TEMPLATE.format(scheme="light dark" if dark else "light", title=title, css=sheet, body=body)

@@ -1,4 +1,4 @@
-"""One HTML file that tells what was fitted, how good it is, and how to read that."""
+"""Reports: one HTML file on a fitted model, its quality, and how to read the figures."""
 
 from pushforward.reporting.report.distillation import write_distillation_report
 from pushforward.reporting.report.images import write_image_report

@@ -1,20 +1,20 @@
-"""The health certificate on a page: the verdict, what failed and what to do, and the rest folded away."""
+"""Health certificate section: the verdict, failed tests with suggestions, and the other tests folded away."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pushforward.reporting.report.frame import Section, scrolled
-from pushforward.reporting.report.words import clean, measured
+from pushforward.reporting.report.sections import Section, scrolled
+from pushforward.reporting.report.text import clean, number_html
 
-_WORDS = {True: ("ok", "ok"), False: ("FAILED", "failed"), None: ("not tested", "untested")}
+_RESULTS = {True: ("ok", "ok"), False: ("FAILED", "failed"), None: ("not tested", "untested")}
 
 
 def certificate_section(certificate: Any) -> Section:
-    """Verdict first, failed tests with their remedies next, then those not made; what passed is folded.
+    """The verdict, then failed tests with suggestions, then tests that were not made; tests that passed are folded.
 
     Args:
-        certificate: a `pushforward.diagnostics.Certificate`, or what its `to_dict` returns. A row may have a `fix`.
+        certificate: a `pushforward.diagnostics.Certificate`, or the result of its `to_dict`. A row may have a `remedy`.
 
     Raises:
         ValueError: a mapping without `ok`, `verdict` and `rows`.
@@ -45,31 +45,31 @@ def is_healthy(certificate: Any) -> bool:
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
-        word, kind = _WORDS[row["ok"]]
-        remedy = row.get("fix")
-        more = f'<span class="remedy"><b>Remedy:</b> {escape(clean(remedy))}</span>' if remedy else ""
+        label, css_class = _RESULTS[row["ok"]]
+        suggestion = row.get("remedy")
+        more = f'<span class="suggestion"><b>Suggestion:</b> {escape(clean(suggestion))}</span>' if suggestion else ""
         lines.append(
-            f'<tr><td class="result {kind}">{word}</td><th scope="row">{escape(clean(row["name"]))}</th>'
+            f'<tr><td class="result {css_class}">{label}</td><th scope="row">{escape(clean(row["name"]))}</th>'
             f"{_number('value', row)}{_number('bound', row)}"
-            f'<td class="sentence">{escape(clean(row.get("message") or ""))}{more}</td></tr>'
+            f'<td class="explanation">{escape(clean(row.get("sentence") or ""))}{more}</td></tr>'
         )
-    head = (
+    heading = (
         '<th scope="col">Result</th><th scope="col">Test</th><th scope="col" class="number">Value</th>'
-        '<th scope="col" class="number">Bound</th><th scope="col">What it says</th>'
+        '<th scope="col" class="number">Bound</th><th scope="col">Explanation</th>'
     )
-    return f"<table class=tests><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f"<table class=tests><thead><tr>{heading}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _number(head: str, row: Mapping[str, Any]) -> str:
-    """A cell that names itself where a narrow screen has no heading for it."""
-    return f'<td class="number" data-head="{head}">{measured(row.get(head))}</td>'
+def _number(heading: str, row: Mapping[str, Any]) -> str:
+    """A cell with its heading as an attribute, which narrow screens show instead of a table head."""
+    return f'<td class="number" data-head="{heading}">{number_html(row.get(heading))}</td>'
 
 
 _TERMS = (
     (
         "Health certificate",
-        "Tests of the model as it is, not of the data: whether its numbers are finite, its two directions undo each "
-        "other, its log-determinants are right, and its density integrates to one. A test passes where its value "
-        "does not exceed its bound.",
+        "Tests of the model, not of the data: whether its numbers are finite, its two directions invert each other, "
+        "its log-determinants are right, and its density integrates to one. A test passes if its value does not "
+        "exceed its bound.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The report of a distillation: divergences, modes, times, and the student's samples over the teacher's."""
+"""Report of a distillation: divergences, modes, times, and samples of the student over those of the teacher."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 from pushforward.reporting.plots import corner, divergences
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.report.frame import check_target, figure_html, write_page
-from pushforward.reporting.report.words import decimals, duration
+from pushforward.reporting.report.sections import check_target, figure_html, write_page
+from pushforward.reporting.report.text import decimals, duration
 
 _HOW_TO_READ = """<dl>
 <dt>KL(student | teacher)</dt>
@@ -18,14 +18,14 @@ that the teacher does not have. Zero for equal densities only.</dd>
 <dt>KL(teacher | student)</dt>
 <dd>The same over samples of the teacher. Large where the student lacks mass, such as a whole mode.</dd>
 <dt>Effective samples</dt>
-<dd>How many samples of the teacher the student's samples are worth, once weighed by the ratio of the densities.
-Weighed samples can be trusted from 100 effective ones on, where Pareto's k is below min(1 - 1 / log10 n, 0.7).</dd>
+<dd>How many samples of the teacher the student's samples are worth when weighted by the ratio of the densities.
+Weighted samples can be trusted with 100 effective samples or more and Pareto's k below min(1 - 1 / log10 n, 0.7).</dd>
 <dt>Modes</dt>
-<dd>Peaks of the teacher's density that rise by a nat or more over the pass to a higher one. Every sample counts for the
-mode to which the nearest sample of the teacher belongs.</dd>
+<dd>Peaks of the teacher's density that are at least one nat above the saddle to a higher peak. A sample belongs to the
+mode of the nearest sample of the teacher.</dd>
 <dt>Corner plot</dt>
-<dd>Blue are samples of the teacher, orange those of the student. Filled and outlined regions are the smallest that hold
-25, 50, 75 and 95 % of them.</dd>
+<dd>Samples of the teacher are blue, samples of the student orange. Filled and outlined regions are the smallest that
+contain 25, 50, 75 and 95 % of them.</dd>
 </dl>"""
 
 
@@ -33,21 +33,21 @@ def write_distillation_report(
     path: str | os.PathLike[str],
     *,
     title: str,
-    found: Any,
+    fidelity: Any,
     columns: Sequence[str],
     doubts: Sequence[str],
     facts: Mapping[str, object],
     overwrite: bool = False,
 ) -> Path:
-    """Write one self-contained HTML file, as `write_report` does: result in words, figures, pictures, facts.
+    """Write one self-contained HTML file, as `write_report` does: summary, figures, pictures, facts.
 
     Args:
         path: where to write; the folder must exist.
         title: the heading.
-        found: a `Fidelity` of flows of vectors.
+        fidelity: a `Fidelity` of flows of vectors.
         columns: names of their coordinates.
-        doubts: what speaks against the student, a sentence each.
-        facts: what is to be known about both models, in order.
+        doubts: reasons against trusting the student.
+        facts: names and values that describe both models, in order.
         overwrite: replace an existing file.
 
     Returns:
@@ -59,48 +59,58 @@ def write_distillation_report(
     target = Path(path)
     check_target(target, overwrite)
     verdict = "The student is faithful to its teacher." if not doubts else "The student is not faithful to its teacher."
-    sentences = [
+    messages = [
         verdict,
         *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts),
-        f"It draws 1,000 samples in {duration(found.student_sample_seconds)}, the teacher in "
-        f"{duration(found.teacher_sample_seconds)}.",
+        f"It draws 1,000 samples in {duration(fidelity.student_sample_seconds)}, the teacher in "
+        f"{duration(fidelity.teacher_sample_seconds)}.",
     ]
-    course = figure_html(
-        inline_svg(divergences(found), "divergences", "Divergences, and the log-ratio of the densities"),
-        "Where the two densities agree, the log-ratio is zero. Dots mark the weights that were kept.",
+    curves = figure_html(
+        inline_svg(divergences(fidelity), "divergences", "Divergences, and the log-ratio of the densities"),
+        "Where the two densities agree, the log-ratio is zero. Dots mark the selected weights.",
     )
-    drawn, real = found.samples
+    student_samples, teacher_samples = fidelity.samples
+    labels = ("samples of the teacher", "samples of the student")
     picture = figure_html(
         inline_svg(
-            corner(real, drawn, columns, labels=("samples of the teacher", "samples of the student")),
+            corner(teacher_samples, student_samples, columns, labels=labels),
             "corner",
             "Corner plot: teacher against student",
         ),
         "Every coordinate alone, and every pair. Where orange follows blue, the student has learned its teacher.",
         kind="wide",
     )
-    lines = [escape(sentence) for sentence in sentences]
+    lines = [escape(message) for message in messages]
     return write_page(
-        target, title, lines, _board(found), None, course + picture, facts, _HOW_TO_READ, None, overwrite,
+        target, title, lines, _figures_html(fidelity), None, curves + picture, facts, _HOW_TO_READ, None, overwrite,
         headings=("Student and teacher", "Student against teacher"),
     )  # fmt: skip
 
 
-def _board(found: Any) -> str:
-    """Figures one under the other, then the modes."""
-    error = " <small>\N{PLUS-MINUS SIGN} {}</small>"
+def _figures_html(fidelity: Any) -> str:
+    """Table of the figures, then of the modes."""
+
+    def estimate(value: float, error: float) -> str:
+        return f"{decimals(value)} <small>\N{PLUS-MINUS SIGN} {decimals(error)}</small>"
+
     rows = [
-        ("KL(student | teacher), nats", decimals(found.reverse_kl) + error.format(decimals(found.reverse_kl_error))),
-        ("KL(teacher | student), nats", decimals(found.forward_kl) + error.format(decimals(found.forward_kl_error))),
-        ("Effective samples", f"{found.efficiency:.1%} of {found.n:,}"),
-        ("Pareto's k of the weights", decimals(found.pareto_k, 2)),
-        ("Weighed samples", escape("; ".join(found.weight_doubts())) or "can be trusted"),
-        ("1,000 samples, teacher", duration(found.teacher_sample_seconds)),
-        ("1,000 samples, student", duration(found.student_sample_seconds)),
-        ("1,000 scores, teacher", duration(found.teacher_score_seconds)),
-        ("1,000 scores, student", duration(found.student_score_seconds)),
+        (
+            "KL(student | teacher), nats",
+            estimate(fidelity.reverse_kl, fidelity.reverse_kl_error),
+        ),
+        (
+            "KL(teacher | student), nats",
+            estimate(fidelity.forward_kl, fidelity.forward_kl_error),
+        ),
+        ("Effective samples", f"{fidelity.efficiency:.1%} of {fidelity.n:,}"),
+        ("Pareto's k of the weights", decimals(fidelity.pareto_k, 2)),
+        ("Weighted samples", escape("; ".join(fidelity.weight_doubts())) or "can be trusted"),
+        ("1,000 samples, teacher", duration(fidelity.teacher_sample_seconds)),
+        ("1,000 samples, student", duration(fidelity.student_sample_seconds)),
+        ("1,000 scores, teacher", duration(fidelity.teacher_score_seconds)),
+        ("1,000 scores, student", duration(fidelity.student_score_seconds)),
     ]
-    for index, mode in enumerate(found.modes, 1):
+    for index, mode in enumerate(fidelity.modes, 1):
         rows.append((
             f"Mode {index}", f"{mode.student:.1%} of the student's samples, {mode.teacher:.1%} of the teacher's"
         ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The report of a flow of images: bits per dimension, test images beside samples."""
+"""Report of a flow of images: bits per dimension, test images and samples."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,26 +8,26 @@ from typing import Any
 
 from pushforward.reporting.plots import image_grid
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.report.frame import check_target, figure_html, write_page
-from pushforward.reporting.report.words import decimals, duration
+from pushforward.reporting.report.sections import check_target, figure_html, write_page
+from pushforward.reporting.report.text import decimals, duration
 
 _HOW_TO_READ = """<dl>
 <dt>Bits per dimension</dt>
-<dd>The mean of \N{MINUS SIGN}log2 of the model's probability of an image it has never seen, divided by the count of
-numbers in an image (pixels times colours): what a lossless code made of the model would spend on each of them. Lower is
-better; 256 levels stored as they are take 8. It is an upper bound: the model is a density of the image with noise that
-fills each level, and a better kind of noise would lower it.</dd>
+<dd>The mean of \N{MINUS SIGN}log2 of the model's probability of a test image, divided by the count of numbers in an
+image (pixels times colours): the size of each number under a lossless code made from the model. Lower is better; 256
+levels without compression take 8. It is an upper bound: the model is a density of the dequantised image, and better
+dequantisation noise would lower it.</dd>
 <dt>Gaussian</dt>
-<dd>The same figure for a normal distribution with all covariances of the training images; what is added to its
-variances, the same number for all of them, is the best on the validation images.</dd>
+<dd>The same figure for a normal distribution with the covariance matrix of the training images, plus a ridge that
+is best on the validation images.</dd>
 <dt>\N{PLUS-MINUS SIGN}</dt>
-<dd>One standard error of that mean over the test images.</dd>
+<dd>One standard error of the mean over the test images.</dd>
 <dt>Training curve</dt>
 <dd>A row is one image; its nats are bits per dimension times the count of numbers times 0.693, with the sign changed:
-higher is better. The kept weights are those of the dot. Training rows far above validation rows mean that the model has
-begun to learn images by heart.</dd>
+higher is better. The dot marks the selected weights. Training rows far above validation rows mean that the model
+overfits.</dd>
 <dt>Samples</dt>
-<dd>The first that were drawn; none was picked.</dd>
+<dd>The first samples drawn, without selection.</dd>
 </dl>"""
 
 
@@ -43,18 +43,18 @@ def write_image_report(
     facts: Mapping[str, object],
     overwrite: bool = False,
 ) -> Path:
-    """Write one self-contained HTML file, as `write_report` does: result in words, figures, two grids, facts.
+    """Write one self-contained HTML file, as `write_report` does: summary, figures, two grids, facts.
 
     Args:
         path: where to write; the folder must exist.
         title: the heading.
-        rows: two, the flow and its floor, with `name`, `validation_bits`, `test_bits`, `standard_error` (or None),
+        rows: two, the flow and its baseline, with `name`, `validation_bits`, `test_bits`, `standard_error` (or None),
             `fit_seconds`, `score_seconds` (or None).
-        history: of the training, see `write_report`.
-        test: (n, H, W, C) images of the test.
-        samples: (m, H, W, C) drawn from the model.
+        history: the training history, see `write_report`.
+        test: (n, H, W, C) test images.
+        samples: (m, H, W, C) samples of the model.
         levels: number of levels of both.
-        facts: what is to be known about the model, in order.
+        facts: names and values that describe the model, in order.
         overwrite: replace an existing file.
 
     Returns:
@@ -66,29 +66,29 @@ def write_image_report(
     """
     target = Path(path)
     check_target(target, overwrite)
-    flow, floor = rows
-    gained = floor.test_bits - flow.test_bits
-    sentences = [
+    flow, baseline = rows
+    gain = baseline.test_bits - flow.test_bits
+    summary_lines = [
         f"{flow.name} needs {decimals(flow.test_bits)} bits per dimension for test images, "
-        f"{decimals(abs(gained))} {'fewer' if gained > 0 else 'more'} than a {floor.name}.",
-        "Both are upper bounds, by noise that fills the levels.",
+        f"{decimals(abs(gain))} {'fewer' if gain > 0 else 'more'} than a {baseline.name}.",
+        "Both are upper bounds, because of dequantisation.",
     ]
     grids = (
-        ("test", test, "Images of the test, which the model has never seen."),
+        ("test", test, "Test images, which were not used in training."),
         ("samples", samples, "Samples of the model, in the order in which they were drawn."),
     )
     pictures = "".join(
         figure_html(inline_svg(image_grid(images, levels=levels), name, caption), caption)
         for name, images, caption in grids
     )
-    board = _board(rows)
+    leaderboard = _leaderboard(rows)
     return write_page(
-        target, title, [escape(line) for line in sentences], board, history, pictures, facts, _HOW_TO_READ, None,
-        overwrite,
+        target, title, [escape(line) for line in summary_lines], leaderboard, history, pictures, facts, _HOW_TO_READ,
+        None, overwrite,
     )  # fmt: skip
 
 
-def _board(rows: Sequence[Any]) -> str:
+def _leaderboard(rows: Sequence[Any]) -> str:
     lines = []
     for index, row in enumerate(rows):
         error = (
@@ -102,5 +102,5 @@ def _board(rows: Sequence[Any]) -> str:
         )
         lines.append(f"<tr{'' if index else ' class=subject'}>{''.join(cells)}</tr>")
     heads = ("Test, bits per dimension", "Validation", "Fit", "Score")
-    head = '<th scope="col">Model</th>' + "".join(f'<th scope="col" class="number">{word}</th>' for word in heads)
+    head = '<th scope="col">Model</th>' + "".join(f'<th scope="col" class="number">{heading}</th>' for heading in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

@@ -1,36 +1,36 @@
-"""Which columns of many a corner plot shows: those in which data and samples differ most."""
+"""Selects the columns of a corner plot: those in which data and samples differ most."""
 
 import numpy as np
 
-_MOST_ROWS = 5000  # are plenty to tell large differences from small ones
+_MAX_ROWS = 5000  # enough to rank the differences
 
 
-def telling(data: np.ndarray, samples: np.ndarray, count: int) -> list[int]:
+def influential_columns(data: np.ndarray, samples: np.ndarray, count: int) -> list[int]:
     """Indices of `count` columns, in the table's order, in which data (n, d) and samples (m, d) differ most.
 
-    A column differs by its marginal, sup |F_n - G_m|, or by a pair that it belongs to, half the difference of the
-    rank correlations; the larger of both counts. At most 5,000 rows of either are looked at.
+    The difference of a column is the maximum of sup |F_n - G_m| of its marginal and of half the differences of its
+    rank correlations with the others. At most 5,000 rows of each are used.
 
     Cost: d sorts, and two products of a (5000, d) matrix with itself.
     """
-    rows, drawn = _some(data), _some(samples)
+    rows, model_rows = _thin(data), _thin(samples)
     width = rows.shape[1]
     if width <= count:
         return list(range(width))
-    apart = np.array([_distance(rows[:, j], drawn[:, j]) for j in range(width)])
-    pairs = 0.5 * np.abs(_rank_correlations(rows) - _rank_correlations(drawn))
-    np.fill_diagonal(pairs, 0.0)
-    worst = np.maximum(apart, pairs.max(axis=1))
-    return sorted(np.argsort(-worst, kind="stable")[:count].tolist())
+    marginal_distances = np.array([_distance(rows[:, j], model_rows[:, j]) for j in range(width)])
+    pair_distances = 0.5 * np.abs(_rank_correlations(rows) - _rank_correlations(model_rows))
+    np.fill_diagonal(pair_distances, 0.0)
+    largest = np.maximum(marginal_distances, pair_distances.max(axis=1))
+    return sorted(np.argsort(-largest, kind="stable")[:count].tolist())
 
 
-def _some(rows: np.ndarray) -> np.ndarray:
+def _thin(rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, np.float64)
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(int)]
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS)).astype(int)]
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Kolmogorov's and Smirnov's distance of two samples."""
+    """Kolmogorov-Smirnov distance of two samples."""
     a, b = np.sort(a), np.sort(b)
     both = np.concatenate([a, b])
     shares = (np.searchsorted(values, both, side="right") / len(values) for values in (a, b))
@@ -39,7 +39,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _rank_correlations(rows: np.ndarray) -> np.ndarray:
-    """Spearman's, (d, d); zero for a constant column."""
+    """Spearman's rank correlations (d, d); zero for a constant column."""
     from scipy.stats import rankdata
 
     order = rankdata(rows, axis=0)

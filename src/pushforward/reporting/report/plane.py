@@ -1,4 +1,4 @@
-"""Pictures of a flow of two columns on a page: its density with contours, and what its layers do to a grid."""
+"""Sections for a flow of two columns: its density with contours, and a grid after each of its layers."""
 
 from collections.abc import Callable, Sequence
 from html import escape
@@ -20,19 +20,19 @@ from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.reporting.plots import density, warp_layers
 from pushforward.reporting.plots.inline import inline_svg
 from pushforward.reporting.plots.marginals import span
-from pushforward.reporting.report.frame import Section, figure_html
-from pushforward.reporting.report.words import clean
+from pushforward.reporting.report.sections import Section, figure_html
+from pushforward.reporting.report.text import clean
 
-_RESOLUTION, _BASE_DRAWS, _MOST_PANELS = 160, 2000, 16
+_RESOLUTION, _BASE_DRAWS, _MAX_PANELS = 160, 2000, 16
 
 
 def is_plane(flow: Any) -> bool:
-    """Whether these pictures can be made: a flow of two columns, without a context."""
+    """Whether the flow has two columns and no context, as these pictures need."""
     return isinstance(flow, Flow) and flow.shape == (2,) and flow.context_shape is None
 
 
 def density_section(flow: Flow, data: np.ndarray, samples: np.ndarray, columns: Sequence[str]) -> Section:
-    """The density as a heat map with its contours, and the rows as dots; a sentence where it cannot be evaluated.
+    """The density as a heat map with its contours, and the rows as dots; a message if it cannot be evaluated.
 
     Args:
         flow: of two columns, unconditional.
@@ -46,11 +46,11 @@ def density_section(flow: Flow, data: np.ndarray, samples: np.ndarray, columns: 
             lambda points: log_prob_float64(flow, points), bounds, resolution=_RESOLUTION, data=data, contours=True,
             veiled=True, columns=columns,
         )  # fmt: skip
-    except (DataError, NumericError) as fault:
-        return Section("Density", f"<p>The density cannot be drawn: {_escaped(fault)}</p>")
+    except (DataError, NumericError) as error:
+        return Section("Density", f"<p>The density cannot be drawn: {_error_html(error)}</p>")
     caption = (
-        "The model's density. Lines enclose the smallest regions to which it gives 25, 50, 75 and 95 %; dots are rows "
-        "of the data."
+        "The model's density. Lines enclose the smallest regions of probability 25, 50, 75 and 95 %; dots are rows of "
+        "the data."
     )
     picture = inline_svg(figure, "density", "The model's density, with contours and rows of data")
     return Section("Density", figure_html(picture, caption, "square"))
@@ -62,17 +62,17 @@ def layers_section(flow: Flow) -> Section:
     Args:
         flow: of two columns, unconditional.
     """
-    layers = parts(_on_host(flow.bijection))
+    layers = parts(_as_numpy(flow.bijection))
     base = sample_float64(flow.base, _BASE_DRAWS, 0)
     extent = np.quantile(base, [0.005, 0.995], axis=0).T.ravel().tolist()
     titles = ["base", *(f"{index}: {name}" for index, (name, _) in enumerate(layers, 1))]
     count = len(titles)
-    shown = np.unique(np.linspace(0, count - 1, min(count, _MOST_PANELS)).round().astype(int)).tolist()
+    shown = np.unique(np.linspace(0, count - 1, min(count, _MAX_PANELS)).round().astype(int)).tolist()
     try:
-        figure = warp_layers([_mapped(layer) for _, layer in layers], extent, titles=titles, shown=shown)
-    except (DataError, NumericError) as fault:
-        return Section("Layer by layer", f"<p>The grid cannot be followed to the data: {_escaped(fault)}</p>")
-    caption = "A grid in the base, and what has become of it after each layer, up to the data."
+        figure = warp_layers([_batched(layer) for _, layer in layers], extent, titles=titles, shown=shown)
+    except (DataError, NumericError) as error:
+        return Section("Layer by layer", f"<p>The grid cannot be followed to the data: {_error_html(error)}</p>")
+    caption = "A grid in the base space, and its image after each layer, up to the data space."
     if len(shown) < count:
         caption += f" Of {count - 1} layers {len(shown) - 1} are shown."
     picture = inline_svg(figure, "layers", "A square grid after each layer of the flow")
@@ -80,25 +80,25 @@ def layers_section(flow: Flow) -> Section:
 
 
 def parts(bijection: AbstractBijection) -> list[tuple[str, AbstractBijection]]:
-    """The layers from base to data with their names: chains and repeats opened, turned-round ones too.
+    """The layers from base to data with their names; chains and repeats, also inverted ones, are taken apart.
 
-    A layer of a `Repeat` stays whole, even where it is itself a chain: it is what the flow's builder calls a layer.
+    A layer of a `Repeat` is not taken apart, even if it is a chain: the recipes call it a layer.
     """
     if isinstance(bijection, Chain):
         return [part for inner in bijection.bijections for part in parts(inner)]
     if isinstance(bijection, Repeat):
         return [(_name(bijection.layers), bijection.layer(index)) for index in range(bijection.n_layers)]
     if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain | Repeat):
-        return [(name, _turned(part)) for name, part in reversed(parts(bijection.bijection))]
+        return [(name, _inverse(part)) for name, part in reversed(parts(bijection.bijection))]
     return [(_name(bijection), bijection)]
 
 
-def _turned(bijection: AbstractBijection) -> AbstractBijection:
+def _inverse(bijection: AbstractBijection) -> AbstractBijection:
     return bijection.bijection if isinstance(bijection, Inverse) else Inverse(bijection)
 
 
 def _name(bijection: AbstractBijection) -> str:
-    """The class; of a chain that of its part with most numbers, and of a wrapper that of what is in it."""
+    """The name of the class; for a chain that of its largest part, for an inverse that of the inner bijection."""
     if isinstance(bijection, Inverse):
         return _name(bijection.bijection)
     if isinstance(bijection, Chain):
@@ -110,28 +110,28 @@ def _size(bijection: AbstractBijection) -> int:
     return sum(np.size(leaf) for leaf in jax.tree.leaves(bijection) if hasattr(leaf, "shape"))
 
 
-def _on_host(bijection: AbstractBijection) -> AbstractBijection:
-    """The same layers in NumPy, floats of 64 bits: JAX would compile a program for each shape that it takes apart."""
+def _as_numpy(bijection: AbstractBijection) -> AbstractBijection:
+    """The same layers as NumPy float64 arrays, since slicing JAX arrays compiles a program for each shape."""
 
-    def moved(leaf: Any) -> Any:
+    def to_numpy(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return leaf
         return np.asarray(leaf, np.float64) if is_inexact(leaf) else np.asarray(leaf)
 
-    return jax.tree.map(moved, bijection)
+    return jax.tree.map(to_numpy, bijection)
 
 
-def _mapped(layer: AbstractBijection) -> Callable[[np.ndarray], np.ndarray]:
-    """The layer as a map of batches in double precision; layers of one structure share one program."""
-    # A number taken out of a NumPy stack is no array any more.
-    whole = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, np.generic) else leaf, layer)
+def _batched(layer: AbstractBijection) -> Callable[[np.ndarray], np.ndarray]:
+    """The layer as a function of batches in double precision; layers of equal structure share a program."""
+    # An element of a NumPy array is a scalar, not an array.
+    arrays = jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, np.generic) else leaf, layer)
 
     def forward(points: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
-            ran = run_batched(_forward_rows, compiled_module(whole), [points], len(points), 2)
-        if ran is None:
+            outputs = run_batched(_forward_rows, compiled_module(arrays), [points], len(points), 2)
+        if outputs is None:
             raise ValueError("flow: a report cannot be written inside another program of jax: call it outside jit.")
-        return np.asarray(ran[0])
+        return np.asarray(outputs[0])
 
     return forward
 
@@ -140,5 +140,5 @@ def _forward_rows(bijection: AbstractBijection, points: Array) -> tuple[Array, .
     return (jax.vmap(bijection.forward)(points),)
 
 
-def _escaped(fault: Exception) -> str:
-    return escape(clean(fault))
+def _error_html(error: Exception) -> str:
+    return escape(clean(error))

@@ -1,4 +1,4 @@
-"""What reports add to the look of all our pages, and the explanations of what every report of a fit shows."""
+"""Style sheets of the reports, in addition to that of all pages, and explanations for the report of a fit."""
 
 CSS = """
 .subject > * { font-weight: 650; background: var(--soft); }
@@ -13,7 +13,7 @@ dd { margin: .1rem 0 0; max-width: 46rem; }
 @media print { .scroll { overflow: visible; } svg { min-width: 0 !important; } section { break-inside: avoid; } }
 """
 
-# The report of a fit has more kinds of sections than the others.
+# For the sections that only the report of a fit has.
 FIT_CSS = """
 :root { --bad: #b3261e; --good: #1a7f37; }
 @media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #57c878; } }
@@ -27,8 +27,8 @@ thead th { vertical-align: bottom; overflow-wrap: normal; }
 .result.ok { color: var(--good); }
 .result.failed { color: var(--bad); }
 .result.untested { color: var(--muted); }
-.sentence { min-width: 15rem; max-width: 34rem; }
-.remedy { display: block; margin-top: .2rem; }
+.explanation { min-width: 15rem; max-width: 34rem; }
+.suggestion { display: block; margin-top: .2rem; }
 .cells td, .cells th { padding-right: 1rem; }
 .cells thead .number { white-space: normal; min-width: 4.5rem; max-width: 8rem; }
 .cells tbody th { min-width: 0; }
@@ -46,13 +46,13 @@ summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--data); o
   .tests td, .tests th { display: inline; border: 0; padding: 0 .6rem 0 0; font-weight: 650; }
   .tests .number { display: inline-block; font-weight: 400; }
   .tests .number::before { content: attr(data-head) " "; color: var(--muted); }
-  .tests .sentence { display: block; min-width: 0; font-weight: 400; padding-top: .2rem; }
+  .tests .explanation { display: block; min-width: 0; font-weight: 400; padding-top: .2rem; }
 }
 @media print {
   :root { --data: #0072b2; --model: #d55e00; --ink: #24292f; --muted: #6a737d; --line: #d8dee4; --paper: #ffffff;
     --soft: #f5f7f9; --bad: #b3261e; --good: #1a7f37; }
   main, footer { max-width: none; }
-  table { font-size: .75rem; } .cells td, .cells th { padding-right: .5rem; } .sentence { min-width: 0; }
+  table { font-size: .75rem; } .cells td, .cells th { padding-right: .5rem; } .explanation { min-width: 0; }
   h2, h3, dt { break-after: avoid; } tr, figure, dd { break-inside: avoid; } section { break-inside: auto; }
   details::details-content { content-visibility: visible; display: block; block-size: auto; }
 }
@@ -61,34 +61,33 @@ summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--data); o
 LEADERBOARD_TERMS = (
     (
         "Nats per row",
-        "The mean of the natural logarithm of the model's density at rows it has never seen, in the units of the "
+        "The mean of the natural logarithm of the model's density at rows not used in training, in the units of the "
         "data. Higher is better. The number itself depends on those units (metres or millimetres); differences "
         "between models do not.",
     ),
     (
         "Gain",
-        "A gain of 0.7 nats means that held-out rows are twice as likely, of 2.3 nats ten times as likely, in the "
-        "geometric mean over rows.",
+        "A gain of 0.7 nats means that held-out rows are twice as likely, a gain of 2.3 nats ten times as likely, in "
+        "the geometric mean over rows.",
     ),
     (
         "\N{PLUS-MINUS SIGN}",
-        "One standard error of that mean over the held-out rows. All models are scored on the same rows, so the "
-        "difference of two models is usually known better than either number.",
+        "One standard error of the mean over the held-out rows. All models are scored on the same rows, so the "
+        "difference of two models is usually more precise than either number.",
     ),
 )
 
 TRAINING_TERMS = (
     (
         "Training curve",
-        "The kept weights are those of the dot. Training rows far above validation rows mean that the model has "
-        "begun to learn rows by heart.",
+        "The dot marks the selected weights. Training rows far above validation rows mean that the model overfits.",
     ),
 )
 
 CORNER_TERMS = (
     (
         "Corner plot",
-        "Blue is data, orange are samples of the model. Filled and outlined regions are the smallest that hold "
+        "Data are blue, samples of the model orange. Filled and outlined regions are the smallest that contain "
         "25, 50, 75 and 95 % of the rows. The axes leave out the last 0.1 % of the data at either end.",
     ),
 )

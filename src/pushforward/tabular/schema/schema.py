@@ -75,7 +75,7 @@ class TableSchema:
         return dequantise(rows, *self._grid(), random)
 
     def bin_points(self, rows: np.ndarray) -> np.ndarray:
-        """Points (n, K, modelled columns) in the bins of rows (n, modelled columns), whose density `Discretised` averages.
+        """Points (n, K, modelled columns) in the bins of rows (n, modelled columns); `Discretised` averages over them.
 
         If no column is rounded, K is 1 and the points are the rows.
         """
