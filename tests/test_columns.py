@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
 from pushforward.columns import Column, Plan, fit_columns, plan_columns
 from pushforward.columns.column import declared
-from pushforward.columns.detect import grid_step, tail_indices
+from pushforward.columns.detect import detected, grid_step, tail_indices
 from pushforward.double import draw_rows, score_rows
 from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
@@ -213,6 +213,24 @@ def test_values_that_no_float32_holds_are_refused(scale, words):
     values = scale * np.random.default_rng(0).normal(size=500)
     with pytest.raises(DataError, match=rf"column 'x': .* {words}.* another unit"):
         one("x", values)
+
+
+@pytest.mark.parametrize("n", [50, 200, 2000])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_one_absurd_value_chooses_no_map(n, is_whole):
+    """A logarithm makes one value of a million times the others likelier, and costs all others."""
+    x = np.random.default_rng(0).gamma(5.0, 200.3, n)
+    x = np.round(x) if is_whole else x
+    kind = detected(Column("a"), x).kind
+    assert kind in (("softplus",) if is_whole else ("real",))
+    x[-1] = 1e8
+    assert detected(Column("a"), x).kind != "positive"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_numbers_over_decades_are_mapped_by_a_logarithm(seed):
+    x = np.random.default_rng(seed).lognormal(9.0, 1.5, 900).round()
+    assert detected(Column("a"), x).kind == "positive"
 
 
 def test_the_floor_is_a_gaussian_of_the_columns_themselves():

@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward.columns.column import Column
 from pushforward.columns.decimals import nearest_index
-from pushforward.columns.grid import many_values, shown_ends
+from pushforward.columns.grid import bulk, many_values, shown_ends
 from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
 from pushforward.rounded import is_among, rounding_of
@@ -59,7 +59,7 @@ def detected(column: Column, x: np.ndarray, others: np.ndarray | None = None) ->
     for kind, lower, upper in _candidates(x):
         if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
             continue
-        gain, error = _gain(x, kind, lower, upper)
+        gain, error = _gain(bulk(x), kind, lower, upper)
         if gain > max(_GAIN, 3 * error) and not column.step:
             note = f"a normal law gains {gain:.2g} nats a row by this map"
             return dataclasses.replace(column, kind=kind, lower=lower, upper=upper, source="detected", note=note)
