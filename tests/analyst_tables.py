@@ -37,7 +37,7 @@ def counties(random, n):
     frame = pl.DataFrame({
         "county": [f"county {k}" for k in range(n)],
         "population": size.round().astype(int),
-        "area": random.gamma(9.0, 0.004, n).round(3) + 0.005,
+        "area": (random.gamma(9.0, 0.004, n) + 0.005).round(3),
         "poverty": 100 * random.beta(3.0, 20.0, n),
         "metro": (size > 60_000).astype(int),
     })  # fmt: skip
