@@ -133,8 +133,14 @@ def samples_are_as_stated(command, out, notes, x, context):
         if column.kind == "discrete":
             assert np.isin(drawn_values, values).all(), column.name
         elif column.step:
-            digits = max(0, -int(np.floor(np.log10(column.step) + 1e-9)) + 1)
+            digits = max(len(repr(float(value)).partition(".")[2]) for value in values)
             assert np.array_equal(drawn_values, [float(f"{value:.{digits}f}") for value in drawn_values]), column.name
+            index = np.abs(drawn_values[:, None] - np.unique(values)).argmin(1)
+            nearest = np.unique(values)[index]
+            same = np.abs(drawn_values - nearest) < column.step / 2
+            assert np.array_equal(drawn_values[same], nearest[same]), (
+                column.name
+            )  # so that tables can be joined by them
         if (values % 1 == 0).all():
             assert (drawn_values % 1 == 0).all(), column.name
         share = np.mean((drawn_values < values.min()) | (drawn_values > values.max()))

@@ -37,7 +37,7 @@ def counties(random, n):
     frame = pl.DataFrame({
         "county": [f"county {k}" for k in range(n)],
         "population": size.round().astype(int),
-        "area": random.gamma(9.0, 0.004, n).round(3) + 0.005,
+        "area": (random.gamma(9.0, 0.004, n) + 0.005).round(3),
         "poverty": 100 * random.beta(3.0, 20.0, n),
         "metro": (size > 60_000).astype(int),
     })  # fmt: skip
@@ -98,7 +98,7 @@ def airport(random, n):
         "time": [f"2026-01-{1 + k // 24 % 28:02d} {k % 24:02d}:00" for k in range(n)],
         "temperature": (np.round((temperature - 32) / 1.8, 1) * 1.8 + 32).round(2),
         "humidity": np.minimum(random.normal(70, 25, n).round(2), 100.0),
-        "wind": random.poisson(9.0, n) * 1.15078,
+        "wind": (random.poisson(9.0, n) * 1.15078).round(5),
         "rain": rain,
         "sight": np.where(random.random(n) < 0.8, 10.0, random.choice([0.25, 0.5, 1, 2, 3, 5, 7, 9], n)),
         "pressure": random.normal(1017, 7, n).round(1),

@@ -131,7 +131,7 @@ def in_tensors(content: bytes, random: np.random.Generator) -> bytes:
         elif kind == 2:
             tensors[name] = np.full_like(value, np.nan if value.dtype.kind == "f" else 99)
         else:
-            tensors[name] = (value * 1e30).astype(value.dtype)
+            tensors[name] = np.asarray(value * 1e30).astype(value.dtype)
     return pack(inner, tensors)
 
 

@@ -16,7 +16,7 @@ from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
 from pushforward.tabular.schema import Column, TableSchema, fit_columns, infer_schema
 from pushforward.tabular.schema.column import parse_declaration
-from pushforward.tabular.schema.detect import grid_step, tail_indices
+from pushforward.tabular.schema.detect import detect_type, grid_step, tail_indices
 from pushforward.train.data import Rows, gaussian_log_likelihood
 
 N = 2000
@@ -213,6 +213,24 @@ def test_values_beyond_float32_are_errors(scale, message):
     values = scale * np.random.default_rng(0).normal(size=500)
     with pytest.raises(DataError, match=rf"column 'x': .* {message}.* another unit"):
         one("x", values)
+
+
+@pytest.mark.parametrize("n", [50, 200, 2000])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_one_extreme_value_does_not_choose_a_map(n, is_whole):
+    """A logarithm makes one value of a million times the others likelier, and costs all others."""
+    x = np.random.default_rng(0).gamma(5.0, 200.3, n)
+    x = np.round(x) if is_whole else x
+    kind = detect_type(Column("a"), x).kind
+    assert kind in (("softplus",) if is_whole else ("real",))
+    x[-1] = 1e8
+    assert detect_type(Column("a"), x).kind != "positive"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_integers_over_decades_are_mapped_by_a_logarithm(seed):
+    x = np.random.default_rng(seed).lognormal(9.0, 1.5, 900).round()
+    assert detect_type(Column("a"), x).kind == "positive"
 
 
 def test_baseline_is_a_gaussian_of_the_columns():

@@ -191,7 +191,8 @@ def fit(
         with writing(report), out.stage(f"writing {report}"):
             fit_report(
                 report, data, model, history, rows, modelled, seed, overwrite, certificate=certificate,
-                schema=schema.columns, no_gain=no_gain, remarks=[message for _, message in out_of_range_columns.values()],
+                schema=schema.columns, no_gain=no_gain,
+                remarks=[message for _, message in out_of_range_columns.values()],
             )  # fmt: skip
     out.table(
         ["model", "scored on", "log-likelihood (nats/row)"],

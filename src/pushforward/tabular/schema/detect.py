@@ -11,7 +11,7 @@ from pushforward.diagnostics import pareto_k
 from pushforward.errors import DataError
 from pushforward.tabular.schema.column import Column
 from pushforward.tabular.schema.decimals import nearest_index
-from pushforward.tabular.schema.grid import detect_ends, many_values
+from pushforward.tabular.schema.grid import bulk, detect_ends, many_values
 
 _GAIN = 0.1  # nats a row by which a map must improve the likelihood of a normal, and by three standard errors
 _FEWEST = 50  # rows that detection needs
@@ -60,7 +60,7 @@ def detect_type(column: Column, x: np.ndarray, others: np.ndarray | None = None)
     for kind, lower, upper in _candidates(x):
         if (others <= lower).any() or (kind == "bounded" and (others >= upper).any()):
             continue
-        gain, error = _gain(x, kind, lower, upper)
+        gain, error = _gain(bulk(x), kind, lower, upper)
         if gain > max(_GAIN, 3 * error) and not column.step:
             note = f"this map raises the likelihood of a normal by {gain:.2g} nats a row"
             return dataclasses.replace(column, kind=kind, lower=lower, upper=upper, source="detected", note=note)
