@@ -56,7 +56,7 @@ def convolutional_rows() -> list[Row]:
         "Conditional[PLU]": lambda: conditional(PLU(3)),
         "spline": lambda: Elementwise(RationalQuadraticSpline(n_bins=3), (3,)),  # its log-det depends on the pixel
     }
-    quick = {"PLU": other, "QR": one, "Householder": one, "Conditional[PLU]": other, "spline": one}
+    quick = {"PLU": other, "QR": one, "Householder": one, "Conditional[PLU]": other, "spline": other}
     rows = [
         Row(f"OneByOne {name}", lambda inner=inner: OneByOne(inner(), (2, 2, 3)),
             "spline" if name == "spline" else "linear",
@@ -88,7 +88,7 @@ def convolutional_rows() -> list[Row]:
         *rows,
         Row("MaskedConvolution 8x8x3", lambda: MaskedConvolution(large, key=first), "linear", spread=0.1, quick=()),
         Row("EmergingConvolution", lambda: EmergingConvolution(small), "linear", is_identity=True, spread=0.2,
-            dead=ONE_CHANNEL, quick=one),
+            dead=ONE_CHANNEL, quick=()),
         Row("EmergingConvolution 4x4x2", lambda: EmergingConvolution(middle, mask="quadrant", key=first), "linear",
             spread=0.1, quick=other),
         Row("EmergingConvolution 8x8x3", lambda: EmergingConvolution(large, key=first), "linear", spread=0.05,

@@ -55,12 +55,12 @@ def image_rows() -> list[Row]:
             "ImageCoupling checkerboard",
             lambda: image_coupling(RationalQuadraticSpline(4), (2, 3, 1), CONTEXT_DIM, partition="checkerboard"),
             "spline", knots=BOX, depends=coupling_mask(board), context_reaches=board, is_identity=True,
-            quick=("float32",),
+            quick=("float64",),
         ),
         Row(
             "ImageCoupling checkerboard swapped",
             lambda: image_coupling("affine", (2, 3, 1), partition="checkerboard", is_swapped=True), "linear",
-            depends=coupling_mask(~board), is_identity=True, quick=("float64",),
+            depends=coupling_mask(~board), is_identity=True, quick=(),
         ),
         Row(
             "PixelSigmoid", lambda: PixelSigmoid((1, 2, 1), levels=1, alpha=0.0), "elementary", x_side=UNIT,

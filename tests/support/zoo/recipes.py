@@ -32,7 +32,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "elementwise_flow": Recipe(pf.elementwise_flow, "spline", {"n_layers": 2}, BOX, is_elementwise=True, quick=()),
-    "linear_flow": Recipe(pf.linear_flow, "linear", {}),
+    "linear_flow": Recipe(pf.linear_flow, "linear", {}, quick=("float64",)),
     "linear_flow plu": Recipe(pf.linear_flow, "linear", {"kind": "plu"}, is_identity=False, quick=()),
     "linear_flow qr": Recipe(pf.linear_flow, "linear", {"kind": "qr"}, quick=()),
     "linear_flow orthogonal": Recipe(pf.linear_flow, "linear", {"kind": "orthogonal"}, quick=()),
@@ -42,7 +42,7 @@ RECIPES: dict[str, Recipe] = {
     "linear_flow diagonal": Recipe(pf.linear_flow, "linear", {"kind": "diagonal"}, quick=(), is_elementwise=True),
     "nsf whiten": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "whiten": True}, BOX, quick=()),
     "nice": Recipe(pf.nice, "linear", {"n_layers": 2}, quick=("float64",)),
-    "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}, quick=("float32",)),
+    "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}, quick=()),
     "nsf": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4}, BOX, quick=("float32",)),
     "nsf lu": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "mixing": "lu"}, BOX, is_identity=False, quick=()),
     "nsf residual": Recipe(
