@@ -124,6 +124,93 @@ FAULTS = (
         ),
         ("tests/test_battery.py", "-k", "test_row and Coupling and with and context"),
     ),
+    Fault(
+        "log-determinants of a chain are not added",
+        (("core/chain.py", "total = total + log_det", "total = log_det"),),
+        ("tests/test_battery.py", "-k", "row and Chain"),
+    ),
+    Fault(
+        "log-determinants of repeated layers are not added",
+        (("core/repeat.py", "(total + log_det).astype(dtype)", "log_det.astype(dtype)"),),
+        ("tests/core/test_core.py", "-k", "repeat"),
+    ),
+    Fault(
+        "inverse whose forward direction is that of the bijection",
+        (
+            (
+                "core/inverse.py",
+                "return self.bijection.inverse_and_log_det(z",
+                "return self.bijection.forward_and_log_det(z",
+            ),
+        ),
+        ("tests/test_battery.py", "-k", "row and Inverse"),
+    ),
+    Fault(
+        "flow that subtracts its log-determinant",
+        (("core/flow.py", "base_log_prob + log_det)", "base_log_prob - log_det)"),),
+        ("tests/test_battery.py", "-k", "row and maf and integrates"),
+    ),
+    Fault(
+        "normal density without its scale",
+        (("bases/normal.py", "/ self.scale) - jnp.log(self.scale))", "/ self.scale))"),),
+        ("tests/bases/test_bases.py", "-k", "Normal"),
+    ),
+    Fault(
+        "attention that sees a later coordinate",
+        (("networks/attention.py", "(jnp.arange(self.n_ranks) <= rank)", "(jnp.arange(self.n_ranks) <= rank + 1)"),),
+        ("tests/bijections/test_autoregressive.py", "-k", "attention"),
+    ),
+    Fault(
+        "masked network that sees the coordinate it maps",
+        (("networks/masked_pass.py", "np.arange(weight.shape[-1]) < fan_in", "np.arange(weight.shape[-1]) <= fan_in"),),
+        ("tests/test_battery.py", "-k", "row and MaskedAutoregressive"),
+    ),
+    Fault(
+        "validation rows that also train",
+        (("train/split.py", "return order[count:], order[:count]", "return order, order[:count]"),),
+        ("tests/train/test_split.py",),
+    ),
+    Fault(
+        "steps that are not finite are taken",
+        (("train/steps.py", "jnp.where(finite, new, old), updated", "new, updated"),),
+        ("tests/train/test_fit_failures.py", "-k", "not_finite_is_skipped"),
+    ),
+    Fault(
+        "masses without the widths of their bins",
+        (("core/discretised.py", "xp.where(width > 0, xp.log(", "0.0 * xp.where(width > 0, xp.log("),),
+        ("tests/tabular/test_columns.py", "-k", "mass"),
+    ),
+    Fault(
+        "hash of a model file is not compared",
+        (("persistence/container.py", 'if digest != header["sha256"]:', "if False:"),),
+        ("tests/persistence/test_persistence.py", "-k", "hash_covers"),
+    ),
+    Fault(
+        "effective sample size of weights that are not normalised",
+        (("diagnostics/weights.py", "weights.sum() ** 2 / (weights**2).sum()", "weights.sum() / (weights**2).sum()"),),
+        ("tests/diagnostics/test_importance.py",),
+    ),
+    Fault(
+        "gradient of a fixed point without its linear solve",
+        (("numerics/fixed_point.py", "return right + _push(pull, v)", "return right"),),
+        ("tests/bijections/test_autoregressive.py", "-k", "derivatives and jacobi"),
+    ),
+    Fault(
+        "power series whose terms have one sign",
+        (("bijections/residual/power_series.py", "jnp.where(k % 2 == 1, 1, -1)", "jnp.where(k % 2 == 1, 1, 1)"),),
+        ("tests/bijections/test_residual.py",),
+    ),
+    Fault(
+        "centre subtracted after the cast to float32",
+        (
+            (
+                "core/boundary.py",
+                "value = np.asarray(value, np.float64) - centre",
+                "value = np.asarray(np.asarray(value, dtype) - centre.astype(dtype))",
+            ),
+        ),
+        ("tests/core/test_centres.py", "-k", "invariant"),
+    ),
 )
 
 
