@@ -97,7 +97,7 @@ def page(boards: dict[str, Any]) -> str:
         entries = {entry["name"]: entry for entry in board["entries"]}
         cells = [_nats(entries[other]) for other in names]
         picks = ", ".join(f"{pick} {board['picks'].count(pick)}" for pick in sorted(set(board["picks"])))
-        cells = [name, picks, f"{board['chosen_log_likelihood']:.3f}", *cells, f"{board['margin']:+.2f}"]
+        cells = [name, picks, f"{board['chosen_nats']:.3f}", *cells, f"{board['margin']:+.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -107,22 +107,20 @@ def page(boards: dict[str, Any]) -> str:
     lines += ["| table | model | validation | test | fit s | score s | parameters | peak MB |", "|" + " --- |" * 8]
     for name, board in boards.items():
         for entry in board["entries"]:
-            validation = (
-                "-" if entry["validation_log_likelihood"] is None else f"{entry['validation_log_likelihood']:.3f}"
-            )
+            validation = "-" if entry["validation_nats"] is None else f"{entry['validation_nats']:.3f}"
             size = "-" if entry["parameters"] is None else f"{entry['parameters']:,}"
             peak = "-" if entry["peak_megabytes"] is None else f"{entry['peak_megabytes']:,.0f}"
             lines.append(
                 f"| {name} | {entry['name']} | {validation} | {_nats(entry)} | {entry['fit_seconds']:.1f} | "
                 f"{entry['score_seconds']:.2f} | {size} | {peak} |"
             )
-    lines += ["", "Discretised columns (iris by declaration; of diabetes `sex`, found) count with their masses."]
+    lines += ["", "Rounded columns (iris by declaration; of diabetes `sex`, found) count with their masses."]
     return "\n".join(lines) + "\n"
 
 
 def _nats(entry: dict[str, Any]) -> str:
     error = entry["standard_error"]
-    return f"{entry['test_log_likelihood']:.3f}" + ("" if error is None else f" +- {error:.3f}")
+    return f"{entry['test_nats']:.3f}" + ("" if error is None else f" +- {error:.3f}")
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def scores_are_as_stated(out, notes, x, context):
     assert float(line[1]) == pytest.approx(scores.mean(), abs=6e-4)
     assert float(line[2]) == pytest.approx(scores.std(ddof=1) / math.sqrt(n_test), abs=6e-4)
     gaussian = gaussian_of_cells(notes, x, context, train, test)
-    assert notes["gaussian_log_likelihood"] == pytest.approx(gaussian.mean(), abs=0.15)
+    assert notes["gaussian_nats"] == pytest.approx(gaussian.mean(), abs=0.15)
     return scores, gaussian
 
 
@@ -112,7 +112,7 @@ def gain_is_as_stated(out, page, notes, scores, gaussian):
     difference = scores - gaussian
     error = difference.std(ddof=1) / math.sqrt(len(difference))
     assert notes["gain_error"] == pytest.approx(error, rel=0.2)
-    gain = notes["held_out_nats"] - notes["gaussian_log_likelihood"]
+    gain = notes["held_out_nats"] - notes["gaussian_nats"]
     assert (result is not None) == (gain > 2 * notes["gain_error"]) == (on_page is not None)
     if result is not None:
         assert float(result[1]) == pytest.approx(gain, abs=6e-3)

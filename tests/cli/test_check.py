@@ -89,9 +89,7 @@ def test_fit_passes_row_numbers_to_the_certificate(command, table, monkeypatch):
 
 def test_stored_certificate_is_printed(command, plain, certify_arguments):
     stored = Certificate((Row("over-fitting", 0.1, 0.3, True, "A gap of 0.1 nats."),), "float32")
-    model = plain(
-        certificate=stored.to_dict(), held_out_nats=-3.5, held_out="40 test rows", gaussian_log_likelihood=-4.0
-    )
+    model = plain(certificate=stored.to_dict(), held_out_nats=-3.5, held_out="40 test rows", gaussian_nats=-4.0)
     result = command("check", model)
     assert f"When it was made: {stored.verdict}" in result.out
     assert "over-fitting: A gap of 0.1 nats." in result.out

@@ -43,7 +43,7 @@ def test_demo_prints_a_leaderboard_and_writes_three_files(command, small):
     assert "--overwrite" in again.err
     result = command("demo", "--overwrite", "--json")
     assert (result.code, len(result.json["leaderboard"])) == (0, 4)
-    scores = [row["test_log_likelihood"] for row in result.json["leaderboard"]]
+    scores = [row["test_nats"] for row in result.json["leaderboard"]]
     assert scores == sorted(scores, reverse=True)
 
 

@@ -122,7 +122,7 @@ def test_notes_of_another_type_change_no_score(value, tmp_path, capsys, monkeypa
     monkeypatch.chdir(tmp_path)
     notes = {
         "held_out_nats": value,
-        "gaussian_log_likelihood": value,
+        "gaussian_nats": value,
         "held_out": value,
         "is_bound": value,
         "own": value,

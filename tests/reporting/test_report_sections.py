@@ -112,6 +112,7 @@ def test_certificate_lists_failed_tests_first(certificate):
     folded = part[part.index("<details>") :]
     assert re.findall(r'<th scope="row">([^<]*)', folded) == ["finite values", "log-det"]
     assert "Suggestion: do less &lt;script&gt;" in text
+    assert "a &lt; b" in text
     assert ">0.0032<" in part
     assert 'class="verdict failed"' in part
 

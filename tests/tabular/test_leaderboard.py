@@ -112,6 +112,12 @@ def test_leaderboard_to_dict_is_json(board):
     values = json.loads(json.dumps(board.to_dict(), allow_nan=False))
     assert values["chosen"] == "nice+mixture"
     assert {entry["name"] for entry in values["entries"]} >= {"Gaussian"}
+    assert values["chosen_nats"] == board.chosen_log_likelihood
+    entry = values["entries"][0]
+    assert (entry["test_nats"], entry["validation_nats"]) == (
+        board.entries[0].test_log_likelihood, board.entries[0].validation_log_likelihood,
+    )  # fmt: skip
+    assert "test_nats_without_copies" in entry
 
 
 @pytest.mark.parametrize(

@@ -441,7 +441,7 @@ def test_write_error_of_the_system_is_one_error(tmp_path: Path) -> None:
     assert len(messages) == len(SUFFIXES), done.stdout
     for suffix, message in zip(SUFFIXES, messages, strict=True):
         assert message.startswith(f"t{suffix}: cannot be written (File too large")
-        assert message.endswith("): choose another place.")
+        assert message.endswith("): choose another path.")
     assert list(tmp_path.iterdir()) == []
     assert done.stderr == ""
 

@@ -119,7 +119,7 @@ def _describe_notes(notes: dict[str, Any], stored_certificate: Any) -> list[str]
             for row in stored_certificate.rows
             if row.ok is False or row.name == "over-fitting"
         ]
-    score, baseline = (number_in(notes, name) for name in ("held_out_nats", "gaussian_log_likelihood"))
+    score, baseline = (number_in(notes, name) for name in ("held_out_nats", "gaussian_nats"))
     test_rows, tied_columns = notes.get("held_out"), notes.get("repeating")
     if isinstance(tied_columns, list) and tied_columns:
         columns = ", ".join(map(repr, tied_columns))

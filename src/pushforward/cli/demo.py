@@ -113,9 +113,14 @@ def demo(
     out.print()
     out.print(f"Data: {data.attribution}")
     out.result({
-        "leaderboard": [vars(line) for line in rows], "epochs": len(history.train),
+        "leaderboard": [_plain_row(line) for line in rows], "epochs": len(history.train),
         "compile_seconds": history.compile_seconds, "files": [str(path) for path in paths],
     })  # fmt: skip
+
+
+def _plain_row(row: Any) -> dict[str, Any]:
+    """A row of the leaderboard for the JSON output, whose keys are fixed."""
+    return {"test_nats" if name == "test_log_likelihood" else name: value for name, value in vars(row).items()}
 
 
 def _splits(data: Any) -> tuple[Any, ...]:

@@ -168,7 +168,7 @@ def fit(
         "split": split.rule,
         "held_out_nats": row.test_log_likelihood if math.isfinite(row.test_log_likelihood) else None,
         "held_out": row.setting,
-        "gaussian_log_likelihood": rows[1].test_log_likelihood,
+        "gaussian_nats": rows[1].test_log_likelihood,
         "gain_error": row.gain_error,
         "repeating": list(repeating),
         "seen": training_range.to_dict(),
@@ -177,7 +177,7 @@ def fit(
             split.context_columns, split.train_context, np.asarray(split.test_context)
         ).to_dict(),
         "outside_range": {name: share for name, (share, _) in out_of_range_columns.items()},
-        "validation_log_likelihood": history.best_validation if math.isfinite(history.best_validation) else None,
+        "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
         **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
         "certificate": certificate.to_dict(),

@@ -68,7 +68,7 @@ def gallery(
             }
             for card in results
         },
-        "true_log_likelihood": {name: shape.true_log_likelihood for name, shape in shapes.items()},
+        "true_nats": {name: shape.true_log_likelihood for name, shape in shapes.items()},
         "steps": budget.n_steps, "batch_size": budget.batch_size, "seed": seed, "seconds": elapsed,
         "output": str(output), "bytes": size,
     })  # fmt: skip

@@ -40,7 +40,9 @@ SplitBy = Annotated[
         show_default="rows at random",
     ),
 ]
-Plain = Annotated[bool, typer.Option("--plain", help="Look for no kinds of columns in the data.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Infer no types: columns are real numbers unless --column declares them.")
+]
 Units = Annotated[list[str] | None, typer.Option("--unit", help="Unit of a column, NAME=UNIT. May be given again.")]
 ModelFile = Annotated[Path, typer.Argument(help="Model file that `pushforward fit` wrote.", show_default=False)]
 

@@ -97,7 +97,7 @@ def read_split(
     time: str | None = None,
     exclude: list[str] | None = None,
 ) -> Split:
-    """Read, check and schema a table, and hold out a tenth of its rows for the test, unless these are fewer than 20.
+    """Read a table, infer its schema, and hold out a tenth of its rows for the test, unless these are fewer than 20.
 
     Args:
         data, columns, context, drop_na, seed, declared, detect, units: as the options of `pushforward fit`.
@@ -248,7 +248,7 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
     """Rows of the flow and of its baseline, a full Gaussian whose mean is linear in the context.
 
     Both are scored on the test rows; without test rows, on the validation rows, else on the training rows. With rounded
-    columns the Gaussian is fitted to dequantised copies and scored at the points of a cell, as the flow is.
+    columns the Gaussian is fitted to dequantised copies and scored at the points of a bin, as the flow is.
     """
     if not split.is_held_out:
         setting = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"

@@ -74,12 +74,12 @@ def export(
             write_atomically(target / name, lambda file, content=content: file.write(content), lambda: None)
     except OSError as error:
         reason = error.strerror or error
-        raise ModelFileError(f"{target}: cannot be written ({reason}): choose another place.") from error
+        raise ModelFileError(f"{target}: cannot be written ({reason}): choose another path.") from error
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
     if target.exists() and not target.is_dir():
-        raise ModelFileError(f"{target}: is a file, expected a folder or a new name: choose another place.")
+        raise ModelFileError(f"{target}: is a file, expected a folder or a new name: choose another path.")
     if not target.parent.is_dir():
         raise ModelFileError(f"{target}: the folder {target.parent} does not exist: make it first.")
     if not overwrite and any((target / name).exists() for name in _NAMES):

@@ -61,7 +61,7 @@ def save(
         write_atomically(final, lambda file: file.write(content), lambda: _check_target(final, overwrite))
     except OSError as error:
         reason = error.strerror or error
-        raise ModelFileError(f"{target}: cannot be written ({reason}): choose another place.") from error
+        raise ModelFileError(f"{target}: cannot be written ({reason}): choose another path.") from error
     except ModelFileError as error:
         raise ModelFileError(f"{target}: {error}") from error
 
@@ -208,6 +208,6 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise ModelFileError(f"is a folder, expected the name of a file: write {target / 'flow.safetensors'}.")
     if not target.parent.is_dir():
-        raise ModelFileError(f"the folder {target.parent} does not exist: make it first, or choose another place.")
+        raise ModelFileError(f"the folder {target.parent} does not exist: make it first, or choose another path.")
     if target.exists() and not overwrite:
         raise ModelFileError("exists already: choose another name, or pass overwrite=True to replace it.")

@@ -164,7 +164,7 @@ def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str
 
 def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> str:
     """The leaderboard, best row first, the model of the report in bold; columns without a value are left out."""
-    heads = ["Model", "Setting", "Log-likelihood, nats per row"]
+    heads = ["Model", "Setting", "Held-out log-likelihood, nats per row"]
     has_copies = any(getattr(row, "without_copies", None) is not None for row in rows)
     if has_copies:
         heads.append("Without copies of training rows")

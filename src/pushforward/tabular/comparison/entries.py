@@ -3,6 +3,13 @@
 import dataclasses
 from typing import Any
 
+# keys of `Leaderboard.to_dict`, and so of the JSON output of `pushforward compare`, by attributes of an entry
+_KEYS = {
+    "validation_log_likelihood": "validation_nats",
+    "test_log_likelihood": "test_nats",
+    "test_log_likelihood_without_copies": "test_nats_without_copies",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -93,10 +100,11 @@ class Leaderboard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; infinite scores remain floats, which strict JSON does not allow."""
-        entries = [dataclasses.asdict(entry) | {"folds": list(entry.folds)} for entry in self.entries]
+        plain = [dataclasses.asdict(entry) | {"folds": list(entry.folds)} for entry in self.entries]
+        entries = [{_KEYS.get(name, name): value for name, value in entry.items()} for entry in plain]
         return {
             "entries": entries, "chosen": self.chosen, "picks": list(self.picks),
-            "chosen_log_likelihood": self.chosen_log_likelihood,
+            "chosen_nats": self.chosen_log_likelihood,
             "margin": self.margin, "margin_error": self.margin_error,
             "folds": self.n_folds, "is_bound": self.is_bound, "plan": self.schema.to_dict(),
         }  # fmt: skip

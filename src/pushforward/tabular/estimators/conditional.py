@@ -11,7 +11,7 @@ from pushforward.core.named_rows import NamedRows, to_array
 from pushforward.errors import ShapeError
 from pushforward.tabular.estimators.fitting import fit_distribution, positive_integer, to_seed
 from pushforward.tabular.estimators.rows import (
-    check_samples,
+    check_rows,
     check_targets,
     common_samples,
     drop_constants,
@@ -126,7 +126,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
             y: (n,) or (n, k) numbers.
             groups: (n,) labels, as for `pushforward.fit`: rows with one label are on one side of the split.
         """
-        x = check_samples(self, X, reset=True, least=2)
+        x = check_rows(self, X, reset=True, least=2)
         targets = check_targets(self, y)
         check_consistent_length(x, targets)
         positive_integer("n_draws", self.n_draws)
@@ -149,7 +149,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
             (n,) float64.
         """
         check_is_fitted(self)
-        x, targets = check_samples(self, X), check_targets(self, y)
+        x, targets = check_rows(self, X), check_targets(self, y)
         check_consistent_length(x, targets)
         targets = targets.reshape(len(x), -1)
         if targets.shape[1] != self.n_outputs_:
@@ -187,7 +187,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
             (n, n_samples) float64 where y in `fit` was one-dimensional, else (n, n_samples, k).
         """
         check_is_fitted(self)
-        x = check_samples(self, X)
+        x = check_rows(self, X)
         samples = sample_float64(self.flow_, positive_integer("n_samples", n_samples), to_seed(random_state), x)
         return self._squeeze(np.ascontiguousarray(np.moveaxis(fill_constants(self.schema_, samples), 0, 1)))
 
@@ -229,7 +229,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
     def _over_samples(self, X: Any, statistic: Any) -> np.ndarray:
         """A statistic of samples (rows, n_draws, k), block by block of rows."""
         check_is_fitted(self)
-        x, n = check_samples(self, X), positive_integer("n_draws", self.n_draws)
+        x, n = check_rows(self, X), positive_integer("n_draws", self.n_draws)
         block = max(1, _BLOCK // (n * self.n_outputs_))
         blocks = (x[start : start + block] for start in range(0, len(x), block))
         samples = (common_samples(self.flow_, rows, n, self.seed_) for rows in blocks)

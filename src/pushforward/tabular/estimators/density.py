@@ -18,7 +18,7 @@ from pushforward.errors import ShapeError
 from pushforward.tabular.estimators.fitting import fit_distribution, positive_integer, to_seed
 from pushforward.tabular.estimators.rows import (
     check_finite,
-    check_samples,
+    check_rows,
     check_support,
     drop_constants,
     feature_names,
@@ -134,7 +134,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
             y: ignored, for pipelines.
             groups: (n,) labels, as for `pushforward.fit`: rows with one label are on one side of the split.
         """
-        x = check_samples(self, X, reset=True, least=2)
+        x = check_rows(self, X, reset=True, least=2)
         share = _check_share(self.contamination)
         rows, seed = NamedRows(x, feature_names(self)), to_seed(self.random_state)
         flow, history, schema = fit_distribution(self, rows, None, seed, groups)
@@ -154,7 +154,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
             (n,) float64; -inf outside the support of a bounded flow.
         """
         check_is_fitted(self)
-        x = check_samples(self, X)
+        x = check_rows(self, X)
         return np.array(log_prob_float64(self.flow_, drop_constants(self.schema_, x)))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -192,7 +192,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
             DataError: for a row outside the support of a column: it has no z.
         """
         check_is_fitted(self)
-        x = check_samples(self, X)
+        x = check_rows(self, X)
         return to_base(self.flow_, check_support(self.schema_, drop_constants(self.schema_, x)))
 
     def inverse_transform(self, X: Any) -> np.ndarray:

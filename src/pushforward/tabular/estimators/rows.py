@@ -16,7 +16,7 @@ from pushforward.numerics.programs import compiled_module, run_batched
 from pushforward.tabular.schema import TableSchema
 
 
-def check_samples(estimator: Any, x: Any, *, reset: bool = False, least: int = 1) -> np.ndarray:
+def check_rows(estimator: Any, x: Any, *, reset: bool = False, least: int = 1) -> np.ndarray:
     """X as finite float64 rows (n, d), with the number and names of columns of the fitted estimator.
 
     Args:

@@ -99,7 +99,7 @@ def write_batches(
             lambda: _refuse_existing(target, overwrite),
         )
     except OSError as fault:
-        raise TableError(f"{target}: cannot be written ({fault.strerror or fault}): choose another place.") from fault
+        raise TableError(f"{target}: cannot be written ({fault.strerror or fault}): choose another path.") from fault
 
 
 def _checked(target: Path, batches: Iterable[np.ndarray], names: list[str]) -> Iterator[np.ndarray]:

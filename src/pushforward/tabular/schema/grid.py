@@ -81,7 +81,7 @@ def _step(x: np.ndarray, both: np.ndarray) -> tuple[float, int]:
 
 
 def bulk(x: np.ndarray) -> np.ndarray:
-    """Values x (n,) without the outermost at either end, one in 40 but at most five: absurd ones choose no map."""
+    """Values x (n,) without the outermost at either end, one in 40 but at most five: outliers do not decide the map."""
     n_out = min(max(len(x) // 40, 1), _END_ROWS)
     return np.sort(x)[n_out:-n_out]
 
