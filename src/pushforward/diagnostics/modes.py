@@ -42,7 +42,8 @@ def find_modes(
 
     The samples are the nodes of a graph of nearest neighbours. In order of falling density, each sample joins the basin
     of its highest neighbour. Where two basins meet, the lower one is merged into the higher, unless its peak is
-    prominent. Samples of basins with less than `least_share` of all join the basin of the nearest other sample.
+    prominent. Samples of basins with less than `least_share` of all join the basin of the nearest sample of a larger
+    one.
 
     Args:
         points: (n, D) samples of the density.
@@ -112,7 +113,7 @@ def _basins(nearest: np.ndarray, log_density: np.ndarray, prominence: float) -> 
 
 
 def _merge_small(points: np.ndarray, basin: np.ndarray, least_share: float) -> np.ndarray:
-    """The basins (n,) after samples of basins that are too small have joined that of the nearest other sample."""
+    """The basins (n,), where samples of too small basins have joined that of the nearest sample of a larger one."""
     from scipy.spatial import KDTree
 
     _, labels, counts = np.unique(basin, return_inverse=True, return_counts=True)

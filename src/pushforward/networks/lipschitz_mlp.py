@@ -173,8 +173,8 @@ class LipschitzMLP(AbstractLipschitzStack):
         pairs = [layer.norms for layer in self.layers]
         if any(pair[1] != following[0] for pair, following in zip(pairs, [*pairs[1:], pairs[0]], strict=True)):
             raise ValueError(
-                "norms: expected the output norm of each layer to be the input norm of the next, and that of the last "
-                f"to be that of the first, got {pairs}."
+                "norms: expected the output norm of each layer to be the input norm of the next, and the output norm "
+                f"of the last layer to be the input norm of the first, got {pairs}."
             )
 
     @property

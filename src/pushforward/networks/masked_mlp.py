@@ -45,7 +45,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         order: a permutation of 0..D-1, `order[t]` being the coordinate of rank t; natural by default. p(x2) p(x3|x2)
             p(x1|x2,x3) is `order=(1, 2, 0)`.
         context_size: length of the context, 0 for none.
-        residual: whether the hidden layers form residual blocks.
+        residual: whether the hidden layers after the first form residual blocks of two layers.
         activation: a name in `ACTIVATIONS`.
         n_features: number of input features of each coordinate, stored contiguously (see `PeriodicInputs`).
         key: for the start weights.

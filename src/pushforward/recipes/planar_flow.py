@@ -52,7 +52,7 @@ def planar_flow(
     Returns:
         A flow of shape (dim,).
 
-    Cost: O(K D) in both directions; log_prob adds K scalar roots in turn for tanh.
+    Cost: O(K D) in both directions; log_prob adds K sequential scalar roots for tanh.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -141,7 +141,7 @@ def sylvester_flow(
     Returns:
         A flow of shape (dim,).
 
-    Cost: O(K (M D + M^2)) in both directions; log_prob adds K M scalar roots in turn for tanh.
+    Cost: O(K (M D + M^2)) in both directions; log_prob adds K M sequential scalar roots for tanh.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -12,9 +12,7 @@ from pushforward.core.fields import frozen
 from pushforward.errors import ShapeError
 
 _BLOCK = 64  # least number of time steps sampled at once
-_FLOOR = (
-    1e-9  # white noise added, relative to the power, so that the matrix is regular for perfectly predictable sequences
-)
+_FLOOR = 1e-9  # white noise added, as a share of the power: regular matrices for perfectly predictable sequences
 
 
 class LinearPrediction(AbstractBijection):

@@ -18,8 +18,8 @@ class LinearRegression(AbstractBijection):
     """Fixed shift that is linear in the context: x = z + A c, log|det| = 0; entries of c beyond a limit count as 0.
 
     The identity until it is filled. `fit` combines it with `Whiten` if a linear-Gaussian start has the better
-    validation
-    likelihood: with both, a new flow is N(mean + A c, L L^T). Arrays are in NumPy float64, whatever JAX's default.
+    validation likelihood: with both, a new flow is N(mean + A c, L L^T). Arrays are in NumPy float64, whatever JAX's
+    default.
 
     Args:
         dim: number of coordinates D.

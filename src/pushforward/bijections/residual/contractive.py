@@ -34,7 +34,7 @@ class Contractive(AbstractBijection):
     base and data, so that scoring needs no solver.
 
     Args:
-        network: g, with its shape, norm and bound.
+        network: g; its `shape`, `norm` and `bound` define those of the block.
         training: estimator of the log-determinant in training; exact for up to 8 coordinates by default, Russian
             roulette above.
         scoring: estimator in evaluation; exact for up to 64 coordinates by default, Russian roulette above.
@@ -122,7 +122,7 @@ class Contractive(AbstractBijection):
         return fixed_point_of(iterate, (self.network, x, context), x.reshape(-1), rate, self.network.norm)
 
     def _check(self, solution: Solution) -> None:
-        """Raise if a concrete solution did not converge."""
+        """Raise if a concrete solution did not converge; the error says if the bound of the network is the cause."""
         if isinstance(solution.is_converged, jax.core.Tracer) or bool(solution.is_converged):
             return
         if float(self.network.bound) >= 1:

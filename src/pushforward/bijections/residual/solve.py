@@ -56,7 +56,7 @@ def fixed_point_of(fn: Callable[[Any, Array], Array], weights: Any, start: Array
     """The fixed point of fn, a contraction of vectors (D,), differentiable in `weights`.
 
     There are no iterations if the rate is not below one. Derivatives of every order and mode are implicit
-    (`fixed_point.implicit`); their linear systems have the Jacobian of fn, which contracts as fn does, and are solved
+    (`implicit_solution`); their linear systems have the Jacobian of fn, which contracts as fn does, and are solved
     by the same solver, to rounding. NaN if it does not converge.
     """
 

@@ -20,11 +20,11 @@ _IDENTITY_SLOPE = 1 / (1 - 2 / _MAX_RATIO)  # the raw slope that gives 1 between
 class LinearRationalSpline(AbstractBijection):
     """Monotone linear-rational spline on [-B, B], the identity outside.
 
-    A bin has an inner knot at the share l of its width. With slopes d0, d1 at its ends, weights w0 = 1 and w1 = sqrt(d0
-    / d1), s = height / width, wm = (l w0 d0 + (1 - l) w1 d1) / s and ym the weighted mean of the ends' heights, the
-    left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror image. The slope is
-    continuous and 1 at both edges of the box. At a knot it is below 40 times the smaller neighbouring secant, because a
-    steep knot leaves no height for the rest of its bin. Zero leaves are the identity.
+    A bin has an inner knot at the share l of its width. With slopes d0, d1 at its ends, weights w0 = 1 and
+    w1 = sqrt(d0 / d1), s = height / width, wm = (l w0 d0 + (1 - l) w1 d1) / s and ym the weighted mean of the ends'
+    heights, the left piece is (w0 y0 (l - u) + wm ym u) / (w0 (l - u) + wm u), and the right one its mirror image. The
+    slope is continuous and 1 at both edges of the box. At a knot it is below 40 times the smaller neighbouring secant,
+    because a steep knot leaves no height for the rest of its bin. Zero leaves are the identity.
 
     Args:
         n_bins: number of bins K, at least 2.
