@@ -39,7 +39,7 @@ CASES = {
     "stacked base that fails": (
         "jax.tree.map(lambda a: jnp.stack([a, a, a]), pf.bases.MultivariateNormal(2)).log_prob([0.0, 1.0])",
         "ShapeError",
-        ("MultivariateNormal", "leading axis of 3", "parameters", "jax.vmap"),
+        ("MultivariateNormal", "leading axis of size 3", "parameters", "jax.vmap"),
     ),
     # angles
     "network with raw angles as inputs": (
@@ -387,7 +387,7 @@ CASES = {
         ("lower", "(2,)", "(3,)"),
     ),
     "columns without an end": ("B.ColumnMaps(('real',), lower=np.inf)", "ValueError", ("lower", "finite", "inf")),
-    "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "Speech")),
+    "companding at no rate": ("B.Companding(0.0)", "ValueError", ("rate", "(0, 40]", "got 0.0", "speech")),
     "linear layer of dimension 0": ("B.PLU(0)", "ShapeError", ("dim", "at least 1", "got 0")),
     "linear layer without a minimal diagonal": (
         "B.PLU(2, min_diagonal=0.0)",

@@ -229,7 +229,7 @@ class TestDequantised:
     def test_values_that_are_no_levels_are_refused(self, value, text):
         flow, x = pf.Dequantised(vector_flow(2), 5), np.ones((30, 2))
         x[3, 1] = value
-        with pytest.raises(DataError, match=rf"whole numbers from 0 to 4, got {text} at row 3, place \(1,\)"):
+        with pytest.raises(DataError, match=rf"integers from 0 to 4, got {text} at row 3, index \(1,\)"):
             flow.log_prob(x)
         with pytest.raises(DataError, match="integers"):
             pf.fit(flow, x, **QUIET)
@@ -327,7 +327,7 @@ class TestDataSets:
         data = datasets.image_folder(tmp_path)
         assert (data.train.shape, len(data.validation), len(data.test)) == ((16, 4, 6, 3), 2, 2)
         image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "20.png")
-        with pytest.raises(DataError, match=r"20\.png: expected a picture of shape \(4, 6, 3\)"):
+        with pytest.raises(DataError, match=r"20\.png: expected an image of shape \(4, 6, 3\)"):
             datasets.image_folder(tmp_path)
         (tmp_path / "20.png").write_bytes(b"no picture")
         with pytest.raises(DataError, match="cannot be read"):

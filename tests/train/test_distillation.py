@@ -276,7 +276,7 @@ def test_divergence_plot_and_report(tmp_path):
     figure = divergences(result, title="t")
     assert len(figure.axes) == 2
     path = write_distillation_report(
-        tmp_path / "r.html", title="<t>", fidelity=found, columns=["a", "b"], doubts=found.doubts(), facts={"seed": 0}
+        tmp_path / "r.html", title="<t>", fidelity=result, columns=["a", "b"], doubts=result.doubts(), facts={"seed": 0}
     )
     text = path.read_text()
     assert "&lt;t&gt;" in text

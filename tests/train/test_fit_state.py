@@ -71,7 +71,7 @@ def test_initialise_starts_at_the_outermost_layer():
 def test_initialise_refuses_stateful_layers_inside_an_inverse():
     scaled = Conditional(Elementwise(Affine(), (2,)), MLP(1, (4,), width=4, depth=1, key=jax.random.key(0)), (1,))
     assert initialise(scaled, data(5), data(5)[:, :1]) is scaled
-    with pytest.raises(ShapeError, match="Inverse holds a layer that starts from data"):
+    with pytest.raises(ShapeError, match="Inverse holds a layer that is initialised from data"):
         initialise(pf.bijections.Inverse(Stateful()), data(5))
 
 

@@ -53,7 +53,9 @@ class Conditional(AbstractBijection):
 
     def __check_init__(self) -> None:
         if self.layer.context_shape is not None:
-            raise ShapeError("layer: expected an unconditional layer, got a conditional one.")
+            raise ShapeError(
+                f"layer: expected an unconditional layer, got one with a context of shape {self.layer.context_shape}."
+            )
         expected = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.layer, trainable(self.layer))))
         if expected == 0:
             raise ShapeError(f"layer: {type(self.layer).__name__} has no trained leaves for a context to act on.")
