@@ -14,7 +14,7 @@ RESIDUAL_CASES = {
     "norms that do not end where they begin": (
         _MLP + "lipschitz=0.9, norms=(1, 2, 2))",
         "ValueError",
-        ("norms", "that of the first", "(1.0, 2.0)"),
+        ("norms", "input norm of the first", "(1.0, 2.0)"),
     ),
     "Lipschitz network without its context": (
         _MLP + "lipschitz=0.9, context_size=3)(np.ones(2))",

@@ -29,7 +29,7 @@ def check_shapes(module: Any, description: str, result: Any, event: tuple[int, .
     expected = "()" if value is None else f"{event} with a number of shape ()"
     raise StackedError(
         f"{type(module).__name__}: expected {description} of shape {expected}, got {got}: its parameters do not fit "
-        f"its event shape {event}. {_advice()}"
+        f"its event shape {event}: {_advice()}"
     )
 
 
@@ -51,7 +51,7 @@ class ExplainStackedErrors:
         if len(sizes) == 1 and sizes != {()}:
             raise StackedError(
                 f"{type(self.module).__name__}: all its arrays have a leading axis of size {sizes.pop()[0]}, and the "
-                f"call failed ({error}). If its parameters are stacked: {_advice()}"
+                f"call failed ({error}). If its parameters are stacked, {_advice()}"
             ) from error
 
 
@@ -79,6 +79,6 @@ def check_parameters(distribution: Any, draw: Callable[[], Any]) -> None:
 
 def _advice() -> str:
     return (
-        "Map over stacked members, jax.vmap(lambda member: member.log_prob(x))(stacked), with eqx.filter_vmap if "
+        "map over the stacked members, jax.vmap(lambda member: member.log_prob(x))(stacked), with eqx.filter_vmap if "
         "they hold more than arrays; or give the parameters the shape of one event."
     )
