@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-import zoo
 from sampling import quick_few
 
 import pushforward as pf
@@ -28,7 +27,7 @@ from pushforward.numerics.programs import _PROGRAMS, flatten
 from pushforward.persistence import files as files_module
 from pushforward.persistence import load, read_notes, save, stored_scores
 from pushforward.persistence.container import Spec, pack, read
-from pushforward.persistence.tree import classes_of, decode, encode, registry
+from pushforward.persistence.tree import classes_of, registry
 
 CONTEXT = 2
 SIZES = {"width": 8, "depth": 1, "n_layers": 2}
@@ -398,13 +397,6 @@ def test_hostile_files_are_refused_quickly_and_in_little_memory(tiny, tmp_path):
 
 OLD_FILES = sorted((Path(__file__).resolve().parents[1] / "files").glob("*.safetensors"))
 TRAINED = ("linear-0.1.0", "maf-0.1.0", "nsf-0.1.0")
-
-
-def test_every_layer_of_the_zoo_round_trips():
-    for row in zoo.ALL_ROWS:
-        layer = row.build()
-        config, tensors = encode(layer)
-        assert eqx.tree_equal(decode(config, registry(), tensors), layer), row.name
 
 
 def test_every_class_has_an_old_file():

@@ -66,7 +66,7 @@ def test_a_narrow_posterior_starts_at_the_regression_on_the_context():
     assert abs(again - history.best_validation) < 0.2
 
 
-@pytest.mark.parametrize(("distance", "dim"), [(1e3, 1), (1e5, 2)])
+@pytest.mark.parametrize(("distance", "dim"), [(1e3, 1), pytest.param(1e5, 2, marks=pytest.mark.slow)])
 def test_distant_clusters_are_trained_again_from_a_mixture(distance, dim):
     flow, history = pf.fit(pf.nsf(dim, **SMALL), clusters(1500, distance, dim), **SHORT)
     expected = -np.log(2) - dim * 0.5 * np.log(2 * np.pi * np.e)
@@ -264,7 +264,7 @@ def test_a_normal_sample_gives_one_component_and_weights_count_rows():
     np.testing.assert_allclose(weighted.covariances, repeated.covariances, rtol=1e-6)
 
 
-@pytest.mark.parametrize("code", [(-999.0, -999.0), (20.3, None)])
+@pytest.mark.parametrize("code", [(-999.0, -999.0), pytest.param((20.3, None), marks=pytest.mark.slow)])
 def test_repeated_rows_get_no_separate_component(code):
     x = np.random.default_rng(0).normal(size=(600, 2))
     for column, value in enumerate(code):

@@ -1,5 +1,6 @@
 """Properties of calls: mapped or looped, compiled or eager, in either dtype, in small or large batches."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,7 @@ from zoo import CONTEXT_DIM
 
 from battery.bounds import exceeding, flat, log_det_bound, modulo_circle, norms, sizes
 from battery.case import AtWeights, Case
+from pushforward.persistence.tree import decode, encode, registry
 
 
 def mapped_is_looped(case: Case, w: AtWeights) -> list[str]:
@@ -53,6 +55,13 @@ def dtype_is_preserved(case: Case, w: AtWeights) -> list[str]:
             if (out.dtype, log_det.dtype) != (dtype, dtype):
                 wrong.append(f"{method.__name__} of {dtype.__name__}: {out.dtype}, {log_det.dtype}")
     return wrong
+
+
+def survives_a_model_file(case: Case, w: AtWeights) -> list[str]:
+    """The plain data and arrays of a model file give the same module."""
+    config, tensors = encode(case.bijection)
+    loaded = decode(config, registry(), tensors)
+    return [] if eqx.tree_equal(loaded, case.bijection) else ["the module read back differs"]
 
 
 def products_in_full(case: Case, w: AtWeights) -> list[str]:

@@ -4,7 +4,14 @@ import time
 
 from zoo import Row
 
-from battery.calls import dtype_is_preserved, jit_is_eager, mapped_is_looped, products_in_full, small_batches
+from battery.calls import (
+    dtype_is_preserved,
+    jit_is_eager,
+    mapped_is_looped,
+    products_in_full,
+    small_batches,
+    survives_a_model_file,
+)
 from battery.case import case_of
 from battery.densities import density_integrates, sample_log_probs_agree
 from battery.inverses import (
@@ -33,6 +40,7 @@ PROPERTIES = {
     "starts at identity": starts_at_identity,
     "monotone": is_monotone,
     "dtype preserved": dtype_is_preserved,
+    "model file": survives_a_model_file,
     "products in full": products_in_full,
     "jit = eager": jit_is_eager,
     "integrates to one": density_integrates,
@@ -49,6 +57,7 @@ KINDS = {
     "dependence": ("random",),
     "jit = eager": ("random", "only"),
     "dtype preserved": ("fresh",),
+    "model file": ("fresh",),
     "products in full": ("fresh",),
     "small batches": ("random",),
     "second derivatives": ("random",),
