@@ -64,6 +64,8 @@ def tool(name: str, *arguments: str) -> tuple[str, ...]:
 BATTERY = "tests/test_battery.py"
 LAYERS = ("tests/numerics", "tests/networks", "tests/bijections", "tests/bases", "tests/recipes")
 TABLES = ("tests/tabular", "tests/diagnostics", "tests/reporting")
+# The files with tests marked `as_compiled`; a test of tests/test_guards.py finds others.
+MARKED = ("tests/core/test_boundary.py", "tests/numerics/test_recompute.py", "tests/bijections/test_transformers.py")
 ELSEWHERE = (BATTERY, "tests/cli", *LAYERS, *TABLES)
 
 # Programs of tests run once or twice, and two thirds of the tests' time goes into compiling them. Without most
@@ -76,7 +78,7 @@ AS_COMPILED = "as_compiled"
 PARTS = (
     Part("rest", 5, (pytest("tests", *(f"--ignore={path}" for path in ELSEWHERE)),)),
     Part("layers", 5, (pytest(*LAYERS),)),
-    Part(AS_COMPILED, 4, (pytest("tests", "-m", f"{AS_COMPILED} and not slow"),), fast_compilation=False),
+    Part(AS_COMPILED, 4, (pytest(BATTERY, *MARKED, "-m", f"{AS_COMPILED} and not slow"),), fast_compilation=False),
     Part("tables", 4, (pytest(*TABLES),)),
     Part("command-line", 3, (pytest("tests/cli"),)),
     Part("battery-float64", 2, (pytest(BATTERY),), {"PUSHFORWARD_TEST_DTYPE": "float64", "JAX_ENABLE_X64": "1"}),

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -169,3 +170,10 @@ def test_docstrings(name, value):
             assert "Cost" in section, "no cost"
             assert "Reference" in section, "no reference"
             assert re.search(r"\d{4}|elementary", section["Reference"]), "the reference has no year"
+
+
+def test_files_with_marked_tests_run_as_compiled():
+    folder = Path(__file__).parent
+    marked = {path for path in folder.rglob("test_*.py") if "pytest.mark." + "as_compiled" in path.read_text()}
+    runner = (folder / "run.py").read_text()
+    assert [p for p in marked if p.name != "test_battery.py" and f'"tests/{p.relative_to(folder)}"' not in runner] == []
