@@ -32,6 +32,7 @@ PACKAGES = (
     "persistence",
     "datasets",
     "tabular",
+    "tables",
     "reporting",
     "cli",
     "numpyro",
