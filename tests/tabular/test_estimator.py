@@ -685,3 +685,7 @@ def test_invalid_weights_are_errors_that_name_their_row(regressor, weights, mess
         regressor.score(x, y, sample_weight=given)
     with pytest.raises(ValueError, match="a sum of 0"):
         regressor.score(x, y, sample_weight=np.zeros(9))
+
+
+def test_older_name_of_the_schema(typed):
+    assert typed.plan_ is typed.schema_

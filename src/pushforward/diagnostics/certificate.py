@@ -37,6 +37,16 @@ class Row:
     fault: str = ""
     fix: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The older name of `message`."""
+        return self.message
+
+    @property
+    def remedy(self) -> str:
+        """The older name of `fix`."""
+        return self.fix
+
 
 @dataclass(frozen=True)
 class Certificate:

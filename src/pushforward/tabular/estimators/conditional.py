@@ -138,6 +138,11 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
             raise KeyboardInterrupt("fit was interrupted; the estimator has the best weights so far.")
         return self
 
+    @property
+    def plan_(self) -> Any:
+        """The older name of `schema_`."""
+        return self.schema_
+
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
         """log p(y_i | x_i) of each row in nats, in the units of y.
 

@@ -144,6 +144,11 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
             raise KeyboardInterrupt("fit was interrupted; the estimator has the best weights so far.")
         return self
 
+    @property
+    def plan_(self) -> Any:
+        """The older name of `schema_`."""
+        return self.schema_
+
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of each row in nats, in the units of X.
 
