@@ -83,8 +83,8 @@ def blocks() -> bases.Product:
 LINE = np.array([-50.0, -7.0, -3.5, -1.0, -1e-3, 0.0, 0.3, 1.0, 2.0, 8.0, 1e3])
 CASES = {
     "Normal": (
-        lambda: bases.Normal((2,), np.array([1.0, 0.0]), np.array([2.0, 0.5])),
-        Independent(stats.norm(1.0, 2.0), stats.norm(0.0, 0.5)), LINE,
+        lambda: bases.Normal((2,), np.array([1.0, 0.0]), np.array([2.0, 0.7])),
+        Independent(stats.norm(1.0, 2.0), stats.norm(0.0, 0.7)), LINE,
     ),
     "MultivariateNormal": (lambda: bases.MultivariateNormal(3, MEAN, COVARIANCE), Correlated(), LINE),
     "Uniform": (

@@ -143,12 +143,12 @@ FAULTS = (
                 "return self.bijection.forward_and_log_det(z",
             ),
         ),
-        ("tests/test_battery.py", "-k", "row and Inverse"),
+        ("tests/test_battery.py", "-k", "row and Inverse and Exp"),
     ),
     Fault(
         "flow that subtracts its log-determinant",
         (("core/flow.py", "base_log_prob + log_det)", "base_log_prob - log_det)"),),
-        ("tests/test_battery.py", "-k", "row and maf and integrates"),
+        ("tests/test_battery.py", "-k", "row and maf and agree"),
     ),
     Fault(
         "normal density without its scale",
@@ -158,7 +158,7 @@ FAULTS = (
     Fault(
         "attention that sees a later coordinate",
         (("networks/attention.py", "(jnp.arange(self.n_ranks) <= rank)", "(jnp.arange(self.n_ranks) <= rank + 1)"),),
-        ("tests/bijections/test_autoregressive.py", "-k", "attention"),
+        ("tests/core/test_circles.py", "-k", "attention"),
     ),
     Fault(
         "masked network that sees the coordinate it maps",
@@ -241,6 +241,7 @@ def verdict(fault: Fault) -> tuple[str, float]:
         outcome == "caught"
         and str(folder) not in process.stdout + process.stderr
         and "AssertionError" not in process.stdout
+        and "DID NOT RAISE" not in process.stdout
     ):
         outcome = "failed for another reason"
     return outcome, time.monotonic() - start
