@@ -54,5 +54,6 @@ def exceeding(error: np.ndarray, bound: np.ndarray, what: str) -> list[str]:
     wrong = ~(error <= bound)
     if not wrong.any():
         return []
-    index = int(np.nanargmax(np.where(wrong, error / np.where(bound > 0, bound, 1e-300), 0)))
+    with np.errstate(invalid="ignore", over="ignore"):  # errors and bounds may both be infinite
+        index = int(np.nanargmax(np.where(wrong, error / np.where(bound > 0, bound, 1e-300), 0)))
     return [f"{what}: error {error[index]:.3g} at point {index}, allowed {bound[index]:.3g}, {wrong.sum()} points"]
