@@ -1,10 +1,9 @@
 """Distributions, whose public methods map functions of one sample over batches.
 
 Bijections and distributions are written for one sample. The public methods of a distribution check trailing shapes,
-broadcast leading axes, map and compile. Concrete batches are padded to one of a few sizes and cut into chunks, so
-another batch size compiles nothing new and memory is bounded; a NaN from finite input raises an error. Under a caller's
-trace (jit, grad, vmap) the methods only map, and the result for such a sample is NaN. Concrete batches are centred in
-float64 before the cast to the flow's dtype (`Boundary`).
+broadcast leading axes, map and compile. Concrete batches are centred in float64 before the cast (`Boundary`), padded to
+one of a few sizes and cut into chunks, so another batch size compiles nothing new and memory is bounded; a NaN from
+finite input raises an error. Under a caller's trace (jit, grad, vmap) the methods only map: such a sample gives NaN.
 """
 
 import abc
