@@ -14,8 +14,8 @@ def certificate_section(certificate: Any) -> Section:
     """The verdict, then failed tests with suggestions, then tests that were not made; tests that passed are folded.
 
     Args:
-        certificate: a `pushforward.diagnostics.Certificate`, or the result of its `to_dict`. A row may have
-            the key `fix`; older certificates have `sentence` and `remedy` for `message` and `fix`.
+        certificate: a `pushforward.diagnostics.Certificate`, or the result of its `to_dict`; older ones are read by
+            `Certificate.from_dict`.
 
     Raises:
         ValueError: a mapping without `ok`, `verdict` and `rows`.
@@ -47,7 +47,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         label, css_class = _RESULTS[row["ok"]]
-        message, suggestion = row.get("message", row.get("sentence")), row.get("fix", row.get("remedy"))
+        message, suggestion = row.get("message"), row.get("fix")
         more = f'<span class="suggestion"><b>Suggestion:</b> {escape(clean(suggestion))}</span>' if suggestion else ""
         lines.append(
             f'<tr><td class="result {css_class}">{label}</td><th scope="row">{escape(clean(row["name"]))}</th>'
