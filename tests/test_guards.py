@@ -30,12 +30,13 @@ PUBLIC = {
         real_nvp_image residual_flow residual_flow_image save sos_flow summary sylvester_flow trainable transformer_flow
         umnn_maf wavenet""",
     # and every scalar bijection, by its row in zoo.SCALARS
-    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet ActivationNormalisation
-        BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense Diagonal Elementwise
-        EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction LinearRegression LowRank
-        MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries
-        Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise Sylvester Triangular Whiten
-        alternating apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
+    "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
+        ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense
+        Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction
+        LinearRegression LowRank MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation
+        PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise
+        Sylvester Triangular Whiten alternating
+        apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention

@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery import randomised
+from battery.declared import wrong_slopes
 from compiling import quickly_compiled
 
 import pushforward as pf
 from pushforward.bijections import (
     PLU,
+    AbstractScalarBijection,
     Affine,
     Chain,
     Conditional,
@@ -23,7 +25,6 @@ from pushforward.bijections import (
     halves,
     n_parameters,
 )
-from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import count_parameters, emitted, frozen, shared, trainable
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.numerics.trailing_batch import trailing_batch
@@ -256,44 +257,60 @@ def test_plu_is_never_singular(leaf):
     np.testing.assert_allclose(layer.inverse(x), jnp.ones(3), rtol=1e-4)
 
 
-class FreeScale(AbstractBijection):
+class FreeScale(AbstractScalarBijection):
     """x = theta z with unconstrained theta: singular at theta = 0."""
 
     theta: jax.Array
-    shape: tuple[int, ...] = eqx.field(static=True)
-    context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(self):
-        self.theta, self.shape, self.context_shape = jnp.ones(()), (), None
+        self.theta = jnp.ones(())
 
-    def forward_and_log_det(self, z, context=None, *, key=None):
+    def forward_and_log_slope(self, z):
         return z * self.theta, jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(z)
 
-    def inverse_and_log_det(self, x, context=None, *, key=None):
+    def inverse_and_log_slope(self, x):
         return x / self.theta, -jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(x)
 
 
 def test_couplings_refuse_transformers_that_can_become_singular():
-    with pytest.raises(ValueError, match=r"transformer: FreeScale is not strictly increasing .*positive by construc"):
+    with pytest.raises(ValueError, match=r"transformer: .* FreeScale does not declare .*positive by construction"):
         coupling(FreeScale())
-    with pytest.raises(ValueError, match=r"transformer: Chain is not strictly increasing"):
+    with pytest.raises(ValueError, match=r"transformer: .* FreeScale does not declare"):
         coupling(Chain([FreeScale(), Affine()]))
 
 
-class Shrink(AbstractBijection):
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_battery_detects_a_wrong_declaration(power):
+    """theta z decreases at theta < 0, theta^2 z never does, but both are singular at theta = 0."""
+
+    class Scale(AbstractScalarBijection):
+        theta: jax.Array
+        never_singular = True
+
+        def forward_and_log_slope(self, z):
+            return z * self.theta**power, power * jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(z)
+
+        def inverse_and_log_slope(self, x):
+            return x / self.theta**power, -power * jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(x)
+
+    wrong = wrong_slopes(Scale(jnp.ones(())))
+    assert "leaves 1: no finite log-slope" in wrong
+    assert any("not increasing" in text for text in wrong) == (power == 1)
+
+
+class Shrink(AbstractScalarBijection):
     """A valid transformer of a user: x = exp(tanh a) z."""
 
     a: jax.Array
-    shape: tuple[int, ...] = eqx.field(static=True)
-    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+    never_singular = True
 
     def __init__(self):
-        self.a, self.shape, self.context_shape = jnp.zeros(()), (), None
+        self.a = jnp.zeros(())
 
-    def forward_and_log_det(self, z, context=None, *, key=None):
+    def forward_and_log_slope(self, z):
         return z * jnp.exp(jnp.tanh(self.a)), jnp.tanh(self.a) + jnp.zeros_like(z)
 
-    def inverse_and_log_det(self, x, context=None, *, key=None):
+    def inverse_and_log_slope(self, x):
         return x * jnp.exp(-jnp.tanh(self.a)), -jnp.tanh(self.a) + jnp.zeros_like(x)
 
 

@@ -142,5 +142,5 @@ def test_errors_name_the_argument(options, message):
 
 def test_values_outside_the_box_of_the_splines_raise_a_warning():
     flow, _ = fit(data(), pf.elementwise_flow(dim=2, key=0))
-    with pytest.warns(UserWarning, match="of the standardised values lie outside the splines' box"):
+    with pytest.warns(UserWarning, match="of the standardised values lie outside the transformers' box"):
         fit(10 * data(), flow)  # a second fit keeps the units of the first

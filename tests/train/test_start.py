@@ -9,12 +9,13 @@ from sklearn.mixture import GaussianMixture
 
 import pushforward as pf
 from pushforward.bases.expectation_maximisation import fit_normal_mixture
-from pushforward.bijections import LinearRegression, Whiten
+from pushforward.bijections import TRANSFORMERS, LinearRegression, Whiten, transformer_named
+from pushforward.core.scalar import boxed_parts
 from pushforward.errors import DataError, TrainingDiverged
 from pushforward.train import likelihood, start
-from pushforward.train.data import Rows, gaussian_log_likelihood
+from pushforward.train.data import Rows, gaussian_log_likelihood, warn_of_share_outside
 from pushforward.train.start import whitened_start
-from pushforward.train.units import initialise_flow
+from pushforward.train.units import initialise_flow, outer_standardise
 
 SMALL = {"n_layers": 2, "width": 8, "key": 0}
 SHORT = {"key": 0, "max_epochs": 2, "progress": False}
@@ -35,6 +36,29 @@ def clusters(n, distance, dim=1, seed=0):
     x = random.normal(size=(n, dim))
     x[:, 0] += distance * random.integers(0, 2, n)
     return x
+
+
+WITH_BOX = [name for name in TRANSFORMERS if boxed_parts(transformer_named(name))]
+
+
+def test_piecewise_and_polynomial_transformers_have_a_box():
+    splines = {"linear", "quadratic", "cubic", "linear_rational", "rational_quadratic"}
+    assert set(WITH_BOX) == splines | {"bernstein", "sum_of_squares", "monotone_integral"}
+
+
+@pytest.mark.parametrize("name", WITH_BOX)
+def test_columns_are_scaled_into_a_box_outside_which_layers_are_the_identity(name):
+    x = np.random.default_rng(0).standard_t(2, size=(2000, 2))
+    flow = initialise_flow(pf.elementwise_flow(2, key=0, transformer=name), Rows(x, None, None))
+    outer, transformer = outer_standardise(flow), transformer_named(name)
+    z, bound = (x - outer.mean) / outer.scale, transformer.bound
+    farthest = np.quantile(np.abs(z), 0.999, axis=0)
+    if transformer.identity_outside:
+        np.testing.assert_allclose(farthest, 0.9 * bound, rtol=0.05)
+    else:
+        assert (farthest > 1.2 * bound).all()
+    with pytest.warns(UserWarning, match=f"lie outside the transformers' box of .-{bound:g}"):
+        warn_of_share_outside(flow, 10 * z)
 
 
 @pytest.mark.parametrize(("recipe", "noise"), [(pf.nsf, 1e-4), (pf.maf, 1e-2)])

@@ -38,6 +38,7 @@ from pushforward.core.conditional import Conditional
 from pushforward.core.inverse import Inverse
 from pushforward.core.repeat import Repeat
 from pushforward.core.reshape import Reshape, Squeeze
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.core.split import Split, SplitChannels
 from pushforward.core.standardise import Standardise
 
@@ -45,6 +46,7 @@ __all__ = [
     "PLU",
     "AbstractBijection",
     "AbstractLogDet",
+    "AbstractScalarBijection",
     "ActivationNormalisation",
     "BlockAutoregressive",
     "Cayley",

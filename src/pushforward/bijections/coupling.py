@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
-from pushforward.bijections.scalar.slope_check import check_never_singular
+from pushforward.bijections.scalar.transformer import check_never_singular
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular, with_angles
 from pushforward.core.fields import emitted
@@ -38,7 +38,7 @@ class Coupling(AbstractBijection):
 
     Raises:
         ShapeError: if a part is empty or the network's output does not fit.
-        ValueError: if the transformer can become singular at some parameters.
+        ValueError: if the transformer does not declare that it is never singular.
 
     Reference: Dinh, Krueger & Bengio 2015, section 3; Dinh, Sohl-Dickstein & Bengio 2017, section 3.
 

@@ -1,10 +1,8 @@
 """Abstract base class of bijections, which map one sample in both directions."""
 
 import abc
-import contextlib
-import contextvars
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -16,18 +14,6 @@ from pushforward.core.stacked import ExplainStackedErrors, check_shapes
 from pushforward.errors import ShapeError
 from pushforward.numerics.precision import in_full_precision
 
-_elementwise = contextvars.ContextVar("elementwise", default=False)
-
-
-@contextlib.contextmanager
-def elementwise() -> Generator[None]:
-    """Let scalar bijections act on arrays: each leaf has the axes of the arrays behind its own leading axis."""
-    token = _elementwise.set(True)
-    try:
-        yield
-    finally:
-        _elementwise.reset(token)
-
 
 class AbstractBijection(eqx.Module):
     """A differentiable bijection x = T(z; context) of ONE sample, in both directions, with log-determinants.
@@ -36,9 +22,7 @@ class AbstractBijection(eqx.Module):
     methods of a distribution map over batches; a batch passed to a bijection is an error.
 
     Attributes:
-        shape: event shape, the same on both sides; () for a scalar bijection, which serves as the transformer of
-            element-wise, coupling and autoregressive layers. Scalar bijections are written element by element: leaves
-            are indexed along their leading axis only.
+        shape: event shape, the same on both sides; () for an `AbstractScalarBijection`.
         context_shape: shape of the context, or None for an unconditional bijection.
     """
 
@@ -98,8 +82,6 @@ def _with_checks(method: Callable[..., Any], argument: str) -> Callable[..., Any
         self: AbstractBijection, value: Any, context: Any = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         value = as_float(value)
-        if self.shape == () and _elementwise.get():
-            return method(self, value, context, key=key)
         _check_event(self, value, argument)
         context = _check_context(self, context)
         with ExplainStackedErrors(self):

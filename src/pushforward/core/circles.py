@@ -13,10 +13,11 @@ from pushforward.core.chain import Chain
 from pushforward.core.conditional import Conditional
 from pushforward.core.inverse import Inverse
 from pushforward.core.repeat import Repeat
+from pushforward.core.scalar import AbstractScalarBijection, scalar_parts
 
 
 def is_circular(transformer: AbstractBijection) -> bool:
-    """Whether a scalar bijection maps the circle [-pi, pi) to itself; its `support` is then "circle".
+    """Whether a scalar bijection, or every part of a chain of such, maps the circle [-pi, pi) to itself.
 
     Example:
         >>> from pushforward.bijections import Affine, CircularSpline
@@ -24,11 +25,7 @@ def is_circular(transformer: AbstractBijection) -> bool:
         >>> is_circular(CircularSpline()), is_circular(Affine())
         (True, False)
     """
-    if isinstance(transformer, Chain):
-        return all(map(is_circular, transformer.bijections))
-    if isinstance(transformer, Inverse):
-        return is_circular(transformer.bijection)
-    return getattr(transformer, "support", "line") == "circle"
+    return all(isinstance(part, AbstractScalarBijection) and part.is_circular for part in scalar_parts(transformer))
 
 
 def circular_coordinates(bijection: AbstractBijection) -> np.ndarray:
@@ -57,7 +54,7 @@ def circular_coordinates(bijection: AbstractBijection) -> np.ndarray:
 
 
 def _takes_angles(node: Any) -> bool:
-    return getattr(node, "support", "line") == "circle" or any(getattr(node, "angles", ()))
+    return (isinstance(node, AbstractScalarBijection) and node.is_circular) or any(getattr(node, "angles", ()))
 
 
 def check_angles_seen(transformer: AbstractBijection, network: object) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.core.flow import Flow
+from pushforward.core.scalar import boxed_parts
 from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.layers import (
     LayerEvaluation,
@@ -39,8 +40,8 @@ def limit_rows(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: 
     latents = np.asarray(rows)
     for evaluation in evaluate_layers(flow, rows, contexts, inverse=True):
         transformer = transformer_of(evaluation.layer.bijection)
-        if _box(transformer) is not None:
-            boxes.append(_share_outside(evaluation, _box(transformer)))
+        if parts := boxed_parts(transformer):
+            boxes.append(_share_outside(evaluation, max(part.bound for part in parts)))
         if _log_scale_bound(transformer) is not None and math.prod(flow.shape) <= _MAX_DIM:
             scales.append(_share_saturated(evaluation, _log_scale_bound(transformer)))
         latents = evaluation.outputs
@@ -52,19 +53,13 @@ def limit_rows(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: 
     return results, latents
 
 
-def _box(transformer: Any) -> float | None:
-    """The half-width beyond which a scalar bijection is linear: that of a spline, a polynomial, an integral."""
-    bound = getattr(transformer, "bound", None)
-    return bound if isinstance(bound, float) else None
-
-
 def _log_scale_bound(transformer: Any) -> float | None:
     """The bound on the logarithm of the slope, of a transformer whose slope is a bounded scale and nothing else."""
     has_scale = hasattr(transformer, "log_scale") or hasattr(transformer, "log_slope")
     return transformer.log_bound if has_scale and hasattr(transformer, "log_bound") else None
 
 
-def _share_outside(evaluation: LayerEvaluation, bound: Any) -> tuple[float, str]:
+def _share_outside(evaluation: LayerEvaluation, bound: float) -> tuple[float, str]:
     points = evaluation.outputs if evaluation.layer.inverted else evaluation.inputs
     values = np.abs(points.reshape(len(points), -1))
     share = (values > bound).mean(0) * transformed_coordinates(evaluation.layer.bijection)

@@ -13,15 +13,15 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow
-from pushforward.train.data import spline_bounds
+from pushforward.train.data import reach_in_box
 
 
 def adopt_outer_layers(teacher: Any, student: Flow) -> Flow:
     """The student, whose unfilled outer layers and context scaling are copied from the teacher.
 
-    A student with splines is returned unchanged: its scale depends on their box.
+    A student whose scale depends on the box of its transformers is returned unchanged.
     """
-    if not isinstance(teacher, Flow) or spline_bounds(student):
+    if not isinstance(teacher, Flow) or reach_in_box(student) is not None:
         return student
     if _is_unfilled(student.context_scaling) and _fits(teacher.context_scaling, student.context_scaling):
         student = eqx.tree_at(lambda f: f.context_scaling, student, teacher.context_scaling)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pushforward.bijections import RationalQuadraticSpline
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.named_rows import as_floats, to_array
+from pushforward.core.scalar import boxed_parts
 from pushforward.errors import DataError, ShapeError
 from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compress, moments
 from pushforward.train.ranges import check_range, column_label, warn_of_values
@@ -108,19 +108,19 @@ def column_names(value: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def spline_bounds(flow: Any) -> list[float]:
-    """The half-widths of the boxes of a flow's splines."""
-    nodes = jax.tree.leaves(flow, is_leaf=lambda node: isinstance(node, RationalQuadraticSpline))
-    return [node.bound for node in nodes if isinstance(node, RationalQuadraticSpline)]
+def reach_in_box(flow: Any) -> float | None:
+    """The outermost standardised value: nine tenths of the narrowest box outside which a layer is the identity."""
+    bounds = [part.bound for part in boxed_parts(flow) if part.identity_outside]
+    return 0.9 * min(bounds) if bounds else None
 
 
 def warn_of_share_outside(flow: Any, z: np.ndarray) -> None:
-    """Warn when more than 1 % of the standardised values lie outside the box of the flow's splines."""
-    bounds = spline_bounds(flow)
+    """Warn when more than 1 % of the standardised values lie outside the widest box of the flow's transformers."""
+    bounds = [part.bound for part in boxed_parts(flow)]
     if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
         warnings.warn(
-            f"fit: {share:.1%} of the standardised values lie outside the splines' box of +-{max(bounds):g}, where "
-            "layers are the identity and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
+            f"fit: {share:.1%} of the standardised values lie outside the transformers' box of +-{max(bounds):g}, "
+            "where layers are linear and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
             stacklevel=3,
         )
 

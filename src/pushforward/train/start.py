@@ -22,7 +22,7 @@ from pushforward.core.chain import Chain
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.flow import Flow
 from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
-from pushforward.train.data import Rows, spline_bounds
+from pushforward.train.data import Rows, reach_in_box
 from pushforward.train.units import context_rows, outer_standardise, whiten_rows, whitening_layer
 
 _DETERMINED = 0.1  # unexplained share of a column's variance below which other columns or the context determine it
@@ -97,9 +97,8 @@ def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
     gain = _gaussian_log_probs(regression, whiten, y, y_context) - _gaussian_log_probs(None, independent, y, None)
     if not _mean(gain, rows) > _standard_error(gain, rows):
         return flow
-    bounds = spline_bounds(flow)
-    if bounds:
-        regression, whiten = _joint_layers(x, context, train.weights, reach=0.9 * min(bounds))
+    if (reach := reach_in_box(flow)) is not None:
+        regression, whiten = _joint_layers(x, context, train.weights, reach=reach)
     return with_layers(flow, regression, whiten)
 
 
@@ -155,8 +154,7 @@ def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow
     fitted = fitted_baselines.fitted
     if fitted is None:
         x, context = _standard(flow, train)
-        bounds = spline_bounds(flow)
-        reach = 0.9 * min(bounds) if bounds else None
+        reach = reach_in_box(flow)
         flow = with_layers(flow, *_joint_layers(x, context, train.weights, reach=reach))
         if reach is None:
             return flow

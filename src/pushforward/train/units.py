@@ -15,7 +15,7 @@ from pushforward.core.flow import Flow
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import initialise
 from pushforward.numerics.moments import compress
-from pushforward.train.data import Rows, spline_bounds
+from pushforward.train.data import Rows, reach_in_box
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -28,9 +28,8 @@ def initialise_flow(flow: AnyFlow, train: Rows) -> AnyFlow:
     if flow.context_scaling is not None and train.context is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(train.context))
     context = context_rows(flow, train.context)
-    outer, bounds = outer_standardise(flow), spline_bounds(flow)
-    if outer is not None:  # into nine tenths of the box of the narrowest spline
-        reach, whiten = 0.9 * min(bounds) if bounds else None, whitening_layer(flow)
+    outer, whiten, reach = outer_standardise(flow), whitening_layer(flow), reach_in_box(flow)
+    if outer is not None:
         circular = circular_coordinates(flow.bijection)
         outer = outer.initialised(train.x, reach=None if whiten else reach, circular=circular)
         flow = eqx.tree_at(outer_standardise, flow, outer)

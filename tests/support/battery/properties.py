@@ -13,6 +13,7 @@ from battery.calls import (
     survives_a_model_file,
 )
 from battery.case import case_of
+from battery.declared import as_declared
 from battery.densities import density_integrates, sample_log_probs_agree
 from battery.inverses import (
     finite_when_hostile,
@@ -39,6 +40,7 @@ PROPERTIES = {
     "dependence": dependence,
     "starts at identity": starts_at_identity,
     "monotone": is_monotone,
+    "as declared": as_declared,
     "dtype preserved": dtype_is_preserved,
     "model file": survives_a_model_file,
     "products in full": products_in_full,
@@ -52,6 +54,7 @@ PROPERTIES = {
 # Properties that are tested with one kind of weights only.
 KINDS = {
     "starts at identity": ("fresh",),
+    "as declared": ("fresh",),
     "gradient reaches leaves": ("random",),
     "context reaches outputs": ("random",),
     "dependence": ("random",),

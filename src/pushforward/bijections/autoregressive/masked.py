@@ -10,8 +10,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijections.autoregressive.sequential import solve_by_jacobi, solve_by_passes
 from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
-from pushforward.bijections.scalar.slope_check import check_never_singular
-from pushforward.bijections.scalar.transformer import transformer_fn
+from pushforward.bijections.scalar.transformer import check_never_singular, transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import check_angles_seen, is_circular
 from pushforward.core.fields import emitted
@@ -50,7 +49,7 @@ class MaskedAutoregressive(AbstractBijection):
 
     Raises:
         ShapeError: if the network's output does not fit.
-        ValueError: if the transformer can become singular, or an option is unknown.
+        ValueError: if the transformer does not declare that it is never singular, or an option is unknown.
         InverseError: if the Jacobi iterations do not converge (NaN under a trace, which `sample` and `log_prob`
             report).
 

@@ -9,8 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.partitions import checkerboard
 from pushforward.bijections.scalar import n_parameters, transformer_named
-from pushforward.bijections.scalar.slope_check import check_never_singular
-from pushforward.bijections.scalar.transformer import transformer_fn
+from pushforward.bijections.scalar.transformer import check_never_singular, transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError
@@ -40,7 +39,7 @@ class ImageCoupling(AbstractBijection):
 
     Raises:
         ShapeError: if the shape is not that of an image, a part is empty, or the network's output does not fit.
-        ValueError: if the partition is unknown or the transformer can become singular at some parameters.
+        ValueError: if the partition is unknown or the transformer does not declare that it is never singular.
 
     Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3.4; Kingma & Dhariwal 2018, section 3.3. Deviation: scales
         are bounded on both sides, as in all layers here.

@@ -55,10 +55,12 @@ def transformer_named(transformer: str | AbstractBijection) -> AbstractBijection
     """The scalar bijection of a name in `TRANSFORMERS`, or the object itself after a check.
 
     Args:
-        transformer: a name, or an unconditional bijection of shape ().
+        transformer: a name, or a scalar bijection.
 
     Raises:
-        ValueError: if the name is unknown or the object is not a scalar bijection.
+        ValueError: if the name is unknown.
+        TypeError: if the object is no scalar bijection, or Chain or Inverse of such.
+        ShapeError: if it is conditional or of another shape than ().
 
     Example:
         >>> from pushforward.bijections import transformer_named

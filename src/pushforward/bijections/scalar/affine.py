@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import scalar
 from pushforward.numerics.elementary import soft_clamp
 
@@ -22,7 +22,7 @@ def check_log_bound(name: str, bound: float) -> float:
     return float(bound)
 
 
-class Translation(AbstractBijection):
+class Translation(AbstractScalarBijection):
     """Scalar translation: x = z + shift. The transformer `"additive"` of NICE; volume-preserving.
 
     Args:
@@ -43,24 +43,19 @@ class Translation(AbstractBijection):
     """
 
     shift: Float[Array, "..."]
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, shift: float = 0.0) -> None:
         self.shift = scalar(shift)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return z + self.shift, jnp.zeros_like(z)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         return x - self.shift, jnp.zeros_like(x)
 
 
-class Affine(AbstractBijection):
+class Affine(AbstractScalarBijection):
     """Scalar affine map with a scale bounded on both sides: x = z exp(s) + shift, s = b tanh(log_scale / b).
 
     b is `log_bound`: the scale stays in (exp(-b), exp(b)), symmetric around 1, so it can neither vanish nor overflow.
@@ -90,8 +85,7 @@ class Affine(AbstractBijection):
     shift: Float[Array, "..."]
     log_scale: Float[Array, "..."]
     log_bound: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, shift: float = 0.0, scale: float = 1.0, *, log_bound: float = 5.0) -> None:
         self.log_bound = check_log_bound("log_bound", log_bound)
@@ -106,20 +100,16 @@ class Affine(AbstractBijection):
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, self.log_bound)
         return z * jnp.exp(log_scale) + self.shift, log_scale + jnp.zeros_like(z)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, self.log_bound)
         return (x - self.shift) * jnp.exp(-log_scale), jnp.zeros_like(x) - log_scale
 
 
-class LeakyReLU(AbstractBijection):
+class LeakyReLU(AbstractScalarBijection):
     """Parametric leaky ReLU: x = z for z >= 0, x = a z for z < 0, with a learned positive slope a.
 
     a = exp(b tanh(log_slope / b)), b = `log_bound`. At z = 0 the log-determinant is that of the right side.
@@ -147,8 +137,7 @@ class LeakyReLU(AbstractBijection):
 
     log_slope: Float[Array, "..."]
     log_bound: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, slope: float = 0.5, *, log_bound: float = 5.0) -> None:
         self.log_bound = check_log_bound("log_bound", log_bound)
@@ -162,14 +151,10 @@ class LeakyReLU(AbstractBijection):
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         log_slope = jnp.where(z < 0, soft_clamp(self.log_slope, self.log_bound), 0.0)
         return z * jnp.exp(log_slope), log_slope
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         log_slope = jnp.where(x < 0, soft_clamp(self.log_slope, self.log_bound), 0.0)
         return x * jnp.exp(-log_slope), -log_slope

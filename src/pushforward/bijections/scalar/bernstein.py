@@ -1,6 +1,5 @@
 """Bernstein polynomials with increasing coefficients, linear outside a box."""
 
-import functools
 import math
 
 import equinox as eqx
@@ -8,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import clip
+from pushforward.bijections.scalar.bins import clip, total
 from pushforward.bijections.scalar.by_root import AbstractByRoot
-from pushforward.bijections.scalar.sum_of_squares import check_box
 from pushforward.numerics.arrays import zeros
 
 
@@ -53,22 +51,21 @@ class Bernstein(AbstractByRoot):
         self.increments, self.bound, self.min_share = zeros(degree), float(bound), float(min_share)
 
     def __check_init__(self) -> None:
-        check_box(self.bound)
         if not 0 < self.increments.shape[0] * self.min_share < 1:
             raise ValueError(
                 f"min_share: expected 0 < degree * min_share < 1, got {self.increments.shape[0]} * {self.min_share}."
             )
 
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         degree = self.increments.shape[0]
         shares = self.min_share + (1 - degree * self.min_share) * jax.nn.softmax(self.increments, axis=0)
         clipped = clip(x, -self.bound, self.bound)
         t, one_minus_t = (self.bound + clipped) / (2 * self.bound), (self.bound - clipped) / (2 * self.bound)
-        slope = degree * _sum([share * b for share, b in zip(shares, _basis(degree - 1, t, one_minus_t), strict=True)])
+        slope = degree * total([share * b for share, b in zip(shares, _basis(degree - 1, t, one_minus_t), strict=True)])
         # B_M reproduces linear functions: sum only the deviations of the coefficients, which loses no digits
         excess = [2 * self.bound * (share - 1.0 / degree) for share in shares]
-        deviations = [_sum(excess[:k]) for k in range(1, degree)]
-        z = clipped + _sum([a * b for a, b in zip(deviations, _basis(degree, t, one_minus_t)[1:-1], strict=True)])
+        deviations = [total(excess[:k]) for k in range(1, degree)]
+        z = clipped + total([a * b for a, b in zip(deviations, _basis(degree, t, one_minus_t)[1:-1], strict=True)])
         return z + slope * (x - clipped), jnp.log(slope)
 
 
@@ -79,7 +76,3 @@ def _basis(degree: int, t: Array, one_minus_t: Array) -> list[Array]:
         ups.append(ups[-1] * t)
         downs.append(downs[-1] * one_minus_t)
     return [math.comb(degree, k) * ups[k] * downs[degree - k] for k in range(degree + 1)]
-
-
-def _sum(terms: list[Array]) -> Array:
-    return functools.reduce(jnp.add, terms)

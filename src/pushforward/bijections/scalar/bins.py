@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 Rows = list[Array]
@@ -44,18 +43,32 @@ def straight_through_clip(value: Array, low: float, high: float) -> Array:
     return value + jax.lax.stop_gradient(jnp.clip(value, low, high) - value)
 
 
+def identity_outside(bound: float, value: Array, mapped: Array, log_slope: Array) -> tuple[Array, Array]:
+    """The mapped value, which rounding may move out of the box, and its log-slope; outside the box the identity."""
+    in_box = (value >= -bound) & (value < bound)
+    mapped = straight_through_clip(mapped, -bound, bound)
+    return jnp.where(in_box, mapped, value), jnp.where(in_box, log_slope, 0.0)
+
+
 def total(rows: Rows) -> Array:
     """The sum of a list of arrays, unrolled."""
     return functools.reduce(jnp.add, rows)
 
 
-def check_bins(n_bins: int, bound: float, min_bin: float) -> None:
-    """Raise if the bins do not fit into the box."""
+def check_bins(n_bins: int, min_bin: float) -> None:
+    """Raise if there are too few bins, or if they do not fit into the box."""
     if isinstance(n_bins, bool) or not isinstance(n_bins, int) or n_bins < 2:
-        raise ValueError(f"n_bins: expected a whole number of at least 2, got {n_bins!r}.")
-    if not (np.isfinite(bound) and bound > 0):
-        raise ValueError(f"bound: expected a positive half-width of the box, got {bound}.")
+        raise ValueError(
+            f"n_bins: expected a whole number of at least 2, got {n_bins!r}. Use Affine instead of one bin."
+        )
     if not 0 < n_bins * min_bin < 1:
         raise ValueError(
-            f"min_bin: expected 0 < n_bins * min_bin < 1, got {n_bins} * {min_bin}: the floors fill the box."
+            f"min_bin: expected 0 < n_bins * min_bin < 1, got {n_bins} * {min_bin} = {n_bins * min_bin:g}: the floors "
+            "fill the box. Use fewer bins or a smaller floor."
         )
+
+
+def check_min_slope(min_slope: float) -> None:
+    """Raise unless a minimum of a slope is in (0, 1)."""
+    if not 0 < min_slope < 1:
+        raise ValueError(f"min_slope: expected a number in (0, 1), got {min_slope}.")

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.elementary import log_cosh
 
 
-class Companding(AbstractBijection):
+class Companding(AbstractScalarBijection):
     """Logarithmic scale with a linear middle: x = sinh(r z) / sinh(r), z = arcsinh(x sinh(r)) / r. No leaves.
 
     One standard deviation of the data stays one; below 1 / sinh(r) the scale is linear, above it logarithmic. With
@@ -37,8 +37,7 @@ class Companding(AbstractBijection):
     """
 
     rate: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, rate: float) -> None:
         self.rate = float(rate)
@@ -47,15 +46,11 @@ class Companding(AbstractBijection):
         if not 0 < self.rate <= 40:
             raise ValueError(f"rate: expected a number in (0, 40], got {self.rate}. About 8 suits speech.")
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         inner = self.rate * z
         return jnp.sinh(inner) / math.sinh(self.rate), self._log_slope(inner)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         inner = jnp.arcsinh(x * math.sinh(self.rate))
         return inner / self.rate, -self._log_slope(inner)
 

@@ -51,14 +51,14 @@ class CubicSpline(AbstractByRoot):
     min_bin: float = eqx.field(static=True)
 
     def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3) -> None:
-        check_bins(n_bins, bound, min_bin)
+        check_bins(n_bins, min_bin)
         self.widths, self.heights, self.edges = zeros(n_bins), zeros(n_bins), zeros(2)
         self.bound, self.min_bin = float(bound), float(min_bin)
 
     def __check_init__(self) -> None:
-        check_bins(self.widths.shape[0], self.bound, self.min_bin)
+        check_bins(self.widths.shape[0], self.min_bin)
 
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (self.widths, self.heights))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
         secants = [height / width for height, width in zip(heights, widths, strict=True)]

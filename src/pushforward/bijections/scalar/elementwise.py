@@ -27,7 +27,8 @@ class Elementwise(AbstractBijection):
     Cost: D evaluations of h, or of its inverse.
 
     Raises:
-        ShapeError: if the transformer is not an unconditional bijection of shape ().
+        TypeError: if the transformer is no scalar bijection.
+        ShapeError: if it is conditional or of another shape than ().
 
     Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.
 

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import scalar, zeros
 from pushforward.numerics.elementary import (
     log_normal_cdf,
@@ -20,7 +20,7 @@ _MIN_INDEX, _INDEX_RANGE = 0.02, 1.0
 _START = -2.2  # an index near 0.12: about the tails of a Student-t of eight degrees of freedom
 
 
-class HeavyTails(AbstractBijection):
+class HeavyTails(AbstractScalarBijection):
     """Extreme-value tails: x = shift + scale * s ((2 Phi(-|z|))^(-l) - 1) / l, s = sign(z), l = l_+ or l_- by the sign.
 
     Over a normal base P(|x| > t) falls like t^(-1/l), the tail of a Student-t with 1/l degrees of freedom. The indices
@@ -48,8 +48,7 @@ class HeavyTails(AbstractBijection):
     lower: Float[Array, "..."]
     shift: Float[Array, "..."]
     log_scale: Float[Array, "..."]
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.upper, self.lower, self.shift, self.log_scale = scalar(_START), scalar(_START), zeros(()), zeros(())
@@ -57,16 +56,12 @@ class HeavyTails(AbstractBijection):
     def _index(self, is_upper: Array) -> Array:
         return _MIN_INDEX + _INDEX_RANGE * jax.nn.sigmoid(jnp.where(is_upper, self.upper, self.lower))
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, 10.0)
         out, log_slope = with_tails(z, self._index(z >= 0))
         return self.shift + jnp.exp(log_scale) * out, log_scale + log_slope
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, 10.0)
         centred = (x - self.shift) * jnp.exp(-log_scale)
         z, log_slope = without_tails(centred, self._index(centred >= 0))

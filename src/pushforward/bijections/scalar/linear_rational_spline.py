@@ -5,10 +5,20 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import Rows, at_bin, check_bins, clip, edges_of, sizes_of, straight_through_clip
-from pushforward.core.bijection import AbstractBijection
+from pushforward.bijections.scalar.bins import (
+    Rows,
+    at_bin,
+    check_bins,
+    check_min_slope,
+    clip,
+    edges_of,
+    identity_outside,
+    sizes_of,
+    straight_through_clip,
+)
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import inverse_softplus
 
@@ -17,7 +27,7 @@ _MAX_RATIO = 40.0  # bound on a knot's slope over the smaller neighbouring secan
 _IDENTITY_SLOPE = 1 / (1 - 2 / _MAX_RATIO)  # the raw slope that gives 1 between secants of 1
 
 
-class LinearRationalSpline(AbstractBijection):
+class LinearRationalSpline(AbstractScalarBijection):
     """Monotone linear-rational spline on [-B, B], the identity outside.
 
     A bin has an inner knot at the share l of its width. With slopes d0, d1 at its ends, weights w0 = 1 and
@@ -56,19 +66,17 @@ class LinearRationalSpline(AbstractBijection):
     bound: float = eqx.field(static=True)
     min_bin: float = eqx.field(static=True)
     min_slope: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3, min_slope: float = 1e-3) -> None:
-        check_bins(n_bins, bound, min_bin)
+        check_bins(n_bins, min_bin)
         self.widths, self.heights, self.slopes = zeros(n_bins), zeros(n_bins), zeros(n_bins - 1)
         self.inner_knots = zeros(n_bins)
         self.bound, self.min_bin, self.min_slope = float(bound), float(min_bin), float(min_slope)
 
     def __check_init__(self) -> None:
-        check_bins(self.widths.shape[0], self.bound, self.min_bin)
-        if not 0 < self.min_slope < 1:
-            raise ValueError(f"min_slope: expected a number in (0, 1), got {self.min_slope}.")
+        check_bins(self.widths.shape[0], self.min_bin)
+        check_min_slope(self.min_slope)
 
     def _bin(self, value: Array, inverse: bool) -> tuple[Array, ...]:
         """Left, width, bottom, height, both end slopes and inner knot of the bin that contains a value."""
@@ -86,9 +94,7 @@ class LinearRationalSpline(AbstractBijection):
         columns = (lefts[:-1], widths, bottoms[:-1], heights, slopes[:-1], slopes[1:], shares)
         return at_bin(value, bottoms if inverse else lefts, *columns)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         clipped = clip(z, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, share = self._bin(clipped, inverse=False)
         u = straight_through_clip((clipped - left) / width, 0.0, 1.0)
@@ -98,11 +104,9 @@ class LinearRationalSpline(AbstractBijection):
         numerator = jnp.where(is_left, wm * knot * u, wm * knot * (1 - u) + w1 * (u - share))
         x = bottom + height * (numerator / denominator)
         slope = jnp.where(is_left, wm * share * knot, wm * w1 * (1 - share) * (1 - knot)) / denominator**2
-        return self._identity_outside(z, x, jnp.log(slope) + jnp.log(height) - jnp.log(width))
+        return identity_outside(self.bound, z, x, jnp.log(slope) + jnp.log(height) - jnp.log(width))
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         clipped = clip(x, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, share = self._bin(clipped, inverse=True)
         y = straight_through_clip((clipped - bottom) / height, 0.0, 1.0)
@@ -114,12 +118,7 @@ class LinearRationalSpline(AbstractBijection):
         u = straight_through_clip(jnp.where(is_left, low, 1 - high), 0.0, 1.0)
         denominator = jnp.where(is_left, (share - u) + wm * u, wm * (1 - u) + w1 * (u - share))
         slope = jnp.where(is_left, wm * share * knot, wm * w1 * (1 - share) * (1 - knot)) / denominator**2
-        return self._identity_outside(x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
-
-    def _identity_outside(self, value: Array, mapped: Array, log_det: Array) -> tuple[Array, Array]:
-        in_box = (value >= -self.bound) & (value < self.bound)
-        mapped = straight_through_clip(mapped, -self.bound, self.bound)
-        return jnp.where(in_box, mapped, value), jnp.where(in_box, log_det, 0.0)
+        return identity_outside(self.bound, x, left + width * u, jnp.log(width) - jnp.log(height) - jnp.log(slope))
 
 
 def _weights(width: Array, height: Array, d0: Array, d1: Array, share: Array) -> tuple[Array, Array, Array]:

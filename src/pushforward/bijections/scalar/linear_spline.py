@@ -4,14 +4,14 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_of, sizes_of, straight_through_clip
-from pushforward.core.bijection import AbstractBijection
+from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_of, identity_outside, sizes_of
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import zeros
 
 
-class LinearSpline(AbstractBijection):
+class LinearSpline(AbstractScalarBijection):
     """Piecewise linear map on [-B, B], the identity outside: in a bin x = bottom + (height / width) (z - left).
 
     Widths and heights are softmax shares of the box with a floor. The density jumps at the knots. Zero leaves are
@@ -43,25 +43,20 @@ class LinearSpline(AbstractBijection):
     heights: Float[Array, "..."]
     bound: float = eqx.field(static=True)
     min_bin: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3) -> None:
-        check_bins(n_bins, bound, min_bin)
+        check_bins(n_bins, min_bin)
         self.widths, self.heights = zeros(n_bins), zeros(n_bins)
         self.bound, self.min_bin = float(bound), float(min_bin)
 
     def __check_init__(self) -> None:
-        check_bins(self.widths.shape[0], self.bound, self.min_bin)
+        check_bins(self.widths.shape[0], self.min_bin)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return self._apply(z, self.widths, self.heights)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         return self._apply(x, self.heights, self.widths)  # the inverse exchanges the axes
 
     def _apply(self, value: Array, from_logits: Array, to_logits: Array) -> tuple[Array, Array]:
@@ -69,6 +64,5 @@ class LinearSpline(AbstractBijection):
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
         clipped = clip(value, -self.bound, self.bound)
         left, width, bottom, height = at_bin(clipped, lefts, lefts[:-1], widths, bottoms[:-1], heights)
-        mapped = straight_through_clip(bottom + height * ((clipped - left) / width), -self.bound, self.bound)
-        in_box = (value >= -self.bound) & (value < self.bound)
-        return jnp.where(in_box, mapped, value), jnp.where(in_box, jnp.log(height) - jnp.log(width), 0.0)
+        mapped = bottom + height * ((clipped - left) / width)
+        return identity_outside(self.bound, value, mapped, jnp.log(height) - jnp.log(width))

@@ -30,7 +30,7 @@ class AbstractMixtureCDF(AbstractByRoot):
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
         """log F, log(1 - F), log(F' / F) and log(F' / (1 - F)) of one component at u."""
 
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
 
         Both hazards are averages over the components, weighted by their shares of F and of 1 - F. No difference of

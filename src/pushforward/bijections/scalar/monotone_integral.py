@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from pushforward.bijections.scalar.bins import clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
-from pushforward.bijections.scalar.sum_of_squares import check_box
 from pushforward.core.fields import shared
 from pushforward.networks.initial_weights import normal
 from pushforward.numerics.arrays import zeros
@@ -78,10 +77,7 @@ class MonotoneIntegral(AbstractByRoot):
         self.out, self.out_bias = zeros(width), zeros(())
         self.bound, self.n_points = float(bound), n_points
 
-    def __check_init__(self) -> None:
-        check_box(self.bound)
-
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         clipped = clip(x, -self.bound, self.bound)
         offset = jnp.tensordot(self.embedding_weight, self.embedding, 1) + _column(self.first_bias, x)
 

@@ -44,7 +44,7 @@ class NonlinearSquared(AbstractByRoot):
     def __init__(self) -> None:
         self.shift, self.log_scale, self.bump, self.log_width, self.offset = (zeros(()) for _ in range(5))
 
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         log_scale, log_width = soft_clamp(self.log_scale, _LOG_BOUND), soft_clamp(self.log_width, _LOG_BOUND)
         k = _SHARE * _SINGULAR_K * jnp.tanh(self.bump)
         u = jnp.exp(log_width) * x + self.offset

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from pushforward.bijections.scalar.bins import (
     Rows,
@@ -12,18 +12,19 @@ from pushforward.bijections.scalar.bins import (
     check_bins,
     clip,
     edges_of,
+    identity_outside,
     sizes_of,
     straight_through_clip,
     total,
 )
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import soft_clamp
 
 _LOG_SLOPE_BOUND = 7.0
 
 
-class QuadraticSpline(AbstractBijection):
+class QuadraticSpline(AbstractScalarBijection):
     """Piecewise quadratic map on [-B, B], the identity outside; its slope is linear in each bin and continuous.
 
     In a bin of width w with slopes v0, v1 at its ends and u = (z - left) / w: x = bottom + w (v0 u + (v1 - v0) u^2 /
@@ -57,16 +58,15 @@ class QuadraticSpline(AbstractBijection):
     slopes: Float[Array, "..."]
     bound: float = eqx.field(static=True)
     min_bin: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3) -> None:
-        check_bins(n_bins, bound, min_bin)
+        check_bins(n_bins, min_bin)
         self.widths, self.slopes = zeros(n_bins), zeros(n_bins - 1)
         self.bound, self.min_bin = float(bound), float(min_bin)
 
     def __check_init__(self) -> None:
-        check_bins(self.widths.shape[0], self.bound, self.min_bin)
+        check_bins(self.widths.shape[0], self.min_bin)
 
     def _bins(self) -> tuple[Rows, Rows, Rows, Rows, Rows]:
         """Edges and widths in z, slopes at the left and right ends, and edges in x."""
@@ -80,9 +80,7 @@ class QuadraticSpline(AbstractBijection):
         heights = [w * (a + b) / 2 for w, a, b in zip(widths, knots[:-1], knots[1:], strict=True)]
         return edges_of(widths, self.bound), widths, knots[:-1], knots[1:], edges_of(heights, self.bound)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
         clipped = clip(z, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
@@ -96,11 +94,11 @@ class QuadraticSpline(AbstractBijection):
             bottom + width * u * (v0 + (v1 - v0) * u / 2),
             top - width * one_minus_u * (v1 + (v0 - v1) * one_minus_u / 2),
         )
-        return self._identity_outside(z, jnp.where(u < one_minus_u, low, high), jnp.log(v0 * one_minus_u + v1 * u))
+        return identity_outside(
+            self.bound, z, jnp.where(u < one_minus_u, low, high), jnp.log(v0 * one_minus_u + v1 * u)
+        )
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
         clipped = clip(x, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
@@ -112,9 +110,4 @@ class QuadraticSpline(AbstractBijection):
         )
         root = jnp.sqrt(v0**2 * rest + v1**2 * share)  # the slope at the point
         low, high = left + width * share * (v0 + v1) / (v0 + root), right - width * rest * (v0 + v1) / (v1 + root)
-        return self._identity_outside(x, jnp.where(share < rest, low, high), -jnp.log(root))
-
-    def _identity_outside(self, value: Array, mapped: Array, log_det: Array) -> tuple[Array, Array]:
-        in_box = (value >= -self.bound) & (value < self.bound)
-        mapped = straight_through_clip(mapped, -self.bound, self.bound)
-        return jnp.where(in_box, mapped, value), jnp.where(in_box, log_det, 0.0)
+        return identity_outside(self.bound, x, jnp.where(share < rest, low, high), -jnp.log(root))

@@ -1,19 +1,20 @@
 """Monotone rational-quadratic splines: on the line with linear tails, and on the circle."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from pushforward.bijections.scalar.bins import check_bins, check_min_slope
 from pushforward.bijections.scalar.spline_kernel import Box, spline
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import zeros
 
 
-class RationalQuadraticSpline(AbstractBijection):
+class RationalQuadraticSpline(AbstractScalarBijection):
     """Monotone rational-quadratic spline on [-bound, bound], the identity outside: x = T(z).
 
     K bins with learned widths and heights (softmax, floored at `min_bin` of the box) and learned knot slopes (softplus,
@@ -57,8 +58,7 @@ class RationalQuadraticSpline(AbstractBijection):
     min_bin: float = eqx.field(static=True)
     min_slope: float = eqx.field(static=True)
     max_ratio: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class RationalQuadraticSpline(AbstractBijection):
         min_slope: float = 1e-3,
         max_ratio: float = 40.0,
     ) -> None:
-        check_spline(n_bins, bound, min_bin, min_slope, max_ratio)
+        check_bins(n_bins, min_bin)
         self.widths, self.heights, self.slopes = zeros(n_bins), zeros(n_bins), zeros(n_bins - 1)
         self.bound, self.min_bin, self.min_slope, self.max_ratio = (
             float(bound), float(min_bin), float(min_slope), float(max_ratio)
         )  # fmt: skip
 
     def __check_init__(self) -> None:
-        check_spline(self.widths.shape[0], self.bound, self.min_bin, self.min_slope, self.max_ratio)
+        _check_spline(self)
 
     @property
     def minimum_slope(self) -> float:
@@ -86,18 +86,14 @@ class RationalQuadraticSpline(AbstractBijection):
     def _box(self) -> Box:
         return Box(self.bound, self.min_bin, self.min_slope, self.max_ratio, circular=False)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return spline(self._box(), False, z, (self.widths, self.heights, self.slopes))
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         return spline(self._box(), True, x, (self.widths, self.heights, self.slopes))
 
 
-class CircularSpline(AbstractBijection):
+class CircularSpline(AbstractScalarBijection):
     """Rational-quadratic spline of the circle: angles in [-pi, pi) to angles in [-pi, pi).
 
     The same formula as `RationalQuadraticSpline` with bound = pi, except that the slope at -pi and at pi is one learned
@@ -132,33 +128,29 @@ class CircularSpline(AbstractBijection):
     min_bin: float = eqx.field(static=True)
     min_slope: float = eqx.field(static=True)
     max_ratio: float = eqx.field(static=True)
-    support: ClassVar[str] = "circle"
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    support: ClassVar[tuple[float, float]] = (-np.pi, np.pi)
+    is_circular: ClassVar[bool] = True
+    never_singular: ClassVar[bool] = True
 
     def __init__(
         self, n_bins: int = 8, *, min_bin: float = 1e-3, min_slope: float = 1e-3, max_ratio: float = 40.0
     ) -> None:
-        check_spline(n_bins, np.pi, min_bin, min_slope, max_ratio)
+        check_bins(n_bins, min_bin)
         self.widths, self.heights, self.slopes = zeros(n_bins), zeros(n_bins), zeros(n_bins)
         self.phase = zeros(())
         self.min_bin, self.min_slope, self.max_ratio = float(min_bin), float(min_slope), float(max_ratio)
 
     def __check_init__(self) -> None:
-        check_spline(self.widths.shape[0], np.pi, self.min_bin, self.min_slope, self.max_ratio)
+        _check_spline(self)
 
     def _box(self) -> Box:
         return Box(float(np.pi), self.min_bin, self.min_slope, self.max_ratio, circular=True)
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         x, log_det = spline(self._box(), False, _wrap(z), (self.widths, self.heights, self.slopes))
         return _wrap(x + self.phase), log_det
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         return spline(self._box(), True, _wrap(x - self.phase), (self.widths, self.heights, self.slopes))
 
 
@@ -168,21 +160,11 @@ def _wrap(angle: Array) -> Array:
     return wrapped + jax.lax.stop_gradient(jnp.clip(wrapped, -np.pi, np.pi) - wrapped)
 
 
-def check_spline(n_bins: Any, bound: float, min_bin: float, min_slope: float, max_ratio: float) -> None:
+def _check_spline(spline: RationalQuadraticSpline | CircularSpline) -> None:
     """Raise if the settings of a spline are out of range."""
-    if isinstance(n_bins, bool) or not isinstance(n_bins, int):
-        raise ValueError(f"n_bins: expected a whole number, got {n_bins!r}.")
-    if n_bins < 2:
-        raise ValueError(f"n_bins: expected at least 2, got {n_bins}. Use Affine instead of one bin.")
-    if not (np.isfinite(bound) and bound > 0):
-        raise ValueError(f"bound: expected a positive half-width of the box, got {bound}.")
-    if not 0 < min_bin * n_bins < 1:
-        raise ValueError(
-            f"min_bin: expected 0 < n_bins * min_bin < 1, got {n_bins} * {min_bin} = {n_bins * min_bin:g}: the floors "
-            "fill the box. Use fewer bins or a smaller floor."
-        )
-    if not 0 < min_slope < 1:
-        raise ValueError(f"min_slope: expected a number in (0, 1), got {min_slope}.")
+    max_ratio = spline.max_ratio
+    check_bins(spline.widths.shape[0], spline.min_bin)
+    check_min_slope(spline.min_slope)
     if not (np.isfinite(max_ratio) and max_ratio > 3):
         raise ValueError(f"max_ratio: expected a number above 3, got {max_ratio}.")
 

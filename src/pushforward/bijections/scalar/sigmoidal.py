@@ -57,7 +57,7 @@ class Sigmoidal(AbstractByRoot):
         self.shares = tuple(zeros((1 if layer == depth - 1 else n_units, n_units)) for layer in range(depth))
         self.mixes = tuple(zeros((n_units, n_units)) for _ in range(depth - 1))
 
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         value, log_slope = x[None], jnp.zeros_like(x)[None]
         for layer, (log_gain, offset, shares) in enumerate(zip(self.log_gains, self.offsets, self.shares, strict=True)):
             if layer > 0:

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from pushforward.bijections.scalar.affine import check_log_bound
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import log_cosh, soft_clamp
 
@@ -15,7 +15,7 @@ from pushforward.numerics.elementary import log_cosh, soft_clamp
 _SKEW_BOUND = 5.0
 
 
-class SinhArcsinh(AbstractBijection):
+class SinhArcsinh(AbstractScalarBijection):
     """Sinh-arcsinh map: x = sinh(t (arcsinh(z) + s)), t = exp(b tanh(log_tail / b)), s = 5 tanh(skew / 5).
 
     For large |z| it grows like |z|^t: t > 1 makes the tails of the pushforward heavier, t < 1 lighter; `skew` moves
@@ -46,8 +46,7 @@ class SinhArcsinh(AbstractBijection):
     skew: Float[Array, "..."]
     log_tail: Float[Array, "..."]
     log_bound: float = eqx.field(static=True)
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    never_singular: ClassVar[bool] = True
 
     def __init__(self, *, log_bound: float = 1.0) -> None:
         self.skew, self.log_tail = zeros(()), zeros(())
@@ -58,16 +57,12 @@ class SinhArcsinh(AbstractBijection):
         if self.log_bound > 5:
             raise ValueError(f"log_bound: expected a number in (0, 5], got {self.log_bound}: |z|^t would overflow.")
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
         inner = jnp.exp(log_tail) * (jnp.arcsinh(z) + soft_clamp(self.skew, _SKEW_BOUND))
         return jnp.sinh(inner), log_tail + log_cosh(inner) - log_cosh(jnp.arcsinh(z))
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
         inner = jnp.exp(-log_tail) * jnp.arcsinh(x) - soft_clamp(self.skew, _SKEW_BOUND)
         return jnp.sinh(inner), log_cosh(inner) - log_cosh(jnp.arcsinh(x)) - log_tail

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.scalar.bins import clip, straight_through_clip
+from pushforward.bijections.scalar.bins import clip, straight_through_clip, total
 from pushforward.numerics.elementary import inverse_softplus
 from pushforward.numerics.linear_maps import transpose_of
 
@@ -86,11 +86,7 @@ def _shares(logits: Array) -> Array:
     # reductions over the few bins are unrolled: XLA's CPU kernels for them are several times slower
     largest = functools.reduce(jnp.maximum, list(jax.lax.stop_gradient(logits)))  # the shares do not depend on it
     powers = jnp.exp(logits - largest[None])
-    return powers * (1.0 / _sum(powers))[None]
-
-
-def _sum(rows: Array) -> Array:
-    return functools.reduce(jnp.add, list(rows))
+    return powers * (1.0 / total(list(powers)))[None]
 
 
 def _select_bin(box: Box, value: Array, widths: Array, heights: Array, slopes: Array, inverse: bool) -> _Bin:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.scalar.bins import clip
+from pushforward.bijections.scalar.bins import check_min_slope, clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.elementary import soft_clamp
@@ -67,11 +67,9 @@ class SumOfSquares(AbstractByRoot):
         self.shift, self.log_scale, self.bound, self.min_slope = zeros(()), zeros(()), float(bound), float(min_slope)
 
     def __check_init__(self) -> None:
-        check_box(self.bound)
-        if not 0 < self.min_slope < 1:
-            raise ValueError(f"min_slope: expected a number in (0, 1), got {self.min_slope}.")
+        check_min_slope(self.min_slope)
 
-    def _inverse(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         squares = [list(row) for row in self.coefficients]
         # only the ratios of large coefficients matter; their squares would overflow
         largest = functools.reduce(jnp.maximum, [jnp.abs(c) for row in squares for c in row])
@@ -95,9 +93,3 @@ class SumOfSquares(AbstractByRoot):
 def _polynomial(coefficients: list[Array], t: Array) -> Array:
     """A polynomial by Horner's rule, coefficients from the constant up."""
     return functools.reduce(lambda total, c: total * t + c, reversed(coefficients))
-
-
-def check_box(bound: float) -> None:
-    """Raise unless the half-width is positive and finite."""
-    if not (np.isfinite(bound) and bound > 0):
-        raise ValueError(f"bound: expected a positive half-width of the box, got {bound}.")

@@ -4,17 +4,18 @@ A point outside the support, its ends included, has no preimage: there the inver
 of -inf, so that the density of a flow is zero at that sample, whatever layers follow.
 """
 
+import math
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
-from pushforward.core.bijection import AbstractBijection
+from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.elementary import log_derivative_tanh, log_one_plus
 
 
-class Exp(AbstractBijection):
+class Exp(AbstractScalarBijection):
     """Scalar exponential, from the line onto the positives: x = exp(z).
 
     `Inverse(Exp())` is the logarithm. A point x <= 0 has no preimage: there z is 0 and the log-determinant -inf.
@@ -31,23 +32,19 @@ class Exp(AbstractBijection):
         2.718 1.000
     """
 
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    support: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    never_singular: ClassVar[bool] = True
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return jnp.exp(z), z
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         out_of_support = x <= 0
         z = jnp.log(jnp.where(out_of_support, 1.0, x))
         return _mask_out_of_support(out_of_support, z, -z)
 
 
-class Softplus(AbstractBijection):
+class Softplus(AbstractScalarBijection):
     """Scalar softplus, from the line onto the positives: x = log(1 + exp(z)).
 
     Linear for large z, so it preserves upper tails, unlike `Exp`. A point x <= 0 has no preimage: there z is
@@ -65,17 +62,13 @@ class Softplus(AbstractBijection):
         0.693
     """
 
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    support: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    never_singular: ClassVar[bool] = True
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return jax.nn.softplus(z), jax.nn.log_sigmoid(z)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         # log(exp(x) - 1): near zero through log(expm1), elsewhere as x + log(1 - exp(-x)); neither branch overflows
         out_of_support = x <= 0
         small = jnp.where(out_of_support | (x >= 1.0), 1.0, x)
@@ -84,7 +77,7 @@ class Softplus(AbstractBijection):
         return _mask_out_of_support(out_of_support, z, -jax.nn.log_sigmoid(z))
 
 
-class Sigmoid(AbstractBijection):
+class Sigmoid(AbstractScalarBijection):
     """Scalar logistic sigmoid, from the line onto (0, 1): x = 1 / (1 + exp(-z)).
 
     `Inverse(Sigmoid())` is the logit. A point outside (0, 1) has no preimage: there z is 0 and the log-determinant
@@ -103,24 +96,20 @@ class Sigmoid(AbstractBijection):
         0.500 -1.386
     """
 
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    support: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    never_singular: ClassVar[bool] = True
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return jax.nn.sigmoid(z), jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         out_of_support = (x <= 0) | (x >= 1)
         safe = jnp.where(out_of_support, 0.5, x)
         log_x, log_rest = jnp.log(safe), jnp.log(1.0 - safe)
         return _mask_out_of_support(out_of_support, log_x - log_rest, -(log_x + log_rest))
 
 
-class Tanh(AbstractBijection):
+class Tanh(AbstractScalarBijection):
     """Scalar hyperbolic tangent, from the line onto (-1, 1): x = tanh(z).
 
     `Inverse(Tanh())` is the area tangent. A point outside (-1, 1) has no preimage: there z is 0 and the log-determinant
@@ -138,17 +127,13 @@ class Tanh(AbstractBijection):
         0.0 0.000
     """
 
-    shape: ClassVar[tuple[int, ...]] = ()
-    context_shape: ClassVar[None] = None
+    support: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    never_singular: ClassVar[bool] = True
 
-    def forward_and_log_det(
-        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
         return jnp.tanh(z), log_derivative_tanh(z)
 
-    def inverse_and_log_det(
-        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, Array]:
+    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
         out_of_support = jnp.abs(x) >= 1
         safe = jnp.where(out_of_support, 0.0, x)
         log_above, log_below = log_one_plus(safe), log_one_plus(-safe)
