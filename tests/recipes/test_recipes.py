@@ -15,9 +15,7 @@ def small(name, dim, context):
     return recipe.make(dim=dim, context_dim=context, key=0, **options)
 
 
-@pytest.mark.parametrize(
-    "name", quick_few([name for name in RECIPES if " " not in name], "nsf", "maf", "bnaf", "planar_flow")
-)
+@pytest.mark.parametrize("name", quick_few([name for name in RECIPES if " " not in name], "nsf", "bnaf"))
 def test_one_dimension_with_a_context(name):
     """log_prob of samples of shape (n, 1) agrees with sample_and_log_prob."""
     flow = small(name, 1, CONTEXT_DIM)
