@@ -5,14 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# The recipes for tables and for images; a test compares them with `pushforward.recipes`.
-FLOWS = (
-    "autoregressive_flow", "bernstein_flow", "bnaf", "coupling_flow", "elementwise_flow", "flowpp", "i_resnet", "iaf",
-    "linear_flow", "made", "made_mog", "maf", "maf_mog", "naf", "naf_ar", "nice", "nsf", "nsf_ar", "parallel_wavenet",
-    "planar_flow", "radial_flow", "real_nvp", "residual_flow", "sos_flow", "sylvester_flow", "transformer_flow",
-    "umnn_maf", "wavenet",
-    "emerging_glow", "glow", "periodic_glow", "real_nvp_image", "residual_flow_image",
-)  # fmt: skip
+from pushforward import RECIPE_NAMES
 
 
 def flow_names(incomplete: str) -> list[str]:
@@ -21,7 +14,7 @@ def flow_names(incomplete: str) -> list[str]:
     >>> flow_names("ns")
     ['nsf', 'nsf_ar']
     """
-    return [name for name in FLOWS if name.startswith(incomplete)]
+    return [name for name in RECIPE_NAMES if name.startswith(incomplete)]
 
 
 def model_files(incomplete: str) -> list[str]:

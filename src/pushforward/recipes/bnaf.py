@@ -3,13 +3,12 @@
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
-from pushforward.bijections import BlockAutoregressive, Chain, Repeat
+from pushforward.bijections import BlockAutoregressive, Repeat
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, order_of
-from pushforward.recipes.checks import check_count
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.checks import check_sizes
+from pushforward.recipes.vector_flow import vector_flow
 
 
 def bnaf(
@@ -51,9 +50,7 @@ def bnaf(
         >>> print(pf.bnaf(dim=2, key=0).log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    check_count(dim=dim, n_layers=n_layers, n_units=n_units, depth=depth)
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, n_units=n_units, depth=depth)
     layers = [
         BlockAutoregressive(
             dim, n_units=n_units, depth=depth, order=order_of(order, dim, index), context_dim=context_dim,
@@ -61,4 +58,4 @@ def bnaf(
         )
         for index in range(n_layers)
     ]  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([Repeat(layers), *outer_layers(dim, whiten)]))
+    return vector_flow([Repeat(layers)], whiten, base)

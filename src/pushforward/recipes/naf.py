@@ -6,6 +6,7 @@ from pushforward.bijections import Sigmoidal
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
+from pushforward.recipes.checks import without
 from pushforward.recipes.coupling_flow import coupling_flow
 
 
@@ -57,11 +58,8 @@ def naf(
         >>> print(flow.log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    return coupling_flow(
-        dim, key=key, transformer=Sigmoidal(n_units, n_sigmoid_layers), context_dim=context_dim, n_layers=n_layers,
-        width=width, depth=depth, activation=activation, residual=residual, dropout=dropout, mixing=mixing, base=base,
-        whiten=whiten,
-    )  # fmt: skip
+    arguments = without(locals(), "n_units", "n_sigmoid_layers")
+    return coupling_flow(**arguments, transformer=Sigmoidal(n_units, n_sigmoid_layers))
 
 
 def naf_ar(
@@ -110,8 +108,5 @@ def naf_ar(
         >>> print(flow.log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    return autoregressive_flow(
-        dim, key=key, transformer=Sigmoidal(n_units, n_sigmoid_layers), context_dim=context_dim, n_layers=n_layers,
-        width=width, depth=depth, activation=activation, residual=residual, order=order, method=method, base=base,
-        whiten=whiten,
-    )  # fmt: skip
+    arguments = without(locals(), "n_units", "n_sigmoid_layers")
+    return autoregressive_flow(**arguments, transformer=Sigmoidal(n_units, n_sigmoid_layers))

@@ -2,13 +2,12 @@
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
-from pushforward.bijections import Affine, Chain, Elementwise
+from pushforward.bijections import Affine, Elementwise
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
-from pushforward.recipes.coupling_flow import coupling_flow, coupling_stack
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.coupling_flow import coupling_flow
+from pushforward.recipes.vector_flow import with_inner_layer
 
 
 def real_nvp(
@@ -50,11 +49,7 @@ def real_nvp(
         >>> print(pf.real_nvp(dim=2, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    return coupling_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim,
-        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
-        activation=activation, mixing=mixing, base=base,
-    )  # fmt: skip
+    return coupling_flow(**locals())
 
 
 def nice(
@@ -93,8 +88,4 @@ def nice(
         >>> print(pf.nice(dim=2, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    stack = coupling_stack(
-        dim, key=key, transformer="additive", context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
-        activation=activation,
-    )  # fmt: skip
-    return Flow(base or Normal((dim,)), Chain([Elementwise(Affine(), (dim,)), stack, *outer_layers(dim, whiten)]))
+    return with_inner_layer(Elementwise(Affine(), (dim,)), coupling_flow(**locals(), transformer="additive"))

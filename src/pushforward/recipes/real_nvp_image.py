@@ -7,7 +7,8 @@ from pushforward.bijections import ActivationNormalisation, Chain, Repeat
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
-from pushforward.recipes.image_flow import Shape, check_sizes, image_coupling, image_flow
+from pushforward.recipes.checks import check_sizes
+from pushforward.recipes.image_flow import Layers, Shape, image_coupling, image_flow
 
 
 def real_nvp_image(
@@ -59,19 +60,19 @@ def real_nvp_image(
     def pair(shape: Shape, key: PRNGKeyArray, partition: str) -> AbstractBijection:
         couplings = [
             image_coupling(
-                shape, key=coupling_key, transformer=transformer, context_dim=context_dim, width=width, depth=depth,
-                activation=activation, partition=partition, is_swapped=bool(index),
+                shape, transformer, context_dim, partition, bool(index), key=coupling_key, width=width, depth=depth,
+                activation=activation,
             )
             for index, coupling_key in enumerate(jax.random.split(key))
         ]  # fmt: skip
         return Chain([*couplings, ActivationNormalisation(shape)])
 
-    def pairs(shape: Shape, key: PRNGKeyArray, partition: str) -> AbstractBijection:
-        keys = jax.random.split(key, n_layers)
-        return Repeat([pair(shape, pair_key, partition) for pair_key in keys], recompute=recompute)
+    def pairs(partition: str) -> Layers:
+        return lambda shape, key, scale: Repeat(
+            [pair(shape, pair_key, partition) for pair_key in jax.random.split(key, n_layers)], recompute=recompute
+        )
 
     return image_flow(
-        shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, base=base,
-        layers=lambda shape, key, scale: pairs(shape, key, "channels"),
-        before=lambda shape, key, scale: pairs(shape, key, "checkerboard"),
+        shape, pairs("channels"), pairs("checkerboard"), key=key, levels=levels, transform=transform, alpha=alpha,
+        n_scales=n_scales, base=base,
     )  # fmt: skip

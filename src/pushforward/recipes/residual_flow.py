@@ -3,7 +3,6 @@
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
 from pushforward.bijections import (
     AbstractLogDet,
     Affine,
@@ -16,12 +15,11 @@ from pushforward.bijections import (
     Repeat,
     RussianRoulette,
 )
-from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import LipschitzMLP
-from pushforward.recipes.checks import check_count
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.checks import check_count, check_sizes, without
+from pushforward.recipes.vector_flow import vector_flow
 
 _EXACT = 8  # coordinates up to which the exact determinant trains faster than an estimate of it
 
@@ -77,10 +75,18 @@ def residual_flow(
         >>> print(pf.residual_flow(dim=2, n_layers=2, width=8, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    return _stack(
-        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation,
-        log_det or (Exact() if dim <= _EXACT else RussianRoulette()), base,
-    )  # fmt: skip
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
+    training = log_det or (Exact() if dim <= _EXACT else RussianRoulette())
+    layers = []
+    for index, layer_key in enumerate(jax.random.split(as_key(key), n_layers)):
+        network = LipschitzMLP(
+            dim, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
+            key=layer_key,
+        )  # fmt: skip
+        # inverted, so that the density needs no root solver
+        block = Inverse(Contractive(network, training=training, seed=index))
+        layers.append(Chain([block, Elementwise(Affine(), (dim,))]))
+    return vector_flow([Repeat(layers)], whiten, base)
 
 
 def i_resnet(
@@ -123,37 +129,4 @@ def i_resnet(
         (1,)
     """
     check_count(n_terms=n_terms)
-    return _stack(
-        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation,
-        Exact() if dim <= _EXACT else PowerSeries(n_terms), base,
-    )  # fmt: skip
-
-
-def _stack(
-    dim: int,
-    key: PRNGKeyArray | int,
-    context_dim: int | None,
-    whiten: bool | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    lipschitz: float,
-    activation: str,
-    log_det: AbstractLogDet,
-    base: AbstractDistribution | None,
-) -> Flow:
-    """Alternating blocks and affine maps in a `Repeat`, inverted so that the density needs no root solver."""
-    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
-
-    def block(key: PRNGKeyArray, index: int) -> AbstractBijection:
-        network = LipschitzMLP(
-            dim, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
-            key=key,
-        )  # fmt: skip
-        return Chain([Inverse(Contractive(network, training=log_det, seed=index)), Elementwise(Affine(), (dim,))])
-
-    keys = jax.random.split(as_key(key), n_layers)
-    stack = Repeat([block(keys[index], index) for index in range(n_layers)])
-    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
+    return residual_flow(**without(locals(), "n_terms"), log_det=Exact() if dim <= _EXACT else PowerSeries(n_terms))

@@ -8,7 +8,8 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import LipschitzConvNet
-from pushforward.recipes.image_flow import Shape, check_sizes, image_flow
+from pushforward.recipes.checks import check_sizes
+from pushforward.recipes.image_flow import Shape, image_flow
 
 
 def residual_flow_image(
@@ -61,17 +62,17 @@ def residual_flow_image(
     """
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
 
-    def block(shape: Shape, key: PRNGKeyArray, seed: int) -> AbstractBijection:
-        network = LipschitzConvNet(
-            shape, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
-            key=key,
-        )  # fmt: skip
-        return Chain([Inverse(Contractive(network, training=log_det, seed=seed)), ActivationNormalisation(shape)])
-
     def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
-        keys = jax.random.split(key, n_layers)
-        return Repeat([block(shape, keys[index], scale * n_layers + index) for index in range(n_layers)])
+        blocks = []
+        for index, block_key in enumerate(jax.random.split(key, n_layers), start=scale * n_layers):
+            network = LipschitzConvNet(
+                shape, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0,
+                activation=activation, key=block_key,
+            )  # fmt: skip
+            block = Inverse(Contractive(network, training=log_det, seed=index))
+            blocks.append(Chain([block, ActivationNormalisation(shape)]))
+        return Repeat(blocks)
 
     return image_flow(
-        shape, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, layers=layers, base=base
+        shape, layers, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, base=base
     )

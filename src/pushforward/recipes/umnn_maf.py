@@ -6,6 +6,7 @@ from pushforward.bijections import MonotoneIntegral
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
+from pushforward.recipes.checks import without
 
 
 def umnn_maf(
@@ -56,8 +57,5 @@ def umnn_maf(
         >>> print(flow.log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    return autoregressive_flow(
-        dim, key=key, transformer=MonotoneIntegral(n_embedded, n_points=n_points, bound=bound),
-        context_dim=context_dim, n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual,
-        order=order, method=method, base=base, whiten=whiten,
-    )  # fmt: skip
+    arguments = without(locals(), "n_embedded", "n_points", "bound")
+    return autoregressive_flow(**arguments, transformer=MonotoneIntegral(n_embedded, n_points=n_points, bound=bound))
