@@ -11,17 +11,17 @@ from pathlib import Path
 import lazy_loader
 
 
-def _statements(name: str) -> list[ast.stmt]:
-    return ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8")).body
+def _names() -> dict[str, list[str]]:
+    """The public names of each module, read as text."""
+    folder, names = Path(__file__).parent, {}
+    for node in ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            names.setdefault(node.module or "", []).extend(alias.name for alias in node.names)
+    for node in ast.parse((folder / "recipes/__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names["recipes"] = ast.literal_eval(node.value)
+    return names
 
 
-RECIPE_NAMES = next(
-    tuple(ast.literal_eval(node.value))
-    for node in _statements("recipes/__init__.py")
-    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-)
-_NAMES: dict[str, list[str]] = {"": [], "recipes": [*RECIPE_NAMES]}
-for _node in _statements("__init__.pyi"):
-    if isinstance(_node, ast.ImportFrom) and _node.names[0].name != "*":
-        _NAMES.setdefault(_node.module or "", []).extend(alias.name for alias in _node.names)
+_NAMES = _names()
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _NAMES.pop(""), _NAMES)

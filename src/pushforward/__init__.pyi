@@ -77,5 +77,3 @@ from .train import (
 from .train import (
     fit_target as fit_target,
 )
-
-RECIPE_NAMES: tuple[str, ...]

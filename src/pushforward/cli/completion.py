@@ -1,11 +1,11 @@
 """Completion in a shell: names of flows and model files. It runs at each tab, so it does not import JAX."""
 
+import ast
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from pushforward import RECIPE_NAMES
 
 
 def flow_names(incomplete: str) -> list[str]:
@@ -14,7 +14,9 @@ def flow_names(incomplete: str) -> list[str]:
     >>> flow_names("ns")
     ['nsf', 'nsf_ar']
     """
-    return [name for name in RECIPE_NAMES if name.startswith(incomplete)]
+    text = (Path(__file__).parents[1] / "recipes" / "__init__.py").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^__all__ = (\[.*?\])", text, re.DOTALL | re.MULTILINE)
+    return [name for name in ast.literal_eval(names) if name.startswith(incomplete)]
 
 
 def model_files(incomplete: str) -> list[str]:

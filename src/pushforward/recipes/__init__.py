@@ -25,7 +25,7 @@ from pushforward.recipes.transformer_flow import transformer_flow
 from pushforward.recipes.umnn_maf import umnn_maf
 from pushforward.recipes.wavenet import parallel_wavenet, wavenet
 
-# The one table of recipes. `pushforward/__init__.py` reads it as text, because importing this file loads JAX.
+# The one table of recipes. `pushforward/__init__.py` and `cli/completion.py` read it as text: an import loads JAX.
 __all__ = [
     "autoregressive_flow", "bernstein_flow", "bnaf", "coupling_flow", "elementwise_flow", "emerging_glow", "flowpp",
     "glow", "i_resnet", "iaf", "inverse_autoregressive_flow", "linear_flow", "made", "made_mog", "maf", "maf_mog",

@@ -83,7 +83,8 @@ def autoregressive_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
-    return _flow(**{**locals(), "transformer": density_transformer(transformer)}, wrap=lambda layer: layer)
+    transformer = density_transformer(transformer)
+    return _flow(**locals(), wrap=lambda layer: layer)
 
 
 def inverse_autoregressive_flow(
@@ -136,7 +137,8 @@ def inverse_autoregressive_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
-    return _flow(**{**locals(), "transformer": transformer_named(transformer)}, wrap=Inverse)
+    transformer = transformer_named(transformer)
+    return _flow(**locals(), wrap=Inverse)
 
 
 def _flow(

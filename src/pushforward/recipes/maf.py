@@ -98,9 +98,8 @@ def made_mog(
         >>> print(pf.made_mog(dim=2, key=0).log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    arguments = without(locals(), "n_components", "base")
-    transformer = MixtureNormal(n_components)
-    return autoregressive_flow(**arguments, transformer=transformer, n_layers=1, base=base or Logistic((dim,)))
+    transformer, base = MixtureNormal(n_components), base or Logistic((dim,))
+    return autoregressive_flow(**without(locals(), "n_components"), n_layers=1)
 
 
 def maf(
@@ -190,13 +189,12 @@ def maf_mog(
         >>> print(pf.maf_mog(dim=2, key=0).log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    arguments = without(locals(), "n_layers", "n_components")
-    flow = autoregressive_flow(
-        **{**arguments, "base": base or Logistic((dim,))}, transformer="affine", n_layers=n_layers
-    )
-    arguments |= {"key": jax.random.fold_in(as_key(key), n_layers), "base": None}
-    made = autoregressive_flow(**arguments, transformer=MixtureNormal(n_components), n_layers=1)
-    return with_inner_layer(layers_of(made)[0], flow)
+    arguments = without(locals(), "key", "n_layers", "n_components", "base")
+    base = base or Logistic((dim,))
+    flow = autoregressive_flow(**arguments, key=key, transformer="affine", n_layers=n_layers, base=base)
+    key_made = jax.random.fold_in(as_key(key), n_layers)
+    mixtures = autoregressive_flow(**arguments, key=key_made, transformer=MixtureNormal(n_components), n_layers=1)
+    return with_inner_layer(layers_of(mixtures)[0], flow)
 
 
 def iaf(
@@ -227,7 +225,7 @@ def iaf(
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
         context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
-            `autoregressive_flow`.
+            `inverse_autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
