@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import autoregressive_flow, inverse_autoregressive_flow
-from pushforward.recipes.bnaf import bnaf
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.dequantisation_flow import dequantisation_flow as dequantisation_flow
 from pushforward.recipes.elementwise_flow import elementwise_flow
@@ -13,16 +12,13 @@ from pushforward.recipes.flowpp import flowpp
 from pushforward.recipes.glow import emerging_glow, glow, periodic_glow
 from pushforward.recipes.linear_flow import linear_flow
 from pushforward.recipes.maf import iaf, made, made_mog, maf, maf_mog
-from pushforward.recipes.naf import naf, naf_ar
+from pushforward.recipes.naf import bnaf, naf, naf_ar, umnn_maf
 from pushforward.recipes.nsf import nsf, nsf_ar
 from pushforward.recipes.planar_flow import planar_flow, radial_flow, sylvester_flow
 from pushforward.recipes.polynomial_flow import bernstein_flow, sos_flow
-from pushforward.recipes.real_nvp import nice, real_nvp
-from pushforward.recipes.real_nvp_image import real_nvp_image
-from pushforward.recipes.residual_flow import i_resnet, residual_flow
-from pushforward.recipes.residual_flow_image import residual_flow_image
+from pushforward.recipes.real_nvp import nice, real_nvp, real_nvp_image
+from pushforward.recipes.residual_flow import i_resnet, residual_flow, residual_flow_image
 from pushforward.recipes.transformer_flow import transformer_flow
-from pushforward.recipes.umnn_maf import umnn_maf
 from pushforward.recipes.wavenet import parallel_wavenet, wavenet
 
 # The one table of recipes. `pushforward/__init__.py` and `cli/completion.py` read it as text: an import loads JAX.
