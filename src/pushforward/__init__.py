@@ -6,18 +6,22 @@ recipes, `recipes/__init__.py` list them.
 """
 
 import ast
-from pathlib import Path
 
 import lazy_loader
 
 
+def _statements(name: str) -> list[ast.stmt]:
+    with open(f"{__path__[0]}/{name}", encoding="utf-8") as file:  # noqa: PTH123 (pathlib doubles the time of import)
+        return ast.parse(file.read()).body
+
+
 def _names() -> dict[str, list[str]]:
     """The public names of each module, read as text."""
-    folder, names = Path(__file__).parent, {}
-    for node in ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8")).body:
+    names = {}
+    for node in _statements("__init__.pyi"):
         if isinstance(node, ast.ImportFrom):
             names.setdefault(node.module or "", []).extend(alias.name for alias in node.names)
-    for node in ast.parse((folder / "recipes/__init__.py").read_text(encoding="utf-8")).body:
+    for node in _statements("recipes/__init__.py"):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             names["recipes"] = ast.literal_eval(node.value)
     return names
