@@ -30,7 +30,7 @@ BUILDERS = {
     "coupling residual": lambda **more: pf.coupling_flow(2, **SMALL, residual=True, **more),
     "autoregressive": lambda **more: pf.autoregressive_flow(2, **SMALL, activation="tanh", **more),
     "autoregressive of four": lambda **more: pf.autoregressive_flow(4, **SMALL, activation="tanh", **more),
-    "fast sampling": lambda **more: pf.autoregressive_flow(3, **SMALL, fast="sampling", **more),
+    "fast sampling": lambda **more: pf.inverse_autoregressive_flow(3, **SMALL, **more),
     "attention": lambda **more: pf.autoregressive_flow(
         3, **SMALL | {"width": 8}, conditioner="attention", n_heads=2, token_size=2, **more
     ),
