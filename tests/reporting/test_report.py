@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pages import BOARD, HOSTILE, Page, history, report_text, row
 
-from pushforward.reporting.report.text import describe_training, duration, summary
+from pushforward.reporting.text import describe_training, duration, summary
 
 
 def test_file_has_no_external_resources(tmp_path):
@@ -57,7 +57,7 @@ def test_hostile_text_is_escaped_everywhere(tmp_path):
         leaderboard=[row(HOSTILE, 1.0, setting=HOSTILE), row("Gaussian", 0.5)], attribution=HOSTILE,
     )  # fmt: skip
     assert "<script" not in text.lower()
-    assert text.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;") >= 7
+    assert text.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") >= 7
     assert "&lt;script&gt;alert" in text[text.index('id="corner-') :]  # shortened in the picture
     assert "$title ${lead} $" in text
 

@@ -19,6 +19,7 @@ _PACKAGES = {
     "rich": "cli",
     "polars": "cli",
     "matplotlib": "cli",
+    "jinja2": "cli",
     "scikit-learn": "cli, sklearn",
     "numpyro": "numpyro",
 }

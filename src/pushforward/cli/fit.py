@@ -322,7 +322,7 @@ def describe_gain(gain: float, error: float | None, name: str = "The flow", base
     """
     if not math.isfinite(gain) or error is None:
         return f"{name} and {baseline} cannot be compared: a test row has no finite score."
-    from pushforward.reporting.report.text import gain_digits
+    from pushforward.reporting.text import gain_digits
 
     digits = gain_digits(error)
     figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from pushforward.errors import ShapeError
+from pushforward.reporting.html import figure_html
 from pushforward.reporting.plots import calibration
 from pushforward.reporting.plots.canvas import table
 from pushforward.reporting.plots.inline import inline_svg
 from pushforward.reporting.plots.pit import distance, effective_count, kolmogorov_band
-from pushforward.reporting.report.sections import Section, figure_html
-from pushforward.reporting.report.text import clean, join_with_and
+from pushforward.reporting.report.sections import Section
+from pushforward.reporting.text import clean, join_with_and
 
 N_DIRECTIONS = 16
 _LEVEL, _SEED, _MAX_NAMED = 0.95, 0, 5
@@ -54,7 +55,9 @@ def calibration_section(data: Any, samples: Any, columns: Sequence[str], draws: 
     )
     band = kolmogorov_band(effective_count(len(pit), n_reference), pit.shape[1], _LEVEL)
     distances = np.array([distance(column)[0] for column in np.sort(pit, axis=0).T])
-    return Section("Calibration", figure_html(picture, _describe_distances(distances, band, names, width)), _TERMS)
+    return Section(
+        "Calibration", figure_html(picture, _describe_distances(distances, band, names, width)), "calibration"
+    )
 
 
 def ranks(rows: np.ndarray, reference: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -114,15 +117,3 @@ def _count_columns(width: int) -> str:
 def _shorten(name: str) -> str:
     text = clean(name)
     return text if len(text) <= 40 else text[:39] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-_TERMS = (
-    (
-        "Calibration",
-        "For each column, and for sums of all columns with random weights, the share of samples of the model that lie "
-        "below a row. If the model is right these shares are uniform: the curves, their distance from uniform, stay in "
-        "the grey band with a probability of 95 %, all together. A curve below zero at the left and above it at the "
-        "right: the model is too wide; the other way round, too narrow; all on one side, shifted. With very many rows "
-        "small errors leave the band too; their size is given in per cent of the rows.",
-    ),
-)
