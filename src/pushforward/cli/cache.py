@@ -10,11 +10,12 @@ import hashlib
 import os
 import platform
 import stat
-import sys
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+
+from pushforward.errors import MissingExtra
 
 SWITCH = "PUSHFORWARD_CACHE"
 _OFF = ("off", "0", "no", "false")
@@ -40,7 +41,7 @@ def program_cache(limit: int = _LIMIT) -> Generator[None]:
         folder = make_private(cache_folder()) / _machine()
         folder.mkdir(exist_ok=True)
         _remove_oldest(folder, limit)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+    except OSError as error:
         _note(f"compiled programs are not cached ({error}): make that folder your own, or set {SWITCH}=off.")
         yield
         return
@@ -71,15 +72,20 @@ def with_program_cache(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cache_folder() -> Path:
-    """The folder `pushforward` in the user's cache folder of this platform."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(configured).is_absolute():
-        return Path(configured, "pushforward")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "pushforward"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home()), "pushforward", "cache")
-    return Path.home() / ".cache" / "pushforward"
+    """The folder `pushforward` in the user's cache folder of this platform.
+
+    Raises:
+        OSError: the path is not absolute, as without a home folder.
+        MissingExtra: platformdirs is not installed.
+    """
+    try:
+        from platformdirs import user_cache_path
+    except ImportError as error:
+        raise MissingExtra("platformdirs", "cli", "The cache of compiled programs") from error
+    folder = user_cache_path("pushforward", appauthor=False)
+    if not folder.is_absolute():
+        raise NotADirectoryError(f"{folder} is no absolute path")
+    return folder
 
 
 def make_private(folder: Path) -> Path:

@@ -20,6 +20,7 @@ _PACKAGES = {
     "polars": "cli",
     "matplotlib": "cli",
     "jinja2": "cli",
+    "platformdirs": "cli",
     "scikit-learn": "cli, sklearn",
     "numpyro": "numpyro",
 }
