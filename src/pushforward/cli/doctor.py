@@ -21,6 +21,7 @@ _PACKAGES = {
     "matplotlib": "cli",
     "jinja2": "cli",
     "platformdirs": "cli",
+    "filelock": "cli",
     "scikit-learn": "cli, sklearn",
     "numpyro": "numpyro",
 }
