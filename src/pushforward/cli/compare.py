@@ -25,7 +25,7 @@ from pushforward.cli.options import (
     parse_time_column,
     split_names,
 )
-from pushforward.cli.outputs import check_outputs
+from pushforward.cli.outputs import check_outputs, versions, write_json
 from pushforward.cli.printer import Printer, format_score, format_seconds
 
 
@@ -82,7 +82,6 @@ def compare(
         )
     from pushforward.cli.fit import drop_none
     from pushforward.cli.schema_table import print_schema
-    from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import read_declared
     from pushforward.errors import DataError
     from pushforward.tabular.comparison import DEFAULT_FLOWS
@@ -135,8 +134,6 @@ def compare(
         "split": rule or "rows at random", "versions": versions(),
     }  # fmt: skip
     if output is not None:
-        from pushforward.cli.outputs import write_json
-
         write_json(output, result, overwrite)
         out.print(f"wrote {output}")
     out.result(result)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed
-from pushforward.cli.outputs import check_outputs, writing
+from pushforward.cli.outputs import check_outputs, versions, writing
 from pushforward.cli.printer import Printer, format_seconds
 
 
@@ -45,7 +45,6 @@ def distill(
     check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
     from pushforward.cli.fit import drop_none, find_recipe
     from pushforward.cli.model_file import is_image_model, load_model, schema_of
-    from pushforward.cli.scoring import versions
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
     from pushforward.train import distill as distill_flow

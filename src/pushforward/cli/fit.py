@@ -29,7 +29,7 @@ from pushforward.cli.options import (
     parse_time_column,
     split_names,
 )
-from pushforward.cli.outputs import check_outputs, writing
+from pushforward.cli.outputs import check_outputs, versions, writing
 from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
 
 _RANGE_SAMPLES = 4000
@@ -103,7 +103,6 @@ def fit(
     import numpy as np
 
     from pushforward.cli.schema_table import print_schema
-    from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import leaderboard, read_split
     from pushforward.core.named_rows import NamedRows
     from pushforward.diagnostics import check

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from pushforward.cli.image_baseline import gaussian_baseline
-from pushforward.cli.outputs import writing
+from pushforward.cli.outputs import versions, writing
 from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
-from pushforward.cli.scoring import mean_without, versions
 from pushforward.core.dequantised import Dequantised, bits_per_dim
 from pushforward.core.float64 import log_prob_float64
 from pushforward.datasets import Images, image_folder
 from pushforward.errors import DataError
 from pushforward.persistence import save
 from pushforward.recipes import IMAGE_RECIPES
+from pushforward.tabular.leaderboard import mean_without
 from pushforward.train import fit
 from pushforward.train.data import Rows, dequantise_rows
 from pushforward.train.split import has_equal_row

@@ -175,14 +175,16 @@ class TableSchema:
             values = rows[:, index]
             if column.kind == "constant" and (bad := np.flatnonzero(_differs(values, column.centre))).size:
                 raise DataError(
-                    f"{name}: column {column.name!r} was {column.centre:.9g} in every row of the training data, got "
+                    f"column {column.name!r} was {column.centre:.9g} in every row of the training data, got "
                     f"{values[bad[0]]:.9g} at row {number_of(numbers, bad[0])} ({bad.size} such rows), which has "
-                    "no density. Leave such rows out, or fit again without that column."
+                    "no density. Leave such rows out, or fit again without that column.",
+                    name,
                 )
             if column.step and (bad := np.flatnonzero(off_grid(values, column.step, column.origin))).size:
                 raise DataError(
-                    f"{name}: column {column.name!r} is rounded to {column.step:g}, got {values[bad[0]]:.12g} at "
-                    f"row {number_of(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column."
+                    f"column {column.name!r} is rounded to {column.step:g}, got {values[bad[0]]:.12g} at "
+                    f"row {number_of(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column.",
+                    name,
                 )
             if column.kind == "discrete":
                 bad = np.flatnonzero(~is_among(values, np.array(column.values)))
@@ -291,7 +293,7 @@ def infer_schema(
     declarations = dict(declarations or {})
     for name in declarations:
         if name not in names:
-            raise DataError(f"columns: there is no column {name!r}: name one of {', '.join(map(repr, names))}.")
+            raise DataError(f"there is no column {name!r}: name one of {', '.join(map(repr, names))}.", "columns")
     columns = []
     for index, name in enumerate(names):
         column = Column(name) if name not in declarations else parse_declaration(name, declarations[name])
@@ -308,7 +310,7 @@ def infer_schema(
             column = with_centre(column, values)
         columns.append(dataclasses.replace(column, unit="" if units is None else units[index]))
     if all(column.kind == "constant" for column in columns):
-        raise DataError("columns: every column is constant, so nothing is left to model. Declare fewer constants.")
+        raise DataError("every column is constant, so nothing is left to model. Declare fewer constants.", "columns")
     return TableSchema(tuple(columns))
 
 
