@@ -21,12 +21,13 @@ from pushforward.cli.options import (
     check_excluded,
     check_one_split,
     describe_columns,
+    drop_none,
     parse_declarations,
     parse_time_column,
     split_names,
 )
 from pushforward.cli.outputs import check_outputs, versions, write_json
-from pushforward.cli.printer import Printer, format_score, format_seconds
+from pushforward.cli.printer import Printer, describe_gain, format_score, format_seconds
 
 
 def compare(
@@ -80,7 +81,6 @@ def compare(
         raise typer.BadParameter(
             f"expected 1 with --split, where the latest rows are the test, got {folds}.", param_hint="--folds"
         )
-    from pushforward.cli.fit import drop_none
     from pushforward.cli.schema_table import print_schema
     from pushforward.cli.table_split import read_declared
     from pushforward.errors import DataError
@@ -170,8 +170,6 @@ def _print_copies(out: Printer, board: Any) -> None:
 
 def _print_margin(out: Printer, board: Any, repeating: Any) -> None:
     """Print the gain of the chosen flow over the better baseline, or why there is none."""
-    from pushforward.cli.fit import describe_gain
-
     name = board.chosen if set(board.picks) == {board.chosen} else "The flow chosen on validation in each fold"
     if set(board.picks) != {board.chosen}:
         score = format_score(board.chosen_log_likelihood)

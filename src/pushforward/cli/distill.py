@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed
+from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, drop_none, find_recipe
 from pushforward.cli.outputs import check_outputs, versions, writing
 from pushforward.cli.printer import Printer, format_seconds
 
@@ -43,7 +43,6 @@ def distill(
     """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
-    from pushforward.cli.fit import drop_none, find_recipe
     from pushforward.cli.model_file import is_image_model, load_model, schema_of
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES

@@ -1,6 +1,5 @@
 """`pushforward fit`: fits a flow to a table or to a folder of pictures, and writes a model file."""
 
-import inspect
 import math
 import shlex
 from pathlib import Path
@@ -24,13 +23,15 @@ from pushforward.cli.options import (
     check_excluded,
     check_one_split,
     describe_columns,
+    drop_none,
+    find_recipe,
     join_option,
     parse_declarations,
     parse_time_column,
     split_names,
 )
 from pushforward.cli.outputs import check_outputs, versions, writing
-from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
+from pushforward.cli.printer import Printer, describe_copies, describe_gain, describe_training, format_score
 
 _RANGE_SAMPLES = 4000
 
@@ -218,35 +219,6 @@ def fit(
     })  # fmt: skip
 
 
-def find_recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
-    """Check that a recipe exists and is for such data; return its name and the settings that the user set.
-
-    Args:
-        flow: the name, or None for the default.
-        data: a folder of pictures; anything else is a table.
-        options: settings of the recipe; None if the user did not set them.
-    """
-    from pushforward.recipes import IMAGE_RECIPES, RECIPES
-
-    known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
-    name = flow or ("glow" if data.is_dir() else "nsf")
-    if name in others:
-        reason = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
-        raise typer.BadParameter(f"{name!r} models {reason}: use one of {', '.join(known)}.", param_hint="--flow")
-    if name not in known:
-        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
-    settings = drop_none(**options)
-    for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
-        option = "--layers" if setting == "n_layers" else f"--{setting}"
-        raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
-    return name, settings
-
-
-def drop_none(**options: Any) -> dict[str, Any]:
-    """The options that are not None."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _without_copies(split: Any, row: Any, history: Any) -> dict[str, Any]:
     """Notes on copies of training rows among test and validation rows, and the log-likelihood of the other rows."""
     entries: dict[str, Any] = {}
@@ -311,24 +283,3 @@ def _why_no_gain(split: Any, modelled: Any, repeating: Any) -> str:
             "pushforward compare tests on rows that training has not used."
         )
     return ""
-
-
-def describe_gain(gain: float, error: float | None, name: str = "The flow", baseline: str = "a Gaussian") -> str:
-    """Describe a gain with its standard error, that of the mean difference of the scores of the same rows.
-
-    >>> describe_gain(0.5, 0.1), describe_gain(0.1, 0.1)[:35]
-    ('The flow gains 0.50 ± 0.10 nats per row over a Gaussian.', 'The flow is level with a Gaussian: ')
-    """
-    if not math.isfinite(gain) or error is None:
-        return f"{name} and {baseline} cannot be compared: a test row has no finite score."
-    from pushforward.reporting.text import gain_digits
-
-    digits = gain_digits(error)
-    figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"
-    if abs(gain) <= 2 * error:
-        reason = "either the columns are nearly normal, or more rows are needed"
-        side = "above" if gain > 0 else "below"
-        return f"{name} is level with {baseline}: {figures} {side} it, within two standard errors; {reason}."
-    if gain > 0:
-        return f"{name} gains {figures} over {baseline}."
-    return f"{name} is {figures} behind {baseline}: try more --epochs, a smaller --width, or more rows."

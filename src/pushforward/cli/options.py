@@ -1,11 +1,12 @@
 """Options that several commands share, and the parsers of their values."""
 
 import csv
+import inspect
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -175,3 +176,32 @@ def parse_context(option: str | None, context_columns: Sequence[str]) -> list[fl
             f"the model needs a value of {', '.join(missing)}: pass --given {example}.", param_hint="--given"
         )
     return [values[name] for name in context_columns] if context_columns else None
+
+
+def find_recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
+    """Check that a recipe exists and is for such data; return its name and the settings that the user set.
+
+    Args:
+        flow: the name, or None for the default.
+        data: a folder of pictures; anything else is a table.
+        options: settings of the recipe; None if the user did not set them.
+    """
+    from pushforward.recipes import IMAGE_RECIPES, RECIPES
+
+    known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
+    name = flow or ("glow" if data.is_dir() else "nsf")
+    if name in others:
+        reason = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
+        raise typer.BadParameter(f"{name!r} models {reason}: use one of {', '.join(known)}.", param_hint="--flow")
+    if name not in known:
+        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
+    settings = drop_none(**options)
+    for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
+        option = "--layers" if setting == "n_layers" else f"--{setting}"
+        raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
+    return name, settings
+
+
+def drop_none(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}

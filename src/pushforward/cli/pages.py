@@ -103,8 +103,8 @@ def image_report(
 
 def demo_report(
     path: Path, data: Any, model: Any, history: Any, rows: Sequence[LeaderboardRow], row: LeaderboardRow,
-    samples: np.ndarray, settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *, certificate: Any = None,
-    schema: Any = None,
+    samples: np.ndarray, settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *,
+    certificate: Any = None, schema: Any = None,
 ) -> None:  # fmt: skip
     """Write the report of the demo; `certificate` and `schema` as in `fit_report`."""
     write_report(

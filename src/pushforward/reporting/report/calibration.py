@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.diagnostics.calibration import ranks as ranks_at_contexts
+from pushforward.diagnostics.calibration import uniform_distances
 from pushforward.errors import ShapeError
 from pushforward.reporting.html import figure_html
 from pushforward.reporting.plots import calibration
 from pushforward.reporting.plots.canvas import table
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.plots.pit import distance, effective_count, kolmogorov_band
+from pushforward.reporting.plots.pit import effective_count, kolmogorov_band
 from pushforward.reporting.report.sections import Section
 from pushforward.reporting.text import clean, join_with_and
 
@@ -54,7 +56,7 @@ def calibration_section(data: Any, samples: Any, columns: Sequence[str], draws: 
         "Calibration: how far the ranks of rows among samples are from uniform",
     )
     band = kolmogorov_band(effective_count(len(pit), n_reference), pit.shape[1], _LEVEL)
-    distances = np.array([distance(column)[0] for column in np.sort(pit, axis=0).T])
+    distances = uniform_distances(pit)
     return Section(
         "Calibration", figure_html(picture, _describe_distances(distances, band, names, width)), "calibration"
     )
@@ -69,13 +71,11 @@ def ranks(rows: np.ndarray, reference: np.ndarray, random: np.random.Generator) 
             u = (rank + v) / (k + 1) with v uniform, which is exactly uniform if row and samples have one distribution.
         random: generator for the ties.
     """
-    v = random.uniform(size=len(rows))
-    if reference.shape[1] == 1:
-        ordered = np.sort(reference[:, 0])
-        below, up_to = (np.searchsorted(ordered, rows, side=side) for side in ("left", "right"))
-        return (below + v * (up_to - below)) / len(ordered)
-    below, equal = (reference < rows).sum(0), (reference == rows).sum(0)
-    return (below + v * (equal + 1)) / (len(reference) + 1)
+    if reference.shape[1] > 1:
+        return ranks_at_contexts(rows, reference, random)
+    v, ordered = random.uniform(size=len(rows)), np.sort(reference[:, 0])
+    below, up_to = (np.searchsorted(ordered, rows, side=side) for side in ("left", "right"))
+    return (below + v * (up_to - below)) / len(ordered)
 
 
 def directions(rows: np.ndarray, count: int) -> np.ndarray:
