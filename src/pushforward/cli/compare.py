@@ -18,12 +18,10 @@ from pushforward.cli.options import (
     Quiet,
     Seed,
     SplitBy,
-    check_excluded,
-    check_one_split,
     describe_columns,
     drop_none,
     parse_declarations,
-    parse_time_column,
+    parse_row_options,
     split_names,
 )
 from pushforward.cli.outputs import check_outputs, versions, write_json
@@ -74,10 +72,8 @@ def compare(
     out = Printer(json, quiet)
     check_outputs(overwrite, output, inputs=(data,))
     declared = parse_declarations(column)
-    check_one_split(groups, split_by)
-    check_excluded(split_names(exclude), split_names(columns), split_names(context))
-    time = parse_time_column(split_by)
-    if time is not None and folds not in (None, 1):
+    selected = parse_row_options(columns, context, exclude, groups, split_by)
+    if (time := selected["time"]) is not None and folds not in (None, 1):
         raise typer.BadParameter(
             f"expected 1 with --split, where the latest rows are the test, got {folds}.", param_hint="--folds"
         )
@@ -87,16 +83,7 @@ def compare(
     from pushforward.tabular.comparison import DEFAULT_FLOWS
     from pushforward.tabular.comparison import compare as compare_flows
 
-    table, group_of_row, times = read_declared(
-        data,
-        split_names(columns),
-        split_names(context),
-        drop_na,
-        declared,
-        groups=groups,
-        time=time,
-        exclude=split_names(exclude),
-    )
+    table, group_of_row, times = read_declared(data, drop_na=drop_na, declared=declared, **selected)
     out.print(f"{data}: {len(table.values):,} rows of {describe_columns(table.columns, table.context_columns)}")
     with out.progress() as show:
         try:

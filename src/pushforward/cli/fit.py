@@ -1,6 +1,5 @@
 """`pushforward fit`: fits a flow to a table or to a folder of pictures, and writes a model file."""
 
-import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,18 +19,22 @@ from pushforward.cli.options import (
     Seed,
     SplitBy,
     Units,
-    check_excluded,
-    check_one_split,
     describe_columns,
     drop_none,
     find_recipe,
     join_option,
     parse_declarations,
-    parse_time_column,
-    split_names,
+    parse_row_options,
 )
 from pushforward.cli.outputs import check_outputs, versions, writing
-from pushforward.cli.printer import Printer, describe_copies, describe_gain, describe_training, format_score
+from pushforward.cli.printer import (
+    Printer,
+    describe_copies,
+    describe_gain,
+    describe_training,
+    format_score,
+    strict_json,
+)
 
 _RANGE_SAMPLES = 4000
 
@@ -91,9 +94,7 @@ def fit(
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
     if base not in (None, "mixture"):
         raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
-    check_one_split(groups, split_by)
-    check_excluded(split_names(exclude), split_names(columns), split_names(context))
-    time = parse_time_column(split_by)
+    selected = parse_row_options(columns, context, exclude, groups, split_by)
     recipe, settings = find_recipe(flow, data, n_layers=layers, width=width)
     training = drop_none(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     if data.is_dir():
@@ -113,9 +114,8 @@ def fit(
     from pushforward.tabular.schema import Range, fit_columns, out_of_range
 
     split = read_split(
-        data, split_names(columns), split_names(context), drop_na, seed, declared=parse_declarations(column),
-        detect=not plain, units=parse_declarations(unit, "--unit"), groups=groups, time=time,
-        exclude=split_names(exclude),
+        data, drop_na=drop_na, seed=seed, declared=parse_declarations(column), detect=not plain,
+        units=parse_declarations(unit, "--unit"), **selected,
     )  # fmt: skip
     schema, context_dim = split.schema, len(split.context_columns) or None
     out.print(f"{data}: {split.n_rows:,} rows of {describe_columns(split.columns, split.context_columns)}")
@@ -146,7 +146,7 @@ def fit(
         )  # fmt: skip
     training_range = Range.of(modelled.columns, modelled.train, modelled.test)
     with out.stage("drawing samples"):
-        chosen_columns = [schema.columns[index] for index in schema.modelled_indices]
+        chosen_columns = schema.modelled_columns
         out_of_range_columns = out_of_range(
             chosen_columns, range_samples(model, seed, split.train_context), training_range
         )
@@ -166,7 +166,7 @@ def fit(
         "source": data.name,
         "rows": split.n_rows,
         "split": split.rule,
-        "held_out_nats": row.test_log_likelihood if math.isfinite(row.test_log_likelihood) else None,
+        "held_out_nats": strict_json(row.test_log_likelihood),
         "held_out": row.setting,
         "gaussian_nats": rows[1].test_log_likelihood,
         "gain_error": row.gain_error,
@@ -177,7 +177,7 @@ def fit(
             split.context_columns, split.train_context, np.asarray(split.test_context)
         ).to_dict(),
         "outside_range": {name: share for name, (share, _) in out_of_range_columns.items()},
-        "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
+        "validation_nats": strict_json(history.best_validation),
         **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
         "certificate": certificate.to_dict(),
@@ -225,9 +225,8 @@ def _without_copies(split: Any, row: Any, history: Any) -> dict[str, Any]:
     if split.is_copy.any():
         entries |= {"held_out_copies": int(split.is_copy.sum()), "held_out_nats_without_copies": row.without_copies}
     if history.n_validation_copies:
-        score = history.validation_without_copies
         entries["validation_copies"] = history.n_validation_copies
-        entries["validation_nats_without_copies"] = score if math.isfinite(score) else None
+        entries["validation_nats_without_copies"] = strict_json(history.validation_without_copies)
     return entries
 
 

@@ -114,37 +114,29 @@ def parse_declarations(options: list[str] | None, hint: str = "--column") -> dic
     return declared
 
 
-def parse_time_column(option: str | None) -> str | None:
-    """The column of `--split time:COLUMN`; None if the option is not set.
+def parse_row_options(
+    columns: str | None, context: str | None, exclude: str | None, groups: str | None, split: str | None
+) -> dict[str, Any]:
+    """The options that select columns, and how rows are split, as arguments of `read_split` and `read_declared`.
 
-    >>> parse_time_column("time:day: start")
-    'day: start'
+    >>> parse_row_options("a,b", None, None, None, "time:day: start")
+    {'columns': ['a', 'b'], 'context': None, 'exclude': None, 'groups': None, 'time': 'day: start'}
     """
-    if option is None:
-        return None
-    kind, _, column = (part.strip() for part in option.partition(":"))
-    if kind != "time" or not column:
-        raise typer.BadParameter(f"expected time:COLUMN, got {option!r}.", param_hint="--split")
-    return column
-
-
-def check_excluded(exclude: list[str] | None, columns: list[str] | None, context: list[str] | None) -> None:
-    """Refuse --exclude together with --columns, and excluded columns that --context names."""
-    if exclude and columns is not None:
-        raise typer.BadParameter(
-            "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
-        )
-    for name in exclude or ():
-        if name in (context or ()):
-            raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
-
-
-def check_one_split(groups: str | None, split: str | None) -> None:
-    """Refuse two rules for splitting the rows."""
     if groups is not None and split is not None:
         raise typer.BadParameter(
             "expected --groups or --split, got both: rows are split by one rule.", param_hint="--split"
         )
+    if exclude and columns is not None:
+        raise typer.BadParameter(
+            "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
+        )
+    names = {"columns": split_names(columns), "context": split_names(context), "exclude": split_names(exclude)}
+    for name in set(names["exclude"] or ()) & set(names["context"] or ()):
+        raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
+    kind, _, time = (part.strip() for part in (split or "").partition(":"))
+    if split is not None and (kind != "time" or not time):
+        raise typer.BadParameter(f"expected time:COLUMN, got {split!r}.", param_hint="--split")
+    return names | {"groups": groups, "time": time or None}
 
 
 def parse_context(option: str | None, context_columns: Sequence[str]) -> list[float] | None:

@@ -123,7 +123,7 @@ def _lattice_steps(schema: TableSchema, x: np.ndarray) -> np.ndarray:
 
     A warning names all such columns. Those with an end get no noise, which could leave their support.
     """
-    columns = [schema.columns[index] for index in schema.modelled_indices]
+    columns = schema.modelled_columns
     is_density = np.array([column.step == 0 and not len(column.values) for column in columns])
     steps = np.zeros(len(columns))
     if is_density.any():
@@ -156,7 +156,7 @@ def _transform(
         row = rows.x[bad[0] // copies]
         index = schema.out_of_support(np.stack([x[bad[0]], row])).any(0).argmax()
         raise DataError(
-            f"column {schema.names[schema.modelled_indices[index]]!r} is {row[index]:g} in a row, outside the "
+            f"column {schema.modelled_columns[index].name!r} is {row[index]:g} in a row, outside the "
             f"support in its schema ({len(np.unique(bad // copies))} of {len(rows)} rows are): the density there is "
             "zero. Declare that column real, or correct these rows.",
             name,
@@ -173,4 +173,4 @@ def _with_names_of(original: Any, rows: np.ndarray | None) -> Any:
 
 def _with_names(schema: TableSchema, rows: np.ndarray) -> NamedRows:
     """Rows with the names of their columns, for the messages of `fit`."""
-    return NamedRows(rows, [schema.names[index] for index in schema.modelled_indices])
+    return NamedRows(rows, [column.name for column in schema.modelled_columns])

@@ -80,20 +80,21 @@ class TableSchema:
 
     def _grid(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Steps of the modelled columns, 0 for discrete ones, and the values of the discrete ones."""
-        steps = np.array([column.step * (column.kind != "discrete") for column in self._modelled_columns])
+        steps = np.array([column.step * (column.kind != "discrete") for column in self.modelled_columns])
         return steps, padded_values(self._discrete_values)
 
     @property
-    def _modelled_columns(self) -> list[Column]:
+    def modelled_columns(self) -> list[Column]:
+        """The columns that are coordinates of the flow."""
         return [self.columns[index] for index in self.modelled_indices]
 
     @property
     def _discrete_values(self) -> list[tuple[float, ...]]:
-        return [column.values if column.kind == "discrete" else () for column in self._modelled_columns]
+        return [column.values if column.kind == "discrete" else () for column in self.modelled_columns]
 
     def layer(self) -> ColumnMaps:
         """The maps of the modelled columns: the outermost layer of the flow."""
-        columns = self._modelled_columns
+        columns = self.modelled_columns
         return ColumnMaps(
             ["cells" if column.values else column.kind for column in columns],
             lower=[column.lower for column in columns],
@@ -109,7 +110,7 @@ class TableSchema:
         inner = flow.bijection
         layers = inner.bijections if isinstance(inner, Chain) else (inner,)
         flow = eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, self.layer()]))
-        columns = self._modelled_columns
+        columns = self.modelled_columns
         if not any(column.is_rounded for column in columns):
             return flow
         return Discretised(
@@ -140,7 +141,7 @@ class TableSchema:
 
     def out_of_support(self, rows: np.ndarray) -> np.ndarray:
         """Mask of the values of rows (n, modelled columns) that lie outside their column's support."""
-        columns = self._modelled_columns
+        columns = self.modelled_columns
         kinds, lower, upper = (np.array([getattr(c, name) for c in columns]) for name in ("kind", "lower", "upper"))
         has_lower, has_upper = np.isin(kinds, ["positive", "softplus", "bounded"]), kinds == "bounded"
         mask = (has_lower & (rows <= lower)) | (has_upper & (rows >= upper))
@@ -215,7 +216,7 @@ class TableSchema:
         The density at repeated values has no upper bound. The likelihood of such a column, and a gain over another
         model, mean nothing.
         """
-        columns = enumerate(self._modelled_columns)
+        columns = enumerate(self.modelled_columns)
         by_name = {column.name: repeats_of(rows[:, index]) for index, column in columns if not column.is_rounded}
         return {name: repeats for name, repeats in by_name.items() if repeats is not None}
 
