@@ -11,6 +11,7 @@ import pytest
 
 from pushforward.cli import cache
 from pushforward.cli.completion import FLOWS, model_files
+from pushforward.errors import MissingExtra
 
 
 def shell(*arguments, **options):
@@ -270,6 +271,12 @@ def test_oldest_programs_are_removed_above_the_limit(own_cache):
     limited = run(total // 2)
     assert 0 < max(size for size, _ in limited) <= total // 2
     assert limited[-1][1] == everything[-len(limited[-1][1]) :]
+
+
+def test_cache_needs_filelock(own_cache, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"filelock, .*pushforward\[cli\]"), cache.program_cache():
+        pass
 
 
 def test_other_warnings_are_not_replaced(own_cache):

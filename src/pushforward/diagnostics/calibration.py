@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.inputs import Columns
 
 DATA, LATENT = "calibration of data", "calibration of latents"
@@ -160,6 +160,4 @@ def latent_row(z: np.ndarray, samples: np.ndarray) -> Row:
 def _row(name: str, value: float, bound: float, worst: str, message: str, fault: str, fix: str) -> Row:
     if bound > _NO_POWER and value <= bound:
         return Row(name, None, None, None, "Too few rows to distinguish a wrong distribution from chance.")
-    if value <= bound:
-        return Row(name, value, bound, True, f"Worst: {worst}.")
-    return Row(name, value, bound, False, message, fault, fix)
+    return bounded_row(name, value, bound, f"Worst: {worst}.", message, fault, fix)
