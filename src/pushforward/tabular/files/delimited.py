@@ -137,8 +137,10 @@ def _by_polars(block: bytes, separator: str, width: int, indices: list[int], n_r
     """The numbers of a block, NaN where a cell is missing; None if it has faults, which `_by_cell` then locates."""
     names = [f"{index}" for index in range(width)]
     values = _complete(block, separator, names, indices)
-    if values is None and b'"' not in block and block.count(separator.encode()) == n_rows * (width - 1):
-        values = _with_gaps(block, separator, names, indices)  # no row is short: polars would fill it
+    # polars would fill a short row, and takes a blank line of one column for a cell or for none
+    has_full_rows = width > 1 and b'"' not in block and block.count(separator.encode()) == n_rows * (width - 1)
+    if values is None and has_full_rows:
+        values = _with_gaps(block, separator, names, indices)
     if values is None or len(values) != n_rows:  # a row is not one line
         return None
     has_large = (np.abs(values) >= 2**53).any() and _LONG.search(block)  # perhaps an integer that float64 cannot hold
