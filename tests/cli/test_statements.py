@@ -12,7 +12,7 @@ from small import TINY
 
 import pushforward as pf
 from pushforward.cli import printer
-from pushforward.cli.fit import describe_gain
+from pushforward.cli.printer import describe_gain
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
 from pushforward.tabular.comparison.compare import _margin_error
