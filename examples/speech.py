@@ -25,8 +25,8 @@ from spectra import BANDS, draw_history, draw_spectrograms, spectra, windows
 
 import pushforward as pf
 from pushforward.datasets import Sound, speech, write_wave
-from pushforward.datasets.speech import SPEECH_FOLDER
 
+FOLDER = "/usr/share/asterisk/sounds/en_US_f_Allison"  # of the Debian package asterisk-core-sounds-en-wav
 WINDOW, TEST_WINDOW, LONG_WINDOW = 6 * FRAME, 25 * FRAME, 100 * FRAME  # samples, for training, tests and listening
 COMPANDING, ORDER = 8.0, 32
 PENALTY = 0.1  # nats per sample for a band that is off by a factor of e in power
@@ -106,7 +106,7 @@ def seconds(calls: dict[str, Callable[[], Any]], rounds: int = 9) -> dict[str, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", default=SPEECH_FOLDER, help="of wave files, 8 kHz")
+    parser.add_argument("--folder", default=FOLDER, help="of wave files, 8 kHz")
     parser.add_argument("--out", type=Path, default=Path("speech"), help="folder for sounds, pictures and figures")
     parser.add_argument("--steps", type=int, default=3750, help="of the teacher")
     parser.add_argument("--teacher", type=Path, help="an existing teacher.safetensors, instead of a new fit")

@@ -1,11 +1,14 @@
 """Strict mode for every test: types and shapes of the package are checked as it runs, rank promotion raises."""
 
+import gc
 import os
 
 from jaxtyping import install_import_hook
 
 # Must run before the first import of the package, whose annotated functions and modules are checked from here on.
 install_import_hook("pushforward", "strict.typechecked")
+
+gc.set_threshold(100_000, 50, 50)  # tracing makes many objects: the collector took 7 % of the time at its defaults
 
 os.environ["PUSHFORWARD_CACHE"] = "off"  # tests must not write to the user's cache folder
 

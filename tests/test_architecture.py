@@ -132,7 +132,7 @@ def test_files_are_short():
 
 
 def test_import_loads_no_extra():
-    extras = {"polars", "matplotlib", "rich", "typer", "sklearn", "optax", "numpyro"}
+    extras = {"polars", "matplotlib", "jinja2", "rich", "typer", "sklearn", "optax", "numpyro"}
     assert loaded_after("import pushforward", extras) == set()
 
 
@@ -143,5 +143,5 @@ def test_help_does_not_load_jax(command):
         "from pushforward.cli import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
     )
-    heavy = {"jax", "jaxlib", "equinox", "optax", "polars", "matplotlib", "sklearn", "scipy"}
+    heavy = {"jax", "jaxlib", "equinox", "optax", "polars", "matplotlib", "jinja2", "sklearn", "scipy"}
     assert loaded_after(code, heavy) == set()

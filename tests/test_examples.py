@@ -38,6 +38,7 @@ def test_training_lowers_the_validation_loss(posterior, digits, monkeypatch):
     assert result["validation"][-1] < result["validation"][0] - 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("posterior", quick_few(("planar", "iaf"), "planar"))
 def test_posterior_log_density_matches_the_flow(posterior):
     """The density of the transformed Gaussian, from the inverse of the flow."""

@@ -6,7 +6,20 @@ class ShapeError(ValueError):
 
 
 class DataError(ValueError):
-    """The data cannot be modelled: missing, infinite, constant or too few values."""
+    """The data cannot be modelled: missing, infinite, constant or too few values.
+
+    Args:
+        reason: what was expected, what came, and what to do.
+        argument: name of the argument at fault, with which the message then begins; "" for none.
+    """
+
+    def __init__(self, reason: str = "", argument: str = "") -> None:
+        super().__init__(f"{argument}: {reason}" if argument else reason)
+        self.reason, self.argument = reason, argument
+
+
+class OffsetWarning(UserWarning):
+    """A column's mean is so large against its spread that float32 has few digits left for its samples."""
 
 
 class TableError(ValueError):

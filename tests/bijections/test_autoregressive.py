@@ -160,13 +160,14 @@ def compare(case, smallest_batch_of_gradients=1):
 
 
 @pytest.mark.parametrize(
-    "case", quick_few(CASES, *CASES[::4]), ids=lambda case: "-".join(str(v) for v in case.values())
+    "case", quick_few(CASES, *CASES[::10]), ids=lambda case: "-".join(str(v) for v in case.values())
 )
 def test_cached_and_jacobi_match_full_passes(case):
     with quickly_compiled():
         compare(case, smallest_batch_of_gradients=33)
 
 
+@pytest.mark.slow
 def test_jacobi_converges_despite_different_rounding_of_the_stop_test():
     """A random case in which the stop test recomputed the iterate with other rounding and never found it equal."""
     case = {**CASE, "dim": 3, "width": "D/2", "depth": 3, "residual": True, "order": "random", "family": "affine"}
@@ -174,6 +175,7 @@ def test_jacobi_converges_despite_different_rounding_of_the_stop_test():
         compare({**case, "context": 0, "dtype": "float32", "batch": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["affine", pytest.param("rational_quadratic", marks=pytest.mark.slow)])
 def test_second_derivatives_of_the_sequential_direction(family):
     """The gradient has a custom rule, whose gradient must be right too (reverse mode twice)."""
@@ -216,7 +218,7 @@ TWICE = {
 
 
 @pytest.mark.parametrize("verb", quick_few(second_order.METHODS, "forward_and_log_det"))
-@pytest.mark.parametrize("kind", quick_few(TWICE, "cached", "jacobi"))
+@pytest.mark.parametrize("kind", quick_few(TWICE, "jacobi"))
 def test_second_derivatives_agree_with_differences(kind, verb):
     second_order.check_second_derivatives(TWICE[kind](), verb, 2)
 
@@ -311,6 +313,7 @@ class TestJacobi:
         loose = small(tolerance=0.1).forward_by_jacobi(jnp.ones(7))
         assert loose[2] < exact[2]
 
+    @pytest.mark.slow
     def test_gradient_error_at_a_tolerance_does_not_depend_on_the_scale(self):
         layer = small(tolerance=1e-4)
 
@@ -373,6 +376,7 @@ def test_bnaf_round_trip_of_large_values():
         np.testing.assert_allclose(back_and_forth(jnp.full(2, z)), jnp.full(2, z), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_made_mog_has_a_conditional_with_two_modes():
     """A mixture in one layer: with its means apart the first conditional has two peaks."""
     flow = pf.made_mog(dim=2, n_components=2, key=0)

@@ -96,7 +96,7 @@ def masked(shape, kind, side, rotation, order=None, scale=0.3, seed=0):
     return perturbed(layer, scale, seed)
 
 
-@pytest.mark.parametrize("kernel", quick_few(KERNELS, KERNELS[0], KERNELS[5], KERNELS[10], KERNELS[15]), ids=str)
+@pytest.mark.parametrize("kernel", quick_few(KERNELS, KERNELS[5], KERNELS[15]), ids=str)
 def test_masked_convolution_matches_its_dense_matrix(double, kernel):
     shape = (3, 4, 2)
     layer = masked(shape, *kernel)
@@ -134,7 +134,7 @@ CASES = covering()
 SKEWED = next(c for c in CASES if c[0] == "raster" and c[3] == "wavefront" and min(c[4][:2]) > 2)
 
 
-@pytest.mark.parametrize("case", quick_few(CASES, *CASES[::7], SKEWED), ids=str)
+@pytest.mark.parametrize("case", quick_few(CASES, *CASES[::14], SKEWED), ids=str)
 def test_every_order_solves_the_dense_system(double, case):
     kind, side, rotation, order, shape, batch, dtype = case
     layer = masked(shape, kind, side, rotation, order)
@@ -149,7 +149,7 @@ def test_every_order_solves_the_dense_system(double, case):
     np.testing.assert_allclose(result, x[: len(result)], rtol=0, atol=20 * rounding)
 
 
-@pytest.mark.parametrize("is_mapped", [False, True], ids=["shared kernel", "a kernel for each image"])
+@pytest.mark.parametrize("is_mapped", quick_few([False, True], True), ids=["shared kernel", "a kernel for each image"])
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("kind", "rotation"), [("raster", 0), ("quadrant", 3)])
 def test_gradients_match_the_dense_solution(double, kind, rotation, order, is_mapped):
@@ -191,7 +191,7 @@ TWICE = {
 }
 
 
-@pytest.mark.parametrize("kind", quick_few(TWICE, "pixel", "wavefront"))
+@pytest.mark.parametrize("kind", quick_few(TWICE, "wavefront"))
 def test_second_derivatives_agree_with_differences(kind):
     second_order.check_second_derivatives(TWICE[kind](), "forward_and_log_det", 2)
 
@@ -209,7 +209,7 @@ def test_gradient_of_shared_kernels_is_one_product():
         assert not (17 in sides and sides.count(5) >= 2), shape
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kernel", quick_few([3, 5], 3))
 @pytest.mark.parametrize("kind", MASKS)
 def test_receptive_field_of_an_emerging_convolution(double, kind, kernel):
     """Perturb each entry of the image and compare which central outputs change."""
@@ -241,7 +241,7 @@ def test_emerging_convolution_matches_the_product_of_its_matrices(double):
     )
 
 
-@pytest.mark.parametrize("shape", quick_few(SHAPES, (3, 4, 2), (5, 5, 1), (1, 4, 1)))
+@pytest.mark.parametrize("shape", quick_few(SHAPES, (3, 4, 2), (1, 4, 1)))
 @pytest.mark.parametrize("side", [3, 7])
 def test_periodic_convolution_matches_its_circulant_matrix(double, shape, side):
     """Also for a kernel larger than the image, which wraps around."""
@@ -255,7 +255,7 @@ def test_periodic_convolution_matches_its_circulant_matrix(double, shape, side):
     np.testing.assert_allclose(log_dets, np.linalg.slogdet(matrix)[1] * np.array([1, -1]), atol=1e-11)
 
 
-@pytest.mark.parametrize("side", [4, 6])
+@pytest.mark.parametrize("side", quick_few([4, 6], 4))
 def test_singular_periodic_kernel_raises(side):
     """Zero at the highest frequency of columns: an error for concrete arrays, NaN under a trace, never infinity."""
     shape = (3, side, 1)
@@ -286,7 +286,7 @@ def test_errors_along_the_image_are_rounding(order, side):
     assert np.abs(back - x).max() < 2e-7 * side**2
 
 
-@pytest.mark.parametrize("side", [6, 16])
+@pytest.mark.parametrize("side", quick_few([6, 16], 6))
 def test_taps_larger_than_the_diagonal_are_reported(side):
     """V1: ten times the diagonal: float32 loses all digits at 6 x 6 pixels and overflows at 16 x 16."""
     layer = MaskedConvolution((side, side, 1))

@@ -27,7 +27,7 @@ def perturbed(tree, seed=0, scale=0.3):
 
 
 @pytest.mark.parametrize("is_conditional", [False, True])
-@pytest.mark.parametrize("kind", quick_few(LINEAR_KINDS, "triangular", "plu", "qr", "low_rank"))
+@pytest.mark.parametrize("kind", quick_few(LINEAR_KINDS, "plu", "low_rank"))
 def test_pushforward_of_a_gaussian_matches_scipy(kind, is_conditional):
     """N(m, S) under x = A z + b is N(A m + b, A S A^T)."""
     with jax.enable_x64(True):

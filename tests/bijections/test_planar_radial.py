@@ -148,6 +148,7 @@ def test_sylvester_layer_rejects_other_matrices(rotation):
         Sylvester(rotation, key=KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_few(("planar_flow", "radial_flow", "sylvester_flow"), "planar_flow"))
 def test_recipe_can_be_fitted_and_sampled(name):
     random = np.random.default_rng(0)

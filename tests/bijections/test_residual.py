@@ -68,7 +68,7 @@ def series_moments(matrix, survival, is_random, probe):
     return mean, second
 
 
-@pytest.mark.parametrize("probe", ["gaussian", "rademacher"])
+@pytest.mark.parametrize("probe", quick_few(["gaussian", "rademacher"], "rademacher"))
 @pytest.mark.parametrize("distribution", ["geometric", "poisson", "series"])
 def test_moments_match_the_closed_series(distribution, probe):
     """20,000 keys, within five standard errors; the spectrum is known."""
@@ -100,7 +100,10 @@ def test_moments_match_the_closed_series(distribution, probe):
         np.testing.assert_allclose(mean, np.linalg.slogdet(np.eye(4) + matrix)[1], rtol=1e-8)
 
 
-@pytest.mark.parametrize("estimator", [RussianRoulette(), RussianRoulette(n_probes=3, probe="orthogonal")])
+@pytest.mark.parametrize(
+    "estimator",
+    [pytest.param(RussianRoulette(), marks=pytest.mark.slow), RussianRoulette(n_probes=3, probe="orthogonal")],
+)
 def test_training_gradients_are_unbiased(estimator):
     with jax.enable_x64(True):
         network = LipschitzMLP(3, width=8, depth=1, lipschitz=0.9, key=jax.random.key(0))
@@ -138,7 +141,10 @@ def test_poisson_warns_about_its_variance():
         RussianRoulette("poisson")
 
 
-@pytest.mark.parametrize(("bound", "kind"), [(0.97, "rotation"), (0.97, "general"), (0.999, "minus"), (0.97, "minus")])
+AT_THE_BOUND = [(0.97, "rotation"), (0.97, "general"), (0.999, "minus"), (0.97, "minus")]
+
+
+@pytest.mark.parametrize(("bound", "kind"), quick_few(AT_THE_BOUND, (0.97, "general"), (0.999, "minus")))
 def test_inverse_at_the_bound(bound, kind):
     """Linear maps at their Lipschitz bound; a rotation is the one that no acceleration helps."""
     with jax.enable_x64(True):
@@ -192,7 +198,7 @@ def test_training_keeps_every_norm_below_its_bound():
         np.testing.assert_allclose(again, samples, atol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "kernel"), [((4, 5), 3), ((4, 4), 1)])
+@pytest.mark.parametrize(("shape", "kernel"), [((4, 5), 3), pytest.param((4, 4), 1, marks=pytest.mark.slow)])
 def test_convolution_norm_is_at_most_certified(shape, kernel):
     with jax.enable_x64(True):
         layer = LipschitzConv(shape, 2, 3, kernel_size=kernel, coefficient=0.7, key=jax.random.key(0))

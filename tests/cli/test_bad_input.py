@@ -189,6 +189,7 @@ def test_kind_of_a_context_column_is_refused(command, table):
     refused(command("compare", table, "--context", "c", "--column", "c=heavy"), 1, "'c' is a context", "no kind")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_names_that_tables_cannot_store_are_refused(command, tmp_path):
     import polars as pl
 

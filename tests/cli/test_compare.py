@@ -42,6 +42,7 @@ def test_comparison_prints_and_writes_the_board(command, table):
     assert board["plan"]["columns"][0]["name"] == "a"
 
 
+@pytest.mark.slow
 def test_comparison_with_a_context_prints_json(command, table):
     result = command("compare", table, "--context", "c", "--column", "a=heavy", *TINY, "--json")
     assert result.code == 0, result.err

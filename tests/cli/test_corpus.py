@@ -11,9 +11,7 @@ from corpus.assertions import listed, refused
 from corpus.made import normal_columns
 
 import pushforward as pf
-from pushforward import diagnostics
 from pushforward.core import float64 as double
-from pushforward.diagnostics.certificate import Certificate, Row
 from pushforward.tabular.files import read_table
 
 
@@ -40,13 +38,6 @@ def run(command, models, tmp_path):
         return command(*(paths.get(word, word) for word in case.command.split()), *more)
 
     return call
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """`fit` without its certificate, which is tested elsewhere."""
-    healthy = Certificate((Row("none", 0.0, 1.0, True, "nothing was tested"),), "float32")
-    monkeypatch.setattr(diagnostics, "check", lambda *parts, **options: healthy)
 
 
 @pytest.mark.parametrize("case", cases.REFUSED, ids=[case.name for case in cases.REFUSED])

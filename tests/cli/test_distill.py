@@ -56,8 +56,8 @@ def test_invalid_distillations_are_refused(command, model, table):
 
 def test_figures_that_are_not_finite_are_saved_as_none(tmp_path):
     """The student is saved although the tail of the weights is unknown or a standard error is infinite."""
-    from pushforward.cli.distill import _finite
+    from pushforward.cli.printer import strict_json
 
-    figures = _finite({"pareto_k": float("nan"), "errors": [float("inf"), 0.5], "modes": [{"off": -float("inf")}]})
+    figures = strict_json({"pareto_k": float("nan"), "errors": [float("inf"), 0.5], "modes": [{"off": -float("inf")}]})
     assert figures == {"pareto_k": None, "errors": [None, 0.5], "modes": [{"off": None}]}
     save(tmp_path / "f.safetensors", pf.nice(dim=2, n_layers=2, width=4, key=0), notes={"fidelity": figures})

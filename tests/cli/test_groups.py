@@ -54,6 +54,7 @@ def test_time_takes_the_latest_rows_for_test_and_validation(visits):
     assert len(arguments["x"]) == N - 40 - 36
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_fit_reports_the_split_by_groups(command, visits):
     result = command("fit", visits, "--groups", "patient", "--context", "day", *QUICK)
     assert (result.code, "looks like a date" in result.err) == (1, True)  # a context is read as numbers
@@ -97,6 +98,7 @@ def test_invalid_splits_are_refused(command, visits, options, code, messages):
         assert message in result.err, (message, result.err)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_scores_of_test_rows_without_copies(command):
     x = np.repeat(np.random.default_rng(0).normal(size=(120, 2)), [1] * 60 + [5] * 60, axis=0)
     Path("twice.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in x) + "\n")

@@ -211,7 +211,7 @@ def test_full_disk_leaves_the_old_model_and_report(command, n_written, full, mon
     monkeypatch.setattr(diagnostics, "check", lambda *parts, **options: healthy)
     # only the last step of the report
     monkeypatch.setattr(
-        pages, "fit_report", lambda path, *parts, **options: write_sections(path, "title", ["One."], [], None, True)
+        pages, "fit_report", lambda path, *parts, **options: write_sections(path, "title", ["One."], [], {}, True)
     )
     cases.copy_to("plain.csv", tmp_path)
     Path(full).write_text("mine")

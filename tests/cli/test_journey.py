@@ -159,6 +159,7 @@ def test_with_few_rows_the_validation_rows_are_scored(tmp_path):
     assert (baseline.setting, baseline.test_log_likelihood) == ("6 validation rows", -2.5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_printed_next_commands_run(command, tmp_path):
     """With blanks and commas in names, and all options that matter."""
     write_table("my table.csv", rows(60), ("a", "b, in m", "c"))

@@ -1,6 +1,7 @@
 """Entry points, exit codes and closed pipes in separate processes; the program cache; completion in a shell."""
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pushforward.cli import cache
-from pushforward.cli.completion import FLOWS, model_files
+from pushforward.cli.completion import flow_names, model_files
+from pushforward.errors import MissingExtra
 
 
 def shell(*arguments, **options):
@@ -154,7 +156,7 @@ def test_model_files_are_completed_in_the_typed_folder(tmp_path, monkeypatch):
 def test_completed_flows_are_the_recipes():
     from pushforward.recipes import IMAGE_RECIPES, RECIPES
 
-    assert FLOWS == (*RECIPES, *IMAGE_RECIPES)
+    assert flow_names("") == sorted({**RECIPES, **IMAGE_RECIPES})
 
 
 def test_completion_script_is_printed():
@@ -164,7 +166,7 @@ def test_completion_script_is_printed():
 
 
 def cached_programs(folder):
-    return sorted(path for path in folder.glob("pushforward/*/*") if path.is_file())
+    return sorted(path for path in folder.glob("pushforward/*/*-cache"))
 
 
 def test_cached_programs_give_equal_bits(tmp_path, model, table):
@@ -241,15 +243,40 @@ def test_cache_folder_is_made_private_and_a_link_is_refused(own_cache):
 
 
 def test_oldest_programs_are_removed_above_the_limit(own_cache):
-    with cache.program_cache():
-        folder = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    for age, name in enumerate(("new", "middle", "old")):
-        (folder / name).write_bytes(bytes(1000))
-        os.utime(folder / name, (10**9 - age, 10**9 - age))
-    with cache.program_cache(limit=3000):
-        assert len(list(folder.iterdir())) == 3
-    with cache.program_cache(limit=2500):
-        assert {path.name for path in folder.iterdir()} == {"new", "middle"}
+    """JAX in another process compiles four programs with room for some of them: the last stay."""
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from pushforward.cli.cache import program_cache\n"
+        "with program_cache(limit=int(sys.argv[1])):\n"
+        "    import jax\n"
+        "    folder, sizes, seen = Path(os.environ['JAX_COMPILATION_CACHE_DIR']), [], []\n"
+        "    for n in range(4):\n"
+        "        jax.jit(lambda x: x + n)(jax.numpy.zeros(n + 1)).block_until_ready()\n"
+        "        entries = sorted(folder.glob('*-cache'), key=lambda path: path.stat().st_mtime_ns)\n"
+        "        print(sum(entry.stat().st_size for entry in entries), *(entry.name for entry in entries))\n"
+    )
+
+    def run(limit):
+        command = [sys.executable, "-c", code, str(limit)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return [(int(size), names) for size, *names in map(str.split, done.stdout.splitlines())]
+
+    free = run(2**28)
+    assert [len(names) for _, names in free] == sorted(len(names) for _, names in free)
+    total, everything = free[-1]
+    shutil.rmtree(own_cache)
+    own_cache.mkdir()
+    limited = run(total // 2)
+    assert 0 < max(size for size, _ in limited) <= total // 2
+    assert limited[-1][1] == everything[-len(limited[-1][1]) :]
+
+
+def test_cache_needs_filelock(own_cache, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"filelock, .*pushforward\[cli\]"), cache.program_cache():
+        pass
 
 
 def test_other_warnings_are_not_replaced(own_cache):

@@ -12,13 +12,14 @@ from small import TINY
 
 import pushforward as pf
 from pushforward.cli import printer
-from pushforward.cli.fit import describe_gain
+from pushforward.cli.printer import describe_gain
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
 from pushforward.tabular.comparison.compare import _margin_error
 from pushforward.tabular.schema import Column, Range, infer_schema, out_of_range
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_no_gain_is_claimed_with_repeated_values(command):
     """Rain is 0 on half of the days and continuous else: neither a density nor a grid can model it."""
     random = np.random.default_rng(0)
@@ -81,6 +82,7 @@ def test_samples_in_range_up_to_chance_are_not_reported():
     assert Range.from_dict({"names": ["x"], "low": ["0"], "high": [1.0], "rows": 3}, ["x"]) is None
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_context_outside_the_training_range_is_reported(command, conditional):
     far_context = command("sample", conditional, "-n", "3", "--given", "c=500", "-o", "far.csv")
     assert far_context.code == 0

@@ -257,25 +257,27 @@ def test_plu_is_never_singular(leaf):
     np.testing.assert_allclose(layer.inverse(x), jnp.ones(3), rtol=1e-4)
 
 
-class FreeScale(AbstractScalarBijection):
+class FreeScale(AbstractBijection):
     """x = theta z with unconstrained theta: singular at theta = 0."""
 
     theta: jax.Array
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(self):
-        self.theta = jnp.ones(())
+        self.theta, self.shape, self.context_shape = jnp.ones(()), (), None
 
-    def forward_and_log_slope(self, z):
+    def forward_and_log_det(self, z, context=None, *, key=None):
         return z * self.theta, jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(z)
 
-    def inverse_and_log_slope(self, x):
+    def inverse_and_log_det(self, x, context=None, *, key=None):
         return x / self.theta, -jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(x)
 
 
 def test_couplings_refuse_transformers_that_can_become_singular():
-    with pytest.raises(ValueError, match=r"transformer: .* FreeScale does not declare .*positive by construction"):
+    with pytest.raises(ValueError, match=r"transformer: FreeScale is not strictly increasing .*positive by construc"):
         coupling(FreeScale())
-    with pytest.raises(ValueError, match=r"transformer: .* FreeScale does not declare"):
+    with pytest.raises(ValueError, match=r"transformer: FreeScale is not strictly increasing"):
         coupling(Chain([FreeScale(), Affine()]))
 
 
@@ -287,10 +289,10 @@ def test_the_battery_detects_a_wrong_declaration(power):
         theta: jax.Array
         never_singular = True
 
-        def forward_and_log_slope(self, z):
+        def forward_and_log_det(self, z, context=None, *, key=None):
             return z * self.theta**power, power * jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(z)
 
-        def inverse_and_log_slope(self, x):
+        def inverse_and_log_det(self, x, context=None, *, key=None):
             return x / self.theta**power, -power * jnp.log(jnp.abs(self.theta)) + jnp.zeros_like(x)
 
     wrong = wrong_slopes(Scale(jnp.ones(())))
@@ -299,18 +301,17 @@ def test_the_battery_detects_a_wrong_declaration(power):
 
 
 class Shrink(AbstractScalarBijection):
-    """A valid transformer of a user: x = exp(tanh a) z."""
+    """A valid transformer of a user, who declares nothing: x = exp(tanh a) z."""
 
     a: jax.Array
-    never_singular = True
 
     def __init__(self):
         self.a = jnp.zeros(())
 
-    def forward_and_log_slope(self, z):
+    def forward_and_log_det(self, z, context=None, *, key=None):
         return z * jnp.exp(jnp.tanh(self.a)), jnp.tanh(self.a) + jnp.zeros_like(z)
 
-    def inverse_and_log_slope(self, x):
+    def inverse_and_log_det(self, x, context=None, *, key=None):
         return x * jnp.exp(-jnp.tanh(self.a)), -jnp.tanh(self.a) + jnp.zeros_like(x)
 
 

@@ -1,5 +1,6 @@
 """Conversion of arrays, frames and lists: missing values become NaN, inexact integers raise."""
 
+import copy
 import decimal
 import warnings
 
@@ -194,3 +195,12 @@ def test_masked_and_inexact_values_are_not_written(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_table(tmp_path / "t.csv", np.ma.masked_array([[1, 2]]), ["a", "b"])
+
+
+def test_an_error_carries_its_argument():
+    """Also a copy of it, which is made as between processes."""
+    with pytest.raises(DataError, match=r"^x: column 'a': 9007199254740993 at row 0 is a whole number") as caught:
+        as_floats("x", np.array([[2**53 + 1]]), ["a"])
+    for error in (caught.value, copy.copy(caught.value)):
+        assert (error.argument, str(error)) == ("x", f"x: {error.reason}")
+    assert str(DataError("no argument")) == "no argument"

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiling import quickly_compiled
+from sampling import quick_few
 from sick_flows import BUILDERS, SMALL, Half, healthy, nan_weights, randomised, rows, unstable_in_float32
 
 import pushforward as pf
@@ -216,6 +217,7 @@ def test_rows_of_zero_density_are_reported_by_number():
     assert "weights" not in certificate.verdict
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_certificate():
     flow = randomised(pf.real_nvp(2, key=0, **SIZES))
     assert check(flow, key=3) == check(flow, key=jax.random.key(3))
@@ -382,6 +384,7 @@ class TestLocateNonFinite:
         assert not locate_non_finite(pf.bases.Normal((2,)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [300.0, 3000.0])
 def test_rounding_between_layers_that_undo_each_other_is_no_fault(factor, monkeypatch):
     """One layer scales a direction, the next one undoes it: the product is the identity up to large rounding errors."""
@@ -399,6 +402,7 @@ def test_rounding_between_layers_that_undo_each_other_is_no_fault(factor, monkey
     assert not all(row.ok for row in pf.check(flow, key=0).rows if row.name in names)
 
 
+@pytest.mark.slow
 def test_evaluating_the_layers_gives_the_flows_map():
     stack = Repeat([Elementwise(Affine(shift=shift, scale=0.5), (3,)) for shift in (1.0, -2.0)])
     bijection = Chain([Inverse(Chain([Elementwise(Tanh(), (3,)), stack])), Elementwise(Affine(scale=2.0), (3,))])
@@ -589,7 +593,7 @@ def on_a_circle(dim=2, **faults):
     return pf.Flow(pf.bases.Normal((dim,), **faults), Chain(layers))
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("dim", quick_few([1, 2, 3], 2))
 def test_circular_columns_are_tested_over_one_period(dim):
     """For rows in any period, beyond the cut, and at it."""
     flow = on_a_circle(dim)
@@ -617,7 +621,7 @@ class WrongCircle(ColumnMaps):
         return out + (0.01 if self.fault == "inverse" and inverse else 0.0), log_det
 
 
-@pytest.mark.parametrize("fault", ["", "log-det", "inverse"])
+@pytest.mark.parametrize("fault", quick_few(["", "log-det", "inverse"], "log-det"))
 def test_faults_of_a_circular_layer_are_detected(fault):
     wrong = WrongCircle(("circular", "positive"), upper=24.0, centre=15.0)
     object.__setattr__(wrong, "fault", fault)
@@ -629,6 +633,7 @@ def test_faults_of_a_circular_layer_are_detected(fault):
         assert result.ok is (fault == ""), f"{result}"
 
 
+@pytest.mark.slow
 def test_a_row_at_the_cut_is_no_fault_in_float64():
     """Nor is a second column far from the origin: only circular columns are compared."""
     maps = ColumnMaps(("circular", "real"), upper=24.0, centre=[15.0, 1e13])
@@ -639,11 +644,13 @@ def test_a_row_at_the_cut_is_no_fault_in_float64():
         assert row(check(flow, x), "circular columns").ok
 
 
+@pytest.mark.slow
 def test_a_circular_column_hides_no_fault():
     layers = [Elementwise(Affine(), (2,)), Faulty("inverse sign"), ColumnMaps(("circular", "real"), upper=24.0)]
     assert INTEGRAL in failed(check(pf.Flow(pf.bases.Normal((2,)), Chain(layers))))
 
 
+@pytest.mark.slow
 def test_both_ends_of_a_rounded_circular_column_are_one_value():
     """Hour 24 is hour 0."""
     flow = pf.Discretised(on_a_circle(), steps=[1.0, 0.0], period=[24.0, 0.0])

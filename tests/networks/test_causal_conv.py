@@ -127,7 +127,13 @@ def test_dilations_are_below_the_length():
 
 
 @pytest.mark.parametrize(
-    ("context_shape", "dtype"), [(None, "float32"), ((2,), "float64"), ((5, 2), "float32"), ((5, 2), "float64")]
+    ("context_shape", "dtype"),
+    [
+        pytest.param(None, "float32", marks=pytest.mark.slow),
+        ((2,), "float64"),
+        ((5, 2), "float32"),
+        pytest.param((5, 2), "float64", marks=pytest.mark.slow),
+    ],
 )
 def test_cached_matches_full_passes(context_shape, dtype):
     """Values and their gradients with respect to weights, input and context; cycles of three in five layers."""
@@ -156,6 +162,7 @@ def test_cached_matches_full_passes(context_shape, dtype):
             )
 
 
+@pytest.mark.slow
 def test_cached_matches_full_passes_with_a_root_transformer():
     z, context = data(2, (5, 2), "float32")
     with quickly_compiled():

@@ -181,6 +181,7 @@ def compare(pair, program, *inputs):
     close(got, expected)
 
 
+@pytest.mark.slow
 def test_gradients_of_nested_batches(pair):
     def program(function):
         def total(arrays, x):
@@ -214,6 +215,7 @@ def test_reverse_over_reverse(pair):
     compare(pair, program, normals(2, DIM))
 
 
+@pytest.mark.slow
 def test_gradients_of_ensembles(pair):
     """vmap over weights inside the gradient, where the ordinary gradient is used, and outside."""
     functions, arrays = pair
@@ -252,6 +254,7 @@ def test_training_steps_in_a_scan_and_their_gradient(pair):
     compare(pair, program, normals(3, ROWS, DIM))
 
 
+@pytest.mark.slow
 def test_values_without_jit_or_gradient(pair):
     functions, arrays = pair
     x = normals(ROWS, DIM)
@@ -295,6 +298,7 @@ def temporary_bytes(n_layers, rows, recompute, dim=16, width=32):
     return compiled.compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_depth():
     few, many = (temporary_bytes(n, 2048, recompute=True) for n in (4, 16))
     assert many < 1.2 * few, (few, many)
@@ -302,6 +306,7 @@ def test_memory_does_not_grow_with_depth():
     assert many > 2.5 * few, (few, many)
 
 
+@pytest.mark.slow
 def test_memory_per_sample_is_that_of_activations():
     """A separate gradient of the 17,000 weights of one layer would be 68 kB per sample."""
     few, many = (temporary_bytes(3, rows, recompute=True, width=128) for rows in (64, 128))

@@ -241,6 +241,7 @@ def test_guide_of_one_latent_number_matches_the_exact_posterior(path_gradient):
     assert abs(float(-losses[-50:].mean() - evidence)) < 0.1
 
 
+@pytest.mark.slow
 def test_guide_of_several_sites_and_constraints():
     y = jnp.array([0.5, 1.0, 1.5])
     guide = AutoPushforward(several_sites, "planar_flow", prefix="g", n_layers=4)

@@ -122,6 +122,7 @@ class TestRecipes:
         assert abs(z.std() - 1) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_few([n for n in IMAGE_RECIPES if "residual" not in n], "glow"))
 def test_log_det_and_round_trip_of_larger_images(name):
     """8 x 8 x 3 in two scales, at random weights: log-determinant against the Jacobian of one point, and round trip."""
@@ -199,6 +200,7 @@ class TestDequantised:
         # tolerance: five standard errors of 2,000 draws (0.011 each), and the misfit
         np.testing.assert_allclose([(samples == k).mean() for k in range(4)], after, atol=0.08)
 
+    @pytest.mark.slow
     def test_importance_weighting_corrects_learned_noise(self):
         """Uniform density, masses of a quarter: the bound is too low by KL(q, uniform), importance weighting is not."""
         shape = (1, 2, 1)
@@ -256,6 +258,7 @@ class TestDequantised:
         assert second.validation[-1] > first.validation[-1]
         assert variational.flow.shape == uniform.shape
 
+    @pytest.mark.slow
     def test_check_of_a_dequantised_flow(self):
         x = np.random.default_rng(0).integers(0, 4, (8, 2)).astype(float)
         with quickly_compiled():
@@ -282,6 +285,7 @@ class TestDequantised:
         assert fitted.sample((), key=0, context=context[:5]).shape == (5, 4, 4, 1)
 
 
+@pytest.mark.slow
 def test_a_residual_flow_of_images_trains():
     x = images(64, (4, 4, 1), 4)
     flow = pf.residual_flow_image((4, 4, 1), key=0, n_scales=1, n_layers=1, width=4, depth=1, levels=4)

@@ -64,7 +64,9 @@ def test_linear_prediction_matches_the_gaussian_density():
         np.testing.assert_allclose(pf.Flow(Normal((6,)), layer).log_prob(x), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("dim", "order"), [(129, 64), (300, 3), (500, 100)])
+@pytest.mark.parametrize(
+    ("dim", "order"), [(129, 64), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((300, 3), (500, 100)))]
+)
 def test_long_sequences_match_the_recursion(dim, order):
     """More than two blocks, the last one not full, against the recursion in NumPy."""
     with jax.enable_x64(True), quickly_compiled():

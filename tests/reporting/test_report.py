@@ -1,16 +1,19 @@
 """The report: one self-contained file, correct summaries, escaped names, atomic writes."""
 
+import importlib
 import math
 import os
 import re
 import stat
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pages import BOARD, HOSTILE, Page, history, report_text, row
 
-from pushforward.reporting.report.text import describe_training, duration, summary
+from pushforward.errors import MissingExtra
+from pushforward.reporting.text import describe_training, duration, summary
 
 
 def test_file_has_no_external_resources(tmp_path):
@@ -57,7 +60,7 @@ def test_hostile_text_is_escaped_everywhere(tmp_path):
         leaderboard=[row(HOSTILE, 1.0, setting=HOSTILE), row("Gaussian", 0.5)], attribution=HOSTILE,
     )  # fmt: skip
     assert "<script" not in text.lower()
-    assert text.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;") >= 7
+    assert text.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") >= 7
     assert "&lt;script&gt;alert" in text[text.index('id="corner-') :]  # shortened in the picture
     assert "$title ${lead} $" in text
 
@@ -179,3 +182,10 @@ def test_bad_input_is_an_error_and_writes_nothing(tmp_path, name, changes, messa
     with pytest.raises(ValueError, match=message):
         report_text(tmp_path / name, **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_jinja_is_an_error_that_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "pushforward.reporting.html")
+    with pytest.raises(MissingExtra, match=r"Writing a page needs jinja2, .*pushforward\[cli\]"):
+        importlib.import_module("pushforward.reporting.html")

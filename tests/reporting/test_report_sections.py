@@ -13,14 +13,15 @@ import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Inverse, Repeat
 from pushforward.diagnostics import Certificate, Row
 from pushforward.errors import ShapeError
+from pushforward.reporting.html import name_html, number_html, short_html
 from pushforward.reporting.plots.pit import distance, kolmogorov_band
 from pushforward.reporting.report.calibration import calibration_section, ranks
 from pushforward.reporting.report.certificate import certificate_section
 from pushforward.reporting.report.columns import columns_section
 from pushforward.reporting.report.influential_columns import influential_columns
 from pushforward.reporting.report.plane import density_section, is_plane, layers_section, parts
-from pushforward.reporting.report.text import clean, name_html, number_html, short_html
 from pushforward.reporting.report.unlikely import unlikely_section
+from pushforward.reporting.text import clean
 
 ALL = [
     "Leaderboard", "Health certificate", "Columns", "Training", "Data against samples", "Calibration", "Log-densities",
@@ -333,7 +334,7 @@ def test_names_are_cleaned_and_isolated():
     assert clean("x" * 5000) == "x" * 1999 + "\N{HORIZONTAL ELLIPSIS}"
     assert clean("\N{ZERO WIDTH NON-JOINER}\N{NO-BREAK SPACE}\N{ARABIC LETTER ALEF}") == "\u200c\xa0\u0627"
     assert name_html("<i>") == "<bdi>&lt;i&gt;</bdi>"
-    assert short_html('"' * 30) == f'<bdi title="{"&quot;" * 30}">{"&quot;" * 19}\N{HORIZONTAL ELLIPSIS}</bdi>'
+    assert short_html('"' * 30) == f'<bdi title="{"&#34;" * 30}">{"&#34;" * 19}\N{HORIZONTAL ELLIPSIS}</bdi>'
 
 
 def test_number_html_formats():

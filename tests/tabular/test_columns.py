@@ -233,6 +233,7 @@ def test_integers_over_decades_are_mapped_by_a_logarithm(seed):
     assert detect_type(Column("a"), x).kind == "positive"
 
 
+@pytest.mark.slow
 def test_baseline_is_a_gaussian_of_the_columns():
     x, validation = TABLE[:300, [0, 3]], TABLE[300:400, [0, 3]]
     schema = infer_schema(x, ["income", "stars"])
@@ -662,6 +663,7 @@ def test_training_starts_from_the_mixture():
     assert log_prob_float64(flow, x).mean() == pytest.approx(history.best_validation, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [8, 300])
 def test_mixture_size_is_chosen_on_other_rows_than_its_fit(n):
     """One normal: chosen on the fitted rows, 300 rows had 80 components, ten nats a row worse on new rows."""

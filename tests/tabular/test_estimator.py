@@ -165,6 +165,7 @@ def test_columns_without_a_density_are_errors():
         pf.ConditionalFlowDensity("real_nvp", **TINY).fit(x, np.ones(40))
 
 
+@pytest.mark.slow
 def test_noise_gives_degenerate_columns_a_density():
     """Linearly dependent columns have a density with noise; less noise gives a higher one."""
     x = data(200)
@@ -513,6 +514,7 @@ def searched(n_jobs):
     return search.fit(data())
 
 
+@pytest.mark.slow
 def test_search_in_a_pipeline_chooses_the_better_learning_rate():
     search = searched(None)
     assert search.best_params_["flow__learning_rate"] == 2e-2
@@ -550,6 +552,7 @@ def typed():
     return pf.FlowDensity("nice", columns=KINDS, **TINY).fit(frame("pandas", incomes(), ["income", "stars", "same"]))
 
 
+@pytest.mark.slow
 def test_declared_columns(typed):
     x = frame("pandas", incomes(50, 1), ["income", "stars", "same"])
     scores = typed.score_samples(x)
@@ -580,6 +583,7 @@ def test_columns_declared_by_index_or_detected(typed):
     assert detected.schema_.columns[1].step == 1.0
 
 
+@pytest.mark.slow
 def test_positive_targets_with_a_mixture_base():
     x, y = pairs(120)
     model = pf.ConditionalFlowDensity("nice", columns={0: "positive"}, base="mixture", **TINY).fit(x, np.exp(y / 20))
@@ -642,6 +646,7 @@ def test_quantiles_of_a_rounded_target_are_its_values():
     assert (np.diff(quantiles, axis=1) >= 0).all()
 
 
+@pytest.mark.slow
 def test_means_and_quantiles_of_circular_targets():
     """The mean of times around midnight is not noon, and their interval is not the full day."""
     random = np.random.default_rng(0)

@@ -62,6 +62,7 @@ def test_discrete_columns_have_masses_in_all_models(board):
         )
 
 
+@pytest.mark.slow
 def test_gaussian_matches_scipy():
     x = rows()[:, :2]
     board = compare(x, flows=["nice"], folds=1, detect=False, **TINY)
@@ -102,6 +103,7 @@ def test_parts_of_folds_are_disjoint_and_cover_all_rows(monkeypatch):
     assert sorted(tested) == list(range(200))
 
 
+@pytest.mark.slow
 def test_conditional_comparison():
     x = rows()
     board = compare(x[:, :1], flows=["nice"], context=x[:, 1:2], folds=1, **TINY)

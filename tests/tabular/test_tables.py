@@ -243,9 +243,9 @@ def odd_texts(count: int) -> Iterator[str]:
 
 @pytest.mark.parametrize("drop_na", [False, True])
 def test_results_do_not_depend_on_the_block_size(drop_na: bool, tmp_path: Path, monkeypatch) -> None:
-    """160 files have equal results in one block, in small blocks, and without the fast reader."""
+    """Files have equal results in one block, in small blocks, and without the fast reader."""
     path, messages = tmp_path / "t.csv", []
-    for text in odd_texts(160):
+    for text in odd_texts(60):
         path.write_bytes(text.encode())
         with monkeypatch.context() as patch:
             patch.setattr(delimited, "_by_polars", lambda *arguments: None)
@@ -482,3 +482,20 @@ def test_integer_columns_are_written_as_integers(tmp_path: Path, suffix) -> None
         assert path.read_text() == "a,k\n0.5,3\n1.5,-4\n"
     if suffix == ".parquet":
         assert pl.read_parquet(path).schema == {"a": pl.Float64, "k": pl.Int64}
+
+
+def test_missing_cells_are_read_by_polars_and_named_with_their_lines(tmp_path: Path, monkeypatch) -> None:
+    """Blocks of a few rows; a short row is no row with a missing cell."""
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "a,b,note\n" + "".join(f"{row},{cell},\n" for row, cell in enumerate(("1", "NA", "", " 2 ", "nan", "3")))
+    )
+    monkeypatch.setattr(delimited, "_BLOCK", 12)
+    with monkeypatch.context() as only_polars:
+        only_polars.setattr(delimited, "_by_cell", None)
+        with pytest.raises(TableError, match=r"3 cells are missing \(line 3, .*'b'; line 4, .*; line 6, "):
+            read_table(path, columns=["a", "b"])
+        assert read_table(path, columns=["b"], drop_na=True).values.ravel().tolist() == [1.0, 2.0, 3.0]
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(TableError, match="line 3 has 1 cells, the header has 2"):
+        read_table(path, drop_na=True)

@@ -102,6 +102,7 @@ def test_one_layer_iaf_learns_one_layer_maf():
     assert result.forward_kl < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context_dim", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_one_step_samples_estimate_the_same_divergence_with_less_variance(context_dim):
     """The teacher has an outer element-wise layer, which the student does not have."""
@@ -266,6 +267,7 @@ def test_find_modes_finds_separated_modes_only():
     assert len(find_modes(random.normal(size=(30, 1)), np.zeros(30)).locations) == 1
 
 
+@pytest.mark.slow
 def test_divergence_plot_and_report(tmp_path):
     from pushforward.reporting.plots import divergences
     from pushforward.reporting.report import write_distillation_report

@@ -373,6 +373,7 @@ def test_lattice_step_of_known_lattices(values, step):
     assert lattice_step(np.unique(values)) == pytest.approx(step, rel=1e-3)
 
 
+@pytest.mark.slow
 @IGNORE_REPEATS
 def test_samples_of_few_values_have_their_spread_plus_a_step():
     """A spline that fits single values puts the rest of its mass anywhere: samples were 40 to 60 % too wide."""

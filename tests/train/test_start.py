@@ -61,7 +61,7 @@ def test_columns_are_scaled_into_a_box_outside_which_layers_are_the_identity(nam
         warn_of_share_outside(flow, 10 * z)
 
 
-@pytest.mark.parametrize(("recipe", "noise"), [(pf.nsf, 1e-4), (pf.maf, 1e-2)])
+@pytest.mark.parametrize(("recipe", "noise"), [(pf.nsf, 1e-4), pytest.param(pf.maf, 1e-2, marks=pytest.mark.slow)])
 def test_nearly_equal_columns_start_at_the_gaussian(recipe, noise):
     x = near_duplicates(noise=noise)
     flow, history = pf.fit(recipe(2, **SMALL), x, **SHORT)
@@ -73,6 +73,7 @@ def test_nearly_equal_columns_start_at_the_gaussian(recipe, noise):
     assert abs((samples[:, 1] - 1.8 * samples[:, 0] - 32).std() / noise - 1) < 0.5
 
 
+@pytest.mark.slow
 def test_a_narrow_posterior_starts_at_the_regression_on_the_context():
     random = np.random.default_rng(0)
     theta = random.normal(size=(1500, 2))
@@ -149,6 +150,7 @@ def test_bic_counts_replicates_once():
     assert len(fit_normal_mixture(noisy).weights) > 1
 
 
+@pytest.mark.slow
 def test_likelihood_without_copies_is_of_the_baseline_before_its_refit(monkeypatch):
     random = np.random.default_rng(1)
     x = random.normal(size=(120, 3)) @ random.normal(size=(3, 3))
@@ -288,6 +290,7 @@ def test_a_normal_sample_gives_one_component_and_weights_count_rows():
     np.testing.assert_allclose(weighted.covariances, repeated.covariances, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [(-999.0, -999.0), pytest.param((20.3, None), marks=pytest.mark.slow)])
 def test_repeated_rows_get_no_separate_component(code):
     x = np.random.default_rng(0).normal(size=(600, 2))
@@ -302,6 +305,7 @@ def test_repeated_rows_get_no_separate_component(code):
     assert scores.max() < 5
 
 
+@pytest.mark.slow
 def test_the_regression_is_robust_to_extreme_contexts():
     random = np.random.default_rng(0)
     context = random.normal(size=(400, 1))

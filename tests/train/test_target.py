@@ -68,7 +68,13 @@ def pf_arrays(flow):
 
 
 @pytest.mark.parametrize(
-    "options", [{"gradient": "total"}, {"forward": 0.5}, {"forward": 1.0, "learning_rate": 0.02}, {"pilot": 200}]
+    "options",
+    [
+        pytest.param({"gradient": "total"}, marks=pytest.mark.slow),
+        {"forward": 0.5},
+        pytest.param({"forward": 1.0, "learning_rate": 0.02}, marks=pytest.mark.slow),
+        {"pilot": 200},
+    ],
 )
 def test_every_loss_learns_the_target(options):
     _, history = pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=1500, **options, **QUIET)
@@ -76,6 +82,7 @@ def test_every_loss_learns_the_target(options):
     assert history.importance.can_be_trusted
 
 
+@pytest.mark.slow
 def test_annealing_covers_both_modes():
     """From a narrow start the reverse divergence falls into one mode, and its weights give no warning.
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
-from pushforward.bijections.scalar.transformer import check_never_singular
+from pushforward.bijections.scalar.slope_check import check_never_singular
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular, with_angles
 from pushforward.core.fields import emitted

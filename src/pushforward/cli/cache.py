@@ -7,14 +7,16 @@ new one. This module does not import JAX, which reads its settings from the envi
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import stat
-import sys
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+
+from pushforward.errors import MissingExtra
 
 SWITCH = "PUSHFORWARD_CACHE"
 _OFF = ("off", "0", "no", "false")
@@ -31,21 +33,28 @@ def program_cache(limit: int = _LIMIT) -> Generator[None]:
     cache. A folder that cannot be used, or a cached program that cannot be read, causes one note.
 
     Args:
-        limit: bytes; above it the least recently used programs are removed.
+        limit: bytes; JAX removes the least recently used programs above it, and needs the package filelock for that.
+
+    Raises:
+        MissingExtra: platformdirs or filelock is not installed.
     """
     if os.environ.get(SWITCH, "").lower() in _OFF or any(name in os.environ for name in _JAX_VARIABLES):
         yield
         return
+    if importlib.util.find_spec("filelock") is None:
+        raise MissingExtra("filelock", "cli", "The cache of compiled programs")
     try:
         folder = make_private(cache_folder()) / _machine()
         folder.mkdir(exist_ok=True)
-        _remove_oldest(folder, limit)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+    except OSError as error:
         _note(f"compiled programs are not cached ({error}): make that folder your own, or set {SWITCH}=off.")
         yield
         return
     # Cache all programs, however fast they compiled: compile times depend on how busy the machine is.
-    settings = {"JAX_COMPILATION_CACHE_DIR": f"{folder}", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": f"{folder}", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_COMPILATION_CACHE_MAX_SIZE": f"{limit}",
+    }  # fmt: skip
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -71,15 +80,20 @@ def with_program_cache(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cache_folder() -> Path:
-    """The folder `pushforward` in the user's cache folder of this platform."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(configured).is_absolute():
-        return Path(configured, "pushforward")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "pushforward"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home()), "pushforward", "cache")
-    return Path.home() / ".cache" / "pushforward"
+    """The folder `pushforward` in the user's cache folder of this platform.
+
+    Raises:
+        OSError: the path is not absolute, as without a home folder.
+        MissingExtra: platformdirs is not installed.
+    """
+    try:
+        from platformdirs import user_cache_path
+    except ImportError as error:
+        raise MissingExtra("platformdirs", "cli", "The cache of compiled programs") from error
+    folder = user_cache_path("pushforward", appauthor=False)
+    if not folder.is_absolute():
+        raise NotADirectoryError(f"{folder} is no absolute path")
+    return folder
 
 
 def make_private(folder: Path) -> Path:
@@ -107,18 +121,7 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         kind += next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return "programs-" + hashlib.sha256(kind.encode()).hexdigest()[:12]
-
-
-def _remove_oldest(folder: Path, limit: int) -> None:
-    """Remove the least recently read files until the others are within the limit."""
-    entries = [(max(entry.stat().st_atime, entry.stat().st_mtime), entry) for entry in os.scandir(folder)]
-    total = sum(entry.stat().st_size for _, entry in entries)
-    for _, entry in sorted(entries, key=lambda one: one[0]):
-        if total <= limit:
-            return
-        total -= entry.stat().st_size
-        Path(entry.path).unlink(missing_ok=True)
+    return "jax-" + hashlib.sha256(kind.encode()).hexdigest()[:12]
 
 
 @contextlib.contextmanager
@@ -140,8 +143,8 @@ def _single_note(folder: Path) -> Generator[None]:
     finally:
         warnings.showwarning = show_before
         if is_noted:
-            with contextlib.suppress(OSError):
-                _remove_oldest(folder, 0)
+            for entry in folder.iterdir():
+                entry.unlink(missing_ok=True)
 
 
 def _note(message: str) -> None:

@@ -46,7 +46,7 @@ def check(
     x: Any = None if rows is None else rows.x
     if rows is not None and not is_image_model(flow):  # the certificate uses column names and row numbers
         schema = schema_of(model, flow, notes)
-        x = NamedRows(rows.x, [schema.names[index] for index in schema.modelled_indices], rows.numbers)
+        x = NamedRows(rows.x, [column.name for column in schema.modelled_columns], rows.numbers)
     context = None if rows is None else rows.context
     with out.stage("testing the model (certificate)"):
         certificate = certify(flow, x, key=seed, context=context)
@@ -76,7 +76,7 @@ def _columns_outside_range(
     from pushforward.tabular.schema import Range, out_of_range
 
     schema = schema_of(model, flow, notes)
-    columns = [schema.columns[index] for index in schema.modelled_indices]
+    columns = schema.modelled_columns
     training_range = Range.from_dict(notes.get("seen"), [column.name for column in columns])
     if training_range is None or (flow.context_shape is not None and context is None):
         return {}

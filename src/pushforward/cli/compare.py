@@ -18,15 +18,14 @@ from pushforward.cli.options import (
     Quiet,
     Seed,
     SplitBy,
-    check_excluded,
-    check_one_split,
     describe_columns,
+    drop_none,
     parse_declarations,
-    parse_time_column,
+    parse_row_options,
     split_names,
 )
-from pushforward.cli.outputs import check_outputs
-from pushforward.cli.printer import Printer, format_score, format_seconds
+from pushforward.cli.outputs import check_outputs, versions, write_json
+from pushforward.cli.printer import Printer, describe_gain, format_score, format_seconds
 
 
 def compare(
@@ -73,31 +72,18 @@ def compare(
     out = Printer(json, quiet)
     check_outputs(overwrite, output, inputs=(data,))
     declared = parse_declarations(column)
-    check_one_split(groups, split_by)
-    check_excluded(split_names(exclude), split_names(columns), split_names(context))
-    time = parse_time_column(split_by)
-    if time is not None and folds not in (None, 1):
+    selected = parse_row_options(columns, context, exclude, groups, split_by)
+    if (time := selected["time"]) is not None and folds not in (None, 1):
         raise typer.BadParameter(
             f"expected 1 with --split, where the latest rows are the test, got {folds}.", param_hint="--folds"
         )
-    from pushforward.cli.fit import drop_none
     from pushforward.cli.schema_table import print_schema
-    from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import read_declared
     from pushforward.errors import DataError
     from pushforward.tabular.comparison import DEFAULT_FLOWS
     from pushforward.tabular.comparison import compare as compare_flows
 
-    table, group_of_row, times = read_declared(
-        data,
-        split_names(columns),
-        split_names(context),
-        drop_na,
-        declared,
-        groups=groups,
-        time=time,
-        exclude=split_names(exclude),
-    )
+    table, group_of_row, times = read_declared(data, drop_na=drop_na, declared=declared, **selected)
     out.print(f"{data}: {len(table.values):,} rows of {describe_columns(table.columns, table.context_columns)}")
     with out.progress() as show:
         try:
@@ -135,8 +121,6 @@ def compare(
         "split": rule or "rows at random", "versions": versions(),
     }  # fmt: skip
     if output is not None:
-        from pushforward.cli.outputs import write_json
-
         write_json(output, result, overwrite)
         out.print(f"wrote {output}")
     out.result(result)
@@ -173,8 +157,6 @@ def _print_copies(out: Printer, board: Any) -> None:
 
 def _print_margin(out: Printer, board: Any, repeating: Any) -> None:
     """Print the gain of the chosen flow over the better baseline, or why there is none."""
-    from pushforward.cli.fit import describe_gain
-
     name = board.chosen if set(board.picks) == {board.chosen} else "The flow chosen on validation in each fold"
     if set(board.picks) != {board.chosen}:
         score = format_score(board.chosen_log_likelihood)

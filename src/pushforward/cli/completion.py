@@ -1,18 +1,11 @@
 """Completion in a shell: names of flows and model files. It runs at each tab, so it does not import JAX."""
 
+import ast
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-# The recipes for tables and for images; a test compares them with `pushforward.recipes`.
-FLOWS = (
-    "autoregressive_flow", "bernstein_flow", "bnaf", "coupling_flow", "elementwise_flow", "flowpp", "i_resnet", "iaf",
-    "linear_flow", "made", "made_mog", "maf", "maf_mog", "naf", "naf_ar", "nice", "nsf", "nsf_ar", "parallel_wavenet",
-    "planar_flow", "radial_flow", "real_nvp", "residual_flow", "sos_flow", "sylvester_flow", "transformer_flow",
-    "umnn_maf", "wavenet",
-    "emerging_glow", "glow", "periodic_glow", "real_nvp_image", "residual_flow_image",
-)  # fmt: skip
 
 
 def flow_names(incomplete: str) -> list[str]:
@@ -21,7 +14,9 @@ def flow_names(incomplete: str) -> list[str]:
     >>> flow_names("ns")
     ['nsf', 'nsf_ar']
     """
-    return [name for name in FLOWS if name.startswith(incomplete)]
+    text = (Path(__file__).parents[1] / "recipes" / "__init__.py").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^__all__ = (\[.*?\])", text, re.DOTALL | re.MULTILINE)
+    return [name for name in ast.literal_eval(names) if name.startswith(incomplete)]
 
 
 def model_files(incomplete: str) -> list[str]:

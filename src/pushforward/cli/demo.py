@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed
-from pushforward.cli.outputs import check_outputs, writing
+from pushforward.cli.outputs import check_outputs, versions, writing
 from pushforward.cli.printer import Printer, format_score, format_seconds
 
 # Chosen by short experiments on the validation rows. `fit` scales every column into the box of the splines. Rare
@@ -37,7 +37,6 @@ def demo(
     import numpy as np
 
     from pushforward.cli.pages import demo_report
-    from pushforward.cli.scoring import Row, leaderboard_row, versions
     from pushforward.core.fields import count_parameters
     from pushforward.core.float64 import sample_float64
     from pushforward.datasets import household_power
@@ -45,6 +44,7 @@ def demo(
     from pushforward.persistence import save
     from pushforward.recipes import nsf
     from pushforward.tabular.files import write_table
+    from pushforward.tabular.leaderboard import leaderboard_row
     from pushforward.train import fit
 
     data = household_power()
@@ -53,10 +53,7 @@ def demo(
     out.print(
         "           {:,} rows for training, {:,} for validation, {:,} for the test".format(*map(len, _splits(data)))
     )
-    rows = [
-        Row(**{name: value for name, value in vars(baseline).items() if name != "scores"})
-        for baseline in _baselines(data, out)
-    ]
+    rows = _baselines(data, out)
     flow = nsf(len(data.columns), key=seed, **_SETTINGS)
     size = f"{_SETTINGS['n_layers']} couplings, {count_parameters(flow):,} parameters"
     out.print(f"Flow       neural spline flow, {size}, by maximum likelihood")
@@ -113,14 +110,9 @@ def demo(
     out.print()
     out.print(f"Data: {data.attribution}")
     out.result({
-        "leaderboard": [_plain_row(line) for line in rows], "epochs": len(history.train),
+        "leaderboard": [line.to_dict() for line in rows], "epochs": len(history.train),
         "compile_seconds": history.compile_seconds, "files": [str(path) for path in paths],
     })  # fmt: skip
-
-
-def _plain_row(row: Any) -> dict[str, Any]:
-    """A row of the leaderboard for the JSON output, whose keys are fixed."""
-    return {"test_nats" if name == "test_log_likelihood" else name: value for name, value in vars(row).items()}
 
 
 def _splits(data: Any) -> tuple[Any, ...]:

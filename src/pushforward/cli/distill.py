@@ -1,14 +1,13 @@
 """`pushforward distill`: trains a student flow that samples fast to imitate a fitted model."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed
-from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, format_seconds
+from pushforward.cli.options import Debug, Json, ModelFile, Overwrite, Quiet, Seed, drop_none, find_recipe
+from pushforward.cli.outputs import check_outputs, versions, writing
+from pushforward.cli.printer import Printer, format_seconds, strict_json
 
 
 def distill(
@@ -43,9 +42,7 @@ def distill(
     """
     out = Printer(json, quiet)
     check_outputs(overwrite, output, report, inputs=tuple(path for path in (model, contexts) if path is not None))
-    from pushforward.cli.fit import drop_none, find_recipe
     from pushforward.cli.model_file import is_image_model, load_model, schema_of
-    from pushforward.cli.scoring import versions
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
     from pushforward.train import distill as distill_flow
@@ -71,7 +68,7 @@ def distill(
         raise KeyboardInterrupt
     copied = {"columns": notes["columns"], "context_columns": notes["context_columns"]}
     copied |= {name: notes[name] for name in ("units", "plan", "is_bound") if name in notes}
-    figures = _finite({name: value for name, value in fidelity.to_dict().items() if name != "history"})
+    figures = strict_json({name: value for name, value in fidelity.to_dict().items() if name != "history"})
     student_notes = copied | {
         "recipe": recipe, "settings": settings, "seed": seed, "source": model.name, "fidelity": figures,
         "stop_reason": history.stop_reason, "versions": versions(),
@@ -80,7 +77,7 @@ def distill(
     if report is not None:
         from pushforward.cli.pages import distillation_report
 
-        modelled = [schema.names[index] for index in schema.modelled_indices]
+        modelled = [column.name for column in schema.modelled_columns]
         with writing(report):
             distillation_report(report, model, recipe, teacher, student, fidelity, modelled, seed, overwrite)
     elapsed = format_seconds(history.seconds[-1]) if history.seconds else "-"
@@ -98,15 +95,6 @@ def distill(
     )
     out.print(f"wrote {output}" + (f" and {report}" if report else ""))
     out.result({**student_notes, "model": str(output), "report": None if report is None else str(report)})
-
-
-def _finite(value: Any) -> Any:
-    """The values with None for numbers that are not finite, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _contexts(notes: dict[str, Any], path: Path | None) -> Any:

@@ -19,6 +19,9 @@ _PACKAGES = {
     "rich": "cli",
     "polars": "cli",
     "matplotlib": "cli",
+    "jinja2": "cli",
+    "platformdirs": "cli",
+    "filelock": "cli",
     "scikit-learn": "cli, sklearn",
     "numpyro": "numpyro",
 }

@@ -1,7 +1,5 @@
 """`pushforward fit`: fits a flow to a table or to a folder of pictures, and writes a model file."""
 
-import inspect
-import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,16 +19,22 @@ from pushforward.cli.options import (
     Seed,
     SplitBy,
     Units,
-    check_excluded,
-    check_one_split,
     describe_columns,
+    drop_none,
+    find_recipe,
     join_option,
     parse_declarations,
-    parse_time_column,
-    split_names,
+    parse_row_options,
 )
-from pushforward.cli.outputs import check_outputs, writing
-from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
+from pushforward.cli.outputs import check_outputs, versions, writing
+from pushforward.cli.printer import (
+    Printer,
+    describe_copies,
+    describe_gain,
+    describe_training,
+    format_score,
+    strict_json,
+)
 
 _RANGE_SAMPLES = 4000
 
@@ -90,9 +94,7 @@ def fit(
                 raise typer.BadParameter(f"{data} is a folder of pictures, which has no columns.", param_hint=option)
     if base not in (None, "mixture"):
         raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
-    check_one_split(groups, split_by)
-    check_excluded(split_names(exclude), split_names(columns), split_names(context))
-    time = parse_time_column(split_by)
+    selected = parse_row_options(columns, context, exclude, groups, split_by)
     recipe, settings = find_recipe(flow, data, n_layers=layers, width=width)
     training = drop_none(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
     if data.is_dir():
@@ -103,7 +105,6 @@ def fit(
     import numpy as np
 
     from pushforward.cli.schema_table import print_schema
-    from pushforward.cli.scoring import versions
     from pushforward.cli.table_split import leaderboard, read_split
     from pushforward.core.named_rows import NamedRows
     from pushforward.diagnostics import check
@@ -113,9 +114,8 @@ def fit(
     from pushforward.tabular.schema import Range, fit_columns, out_of_range
 
     split = read_split(
-        data, split_names(columns), split_names(context), drop_na, seed, declared=parse_declarations(column),
-        detect=not plain, units=parse_declarations(unit, "--unit"), groups=groups, time=time,
-        exclude=split_names(exclude),
+        data, drop_na=drop_na, seed=seed, declared=parse_declarations(column), detect=not plain,
+        units=parse_declarations(unit, "--unit"), **selected,
     )  # fmt: skip
     schema, context_dim = split.schema, len(split.context_columns) or None
     out.print(f"{data}: {split.n_rows:,} rows of {describe_columns(split.columns, split.context_columns)}")
@@ -146,7 +146,7 @@ def fit(
         )  # fmt: skip
     training_range = Range.of(modelled.columns, modelled.train, modelled.test)
     with out.stage("drawing samples"):
-        chosen_columns = [schema.columns[index] for index in schema.modelled_indices]
+        chosen_columns = schema.modelled_columns
         out_of_range_columns = out_of_range(
             chosen_columns, range_samples(model, seed, split.train_context), training_range
         )
@@ -166,7 +166,7 @@ def fit(
         "source": data.name,
         "rows": split.n_rows,
         "split": split.rule,
-        "held_out_nats": row.test_log_likelihood if math.isfinite(row.test_log_likelihood) else None,
+        "held_out_nats": strict_json(row.test_log_likelihood),
         "held_out": row.setting,
         "gaussian_nats": rows[1].test_log_likelihood,
         "gain_error": row.gain_error,
@@ -177,7 +177,7 @@ def fit(
             split.context_columns, split.train_context, np.asarray(split.test_context)
         ).to_dict(),
         "outside_range": {name: share for name, (share, _) in out_of_range_columns.items()},
-        "validation_nats": history.best_validation if math.isfinite(history.best_validation) else None,
+        "validation_nats": strict_json(history.best_validation),
         **_without_copies(split, row, history),
         "stop_reason": history.stop_reason,
         "certificate": certificate.to_dict(),
@@ -219,44 +219,14 @@ def fit(
     })  # fmt: skip
 
 
-def find_recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
-    """Check that a recipe exists and is for such data; return its name and the settings that the user set.
-
-    Args:
-        flow: the name, or None for the default.
-        data: a folder of pictures; anything else is a table.
-        options: settings of the recipe; None if the user did not set them.
-    """
-    from pushforward.recipes import IMAGE_RECIPES, RECIPES
-
-    known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
-    name = flow or ("glow" if data.is_dir() else "nsf")
-    if name in others:
-        reason = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
-        raise typer.BadParameter(f"{name!r} models {reason}: use one of {', '.join(known)}.", param_hint="--flow")
-    if name not in known:
-        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
-    settings = drop_none(**options)
-    for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
-        option = "--layers" if setting == "n_layers" else f"--{setting}"
-        raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
-    return name, settings
-
-
-def drop_none(**options: Any) -> dict[str, Any]:
-    """The options that are not None."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _without_copies(split: Any, row: Any, history: Any) -> dict[str, Any]:
     """Notes on copies of training rows among test and validation rows, and the log-likelihood of the other rows."""
     entries: dict[str, Any] = {}
     if split.is_copy.any():
         entries |= {"held_out_copies": int(split.is_copy.sum()), "held_out_nats_without_copies": row.without_copies}
     if history.n_validation_copies:
-        score = history.validation_without_copies
         entries["validation_copies"] = history.n_validation_copies
-        entries["validation_nats_without_copies"] = score if math.isfinite(score) else None
+        entries["validation_nats_without_copies"] = strict_json(history.validation_without_copies)
     return entries
 
 
@@ -312,24 +282,3 @@ def _why_no_gain(split: Any, modelled: Any, repeating: Any) -> str:
             "pushforward compare tests on rows that training has not used."
         )
     return ""
-
-
-def describe_gain(gain: float, error: float | None, name: str = "The flow", baseline: str = "a Gaussian") -> str:
-    """Describe a gain with its standard error, that of the mean difference of the scores of the same rows.
-
-    >>> describe_gain(0.5, 0.1), describe_gain(0.1, 0.1)[:35]
-    ('The flow gains 0.50 ± 0.10 nats per row over a Gaussian.', 'The flow is level with a Gaussian: ')
-    """
-    if not math.isfinite(gain) or error is None:
-        return f"{name} and {baseline} cannot be compared: a test row has no finite score."
-    from pushforward.reporting.report.text import gain_digits
-
-    digits = gain_digits(error)
-    figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"
-    if abs(gain) <= 2 * error:
-        reason = "either the columns are nearly normal, or more rows are needed"
-        side = "above" if gain > 0 else "below"
-        return f"{name} is level with {baseline}: {figures} {side} it, within two standard errors; {reason}."
-    if gain > 0:
-        return f"{name} gains {figures} over {baseline}."
-    return f"{name} is {figures} behind {baseline}: try more --epochs, a smaller --width, or more rows."

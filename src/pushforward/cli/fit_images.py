@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from pushforward.cli.image_baseline import gaussian_baseline
-from pushforward.cli.outputs import writing
-from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score
-from pushforward.cli.scoring import mean_without, versions
+from pushforward.cli.outputs import versions, writing
+from pushforward.cli.printer import Printer, describe_copies, describe_training, format_score, strict_json
 from pushforward.core.dequantised import Dequantised, bits_per_dim
 from pushforward.core.float64 import log_prob_float64
 from pushforward.datasets import Images, image_folder
 from pushforward.errors import DataError
 from pushforward.persistence import save
 from pushforward.recipes import IMAGE_RECIPES
+from pushforward.tabular.leaderboard import mean_without
 from pushforward.train import fit
 from pushforward.train.data import Rows, dequantise_rows
 from pushforward.train.split import has_equal_row
@@ -81,11 +81,11 @@ def fit_images(
         "seed": seed,
         "source": data.resolve().name,
         "pictures": count,
-        "held_out_nats": test_log_likelihood if math.isfinite(test_log_likelihood) else None,
+        "held_out_nats": strict_json(test_log_likelihood),
         "held_out": f"{len(images.test):,} test pictures",
-        "test_bits": _finite(row.test_bits),
-        "validation_bits": _finite(row.validation_bits),
-        "gaussian_bits": _finite(baseline.test_bits),
+        "test_bits": strict_json(row.test_bits),
+        "validation_bits": strict_json(row.validation_bits),
+        "gaussian_bits": strict_json(baseline.test_bits),
         **_copy_notes(history, row, images, is_copy),
         "stop_reason": history.stop_reason,
         "versions": versions(),
@@ -135,7 +135,7 @@ def _copy_notes(history: Any, row: ImageRow, images: Images, is_copy: np.ndarray
     if history.n_validation_copies:
         entries["validation_copies"] = history.n_validation_copies
         bits = float(bits_per_dim(history.validation_without_copies, images.shape))
-        entries["validation_bits_without_copies"] = _finite(bits)
+        entries["validation_bits_without_copies"] = strict_json(bits)
     return entries
 
 
@@ -164,7 +164,3 @@ def _print_gain(out: Printer, gain: float) -> None:
     else:
         suggestion = "try more --epochs, a smaller --width, or more pictures"
         out.print(f"The flow needs {-gain:.3f} bits per dimension more than a Gaussian: {suggestion}.")
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

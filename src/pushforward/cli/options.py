@@ -1,11 +1,12 @@
 """Options that several commands share, and the parsers of their values."""
 
 import csv
+import inspect
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -113,37 +114,29 @@ def parse_declarations(options: list[str] | None, hint: str = "--column") -> dic
     return declared
 
 
-def parse_time_column(option: str | None) -> str | None:
-    """The column of `--split time:COLUMN`; None if the option is not set.
+def parse_row_options(
+    columns: str | None, context: str | None, exclude: str | None, groups: str | None, split: str | None
+) -> dict[str, Any]:
+    """The options that select columns, and how rows are split, as arguments of `read_split` and `read_declared`.
 
-    >>> parse_time_column("time:day: start")
-    'day: start'
+    >>> parse_row_options("a,b", None, None, None, "time:day: start")
+    {'columns': ['a', 'b'], 'context': None, 'exclude': None, 'groups': None, 'time': 'day: start'}
     """
-    if option is None:
-        return None
-    kind, _, column = (part.strip() for part in option.partition(":"))
-    if kind != "time" or not column:
-        raise typer.BadParameter(f"expected time:COLUMN, got {option!r}.", param_hint="--split")
-    return column
-
-
-def check_excluded(exclude: list[str] | None, columns: list[str] | None, context: list[str] | None) -> None:
-    """Refuse --exclude together with --columns, and excluded columns that --context names."""
-    if exclude and columns is not None:
-        raise typer.BadParameter(
-            "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
-        )
-    for name in exclude or ():
-        if name in (context or ()):
-            raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
-
-
-def check_one_split(groups: str | None, split: str | None) -> None:
-    """Refuse two rules for splitting the rows."""
     if groups is not None and split is not None:
         raise typer.BadParameter(
             "expected --groups or --split, got both: rows are split by one rule.", param_hint="--split"
         )
+    if exclude and columns is not None:
+        raise typer.BadParameter(
+            "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
+        )
+    names = {"columns": split_names(columns), "context": split_names(context), "exclude": split_names(exclude)}
+    for name in set(names["exclude"] or ()) & set(names["context"] or ()):
+        raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
+    kind, _, time = (part.strip() for part in (split or "").partition(":"))
+    if split is not None and (kind != "time" or not time):
+        raise typer.BadParameter(f"expected time:COLUMN, got {split!r}.", param_hint="--split")
+    return names | {"groups": groups, "time": time or None}
 
 
 def parse_context(option: str | None, context_columns: Sequence[str]) -> list[float] | None:
@@ -175,3 +168,32 @@ def parse_context(option: str | None, context_columns: Sequence[str]) -> list[fl
             f"the model needs a value of {', '.join(missing)}: pass --given {example}.", param_hint="--given"
         )
     return [values[name] for name in context_columns] if context_columns else None
+
+
+def find_recipe(flow: str | None, data: Path, **options: int | None) -> tuple[str, dict[str, Any]]:
+    """Check that a recipe exists and is for such data; return its name and the settings that the user set.
+
+    Args:
+        flow: the name, or None for the default.
+        data: a folder of pictures; anything else is a table.
+        options: settings of the recipe; None if the user did not set them.
+    """
+    from pushforward.recipes import IMAGE_RECIPES, RECIPES
+
+    known, others = (IMAGE_RECIPES, RECIPES) if data.is_dir() else (RECIPES, IMAGE_RECIPES)
+    name = flow or ("glow" if data.is_dir() else "nsf")
+    if name in others:
+        reason = f"tables, and {data} is a folder" if data.is_dir() else f"pictures, and {data} is no folder of them"
+        raise typer.BadParameter(f"{name!r} models {reason}: use one of {', '.join(known)}.", param_hint="--flow")
+    if name not in known:
+        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}.", param_hint="--flow")
+    settings = drop_none(**options)
+    for setting in settings.keys() - inspect.signature(known[name]).parameters.keys():
+        option = "--layers" if setting == "n_layers" else f"--{setting}"
+        raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
+    return name, settings
+
+
+def drop_none(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}

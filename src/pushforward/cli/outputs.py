@@ -1,4 +1,4 @@
-"""Checks that output files can be written, before the long work that fills them."""
+"""Outputs of the commands: checks before the long work, JSON files, and the versions that results depend on."""
 
 import contextlib
 import json
@@ -74,3 +74,13 @@ def writing(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise TableError(f"{path}: cannot be written ({error.strerror or error}): choose another path.") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a model's numbers depend on."""
+    import equinox
+    import jax
+
+    from pushforward._version import __version__
+
+    return {"pushforward": __version__, "jax": jax.__version__, "equinox": equinox.__version__}

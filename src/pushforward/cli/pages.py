@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.cli.scoring import Row, versions
+from pushforward.cli.outputs import versions
 from pushforward.cli.table_split import Split
 from pushforward.core.fields import count_parameters
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.reporting.report import write_distillation_report, write_image_report, write_report
+from pushforward.tabular.leaderboard import LeaderboardRow
 
 _N_IMAGES = 32  # images in each grid of the report
 _MAX_SAMPLES = 50_000
@@ -18,8 +19,8 @@ _RANKED_ROWS, _DRAWS = 1024, 63  # calibration of a conditional flow: rows, and 
 
 
 def fit_report(
-    path: Path, data: Path, model: Any, history: Any, rows: Sequence[Row], split: Split, seed: int, overwrite: bool, *,
-    certificate: Any = None, schema: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
+    path: Path, data: Path, model: Any, history: Any, rows: Sequence[LeaderboardRow], split: Split, seed: int,
+    overwrite: bool, *, certificate: Any = None, schema: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Write the report of `fit`: test rows against samples drawn at the contexts of these rows.
 
@@ -101,9 +102,9 @@ def image_report(
 
 
 def demo_report(
-    path: Path, data: Any, model: Any, history: Any, rows: Sequence[Row], row: Row, samples: np.ndarray,
-    settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *, certificate: Any = None,
-    schema: Any = None,
+    path: Path, data: Any, model: Any, history: Any, rows: Sequence[LeaderboardRow], row: LeaderboardRow,
+    samples: np.ndarray, settings: dict[str, Any], training: dict[str, Any], seed: int, overwrite: bool, *,
+    certificate: Any = None, schema: Any = None,
 ) -> None:  # fmt: skip
     """Write the report of the demo; `certificate` and `schema` as in `fit_report`."""
     write_report(

@@ -204,6 +204,27 @@ def describe_copies(
     )
 
 
+def describe_gain(gain: float, error: float | None, name: str = "The flow", baseline: str = "a Gaussian") -> str:
+    """Describe a gain with its standard error, that of the mean difference of the scores of the same rows.
+
+    >>> describe_gain(0.5, 0.1), describe_gain(0.1, 0.1)[:35]
+    ('The flow gains 0.50 ± 0.10 nats per row over a Gaussian.', 'The flow is level with a Gaussian: ')
+    """
+    if not math.isfinite(gain) or error is None:
+        return f"{name} and {baseline} cannot be compared: a test row has no finite score."
+    from pushforward.reporting.text import gain_digits
+
+    digits = gain_digits(error)
+    figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"
+    if abs(gain) <= 2 * error:
+        reason = "either the columns are nearly normal, or more rows are needed"
+        side = "above" if gain > 0 else "below"
+        return f"{name} is level with {baseline}: {figures} {side} it, within two standard errors; {reason}."
+    if gain > 0:
+        return f"{name} gains {figures} over {baseline}."
+    return f"{name} is {figures} behind {baseline}: try more --epochs, a smaller --width, or more rows."
+
+
 def strict_json(value: Any) -> Any:
     """Values for strict JSON: a number that is not finite is None."""
     if isinstance(value, dict):

@@ -53,7 +53,7 @@ def sample(
     with out.stage(f"drawing {pluralise(n, 'row')}"):
         samples = sample_float64(flow, n, seed, None if context is None else np.array(context))
     schema = schema_of(model, flow, notes)
-    columns = [schema.columns[index] for index in schema.modelled_indices]
+    columns = schema.modelled_columns
     training_range = Range.from_dict(notes.get("seen"), [column.name for column in columns])
     out_of_range_columns = {} if training_range is None else out_of_range(columns, samples, training_range)
     rows = schema.fill_constants(samples)

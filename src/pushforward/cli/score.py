@@ -53,7 +53,7 @@ def score(
     columns = ["log_prob", "bits_per_dim"] if is_image_model(flow) else ["log_prob"]
     if drop_na:
         schema = schema_of(model, flow, notes)
-        known = [*(schema.names[index] for index in schema.modelled_indices), *notes["context_columns"]]
+        known = [*(column.name for column in schema.modelled_columns), *notes["context_columns"]]
         columns = [*known, *(_unused_name(name, known) for name in columns)]
     with _progress_bar(out.prints_text, totals) as update_bar:
         write_batches(

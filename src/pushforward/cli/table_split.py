@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.cli.scoring import Row, leaderboard_row, mean_without
 from pushforward.core.named_rows import NamedRows
 from pushforward.errors import DataError
 from pushforward.tabular.baselines import mean_density
 from pushforward.tabular.files import Table, check_columns, read_labels, read_table
+from pushforward.tabular.leaderboard import LeaderboardRow, leaderboard_row, mean_without
 from pushforward.tabular.schema import TableSchema, infer_schema, n_copies
 from pushforward.train.data import Rows, gaussian_log_probs
 from pushforward.train.ranges import check_range
@@ -244,7 +244,7 @@ def unit_in(name: str) -> str:
     return "" if match is None else (match[1] or match[2]).strip()
 
 
-def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
+def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[LeaderboardRow]:
     """Rows of the flow and of its baseline, a full Gaussian whose mean is linear in the context.
 
     Both are scored on the test rows; without test rows, on the validation rows, else on the training rows. With rounded
@@ -252,7 +252,8 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
     """
     if not split.is_held_out:
         setting = f"{history.n_validation} validation rows" if history.n_validation else "the training rows"
-        row, baseline = Row(name, setting, history.best_validation), Row("Gaussian", setting, history.gaussian)
+        row = LeaderboardRow(name, setting, history.best_validation)
+        baseline = LeaderboardRow("Gaussian", setting, history.gaussian)
         if history.n_validation_copies and math.isfinite(history.validation_without_copies):
             row.without_copies = history.validation_without_copies
     else:
@@ -261,7 +262,7 @@ def leaderboard(name: str, split: Split, model: Any, history: Any) -> list[Row]:
         row = leaderboard_row(
             name, f"{len(test):,} test rows", model, test, split.test_context, split.is_copy, split.test_groups, scores
         )
-        baseline = Row(
+        baseline = LeaderboardRow(
             "Gaussian", row.setting, float(scores.mean()), without_copies=mean_without(scores, split.is_copy)
         )
     row.fit_seconds = history.seconds[-1] if history.seconds else None

@@ -128,9 +128,10 @@ class Dequantised(AbstractDistribution):
         if bad.any():
             index = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected integers from 0 to {self.levels - 1}, got {x[tuple(index)]:g} at row {index[0]}, "
+                f"expected integers from 0 to {self.levels - 1}, got {x[tuple(index)]:g} at row {index[0]}, "
                 f"index {tuple(int(n) for n in index[1:])} ({int(bad.sum())} such values). Round the data, or use the "
-                "flow without Dequantised for real numbers."
+                "flow without Dequantised for real numbers.",
+                name,
             )
 
 

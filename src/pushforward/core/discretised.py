@@ -176,9 +176,10 @@ class Discretised(AbstractDistribution):
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise DataError(
-                f"{name}: expected values on a grid of step {self.steps[column]:g} in column {column}, got "
+                f"expected values on a grid of step {self.steps[column]:g} in column {column}, got "
                 f"{x[row, column]:g} at row {row} ({int(bad.sum())} such values). Round them, or fit that column as "
-                "a continuous one."
+                "a continuous one.",
+                name,
             )
 
     def dequantise(self, x: np.ndarray, random: np.random.Generator) -> np.ndarray:

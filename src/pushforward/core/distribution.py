@@ -311,11 +311,11 @@ def _as_array(value: Any, name: str) -> Any:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise DataError(f"{name}: expected an array of numbers, got rows of unequal length ({error}).") from None
+        raise DataError(f"expected an array of numbers, got rows of unequal length ({error}).", name) from None
     if jnp.issubdtype(array.dtype, jnp.floating):  # includes bfloat16, which NumPy does not know
         return array
     if array.dtype.kind not in "iub":
-        raise DataError(f"{name}: expected real numbers, got an array of type {array.dtype}. Convert it first.")
+        raise DataError(f"expected real numbers, got an array of type {array.dtype}. Convert it first.", name)
     return as_floats(name, array)
 
 

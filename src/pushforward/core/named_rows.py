@@ -96,7 +96,8 @@ def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbe
             where = f"column {columns[0]!r}" if columns else ""
         number = row if numbers is None else int(numbers[row])
         cell = array.reshape(len(array), -1)[row, column] if array.ndim else array[()]
-        raise inexact_error(": ".join(part for part in (name, where) if part) or "values", f"{cell} at row {number}")
+        reason = inexact_message(f"{cell} at row {number}")
+        raise DataError(f"{where}: {reason}" if where else reason, name or ("" if where else "values"))
     return array.astype(np.float64, order="C")
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from pushforward.errors import DataError, MissingExtra
 
-FASHION_FOLDER = "/usr/share/datasets/fashion-mnist"
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _SPLIT_SEED = 0
 _MAX_BYTES = 1 << 30
@@ -80,12 +79,12 @@ def mnist_digits() -> Images:
     return _split(mnist_data()[0].reshape(-1, 28, 28, 1).astype(np.uint8), 256)
 
 
-def fashion_mnist(folder: str | os.PathLike[str] = FASHION_FOLDER) -> Images:
+def fashion_mnist(folder: str | os.PathLike[str]) -> Images:
     """Fashion-MNIST from its four files, 28 x 28 x 1 with 256 levels: 54,000 + 6,000 + 10,000 pictures of clothes.
 
     Args:
-        folder: of `train-images-idx3-ubyte.gz` and `t10k-images-idx3-ubyte.gz`; by default that of the Debian package
-            `dataset-fashion-mnist`.
+        folder: of `train-images-idx3-ubyte.gz` and `t10k-images-idx3-ubyte.gz`, which the Debian package
+            `dataset-fashion-mnist` has.
 
     Returns:
         `Images`; the last tenth of the shuffled training pictures is for validation.

@@ -9,7 +9,6 @@ import numpy as np
 from pushforward.datasets.wave_files import read_wave
 from pushforward.errors import DataError
 
-SPEECH_FOLDER = "/usr/share/asterisk/sounds/en_US_f_Allison"
 _SPLIT_SEED = 0
 
 
@@ -24,14 +23,14 @@ class Speech:
     rate: int
 
 
-def speech(folder: str | os.PathLike[str] = SPEECH_FOLDER, *, levels: int = 65_536) -> Speech:
+def speech(folder: str | os.PathLike[str], *, levels: int = 65_536) -> Speech:
     """The wave files of a folder and its subfolders, of one rate and width; a tenth each for validation and test.
 
     Files are sorted by path and shuffled with a fixed seed.
 
     Args:
-        folder: of the files; by default that of the Debian package `asterisk-core-sounds-en-wav`: 568 recordings of one
-            speaker, 8 kHz, 16 bits, 25 minutes in all (CC BY-SA 3.0).
+        folder: of the files. The Debian package `asterisk-core-sounds-en-wav` has 568 recordings of one speaker, 8 kHz,
+            16 bits, 25 minutes in all (CC BY-SA 3.0).
         levels: 65,536, or 256 to round samples of 16 bits down to 8.
 
     Returns:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.inputs import Columns
 
 DATA, LATENT = "calibration of data", "calibration of latents"
@@ -38,6 +38,15 @@ def uniform_distances(u: np.ndarray) -> np.ndarray:
     n = len(u)
     ordered, steps = np.sort(u, axis=0), np.arange(n + 1)[:, None] / n
     return np.maximum((steps[1:] - ordered).max(0), (ordered - steps[:-1]).max(0))
+
+
+def ranks(x: np.ndarray, samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Ranks (n, ...) from 0 to 1 of values x (n, ...) among samples (k, n, ...), k for each; ties in random order.
+
+    Exactly uniform if a value and its samples are independent and have one distribution.
+    """
+    below, equal = (samples < x).sum(0), (samples == x).sum(0)
+    return (below + random.uniform(size=x.shape) * (equal + 1)) / (len(samples) + 1)
 
 
 def band(n_statistics: int, *sizes: int) -> float:
@@ -99,15 +108,14 @@ def conditional_row(
     centre, unit = spread(x)
     vectors = directions(dim, random)
     x, samples = (statistics(part, centre, unit, vectors) for part in (x, samples))
-    below, same = (samples < x[:, None]).sum(1), (samples == x[:, None]).sum(1)
-    ranks = (below + random.uniform(size=x.shape) * (same + 1)) / (samples.shape[1] + 1)
+    u = ranks(x, np.moveaxis(samples, 1, 0), random)
     if contexts.shape[1] > _MAX_CONTEXT_DIM:
         contexts = contexts @ random.normal(size=(contexts.shape[1], _MAX_CONTEXT_DIM))
     groups = [np.ones(len(x), bool)]
     for coordinate in contexts.T:
         groups += [coordinate <= np.median(coordinate), coordinate > np.median(coordinate)]
     groups = [group for group in groups if group.any()]
-    gaps = np.stack([uniform_distances(ranks[group]) for group in groups])
+    gaps = np.stack([uniform_distances(u[group]) for group in groups])
     bands = np.array([[band(gaps.size, int(group.sum()))] for group in groups])
     worst = int((gaps - bands).max(1).argmax())
     where = " on one side of a context" if worst else ""
@@ -152,6 +160,4 @@ def latent_row(z: np.ndarray, samples: np.ndarray) -> Row:
 def _row(name: str, value: float, bound: float, worst: str, message: str, fault: str, fix: str) -> Row:
     if bound > _NO_POWER and value <= bound:
         return Row(name, None, None, None, "Too few rows to distinguish a wrong distribution from chance.")
-    if value <= bound:
-        return Row(name, value, bound, True, f"Worst: {worst}.")
-    return Row(name, value, bound, False, message, fault, fix)
+    return bounded_row(name, value, bound, f"Worst: {worst}.", message, fault, fix)

@@ -48,6 +48,13 @@ class Row:
         return self.fix
 
 
+def bounded_row(name: str, value: float, bound: float, success: str, message: str, fault: str, fix: str) -> Row:
+    """The row of a test that passes, with the message `success`, if the value does not exceed the bound."""
+    if value <= bound:
+        return Row(name, value, bound, True, success)
+    return Row(name, value, bound, False, message, fault, fix)
+
+
 @dataclass(frozen=True)
 class Certificate:
     """The result of `pushforward.check`.

@@ -29,7 +29,7 @@ from pushforward.diagnostics.inputs import Columns, broadcast_contexts, check_in
 from pushforward.diagnostics.integral import normalisation_row
 from pushforward.diagnostics.limits import limit_rows
 from pushforward.diagnostics.maps import map_rows
-from pushforward.diagnostics.non_finite import locate_non_finite
+from pushforward.diagnostics.non_finite import finite_row, with_location
 from pushforward.diagnostics.points import CONDITION
 from pushforward.diagnostics.precision import NAME as PRECISION
 from pushforward.diagnostics.precision import precision_row
@@ -43,7 +43,6 @@ _MAX_NUMBERS = 1 << 22
 _N_ESTIMATED = 64
 _N_BOUNDS = 64
 _N_SAMPLES = 4096
-OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 
 
 def check(
@@ -180,9 +179,9 @@ def _check_density(
     n_moved = 0
     if rows is not None and row_log_probs is not None:
         rows, row_log_probs, n_moved = nudge_into_support(inner, rows, contexts, row_log_probs, samples)
-    results = [_finite_row(samples, log_probs, row_log_probs, note, numbers, n_moved)]
+    results = [finite_row(samples, log_probs, row_log_probs, note, numbers, n_moved)]
     if results[0].ok is False:
-        results = [_with_location(results[0], inner, rows, contexts)]
+        results = [with_location(results[0], inner, rows, contexts)]
     if circles is not None:
         points = samples if rows is None else rows
         points = circles.wrap(points[np.isfinite(points).all(1)].astype(np.float64)[:_N_DRAWS])
@@ -272,7 +271,7 @@ def _check_masses(
         most = _N_BOUNDS if fitted is None else max(_N_BOUNDS, min(_MAX_ROWS, _MAX_NUMBERS // math.prod(flow.shape)))
         part, part_contexts, chosen = subsample(rows, contexts, most, random)
         row_log_probs = log_prob(flow, part, part_contexts)
-    masses = _finite_row(samples, log_probs, row_log_probs, note, numbers[chosen])
+    masses = finite_row(samples, log_probs, row_log_probs, note, numbers[chosen])
     results = [dataclasses.replace(masses, name="finite bounds of masses")]
     if rows is not None and fitted is not None and row_log_probs is not None:
         results.append(copies_row(*(_joined(*part) for part in ((rows, contexts), fitted)), random))
@@ -293,50 +292,3 @@ def _check_masses(
 
 def _dequantise(flow: Dequantised | Discretised, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return flow.dequantise(rows, random) if isinstance(flow, Discretised) else rows + random.uniform(size=rows.shape)
-
-
-def _finite_row(
-    samples: np.ndarray,
-    log_probs: np.ndarray,
-    data_log_probs: np.ndarray | None,
-    note: str,
-    numbers: np.ndarray,
-    n_moved: int = 0,
-) -> Row:
-    bad = ~(np.isfinite(samples.reshape(len(samples), -1)).all(1) & np.isfinite(log_probs))
-    message, first = f"{int(bad.sum())} of {len(bad)} samples", ""
-    if data_log_probs is not None:
-        bad_data = ~np.isfinite(data_log_probs)
-        message += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
-        first = f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
-        if n_moved:
-            note = f" Rounding had put {n_moved} rows on the edge of the support.{note}"
-        if bad_data.any() and not bad.any() and np.isneginf(data_log_probs[bad_data]).all():
-            return Row(
-                "finite values", float(bad_data.mean()), 0.0, False, f"{message} not finite{first}: density 0.{note}",
-                OUT_OF_SUPPORT,
-                "Look at these rows; if they are correct, fit with them, or without bounds of their columns.",
-            )  # fmt: skip
-        bad = np.concatenate([bad, bad_data])
-    share = float(bad.mean())
-    if share == 0:
-        return Row("finite values", share, 0.0, True, f"{message} not finite.{note}")
-    return Row(
-        "finite values", share, 0.0, False, f"{message} not finite{first}.{note}", "values are not finite",
-        "Look for NaN weights, a layer that overflows, data outside the support.",
-    )  # fmt: skip
-
-
-def _with_location(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, contexts: np.ndarray | None) -> Row:
-    """The row with the parameter or layer where values first become non-finite."""
-    location = locate_non_finite(flow, rows, contexts)
-    if not location or (row.fault == OUT_OF_SUPPORT and not location.parameter):
-        return row
-    message = f"{row.message} First non-finite: {location}."
-    if location.parameter:
-        return dataclasses.replace(
-            row, message=message, fault=f"weights are NaN or infinite, first {location.parameter}",
-            fix="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
-        )  # fmt: skip
-    fix = "Look at that layer: it overflows, or a point lies outside its domain."
-    return dataclasses.replace(row, message=message, fix=fix)

@@ -11,7 +11,7 @@ import numpy as np
 from pushforward.bijections import Chain, ColumnMaps
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.numerics.programs import flatten, float_type
 
 NAME = "circular columns"
@@ -64,10 +64,8 @@ class Circles:
             distance(back, before),
         )  # fmt: skip
         message = f"Over one period, the layer's maps and log-determinants differ by {error:.2g}."
-        if error <= _ROUNDING:
-            return Row(NAME, error, _ROUNDING, True, message)
-        return Row(
-            NAME, error, _ROUNDING, False, message, "the layer of circular columns is not the map it should be",
+        return bounded_row(
+            NAME, error, _ROUNDING, message, message, "the layer of circular columns is not the map it should be",
             "Look at its two directions: both log-determinants are those of a logistic map from cut to cut.",
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.comparison import EFFECT_AUC, FALSE_ALARM, SURE, Part, legendre, some_columns
 
 NAME = "classifier"
@@ -48,10 +48,8 @@ def classifier_row(parts: list[Part], contexts: np.ndarray | None, random: np.ra
     weights = _ridge(*train)
     value, error = _auc(*(part @ weights for part in test))
     bound = max(EFFECT_AUC + SURE * error, 0.5 + statistics.NormalDist().inv_cdf(1 - FALSE_ALARM) * error)
-    if value <= bound:
-        return Row(NAME, max(value, 0.5), bound, True, f"AUC {value:.3f} on the half that was not trained on.")
-    return Row(
-        NAME, value, bound, False,
+    return bounded_row(
+        NAME, max(value, 0.5), bound, f"AUC {value:.3f} on the half that was not trained on.",
         f"A classifier of rows and samples has an AUC of {value:.3f} +- {error:.3f} on the half that was not trained "
         f"on; {EFFECT_AUC} is accepted.",
         "a classifier distinguishes the rows from the flow's samples",

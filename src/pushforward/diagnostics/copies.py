@@ -3,7 +3,7 @@
 import numpy as np
 
 from pushforward.diagnostics.calibration import spread
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 
 NAME = "copies of training rows"
 _SHARE = 0.01
@@ -32,10 +32,9 @@ def copies_row(x: np.ndarray, train: np.ndarray, random: np.random.Generator) ->
         if near - other > value:
             value, what = near - other, "as good as equal to a training row"
     bound = _SHARE + _STANDARD_ERRORS * np.sqrt(_SHARE / n) + _STANDARD_ERRORS * np.sqrt(max(expected, 0) / n)
-    if value <= bound:
-        return Row(NAME, max(value, 0.0), float(bound), True, f"{exact.sum()} of {len(x)} rows are training rows.")
-    return Row(
-        NAME, value, float(bound), False, f"{value:.1%} of {len(x)} rows are {what}, more than chance does.", _FAULT,
+    return bounded_row(
+        NAME, max(value, 0.0), float(bound), f"{exact.sum()} of {len(x)} rows are training rows.",
+        f"{value:.1%} of {len(x)} rows are {what}, more than chance does.", _FAULT,
         _FIX,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 
 NAME = "over-fitting"
 _STANDARD_ERRORS = 5.0
@@ -31,10 +31,8 @@ def gap_row(train: np.ndarray, test: np.ndarray, dim: int) -> Row:
         f"{train.mean():.3f} nats a row on {len(train)} training rows, {test.mean():.3f} on {len(test)} others: a gap "
         f"of {gap:.3f} +- {error:.3f}."
     )
-    if gap <= bound:
-        return Row(NAME, max(gap, 0.0), bound, True, f"A gap of {gap:.3f} +- {error:.3f} nats.")
-    return Row(
-        NAME, gap, bound, False, message, "the flow is over-fitted",
+    return bounded_row(
+        NAME, max(gap, 0.0), bound, f"A gap of {gap:.3f} +- {error:.3f} nats.", message, "the flow is over-fitted",
         "Fit with fewer --layers, a smaller --width or more rows; in Python with early stopping (validation=0.1) if it "
         "had none.",
     )  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 
 from pushforward.core.flow import Flow
 from pushforward.core.scalar import boxed_parts
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.layers import (
     LayerEvaluation,
     diagonal_slopes,
@@ -69,11 +69,9 @@ def _share_outside(evaluation: LayerEvaluation, bound: float) -> tuple[float, st
 
 def _box_row(share: float, where: str, n: int, what: str) -> Row:
     bound = _SHARE_OUTSIDE + _STANDARD_ERRORS * math.sqrt(_SHARE_OUTSIDE * (1 - _SHARE_OUTSIDE) / n)
-    if share <= bound:
-        return Row(BOX, share, bound, True, f"Of {n} {what}, in the worst coordinate.")
     message = f"{share:.1%} of {n} {what} at the worst, {where}; there the layer is linear and learns nothing."
-    return Row(
-        BOX, share, bound, False, message, "data lie outside the splines' boxes",
+    return bounded_row(
+        BOX, share, bound, f"Of {n} {what}, in the worst coordinate.", message, "data lie outside the splines' boxes",
         "Build the flow with a larger bound= and fit it again, or give heavy-tailed columns a heavy-tailed map (a "
         "HeavyTails layer outside, or heavy in the plan of the table).",
     )  # fmt: skip
@@ -94,11 +92,10 @@ def _share_saturated(evaluation: LayerEvaluation, bound: Any) -> tuple[float, st
 
 
 def _scale_row(share: float, where: str, what: str) -> Row:
-    if share <= _SATURATED:
-        return Row(SCALE, share, _SATURATED, True, f"Of some {what}, in the worst coordinate.")
     message = f"At {share:.0%} of the {what} tested, at the worst, a scale is within 5 % of its bound, {where}."
-    return Row(
-        SCALE, share, _SATURATED, False, message, "a scale is saturated at its bound",
+    return bounded_row(
+        SCALE, share, _SATURATED, f"Of some {what}, in the worst coordinate.", message,
+        "a scale is saturated at its bound",
         "Fit with a Standardise layer outside, as every recipe has it, with more layers or with splines (nsf); raise "
         "log_bound only if so large a scale is intended.",
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Locates NaN and infinite values in a flow: the first parameter, and the first layer in each direction."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow, Given
 from pushforward.diagnostics.batches import base_sample, sample
+from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import check_inputs
 from pushforward.diagnostics.layers import LayerEvaluation, evaluate_layers
 from pushforward.numerics.arrays import is_array, is_inexact
 
 _N_ROWS = 256
+OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,51 @@ def _first_layer(evaluations: Iterator[LayerEvaluation]) -> str:
         if n_bad := int((good_inputs & ~np.isfinite(part.log_dets)).sum()):
             return f"the log-determinant of {part.layer.path}, at {n_bad} of {n_rows} rows"
     return ""
+
+
+def finite_row(
+    samples: np.ndarray,
+    log_probs: np.ndarray,
+    data_log_probs: np.ndarray | None,
+    note: str,
+    numbers: np.ndarray,
+    n_moved: int = 0,
+) -> Row:
+    """The test of the certificate that samples, their log-densities and those of data are finite."""
+    bad = ~(np.isfinite(samples.reshape(len(samples), -1)).all(1) & np.isfinite(log_probs))
+    message, first = f"{int(bad.sum())} of {len(bad)} samples", ""
+    if data_log_probs is not None:
+        bad_data = ~np.isfinite(data_log_probs)
+        message += f" and {int(bad_data.sum())} of {len(bad_data)} rows of data"
+        first = f" (first row {numbers[bad_data.argmax()]})" if bad_data.any() else ""
+        if n_moved:
+            note = f" Rounding had put {n_moved} rows on the edge of the support.{note}"
+        if bad_data.any() and not bad.any() and np.isneginf(data_log_probs[bad_data]).all():
+            return Row(
+                "finite values", float(bad_data.mean()), 0.0, False, f"{message} not finite{first}: density 0.{note}",
+                OUT_OF_SUPPORT,
+                "Look at these rows; if they are correct, fit with them, or without bounds of their columns.",
+            )  # fmt: skip
+        bad = np.concatenate([bad, bad_data])
+    share = float(bad.mean())
+    if share == 0:
+        return Row("finite values", share, 0.0, True, f"{message} not finite.{note}")
+    return Row(
+        "finite values", share, 0.0, False, f"{message} not finite{first}.{note}", "values are not finite",
+        "Look for NaN weights, a layer that overflows, data outside the support.",
+    )  # fmt: skip
+
+
+def with_location(row: Row, flow: AbstractDistribution, rows: np.ndarray | None, contexts: np.ndarray | None) -> Row:
+    """The row with the parameter or layer where values first become non-finite."""
+    location = locate_non_finite(flow, rows, contexts)
+    if not location or (row.fault == OUT_OF_SUPPORT and not location.parameter):
+        return row
+    message = f"{row.message} First non-finite: {location}."
+    if location.parameter:
+        return dataclasses.replace(
+            row, message=message, fault=f"weights are NaN or infinite, first {location.parameter}",
+            fix="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
+        )  # fmt: skip
+    fix = "Look at that layer: it overflows, or a point lies outside its domain."
+    return dataclasses.replace(row, message=message, fix=fix)

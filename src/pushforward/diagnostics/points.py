@@ -19,7 +19,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.batches import base_log_prob, base_sample, repeat_to
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 
 # Each of some dozen operations of a layer has a rounding error of about eps, and errors of different layers partly
@@ -166,11 +166,9 @@ def round_trip_row(
         finer = by_layers()[counted][known]
         bound = np.maximum(bound, np.where(np.isfinite(finer), FACTOR * eps * finer, 0.0))
     worst = np.unravel_index(np.argmax(error / bound), error.shape)
-    value, allowed = float(error[worst]), float(bound[worst])
-    if value <= allowed:
-        return Row(name, value, allowed, True, f"Worst of {len(error)} points against rounding.")
-    return Row(
-        name, value, allowed, False, f"Worst of {len(error)} points against rounding.",
+    message = f"Worst of {len(error)} points against rounding."
+    return bounded_row(
+        name, float(error[worst]), float(bound[worst]), message, message,
         "forward and inverse do not undo each other",
         "Test the layers one by one; a numerical inverse may need a finer tolerance.",
     )  # fmt: skip
@@ -231,11 +229,9 @@ def log_det_row(
     bound = FACTOR * eps * (1.0 + spread + np.abs(expected))
     error = np.abs(log_dets - expected)
     worst = int(np.argmax(error / bound))
-    value, allowed = float(error[worst]), float(bound[worst])
-    if value <= allowed:
-        return Row(name, value, allowed, True, f"Worst of {len(error)} points against autodiff.")
-    return Row(
-        name, value, allowed, False, f"Worst of {len(error)} points against autodiff.",
+    message = f"Worst of {len(error)} points against autodiff."
+    return bounded_row(
+        name, float(error[worst]), float(bound[worst]), message, message,
         "the log-determinant is not that of the map",
         "A sign, or a missing term: compare each layer with its own Jacobian.",
     )  # fmt: skip
@@ -270,11 +266,9 @@ def conditioning_row(numbers: np.ndarray, eps: float, dim: int) -> Row:
         return Row(name, None, None, None, "The Jacobian is finite at no point.")
     largest = float(numbers.max())
     message = f"Largest of {len(numbers)} points, median {np.median(numbers):.3g}."
-    if largest <= bound:
-        return Row(name, largest, bound, True, message)
     fault = "the inverse explodes" if largest < _SINGULAR else "the Jacobian is singular at some points"
-    return Row(
-        name, largest, bound, False, f"{message} Beyond the bound no digit may be left.", fault,
+    return bounded_row(
+        name, largest, bound, message, f"{message} Beyond the bound no digit may be left.", fault,
         f"{_STABLE}, or drop columns that others determine.",
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ import numpy as np
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.state import certify, reseed
 from pushforward.diagnostics.batches import log_prob
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.networks import bounds_in
 
 _N_SEEDS = 8
@@ -48,10 +48,8 @@ def estimate_row(
     message = (
         f"estimated less exact log-densities: {errors.mean():.2g} on average, one estimate errs by {spread:.2g} nats"
     )
-    if value <= _STANDARD_ERRORS:
-        return Row("estimated log-det", float(value), _STANDARD_ERRORS, True, message + ".")
-    return Row(
-        "estimated log-det", float(value), _STANDARD_ERRORS, False, message + ".",
+    return bounded_row(
+        "estimated log-det", float(value), _STANDARD_ERRORS, message + ".", message + ".",
         "the estimated log-determinant is biased",
         "Use the exact determinant, or an estimator that is not truncated.",
     )  # fmt: skip

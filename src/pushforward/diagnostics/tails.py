@@ -5,7 +5,7 @@ import statistics
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.inputs import Columns
 from pushforward.diagnostics.pareto import pareto_k
 
@@ -49,10 +49,8 @@ def reach_row(
     )
     if count == 0:
         message = f"None; |z| up to {size.max():.3g}, of draws {allowed_size.max():.3g}."
-    if count / n <= bound:
-        return Row(REACH, count / n, bound, True, message)
-    return Row(
-        REACH, count / n, bound, False, message, "data lie beyond the range of the base",
+    return bounded_row(
+        REACH, count / n, bound, message, message, "data lie beyond the range of the base",
         "Look at these rows; if they are correct, fit again with the column declared heavy (--column NAME=heavy). In "
         "Python a base of heavier tails (base=StudentT) or a HeavyTails layer outside does the same.",
     )  # fmt: skip
@@ -81,14 +79,13 @@ def tails_row(x: np.ndarray, samples: np.ndarray, columns: Columns) -> Row:
     differences = np.where(heavy, (shapes[:, 0] - shapes[:, 1]) / np.hypot(*errors), -np.inf)
     worst = int(differences.argmax())
     value, (k, sample_k) = max(float(differences[worst]), 0.0), shapes[worst]
-    if value <= bound:
-        return Row(TAILS, value, bound, True, f"Worst: {columns[worst]}, k {k:.2f} against {sample_k:.2f}.")
     message = (
         f"By Pareto fits the tail of {columns[worst]} has the shape {k:.2f}, that of the flow's samples "
         f"{sample_k:.2f}: a difference of {value:.1f} standard errors."
     )
-    return Row(
-        TAILS, value, bound, False, message, f"the tails of {columns[worst]} are heavier than the flow's",
+    return bounded_row(
+        TAILS, value, bound, f"Worst: {columns[worst]}, k {k:.2f} against {sample_k:.2f}.", message,
+        f"the tails of {columns[worst]} are heavier than the flow's",
         "Fit again with the column declared heavy (--column NAME=heavy), or positive if all its values are. In Python "
         "a base of heavier tails (base=StudentT) or a HeavyTails layer outside does the same.",
     )  # fmt: skip

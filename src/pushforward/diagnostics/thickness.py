@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from pushforward.diagnostics.calibration import spread
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.certificate import Row, bounded_row
 
 NAME = "dimension of the rows"
 MOST_DIM = 16
@@ -39,10 +39,8 @@ def thickness_row(x: np.ndarray, samples: np.ndarray, random: np.random.Generato
     n_effective = size / (len(continuous) + 3)
     error = 1.2533 * math.hypot(*(part.std() for part in (thickness, sample_thickness))) / math.sqrt(n_effective)
     value, bound = math.exp(min(max(gap, 0.0), 50.0)), math.exp(max(math.log(_FACTOR), _STANDARD_ERRORS * error))
-    if value <= bound:
-        return Row(NAME, value, bound, True, f"In the median {value:.2g} times as thin as samples.")
-    return Row(
-        NAME, value, bound, False,
+    return bounded_row(
+        NAME, value, bound, f"In the median {value:.2g} times as thin as samples.",
         f"Among their neighbours rows are {value:.3g} times as thin as the flow's samples: they lie nearly on a curve "
         f"or surface, of fewer dimensions than the {len(continuous)} columns.",
         "the rows lie on a curve or surface, where no density is right",

@@ -2,6 +2,9 @@
 
 A file is checked in this order: its size, the length of the header, the header's JSON, the tensors declared there, and
 the tensors that the configuration needs. Only if all agree are the tensors read, and their hash compared.
+
+The reader of safetensors is not used, so none of its checks is made twice: it opens the file by its name, maps it into
+memory, and knows neither duplicate keys nor the tensors that are expected.
 """
 
 import hashlib

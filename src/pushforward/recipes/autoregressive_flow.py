@@ -1,6 +1,7 @@
-"""The general autoregressive flow, of which the named autoregressive recipes are special cases."""
+"""The general autoregressive flows, of which the named autoregressive recipes are special cases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,8 +14,8 @@ from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP, PeriodicInputs
-from pushforward.recipes.checks import check_choice, check_count
-from pushforward.recipes.outer_layers import outer_flow
+from pushforward.recipes.checks import check_choice, check_count, check_sizes
+from pushforward.recipes.vector_flow import density_transformer, vector_flow
 
 Order = str | Sequence[int]
 
@@ -35,7 +36,6 @@ def autoregressive_flow(
     n_heads: int = 4,
     token_size: int = 1,
     order: Order = "reverse",
-    fast: str = "density",
     method: str | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
@@ -43,14 +43,14 @@ def autoregressive_flow(
 
         x = mean + scale * (T_n o ... o T_1)(z),   T_l: x_i = h(z_i; theta_l,i(x of lower rank, context))
 
-    With `fast="sampling"` every layer is the inverse of T_l: the parameters are functions of z instead of x. The fast
-    direction is one pass of the conditioners. The other one is sequential, at about the arithmetic of one pass (see
-    `MaskedAutoregressive`).
+    Density in one pass of the conditioners; sampling is sequential, at about the arithmetic of one pass (see
+    `MaskedAutoregressive`). With default arguments it is `nsf_ar`. `inverse_autoregressive_flow` samples in one pass.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int, for the initial weights.
-        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
+        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection. "rational_quadratic" is
+            the spline of `nsf_ar`: it maps x to z, which is its cheaper direction.
         context_dim: length of the context, or None.
         whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
@@ -64,19 +64,18 @@ def autoregressive_flow(
         order: "reverse" (natural and reversed alternately), "random" (a different one in each layer, the same for every
             key), "same" (natural in all), or one permutation for all, where `order[t]` is the coordinate of rank t. In
             one order a stack of unimodal transformers has unimodal conditionals only.
-        fast: "density" (MAF) or "sampling" (IAF).
-        method: of the slow direction, "cached", "jacobi" or "sequential"; chosen by the layer if None.
+        method: of `sample`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
         A flow of shape (dim,).
 
-    Cost: one pass of every conditioner in the fast direction; about one pass, in D short steps, in the other.
+    Cost: log_prob one pass of every conditioner; sample about one pass, in D short steps a layer.
 
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Papamakarios, Pavlakou & Murray 2017, section 3; Kingma et al. 2016, section 3.
+    Reference: Papamakarios, Pavlakou & Murray 2017, section 3.
 
     Example:
         >>> import pushforward as pf
@@ -84,67 +83,109 @@ def autoregressive_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
-    stack = autoregressive_stack(
-        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
-        activation=activation, residual=residual, conditioner=conditioner, n_heads=n_heads, token_size=token_size,
-        order=order, fast=fast, method=method,
-    )  # fmt: skip
-    return outer_flow(dim, [stack], transformer_named(transformer), whiten, base)
+    transformer = density_transformer(transformer)
+    return _flow(**locals(), wrap=lambda layer: layer)
 
 
-def autoregressive_stack(
+def inverse_autoregressive_flow(
     dim: int,
     *,
     key: PRNGKeyArray | int,
-    transformer: str | AbstractBijection,
-    context_dim: int | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    activation: str,
+    transformer: str | AbstractBijection = "affine",
+    context_dim: int | None = None,
+    whiten: bool | None = None,
+    n_layers: int = 5,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
     residual: bool = False,
     conditioner: str = "masked_mlp",
     n_heads: int = 4,
     token_size: int = 1,
     order: Order = "reverse",
-    fast: str = "density",
     method: str | None = None,
-) -> Repeat:
-    """The layers of `autoregressive_flow` without base and standardisation; same arguments."""
-    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth, n_heads=n_heads, token_size=token_size)
+    base: AbstractDistribution | None = None,
+) -> Flow:
+    """Inverse autoregressive flow: each layer is the inverse of one of `autoregressive_flow`, with parameters from z.
+
+        x = mean + scale * (T_n o ... o T_1)(z),   T_l^-1: z_i = h(x_i; theta_l,i(z of lower rank, context))
+
+    Sampling, with the density of the sample, takes one pass of the conditioners; the density of data is sequential, at
+    about the arithmetic of one pass. With default arguments it is `iaf`.
+
+    Args:
+        dim: number of coordinates D.
+        key: a JAX key or an int, for the initial weights.
+        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
+        method: of `log_prob`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
+        context_dim, whiten, n_layers, width, depth, activation, residual, conditioner, n_heads, token_size, order,
+            base: as for `autoregressive_flow`.
+
+    Returns:
+        A flow of shape (dim,).
+
+    Cost: sample one pass of every conditioner; log_prob about one pass, in D short steps a layer.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling 2016, section 3.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.inverse_autoregressive_flow(dim=3, transformer="sinh_arcsinh", key=0)
+        >>> print(flow.sample(5, key=1).shape)
+        (5, 3)
+    """
+    transformer = transformer_named(transformer)
+    return _flow(**locals(), wrap=Inverse)
+
+
+def _flow(
+    dim: int,
+    *,
+    key: PRNGKeyArray | int,
+    transformer: AbstractBijection,
+    context_dim: int | None,
+    whiten: bool | None,
+    n_layers: int,
+    order: Order,
+    method: str | None,
+    base: AbstractDistribution | None,
+    wrap: Callable[[MaskedAutoregressive], AbstractBijection],
+    **network: Any,
+) -> Flow:
+    """The flow of autoregressive layers, each wrapped; `network` has the arguments of the conditioners."""
+    check_sizes(context_dim, dim=dim, n_layers=n_layers)
+    context_shape = None if context_dim is None else (context_dim,)
+    layers = []
+    for index in range(n_layers):
+        conditioner = _conditioner(
+            dim, transformer, order=order_of(order, dim, index), context_size=context_dim or 0,
+            key=jax.random.fold_in(as_key(key), index), **network,
+        )  # fmt: skip
+        layers.append(wrap(MaskedAutoregressive(transformer, conditioner, context_shape=context_shape, method=method)))
+    is_cheap = isinstance(transformer, Affine | Translation) and network["conditioner"] == "masked_mlp"
+    return vector_flow([Repeat(layers, unroll=n_layers if is_cheap else 1)], whiten, base, transformer)
+
+
+def _conditioner(
+    dim: int, transformer: AbstractBijection, *, conditioner: str, residual: bool, n_heads: int, token_size: int,
+    **sizes: Any,
+) -> AbstractAutoregressiveNetwork:  # fmt: skip
+    check_count(width=sizes["width"], depth=sizes["depth"], n_heads=n_heads, token_size=token_size)
     check_choice("conditioner", conditioner, ("masked_mlp", "attention"))
-    check_choice("fast", fast, ("density", "sampling"))
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
-    if conditioner == "attention" and residual:
+    sizes["n_features"] = 2 if is_circular(transformer) else 1  # an angle enters as cosine and sine
+    network: AbstractAutoregressiveNetwork
+    if conditioner == "masked_mlp":
+        network = MaskedMLP(dim, n_parameters(transformer), residual=residual, **sizes)
+    elif residual:
         raise ValueError(
             "residual: expected False with conditioner='attention', which has residual connections already; got True."
         )
-    transformer = transformer_named(transformer)
-    n_features = 2 if is_circular(transformer) else 1  # an angle enters as cosine and sine
-    context_shape = None if context_dim is None else (context_dim,)
-    layers: list[AbstractBijection] = []
-    for index in range(n_layers):
-        layer_order, layer_key = order_of(order, dim, index), jax.random.fold_in(as_key(key), index)
-        network: AbstractAutoregressiveNetwork
-        if conditioner == "attention":
-            network = CausalAttention(
-                dim, n_parameters(transformer), width=width, depth=depth, n_heads=n_heads, token_size=token_size,
-                order=layer_order, context_size=context_dim or 0, activation=activation, n_features=n_features,
-                key=layer_key,
-            )  # fmt: skip
-        else:
-            network = MaskedMLP(
-                dim, n_parameters(transformer), width=width, depth=depth, order=layer_order,
-                context_size=context_dim or 0, residual=residual, activation=activation, n_features=n_features,
-                key=layer_key,
-            )  # fmt: skip
-        if is_circular(transformer):
-            network = PeriodicInputs(network)
-        layer = MaskedAutoregressive(transformer, network, context_shape=context_shape, method=method)
-        layers.append(layer if fast == "density" else Inverse(layer))
-    is_cheap = isinstance(transformer, Affine | Translation) and conditioner == "masked_mlp"
-    return Repeat(layers, unroll=n_layers if is_cheap else 1)
+    else:
+        network = CausalAttention(dim, n_parameters(transformer), n_heads=n_heads, token_size=token_size, **sizes)
+    return PeriodicInputs(network) if is_circular(transformer) else network
 
 
 def order_of(order: Order, dim: int, index: int) -> np.ndarray:

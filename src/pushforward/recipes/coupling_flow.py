@@ -1,27 +1,20 @@
 """The general coupling flow, of which the named coupling recipes are special cases."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import (
-    PLU,
-    Chain,
-    Conditional,
-    Coupling,
-    Elementwise,
-    Repeat,
-    n_parameters,
-    random_half,
-)
-from pushforward.bijections.scalar import Affine, Translation, transformer_named
+from pushforward.bijections import PLU, Chain, Coupling, Elementwise, Repeat, n_parameters, random_half
+from pushforward.bijections.scalar import Affine, Translation
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
-from pushforward.recipes.checks import check_choice, check_count
-from pushforward.recipes.outer_layers import outer_flow
+from pushforward.recipes.checks import check_choice, check_sizes
+from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow
 
 
 def coupling_flow(
@@ -46,12 +39,13 @@ def coupling_flow(
 
     Consecutive layers transform complementary halves, and each pair of layers a different random half. The partitions
     are the same for every key, which decides only the initial weights. In one dimension there is nothing to couple: the
-    layers are element-wise, with a network of the context (if any).
+    layers are element-wise, with a network of the context (if any). With default arguments it is `nsf`.
 
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int, for the initial weights.
-        transformer: name in `pushforward.bijections.TRANSFORMERS`, or a scalar bijection.
+        transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection. "rational_quadratic" is
+            the spline of `nsf`: it maps x to z, which is its cheaper direction.
         context_dim: length of the context, or None.
         whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
@@ -80,59 +74,37 @@ def coupling_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
-    stack = coupling_stack(
-        dim, key=key, transformer=transformer, context_dim=context_dim, n_layers=n_layers, width=width, depth=depth,
-        activation=activation, residual=residual, dropout=dropout, mixing=mixing,
-    )  # fmt: skip
-    return outer_flow(dim, [stack], transformer_named(transformer), whiten, base)
-
-
-def coupling_stack(
-    dim: int,
-    *,
-    key: PRNGKeyArray | int,
-    transformer: str | AbstractBijection,
-    context_dim: int | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    activation: str,
-    residual: bool = False,
-    dropout: float = 0.0,
-    mixing: str = "permutation",
-) -> Repeat:
-    """The layers of `coupling_flow` without base and standardisation; same arguments."""
-    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     check_choice("mixing", mixing, ("permutation", "lu"))
     if dropout and not residual:
         raise ValueError(f"dropout: expected residual=True with dropout={dropout}; plain conditioners have none.")
-    transformer = transformer_named(transformer)
+    transformer = density_transformer(transformer)
     if is_circular(transformer) and mixing == "lu":
         raise ValueError(
             "mixing: expected 'permutation' for angles, which a linear map does not map to angles; got 'lu'."
         )
-    n_transformed = (dim + 1) // 2
-    n_inputs = (dim - n_transformed) * (2 if is_circular(transformer) else 1)  # an angle enters as cosine and sine
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
         key_network, key_mixing = (jax.random.fold_in(as_key(key), 2 * index + offset) for offset in range(2))
         if dim == 1:
-            layers.append(_elementwise_layer(transformer, context_dim, width, depth, activation, key_network))
+            layers.append(conditional(Elementwise(transformer, (1,)), context_dim, key_network, **sizes))
             continue
-        sizes = {"width": width, "depth": depth, "context_size": context_dim or 0, "activation": activation}
-        out_shape = (n_parameters(transformer), n_transformed)
-        if residual:
-            network = ResidualMLP(n_inputs, out_shape, dropout=dropout, key=key_network, **sizes)
-        else:
-            network = MLP(n_inputs, out_shape, key=key_network, **sizes)
-        mask = _mask(dim, index)
-        context_shape = None if context_dim is None else (context_dim,)
-        layer: AbstractBijection = Coupling(transformer, mask, network, context_shape=context_shape)
+        network = {"dropout": dropout, **sizes} if residual else sizes
+        layer = _coupling(transformer, _mask(dim, index), context_dim, residual, key=key_network, **network)
         layers.append(Chain([PLU(dim, key=key_mixing), layer]) if mixing == "lu" else layer)
     is_cheap = isinstance(transformer, Affine | Translation)
-    return Repeat(layers, unroll=n_layers if is_cheap else 1)
+    return vector_flow([Repeat(layers, unroll=n_layers if is_cheap else 1)], whiten, base, transformer)
+
+
+def _coupling(
+    transformer: AbstractBijection, mask: np.ndarray, context_dim: int | None, residual: bool, **network: Any
+) -> AbstractBijection:
+    """A coupling with its conditioner."""
+    n_inputs = np.sum(~mask).item() * (2 if is_circular(transformer) else 1)  # an angle enters as cosine and sine
+    out_shape = (n_parameters(transformer), mask.sum().item())
+    conditioner = (ResidualMLP if residual else MLP)(n_inputs, out_shape, context_size=context_dim or 0, **network)
+    return Coupling(transformer, mask, conditioner, context_shape=None if context_dim is None else (context_dim,))
 
 
 def _mask(dim: int, index: int) -> np.ndarray:
@@ -147,13 +119,3 @@ def _mask(dim: int, index: int) -> np.ndarray:
     if dim % 2 == 1:
         complement[np.flatnonzero(half)[0]] = True
     return complement
-
-
-def _elementwise_layer(
-    transformer: AbstractBijection, context_dim: int | None, width: int, depth: int, activation: str, key: PRNGKeyArray
-) -> AbstractBijection:
-    layer = Elementwise(transformer, (1,))
-    if context_dim is None:
-        return layer
-    network = MLP(context_dim, (n_parameters(transformer),), width=width, depth=depth, activation=activation, key=key)
-    return Conditional(layer, network, (context_dim,))

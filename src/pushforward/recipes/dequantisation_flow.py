@@ -8,10 +8,11 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bases import Normal
 from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, Repeat, n_parameters, transformer_named
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import as_key
+from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import ConvNet
-from pushforward.recipes.image_flow import check_shape, check_sizes
+from pushforward.recipes.checks import check_count
+from pushforward.recipes.image_flow import check_shape
 
 
 def dequantisation_flow(
@@ -24,6 +25,7 @@ def dequantisation_flow(
     depth: int = 2,
     n_features: int = 8,
     transformer: str | AbstractBijection = "affine",
+    base: AbstractDistribution | None = None,
 ) -> Flow:
     """Noise for `Dequantised`: u = sigmoid(T(z; e(x))), z nearly logistic, T couplings on checkerboards.
 
@@ -39,6 +41,7 @@ def dequantisation_flow(
         depth: hidden layers of a network.
         n_features: channels of e.
         transformer: of the couplings, a name or a scalar bijection.
+        base: distribution of the image's shape; normal with the variance of a standard logistic by default.
 
     Returns:
         A conditional flow of shape (H, W, C) given a context of that shape.
@@ -57,7 +60,7 @@ def dequantisation_flow(
         (4, 4, 1) (4, 4, 1)
     """
     height, columns, channels = check_shape(shape)
-    check_sizes(None, n_layers=n_layers, width=width, depth=depth, n_features=n_features)
+    check_count(n_layers=n_layers, width=width, depth=depth, n_features=n_features)
     if levels < 2:
         raise ValueError(f"levels: expected a whole number of at least 2, got {levels}.")
     scalar = transformer_named(transformer)
@@ -75,9 +78,8 @@ def dequantisation_flow(
 
     pairs = [Chain([coupling(keys[2 * i], False), coupling(keys[2 * i + 1], True)]) for i in range(n_layers)]
     features = ConvNet(channels, n_features, width=width, depth=depth, key=key_features)
-    base = Normal(size, scale=np.pi / np.sqrt(3.0))
-    flow = Flow(
-        base, Chain([Repeat(pairs), PixelSigmoid(size, levels=1, alpha=0.0)]), embed=features, context_shape=size
-    )
+    base = base or Normal(size, scale=np.pi / np.sqrt(3.0))
+    bijection = Chain([Repeat(pairs), PixelSigmoid(size, levels=1, alpha=0.0)])
+    flow = Flow(base, bijection, embed=features, context_shape=size)
     moments = np.full(size, (levels - 1) / 2), np.full(size, levels / np.sqrt(12.0))
     return eqx.tree_at(lambda f: f.context_scaling, flow, replace_fn=lambda scaling: scaling.filled(*moments))

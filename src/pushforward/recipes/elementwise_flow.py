@@ -1,18 +1,17 @@
 """The element-wise flow: one scalar map per coordinate."""
 
+from typing import Any
+
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
-from pushforward.bijections import Chain, Conditional, Elementwise, Repeat
+from pushforward.bijections import Elementwise, Repeat
 from pushforward.bijections.scalar import transformer_named
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
-from pushforward.core.fields import count_parameters
 from pushforward.core.flow import Flow
-from pushforward.networks import MLP
-from pushforward.recipes.checks import check_count
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.checks import check_sizes
+from pushforward.recipes.vector_flow import conditional, vector_flow
 
 
 def elementwise_flow(
@@ -39,7 +38,7 @@ def elementwise_flow(
             the data instead of independent columns.
         n_layers: number of element-wise layers.
         width, depth, activation: of the context networks.
-        base: distribution of shape (dim,); standard normal by default.
+        base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
         A flow of shape (dim,).
@@ -56,15 +55,10 @@ def elementwise_flow(
         >>> print(pf.elementwise_flow(dim=1, key=0).sample(4, key=1).shape)
         (4, 1)
     """
-    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     transformer = transformer_named(transformer)
-    layers: list[AbstractBijection] = []
-    for index in range(n_layers):
-        layer: AbstractBijection = Elementwise(transformer, (dim,))
-        if context_dim is not None:
-            check_count(context_dim=context_dim)
-            out, layer_key = (count_parameters(layer),), jax.random.fold_in(as_key(key), index)
-            network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=layer_key)
-            layer = Conditional(layer, network, (context_dim,))
-        layers.append(layer)
-    return Flow(base or Normal((dim,)), Chain([Repeat(layers), *outer_layers(dim, whiten)]))
+    layer = Elementwise(transformer, (dim,))
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
+    keys = [jax.random.fold_in(as_key(key), index) for index in range(n_layers)]
+    layers = [conditional(layer, context_dim, key, **sizes) for key in keys]
+    return vector_flow([Repeat(layers)], whiten, base, transformer)

@@ -5,6 +5,7 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bijections import Affine, Chain, MixtureLogistic
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.recipes.checks import without
 from pushforward.recipes.coupling_flow import coupling_flow
 
 
@@ -55,8 +56,5 @@ def flowpp(
         >>> print(flow.log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    return coupling_flow(
-        dim, key=key, transformer=Chain([Affine(), MixtureLogistic(n_components)]),
-        context_dim=context_dim, n_layers=n_layers, width=width, depth=depth, activation=activation, residual=residual,
-        dropout=dropout, mixing=mixing, base=base, whiten=whiten,
-    )  # fmt: skip
+    transformer = Chain([Affine(), MixtureLogistic(n_components)])
+    return coupling_flow(**without(locals(), "n_components"))

@@ -1,6 +1,7 @@
 """The multi-scale architecture of all image flows; a recipe supplies the layers of a scale."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,27 +29,18 @@ Layers = Callable[[Shape, PRNGKeyArray, int], AbstractBijection]
 
 
 def image_flow(
-    shape: tuple[int, ...],
-    *,
-    key: PRNGKeyArray | int,
-    levels: int | None,
-    transform: str,
-    alpha: float,
-    n_scales: int,
-    layers: Layers,
-    before: Layers | None = None,
-    base: AbstractDistribution | None = None,
-) -> Flow:
+    shape: tuple[int, ...], layers: Layers, before: Layers | None = None, *, key: PRNGKeyArray | int, n_scales: int,
+    levels: int | None, transform: str, alpha: float, base: AbstractDistribution | None,
+) -> Flow:  # fmt: skip
     """A multi-scale flow: at each scale squeeze, apply layers, and factor out half of the channels.
 
     Args:
         shape: (H, W, C).
-        key: split between the scales.
-        levels, transform, alpha: as for `glow`.
-        n_scales: number of halvings of the sides.
         layers: a function of the shape after squeezing, a key and the index of the scale; returns the layers there.
         before: the same for layers before squeezing, or None.
-        base: of the image's shape; standard normal by default.
+        key: split between the scales.
+        n_scales: number of halvings of the sides.
+        levels, transform, alpha, base: as for `glow`.
     """
     height, width, channels = check_shape(shape)
     check_count(n_scales=n_scales)
@@ -92,17 +84,9 @@ def pixels(shape: tuple[int, ...], levels: int | None, transform: str, alpha: fl
 
 
 def image_coupling(
-    shape: Shape,
-    *,
-    key: PRNGKeyArray,
-    transformer: str | AbstractBijection,
-    context_dim: int | None,
-    width: int,
-    depth: int,
-    activation: str,
-    partition: str = "channels",
-    is_swapped: bool = False,
-) -> ImageCoupling:
+    shape: Shape, transformer: str | AbstractBijection, context_dim: int | None, partition: str = "channels",
+    is_swapped: bool = False, **network: Any,
+) -> ImageCoupling:  # fmt: skip
     """An `ImageCoupling` with its network."""
     scalar = transformer_named(transformer)
     n_channels, half = shape[2], (shape[2] + 1) // 2
@@ -111,13 +95,10 @@ def image_coupling(
     else:
         n_transformed = n_channels - half if is_swapped else half
         n_conditioning = n_channels - n_transformed
-    network = ConvNet(
-        n_conditioning, n_parameters(scalar) * n_transformed, width=width, depth=depth, context_size=context_dim or 0,
-        activation=activation, key=key,
-    )  # fmt: skip
-    context_shape = None if context_dim is None else (context_dim,)
+    out = n_parameters(scalar) * n_transformed
     return ImageCoupling(
-        scalar, network, shape, partition=partition, is_swapped=is_swapped, context_shape=context_shape
+        scalar, ConvNet(n_conditioning, out, context_size=context_dim or 0, **network), shape, partition=partition,
+        is_swapped=is_swapped, context_shape=None if context_dim is None else (context_dim,),
     )  # fmt: skip
 
 
@@ -131,13 +112,6 @@ def check_shape(shape: tuple[int, ...]) -> Shape:
         raise ValueError(f"shape: expected (height, width, channels), channels last, got {shape!r}.")
     height, width, channels = shape
     return height, width, channels
-
-
-def check_sizes(context_dim: int | None, **counts: int) -> None:
-    """Raise a ValueError for sizes that are not positive integers."""
-    check_count(**counts)
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
 
 
 def _halvings(height: int, width: int) -> int:

@@ -5,25 +5,12 @@ from collections.abc import Callable
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
-from pushforward.bijections import (
-    PLU,
-    Cayley,
-    Chain,
-    Conditional,
-    Dense,
-    Diagonal,
-    Householder,
-    LowRank,
-    Triangular,
-)
+from pushforward.bijections import PLU, Cayley, Chain, Dense, Diagonal, Householder, LowRank, Triangular
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
-from pushforward.core.fields import count_parameters
 from pushforward.core.flow import Flow
-from pushforward.networks import MLP
-from pushforward.recipes.checks import check_choice, check_count
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.checks import check_choice, check_sizes
+from pushforward.recipes.vector_flow import conditional, vector_flow
 
 LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] = {
     "diagonal": lambda dim, rank, key: Diagonal(dim),
@@ -85,13 +72,9 @@ def linear_flow(
         >>> print(pf.linear_flow(dim=3, kind="plu", key=0).sample(4, key=1).shape)
         (4, 3)
     """
-    check_count(dim=dim, rank=rank, width=width, depth=depth)
+    check_sizes(context_dim, dim=dim, rank=rank, width=width, depth=depth)
     check_choice("kind", kind, tuple(LINEAR_KINDS))
     key_layer, key_network = (jax.random.fold_in(as_key(key), i) for i in range(2))
     layer = LINEAR_KINDS[kind](dim, rank, key_layer)
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
-        out = (count_parameters(layer),)
-        network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=key_network)
-        layer = Conditional(layer, network, (context_dim,))
-    return Flow(base or Normal((dim,)), Chain([layer, *outer_layers(dim, whiten)]))
+    layer = conditional(layer, context_dim, key_network, width=width, depth=depth, activation=activation)
+    return vector_flow([layer], whiten, base)

@@ -1,17 +1,16 @@
 """MADE, MAF and IAF: autoregressive layers with affine transformers, or with mixtures."""
 
-from typing import Any
-
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Logistic, Normal
-from pushforward.bijections import Chain, MixtureNormal
+from pushforward.bases import Logistic
+from pushforward.bijections import MixtureNormal
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
-from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, autoregressive_stack
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, inverse_autoregressive_flow
+from pushforward.recipes.checks import without
+from pushforward.recipes.vector_flow import layers_of, with_inner_layer
 
 
 def made(
@@ -26,6 +25,7 @@ def made(
     residual: bool = False,
     order: Order = "same",
     method: str | None = None,
+    base: AbstractDistribution | None = None,
 ) -> Flow:
     """MADE: the autoregressive Gaussian density, p(x) = prod_i N(x_i; mu_i(x of lower rank), sigma_i(...)^2).
 
@@ -34,8 +34,8 @@ def made(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural
-            order by default.
+        context_dim, whiten, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`;
+            natural order by default.
 
     Returns:
         A flow of shape (dim,).
@@ -53,11 +53,7 @@ def made(
         >>> print(flow.sample(4, key=1).shape)
         (4, 3)
     """
-    return autoregressive_flow(
-        dim, key=key, transformer="affine", context_dim=context_dim,
-        whiten=whiten, n_layers=1, width=width, depth=depth,
-        activation=activation, residual=residual, order=order, method=method,
-    )  # fmt: skip
+    return autoregressive_flow(**locals(), transformer="affine", n_layers=1)
 
 
 def made_mog(
@@ -73,6 +69,7 @@ def made_mog(
     residual: bool = False,
     order: Order = "same",
     method: str | None = None,
+    base: AbstractDistribution | None = None,
 ) -> Flow:
     """MADE with mixtures of Gaussians: p(x) = prod_i sum_k w_ik N(x_i; mu_ik, s_ik^2), all functions of lower ranks.
 
@@ -82,6 +79,7 @@ def made_mog(
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_components: Gaussians in each conditional.
+        base: distribution of shape (dim,); standard logistic by default.
         context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural
             order by default.
 
@@ -100,11 +98,8 @@ def made_mog(
         >>> print(pf.made_mog(dim=2, key=0).log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    return autoregressive_flow(
-        dim, key=key, transformer=MixtureNormal(n_components), context_dim=context_dim,
-        whiten=whiten, n_layers=1, width=width,
-        depth=depth, activation=activation, residual=residual, order=order, method=method, base=Logistic((dim,)),
-    )  # fmt: skip
+    transformer, base = MixtureNormal(n_components), base or Logistic((dim,))
+    return autoregressive_flow(**without(locals(), "n_components"), n_layers=1)
 
 
 def maf(
@@ -150,11 +145,7 @@ def maf(
         >>> print(pf.maf(dim=2, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim,
-        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
-        activation=activation, residual=residual, order=order, method=method, base=base,
-    )  # fmt: skip
+    return autoregressive_flow(**locals())
 
 
 def maf_mog(
@@ -171,6 +162,7 @@ def maf_mog(
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    base: AbstractDistribution | None = None,
 ) -> Flow:
     """MAF whose base is a MADE with mixtures of Gaussians: x = (T_1 o ... o T_L)(MADE MoG sample).
 
@@ -179,6 +171,7 @@ def maf_mog(
         key: a JAX key or an int.
         n_layers: number of affine layers, besides the layer with mixtures next to the base.
         n_components: Gaussians in each conditional of that layer.
+        base: distribution of shape (dim,); standard logistic by default.
         context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`.
 
     Returns:
@@ -196,14 +189,12 @@ def maf_mog(
         >>> print(pf.maf_mog(dim=2, key=0).log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
-    common: dict[str, Any] = {
-        "context_dim": context_dim, "width": width, "depth": depth, "activation": activation, "residual": residual,
-        "order": order, "method": method,
-    }  # fmt: skip
-    stack = autoregressive_stack(dim, key=key, transformer="affine", n_layers=n_layers, **common)
-    key_base = jax.random.fold_in(as_key(key), n_layers)
-    base_made = autoregressive_stack(dim, key=key_base, transformer=MixtureNormal(n_components), n_layers=1, **common)
-    return Flow(Logistic((dim,)), Chain([base_made, stack, *outer_layers(dim, whiten)]))
+    arguments = without(locals(), "key", "n_layers", "n_components", "base")
+    base = base or Logistic((dim,))
+    flow = autoregressive_flow(**arguments, key=key, transformer="affine", n_layers=n_layers, base=base)
+    key_made = jax.random.fold_in(as_key(key), n_layers)
+    mixtures = autoregressive_flow(**arguments, key=key_made, transformer=MixtureNormal(n_components), n_layers=1)
+    return with_inner_layer(layers_of(mixtures)[0], flow)
 
 
 def iaf(
@@ -234,7 +225,7 @@ def iaf(
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
         context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
-            `autoregressive_flow`.
+            `inverse_autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -251,9 +242,4 @@ def iaf(
         >>> print(pf.iaf(dim=2, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim,
-        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
-        activation=activation, residual=residual, order=order, method=method, base=base or Normal((dim,)),
-        fast="sampling",
-    )  # fmt: skip
+    return inverse_autoregressive_flow(**locals())

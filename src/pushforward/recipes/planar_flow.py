@@ -1,20 +1,18 @@
 """Flows of few parameters: stacks of planar, radial or Sylvester layers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
-from pushforward.bijections import Chain, Conditional, Householder, Permutation, Planar, Radial, Repeat, Sylvester
+from pushforward.bijections import Householder, Permutation, Planar, Radial, Repeat, Sylvester
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
-from pushforward.core.fields import count_parameters
 from pushforward.core.flow import Flow
-from pushforward.networks import MLP
-from pushforward.recipes.checks import check_choice, check_count
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.recipes.checks import check_choice, check_count, check_sizes, without
+from pushforward.recipes.vector_flow import conditional, vector_flow
 
 SYLVESTER_KINDS = ("orthogonal", "householder", "triangular")
 
@@ -64,11 +62,8 @@ def planar_flow(
         >>> print(pf.planar_flow(dim=2, n_layers=4, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    check_count(dim=dim)
-    return _stack(
-        dim, lambda key, index: Planar(dim, nonlinearity=nonlinearity, key=key), key, context_dim, whiten, n_layers,
-        base, width=width, depth=depth, activation=activation,
-    )  # fmt: skip
+    arguments = without(locals(), "nonlinearity")
+    return _flow(lambda key, index: Planar(dim, nonlinearity=nonlinearity, key=key), **arguments)
 
 
 def radial_flow(
@@ -106,11 +101,7 @@ def radial_flow(
         >>> print(pf.radial_flow(dim=2, n_layers=4, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    check_count(dim=dim)
-    return _stack(
-        dim, lambda key, index: Radial(dim, key=key), key, context_dim, whiten, n_layers,
-        base, width=width, depth=depth, activation=activation,
-    )  # fmt: skip
+    return _flow(lambda key, index: Radial(dim, key=key), **locals())
 
 
 def sylvester_flow(
@@ -153,6 +144,7 @@ def sylvester_flow(
         >>> print(pf.sylvester_flow(dim=3, n_layers=2, key=0).sample(4, key=1).shape)
         (4, 3)
     """
+    arguments = without(locals(), "kind", "n_units", "nonlinearity")
     check_count(dim=dim)
     check_choice("kind", kind, SYLVESTER_KINDS)
     if n_units is not None:
@@ -166,31 +158,15 @@ def sylvester_flow(
         rotation = Householder(dim, n_units or dim, key=key_rotation)
         return Sylvester(rotation, n_units if kind == "orthogonal" else None, nonlinearity=nonlinearity, key=key_units)
 
-    return _stack(
-        dim, layer, key, context_dim, whiten, n_layers, base, width=width, depth=depth, activation=activation
-    )  # fmt: skip
+    return _flow(layer, **arguments)
 
 
-def _stack(
-    dim: int,
-    layer: Callable[[PRNGKeyArray, int], AbstractBijection],
-    key: PRNGKeyArray | int,
-    context_dim: int | None,
-    whiten: bool | None,
-    n_layers: int,
-    base: AbstractDistribution | None,
-    *,
-    width: int,
-    depth: int,
-    activation: str,
-) -> Flow:
+def _flow(
+    layer: Callable[[PRNGKeyArray, int], AbstractBijection], dim: int, *, key: PRNGKeyArray | int, n_layers: int,
+    context_dim: int | None, whiten: bool | None, base: AbstractDistribution | None, **network: Any,
+) -> Flow:  # fmt: skip
     """Layers of one type in a `Repeat`; with a context one network is added to the parameters of all layers."""
-    check_count(n_layers=n_layers, width=width, depth=depth)
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=network["width"], depth=network["depth"])
     keys = jax.random.split(as_key(key), n_layers + 1)
-    stack: AbstractBijection = Repeat([layer(keys[index], index) for index in range(n_layers)])
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
-        out = (count_parameters(stack),)
-        network = MLP(context_dim, out, width=width, depth=depth, activation=activation, key=keys[-1])
-        stack = Conditional(stack, network, (context_dim,))
-    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
+    stack = Repeat([layer(keys[index], index) for index in range(n_layers)])
+    return vector_flow([conditional(stack, context_dim, keys[-1], **network)], whiten, base)

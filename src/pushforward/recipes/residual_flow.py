@@ -1,11 +1,11 @@
-"""Residual flows: stacks of blocks x + g(x) with a contraction g."""
+"""Residual flows of vectors and images: stacks of blocks x + g(x) with a contraction g."""
 
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bases import Normal
 from pushforward.bijections import (
     AbstractLogDet,
+    ActivationNormalisation,
     Affine,
     Chain,
     Contractive,
@@ -19,9 +19,10 @@ from pushforward.bijections import (
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
-from pushforward.networks import LipschitzMLP
-from pushforward.recipes.checks import check_count
-from pushforward.recipes.outer_layers import outer_layers
+from pushforward.networks import LipschitzConvNet, LipschitzMLP
+from pushforward.recipes.checks import check_count, check_sizes, without
+from pushforward.recipes.image_flow import Shape, image_flow
+from pushforward.recipes.vector_flow import vector_flow
 
 _EXACT = 8  # coordinates up to which the exact determinant trains faster than an estimate of it
 
@@ -77,10 +78,18 @@ def residual_flow(
         >>> print(pf.residual_flow(dim=2, n_layers=2, width=8, key=0).sample(4, key=1).shape)
         (4, 2)
     """
-    return _stack(
-        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation,
-        log_det or (Exact() if dim <= _EXACT else RussianRoulette()), base,
-    )  # fmt: skip
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
+    training = log_det or (Exact() if dim <= _EXACT else RussianRoulette())
+    layers = []
+    for index, layer_key in enumerate(jax.random.split(as_key(key), n_layers)):
+        network = LipschitzMLP(
+            dim, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
+            key=layer_key,
+        )  # fmt: skip
+        # inverted, so that the density needs no root solver
+        block = Inverse(Contractive(network, training=training, seed=index))
+        layers.append(Chain([block, Elementwise(Affine(), (dim,))]))
+    return vector_flow([Repeat(layers)], whiten, base)
 
 
 def i_resnet(
@@ -123,37 +132,70 @@ def i_resnet(
         (1,)
     """
     check_count(n_terms=n_terms)
-    return _stack(
-        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation,
-        Exact() if dim <= _EXACT else PowerSeries(n_terms), base,
-    )  # fmt: skip
+    return residual_flow(**without(locals(), "n_terms"), log_det=Exact() if dim <= _EXACT else PowerSeries(n_terms))
 
 
-def _stack(
-    dim: int,
+def residual_flow_image(
+    shape: tuple[int, ...],
+    *,
     key: PRNGKeyArray | int,
-    context_dim: int | None,
-    whiten: bool | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    lipschitz: float,
-    activation: str,
-    log_det: AbstractLogDet,
-    base: AbstractDistribution | None,
+    context_dim: int | None = None,
+    levels: int | None = None,
+    transform: str = "logit",
+    alpha: float = 0.05,
+    n_scales: int = 2,
+    n_layers: int = 4,
+    width: int = 64,
+    depth: int = 2,
+    lipschitz: float = 0.98,
+    activation: str = "lipswish",
+    log_det: AbstractLogDet | None = None,
+    base: AbstractDistribution | None = None,
 ) -> Flow:
-    """Alternating blocks and affine maps in a `Repeat`, inverted so that the density needs no root solver."""
-    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth)
-    if context_dim is not None:
-        check_count(context_dim=context_dim)
+    """Residual flow on images: each block is z = x + g(x; c), g convolutions with a Lipschitz constant below one.
 
-    def block(key: PRNGKeyArray, index: int) -> AbstractBijection:
-        network = LipschitzMLP(
-            dim, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
-            key=key,
-        )  # fmt: skip
-        return Chain([Inverse(Contractive(network, training=log_det, seed=index)), Elementwise(Affine(), (dim,))])
+    `log_prob` is deterministic, but above 64 elements its log-determinants are unbiased estimates:
+    `log_prob_with_error` returns the standard error.
 
-    keys = jax.random.split(as_key(key), n_layers)
-    stack = Repeat([block(keys[index], index) for index in range(n_layers)])
-    return Flow(base or Normal((dim,)), Chain([stack, *outer_layers(dim, whiten)]))
+    Args:
+        shape, key, context_dim, levels, transform, alpha, n_scales, base: as for `glow`.
+        n_layers: blocks of each scale, each followed by activation normalisation.
+        width: channels of the hidden layers.
+        depth: hidden layers of a block.
+        lipschitz: bound L of each block, in (0, 1).
+        activation: "lipswish", "elu", "softplus" or "tanh".
+        log_det: estimator in training; by default exact for up to 8 elements, `RussianRoulette()` above.
+
+    Returns:
+        A flow of shape (H, W, C).
+
+    Cost: log_prob one pass of every network and some ten products with its Jacobian; sample 5 to 40 passes.
+
+    Raises:
+        ValueError: if an argument is out of range or the sides cannot be halved so often.
+
+    Reference: Chen, Behrmann, Duvenaud & Jacobsen 2019. Deviation: half of the channels are factored out
+    after each scale.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.residual_flow_image((4, 4, 1), n_scales=1, n_layers=1, width=4, key=0)
+        >>> print(flow.shape)
+        (4, 4, 1)
+    """
+    check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
+
+    def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
+        blocks = []
+        for index, block_key in enumerate(jax.random.split(key, n_layers), start=scale * n_layers):
+            network = LipschitzConvNet(
+                shape, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0,
+                activation=activation, key=block_key,
+            )  # fmt: skip
+            block = Inverse(Contractive(network, training=log_det, seed=index))
+            blocks.append(Chain([block, ActivationNormalisation(shape)]))
+        return Repeat(blocks)
+
+    return image_flow(
+        shape, layers, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, base=base
+    )

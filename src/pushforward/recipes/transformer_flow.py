@@ -63,9 +63,4 @@ def transformer_flow(
     if token_size is None:
         check_count(dim=dim)
         token_size = -(-dim // _MOST_TOKENS)
-    return autoregressive_flow(
-        dim, key=key, transformer=transformer, context_dim=context_dim,
-        whiten=whiten, n_layers=n_layers, width=width, depth=depth,
-        activation=activation, conditioner="attention", n_heads=n_heads, token_size=token_size, order=order,
-        method=method, base=base,
-    )  # fmt: skip
+    return autoregressive_flow(**locals(), conditioner="attention")

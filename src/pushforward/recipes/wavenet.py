@@ -1,5 +1,8 @@
 """WaveNet and Parallel WaveNet: autoregressive flows of sequences, with dilated causal convolutions."""
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
@@ -19,10 +22,10 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import as_key
+from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import CausalConvolution
-from pushforward.recipes.checks import check_count
+from pushforward.recipes.checks import check_count, check_sizes, without
 
 
 def wavenet(
@@ -39,6 +42,7 @@ def wavenet(
     depth: int = 10,
     cycle: int = 10,
     method: str | None = None,
+    base: AbstractDistribution | None = None,
 ) -> Flow:
     """WaveNet: p(x) = prod_t sum_k w_tk logistic(x_t; mu_tk, s_tk), all functions of earlier positions and the context.
 
@@ -62,6 +66,7 @@ def wavenet(
         depth: number of dilated layers; with 10 a position depends on the 1,024 before it, with 20 on 2,047.
         cycle: number of layers after which the dilations 1, 2, 4, ... repeat.
         method: of `sample`, "cached", "jacobi" or "sequential"; cached if None.
+        base: distribution of shape (dim,); standard logistic by default.
 
     Returns:
         A flow of shape (dim,).
@@ -81,11 +86,7 @@ def wavenet(
         >>> print(flow.log_prob(flow.sample(2, key=1)).shape)
         (2,)
     """
-    layers = _layers(
-        dim, MixtureLogistic(n_components), key=key, context_dim=context_dim, n_frames=n_frames, n_layers=n_layers,
-        width=width, depth=depth, cycle=cycle, method=method,
-    )  # fmt: skip
-    return _flow(Repeat(layers), prediction, companding)
+    return _flow(MixtureLogistic(n_components), lambda layer: layer, **without(locals(), "n_components"))
 
 
 def parallel_wavenet(
@@ -101,6 +102,7 @@ def parallel_wavenet(
     depth: int = 10,
     cycle: int = 10,
     method: str | None = None,
+    base: AbstractDistribution | None = None,
 ) -> Flow:
     """Parallel WaveNet: inverse affine autoregressive layers with dilated causal convolutions over logistic noise.
 
@@ -113,7 +115,7 @@ def parallel_wavenet(
         dim: number of coordinates D, the length of a sequence.
         n_layers: number of affine layers.
         method: of `log_prob`, "cached", "jacobi" or "sequential"; cached if None.
-        key, context_dim, n_frames, prediction, companding, width, depth, cycle: as for `wavenet`.
+        key, context_dim, n_frames, prediction, companding, width, depth, cycle, base: as for `wavenet`.
 
     Returns:
         A flow of shape (dim,).
@@ -132,61 +134,40 @@ def parallel_wavenet(
         >>> print(flow.sample(2, key=1, context=[[0.0, 0.0, 1.0]] * 4).shape)
         (2, 16)
     """
-    layers = _layers(
-        dim, Affine(), key=key, context_dim=context_dim, n_frames=n_frames, n_layers=n_layers, width=width, depth=depth,
-        cycle=cycle, method=method,
-    )  # fmt: skip
-    return _flow(Repeat([Inverse(layer) for layer in layers]), prediction, companding)
+    return _flow(Affine(), Inverse, **locals())
 
 
-def _layers(
-    dim: int,
-    transformer: AbstractBijection,
-    *,
-    key: PRNGKeyArray | int,
-    context_dim: int | None,
-    n_frames: int | None,
-    n_layers: int,
-    width: int,
-    depth: int,
-    cycle: int,
-    method: str | None,
-) -> list[MaskedAutoregressive]:
-    """Autoregressive layers with causal convolutions in the natural order."""
-    check_count(dim=dim, n_layers=n_layers, width=width, depth=depth, cycle=cycle)
+def _flow(
+    transformer: AbstractBijection, wrap: Callable[[MaskedAutoregressive], AbstractBijection], dim: int, *,
+    key: PRNGKeyArray | int, context_dim: int | None, n_frames: int | None, prediction: int | None,
+    companding: float | None, n_layers: int, method: str | None, base: AbstractDistribution | None, **network: Any,
+) -> Flow:  # fmt: skip
+    """Wrapped autoregressive layers with causal convolutions in the natural order, with one unit for all positions."""
+    check_count(dim=dim, n_layers=n_layers, **network)
     context_shape = _context_shape(context_dim, n_frames)
     layers = []
     for index in range(n_layers):
-        network = CausalConvolution(
-            dim, n_parameters(transformer), width=width, depth=depth, cycle=cycle, context_shape=context_shape,
-            key=jax.random.fold_in(as_key(key), index),
-        )  # fmt: skip
-        layers.append(MaskedAutoregressive(transformer, network, context_shape=context_shape, method=method))
-    return layers
-
-
-def _flow(stack: Repeat, prediction: int | None, companding: float | None) -> Flow:
-    """The flow of these layers over a logistic base, with one unit for all positions."""
-    (dim,) = stack.shape
-    companding_layers = [Standardise((dim,), shared=True), Elementwise(Companding(companding or 1.0), (dim,))]
-    outer = [
-        *([] if companding is None else companding_layers),
-        *([] if prediction is None else [LinearPrediction(dim, prediction)]),
-        Standardise((dim,), shared=True),
-    ]
-    flow = Flow(Logistic((dim,)), Chain([stack, *outer]))
+        key_layer = jax.random.fold_in(as_key(key), index)
+        convolution = CausalConvolution(
+            dim, n_parameters(transformer), context_shape=context_shape, key=key_layer, **network
+        )
+        layers.append(wrap(MaskedAutoregressive(transformer, convolution, context_shape=context_shape, method=method)))
+    outer: list[AbstractBijection] = []
+    if companding is not None:
+        outer += [Standardise((dim,), shared=True), Elementwise(Companding(companding), (dim,))]
+    if prediction is not None:
+        outer.append(LinearPrediction(dim, prediction))
+    flow = Flow(base or Logistic((dim,)), Chain([Repeat(layers), *outer, Standardise((dim,), shared=True)]))
     if flow.context_shape is None or len(flow.context_shape) == 1:
         return flow
     return eqx.tree_at(lambda f: f.context_scaling, flow, Standardise(flow.context_shape, shared=True, compress=True))
 
 
 def _context_shape(context_dim: int | None, n_frames: int | None) -> tuple[int, ...] | None:
+    check_sizes(context_dim)
     if n_frames is None:
-        if context_dim is None:
-            return None
-        check_count(context_dim=context_dim)
-        return (context_dim,)
+        return None if context_dim is None else (context_dim,)
     if context_dim is None:
         raise ValueError(f"n_frames: expected None without a context, got {n_frames!r}. Pass context_dim= with it.")
-    check_count(context_dim=context_dim, n_frames=n_frames)
+    check_count(n_frames=n_frames)
     return (n_frames, context_dim)

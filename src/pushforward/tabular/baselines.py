@@ -14,13 +14,13 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pushforward.core.named_rows import to_array
 from pushforward.errors import DataError, MissingExtra, ShapeError
+from pushforward.tabular.leaderboard import LeaderboardRow
 
 _LOG_TWO_PI = math.log(2 * math.pi)
 _BLOCK_ELEMENTS = 2**20  # distances computed at a time, 8 MB: they fit in the cache
@@ -29,35 +29,12 @@ _LEAST_RESIDUAL = 1e-6  # standard deviation of a standardised column's part tha
 COMPONENTS = (1, 2, 3, 5, 7, 10, 15, 20, 40, 80)
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Results of one baseline.
-
-    Args:
-        name: of the estimator.
-        setting: the choices made, as text.
-        test_log_likelihood: mean log-density per test row, in nats, in the units of the data.
-        standard_error: of that mean, over the test rows.
-        fit_seconds: for the fit, choices included.
-        score_seconds: for scoring the test rows.
-        scores: (n,) log-densities of the test rows.
-    """
-
-    name: str
-    setting: str
-    test_log_likelihood: float
-    standard_error: float
-    fit_seconds: float
-    score_seconds: float
-    scores: np.ndarray = field(repr=False, compare=False)
-
-
 Contexts = Sequence[np.ndarray] | None
 
 
 def gaussian(
     train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None, points: int = 1
-) -> Baseline:
+) -> LeaderboardRow:
     """A normal distribution with full covariance, by maximum likelihood on the train rows.
 
     Args:
@@ -103,7 +80,7 @@ def gaussian_mixture(
     components: Sequence[int] = COMPONENTS,
     max_iter: int = 100,
     seed: int = 0,
-) -> Baseline:
+) -> LeaderboardRow:
     """A mixture of normals with full covariances by scikit-learn; validation chooses the number of components.
 
     Args:
@@ -179,7 +156,7 @@ def _mixture_scores(mixture: Any, x: np.ndarray, n_context: int) -> np.ndarray:
 
 def kernel_density(
     train: np.ndarray, validation: np.ndarray, test: np.ndarray, *, contexts: Contexts = None, points: int = 1
-) -> Baseline:
+) -> LeaderboardRow:
     """A normal kernel on every train row, one bandwidth for all standardised columns, chosen on the validation rows.
 
     p(s) = 1/n sum_i N(s; s_i, h^2 I). The bandwidth is the best of h = 2, 2^(1/2), 1, ..., 2^-7, refined by steps of
@@ -295,11 +272,13 @@ def _evaluate(
     test: np.ndarray,
     log_volume: float,
     points: int,
-) -> Baseline:
+) -> LeaderboardRow:
     start = time.perf_counter()
     setting, score = fit()
     fit_end = time.perf_counter()
     scores = mean_density(score(test).reshape(-1, points)) - log_volume
     score_end = time.perf_counter()
     error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.inf
-    return Baseline(name, setting, float(scores.mean()), error, fit_end - start, score_end - fit_end, scores)
+    return LeaderboardRow(
+        name, setting, float(scores.mean()), error, fit_end - start, score_end - fit_end, scores=scores
+    )

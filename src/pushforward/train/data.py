@@ -11,7 +11,7 @@ import numpy as np
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.core.scalar import boxed_parts
-from pushforward.errors import DataError, ShapeError
+from pushforward.errors import DataError, OffsetWarning, ShapeError
 from pushforward.numerics.moments import CONTEXT_LIMIT, CONTEXT_TAILS, compress, moments
 from pushforward.train.ranges import check_range, column_label, warn_of_values
 
@@ -70,9 +70,7 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         value = np.from_dlpack(value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" and not jax.numpy.issubdtype(array.dtype, jax.numpy.floating):  # bfloat16
-        raise DataError(
-            f"{name}: expected numbers, got values of type {array.dtype}. Encode or drop such columns first."
-        )
+        raise DataError(f"expected numbers, got values of type {array.dtype}. Encode or drop such columns first.", name)
     array = as_floats(name, array, columns)  # in C order: sums round alike for every memory layout
     if array.ndim == 1 and shape == (1,):
         raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
@@ -87,9 +85,10 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     if is_bad.any():
         row, column = np.argwhere(is_bad)[0]
         raise DataError(
-            f"{name}: expected finite numbers, got {flat[row, column]} in column {column_label(columns, column)} at "
+            f"expected finite numbers, got {flat[row, column]} in column {column_label(columns, column)} at "
             f"row {row} ({int(is_bad.any(1).sum())} of {len(flat)} rows hold NaN or infinite values). Drop or fill "
-            "these rows."
+            "these rows.",
+            name,
         )
     return array
 
@@ -135,8 +134,9 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
     if constant.size:
         column = column_label(columns, constant[0])
         raise DataError(
-            f"{name}: column {column} is constant ({flat[0, constant[0]]:g} in all {len(flat)} rows), so it has no "
-            "density. Drop it, or add the noise it was rounded from."
+            f"column {column} is constant ({flat[0, constant[0]]:g} in all {len(flat)} rows), so it has no "
+            "density. Drop it, or add the noise it was rounded from.",
+            name,
         )
     if single_precision and (centre > 1e4 * spread).any():
         column = column_label(columns, np.flatnonzero(centre > 1e4 * spread)[0])
@@ -144,6 +144,7 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
             f"fit: column {column} has a mean more than 10,000 times its spread: float32 has few digits left for its "
             "samples, and for its rows inside jax.jit. Draw samples under jax.enable_x64(True), which gives them in "
             "float64, or subtract an offset first. Scores of float64 rows are exact.",
+            OffsetWarning,
             stacklevel=4,
         )
     n, dim = flat.shape
@@ -153,8 +154,9 @@ def check_spread(name: str, array: np.ndarray, columns: list[str] | None, single
         if values[0] < 1e-12 * dim:
             parts = [column_label(columns, c) for c in np.flatnonzero(np.abs(vectors[:, 0]) > 0.05)]
             raise DataError(
-                f"{name}: columns {', '.join(parts[:6])} are linearly dependent: the data lie in a lower-dimensional "
-                "subspace, where a density is infinite. Drop one of them, or reduce the dimension (PCA) first."
+                f"columns {', '.join(parts[:6])} are linearly dependent: the data lie in a lower-dimensional "
+                "subspace, where a density is infinite. Drop one of them, or reduce the dimension (PCA) first.",
+                name,
             )
     elif dim > 1 and n <= dim:
         warnings.warn(

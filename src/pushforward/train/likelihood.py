@@ -301,7 +301,7 @@ def _prepare(
     """
     rows = _rows_of(flow, "x", x, "context", context, weights, groups)
     if len(rows) < 2:
-        raise DataError(f"x: expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).")
+        raise DataError(f"expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).", "x")
     single = float_type(flatten(flow)[0]) == np.float32
     steps = np.zeros(flow.shape)
     if isinstance(flow, Flow):
@@ -315,11 +315,11 @@ def _prepare(
     if isinstance(validation, int | float | np.number):
         return *split(rows, float(validation), random), steps
     if groups is not None:
-        raise DataError("groups: expected none where validation rows are given, which need no split.")
+        raise DataError("expected none where validation rows are given, which need no split.", "groups")
     pair = validation if isinstance(validation, tuple) else (validation, None)
     validation_rows = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
     if len(validation_rows) == 0:
-        raise DataError("validation: expected at least one row, got none. Pass 0 to train without validation.")
+        raise DataError("expected at least one row, got none. Pass 0 to train without validation.", "validation")
     check_range("validation", validation_rows.x, column_names(pair[0]), single)
     if validation_rows.context is not None:
         check_range("validation context", validation_rows.context, column_names(pair[1]), single)
@@ -334,16 +334,16 @@ def _rows_of(
     shape = flow.context_shape
     if (context is None) != (shape is None):
         expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"
-        raise DataError(f"{context_name}: expected {expected}, got {'none' if context is None else 'one'}.")
+        raise DataError(f"expected {expected}, got {'none' if context is None else 'one'}.", context_name)
     contexts = None if context is None or shape is None else as_rows(context_name, context, shape)
     for part, values in ((context_name, contexts), ("weights", weights)):
         if values is not None and len(values) != len(events):
-            raise DataError(f"{part}: expected {len(events)} rows as {name} has, got {len(values)}.")
+            raise DataError(f"expected {len(events)} rows as {name} has, got {len(values)}.", part)
     numbers = None if groups is None else group_numbers(groups, len(events))
     if weights is not None:
         weights = as_rows("weights", weights, ())
         if (weights < 0).any() or weights.sum() <= 0:
-            raise DataError("weights: expected non-negative numbers with a positive sum.")
+            raise DataError("expected non-negative numbers with a positive sum.", "weights")
         rows = Rows(events, contexts, weights / weights[weights > 0].mean(), numbers)
         return rows.take(np.flatnonzero(weights > 0))
     return Rows(events, contexts, None, numbers)

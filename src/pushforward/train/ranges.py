@@ -28,9 +28,10 @@ def check_range(name: str, array: np.ndarray, columns: Sequence[str] | None, sin
     if extreme.size:
         far = "" if kind == "float64" else ", or build the flow under jax.enable_x64(True), in float64"
         raise DataError(
-            f"{name}: expected values up to {limit:g} that differ by {1 / limit:g} or more, for a flow in {kind}, got "
+            f"expected values up to {limit:g} that differ by {1 / limit:g} or more, for a flow in {kind}, got "
             f"values up to {largest[extreme[0]]:.3g} that differ by {width[extreme[0]]:.3g} in column "
-            f"{column_label(columns, extreme[0])}: write it in another unit{far}."
+            f"{column_label(columns, extreme[0])}: write it in another unit{far}.",
+            name,
         )
 
 

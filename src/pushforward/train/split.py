@@ -65,8 +65,9 @@ def hold_out(
     numbers, sizes = np.unique(groups, return_counts=True)
     if len(numbers) <= leave:
         raise DataError(
-            f"groups: expected at least {leave + 1} groups to hold one out, got {len(numbers)} of {n} rows. Leave "
-            "groups out, make them smaller, or hold out nothing (validation=0)."
+            f"expected at least {leave + 1} groups to hold one out, got {len(numbers)} of {n} rows. Leave "
+            "groups out, make them smaller, or hold out nothing (validation=0).",
+            "groups",
         )
     chosen: list[int] = []
     total = 0
@@ -131,8 +132,9 @@ def folds(
         n_groups = len(np.unique(groups))
         if n_groups < max(k, 3):
             raise DataError(
-                f"groups: expected at least {max(k, 3)} groups for {k} folds with validation and training rows of "
-                f"other groups, got {n_groups}. Use fewer folds, or smaller groups."
+                f"expected at least {max(k, 3)} groups for {k} folds with validation and training rows of "
+                f"other groups, got {n_groups}. Use fewer folds, or smaller groups.",
+                "groups",
             )
         parts = [*hold_out(n, n // 5, random, groups, leave=2)][::-1] if k == 1 else _group_parts(groups, k, random)
     splits = []
@@ -141,8 +143,9 @@ def folds(
         count = max(1, len(rest) // 5)
         if groups is not None and len(np.unique(groups[rest])) < 2:
             raise DataError(
-                f"groups: without fold {fold + 1} of {k} one group of {len(rest)} rows is left, and validation and "
-                "training rows must be of different groups. Use fewer folds, or smaller groups."
+                f"without fold {fold + 1} of {k} one group of {len(rest)} rows is left, and validation and "
+                "training rows must be of different groups. Use fewer folds, or smaller groups.",
+                "groups",
             )
         if groups is None:
             splits.append((rest[count:], rest[:count], test))
@@ -187,7 +190,7 @@ def group_numbers(groups: Any, n: int, name: str = "groups") -> np.ndarray:
     try:
         return np.array([numbers.setdefault(label, len(numbers)) for label in labels], int)
     except TypeError as error:
-        raise DataError(f"{name}: expected labels that can be hashed, such as numbers or text ({error}).") from error
+        raise DataError(f"expected labels that can be hashed, such as numbers or text ({error}).", name) from error
 
 
 def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | None = None) -> np.ndarray:
@@ -209,7 +212,7 @@ def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | N
     labels = _labels(times, n, name)
     if labels.dtype.kind in "fiu":
         if labels.dtype.kind == "f" and np.isinf(labels).any():
-            raise DataError(f"{name}: expected finite times, got infinity at row {np.isinf(labels).argmax()}.")
+            raise DataError(f"expected finite times, got infinity at row {np.isinf(labels).argmax()}.", name)
         return labels
     if labels.dtype.kind == "M":
         return labels.astype(np.int64)  # without conversion: distant dates would overflow in a finer unit
@@ -219,7 +222,7 @@ def time_numbers(times: Any, n: int, name: str = "time", numbers: np.ndarray | N
         return _dates(labels, name, np.arange(n) if numbers is None else numbers)
     is_finite = np.isfinite(values.astype(float))
     if not is_finite.all():
-        raise DataError(f"{name}: expected finite times, got {str(labels[~is_finite][0])!r}.")
+        raise DataError(f"expected finite times, got {str(labels[~is_finite][0])!r}.", name)
     return values
 
 
@@ -238,12 +241,13 @@ def _dates(labels: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
             date = datetime.datetime.fromisoformat(label if isinstance(label, str) else label.isoformat())
         except (AttributeError, ValueError) as error:
             raise DataError(
-                f"{name}: expected numbers, or ISO 8601 dates (2024-03-31, 2024-03-31T12:00), got {str(label)[:40]!r} "
-                f"at row {row}. Write them so."
+                f"expected numbers, or ISO 8601 dates (2024-03-31, 2024-03-31T12:00), got {str(label)[:40]!r} "
+                f"at row {row}. Write them so.",
+                name,
             ) from error
         dates.append(date)
     if len({date.tzinfo is None for date in dates}) > 1:
-        raise DataError(f"{name}: expected a time zone for all dates or for none, got both. Write them alike.")
+        raise DataError("expected a time zone for all dates or for none, got both. Write them alike.", name)
     start = datetime.datetime(1970, 1, 1, tzinfo=None if dates[0].tzinfo is None else datetime.UTC)
     return np.array([(date - start) // datetime.timedelta(microseconds=1) for date in dates], np.int64)
 
@@ -273,8 +277,9 @@ def _labels(values: Any, n: int, name: str) -> np.ndarray:
         missing = np.isnan(labels) if labels.dtype.kind in "fc" else np.zeros(n, bool)
     if missing.any():
         raise DataError(
-            f"{name}: expected a label for each row, got none at row {missing.argmax()} ({int(missing.sum())} of {n} "
-            "are missing). Fill these in, or drop the rows."
+            f"expected a label for each row, got none at row {missing.argmax()} ({int(missing.sum())} of {n} "
+            "are missing). Fill these in, or drop the rows.",
+            name,
         )
     return labels
 

@@ -24,7 +24,10 @@ def as_declared(case: Case, w: AtWeights) -> list[str]:
     row, bijection = case.row, eqx.combine(randomised(w.trained, case.row.spread), case.bijection)
     if not all(isinstance(part, AbstractScalarBijection) for part in scalar_parts(bijection)):
         return []
-    wrong = wrong_slopes(bijection) if row.z_side in (LINE, CIRCLE) else []
+    wrong = [
+        f"{type(p).__name__} does not declare never_singular" for p in scalar_parts(bijection) if not p.never_singular
+    ]
+    wrong += wrong_slopes(bijection) if row.z_side in (LINE, CIRCLE) else []
     if isinstance(bijection, AbstractScalarBijection):
         wrong += wrong_box(bijection)
         if bijection.support != SUPPORTS[row.x_side] or bijection.is_circular != (row.x_side == CIRCLE):

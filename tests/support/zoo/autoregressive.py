@@ -37,7 +37,7 @@ def autoregressive_rows() -> list[Row]:
         ),
         Row(
             "MaskedAutoregressive residual", lambda: autoregressive("affine", natural, residual=True), "linear",
-            depends=autoregressive_mask(natural), is_identity=True, quick=("float32",),
+            depends=autoregressive_mask(natural), is_identity=True, quick=("float64",),
         ),
         Row(
             "MaskedAutoregressive D=1 context", lambda: autoregressive("affine", (0,), CONTEXT_DIM), "linear",
@@ -58,7 +58,7 @@ def autoregressive_rows() -> list[Row]:
         ),
         Row(
             "MaskedAutoregressive convolution", lambda: convolution("affine", 4, CONTEXT_DIM), "linear",
-            depends=autoregressive_mask(natural), is_identity=True, quick=("float32",),
+            depends=autoregressive_mask(natural), is_identity=True, quick=("float64",),
         ),
         Row(
             "Inverse[MaskedAutoregressive] convolution",  # forward is one pass: dependence has a finite reach
@@ -73,6 +73,6 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "BlockAutoregressive with context",
             lambda: BlockAutoregressive(2, n_units=3, depth=1, context_dim=CONTEXT_DIM, key=jax.random.key(2)), "root",
-            depends=autoregressive_mask((0, 1)), largest=1e3, quick=("float32",),
+            depends=autoregressive_mask((0, 1)), largest=1e3, quick=("float64",),
         ),
     ]  # fmt: skip

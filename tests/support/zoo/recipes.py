@@ -97,6 +97,14 @@ RECIPES: dict[str, Recipe] = {
         quick=(),
         dead_in_1=ALONE,
     ),
+    "inverse_autoregressive_flow": Recipe(
+        pf.inverse_autoregressive_flow,
+        "linear",
+        {"n_layers": 2, "transformer": "sinh_arcsinh", "order": "random"},
+        largest=10.0,
+        quick=(),
+        dead_in_1=ALONE,
+    ),
     "wavenet": Recipe(
         pf.wavenet,
         "root",

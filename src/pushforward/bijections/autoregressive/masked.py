@@ -10,7 +10,8 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.bijections.autoregressive.sequential import solve_by_jacobi, solve_by_passes
 from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
-from pushforward.bijections.scalar.transformer import check_never_singular, transformer_fn
+from pushforward.bijections.scalar.slope_check import check_never_singular
+from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import check_angles_seen, is_circular
 from pushforward.core.fields import emitted

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.partitions import checkerboard
 from pushforward.bijections.scalar import n_parameters, transformer_named
-from pushforward.bijections.scalar.transformer import check_never_singular, transformer_fn
+from pushforward.bijections.scalar.slope_check import check_never_singular
+from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError

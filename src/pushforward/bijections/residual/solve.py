@@ -20,14 +20,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.sparse.linalg import gmres
 from jaxtyping import Array, Bool, Float, Int
 
 from pushforward.bijections.residual.anderson import accelerate
-from pushforward.bijections.residual.newton import newton_step
 from pushforward.networks import vector_norm
 from pushforward.numerics.fixed_point import FixedPointProblem, implicit_solution
 
 _MAX_NEWTON_STEPS, _MAX_PLAIN_ITERATIONS = 20, 100_000
+_KRYLOV_DIM = 60
 _ROUNDING = 100.0  # tolerance of the residual, in units in the last place, times sqrt(D)
 _NOISE = 0.5  # rounding of fn, in units in the last place of |z| + |start|: iterations end there
 
@@ -74,6 +75,13 @@ def _dual(norm: float) -> float:
     return {1.0: float("inf"), 2.0: 2.0}.get(norm, 1.0)
 
 
+def _newton_step(fn: Callable[[Array], Array], z: Array, residual: Array) -> Float[Array, "size"]:
+    """The d in a Krylov space of up to 60 dimensions that solves (I - J) d = residual best, J = dfn/dz."""
+    _, push = jax.linearize(fn, z)
+    size = min(z.size, _KRYLOV_DIM)
+    return gmres(lambda d: d - push(d), residual, tol=0.0, restart=size, maxiter=1, solve_method="batched")[0]
+
+
 def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate: Array, norm: float) -> Solution:
     eps = float(jnp.finfo(start.dtype).eps)
 
@@ -98,7 +106,7 @@ def _search(fn: Callable[[Any, Array], Array], weights: Any, start: Array, rate:
 
     def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
         z, residual, n, _ = state
-        candidate = z + newton_step(iterate, z, residual)
+        candidate = z + _newton_step(iterate, z, residual)
         new_residual = iterate(candidate) - candidate
         old_size, new_size = size(residual), size(new_residual)
         is_better = new_size < old_size

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import scalar
@@ -48,10 +48,14 @@ class Translation(AbstractScalarBijection):
     def __init__(self, shift: float = 0.0) -> None:
         self.shift = scalar(shift)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return z + self.shift, jnp.zeros_like(z)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return x - self.shift, jnp.zeros_like(x)
 
 
@@ -100,11 +104,15 @@ class Affine(AbstractScalarBijection):
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, self.log_bound)
         return z * jnp.exp(log_scale) + self.shift, log_scale + jnp.zeros_like(z)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, self.log_bound)
         return (x - self.shift) * jnp.exp(-log_scale), jnp.zeros_like(x) - log_scale
 
@@ -151,10 +159,14 @@ class LeakyReLU(AbstractScalarBijection):
     def __check_init__(self) -> None:
         check_log_bound("log_bound", self.log_bound)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_slope = jnp.where(z < 0, soft_clamp(self.log_slope, self.log_bound), 0.0)
         return z * jnp.exp(log_slope), log_slope
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_slope = jnp.where(x < 0, soft_clamp(self.log_slope, self.log_bound), 0.0)
         return x * jnp.exp(-log_slope), -log_slope

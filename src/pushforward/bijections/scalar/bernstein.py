@@ -5,7 +5,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import clip, total
 from pushforward.bijections.scalar.by_root import AbstractByRoot
@@ -56,7 +56,9 @@ class Bernstein(AbstractByRoot):
                 f"min_share: expected 0 < degree * min_share < 1, got {self.increments.shape[0]} * {self.min_share}."
             )
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         degree = self.increments.shape[0]
         shares = self.min_share + (1 - degree * self.min_share) * jax.nn.softmax(self.increments, axis=0)
         clipped = clip(x, -self.bound, self.bound)

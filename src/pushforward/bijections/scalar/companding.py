@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.elementary import log_cosh
@@ -46,11 +46,15 @@ class Companding(AbstractScalarBijection):
         if not 0 < self.rate <= 40:
             raise ValueError(f"rate: expected a number in (0, 40], got {self.rate}. About 8 suits speech.")
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         inner = self.rate * z
         return jnp.sinh(inner) / math.sinh(self.rate), self._log_slope(inner)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         inner = jnp.arcsinh(x * math.sinh(self.rate))
         return inner / self.rate, -self._log_slope(inner)
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_of, sizes_of
 from pushforward.bijections.scalar.by_root import AbstractByRoot
@@ -58,7 +58,9 @@ class CubicSpline(AbstractByRoot):
     def __check_init__(self) -> None:
         check_bins(self.widths.shape[0], self.min_bin)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         widths, heights = (sizes_of(logits, self.bound, self.min_bin) for logits in (self.widths, self.heights))
         lefts, bottoms = edges_of(widths, self.bound), edges_of(heights, self.bound)
         secants = [height / width for height, width in zip(heights, widths, strict=True)]

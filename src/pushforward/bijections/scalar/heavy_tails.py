@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import scalar, zeros
@@ -56,12 +56,16 @@ class HeavyTails(AbstractScalarBijection):
     def _index(self, is_upper: Array) -> Array:
         return _MIN_INDEX + _INDEX_RANGE * jax.nn.sigmoid(jnp.where(is_upper, self.upper, self.lower))
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, 10.0)
         out, log_slope = with_tails(z, self._index(z >= 0))
         return self.shift + jnp.exp(log_scale) * out, log_scale + log_slope
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_scale = soft_clamp(self.log_scale, 10.0)
         centred = (x - self.shift) * jnp.exp(-log_scale)
         z, log_slope = without_tails(centred, self._index(centred >= 0))

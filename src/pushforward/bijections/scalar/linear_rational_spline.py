@@ -5,7 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import (
     Rows,
@@ -94,7 +94,9 @@ class LinearRationalSpline(AbstractScalarBijection):
         columns = (lefts[:-1], widths, bottoms[:-1], heights, slopes[:-1], slopes[1:], shares)
         return at_bin(value, bottoms if inverse else lefts, *columns)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         clipped = clip(z, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, share = self._bin(clipped, inverse=False)
         u = straight_through_clip((clipped - left) / width, 0.0, 1.0)
@@ -106,7 +108,9 @@ class LinearRationalSpline(AbstractScalarBijection):
         slope = jnp.where(is_left, wm * share * knot, wm * w1 * (1 - share) * (1 - knot)) / denominator**2
         return identity_outside(self.bound, z, x, jnp.log(slope) + jnp.log(height) - jnp.log(width))
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         clipped = clip(x, -self.bound, self.bound)
         left, width, bottom, height, d0, d1, share = self._bin(clipped, inverse=True)
         y = straight_through_clip((clipped - bottom) / height, 0.0, 1.0)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import at_bin, check_bins, clip, edges_of, identity_outside, sizes_of
 from pushforward.core.scalar import AbstractScalarBijection
@@ -53,10 +53,14 @@ class LinearSpline(AbstractScalarBijection):
     def __check_init__(self) -> None:
         check_bins(self.widths.shape[0], self.min_bin)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return self._apply(z, self.widths, self.heights)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return self._apply(x, self.heights, self.widths)  # the inverse exchanges the axes
 
     def _apply(self, value: Array, from_logits: Array, to_logits: Array) -> tuple[Array, Array]:

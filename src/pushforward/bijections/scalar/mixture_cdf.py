@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import on_device, zeros
@@ -30,7 +30,9 @@ class AbstractMixtureCDF(AbstractByRoot):
     def _component(u: Array) -> tuple[Array, Array, Array, Array]:
         """log F, log(1 - F), log(F' / F) and log(F' / (1 - F)) of one component at u."""
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         """z = log F - log(1 - F) and log dz/dx = log (f/F + f/(1 - F)).
 
         Both hazards are averages over the components, weighted by their shares of F and of 1 - F. No difference of

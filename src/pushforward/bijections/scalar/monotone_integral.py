@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
@@ -77,7 +77,9 @@ class MonotoneIntegral(AbstractByRoot):
         self.out, self.out_bias = zeros(width), zeros(())
         self.bound, self.n_points = float(bound), n_points
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         clipped = clip(x, -self.bound, self.bound)
         offset = jnp.tensordot(self.embedding_weight, self.embedding, 1) + _column(self.first_bias, x)
 

@@ -3,7 +3,7 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
@@ -44,7 +44,9 @@ class NonlinearSquared(AbstractByRoot):
     def __init__(self) -> None:
         self.shift, self.log_scale, self.bump, self.log_width, self.offset = (zeros(()) for _ in range(5))
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_scale, log_width = soft_clamp(self.log_scale, _LOG_BOUND), soft_clamp(self.log_width, _LOG_BOUND)
         k = _SHARE * _SINGULAR_K * jnp.tanh(self.bump)
         u = jnp.exp(log_width) * x + self.offset

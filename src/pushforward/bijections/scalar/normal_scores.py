@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.elementary import log_normal_cdf, log_normal_hazard, log_normal_quantile, magnitude
@@ -29,10 +29,14 @@ class NormalToLogistic(AbstractScalarBijection):
 
     never_singular: ClassVar[bool] = True
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return log_normal_cdf(z) - log_normal_cdf(-z), _log_slope(z)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         # log sigmoid(-|x|): the smaller side keeps its digits
         size = -log_normal_quantile(-jnp.logaddexp(0.0, magnitude(x)))
         z = jnp.where(x < 0, -size, size)

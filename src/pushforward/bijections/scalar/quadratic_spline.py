@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import (
     Rows,
@@ -80,7 +80,9 @@ class QuadraticSpline(AbstractScalarBijection):
         heights = [w * (a + b) / 2 for w, a, b in zip(widths, knots[:-1], knots[1:], strict=True)]
         return edges_of(widths, self.bound), widths, knots[:-1], knots[1:], edges_of(heights, self.bound)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
         clipped = clip(z, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])
@@ -98,7 +100,9 @@ class QuadraticSpline(AbstractScalarBijection):
             self.bound, z, jnp.where(u < one_minus_u, low, high), jnp.log(v0 * one_minus_u + v1 * u)
         )
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         lefts, widths, starts, ends, bottoms = self._bins()
         clipped = clip(x, -self.bound, self.bound)
         columns = (lefts[:-1], lefts[1:], widths, starts, ends, bottoms[:-1], bottoms[1:])

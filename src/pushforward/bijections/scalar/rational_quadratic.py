@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import check_bins, check_min_slope
 from pushforward.bijections.scalar.spline_kernel import Box, spline
@@ -86,10 +86,14 @@ class RationalQuadraticSpline(AbstractScalarBijection):
     def _box(self) -> Box:
         return Box(self.bound, self.min_bin, self.min_slope, self.max_ratio, circular=False)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return spline(self._box(), False, z, (self.widths, self.heights, self.slopes))
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return spline(self._box(), True, x, (self.widths, self.heights, self.slopes))
 
 
@@ -146,11 +150,15 @@ class CircularSpline(AbstractScalarBijection):
     def _box(self) -> Box:
         return Box(float(np.pi), self.min_bin, self.min_slope, self.max_ratio, circular=True)
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         x, log_det = spline(self._box(), False, _wrap(z), (self.widths, self.heights, self.slopes))
         return _wrap(x + self.phase), log_det
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return spline(self._box(), True, _wrap(x - self.phase), (self.widths, self.heights, self.slopes))
 
 

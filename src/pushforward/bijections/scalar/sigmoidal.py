@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.by_root import AbstractByRoot
 from pushforward.numerics.arrays import zeros
@@ -57,7 +57,9 @@ class Sigmoidal(AbstractByRoot):
         self.shares = tuple(zeros((1 if layer == depth - 1 else n_units, n_units)) for layer in range(depth))
         self.mixes = tuple(zeros((n_units, n_units)) for _ in range(depth - 1))
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         value, log_slope = x[None], jnp.zeros_like(x)[None]
         for layer, (log_gain, offset, shares) in enumerate(zip(self.log_gains, self.offsets, self.shares, strict=True)):
             if layer > 0:

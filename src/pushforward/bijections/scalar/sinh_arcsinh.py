@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.affine import check_log_bound
 from pushforward.core.scalar import AbstractScalarBijection
@@ -57,12 +57,16 @@ class SinhArcsinh(AbstractScalarBijection):
         if self.log_bound > 5:
             raise ValueError(f"log_bound: expected a number in (0, 5], got {self.log_bound}: |z|^t would overflow.")
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
         inner = jnp.exp(log_tail) * (jnp.arcsinh(z) + soft_clamp(self.skew, _SKEW_BOUND))
         return jnp.sinh(inner), log_tail + log_cosh(inner) - log_cosh(jnp.arcsinh(z))
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         log_tail = soft_clamp(self.log_tail, self.log_bound)
         inner = jnp.exp(-log_tail) * jnp.arcsinh(x) - soft_clamp(self.skew, _SKEW_BOUND)
         return jnp.sinh(inner), log_cosh(inner) - log_cosh(jnp.arcsinh(x)) - log_tail

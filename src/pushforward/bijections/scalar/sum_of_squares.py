@@ -5,7 +5,7 @@ import functools
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import check_min_slope, clip
 from pushforward.bijections.scalar.by_root import AbstractByRoot
@@ -69,7 +69,9 @@ class SumOfSquares(AbstractByRoot):
     def __check_init__(self) -> None:
         check_min_slope(self.min_slope)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         squares = [list(row) for row in self.coefficients]
         # only the ratios of large coefficients matter; their squares would overflow
         largest = functools.reduce(jnp.maximum, [jnp.abs(c) for row in squares for c in row])

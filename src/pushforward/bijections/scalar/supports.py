@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.elementary import log_derivative_tanh, log_one_plus
@@ -35,10 +35,14 @@ class Exp(AbstractScalarBijection):
     support: ClassVar[tuple[float, float]] = (0.0, math.inf)
     never_singular: ClassVar[bool] = True
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return jnp.exp(z), z
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         out_of_support = x <= 0
         z = jnp.log(jnp.where(out_of_support, 1.0, x))
         return _mask_out_of_support(out_of_support, z, -z)
@@ -65,10 +69,14 @@ class Softplus(AbstractScalarBijection):
     support: ClassVar[tuple[float, float]] = (0.0, math.inf)
     never_singular: ClassVar[bool] = True
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return jax.nn.softplus(z), jax.nn.log_sigmoid(z)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         # log(exp(x) - 1): near zero through log(expm1), elsewhere as x + log(1 - exp(-x)); neither branch overflows
         out_of_support = x <= 0
         small = jnp.where(out_of_support | (x >= 1.0), 1.0, x)
@@ -99,10 +107,14 @@ class Sigmoid(AbstractScalarBijection):
     support: ClassVar[tuple[float, float]] = (0.0, 1.0)
     never_singular: ClassVar[bool] = True
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return jax.nn.sigmoid(z), jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         out_of_support = (x <= 0) | (x >= 1)
         safe = jnp.where(out_of_support, 0.5, x)
         log_x, log_rest = jnp.log(safe), jnp.log(1.0 - safe)
@@ -130,10 +142,14 @@ class Tanh(AbstractScalarBijection):
     support: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     never_singular: ClassVar[bool] = True
 
-    def forward_and_log_slope(self, z: Array) -> tuple[Array, Array]:
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         return jnp.tanh(z), log_derivative_tanh(z)
 
-    def inverse_and_log_slope(self, x: Array) -> tuple[Array, Array]:
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
         out_of_support = jnp.abs(x) >= 1
         safe = jnp.where(out_of_support, 0.0, x)
         log_above, log_below = log_one_plus(safe), log_one_plus(-safe)

@@ -15,14 +15,14 @@ from jaxtyping import Array, Float
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import emitted_leaves
-from pushforward.core.scalar import AbstractScalarBijection, apply_elementwise, scalar_parts
+from pushforward.core.scalar import apply_elementwise
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array
 from pushforward.numerics.trailing_batch import trailing_batch
 
 
 def check_transformer(transformer: AbstractBijection) -> None:
-    """Raise unless the object is a scalar bijection, or a `Chain` or `Inverse` of such."""
+    """Raise unless the object is an unconditional bijection of shape ()."""
     if not isinstance(transformer, AbstractBijection):
         raise TypeError(
             f"transformer: expected the name of a scalar bijection or a bijection of shape (), got {transformer!r}."
@@ -37,29 +37,6 @@ def check_transformer(transformer: AbstractBijection) -> None:
             f"transformer: expected an unconditional scalar bijection, got {type(transformer).__name__} with a context "
             f"of shape {transformer.context_shape}. Give the context to the layer's network."
         )
-    for part in scalar_parts(transformer):
-        if not isinstance(part, AbstractScalarBijection):
-            raise TypeError(
-                f"transformer: expected a scalar bijection, or a Chain or Inverse of such, got {type(part).__name__}. "
-                "Derive a class of yours from pushforward.bijections.AbstractScalarBijection, which says what it must "
-                "define."
-            )
-
-
-def check_never_singular(transformer: AbstractBijection) -> None:
-    """Raise unless a scalar bijection declares that no values of its leaves, which a network emits, are singular.
-
-    A transformer such as theta * z with unconstrained theta is a bijection almost everywhere, but singular at
-    theta = 0, which training can reach.
-    """
-    for part in scalar_parts(transformer):
-        if not part.never_singular:
-            raise ValueError(
-                f"transformer: expected a map that increases at all values of its leaves, but {type(part).__name__} "
-                "does not declare never_singular = True: a network could make the layer singular. Let its leaves be "
-                "unconstrained, make the slope positive by construction, such as exp of a bounded number or softplus "
-                "plus a floor, and set never_singular = True in the class."
-            )
 
 
 def n_parameters(transformer: AbstractBijection) -> int:

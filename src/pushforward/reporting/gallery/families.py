@@ -76,7 +76,7 @@ CARDS = (
         sample_cost="5 to 40 passes of a fixed-point iteration.",
     ),
     Card(
-        name="real_nvp", title="Affine coupling (RealNVP)", recipes=("real_nvp", "nice", "coupling_flow"),
+        name="real_nvp", title="Affine coupling (RealNVP)", recipes=("real_nvp", "nice"),
         formula="<b>x</b><sup>A</sup> = <b>z</b><sup>A</sup> exp <i>s</i>(<b>z</b><sup>B</sup>) + "
         "<i>t</i>(<b>z</b><sup>B</sup>), &nbsp; <b>x</b><sup>B</sup> = <b>z</b><sup>B</sup>",
         build=lambda dim, n_layers, key: recipes.real_nvp(dim, key=key, n_layers=n_layers, width=_WIDTH),
@@ -85,7 +85,7 @@ CARDS = (
         density_cost="One pass of the network.", sample_cost="One pass of the network.",
     ),
     Card(
-        name="nsf", title="Spline coupling (NSF)", recipes=("nsf",),
+        name="nsf", title="Spline coupling (NSF)", recipes=("nsf", "coupling_flow"),
         formula="<b>z</b><sup>A</sup> = spline(<b>x</b><sup>A</sup>; <i>&theta;</i>(<b>x</b><sup>B</sup>)), &nbsp; "
         "<b>z</b><sup>B</sup> = <b>x</b><sup>B</sup>",
         build=lambda dim, n_layers, key: recipes.nsf(dim, key=key, n_layers=n_layers, width=_WIDTH),
@@ -94,7 +94,7 @@ CARDS = (
         density_cost="One pass of the network, then a spline.", sample_cost="The same.",
     ),
     Card(
-        name="maf", title="Masked autoregressive (MAF)", recipes=("maf", "made", "autoregressive_flow"),
+        name="maf", title="Masked autoregressive (MAF)", recipes=("maf", "made"),
         formula="<i>x</i><sub>i</sub> = <i>z</i><sub>i</sub> <i>&sigma;</i>(<b>x</b><sub>&lt;i</sub>) + "
         "<i>&mu;</i>(<b>x</b><sub>&lt;i</sub>)",
         build=lambda dim, n_layers, key: recipes.maf(dim, key=key, n_layers=n_layers, width=_WIDTH),
@@ -104,7 +104,7 @@ CARDS = (
         matrices=masks,
     ),
     Card(
-        name="iaf", title="Inverse autoregressive (IAF)", recipes=("iaf",),
+        name="iaf", title="Inverse autoregressive (IAF)", recipes=("iaf", "inverse_autoregressive_flow"),
         formula="<i>x</i><sub>i</sub> = <i>z</i><sub>i</sub> <i>&sigma;</i>(<b>z</b><sub>&lt;i</sub>) + "
         "<i>&mu;</i>(<b>z</b><sub>&lt;i</sub>)",
         build=lambda dim, n_layers, key: recipes.iaf(dim, key=key, n_layers=n_layers, width=_WIDTH),
@@ -114,7 +114,7 @@ CARDS = (
         matrices=masks,
     ),
     Card(
-        name="nsf_ar", title="Spline autoregressive", recipes=("nsf_ar",),
+        name="nsf_ar", title="Spline autoregressive", recipes=("nsf_ar", "autoregressive_flow"),
         formula="<i>z</i><sub>i</sub> = spline(<i>x</i><sub>i</sub>; <i>&theta;</i>(<b>x</b><sub>&lt;i</sub>))",
         build=lambda dim, n_layers, key: recipes.nsf_ar(dim, key=key, n_layers=n_layers, width=_WIDTH),
         jacobian=_TRIANGLE,

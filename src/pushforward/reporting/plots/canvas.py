@@ -93,11 +93,6 @@ def short(name: object) -> str:
     return line if len(line) <= LONGEST_LABEL else line[: LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number with a fixed count of decimals and a true minus sign, as on the axes."""
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
 def legend(axes: "Axes", **options: Any) -> None:
     """The legend of the axes, without math mode."""
     for text in axes.legend(**options).get_texts():

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.reporting.plots.canvas import DATA, INK, MODEL, PAPER, blank, legend, number, plain, style
+from pushforward.reporting.plots.canvas import DATA, INK, MODEL, PAPER, blank, legend, plain, style
+from pushforward.reporting.text import decimals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +60,8 @@ def training_curve(history: Any, *, title: str | None = None) -> "Figure":
         if best is not None:
             axes.plot(
                 [best + 1], [curve[best]], "o", color=MODEL if len(validation) else DATA, markersize=7, zorder=5,
-                markeredgecolor=PAPER, markeredgewidth=1.2, label=f"best: epoch {best + 1}, {number(curve[best])} nats",
+                markeredgecolor=PAPER, markeredgewidth=1.2,
+                label=f"best: epoch {best + 1}, {decimals(curve[best])} nats",
             )  # fmt: skip
         _draw_baseline(axes, history.gaussian, train, curve)
         pad = max(0.5, 0.02 * len(train))
@@ -84,12 +86,14 @@ def _draw_baseline(axes: "Axes", gaussian: float | None, train: np.ndarray, curv
     span = max(high - low, 1e-3 * max(abs(high), 1.0))
     if gaussian is not None and np.isfinite(gaussian):
         if len(train) <= 3 or low - 1.5 * span <= gaussian <= high + 1.5 * span:
-            axes.axhline(gaussian, color=INK, linewidth=1.0, dashes=(5, 3), label=f"Gaussian: {number(gaussian)} nats")
+            axes.axhline(
+                gaussian, color=INK, linewidth=1.0, dashes=(5, 3), label=f"Gaussian: {decimals(gaussian)} nats"
+            )
             low, high = min(low, gaussian), max(high, gaussian)
         else:
             side, edge = ("below", 0.03) if gaussian < low else ("above", 0.97)
             axes.text(
-                0.985, edge, f"Gaussian: {number(gaussian)} nats, {side} this picture", transform=axes.transAxes,
+                0.985, edge, f"Gaussian: {decimals(gaussian)} nats, {side} this picture", transform=axes.transAxes,
                 ha="right", va="bottom" if gaussian < low else "top", color=INK, fontsize=8.5,
             )  # fmt: skip
     margin = 0.08 * (high - low) or span

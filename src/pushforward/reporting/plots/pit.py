@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward.diagnostics.calibration import uniform_distances
 from pushforward.reporting.plots.canvas import GRID, INK, MODEL, MUTED, blank, legend, plain, short, style, table
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def calibration(
     if not 0 <= n_projections < width:
         raise ValueError(f"n_projections: expected a number from 0 to {width - 1}, got {n_projections}.")
     band = kolmogorov_band(effective_count(count, references), width, level)
-    ordered = np.sort(values, axis=0).T
-    distances = np.array([distance(column)[0] for column in ordered])
+    ordered, distances = np.sort(values, axis=0).T, uniform_distances(values)
     indices = np.argsort(-distances, kind="stable")[:_MAX_CURVES].tolist()
     furthest = max(float(distances.max()), band)
     with style():

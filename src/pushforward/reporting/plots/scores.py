@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.errors import NumericError, ShapeError
-from pushforward.reporting.plots.canvas import DATA, INK, MODEL, PAPER, blank, legend, number, plain, style
+from pushforward.reporting.plots.canvas import DATA, INK, MODEL, PAPER, blank, legend, plain, style
+from pushforward.reporting.text import decimals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ def log_densities(
         top = max(float(heights.max()), 1e-9)
         edge = float(np.quantile(rows, 0.01, method="lower"))
         if low <= edge <= high:
-            axes.axvline(edge, color=INK, linewidth=0.9, dashes=(4, 3), label=f"1 % of the rows: {number(edge, 2)}")
+            axes.axvline(edge, color=INK, linewidth=0.9, dashes=(4, 3), label=f"1 % of the rows: {decimals(edge, 2)}")
         lowest = np.sort(rows)[:_TICKS]
         axes.vlines(
             lowest[lowest >= low], -0.07 * top, -0.02 * top, color=DATA, linewidth=1.0,

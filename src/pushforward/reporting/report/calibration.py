@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.diagnostics.calibration import ranks as ranks_at_contexts
+from pushforward.diagnostics.calibration import uniform_distances
 from pushforward.errors import ShapeError
+from pushforward.reporting.html import figure_html
 from pushforward.reporting.plots import calibration
 from pushforward.reporting.plots.canvas import table
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.plots.pit import distance, effective_count, kolmogorov_band
-from pushforward.reporting.report.sections import Section, figure_html
-from pushforward.reporting.report.text import clean, join_with_and
+from pushforward.reporting.plots.pit import effective_count, kolmogorov_band
+from pushforward.reporting.report.sections import Section
+from pushforward.reporting.text import clean, join_with_and
 
 N_DIRECTIONS = 16
 _LEVEL, _SEED, _MAX_NAMED = 0.95, 0, 5
@@ -53,8 +56,10 @@ def calibration_section(data: Any, samples: Any, columns: Sequence[str], draws: 
         "Calibration: how far the ranks of rows among samples are from uniform",
     )
     band = kolmogorov_band(effective_count(len(pit), n_reference), pit.shape[1], _LEVEL)
-    distances = np.array([distance(column)[0] for column in np.sort(pit, axis=0).T])
-    return Section("Calibration", figure_html(picture, _describe_distances(distances, band, names, width)), _TERMS)
+    distances = uniform_distances(pit)
+    return Section(
+        "Calibration", figure_html(picture, _describe_distances(distances, band, names, width)), "calibration"
+    )
 
 
 def ranks(rows: np.ndarray, reference: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -66,13 +71,11 @@ def ranks(rows: np.ndarray, reference: np.ndarray, random: np.random.Generator) 
             u = (rank + v) / (k + 1) with v uniform, which is exactly uniform if row and samples have one distribution.
         random: generator for the ties.
     """
-    v = random.uniform(size=len(rows))
-    if reference.shape[1] == 1:
-        ordered = np.sort(reference[:, 0])
-        below, up_to = (np.searchsorted(ordered, rows, side=side) for side in ("left", "right"))
-        return (below + v * (up_to - below)) / len(ordered)
-    below, equal = (reference < rows).sum(0), (reference == rows).sum(0)
-    return (below + v * (equal + 1)) / (len(reference) + 1)
+    if reference.shape[1] > 1:
+        return ranks_at_contexts(rows, reference, random)
+    v, ordered = random.uniform(size=len(rows)), np.sort(reference[:, 0])
+    below, up_to = (np.searchsorted(ordered, rows, side=side) for side in ("left", "right"))
+    return (below + v * (up_to - below)) / len(ordered)
 
 
 def directions(rows: np.ndarray, count: int) -> np.ndarray:
@@ -114,15 +117,3 @@ def _count_columns(width: int) -> str:
 def _shorten(name: str) -> str:
     text = clean(name)
     return text if len(text) <= 40 else text[:39] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-_TERMS = (
-    (
-        "Calibration",
-        "For each column, and for sums of all columns with random weights, the share of samples of the model that lie "
-        "below a row. If the model is right these shares are uniform: the curves, their distance from uniform, stay in "
-        "the grey band with a probability of 95 %, all together. A curve below zero at the left and above it at the "
-        "right: the model is too wide; the other way round, too narrow; all on one side, shifted. With very many rows "
-        "small errors leave the band too; their size is given in per cent of the rows.",
-    ),
-)

@@ -1,11 +1,10 @@
 """Health certificate section: the verdict, failed tests with suggestions, and the other tests folded away."""
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
-from pushforward.reporting.report.sections import Section, scrolled
-from pushforward.reporting.report.text import clean, number_html
+from pushforward.reporting.html import number_html, render
+from pushforward.reporting.report.sections import Section
 
 _RESULTS = {True: ("ok", "ok"), False: ("FAILED", "failed"), None: ("not tested", "untested")}
 
@@ -27,50 +26,13 @@ def certificate_section(certificate: Any) -> Section:
             f"certificate: expected a certificate or its to_dict(), got a mapping without {', '.join(missing)}."
         )
     rows = sorted(facts["rows"], key=lambda row: {False: 0, None: 1, True: 2}[row["ok"]])
-    passed = [row for row in rows if row["ok"]]
-    shown = [row for row in rows if not row["ok"]]
-    body = f'<p class="verdict {"ok" if facts["ok"] else "failed"}">{escape(clean(facts["verdict"]))}</p>'
-    if shown:
-        body += scrolled(_table(shown))
-    if passed:
-        count = "The test that passed" if len(passed) == 1 else f"The {len(passed)} tests that passed"
-        body += f"<details><summary>{count}</summary>{scrolled(_table(passed))}</details>"
-    return Section("Health certificate", body, _TERMS)
+    body = render(
+        "certificate.html", ok=facts["ok"], verdict=facts["verdict"], results=_RESULTS, number_html=number_html,
+        passed=[row for row in rows if row["ok"]], shown=[row for row in rows if not row["ok"]],
+    )  # fmt: skip
+    return Section("Health certificate", body, "certificate")
 
 
 def is_healthy(certificate: Any) -> bool:
     """Whether no test failed."""
     return bool(certificate["ok"] if isinstance(certificate, Mapping) else certificate.ok)
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = []
-    for row in rows:
-        label, css_class = _RESULTS[row["ok"]]
-        message, suggestion = row.get("message"), row.get("fix")
-        more = f'<span class="suggestion"><b>Suggestion:</b> {escape(clean(suggestion))}</span>' if suggestion else ""
-        lines.append(
-            f'<tr><td class="result {css_class}">{label}</td><th scope="row">{escape(clean(row["name"]))}</th>'
-            f"{_number('value', row)}{_number('bound', row)}"
-            f'<td class="explanation">{escape(clean(message or ""))}{more}</td></tr>'
-        )
-    heading = (
-        '<th scope="col">Result</th><th scope="col">Test</th><th scope="col" class="number">Value</th>'
-        '<th scope="col" class="number">Bound</th><th scope="col">Explanation</th>'
-    )
-    return f"<table class=tests><thead><tr>{heading}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-
-
-def _number(heading: str, row: Mapping[str, Any]) -> str:
-    """A cell with its heading as an attribute, which narrow screens show instead of a table head."""
-    return f'<td class="number" data-head="{heading}">{number_html(row.get(heading))}</td>'
-
-
-_TERMS = (
-    (
-        "Health certificate",
-        "Tests of the model, not of the data: whether its numbers are finite, its two directions invert each other, "
-        "its log-determinants are right, and its density integrates to one. A test passes if its value does not "
-        "exceed its bound.",
-    ),
-)

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
-from pushforward.reporting.report.sections import Section, scrolled
-from pushforward.reporting.report.text import NONE, clean, join_with_and, name_html
+from pushforward.reporting.html import name_html, render, table_html
+from pushforward.reporting.report.sections import Section
+from pushforward.reporting.text import clean, join_with_and
 
 _MAX_UNFOLDED, _MAX_LISTED = 12, 500
 
@@ -28,21 +28,16 @@ def columns_section(schema: Any) -> Section:
     for number, (name, kind, *_) in enumerate(lines):
         if name is None or kind is None:
             raise ValueError(f"schema: expected a name and a kind for every column, got none of either at {number}.")
-    heads = ["Column", "Kind", "Unit", "How it was chosen"]
-    shown = [0, 1, *(index for index in (2, 3) if any(line[index] for line in lines))]
-    head = "".join(f'<th scope="col">{heads[index]}</th>' for index in shown)
-    rows = []
-    for line in lines[:_MAX_LISTED]:
-        cells = [f'<th scope="row">{name_html(line[0])}</th>']
-        cells += [f"<td>{escape(clean(line[index])) if line[index] else NONE}</td>" for index in shown[1:]]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    table = scrolled(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    names, kinds, units, reasons = zip(*lines, strict=True)
+    columns = {"Column": map(name_html, names), "Kind": kinds, "Unit": units, "How it was chosen": reasons}
+    shown = {head: cells for head, cells in columns.items() if head in ("Column", "Kind") or any(cells)}
+    rows = [[cell or None for cell in row] for row in zip(*shown.values(), strict=True)]
+    table = table_html(shown, rows[:_MAX_LISTED], n_text=len(shown))
     if len(lines) > _MAX_UNFOLDED:
-        counts = Counter(clean(line[1]).split(",")[0].split(";")[0] for line in lines)
-        kinds = join_with_and([f"{count} {kind}" for kind, count in counts.most_common()])
-        note = f"<p>The first {_MAX_LISTED} are listed.</p>" if len(lines) > _MAX_LISTED else ""
-        summary = f"<summary>{len(lines):,} columns: {escape(kinds)}</summary>"
-        table = f"<details>{summary}{note}{table}</details>"
+        counts = Counter(clean(kind).split(",")[0].split(";")[0] for kind in kinds)
+        count = join_with_and([f"{count} {kind}" for kind, count in counts.most_common()])
+        values = {"n_columns": len(lines), "kinds": count, "max_listed": _MAX_LISTED, "table": table}
+        table = render("columns.html", **values)
     return Section("Columns", table)
 
 

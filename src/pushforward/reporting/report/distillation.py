@@ -2,31 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from pushforward.reporting.html import Markup, check_target, figure_html, score_html, table_html
 from pushforward.reporting.plots import corner, divergences
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.report.sections import check_target, figure_html, write_page
-from pushforward.reporting.report.text import decimals, duration
-
-_HOW_TO_READ = """<dl>
-<dt>KL(student | teacher)</dt>
-<dd>The mean, over samples of the student, of its log-density minus the teacher's. Large where the student puts mass
-that the teacher does not have. Zero for equal densities only.</dd>
-<dt>KL(teacher | student)</dt>
-<dd>The same over samples of the teacher. Large where the student lacks mass, such as a whole mode.</dd>
-<dt>Effective samples</dt>
-<dd>How many samples of the teacher the student's samples are worth when weighted by the ratio of the densities.
-Weighted samples can be trusted with 100 effective samples or more and Pareto's k below min(1 - 1 / log10 n, 0.7).</dd>
-<dt>Modes</dt>
-<dd>Peaks of the teacher's density that are at least one nat above the saddle to a higher peak. A sample belongs to the
-mode of the nearest sample of the teacher.</dd>
-<dt>Corner plot</dt>
-<dd>Samples of the teacher are blue, samples of the student orange. Filled and outlined regions are the smallest that
-contain 25, 50, 75 and 95 % of them.</dd>
-</dl>"""
+from pushforward.reporting.report.sections import Section, write_sections
+from pushforward.reporting.text import decimals, duration
 
 
 def write_distillation_report(
@@ -80,39 +63,28 @@ def write_distillation_report(
         "Every coordinate alone, and every pair. Where orange follows blue, the student has learned its teacher.",
         kind="wide",
     )
-    lines = [escape(message) for message in messages]
-    return write_page(
-        target, title, lines, _figures_html(fidelity), None, curves + picture, facts, _HOW_TO_READ, None, overwrite,
-        headings=("Student and teacher", "Student against teacher"),
-    )  # fmt: skip
+    sections = [
+        Section("Student and teacher", _figures(fidelity), "distillation"),
+        Section("Student against teacher", curves + picture),
+    ]
+    return write_sections(target, title, messages, sections, facts, overwrite)
 
 
-def _figures_html(fidelity: Any) -> str:
+def _figures(fidelity: Any) -> Markup:
     """Table of the figures, then of the modes."""
-
-    def estimate(value: float, error: float) -> str:
-        return f"{decimals(value)} <small>\N{PLUS-MINUS SIGN} {decimals(error)}</small>"
-
     rows = [
-        (
-            "KL(student | teacher), nats",
-            estimate(fidelity.reverse_kl, fidelity.reverse_kl_error),
-        ),
-        (
-            "KL(teacher | student), nats",
-            estimate(fidelity.forward_kl, fidelity.forward_kl_error),
-        ),
+        ("KL(student | teacher), nats", score_html(fidelity.reverse_kl, fidelity.reverse_kl_error)),
+        ("KL(teacher | student), nats", score_html(fidelity.forward_kl, fidelity.forward_kl_error)),
         ("Effective samples", f"{fidelity.efficiency:.1%} of {fidelity.n:,}"),
         ("Pareto's k of the weights", decimals(fidelity.pareto_k, 2)),
-        ("Weighted samples", escape("; ".join(fidelity.weight_doubts())) or "can be trusted"),
+        ("Weighted samples", "; ".join(fidelity.weight_doubts()) or "can be trusted"),
         ("1,000 samples, teacher", duration(fidelity.teacher_sample_seconds)),
         ("1,000 samples, student", duration(fidelity.student_sample_seconds)),
         ("1,000 scores, teacher", duration(fidelity.teacher_score_seconds)),
         ("1,000 scores, student", duration(fidelity.student_score_seconds)),
     ]
-    for index, mode in enumerate(fidelity.modes, 1):
-        rows.append((
-            f"Mode {index}", f"{mode.student:.1%} of the student's samples, {mode.teacher:.1%} of the teacher's"
-        ))  # fmt: skip
-    body = "".join(f'<tr><th scope="row">{name}</th><td class="number">{value}</td></tr>' for name, value in rows)
-    return f"<table><tbody>{body}</tbody></table>"
+    rows += [
+        (f"Mode {index}", f"{mode.student:.1%} of the student's samples, {mode.teacher:.1%} of the teacher's")
+        for index, mode in enumerate(fidelity.modes, 1)
+    ]
+    return table_html([], rows)

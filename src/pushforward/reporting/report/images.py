@@ -2,33 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from pushforward.reporting.html import check_target, figure_html, score_html, table_html
 from pushforward.reporting.plots import image_grid
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.report.sections import check_target, figure_html, write_page
-from pushforward.reporting.report.text import decimals, duration
-
-_HOW_TO_READ = """<dl>
-<dt>Bits per dimension</dt>
-<dd>The mean of \N{MINUS SIGN}log2 of the model's probability of a test image, divided by the count of numbers in an
-image (pixels times colours): the size of each number under a lossless code made from the model. Lower is better; 256
-levels without compression take 8. It is an upper bound: the model is a density of the dequantised image, and better
-dequantisation noise would lower it.</dd>
-<dt>Gaussian</dt>
-<dd>The same figure for a normal distribution with the covariance matrix of the training images, plus a ridge that
-is best on the validation images.</dd>
-<dt>\N{PLUS-MINUS SIGN}</dt>
-<dd>One standard error of the mean over the test images.</dd>
-<dt>Training curve</dt>
-<dd>A row is one image; its nats are bits per dimension times the count of numbers times 0.693, with the sign changed:
-higher is better. The dot marks the selected weights. Training rows far above validation rows mean that the model
-overfits.</dd>
-<dt>Samples</dt>
-<dd>The first samples drawn, without selection.</dd>
-</dl>"""
+from pushforward.reporting.report.sections import Section, training_section, write_sections
+from pushforward.reporting.text import decimals, duration
 
 
 def write_image_report(
@@ -77,30 +58,20 @@ def write_image_report(
         ("test", test, "Test images, which were not used in training."),
         ("samples", samples, "Samples of the model, in the order in which they were drawn."),
     )
-    pictures = "".join(
+    columns = {
+        "Model": [row.name for row in rows],
+        "Test, bits per dimension": [score_html(row.test_bits, row.standard_error) for row in rows],
+        "Validation": [decimals(row.validation_bits) for row in rows],
+        "Fit": [duration(row.fit_seconds) for row in rows],
+        "Score": [duration(row.score_seconds) for row in rows],
+    }
+    pictures = [
         figure_html(inline_svg(image_grid(images, levels=levels), name, caption), caption)
         for name, images, caption in grids
-    )
-    leaderboard = _leaderboard(rows)
-    return write_page(
-        target, title, [escape(line) for line in summary_lines], leaderboard, history, pictures, facts, _HOW_TO_READ,
-        None, overwrite,
-    )  # fmt: skip
-
-
-def _leaderboard(rows: Sequence[Any]) -> str:
-    lines = []
-    for index, row in enumerate(rows):
-        error = (
-            "" if row.standard_error is None else f" <small>\N{PLUS-MINUS SIGN} {decimals(row.standard_error)}</small>"
-        )
-        cells = (
-            f'<th scope="row">{escape(row.name)}</th>',
-            f'<td class="number">{decimals(row.test_bits)}{error}</td>',
-            f'<td class="number">{decimals(row.validation_bits)}</td>',
-            *(f'<td class="number">{duration(value)}</td>' for value in (row.fit_seconds, row.score_seconds)),
-        )
-        lines.append(f"<tr{'' if index else ' class=subject'}>{''.join(cells)}</tr>")
-    heads = ("Test, bits per dimension", "Validation", "Fit", "Score")
-    head = '<th scope="col">Model</th>' + "".join(f'<th scope="col" class="number">{heading}</th>' for heading in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    ]
+    sections = [
+        Section("Leaderboard", table_html(columns, zip(*columns.values(), strict=True), subject=0), "images"),
+        training_section(history, terms=""),
+        Section("Data against samples", pictures[0] + pictures[1]),
+    ]
+    return write_sections(target, title, summary_lines, sections, facts, overwrite)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from pushforward.diagnostics.calibration import distances
+
 _MAX_ROWS = 5000  # enough to rank the differences
 
 
@@ -17,25 +19,15 @@ def influential_columns(data: np.ndarray, samples: np.ndarray, count: int) -> li
     width = rows.shape[1]
     if width <= count:
         return list(range(width))
-    marginal_distances = np.array([_distance(rows[:, j], model_rows[:, j]) for j in range(width)])
     pair_distances = 0.5 * np.abs(_rank_correlations(rows) - _rank_correlations(model_rows))
     np.fill_diagonal(pair_distances, 0.0)
-    largest = np.maximum(marginal_distances, pair_distances.max(axis=1))
+    largest = np.maximum(distances(rows, model_rows), pair_distances.max(axis=1))
     return sorted(np.argsort(-largest, kind="stable")[:count].tolist())
 
 
 def _thin(rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, np.float64)
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS)).astype(int)]
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Kolmogorov-Smirnov distance of two samples."""
-    a, b = np.sort(a), np.sort(b)
-    both = np.concatenate([a, b])
-    shares = (np.searchsorted(values, both, side="right") / len(values) for values in (a, b))
-    first, second = shares
-    return float(np.abs(first - second).max())
 
 
 def _rank_correlations(rows: np.ndarray) -> np.ndarray:

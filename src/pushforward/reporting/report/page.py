@@ -3,12 +3,12 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pushforward.reporting.html import Markup, check_target, figure_html, score_html, table_html
 from pushforward.reporting.plots import corner
 from pushforward.reporting.plots.canvas import table
 from pushforward.reporting.plots.inline import inline_svg
@@ -18,19 +18,9 @@ from pushforward.reporting.report.certificate import certificate_section, is_hea
 from pushforward.reporting.report.columns import columns_section
 from pushforward.reporting.report.influential_columns import influential_columns
 from pushforward.reporting.report.plane import density_section, is_plane, layers_section
-from pushforward.reporting.report.sections import (
-    Section,
-    check_target,
-    facts_html,
-    figure_html,
-    scrolled,
-    terms_html,
-    training_section,
-    write_sections,
-)
-from pushforward.reporting.report.template import CORNER_TERMS, FIT_CSS, LEADERBOARD_TERMS
-from pushforward.reporting.report.text import NONE, clean, decimals, duration, find_row, gain, gain_digits, summary
+from pushforward.reporting.report.sections import Section, training_section, write_sections
 from pushforward.reporting.report.unlikely import unlikely_section
+from pushforward.reporting.text import decimals, duration, find_row, gain, gain_digits, summary
 
 _SQUARE_UP_TO, _WIDE_UP_TO = 3, 5  # columns: limits of the classes of widths of the corner plot
 
@@ -117,31 +107,25 @@ def write_report(
     rows = table("data", data)
     model_samples = table("samples", samples, rows.shape[1])
     reference = find_row(leaderboard, baseline)
-    summary_lines = [escape(clean(line)) for line in summary(leaderboard, subject, reference, no_gain)]
-    summary_lines += [escape(clean(remark)) for remark in remarks]
-    table_html = _leaderboard(leaderboard, subject, None if no_gain else reference)
-    sections = [Section("Leaderboard", scrolled(table_html), LEADERBOARD_TERMS)]
-    if certificate is not None:
-        sections.append(certificate_section(certificate))
-        if not is_healthy(certificate):
-            summary_lines.append("<b>The model is not healthy: see its certificate below.</b>")
-    if schema is not None:
-        sections.append(columns_section(schema))
-    if training := training_section(history):
-        sections.append(training)
-    sections.append(_corner_section(rows, model_samples, columns))
+    summary_lines = [*summary(leaderboard, subject, reference, no_gain), *remarks]
+    is_sick = certificate is not None and not is_healthy(certificate)
     ranked = rows if draws is None else rows[: np.shape(draws)[1] if np.ndim(draws) == 3 else len(rows)]
-    sections.append(calibration_section(ranked, model_samples, columns, draws))
-    if scores is not None:
-        sections.append(unlikely_section(rows, scores, columns, sample_scores, row_numbers))
+    sections = [
+        Section("Leaderboard", _leaderboard(leaderboard, subject, None if no_gain else reference), "leaderboard"),
+        certificate_section(certificate) if certificate is not None else None,
+        columns_section(schema) if schema is not None else None,
+        training_section(history),
+        _corner_section(rows, model_samples, columns),
+        calibration_section(ranked, model_samples, columns, draws),
+        unlikely_section(rows, scores, columns, sample_scores, row_numbers) if scores is not None else None,
+    ]
     if is_plane(flow):
         sections += [density_section(flow, rows, model_samples, columns), layers_section(flow)]
-    sections.append(Section("The model", facts_html({clean(name): clean(value) for name, value in facts.items()})))
-    terms = [term for section in sections for term in section.terms]
-    sections.append(Section("How to read this", terms_html(terms)))
     return write_sections(
-        target, clean(title), summary_lines, [section.html() for section in sections], attribution, overwrite, FIT_CSS
-    )
+        target, title, summary_lines, sections, facts, overwrite, attribution=attribution,
+        warning="The model is not healthy: see its certificate below." if is_sick else "",
+        styles=("report.css", "fit.css"),
+    )  # fmt: skip
 
 
 def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str]) -> Section:
@@ -159,41 +143,33 @@ def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str
     picture = corner(rows[:, shown], samples[:, shown], [columns[j] for j in shown])
     svg = inline_svg(picture, "corner", "Corner plot: data against samples of the model")
     kind = "square" if len(shown) <= _SQUARE_UP_TO else "wide" if len(shown) <= _WIDE_UP_TO else "widest"
-    return Section("Data against samples", figure_html(svg, caption, kind), CORNER_TERMS)
+    return Section("Data against samples", figure_html(svg, caption, kind), "corner")
 
 
-def _leaderboard(rows: Sequence[Any], subject: Any, reference: Any | None) -> str:
+def _leaderboard(leaderboard: Sequence[Any], subject: Any, reference: Any | None) -> Markup:
     """The leaderboard, best row first, the model of the report in bold; columns without a value are left out."""
-    heads = ["Model", "Setting", "Held-out log-likelihood, nats per row"]
-    has_copies = any(getattr(row, "without_copies", None) is not None for row in rows)
-    if has_copies:
-        heads.append("Without copies of training rows")
+    rows = sorted(leaderboard, key=_rank)
+    columns: dict[str, list[str | None]] = {
+        "Model": [row.name for row in rows],
+        "Setting": [row.setting or None for row in rows],
+        "Held-out log-likelihood, nats per row": [
+            score_html(row.test_log_likelihood, row.standard_error) for row in rows
+        ],
+    }
+    without_copies = [getattr(row, "without_copies", None) for row in rows]
+    if any(value is not None for value in without_copies):
+        columns["Without copies of training rows"] = [decimals(value) for value in without_copies]
     if reference is not None:
-        heads.append(f"Gain over the {reference.name}")
-    times = [("Fit", "fit_seconds"), ("Score", "score_seconds"), ("Sample", "sample_seconds")]
-    times = [(head, field) for head, field in times if any(getattr(row, field) is not None for row in rows)]
-    heads += [head for head, _ in times]
-    table_rows = []
-    for row in sorted(rows, key=_rank):
-        error = (
-            "" if row.standard_error is None else f" <small>\N{PLUS-MINUS SIGN} {decimals(row.standard_error)}</small>"
-        )
-        cells = [f'<th scope="row">{escape(clean(row.name))}</th>', f"<td>{escape(clean(row.setting or NONE))}</td>"]
-        cells.append(f'<td class="number">{decimals(row.test_log_likelihood)}{error}</td>')
-        if has_copies:
-            cells.append(f'<td class="number">{decimals(getattr(row, "without_copies", None))}</td>')
-        if reference is not None:
-            difference, error = gain(row, reference), getattr(row, "gain_error", None)
-            digits = gain_digits(error)
-            text = decimals(difference, digits, sign=True)
-            if difference is not None and error is not None:
-                text += f" <small>\N{PLUS-MINUS SIGN} {decimals(error, digits)}</small>"
-            cells.append(f'<td class="number">{text}</td>')
-        cells += [f'<td class="number">{duration(getattr(row, field))}</td>' for _, field in times]
-        table_rows.append(f"<tr{' class=subject' if row is subject else ''}>{''.join(cells)}</tr>")
-    kinds = ["", ""] + [' class="number"'] * (len(heads) - 2)
-    head = "".join(f'<th scope="col"{kind}>{escape(heading)}</th>' for heading, kind in zip(heads, kinds, strict=True))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(table_rows)}</tbody></table>"
+        errors = [getattr(row, "gain_error", None) for row in rows]
+        columns[f"Gain over the {reference.name}"] = [
+            score_html(gain(row, reference), error, gain_digits(error), sign=True)
+            for row, error in zip(rows, errors, strict=True)
+        ]
+    for head, field in (("Fit", "fit_seconds"), ("Score", "score_seconds"), ("Sample", "sample_seconds")):
+        if any(getattr(row, field) is not None for row in rows):
+            columns[head] = [duration(getattr(row, field)) for row in rows]
+    index = [row is subject for row in rows].index(True)
+    return table_html(columns, zip(*columns.values(), strict=True), n_text=2, subject=index)
 
 
 def _rank(row: Any) -> float:

@@ -1,7 +1,6 @@
 """Sections for a flow of two columns: its density with contours, and a grid after each of its layers."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
 import jax
@@ -17,11 +16,11 @@ from pushforward.core.repeat import Repeat
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import is_inexact
 from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.reporting.html import figure_html, message_html
 from pushforward.reporting.plots import density, warp_layers
 from pushforward.reporting.plots.inline import inline_svg
 from pushforward.reporting.plots.marginals import span
-from pushforward.reporting.report.sections import Section, figure_html
-from pushforward.reporting.report.text import clean
+from pushforward.reporting.report.sections import Section
 
 _RESOLUTION, _BASE_DRAWS, _MAX_PANELS = 160, 2000, 16
 
@@ -47,7 +46,7 @@ def density_section(flow: Flow, data: np.ndarray, samples: np.ndarray, columns: 
             veiled=True, columns=columns,
         )  # fmt: skip
     except (DataError, NumericError) as error:
-        return Section("Density", f"<p>The density cannot be drawn: {_error_html(error)}</p>")
+        return Section("Density", message_html(f"The density cannot be drawn: {error}"))
     caption = (
         "The model's density. Lines enclose the smallest regions of probability 25, 50, 75 and 95 %; dots are rows of "
         "the data."
@@ -71,7 +70,7 @@ def layers_section(flow: Flow) -> Section:
     try:
         figure = warp_layers([_batched(layer) for _, layer in layers], extent, titles=titles, shown=shown)
     except (DataError, NumericError) as error:
-        return Section("Layer by layer", f"<p>The grid cannot be followed to the data: {_error_html(error)}</p>")
+        return Section("Layer by layer", message_html(f"The grid cannot be followed to the data: {error}"))
     caption = "A grid in the base space, and its image after each layer, up to the data space."
     if len(shown) < count:
         caption += f" Of {count - 1} layers {len(shown) - 1} are shown."
@@ -138,7 +137,3 @@ def _batched(layer: AbstractBijection) -> Callable[[np.ndarray], np.ndarray]:
 
 def _forward_rows(bijection: AbstractBijection, points: Array) -> tuple[Array, ...]:
     return (jax.vmap(bijection.forward)(points),)
-
-
-def _error_html(error: Exception) -> str:
-    return escape(clean(error))

@@ -1,20 +1,21 @@
 """Log-densities section: their distribution, and the rows with the lowest ones."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from pushforward.errors import NumericError, ShapeError
+from pushforward.reporting.html import Markup, figure_html, message_html, render, short_html, table_html
 from pushforward.reporting.plots import log_densities
 from pushforward.reporting.plots.canvas import table
 from pushforward.reporting.plots.inline import inline_svg
-from pushforward.reporting.report.sections import Section, figure_html, scrolled
-from pushforward.reporting.report.text import MINUS, NONE, clean, decimals, short_html
+from pushforward.reporting.report.sections import Section
+from pushforward.reporting.text import MINUS, NONE, decimals
 
 N_LISTED = 10
 _MAX_COLUMNS = 40
+_FAR = Markup("<span class=far>{}</span>")
 
 
 def unlikely_section(
@@ -42,16 +43,16 @@ def unlikely_section(
     try:
         figure = log_densities(log_density, sample_scores)
     except NumericError as error:
-        return Section("Log-densities", f"<p>The log-densities cannot be shown: {escape(clean(error))}</p>")
+        return Section("Log-densities", message_html(f"The log-densities cannot be shown: {error}"))
     picture = inline_svg(figure, "scores", "Log-densities of rows and of samples")
     quantile = float(np.quantile(log_density, 0.01, method="lower"))
     lowest = np.argsort(log_density, kind="stable")[:N_LISTED]
-    body = figure_html(picture, _describe_scores(log_density, quantile, sample_scores))
-    head = "The row" if len(lowest) == 1 else f"The {len(lowest)} rows"
-    body += f"<h3>{head} of lowest log-density</h3><p>{_describe_table(len(columns))}</p>"
-    return Section(
-        "Log-densities", body + scrolled(_table(rows, log_density, columns, numbers, lowest, quantile)), _TERMS
-    )
+    body = render(
+        "unlikely.html", figure=figure_html(picture, _describe_scores(log_density, quantile, sample_scores)),
+        n_rows=len(lowest), max_columns=_MAX_COLUMNS, n_columns=len(columns),
+        table=_table(rows, log_density, columns, numbers, lowest, quantile),
+    )  # fmt: skip
+    return Section("Log-densities", body, "log_densities")
 
 
 def _describe_scores(scores: np.ndarray, quantile: float, sample_scores: Any) -> str:
@@ -70,52 +71,29 @@ def _describe_scores(scores: np.ndarray, quantile: float, sample_scores: Any) ->
     return text + "."
 
 
-def _describe_table(width: int) -> str:
-    text = (
-        "Check these rows first: they may be entry errors, faulty measurements or rare events. Underlined values "
-        "are among the lowest or highest hundredth of their column."
-    )
-    if width > _MAX_COLUMNS:
-        text += f" The {_MAX_COLUMNS} columns shown have the most underlined values, or are the first of the others."
-    return text
-
-
 def _table(
     rows: np.ndarray, scores: np.ndarray, columns: Sequence[str], numbers: np.ndarray | None, lowest: np.ndarray,
     quantile: float,
-) -> str:  # fmt: skip
+) -> Markup:  # fmt: skip
     """A line for each row: its number, log-density, distance below the quantile, and values."""
     ends = np.quantile(rows, [0.01, 0.99], axis=0)
     far = (rows[lowest] < ends[0]) | (rows[lowest] > ends[1])
     # With many columns, show those that make the rows unusual; a stable sort keeps the others in order.
     shown = np.sort(np.argsort(-far.sum(axis=0), kind="stable")[:_MAX_COLUMNS])
     heads = [*(["Row"] if numbers is not None else []), "Log-density", "Below the 1 % quantile"]
-    head = "".join(f'<th scope="col" class="number">{heading}</th>' for heading in heads)
-    head += "".join(f'<th scope="col" class="number">{short_html(columns[j])}</th>' for j in shown)
-    lines = []
+    cells = []
     for rank, index in enumerate(lowest):
         score = float(scores[index])
         below = quantile - score if score < quantile else None
-        cells = [] if numbers is None else [f'<th scope="row" class="number">{escape(str(numbers[index]))}</th>']
-        cells += [f'<td class="number">{_format_score(score)}</td>', f'<td class="number">{_format_score(below)}</td>']
-        for j in shown:
-            value = f"{rows[index, j]:.6g}".replace("-", MINUS)
-            cells.append(f'<td class="number">{f"<span class=far>{value}</span>" if far[rank, j] else value}</td>')
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table class=cells><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        values = [f"{rows[index, j]:.6g}".replace("-", MINUS) for j in shown]
+        marked = [_FAR.format(value) if far[rank, j] else value for j, value in zip(shown, values, strict=True)]
+        number = [] if numbers is None else [str(numbers[index])]
+        cells.append([*number, _format_score(score), _format_score(below), *marked])
+    heads += [short_html(columns[j]) for j in shown]
+    return table_html(heads, cells, n_text=0, row_heads=numbers is not None, kind="cells")
 
 
 def _format_score(value: float | None) -> str:
     if value is None:
         return NONE
     return decimals(value, 2) if np.isfinite(value) else f"{MINUS if value < 0 else ''}\N{INFINITY}"
-
-
-_TERMS = (
-    (
-        "Log-densities",
-        "The natural logarithm of the model's density at each row, in the units of the data. If the model is right, "
-        "rows (blue) and its samples (orange) follow one distribution. Blue further left: the model is overconfident, "
-        "or some rows are unlike the rest. Ticks below the axis are the ten lowest rows.",
-    ),
-)

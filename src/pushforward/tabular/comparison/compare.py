@@ -175,7 +175,7 @@ def _entry(name: str, outcomes: list[Outcome]) -> Entry:
         return None if any(value is None for value in values) else float(np.mean(values))
 
     folds = tuple(float(outcome.scores.mean()) for outcome in outcomes)
-    errors = [outcome.standard_error for outcome in outcomes]
+    errors = np.array([outcome.standard_error for outcome in outcomes], float)
     peaks = [outcome.peak_megabytes for outcome in outcomes if outcome.peak_megabytes is not None]
     return Entry(
         name=name,

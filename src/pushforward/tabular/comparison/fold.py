@@ -51,9 +51,9 @@ class Outcome:
     """Results of one model on one fold: `scores` (n_test,) of test rows, `is_copy` (n_test,) as in `Split`."""
 
     scores: np.ndarray
-    standard_error: float
-    fit_seconds: float
-    score_seconds: float
+    standard_error: float | None
+    fit_seconds: float | None
+    score_seconds: float | None
     validation_log_likelihood: float | None = None
     sample_seconds: float | None = None
     parameters: int | None = None
@@ -117,6 +117,6 @@ class Fold:
             contexts = [split.context[indices] for indices in (*row_indices, np.repeat(split.test, n_points))]
         result = BASELINES[name](*parts, points.reshape(-1, points.shape[2]), contexts=contexts, points=n_points)
         return Outcome(
-            result.scores + schema.log_bin_widths(test), result.standard_error, result.fit_seconds,
+            np.asarray(result.scores) + schema.log_bin_widths(test), result.standard_error, result.fit_seconds,
             result.score_seconds, setting=result.setting, is_copy=split.is_copy,
         )  # fmt: skip

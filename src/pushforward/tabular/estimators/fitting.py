@@ -13,7 +13,7 @@ import numpy as np
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.core.named_rows import NamedRows
-from pushforward.errors import DataError
+from pushforward.errors import DataError, OffsetWarning
 from pushforward.recipes import RECIPES
 from pushforward.tabular.schema import TableSchema, fit_columns, infer_schema
 from pushforward.train import fit
@@ -170,19 +170,18 @@ def _add_noise(rows: np.ndarray, noise: Any, seed: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _renamed_argument(names: dict[str, str], otherwise: str = "") -> Generator[None]:
-    """Replace the argument of `fit` at the start of an error message by the estimator's argument, as in `names`.
+    """Replace the argument of `fit` that an error names by the estimator's argument, as in `names`.
 
-    A message that starts with none of these arguments gets the argument `otherwise`.
+    An error that names none of these arguments gets the argument `otherwise`.
     """
     try:
         yield
     except DataError as fault:
-        argument, colon, rest = str(fault).partition(":")
-        if argument not in names:
-            if not otherwise:
-                raise
-            raise DataError(f"{otherwise}: {fault}") from fault
-        raise DataError(names[argument] + colon + rest) from fault
+        if fault.argument in names:
+            raise DataError(fault.reason, names[fault.argument]) from fault
+        if not otherwise:
+            raise
+        raise DataError(str(fault), otherwise) from fault
 
 
 @contextlib.contextmanager
@@ -195,5 +194,5 @@ def _no_offset_warning(rows: np.ndarray) -> Generator[None]:
         yield
         return
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*mean more than 10,000 times its spread", UserWarning)
+        warnings.simplefilter("ignore", OffsetWarning)
         yield

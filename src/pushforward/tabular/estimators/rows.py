@@ -136,7 +136,7 @@ def check_support(schema: TableSchema | None, rows: np.ndarray) -> np.ndarray:
     bad = np.zeros(rows.shape, bool) if schema is None else schema.out_of_support(rows)
     if schema is not None and bad.any():
         row, index = np.argwhere(bad)[0]
-        column = schema.columns[schema.modelled_indices[index]]
+        column = schema.modelled_columns[index]
         raise DataError(
             f"X: column {column.name!r} is {rows[row, index]:g} at row {row} ({int(bad.any(1).sum())} such rows), "
             f"outside its support ({column.describe()}): the density there is zero, and no z maps to it. Drop them."

@@ -12,6 +12,7 @@ from pushforward.core.named_rows import inexact_message, is_exact
 from pushforward.errors import TableError
 from pushforward.tabular.files.headers import (
     INFINITE,
+    MISSING,
     NUMBER,
     OTHER_FORMATS,
     header_fault,
@@ -75,7 +76,7 @@ def _by_row(path: Path, separator: str, names: list[str], indices: list[int]) ->
 
 
 def _by_block(path: Path, separator: str, names: list[str], indices: list[int]) -> Iterator[Chunk]:
-    """Read block by block: polars reads a block without faults or missing cells, the slower reader another one."""
+    """Read block by block: polars reads a block without faults, the slower reader another one."""
     lines, size = Lines(path, separator), path.stat().st_size
 
     def share() -> float:
@@ -96,11 +97,11 @@ def _by_block(path: Path, separator: str, names: list[str], indices: list[int]) 
             block = block[: cut.end]
             file.seek(start + cut.end)
             needs_cells = not cut.is_plain or (lines.blank and len(names) == 1)
-            values = None if needs_cells else _by_polars(block, separator, len(names), indices)
-            if values is None or len(values) != cut.rows:  # a row is not one line
+            values = None if needs_cells else _by_polars(block, separator, len(names), indices, cut.rows)
+            if values is None:
                 yield from _by_cell(path, lines, io.BytesIO(block), names, indices, share)
             else:
-                yield Chunk(values, share=share())
+                yield Chunk(values, lines.number + np.arange(len(values)), share=share())
                 lines.number += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
 
 
@@ -132,21 +133,49 @@ def _check_header(path: Path, header: list[str], separator: str) -> None:
         raise TableError(f"{path}: {fault}: {header_fix(header, separator)}.")
 
 
-def _by_polars(block: bytes, separator: str, width: int, indices: list[int]) -> np.ndarray | None:
-    """The numbers of a block, or None if it has faults or missing cells, which `_by_cell` then locates."""
+def _by_polars(block: bytes, separator: str, width: int, indices: list[int], n_rows: int) -> np.ndarray | None:
+    """The numbers of a block, NaN where a cell is missing; None if it has faults, which `_by_cell` then locates."""
+    names = [f"{index}" for index in range(width)]
+    values = _complete(block, separator, names, indices)
+    # polars would fill a short row, and takes a blank line of one column for a cell or for none
+    has_full_rows = width > 1 and b'"' not in block and block.count(separator.encode()) == n_rows * (width - 1)
+    if values is None and has_full_rows:
+        values = _with_gaps(block, separator, names, indices)
+    if values is None or len(values) != n_rows:  # a row is not one line
+        return None
+    has_large = (np.abs(values) >= 2**53).any() and _LONG.search(block)  # perhaps an integer that float64 cannot hold
+    return None if has_large else values
+
+
+def _complete(block: bytes, separator: str, names: list[str], indices: list[int]) -> np.ndarray | None:
+    """Read the selected cells as numbers; None unless all are finite numbers, and no other cell is empty."""
     pl = load_polars()
-    kinds = dict.fromkeys(range(width), pl.String) | dict.fromkeys(indices, pl.Float64)
-    schema = {f"{index}": kind for index, kind in kinds.items()}
+    kinds = dict.fromkeys(names, pl.String) | {names[index]: pl.Float64 for index in indices}
     try:
-        frame = pl.read_csv(block, has_header=False, separator=separator, schema=schema)
+        frame = pl.read_csv(block, has_header=False, separator=separator, schema=kinds)
     except pl.exceptions.PolarsError:
         return None
     if not frame.height or any(frame.null_count().row(0)):
         return None
-    values = frame.select(f"{index}" for index in indices).to_numpy(order="c")
-    if (np.abs(values) >= 2**53).any() and _LONG.search(block):  # perhaps an integer that float64 cannot represent
-        return None
+    values = frame.select(names[index] for index in indices).to_numpy(order="c")
     return values if np.isfinite(values).all() else None
+
+
+def _with_gaps(block: bytes, separator: str, names: list[str], indices: list[int]) -> np.ndarray | None:
+    """Read cells as text and cast; None unless the selected ones are finite numbers or missing."""
+    pl = load_polars()
+    try:
+        frame = pl.read_csv(block, has_header=False, separator=separator, schema=dict.fromkeys(names, pl.String))
+    except pl.exceptions.PolarsError:
+        return None
+    text = frame.select(pl.col(names[index]).str.strip_chars() for index in indices)
+    values = text.cast(pl.Float64, strict=False)
+    for cells, numbers in zip(text, values, strict=True):
+        rest = cells.filter(numbers.is_null() | numbers.is_nan()).fill_null("")
+        if not rest.str.to_lowercase().is_in(list(MISSING)).all():
+            return None
+    filled = values.fill_null(float("nan")).to_numpy(order="c")
+    return None if np.isinf(filled).any() else filled
 
 
 def _by_cell(

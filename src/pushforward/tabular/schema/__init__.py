@@ -2,8 +2,9 @@
 
 from pushforward.tabular.schema.column import DECLARATIONS, KINDS, Column
 from pushforward.tabular.schema.fit import fit_columns, n_copies
+from pushforward.tabular.schema.infer import infer_schema
 from pushforward.tabular.schema.ranges import Range, out_of_range
-from pushforward.tabular.schema.schema import TableSchema, infer_schema
+from pushforward.tabular.schema.schema import TableSchema
 
 __all__ = [
     "DECLARATIONS",

@@ -70,7 +70,7 @@ def fit_columns(
     steps = _lattice_steps(schema, rows.x)
     if isinstance(validation, tuple):
         if groups is not None:
-            raise DataError("groups: expected None with validation rows, for then no row is split off.")
+            raise DataError("expected None with validation rows, for then no row is split off.", "groups")
         val_x = schema.drop_constants(as_rows("validation", validation[0], (len(schema.columns),)), "validation")
         contexts = None if validation[1] is None else _as_contexts("context", validation[1], len(val_x))
         train, val = rows, Rows(val_x, contexts, None)
@@ -114,7 +114,7 @@ def n_copies(schema: TableSchema, n: int) -> int:
 def _as_contexts(name: str, context: Any, n: int) -> np.ndarray:
     rows = np.asarray(to_array(context))
     if rows.ndim != 2 or len(rows) != n:
-        raise DataError(f"{name}: expected shape ({n}, c), one context a row, got shape {rows.shape}.")
+        raise DataError(f"expected shape ({n}, c), one context a row, got shape {rows.shape}.", name)
     return as_rows(name, rows, rows.shape[1:])
 
 
@@ -123,7 +123,7 @@ def _lattice_steps(schema: TableSchema, x: np.ndarray) -> np.ndarray:
 
     A warning names all such columns. Those with an end get no noise, which could leave their support.
     """
-    columns = [schema.columns[index] for index in schema.modelled_indices]
+    columns = schema.modelled_columns
     is_density = np.array([column.step == 0 and not len(column.values) for column in columns])
     steps = np.zeros(len(columns))
     if is_density.any():
@@ -156,9 +156,10 @@ def _transform(
         row = rows.x[bad[0] // copies]
         index = schema.out_of_support(np.stack([x[bad[0]], row])).any(0).argmax()
         raise DataError(
-            f"{name}: column {schema.names[schema.modelled_indices[index]]!r} is {row[index]:g} in a row, outside the "
+            f"column {schema.modelled_columns[index].name!r} is {row[index]:g} in a row, outside the "
             f"support in its schema ({len(np.unique(bad // copies))} of {len(rows)} rows are): the density there is "
-            "zero. Declare that column real, or correct these rows."
+            "zero. Declare that column real, or correct these rows.",
+            name,
         )
     groups = np.repeat(np.arange(len(rows)) if rows.groups is None else rows.groups, copies)
     return Rows(x, context, None), Rows(z, context, None, groups), float((log_det + schema.log_bin_widths(x)).mean())
@@ -172,4 +173,4 @@ def _with_names_of(original: Any, rows: np.ndarray | None) -> Any:
 
 def _with_names(schema: TableSchema, rows: np.ndarray) -> NamedRows:
     """Rows with the names of their columns, for the messages of `fit`."""
-    return NamedRows(rows, [schema.names[index] for index in schema.modelled_indices])
+    return NamedRows(rows, [column.name for column in schema.modelled_columns])

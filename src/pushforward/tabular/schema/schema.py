@@ -2,7 +2,6 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -18,24 +17,14 @@ from pushforward.core.discretised import (
     is_among,
     log_widths,
     padded_values,
-    rounding_of,
 )
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.errors import DataError, ShapeError
-from pushforward.tabular.schema.column import Column, parse_declaration
+from pushforward.tabular.schema.column import Column
 from pushforward.tabular.schema.decimals import as_read
-from pushforward.tabular.schema.detect import (
-    as_discrete,
-    as_heavy,
-    detect_type,
-    off_grid,
-    sparsest_point,
-    with_centre,
-    with_shares,
-)
-from pushforward.tabular.schema.ends import with_ends
-from pushforward.tabular.schema.refusals import number_of, refuse, refuse_constant, refuse_extremes
+from pushforward.tabular.schema.detect import off_grid
+from pushforward.tabular.schema.refusals import number_of
 from pushforward.train.repeats import Repeats, repeats_of
 
 
@@ -91,20 +80,21 @@ class TableSchema:
 
     def _grid(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Steps of the modelled columns, 0 for discrete ones, and the values of the discrete ones."""
-        steps = np.array([column.step * (column.kind != "discrete") for column in self._modelled_columns])
+        steps = np.array([column.step * (column.kind != "discrete") for column in self.modelled_columns])
         return steps, padded_values(self._discrete_values)
 
     @property
-    def _modelled_columns(self) -> list[Column]:
+    def modelled_columns(self) -> list[Column]:
+        """The columns that are coordinates of the flow."""
         return [self.columns[index] for index in self.modelled_indices]
 
     @property
     def _discrete_values(self) -> list[tuple[float, ...]]:
-        return [column.values if column.kind == "discrete" else () for column in self._modelled_columns]
+        return [column.values if column.kind == "discrete" else () for column in self.modelled_columns]
 
     def layer(self) -> ColumnMaps:
         """The maps of the modelled columns: the outermost layer of the flow."""
-        columns = self._modelled_columns
+        columns = self.modelled_columns
         return ColumnMaps(
             ["cells" if column.values else column.kind for column in columns],
             lower=[column.lower for column in columns],
@@ -120,7 +110,7 @@ class TableSchema:
         inner = flow.bijection
         layers = inner.bijections if isinstance(inner, Chain) else (inner,)
         flow = eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, self.layer()]))
-        columns = self._modelled_columns
+        columns = self.modelled_columns
         if not any(column.is_rounded for column in columns):
             return flow
         return Discretised(
@@ -151,7 +141,7 @@ class TableSchema:
 
     def out_of_support(self, rows: np.ndarray) -> np.ndarray:
         """Mask of the values of rows (n, modelled columns) that lie outside their column's support."""
-        columns = self._modelled_columns
+        columns = self.modelled_columns
         kinds, lower, upper = (np.array([getattr(c, name) for c in columns]) for name in ("kind", "lower", "upper"))
         has_lower, has_upper = np.isin(kinds, ["positive", "softplus", "bounded"]), kinds == "bounded"
         mask = (has_lower & (rows <= lower)) | (has_upper & (rows >= upper))
@@ -175,14 +165,16 @@ class TableSchema:
             values = rows[:, index]
             if column.kind == "constant" and (bad := np.flatnonzero(_differs(values, column.centre))).size:
                 raise DataError(
-                    f"{name}: column {column.name!r} was {column.centre:.9g} in every row of the training data, got "
+                    f"column {column.name!r} was {column.centre:.9g} in every row of the training data, got "
                     f"{values[bad[0]]:.9g} at row {number_of(numbers, bad[0])} ({bad.size} such rows), which has "
-                    "no density. Leave such rows out, or fit again without that column."
+                    "no density. Leave such rows out, or fit again without that column.",
+                    name,
                 )
             if column.step and (bad := np.flatnonzero(off_grid(values, column.step, column.origin))).size:
                 raise DataError(
-                    f"{name}: column {column.name!r} is rounded to {column.step:g}, got {values[bad[0]]:.12g} at "
-                    f"row {number_of(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column."
+                    f"column {column.name!r} is rounded to {column.step:g}, got {values[bad[0]]:.12g} at "
+                    f"row {number_of(numbers, bad[0])} ({bad.size} such rows). Round them, or fit it as a real column.",
+                    name,
                 )
             if column.kind == "discrete":
                 bad = np.flatnonzero(~is_among(values, np.array(column.values)))
@@ -224,7 +216,7 @@ class TableSchema:
         The density at repeated values has no upper bound. The likelihood of such a column, and a gain over another
         model, mean nothing.
         """
-        columns = enumerate(self._modelled_columns)
+        columns = enumerate(self.modelled_columns)
         by_name = {column.name: repeats_of(rows[:, index]) for index, column in columns if not column.is_rounded}
         return {name: repeats for name, repeats in by_name.items() if repeats is not None}
 
@@ -253,97 +245,6 @@ class TableSchema:
         )
 
 
-def infer_schema(
-    x: np.ndarray,
-    names: Sequence[str],
-    *,
-    declarations: Mapping[str, Any] | None = None,
-    detect: bool = True,
-    others: np.ndarray | None = None,
-    units: Sequence[str] | None = None,
-    numbers: np.ndarray | None = None,
-) -> TableSchema:
-    """Infer the type of each column of a table: declared, else detected in its values, else a real number.
-
-    With 50 rows or more these are detected: a discrete column (at most 50 different values, five rows to each; no other
-    value is possible), or a rounded one if `others` have more values on the same grid; a support (the positive numbers,
-    (0, 1), (-1, 1), (0, 100)) whose map raises the likelihood of a normal by 0.1 nats a row; and power-law tails.
-    Constant and circular columns must be declared.
-
-    Args:
-        x: rows (n, columns), finite.
-        names: of the columns.
-        declarations: names of columns with their types, such as {"income": "positive", "share": "bounded:0:1"}.
-        detect: whether the types of undeclared columns are detected; otherwise these columns are real.
-        others: rows (m, columns) that will be scored later, such as test rows. They contribute the codes of declared
-            categories and nothing else; and a grid or a support that would leave them without density is not detected.
-        units: of the columns, as text.
-        numbers: (n,) of the rows, for messages; None counts them from 0.
-
-    Raises:
-        DataError: for an unknown name or declaration, and for values outside a declared support, off a declared grid,
-            or not constant; the message names the column and the row.
-
-    >>> x = np.random.default_rng(0).lognormal(size=(500, 1))
-    >>> print(infer_schema(x, ["income"]).columns[0].describe())
-    positive, above 0
-    """
-    declarations = dict(declarations or {})
-    for name in declarations:
-        if name not in names:
-            raise DataError(f"columns: there is no column {name!r}: name one of {', '.join(map(repr, names))}.")
-    columns = []
-    for index, name in enumerate(names):
-        column = Column(name) if name not in declarations else parse_declaration(name, declarations[name])
-        values, other_values = x[:, index], None if others is None else others[:, index]
-        if column.kind != "constant":
-            refuse_constant(column, values)
-            refuse_extremes(column, values)
-        if name in declarations:
-            any_origin = "rounded" in str(declarations[name])  # the origin of integers is 0
-            column = _complete(column, values, numbers, other_values, any_origin)
-        elif detect:
-            column = detect_type(column, values, other_values)
-        if column.kind == "real":
-            column = with_centre(column, values)
-        columns.append(dataclasses.replace(column, unit="" if units is None else units[index]))
-    if all(column.kind == "constant" for column in columns):
-        raise DataError("columns: every column is constant, so nothing is left to model. Declare fewer constants.")
-    return TableSchema(tuple(columns))
-
-
 def _differs(x: np.ndarray, value: float) -> np.ndarray:
     """Which values differ from a constant; a fraction may have been read in single precision, then in double."""
     return np.abs(x - value) > (0.0 if value % 1 == 0 else np.finfo(np.float32).eps * abs(value))
-
-
-def _complete(
-    column: Column, x: np.ndarray, numbers: np.ndarray | None, others: np.ndarray | None, any_origin: bool
-) -> Column:
-    """Check a declared column against its values, and set the attributes that these determine."""
-    if column.kind == "constant":
-        if (x != x[0]).any():
-            refuse(column, x, x != x[0], f"{x[0]:g} in every row as it is declared constant", numbers)
-        return dataclasses.replace(column, centre=float(x[0]))
-    if column.kind == "heavy":
-        column = as_heavy(column, x)
-    if column.note == "category":
-        off = off_grid(x, 1.0, 0.0)
-        refuse(column, x, off, "whole numbers", numbers)
-        codes = np.unique(np.round(x if others is None else np.concatenate([x, others[~off_grid(others, 1.0, 0.0)]])))
-        return as_discrete(column, x, codes)
-    if column.step:
-        is_integer = column.step == 1.0 and not any_origin
-        origin = 0.0 if is_integer else float(x[0])
-        nearest = column.step * round(origin / column.step)
-        if abs(nearest - origin) <= rounding_of(x) * abs(origin):  # x[0] has a rounding error
-            origin = nearest
-        off = off_grid(x, column.step, origin)
-        refuse(column, x, off, "whole numbers" if is_integer else f"values on a grid of step {column.step:g}", numbers)
-        column = dataclasses.replace(column, origin=origin)
-    if column.kind in ("positive", "softplus", "bounded"):
-        column = with_ends(column, x, x if others is None else np.concatenate([x, others]), numbers)
-    if column.kind == "circular":
-        cut = sparsest_point(x, column.lower, column.upper)
-        column = dataclasses.replace(column, centre=cut, note="cut where rows are rarest")
-    return with_shares(column, x) if column.step else column

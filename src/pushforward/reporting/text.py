@@ -1,12 +1,9 @@
-"""Text of the reports: formatted numbers, names and summaries."""
+"""Text of the pages: formatted numbers, names and summaries."""
 
 import math
 import unicodedata
 from collections.abc import Sequence
-from html import escape
 from typing import Any
-
-from pushforward.reporting.plots.canvas import short
 
 _STOP_REASONS = {
     "finished": "Training ran for all epochs",
@@ -165,22 +162,6 @@ def _is_control(letter: str) -> bool:
     return is_bidi or unicodedata.category(letter) in ("Cc", "Cs")
 
 
-def name_html(name: object) -> str:
-    """A name from a file, escaped and with its reading direction isolated; at most 400 characters.
-
-    >>> name_html("<b>")
-    '<bdi>&lt;b&gt;</bdi>'
-    """
-    return f"<bdi>{escape(clean(name, 400))}</bdi>"
-
-
-def short_html(name: object) -> str:
-    """`name_html`, shortened to fit over a column of numbers; the full name is the tooltip."""
-    cut, full = short(name), clean(name, 400)
-    title = f' title="{escape(full)}"' if cut != full else ""
-    return f"<bdi{title}>{escape(cut)}</bdi>"
-
-
 def join_with_and(values: Sequence[str]) -> str:
     """Join parts: `a`, `a and b`, `a, b and c`.
 
@@ -188,21 +169,3 @@ def join_with_and(values: Sequence[str]) -> str:
     'a, b and c'
     """
     return " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)
-
-
-def number_html(value: float | None) -> str:
-    r"""A number of any size in few characters, as HTML with powers of ten for large and small ones.
-
-    >>> number_html(0.25), ascii(number_html(1234567.0))
-    ('0.25', "'1.2 \\xd7 10<sup>6</sup>'")
-    """
-    if value is None:
-        return NONE
-    if math.isnan(value):
-        return "not a number"
-    if math.isinf(value):
-        return "infinite" if value > 0 else f"{MINUS}infinite"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}".replace("-", MINUS) if abs(value) < 999.5 else f"{value:,.0f}".replace("-", MINUS)
-    digits, power = f"{value:.1e}".split("e")
-    return f"{digits} \N{MULTIPLICATION SIGN} 10<sup>{int(power)}</sup>".replace("-", MINUS)
