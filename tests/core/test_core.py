@@ -25,6 +25,7 @@ from pushforward.bijections import (
     halves,
     n_parameters,
 )
+from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import count_parameters, emitted, frozen, shared, trainable
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.numerics.trailing_batch import trailing_batch
