@@ -12,7 +12,11 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.core.fields import trainable
 from pushforward.train.checks import trained_flags
-from pushforward.train.steps import Schedule, init_state, run_steps, with_clipping
+from pushforward.train.epochs import negative_log_likelihood
+from pushforward.train.optimizer import update_rule, with_clipping
+from pushforward.train.schedules import Schedule
+from pushforward.train.state import init_state
+from pushforward.train.step import run_steps
 
 QUIET = {"key": 0, "progress": False}
 NORMAL = pf.bases.MultivariateNormal(2, covariance=np.array([[2.0, 1.2], [1.2, 1.0]]))
@@ -95,13 +99,11 @@ def watcher():
 def test_the_value_is_the_negative_log_likelihood_of_the_batch():
     x = data(64)
     flow = shifted(0.0)
-    transformation = with_clipping(watcher(), 5.0)
-    partition, state = init_state(
-        flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=False
-    )
+    rule = update_rule(watcher(), 5.0, None)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(0))
     batches = (jnp.asarray(x, jnp.float32)[None], None, None)
-    schedule = Schedule(0, 1.0, 1.0, 0.0)
-    state, total = run_steps(partition, transformation, False, False, state, batches, 1, schedule, jax.random.key(0))
+    schedule = Schedule(1.0, 1.0, 0.0)
+    state, total = run_steps(partition, rule, negative_log_likelihood, state, batches, None, 1, schedule)
     value, count, agrees = state.opt_state[1]
     expected = -np.mean(flow.log_prob(x))
     assert count == 1
@@ -113,17 +115,15 @@ def test_the_value_is_the_negative_log_likelihood_of_the_batch():
 @pytest.mark.parametrize("optimizer", [optax.lbfgs(0.1, linesearch=None), optax.contrib.schedule_free_sgd(0.1)])
 def test_a_skipped_step_does_not_change_the_optimiser_state(optimizer):
     flow = shifted()
-    transformation = with_clipping(optimizer, 5.0)
-    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
+    rule = update_rule(optimizer, 5.0, 0.9)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(0))
     good = jnp.asarray(data(8), jnp.float32)
     batches = (jnp.stack([good, good.at[0, 0].set(jnp.nan)]), None, None)
-    schedule = Schedule(0, 2.0, 1.0, 0.9)
+    schedule = Schedule(2.0, 1.0, 0.9)
 
     def after(n_steps):
-        _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
-        return run_steps(partition, transformation, False, True, fresh, batches, n_steps, schedule, jax.random.key(0))[
-            0
-        ]
+        _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(0))
+        return run_steps(partition, rule, negative_log_likelihood, fresh, batches, None, n_steps, schedule)[0]
 
     one, two = after(1), after(2)
     assert (int(two.skipped_steps), int(two.bad_steps)) == (1, 1)

@@ -10,7 +10,7 @@ from fitting import Cliff, data, flow_2d, trained_numbers
 import pushforward as pf
 from pushforward.errors import TrainingDiverged
 from pushforward.train.recovery import Recovery
-from pushforward.train.steps import TrainState
+from pushforward.train.state import TrainState
 
 QUIET = {"key": 0, "progress": False}
 DISTIL = QUIET | {"batch_size": 32, "n_fidelity": 200, "tolerance": 100.0, "forward": 0.5, "annealing": 0.0}
@@ -117,7 +117,7 @@ def test_weights_from_which_no_step_succeeds_are_not_returned():
 def train_state(step):
     """A state whose only parameter is the number of its steps so far."""
     count = jnp.zeros((), jnp.int32)
-    return TrainState([jnp.asarray(float(step))], [], (), [], jnp.ones(()), count, count)
+    return TrainState([jnp.asarray(float(step))], [], (), [], jax.random.key(0), count, jnp.ones(()), count, count)
 
 
 def test_a_snapshot_from_which_every_step_fails_is_skipped():
