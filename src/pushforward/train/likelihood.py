@@ -141,5 +141,6 @@ def fit(
         fitted, history, untrained = compare_with_baselines(fitted, initial, data, history, train)
     count_copies(fitted, data, history)
     if untrained is not None and data.validation is not None and data.is_drawn:
-        fitted = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
+        refitted: Any = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
+        return refitted, history
     return fitted, history

@@ -18,7 +18,7 @@ from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.schedules import Schedule, cosine
 from pushforward.train.state import extract_flow, init_state, is_sound
-from pushforward.train.step import Loss, run_steps
+from pushforward.train.step import run_steps
 
 _BLOCKS = 50
 
@@ -35,36 +35,26 @@ class Options(NamedTuple):
 
 
 @runtime_checkable
-class RunHistory(Protocol):
-    """What the loop writes into the history of every objective."""
-
-    seconds: list[float]
-    learning_rate: list[float]
-    stop_reason: str
-    skipped_steps: int
-    restarts: int
-
-
-@runtime_checkable
 class Objective(Protocol):
     """What a flow is trained for: a loss, the batches of its steps, and a validation value.
 
     Attributes:
-        loss: of a batch, a part of the compiled program.
+        loss: of a batch, a part of the compiled program; see `step.Loss`.
         shared: a tree of arrays and numbers that the loss gets in every step.
         n_blocks, n_steps: number of blocks, and of steps in all of them.
         patience: number of blocks without a better value after which training stops; None to run them all.
-        history: filled in place, by the loop and by `validate`.
+        history: filled in place; by the loop the lists `seconds` and `learning_rate`, the numbers `skipped_steps` and
+            `restarts`, and `stop_reason`.
         advice: what to do where training diverges.
         first_text: progress until the first block ends.
     """
 
-    loss: Loss
+    loss: Any
     shared: Any
     n_blocks: int
     n_steps: int
     patience: int | None
-    history: RunHistory
+    history: Any
     advice: str
     first_text: str
 

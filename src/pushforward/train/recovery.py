@@ -80,6 +80,5 @@ class Recovery:
             self._snapshots.pop()
             earlier, since = self._snapshots[-1]
         # the steps that are undone count as skipped, and the randomness does not repeat
-        return restored(
-            earlier._replace(step=np.array(state.step), skipped_steps=earlier.skipped_steps + np.int32(since))
-        )
+        skipped = earlier.skipped_steps + np.int32(since)
+        return restored(earlier._replace(step=state.step, skipped_steps=skipped))
