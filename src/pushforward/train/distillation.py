@@ -156,8 +156,8 @@ def distill(
         inner, standard_teacher, context, loss, steps=int(steps), forward=float(forward), annealing=annealing,
         key_validation=keys[1], key_batches=keys[2],
     )  # fmt: skip
-    options, history = Options(float(learning_rate), optimizer, clip, ema, trainable, progress), objective.history
-    best = train(inner, objective, options, key=keys[3], started=started)
+    options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress, keys[3], started)
+    history, best = objective.history, train(inner, objective, options)
     history.best_block = best.block
     fitted = with_common(_in_data_units(finalise(best.flow), inner_teacher), common)
     try:

@@ -14,7 +14,7 @@ from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.distillation_loss import DistillationLoss
-from pushforward.train.loop import Trainer, blocks_of
+from pushforward.train.loop import Block, Trainer, blocks_of
 
 _MOST_SAMPLES = 2048  # validation samples of either flow
 _MOST_NUMBERS = 2**17  # of all validation samples together
@@ -66,26 +66,16 @@ class DistillationObjective:
         key_validation, key_batches: of the teacher's samples for validation and for the steps.
     """
 
-    first_text, patience = "compiling", None
+    patience = None
     advice = "Use a smaller learning_rate, or a smaller clip, or see where the teacher's log-density is not finite."
 
     def __init__(
-        self,
-        student: Flow,
-        teacher: Any,
-        context: Any,
-        loss: DistillationLoss,
-        *,
-        steps: int,
-        forward: float,
-        annealing: float,
-        key_validation: PRNGKeyArray,
-        key_batches: PRNGKeyArray,
-    ) -> None:
+        self, student: Flow, teacher: Any, context: Any, loss: DistillationLoss, *, steps: int, forward: float,
+        annealing: float, key_validation: PRNGKeyArray, key_batches: PRNGKeyArray,
+    ) -> None:  # fmt: skip
         self.loss, self.teacher, self.context, self.share = loss, teacher, context, forward
         self.shared = flatten(teacher)[0], (1.0 if annealing > 0 else forward, forward, float(annealing * steps))
         self.blocks, self.history = blocks_of(steps), DistillationHistory()
-        self.n_blocks, self.n_steps = len(self.blocks), steps
         self.dtype, self.key_batches = float_type(flatten(student)[0]), key_batches
         self.key_student = jax.random.fold_in(key_validation, 1)
         self.penalty = None if loss.penalty is None else jax.jit(loss.penalty)
@@ -102,21 +92,17 @@ class DistillationObjective:
         """The value of the student before training."""
         return self._value(flow)
 
-    def batches(self, block: int) -> Iterator[tuple[tuple[np.ndarray | None, np.ndarray | None], int]]:
+    def batches(self, block: Block) -> Iterator[tuple[tuple[np.ndarray | None, np.ndarray | None], int]]:
         """Fresh samples of the teacher and the contexts for a block of steps, batch by batch."""
-        shape = max(map(len, self.blocks)), self.loss.batch_size
-        key = jax.random.fold_in(self.key_batches, self.blocks[block].start)
+        shape = max(len(block.steps) for block in self.blocks), self.loss.batch_size
+        key = jax.random.fold_in(self.key_batches, block.steps.start)
         contexts = paired_contexts(self.teacher, self.context, math.prod(shape), key)
         x = samples_of(self.teacher, contexts, math.prod(shape), key) if self.has_forward else None
 
         def split(part: np.ndarray | None) -> np.ndarray | None:
             return None if part is None else part.reshape(*shape, *part.shape[1:]).astype(self.dtype)
 
-        yield (split(x), split(contexts)), len(self.blocks[block])
-
-    def name(self, block: int) -> str:
-        """The steps of the block in an error message."""
-        return f"within steps {self.blocks[block].start} to {self.blocks[block].stop}"
+        yield (split(x), split(contexts)), len(block.steps)
 
     def validate(self, flow: Flow, mean: float) -> float:
         """Minus the validation loss after a block."""
@@ -125,16 +111,17 @@ class DistillationObjective:
         self.history.forward_kl.append(self.forward_kl)
         return value
 
-    def describe(self, block: int) -> str:
+    def describe(self, index: int) -> str:
         """Progress after a block."""
         forward = "" if math.isnan(self.forward_kl) else f", KL(teacher | student) {self.forward_kl:.3f}"
         return f"KL(student | teacher) {self.reverse_kl:.3f}{forward}"
 
     def failure(self) -> str | None:
         """No step was finite."""
-        if self.history.skipped_steps < self.n_steps:
+        n_steps = self.blocks[-1].steps.stop
+        if self.history.skipped_steps < n_steps:
             return None
-        return f"none of {self.n_steps} steps had a finite loss and gradient"
+        return f"none of {n_steps} steps had a finite loss and gradient"
 
     def _value(self, student: Flow) -> float:
         """Minus the loss at its final share; NaN where a density is not finite."""

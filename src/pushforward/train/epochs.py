@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.flow import Flow
@@ -19,7 +19,7 @@ from pushforward.errors import DataError, NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
-from pushforward.train.loop import Options, Trainer, train
+from pushforward.train.loop import Block, Options, Trainer, train
 from pushforward.train.prepare import FitData
 from pushforward.train.units import restore_units, standardise
 
@@ -35,11 +35,12 @@ _FULL_RATE_ROWS = 5000
 
 
 class Epochs(NamedTuple):
-    """Sizes of batches and epochs, as for `fit`; None for the defaults."""
+    """Batches and epochs, as for `fit` (None for the defaults); and what decides the order of the rows."""
 
     batch_size: int
     max_epochs: int | None
     patience: int | None
+    random: np.random.Generator
 
 
 def default_learning_rate(n_rows: int) -> float:
@@ -48,15 +49,7 @@ def default_learning_rate(n_rows: int) -> float:
 
 
 def train_on_rows(
-    flow: AnyFlow,
-    history: History,
-    data: FitData,
-    epochs: Epochs,
-    options: Options,
-    random: np.random.Generator,
-    key: PRNGKeyArray,
-    started: float,
-    title: str = "",
+    flow: AnyFlow, history: History, data: FitData, epochs: Epochs, options: Options, title: str = ""
 ) -> tuple[AnyFlow, History]:
     """The flow after training, and its history.
 
@@ -65,16 +58,13 @@ def train_on_rows(
         history: updated in place.
         data: rows in the data's units; without validation rows there is no early stopping.
         epochs, options: of `fit`.
-        random: decides the order of the rows.
-        key: of the randomness inside the flow, such as dropout.
-        started: time at which `fit` started, by `time.perf_counter`.
         title: of the progress bar.
 
     Raises:
         TrainingDiverged: as for `fit`.
     """
-    objective = LikelihoodObjective(flow, data, epochs, history, random, title)
-    best = train(objective.flow, objective, options, key=key, started=started)
+    objective = LikelihoodObjective(flow, data, epochs, history)
+    best = train(objective.flow, objective, options._replace(title=title))
     history.best_epoch = best.block
     fitted: Any = finalise(best.flow)
     if objective.validation is not None and has_hook(best.flow, "finalised"):
@@ -98,10 +88,8 @@ class LikelihoodObjective:
     Args:
         flow: before training, its frozen layers filled.
         data: rows in the data's units.
-        epochs: sizes.
+        epochs: batches and epochs.
         history: filled in place.
-        random: decides the order of the rows.
-        title: of the progress bar.
 
     Attributes:
         flow, validation: the flow and the validation rows in the units of training.
@@ -110,27 +98,23 @@ class LikelihoodObjective:
     loss, shared = staticmethod(negative_log_likelihood), None
     advice = "Use a smaller learning_rate, a smaller clip, or look at the data with pushforward.check."
 
-    def __init__(
-        self, flow: Any, data: FitData, epochs: Epochs, history: History, random: np.random.Generator, title: str
-    ) -> None:
+    def __init__(self, flow: Any, data: FitData, epochs: Epochs, history: History) -> None:
         self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
         if isinstance(self.flow, Flow):
             warn_of_share_outside(self.flow, rows.x)
-        self.data, self.history, self.random = data, history, random
+        self.data, self.history, self.random = data, history, epochs.random
         self.offsets = tuple(offset + log_scale for offset in data.offsets)
         self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
         pass_steps = self.n_rows // self.batch_size
         self.passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
-        epoch_steps, total = pass_steps * self.passes, min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
-        self.n_blocks = epochs.max_epochs or max(math.ceil(total / epoch_steps), 3)
-        self.n_steps = self.n_blocks * epoch_steps
-        patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
+        size, total = pass_steps * self.passes, min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
+        n_epochs = epochs.max_epochs or max(math.ceil(total / size), 3)
+        self.blocks = [Block(range(size * e, size * (e + 1)), f"in epoch {e}") for e in range(n_epochs)]
+        patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / size), 3)
         self.patience = None if self.validation is None else patience
         dtype, history.batch_size = float_type(flatten(self.flow)[0]), self.batch_size
         parts = (rows.x, rows.context, None if rows.weights is None else rows.weights / rows.weights.mean())
         self.parts = tuple(None if part is None else part.astype(dtype) for part in parts)
-        self.prefix = f"{title}: " if title else ""
-        self.first_text = f"{self.prefix}compiled, first epoch"
 
     def start(self, flow: AnyFlow, trainer: Trainer) -> float:
         """The validation likelihood before training; meanwhile the steps compile."""
@@ -142,7 +126,7 @@ class LikelihoodObjective:
         self.history.compile_seconds = time.perf_counter() - compile_start
         return self.history.start
 
-    def batches(self, block: int) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
+    def batches(self, block: Block) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
         """Buffers of shuffled batches, each with the number of its filled batches.
 
         A pass omits the rows that do not fill a batch.
@@ -157,10 +141,6 @@ class LikelihoodObjective:
                     target[: len(index)] = part[index]
             yield buffer, len(index)
 
-    def name(self, block: int) -> str:
-        """The epoch in an error message."""
-        return f"in epoch {block}"
-
     def validate(self, flow: AnyFlow, mean: float) -> float:
         """The validation likelihood after an epoch."""
         self.history.train.append(mean + self.offsets[0])
@@ -169,11 +149,11 @@ class LikelihoodObjective:
         self.history.validation.append(self.log_likelihood(flow))
         return self.history.validation[-1]
 
-    def describe(self, block: int) -> str:
+    def describe(self, index: int) -> str:
         """Progress after an epoch."""
         history, kind = self.history, "train" if self.validation is None else "validation"
         value = (history.validation or history.train)[-1]
-        return f"{self.prefix}epoch {block + 1}/{self.n_blocks} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
+        return f"epoch {index + 1}/{len(self.blocks)} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
 
     def failure(self) -> str | None:
         """No epoch had a finite likelihood; an error where validation rows are outside the flow's support."""

@@ -131,16 +131,15 @@ def fit(
         history.start_from = "columns" if initial is flow else "gaussian"
     del noisy
     rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
-    train = functools.partial(
-        train_on_rows, data=data, epochs=Epochs(int(batch_size), max_epochs, patience),
-        options=Options(rate, optimizer, clip, ema, trainable, progress), random=random, key=key_steps, started=started,
-    )  # fmt: skip
+    options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
+    epochs = Epochs(int(batch_size), max_epochs, patience, random)
+    train = functools.partial(train_on_rows, data=data, epochs=epochs, options=options)
     fitted, history = train(initial, history)
     untrained = None
     if may_choose_start and data.validation is not None and history.stop_reason != "interrupted":
         fitted, history, untrained = compare_with_baselines(fitted, initial, data, history, train)
     count_copies(fitted, data, history)
     if untrained is not None and data.validation is not None and data.is_drawn:
-        refitted: Any = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
-        return refitted, history
-    return fitted, history
+        fitted = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
+    result: Any = fitted
+    return result, history

@@ -1,5 +1,6 @@
 """The training loop of every objective: blocks of compiled steps, with validation between them."""
 
+import functools
 import math
 import time
 from collections.abc import Iterable
@@ -24,14 +25,39 @@ _BLOCKS = 50
 
 
 class Options(NamedTuple):
-    """Options of training that every objective has, as for `fit`."""
+    """Options of training that every objective has.
+
+    Attributes:
+        learning_rate, optimizer, clip, ema, trainable, progress: as for `fit`.
+        key: of the randomness of the steps.
+        started: time from which the history counts seconds, by `time.perf_counter`.
+        title: of the progress bar.
+    """
 
     learning_rate: float
-    optimizer: optax.GradientTransformation | None = None
-    clip: float | None = 5.0
-    ema: float | None = 0.99
-    trainable: PyTree[bool] | None = None
-    progress: bool = False
+    optimizer: optax.GradientTransformation | None
+    clip: float | None
+    ema: float | None
+    trainable: PyTree[bool] | None
+    progress: bool
+    key: PRNGKeyArray
+    started: float
+    title: str = ""
+
+
+class Block(NamedTuple):
+    """Steps between two validations: their numbers, and their name in an error message."""
+
+    steps: range
+    name: str
+
+
+def blocks_of(steps: int) -> list[Block]:
+    """The steps in at most 50 blocks."""
+    n = min(_BLOCKS, steps)
+    ends = [round(steps * (block + 1) / n) for block in range(n)]
+    starts = [0, *ends[:-1]]
+    return [Block(range(*part), "within steps {} to {}".format(*part)) for part in zip(starts, ends, strict=True)]
 
 
 @runtime_checkable
@@ -41,31 +67,25 @@ class Objective(Protocol):
     Attributes:
         loss: of a batch, a part of the compiled program; see `step.Loss`.
         shared: a tree of arrays and numbers that the loss gets in every step.
-        n_blocks, n_steps: number of blocks, and of steps in all of them.
+        blocks: in which the steps run.
         patience: number of blocks without a better value after which training stops; None to run them all.
         history: filled in place; by the loop the lists `seconds` and `learning_rate`, the numbers `skipped_steps` and
             `restarts`, and `stop_reason`.
         advice: what to do where training diverges.
-        first_text: progress until the first block ends.
     """
 
     loss: Any
     shared: Any
-    n_blocks: int
-    n_steps: int
+    blocks: list[Block]
     patience: int | None
     history: Any
     advice: str
-    first_text: str
 
     def start(self, flow: Any, trainer: "Trainer") -> float:
         """The value of the flow before training; NaN where there is none. It may compile the steps meanwhile."""
 
-    def batches(self, block: int) -> Iterable[tuple[Any, int]]:
+    def batches(self, block: Block) -> Iterable[tuple[Any, int]]:
         """Buffers of batches for the block, each with its number of steps."""
-
-    def name(self, block: int) -> str:
-        """The block in an error message, such as "in epoch 3"."""
 
     def validate(self, flow: Any, mean: float) -> float:
         """Fill the history after a block; return the value to maximise, NaN where there is none.
@@ -75,8 +95,8 @@ class Objective(Protocol):
             mean: of the numbers that the loss reported in the block's finite steps; NaN without such steps.
         """
 
-    def describe(self, block: int) -> str:
-        """Progress after a block."""
+    def describe(self, index: int) -> str:
+        """Progress after the block of this index."""
 
     def failure(self) -> str | None:
         """Why the run as a whole failed, None if it did not."""
@@ -97,37 +117,35 @@ class Trainer:
         flow: the flow to start from.
         objective: what it is trained for.
         options: of training.
-        key: of the randomness of the steps.
     """
 
-    def __init__(self, flow: Any, objective: Objective, options: Options, key: PRNGKeyArray) -> None:
+    def __init__(self, flow: Any, objective: Objective, options: Options) -> None:
         self.flow, self.objective = flow, objective
         self.rule = update_rule(options.optimizer, options.clip, options.ema)
         chosen = trainable_filter(flow) if options.trainable is None else options.trainable
-        self.partition, self.state = init_state(flow, trained_flags(flow, chosen), self.rule, key)
+        self.partition, self.state = init_state(flow, trained_flags(flow, chosen), self.rule, options.key)
         self.recovery = Recovery(options.learning_rate, adjustable=self.rule.is_default, advice=objective.advice)
-        self.schedule = Schedule(float(objective.n_steps), options.learning_rate, float(options.ema or 0.0))
+        self.schedule = Schedule(
+            float(objective.blocks[-1].steps.stop), options.learning_rate, float(options.ema or 0.0)
+        )
 
     def compile_steps(self, batches: Any) -> None:
         """Compile the program for buffers of these shapes, by running no step."""
         self.state, _ = self._steps(batches, 0, self.state, self.schedule.learning_rate)
         jax.block_until_ready(self.state.bad_steps)
 
-    def run(self, block: int) -> tuple[float, int]:
-        """Run a block; return the sum of the reported numbers over its finite steps, and the number of these.
+    def run(self, block: Block) -> float:
+        """Run a block; return the mean of the reported numbers over its finite steps, NaN where there are none.
 
         Raises:
             TrainingDiverged: if consecutive steps failed too often.
         """
-        total, n_finite, name = 0.0, 0, self.objective.name(block)
+        total, n_finite = 0.0, 0
         for batches, n_steps in self.objective.batches(block):
-
-            def steps(state: Any, rate: float, batches: Any = batches, n_steps: int = n_steps) -> Any:
-                return self._steps(batches, n_steps, state, rate)
-
-            self.state, part, n_part = self.recovery.run(steps, self.state, n_steps, name)
+            steps = functools.partial(self._steps, batches, n_steps)
+            self.state, part, n_part = self.recovery.run(steps, self.state, n_steps, block.name)
             total, n_finite = total + part, n_finite + n_part
-        return total, n_finite
+        return total / n_finite if n_finite else math.nan
 
     def current(self) -> Any:
         """The flow of the current weights, in arrays of its own, because steps consume those of the state."""
@@ -147,7 +165,7 @@ class Trainer:
         return run_steps(self.partition, self.rule, loss, state, batches, shared, n_steps, schedule)
 
 
-def train(flow: Any, objective: Objective, options: Options, *, key: PRNGKeyArray, started: float) -> Best:
+def train(flow: Any, objective: Objective, options: Options) -> Best:
     """Train a flow; the history of the objective is filled in place.
 
     The flow with the highest validation value is returned. As long as no value is finite, and there is no early
@@ -157,35 +175,36 @@ def train(flow: Any, objective: Objective, options: Options, *, key: PRNGKeyArra
         flow: the flow to start from.
         objective: what it is trained for.
         options: of training.
-        key: of the randomness of the steps.
-        started: time from which the history counts seconds, by `time.perf_counter`.
 
     Raises:
         TrainingDiverged: if consecutive steps failed too often, or the objective's `failure` is not None.
     """
-    trainer, history = Trainer(flow, objective, options, key), objective.history
-    rate = trainer.recovery.rate
+    trainer, history, blocks = Trainer(flow, objective, options), objective.history, objective.blocks
+    rate, title = trainer.recovery.rate, options.title and f"{options.title}: "
     value = objective.start(flow, trainer)
     best = earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
-    with progress_bar(options.progress, objective.n_blocks, objective.describe, objective.first_text) as report:
+
+    def describe(index: int) -> str:
+        return title + objective.describe(index)
+
+    with progress_bar(options.progress, len(blocks), describe, f"{title}first steps") as report:
         try:
-            for block in range(objective.n_blocks):
-                total, n_finite = trainer.run(block)
+            for index, block in enumerate(blocks):
+                mean = trainer.run(block)
                 history.skipped_steps, history.restarts = int(trainer.state.skipped_steps), trainer.recovery.restarts
                 history.learning_rate.append(trainer.learning_rate)
                 current = trainer.current()
-                value = objective.validate(current, total / n_finite if n_finite else math.nan)
-                history.seconds.append(time.perf_counter() - started)
+                value = objective.validate(current, mean)
+                history.seconds.append(time.perf_counter() - options.started)
                 if value > best.value:
-                    best = Best(current, block, value)
+                    best = Best(current, index, value)
                 elif best.value == -math.inf and objective.patience is None:
-                    if is_sound(trainer.state):
-                        index = block if n_finite else best.block  # without finite steps the weights were restored
-                        earlier, best = best, Best(current, index, -math.inf)
-                    elif not n_finite:  # the last finite step led to weights from which none is finite
+                    if is_sound(trainer.state):  # restored where no step was finite
+                        earlier, best = best, Best(current, best.block if math.isnan(mean) else index, -math.inf)
+                    elif math.isnan(mean):  # the last finite step led to weights from which none is finite
                         best = earlier
-                report(block)
-                if objective.patience is not None and block - best.block >= objective.patience:
+                report(index)
+                if objective.patience is not None and index - best.block >= objective.patience:
                     history.stop_reason = "early stopping"
                     break
         except KeyboardInterrupt:
@@ -193,10 +212,3 @@ def train(flow: Any, objective: Objective, options: Options, *, key: PRNGKeyArra
     if history.stop_reason != "interrupted" and (failure := objective.failure()):
         raise TrainingDiverged(f"training diverged at {rate}: {failure}. {objective.advice}")
     return best
-
-
-def blocks_of(steps: int) -> list[range]:
-    """The numbers of the steps in each of at most 50 blocks."""
-    n = min(_BLOCKS, steps)
-    ends = [round(steps * (block + 1) / n) for block in range(n)]
-    return [range(first, end) for first, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -27,7 +27,7 @@ from pushforward.numerics.arrays import on_device
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_rows
-from pushforward.train.loop import Options, Trainer, blocks_of, train
+from pushforward.train.loop import Block, Options, Trainer, blocks_of, train
 from pushforward.train.target_loss import TargetLoss
 from pushforward.train.units import outer_standardise
 
@@ -158,8 +158,8 @@ def fit_target(
     if contexts is not None and flow.context_scaling is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
     objective = TargetObjective(flow, loss, contexts, int(steps), annealing)
-    options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress)
-    fitted = finalise(train(flow, objective, options, key=key_steps, started=started).flow)
+    options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress, key_steps, started)
+    fitted = finalise(train(flow, objective, options).flow)
     if flow.context_shape is None:
         sample = _importance(fitted, log_density, max(int(n_importance), 2), key_importance)
         objective.history.importance = sample
@@ -177,7 +177,7 @@ class TargetObjective:
         annealing: share of the steps over which the target's power rises.
     """
 
-    first_text, patience = "compiling", None
+    patience = None
     advice = (
         "Where log_density is -inf at samples of the flow, map the flow onto the support (pf.bijections), or train "
         "with forward=1; else use a smaller learning_rate."
@@ -188,26 +188,21 @@ class TargetObjective:
         dtype = float_type(flatten(flow)[0])
         self.shared = None if contexts is None else on_device(contexts, dtype), annealing * steps
         self.blocks = blocks_of(steps)
-        self.n_blocks, self.n_steps = len(self.blocks), steps
 
     def start(self, flow: Flow, trainer: Trainer) -> float:
         """No value."""
         return math.nan
 
-    def batches(self, block: int) -> Iterator[tuple[None, int]]:
+    def batches(self, block: Block) -> Iterator[tuple[None, int]]:
         """Steps without data."""
-        yield None, len(self.blocks[block])
-
-    def name(self, block: int) -> str:
-        """The steps of the block in an error message."""
-        return f"within steps {self.blocks[block].start} to {self.blocks[block].stop}"
+        yield None, len(block.steps)
 
     def validate(self, flow: Flow, mean: float) -> float:
         """Only the evidence lower bound of the block's samples."""
         self.history.elbo.append(mean)
         return math.nan
 
-    def describe(self, block: int) -> str:
+    def describe(self, index: int) -> str:
         """Progress after a block."""
         return f"evidence lower bound {self.history.elbo[-1]:.3f}"
 
@@ -215,7 +210,7 @@ class TargetObjective:
         """No step was finite."""
         if np.isfinite(self.history.elbo).any():
             return None
-        return f"none of {self.n_steps} steps had a finite loss and gradient"
+        return f"none of {self.blocks[-1].steps.stop} steps had a finite loss and gradient"
 
 
 def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
@@ -254,7 +249,8 @@ def _with_pilot(flow: Flow, loss: TargetLoss, steps: int, key: PRNGKeyArray) -> 
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
     objective = TargetObjective(start, loss, None, steps, 0.5)
     try:
-        fitted = finalise(train(start, objective, Options(0.05), key=key, started=time.perf_counter()).flow)
+        options = Options(0.05, None, 5.0, 0.99, None, False, key, time.perf_counter())
+        fitted = finalise(train(start, objective, options).flow)
     except NumericError:  # no sample of the pilot has a finite density: its moments mean nothing
         return flow
     mean, above = (np.asarray(fitted.bijection.forward(jnp.full(flow.shape, z)), np.float64) for z in (0.0, 1.0))
