@@ -72,6 +72,15 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def as_contexts(name: str, flow: Any, context: Any) -> np.ndarray | None:
+    """Checked float64 contexts (n, *context_shape) for a flow; None if it is unconditional."""
+    shape = flow.context_shape
+    if (context is None) != (shape is None):
+        expected = "none (the flow is unconditional)" if shape is None else f"rows of shape {shape}"
+        raise DataError(f"{name}: expected {expected}, got {'none' if context is None else 'one'}.")
+    return None if shape is None else as_rows(name, context, shape)
+
+
 def dequantise_rows(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
     """The rows as the density takes them: integers of a `Dequantised` plus uniform noise, others unchanged."""
     if not isinstance(flow, Dequantised):

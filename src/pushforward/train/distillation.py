@@ -34,7 +34,7 @@ from pushforward.train.distillation_loss import DistillationLoss
 from pushforward.train.divergences import DistillationObjective, samples_of
 from pushforward.train.loop import Options, train
 from pushforward.train.one_step import OneStep, one_step_mismatch
-from pushforward.train.units import initialise_flow, outer_standardise, whiten_rows
+from pushforward.train.units import initialise_flow, outer_standardise, standard_samples, whiten_rows
 
 _N_INITIAL = 10_000  # samples of the teacher whose moments initialise the student
 
@@ -148,7 +148,7 @@ def distill(
     initial = _initial_samples(standard_teacher, inner, context, keys[0], forward > 0 or annealing > 0)
     if initial is not None:
         inner = initialise_flow(inner, initial)
-        warn_of_share_outside(inner, whiten_rows(inner, _standardise(inner, initial.x)))
+        warn_of_share_outside(inner, whiten_rows(inner, standard_samples(inner, initial.x)))
 
     one_step, static = OneStep(int(n_next)) if n_next > 1 else None, flatten(standard_teacher)[1]
     loss = DistillationLoss(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty_fn)
@@ -251,9 +251,3 @@ def _initial_samples(teacher: Any, student: Flow, context: Any, key: PRNGKeyArra
     contexts = paired_contexts(teacher, context, _N_INITIAL, key)
     x = samples_of(teacher, contexts, _N_INITIAL, key)
     return Rows(x.astype(np.float64), None if contexts is None else contexts.astype(np.float64), None)
-
-
-def _standardise(student: Flow, x: np.ndarray) -> np.ndarray:
-    """Samples after the student's standardisation."""
-    outer = outer_standardise(student)
-    return x if outer is None else (x - np.asarray(outer.mean)) / np.asarray(outer.scale)

@@ -11,6 +11,7 @@ from pushforward.errors import DataError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import (
     Rows,
+    as_contexts,
     as_rows,
     check_spread,
     column_names,
@@ -127,11 +128,7 @@ def _validation_rows(flow: Any, validation: Any, single: bool) -> Rows:
 def _rows_of(flow: Any, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None) -> Rows:
     events = as_rows(name, x, flow.shape)
     flow.check_samples(name, events)
-    shape = flow.context_shape
-    if (context is None) != (shape is None):
-        expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"
-        raise DataError(f"{context_name}: expected {expected}, got {'none' if context is None else 'one'}.")
-    contexts = None if context is None or shape is None else as_rows(context_name, context, shape)
+    contexts = as_contexts(context_name, flow, context)
     for part, values in ((context_name, contexts), ("weights", weights)):
         if values is not None and len(values) != len(events):
             raise DataError(f"{part}: expected {len(events)} rows as {name} has, got {len(values)}.")

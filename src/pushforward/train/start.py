@@ -24,7 +24,7 @@ from pushforward.core.flow import Flow
 from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, spline_bounds
 from pushforward.train.repeats import has_copies
-from pushforward.train.units import context_rows, outer_standardise, whiten_rows, whitening_layer
+from pushforward.train.units import context_rows, outer_standardise, standard_samples, whiten_rows, whitening_layer
 
 _DETERMINED = 0.1  # unexplained share of a column's variance below which other columns or the context determine it
 _LARGEST_DIM = 128  # of an event for a joint start
@@ -228,8 +228,7 @@ def _joint_layers(
 
 def _standard(flow: Flow, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows and contexts after the outer standardisations."""
-    outer: Any = outer_standardise(flow)
-    return (rows.x - np.asarray(outer.mean)) / np.asarray(outer.scale), context_rows(flow, rows.context)
+    return standard_samples(flow, rows.x), context_rows(flow, rows.context)
 
 
 def _gaussian_log_probs(

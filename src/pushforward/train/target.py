@@ -26,7 +26,7 @@ from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
-from pushforward.train.data import as_rows
+from pushforward.train.data import as_contexts
 from pushforward.train.loop import Block, Options, Trainer, blocks_of, train
 from pushforward.train.target_loss import TargetLoss
 from pushforward.train.units import outer_standardise
@@ -147,7 +147,9 @@ def fit_target(
     check_divergences(gradient, forward, annealing)
     if isinstance(pilot, bool) or pilot != int(pilot) or pilot < 0:
         raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot}.")
-    contexts = _contexts(flow, context)
+    contexts = as_contexts("context", flow, context)
+    if contexts is not None and len(contexts) == 0:
+        raise DataError("context: expected at least one row, got none.")
     shapes = [flow.shape] if flow.context_shape is None else [flow.shape, flow.context_shape]
     check_log_density(log_density, *shapes)
     key_pilot, key_steps, key_importance = jax.random.split(as_key(key), 3)
@@ -228,19 +230,6 @@ def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PR
             stacklevel=3,
         )
     return sample
-
-
-def _contexts(flow: Flow, context: Any) -> np.ndarray | None:
-    if flow.context_shape is None:
-        if context is not None:
-            raise DataError("context: expected none (the flow is unconditional), got one.")
-        return None
-    if context is None:
-        raise DataError(f"context: expected rows of shape {flow.context_shape}, got none.")
-    contexts = as_rows("context", context, flow.context_shape)
-    if len(contexts) == 0:
-        raise DataError("context: expected at least one row, got none.")
-    return contexts
 
 
 def _with_pilot(flow: Flow, loss: TargetLoss, steps: int, key: PRNGKeyArray) -> Flow:
