@@ -15,8 +15,9 @@ from pushforward.train.checks import trained_flags
 from pushforward.train.epochs import negative_log_likelihood
 from pushforward.train.optimizer import update_rule, with_clipping
 from pushforward.train.schedules import Schedule
-from pushforward.train.state import init_state
+from pushforward.train.state import init_state, restored, snapshot
 from pushforward.train.step import run_steps
+from pushforward.train.target_loss import TargetLoss
 
 QUIET = {"key": 0, "progress": False}
 NORMAL = pf.bases.MultivariateNormal(2, covariance=np.array([[2.0, 1.2], [1.2, 1.0]]))
@@ -132,6 +133,25 @@ def test_a_skipped_step_does_not_change_the_optimiser_state(optimizer):
     assert not same([np.asarray(leaf) for leaf in jax.tree.leaves(one.opt_state)], [
         np.asarray(leaf) for leaf in jax.tree.leaves(state.opt_state)
     ])  # fmt: skip
+
+
+def test_a_restored_snapshot_continues_as_the_state_would():
+    """The state decides the samples of later steps: it holds the key and the number of steps."""
+    flow, loss = shifted(), TargetLoss(lambda x: -0.5 * jnp.sum(x**2), 8, False, False, 0.0)
+    rule = update_rule(ADAM, 5.0, 0.9)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(3))
+
+    def after(state):
+        return run_steps(partition, rule, loss, state, None, (None, 0.0), 2, Schedule(4.0, 1.0, 0.9))[0]
+
+    state = after(state)
+    earlier = snapshot(state)
+    ends = [snapshot(after(start)) for start in (state, restored(earlier), restored(earlier))]
+    assert all(int(end.step) == 4 for end in ends)
+    for end in ends[1:]:
+        assert same(jax.tree.leaves(end.params), jax.tree.leaves(ends[0].params))
+    _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(3))
+    assert not same(jax.tree.leaves(snapshot(after(fresh)).params), jax.tree.leaves(ends[0].params))
 
 
 def test_a_search_needs_the_derivative_of_the_loss():

@@ -217,7 +217,7 @@ def test_a_flow_below_a_baseline_raises_a_warning(monkeypatch):
         pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
 
 
-def test_a_failed_second_training_returns_a_baseline_or_the_first_flow(monkeypatch):
+def test_a_failed_second_training_returns_a_baseline_or_the_first_flow(monkeypatch, capsys):
     x, calls = clusters(800, 1e3), []
     train = likelihood.train_on_rows
 
@@ -234,7 +234,8 @@ def test_a_failed_second_training_returns_a_baseline_or_the_first_flow(monkeypat
     _, history = pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
     assert (history.stop_reason, history.best_epoch) == ("diverged", -1)
     assert history.best_validation > -2.3
-    assert pf.fit(pf.nsf(1, **SMALL), x, **SHORT)[1].stop_reason == "interrupted"
+    assert pf.fit(pf.nsf(1, **SMALL), x, **SHORT | {"progress": True})[1].stop_reason == "interrupted"
+    assert "again from a mixture of normals: epoch 2/2" in " ".join(capsys.readouterr().err.split())
 
 
 # The mixture

@@ -79,14 +79,14 @@ def prepare(
         The data, and the training rows as the density takes them: integers of a `Dequantised` plus uniform noise.
     """
     is_drawn = isinstance(validation, int | float | np.number)
-    given = x if isinstance(x, PreparedRows) else PreparedRows(x, is_drawn=is_drawn)
-    rows, columns = _rows_of(flow, "x", given.x, "context", context, weights, groups), column_names(given.x)
+    prepared = x if isinstance(x, PreparedRows) else PreparedRows(x, is_drawn=is_drawn)
+    rows, columns = _rows_of(flow, "x", prepared.x, "context", context, weights, groups), column_names(prepared.x)
     if len(rows) < 2:
         raise DataError(f"x: expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).")
     single, steps = float_type(flatten(flow)[0]) == np.float32, np.zeros(flow.shape)
     if isinstance(flow, Flow):
         check_spread("x", rows.x, columns, single)
-        if given.is_copy is None:  # noise could leave the support of a flow without `Standardise`
+        if prepared.is_copy is None:  # noise could leave the support of a flow without `Standardise`
             may_add_noise = outer_standardise(flow) is not None
             steps = repeated_steps(rows.x, columns, is_filled=may_add_noise, stacklevel=3).reshape(flow.shape)
     if rows.context is not None:
@@ -98,19 +98,19 @@ def prepare(
         if groups is not None:
             raise DataError("groups: expected none where validation rows are given, which need no split.")
         train, held_out = rows, _validation_rows(flow, validation, single)
-    is_copy = given.is_copy
+    is_copy = prepared.is_copy
     if held_out is not None and is_copy is None:
         is_copy = has_equal_row(held_out, train)
     if steps.any():
         train = replace(train, x=dequantise(train.x, steps, None, random))
         held_out = held_out and replace(held_out, x=dequantise(held_out.x, steps, None, random))
-    noisy, gaussian = dequantise_rows(flow, train, random), given.baseline_log_likelihood
+    noisy, gaussian = dequantise_rows(flow, train, random), prepared.baseline_log_likelihood
     if gaussian is None:
         noisy_validation = noisy if held_out is None else dequantise_rows(flow, held_out, random)
-        gaussian = gaussian_log_likelihood(noisy, noisy_validation) + given.offsets[held_out is not None]
-    if held_out is not None and given.replicates > 1:
-        held_out = replace(held_out, groups=np.arange(len(held_out)) // given.replicates)
-    return FitData(train, held_out, gaussian, is_copy, given.offsets, given.replicates, given.is_drawn), noisy
+        gaussian = gaussian_log_likelihood(noisy, noisy_validation) + prepared.offsets[held_out is not None]
+    if held_out is not None and prepared.replicates > 1:
+        held_out = replace(held_out, groups=np.arange(len(held_out)) // prepared.replicates)
+    return FitData(train, held_out, gaussian, is_copy, prepared.offsets, prepared.replicates, prepared.is_drawn), noisy
 
 
 def _validation_rows(flow: Any, validation: Any, single: bool) -> Rows:
