@@ -79,6 +79,17 @@ def test_a_region_of_nan_costs_steps_and_not_the_fit():
     assert all(np.isfinite(leaf).all() for leaf in trained_numbers(flow))
 
 
+def test_the_forward_divergence_trains_on_a_target_that_is_zero_at_samples():
+    """Every block has samples of density zero, so its evidence lower bound is -inf, but no step fails."""
+    _, history = pf.fit_target(
+        pf.linear_flow(2, key=0), lambda x: jnp.where(x[0] > -0.5, normal(x), -jnp.inf), steps=60, batch_size=64,
+        forward=1.0, annealing=0.0, n_importance=1000, **QUIET,
+    )  # fmt: skip
+    assert history.skipped_steps == 0
+    assert not np.isfinite(history.elbo).any()
+    assert history.importance.effective_sample_size > 100
+
+
 class Holed(pf.bases.AbstractDistribution):
     """A teacher: the standard normal, whose log-density is NaN where the first coordinate of a sample exceeds 2.5."""
 

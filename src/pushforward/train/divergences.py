@@ -14,7 +14,7 @@ from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.distillation_loss import DistillationLoss
-from pushforward.train.loop import Block, Trainer, blocks_of
+from pushforward.train.loop import Block, Trainer, blocks_of, no_finite_step
 
 _MOST_SAMPLES = 2048  # validation samples of either flow
 _MOST_NUMBERS = 2**17  # of all validation samples together
@@ -118,10 +118,7 @@ class DistillationObjective:
 
     def failure(self) -> str | None:
         """No step was finite."""
-        n_steps = self.blocks[-1].steps.stop
-        if self.history.skipped_steps < n_steps:
-            return None
-        return f"none of {n_steps} steps had a finite loss and gradient"
+        return no_finite_step(self.history, self.blocks)
 
     def _value(self, student: Flow) -> float:
         """Minus the loss at its final share; NaN where a density is not finite."""

@@ -60,6 +60,12 @@ def blocks_of(steps: int) -> list[Block]:
     return [Block(range(*part), "within steps {} to {}".format(*part)) for part in zip(starts, ends, strict=True)]
 
 
+def no_finite_step(history: Any, blocks: list[Block]) -> str | None:
+    """That all steps failed, or were undone after others had failed; None otherwise."""
+    n_steps = blocks[-1].steps.stop
+    return f"none of {n_steps} steps had a finite loss and gradient" if history.skipped_steps >= n_steps else None
+
+
 @runtime_checkable
 class Objective(Protocol):
     """What a flow is trained for: a loss, the batches of its steps, and a validation value.

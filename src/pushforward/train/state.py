@@ -42,26 +42,21 @@ class TrainState(NamedTuple):
     bad_steps: Array
 
 
-class Partition:
+class Partition(NamedTuple):
     """How a flow splits into trained and frozen arrays; hashable, so that equal flows share one compiled program.
 
     Under the default optimiser the trained arrays are one flat vector: clipping, Adam and the update are then a few
     loops instead of a few for every array, which compiles about a second faster. A caller's optimiser gets the arrays.
 
-    Args:
+    Attributes:
         static: the hashable half of the flow.
         trained: for each array of the flow, whether it is trained.
         shapes: shapes of the trained arrays where these are one flat vector, else None.
     """
 
-    def __init__(self, static: Any, trained: tuple[bool, ...], shapes: tuple[tuple[int, ...], ...] | None) -> None:
-        self.static, self.trained, self.shapes = static, trained, shapes
-
-    def __hash__(self) -> int:
-        return hash((self.static, self.trained, self.shapes))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Partition) and vars(self) == vars(other)
+    static: Any
+    trained: tuple[bool, ...]
+    shapes: tuple[tuple[int, ...], ...] | None
 
     def combine(self, params: list[Any], frozen: list[Any]) -> Any:
         """The flow of these arrays."""

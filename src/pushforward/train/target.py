@@ -27,7 +27,7 @@ from pushforward.numerics.arrays import on_device
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_contexts
-from pushforward.train.loop import Block, Options, Trainer, blocks_of, train
+from pushforward.train.loop import Block, Options, Trainer, blocks_of, no_finite_step, train
 from pushforward.train.target_loss import TargetLoss
 from pushforward.train.units import outer_standardise
 
@@ -210,9 +210,7 @@ class TargetObjective:
 
     def failure(self) -> str | None:
         """No step was finite."""
-        if np.isfinite(self.history.elbo).any():
-            return None
-        return f"none of {self.blocks[-1].steps.stop} steps had a finite loss and gradient"
+        return no_finite_step(self.history, self.blocks)
 
 
 def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
