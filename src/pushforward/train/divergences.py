@@ -94,7 +94,7 @@ class DistillationObjective:
 
     def batches(self, block: Block) -> Iterator[tuple[tuple[np.ndarray | None, np.ndarray | None], int]]:
         """Fresh samples of the teacher and the contexts for a block of steps, batch by batch."""
-        shape = max(len(block.steps) for block in self.blocks), self.loss.batch_size
+        shape = math.ceil(self.blocks.n_steps / self.blocks.n_blocks), self.loss.batch_size
         key = jax.random.fold_in(self.key_batches, block.steps.start)
         contexts = paired_contexts(self.teacher, self.context, math.prod(shape), key)
         x = samples_of(self.teacher, contexts, math.prod(shape), key) if self.has_forward else None

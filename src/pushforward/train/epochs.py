@@ -19,7 +19,7 @@ from pushforward.errors import DataError, NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
-from pushforward.train.loop import Block, Options, Trainer, train
+from pushforward.train.loop import Block, Blocks, Options, Trainer, train
 from pushforward.train.prepare import FitData
 from pushforward.train.units import restore_units, standardise
 
@@ -109,7 +109,7 @@ class LikelihoodObjective:
         self.passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
         size, total = pass_steps * self.passes, min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
         n_epochs = epochs.max_epochs or max(math.ceil(total / size), 3)
-        self.blocks = [Block(range(size * e, size * (e + 1)), f"in epoch {e}") for e in range(n_epochs)]
+        self.blocks = Blocks(size * n_epochs, n_epochs, "in epoch {index}")
         patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / size), 3)
         self.patience = None if self.validation is None else patience
         dtype, history.batch_size = float_type(flatten(self.flow)[0]), self.batch_size
@@ -153,7 +153,7 @@ class LikelihoodObjective:
         """Progress after an epoch."""
         history, kind = self.history, "train" if self.validation is None else "validation"
         value = (history.validation or history.train)[-1]
-        return f"epoch {index + 1}/{len(self.blocks)} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
+        return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
 
     def failure(self) -> str | None:
         """No epoch had a finite likelihood; an error where validation rows are outside the flow's support."""

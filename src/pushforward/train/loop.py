@@ -52,18 +52,35 @@ class Block(NamedTuple):
     name: str
 
 
-def blocks_of(steps: int) -> list[Block]:
+class Blocks(NamedTuple):
+    """Consecutive blocks of steps, equally long but for one step.
+
+    Attributes:
+        n_steps: in all blocks.
+        n_blocks: number of blocks, at most `n_steps`.
+        name: of a block, from its `index` and its `first` and `last` step (exclusive).
+    """
+
+    n_steps: int
+    n_blocks: int
+    name: str = "within steps {first} to {last}"
+
+    def at(self, index: int) -> Block:
+        """The block of this index."""
+        first, last = (round(self.n_steps * end / self.n_blocks) for end in (index, index + 1))
+        return Block(range(first, last), self.name.format(index=index, first=first, last=last))
+
+
+def blocks_of(steps: int) -> Blocks:
     """The steps in at most 50 blocks."""
-    n = min(_BLOCKS, steps)
-    ends = [round(steps * (block + 1) / n) for block in range(n)]
-    starts = [0, *ends[:-1]]
-    return [Block(range(*part), "within steps {} to {}".format(*part)) for part in zip(starts, ends, strict=True)]
+    return Blocks(steps, min(_BLOCKS, steps))
 
 
-def no_finite_step(history: Any, blocks: list[Block]) -> str | None:
+def no_finite_step(history: Any, blocks: Blocks) -> str | None:
     """That all steps failed, or were undone after others had failed; None otherwise."""
-    n_steps = blocks[-1].steps.stop
-    return f"none of {n_steps} steps had a finite loss and gradient" if history.skipped_steps >= n_steps else None
+    if history.skipped_steps < blocks.n_steps:
+        return None
+    return f"none of {blocks.n_steps} steps had a finite loss and gradient"
 
 
 @runtime_checkable
@@ -82,7 +99,7 @@ class Objective(Protocol):
 
     loss: Any
     shared: Any
-    blocks: list[Block]
+    blocks: Blocks
     patience: int | None
     history: Any
     advice: str
@@ -131,9 +148,8 @@ class Trainer:
         chosen = trainable_filter(flow) if options.trainable is None else options.trainable
         self.partition, self.state = init_state(flow, trained_flags(flow, chosen), self.rule, options.key)
         self.recovery = Recovery(options.learning_rate, adjustable=self.rule.is_default, advice=objective.advice)
-        self.schedule = Schedule(
-            float(objective.blocks[-1].steps.stop), options.learning_rate, float(options.ema or 0.0)
-        )
+        n_steps, decay = float(objective.blocks.n_steps), float(options.ema or 0.0)
+        self.schedule = Schedule(n_steps, options.learning_rate, decay)
 
     def compile_steps(self, batches: Any) -> None:
         """Compile the program for buffers of these shapes, by running no step."""
@@ -193,10 +209,10 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
     def describe(index: int) -> str:
         return title + objective.describe(index)
 
-    with progress_bar(options.progress, len(blocks), describe, f"{title}first steps") as report:
+    with progress_bar(options.progress, blocks.n_blocks, describe, f"{title}first steps") as report:
         try:
-            for index, block in enumerate(blocks):
-                mean = trainer.run(block)
+            for index in range(blocks.n_blocks):
+                mean = trainer.run(blocks.at(index))
                 history.skipped_steps, history.restarts = int(trainer.state.skipped_steps), trainer.recovery.restarts
                 history.learning_rate.append(trainer.learning_rate)
                 current = trainer.current()
