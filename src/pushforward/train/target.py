@@ -188,7 +188,7 @@ class TargetObjective:
     def __init__(self, flow: Flow, loss: TargetLoss, contexts: np.ndarray | None, steps: int, annealing: float) -> None:
         self.loss, self.history = loss, TargetHistory()
         dtype = float_type(flatten(flow)[0])
-        self.shared = None if contexts is None else on_device(contexts, dtype), annealing * steps
+        self.shared = None if contexts is None else on_device(contexts, dtype), float(annealing * steps)
         self.blocks = blocks_of(steps)
 
     def start(self, flow: Flow, trainer: Trainer) -> float:
