@@ -172,7 +172,7 @@ FAULTS = (
     ),
     Fault(
         "steps that are not finite are taken",
-        (("train/steps.py", "jnp.where(finite, new, old), updated", "new, updated"),),
+        (("train/step.py", "jnp.where(is_finite, new, old)", "new"),),
         ("tests/train/test_fit_failures.py", "-k", "not_finite_is_skipped"),
     ),
     Fault(

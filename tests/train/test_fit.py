@@ -11,8 +11,9 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 import pushforward as pf
 from pushforward.errors import DataError, ShapeError
-from pushforward.train import loop
-from pushforward.train.data import PreparedData, Rows, gaussian_log_likelihood
+from pushforward.train import epochs
+from pushforward.train.data import Rows, gaussian_log_likelihood
+from pushforward.train.prepare import PreparedRows
 
 COMPILED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -76,7 +77,7 @@ def test_early_stopping_returns_the_best_weights(monkeypatch):
         weights.append(trained_numbers(flow))
         return next(values)
 
-    monkeypatch.setattr(loop, "_log_likelihood", planted)
+    monkeypatch.setattr(epochs, "_log_likelihood", planted)
     flow, history = fit(data(), max_epochs=5, patience=2)
     assert history.stop_reason == "early stopping"
     assert history.best_epoch == 1
@@ -86,7 +87,7 @@ def test_early_stopping_returns_the_best_weights(monkeypatch):
 
 def test_the_start_is_returned_where_no_epoch_is_better(monkeypatch):
     values = iter([-1.0, -3.0, np.nan, -2.0])
-    monkeypatch.setattr(loop, "_log_likelihood", lambda flow, validation: next(values))
+    monkeypatch.setattr(epochs, "_log_likelihood", lambda flow, validation: next(values))
     flow, history = fit(data(), max_epochs=3)
     assert history.best_epoch == -1
     assert history.best_validation == history.start
@@ -94,7 +95,7 @@ def test_the_start_is_returned_where_no_epoch_is_better(monkeypatch):
 
 
 def test_keyboard_interrupt_returns_the_best_weights(monkeypatch):
-    log_likelihood, weights = loop._log_likelihood, []
+    log_likelihood, weights = epochs._log_likelihood, []
 
     def interrupted(flow, validation):
         if len(weights) == 3:
@@ -102,7 +103,7 @@ def test_keyboard_interrupt_returns_the_best_weights(monkeypatch):
         weights.append(trained_numbers(flow))
         return log_likelihood(flow, validation)
 
-    monkeypatch.setattr(loop, "_log_likelihood", interrupted)
+    monkeypatch.setattr(epochs, "_log_likelihood", interrupted)
     flow, history = fit(data(), max_epochs=5)
     assert history.stop_reason == "interrupted"
     assert len(history.validation) == 2
@@ -288,7 +289,7 @@ def test_units_beyond_double_precision_are_refused(unit):
 
 
 def test_training_and_validation_rows_have_separate_offsets():
-    (_, plain), (_, moved) = fit(data()), fit(data(), prepared=PreparedData((1.0, -2.0)))
+    (_, plain), (_, moved) = fit(data()), fit(PreparedRows(data(), (1.0, -2.0)))
     np.testing.assert_allclose(moved.train, np.array(plain.train) + 1.0)
     np.testing.assert_allclose(moved.validation, np.array(plain.validation) - 2.0)
     np.testing.assert_allclose([moved.start, moved.gaussian], np.array([plain.start, plain.gaussian]) - 2.0)

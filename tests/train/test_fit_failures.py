@@ -10,7 +10,7 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.bijections import Chain
 from pushforward.errors import DataError, TrainingDiverged
-from pushforward.train import loop
+from pushforward.train import epochs
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted():
@@ -54,7 +54,7 @@ def test_a_huge_learning_rate_gives_finite_weights_or_an_error():
 
 
 def test_no_finite_validation_likelihood_raises_training_diverged(monkeypatch):
-    monkeypatch.setattr(loop, "_log_likelihood", lambda flow, validation: np.nan)
+    monkeypatch.setattr(epochs, "_log_likelihood", lambda flow, validation: np.nan)
     with pytest.raises(TrainingDiverged, match="no epoch of 2 had a finite likelihood"):
         fit(data(), max_epochs=2)
 

@@ -12,7 +12,12 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward.core.fields import trainable
 from pushforward.train.checks import trained_flags
-from pushforward.train.steps import Schedule, init_state, run_steps, with_clipping
+from pushforward.train.epochs import negative_log_likelihood
+from pushforward.train.optimizer import update_rule, with_clipping
+from pushforward.train.schedules import Schedule
+from pushforward.train.state import init_state, restored, snapshot
+from pushforward.train.step import run_steps
+from pushforward.train.target_loss import TargetLoss
 
 QUIET = {"key": 0, "progress": False}
 NORMAL = pf.bases.MultivariateNormal(2, covariance=np.array([[2.0, 1.2], [1.2, 1.0]]))
@@ -95,13 +100,11 @@ def watcher():
 def test_the_value_is_the_negative_log_likelihood_of_the_batch():
     x = data(64)
     flow = shifted(0.0)
-    transformation = with_clipping(watcher(), 5.0)
-    partition, state = init_state(
-        flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=False
-    )
+    rule = update_rule(watcher(), 5.0, None)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(0))
     batches = (jnp.asarray(x, jnp.float32)[None], None, None)
-    schedule = Schedule(0, 1.0, 1.0, 0.0)
-    state, total = run_steps(partition, transformation, False, False, state, batches, 1, schedule, jax.random.key(0))
+    schedule = Schedule(1.0, 1.0, 0.0)
+    state, total = run_steps(partition, rule, negative_log_likelihood, state, batches, None, 1, schedule)
     value, count, agrees = state.opt_state[1]
     expected = -np.mean(flow.log_prob(x))
     assert count == 1
@@ -113,17 +116,15 @@ def test_the_value_is_the_negative_log_likelihood_of_the_batch():
 @pytest.mark.parametrize("optimizer", [optax.lbfgs(0.1, linesearch=None), optax.contrib.schedule_free_sgd(0.1)])
 def test_a_skipped_step_does_not_change_the_optimiser_state(optimizer):
     flow = shifted()
-    transformation = with_clipping(optimizer, 5.0)
-    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
+    rule = update_rule(optimizer, 5.0, 0.9)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(0))
     good = jnp.asarray(data(8), jnp.float32)
     batches = (jnp.stack([good, good.at[0, 0].set(jnp.nan)]), None, None)
-    schedule = Schedule(0, 2.0, 1.0, 0.9)
+    schedule = Schedule(2.0, 1.0, 0.9)
 
     def after(n_steps):
-        _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), transformation, flat=False, averaged=True)
-        return run_steps(partition, transformation, False, True, fresh, batches, n_steps, schedule, jax.random.key(0))[
-            0
-        ]
+        _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(0))
+        return run_steps(partition, rule, negative_log_likelihood, fresh, batches, None, n_steps, schedule)[0]
 
     one, two = after(1), after(2)
     assert (int(two.skipped_steps), int(two.bad_steps)) == (1, 1)
@@ -132,6 +133,25 @@ def test_a_skipped_step_does_not_change_the_optimiser_state(optimizer):
     assert not same([np.asarray(leaf) for leaf in jax.tree.leaves(one.opt_state)], [
         np.asarray(leaf) for leaf in jax.tree.leaves(state.opt_state)
     ])  # fmt: skip
+
+
+def test_a_restored_snapshot_continues_as_the_state_would():
+    """The state decides the samples of later steps: it holds the key and the number of steps."""
+    flow, loss = shifted(), TargetLoss(lambda x: -0.5 * jnp.sum(x**2), 8, False, False, 0.0)
+    rule = update_rule(ADAM, 5.0, 0.9)
+    partition, state = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(3))
+
+    def after(state):
+        return run_steps(partition, rule, loss, state, None, (None, 0.0), 2, Schedule(4.0, 1.0, 0.9))[0]
+
+    state = after(state)
+    earlier = snapshot(state)
+    ends = [snapshot(after(start)) for start in (state, restored(earlier), restored(earlier))]
+    assert all(int(end.step) == 4 for end in ends)
+    for end in ends[1:]:
+        assert same(jax.tree.leaves(end.params), jax.tree.leaves(ends[0].params))
+    _, fresh = init_state(flow, trained_flags(flow, trainable(flow)), rule, jax.random.key(3))
+    assert not same(jax.tree.leaves(snapshot(after(fresh)).params), jax.tree.leaves(ends[0].params))
 
 
 def test_a_search_needs_the_derivative_of_the_loss():

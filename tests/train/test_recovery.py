@@ -10,7 +10,7 @@ from fitting import Cliff, data, flow_2d, trained_numbers
 import pushforward as pf
 from pushforward.errors import TrainingDiverged
 from pushforward.train.recovery import Recovery
-from pushforward.train.steps import TrainState
+from pushforward.train.state import TrainState
 
 QUIET = {"key": 0, "progress": False}
 DISTIL = QUIET | {"batch_size": 32, "n_fidelity": 200, "tolerance": 100.0, "forward": 0.5, "annealing": 0.0}
@@ -79,6 +79,17 @@ def test_a_region_of_nan_costs_steps_and_not_the_fit():
     assert all(np.isfinite(leaf).all() for leaf in trained_numbers(flow))
 
 
+def test_the_forward_divergence_trains_on_a_target_that_is_zero_at_samples():
+    """Every block has samples of density zero, so its evidence lower bound is -inf, but no step fails."""
+    _, history = pf.fit_target(
+        pf.linear_flow(2, key=0), lambda x: jnp.where(x[0] > -0.5, normal(x), -jnp.inf), steps=60, batch_size=64,
+        forward=1.0, annealing=0.0, n_importance=1000, **QUIET,
+    )  # fmt: skip
+    assert history.skipped_steps == 0
+    assert not np.isfinite(history.elbo).any()
+    assert history.importance.effective_sample_size > 100
+
+
 class Holed(pf.bases.AbstractDistribution):
     """A teacher: the standard normal, whose log-density is NaN where the first coordinate of a sample exceeds 2.5."""
 
@@ -117,7 +128,7 @@ def test_weights_from_which_no_step_succeeds_are_not_returned():
 def train_state(step):
     """A state whose only parameter is the number of its steps so far."""
     count = jnp.zeros((), jnp.int32)
-    return TrainState([jnp.asarray(float(step))], [], (), [], jnp.ones(()), count, count)
+    return TrainState([jnp.asarray(float(step))], [], (), [], jax.random.key(0), count, jnp.ones(()), count, count)
 
 
 def test_a_snapshot_from_which_every_step_fails_is_skipped():

@@ -12,7 +12,7 @@ from pushforward.bases.expectation_maximisation import fit_normal_mixture
 from pushforward.bijections import TRANSFORMERS, LinearRegression, Whiten, transformer_named
 from pushforward.core.scalar import boxed_parts
 from pushforward.errors import DataError, TrainingDiverged
-from pushforward.train import likelihood, start
+from pushforward.train import comparison, likelihood, prepare, start
 from pushforward.train.data import Rows, gaussian_log_likelihood, warn_of_share_outside
 from pushforward.train.start import whitened_start
 from pushforward.train.units import initialise_flow, outer_standardise
@@ -154,14 +154,14 @@ def test_bic_counts_replicates_once():
 def test_likelihood_without_copies_is_of_the_baseline_before_its_refit(monkeypatch):
     random = np.random.default_rng(1)
     x = random.normal(size=(120, 3)) @ random.normal(size=(3, 3))
-    monkeypatch.setattr(likelihood, "has_equal_row", lambda validation, train: np.arange(len(validation)) < 1)
-    calls, log_probs_in_units = [], likelihood.log_probs_in_units
+    monkeypatch.setattr(prepare, "has_equal_row", lambda validation, train: np.arange(len(validation)) < 1)
+    calls, log_probs_in_units = [], comparison.log_probs_in_units
 
     def recorded(flow, rows):
         calls.append(log_probs_in_units(flow, rows))
         return calls[-1]
 
-    monkeypatch.setattr(likelihood, "log_probs_in_units", recorded)
+    monkeypatch.setattr(comparison, "log_probs_in_units", recorded)
     _, history = pf.fit(pf.nsf(3, **SMALL), x, **SHORT)
     assert history.best_epoch == -1
     assert len(calls[-1]) == 12
@@ -173,7 +173,7 @@ def test_an_interrupt_between_trainings_returns_the_first_flow(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(likelihood, "baselines", interrupted)
+    monkeypatch.setattr(comparison, "baselines", interrupted)
     flow, history = pf.fit(pf.nsf(1, **SMALL), clusters(300, 10.0), **SHORT)
     assert history.stop_reason == "interrupted"
     assert np.isfinite(np.asarray(flow.log_prob(clusters(10, 10.0)))).all()
@@ -238,18 +238,18 @@ def test_a_conditional_flow_not_better_than_the_gaussian_gives_least_squares_of_
 
 def test_a_flow_below_a_baseline_raises_a_warning(monkeypatch):
     x = clusters(800, 1e3)
-    monkeypatch.setattr("pushforward.train.likelihood.baseline_start", lambda flow, train, fitted_baselines: flow)
+    monkeypatch.setattr("pushforward.train.comparison.baseline_start", lambda flow, train, fitted_baselines: flow)
     with pytest.warns(UserWarning, match=r"a Gaussian or a mixture of normals -1\.98"):
         pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
 
 
-def test_a_failed_second_training_returns_a_baseline_or_the_first_flow(monkeypatch):
+def test_a_failed_second_training_returns_a_baseline_or_the_first_flow(monkeypatch, capsys):
     x, calls = clusters(800, 1e3), []
     train = likelihood.train_on_rows
 
-    def second_fails(flow, train_rows, validation, options, history, *run):
+    def second_fails(flow, history, **options):
         calls.append(flow)
-        fitted, history = train(flow, train_rows, validation, options, history, *run)
+        fitted, history = train(flow, history, **options)
         if len(calls) == 2:
             raise TrainingDiverged("diverged, for the test")
         if len(calls) == 4:
@@ -260,7 +260,8 @@ def test_a_failed_second_training_returns_a_baseline_or_the_first_flow(monkeypat
     _, history = pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
     assert (history.stop_reason, history.best_epoch) == ("diverged", -1)
     assert history.best_validation > -2.3
-    assert pf.fit(pf.nsf(1, **SMALL), x, **SHORT)[1].stop_reason == "interrupted"
+    assert pf.fit(pf.nsf(1, **SMALL), x, **SHORT | {"progress": True})[1].stop_reason == "interrupted"
+    assert "again from a mixture of normals: epoch 2/2" in " ".join(capsys.readouterr().err.split())
 
 
 # The mixture

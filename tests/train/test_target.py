@@ -129,9 +129,9 @@ def test_fit_target_is_reproducible():
 
 
 def test_keyboard_interrupt_returns_the_current_flow(monkeypatch):
-    import pushforward.train.target as target_module
+    from pushforward.train import loop
 
-    def interrupt(show, total, describe):
+    def interrupt(show, total, describe, first):
         class Bar:
             def __enter__(self):
                 return self
@@ -144,7 +144,7 @@ def test_keyboard_interrupt_returns_the_current_flow(monkeypatch):
 
         return Bar()
 
-    monkeypatch.setattr(target_module, "progress_bar", interrupt)
+    monkeypatch.setattr(loop, "progress_bar", interrupt)
     _, history = pf.fit_target(pf.linear_flow(2, key=0), gaussian, steps=100, n_importance=2, **QUIET)
     assert history.stop_reason == "interrupted"
     assert len(history.elbo) == 1

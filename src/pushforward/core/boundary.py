@@ -97,10 +97,12 @@ def _check_finite(name: str, batch: np.ndarray | Array | None, value: Any) -> No
     beyond = value[np.isfinite(value) & (np.abs(value) > float(jnp.finfo(batch.dtype).max))]
     if beyond.size and np.isfinite(value).all():
         raise DataError(
-            f"{name}: {beyond[0]} at row {row}, column {column} is beyond the range of {batch.dtype}, in which this "
-            "flow computes. Rescale the data, or use a float64 flow under jax.enable_x64(True)."
+            f"{beyond[0]} at row {row}, column {column} is beyond the range of {batch.dtype}, in which this "
+            "flow computes. Rescale the data, or use a float64 flow under jax.enable_x64(True).",
+            name,
         )
     raise DataError(
-        f"{name}: expected finite numbers, got {flat[row, column]} at row {row}, column {column} "
-        f"({int(bad.any(1).sum())} of {len(batch)} rows hold NaN or infinite values). Remove or fill them first."
+        f"expected finite numbers, got {flat[row, column]} at row {row}, column {column} "
+        f"({int(bad.any(1).sum())} of {len(batch)} rows hold NaN or infinite values). Remove or fill them first.",
+        name,
     )

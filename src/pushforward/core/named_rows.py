@@ -103,7 +103,7 @@ def as_floats(name: str, value: Any, columns: Sequence[str] | None = None, numbe
 
 def inexact_error(where: str, cell: str) -> DataError:
     """The error for an integer that float64 cannot represent."""
-    return DataError(f"{where}: {inexact_message(cell)}")
+    return DataError(f"{inexact_message(cell)}", where)
 
 
 def inexact_message(cell: str) -> str:

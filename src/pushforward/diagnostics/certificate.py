@@ -118,7 +118,7 @@ class Certificate:
             rows = [_with_current_keys(row) for row in rows]
         if not isinstance(rows, list) or not isinstance(dtype, str) or not all(_is_row(row) for row in rows):
             raise DataError(
-                "certificate: expected what Certificate.to_dict made, got something else. Check the model again."
+                "expected what Certificate.to_dict made, got something else. Check the model again.", "certificate"
             )
         return cls(tuple(Row(**row) for row in rows), dtype)
 

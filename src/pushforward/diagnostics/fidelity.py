@@ -236,10 +236,10 @@ def paired_contexts(flow: AbstractDistribution, context: Any, n: int, key: PRNGK
     """n contexts in random order, the caller's repeated as often as needed; None for unconditional flows."""
     if flow.context_shape is None:
         if context is not None:
-            raise DataError("context: expected none (the flows are unconditional), got one.")
+            raise DataError("expected none (the flows are unconditional), got one.", "context")
         return None
     if context is None:
-        raise DataError(f"context: expected rows of shape {flow.context_shape}, got none.")
+        raise DataError(f"expected rows of shape {flow.context_shape}, got none.", "context")
     contexts = np.asarray(context)
     if contexts.shape[1:] != flow.context_shape or len(contexts) == 0:
         expected = ", ".join(map(str, ("n", *flow.context_shape)))

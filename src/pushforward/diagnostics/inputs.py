@@ -99,10 +99,8 @@ def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:
         return None
     array = np.asarray(to_array(value))
     if array.dtype.kind not in "fiub" or array.size == 0:
-        raise DataError(f"{name}: expected real numbers, got {array.size} entries of type {array.dtype}.")
+        raise DataError(f"expected real numbers, got {array.size} entries of type {array.dtype}.", name)
     array = as_floats(name, array)
     if finite and (n_bad := int((~np.isfinite(array)).sum())) > 0:
-        raise DataError(
-            f"{name}: expected finite numbers, got {n_bad} NaN or infinite ones. Remove or fill them first."
-        )
+        raise DataError(f"expected finite numbers, got {n_bad} NaN or infinite ones. Remove or fill them first.", name)
     return array

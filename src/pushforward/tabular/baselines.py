@@ -59,7 +59,7 @@ def gaussian(
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError as fault:
             raise DataError(
-                "train: a column is a linear combination of others (the covariance is singular): leave one out."
+                "a column is a linear combination of others (the covariance is singular): leave one out.", "train"
             ) from fault
         # the contexts come first, so the later rows of the factor are those of the conditional distribution
         constant = np.log(np.diag(factor)[n_context:]).sum() + (len(factor) - n_context) / 2 * _LOG_TWO_PI
@@ -126,7 +126,7 @@ def best_mixture(
         raise MissingExtra("scikit-learn", "sklearn", "The Gaussian mixture") from fault
     sizes = sorted(size for size in components if 1 <= size <= len(train))
     if not sizes:
-        raise DataError(f"components: none of {tuple(components)} is between 1 and the {len(train)} train rows.")
+        raise DataError(f"none of {tuple(components)} is between 1 and the {len(train)} train rows.", "components")
     tried: list[tuple[float, GaussianMixture]] = []
     for size in sizes:
         mixture = GaussianMixture(size, max_iter=max_iter, random_state=seed, reg_covar=1e-6)
@@ -234,7 +234,7 @@ def _standardised(parts: Sequence[np.ndarray], contexts: Contexts) -> tuple[list
     centred = [array - centre for array in arrays]
     scale = np.sqrt((centred[0] ** 2).mean(axis=0))
     for column in np.flatnonzero(np.ptp(arrays[0], axis=0) == 0):
-        raise DataError(f"train: column {column} is {arrays[0][0, column]} in every row: leave it out.")
+        raise DataError(f"column {column} is {arrays[0][0, column]} in every row: leave it out.", "train")
     rows, n_context = [array / scale for array in centred], 0
     if contexts is not None:
         context_arrays = [np.asarray(to_array(context), np.float64) for context in contexts]

@@ -24,6 +24,15 @@ def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | 
         raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema}.")
 
 
+def check_divergences(gradient: str, forward: float, annealing: float) -> None:
+    """Refuse an unknown gradient of the reverse divergence, and shares outside [0, 1]."""
+    if gradient not in ("path", "total"):
+        raise ValueError(f"gradient: expected 'path' or 'total', got {gradient!r}.")
+    for name, share in {"forward": forward, "annealing": annealing}.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name}: expected a share from 0 to 1, got {share}.")
+
+
 def check_precision(name: str, flow: Any) -> None:
     """Refuse arrays of 16 bits: sums of log-densities and optimiser steps need the precision of float32."""
     narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(flow) if is_inexact(leaf) and leaf.dtype.itemsize < 4}

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,28 +40,6 @@ class Rows:
         return Rows(np.concatenate([self.x, other.x]), *parts)
 
 
-class PreparedData(NamedTuple):
-    """What `fit` needs to know of rows that its caller has already split and transformed.
-
-    Attributes:
-        offset: nats to add to the reported log-likelihoods of training and of validation rows: mean log-determinants of
-            the transformations.
-        baseline_log_likelihood: reported as that of the Gaussian; None for a full Gaussian of the rows passed to `fit`.
-        is_copy: (m,) bools, whether a validation row has an equal training row; None where `fit` looks for repeated
-            values.
-        replicates: how many consecutive rows are one row with different noise; standard errors and the BIC count them
-            once.
-        is_drawn: whether the validation rows are a share of the caller's rows, so that a returned baseline may be
-            fitted to all rows.
-    """
-
-    offset: tuple[float, float] = (0.0, 0.0)
-    baseline_log_likelihood: float | None = None
-    is_copy: np.ndarray | None = None
-    replicates: int = 1
-    is_drawn: bool = False
-
-
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Checked float64 rows (n, *shape) from NumPy, JAX, a pandas or polars frame, or anything with DLPack."""
     columns = column_names(value)
@@ -91,6 +69,15 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
             name,
         )
     return array
+
+
+def as_contexts(name: str, flow: Any, context: Any) -> np.ndarray | None:
+    """Checked float64 contexts (n, *context_shape) for a flow; None if it is unconditional."""
+    shape = flow.context_shape
+    if (context is None) != (shape is None):
+        expected = "none (the flow is unconditional)" if shape is None else f"rows of shape {shape}"
+        raise DataError(f"expected {expected}, got {'none' if context is None else 'one'}.", name)
+    return None if shape is None else as_rows(name, context, shape)
 
 
 def dequantise_rows(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:

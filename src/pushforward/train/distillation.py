@@ -1,6 +1,5 @@
 """Density distillation: a student flow learns the density of a teacher flow."""
 
-import functools
 import math
 import time
 import warnings
@@ -16,7 +15,6 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.core.chain import Chain
 from pushforward.core.distribution import AbstractDistribution, as_key
-from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
 from pushforward.core.state import finalise
 from pushforward.diagnostics.fidelity import (
@@ -27,30 +25,17 @@ from pushforward.diagnostics.fidelity import (
     paired_contexts,
     unknown_fidelity,
 )
-from pushforward.errors import NumericError, ShapeError, TrainingDiverged
-from pushforward.numerics.programs import flatten, float_type
-from pushforward.train.checks import check_options, check_precision, trained_flags
+from pushforward.errors import NumericError, ShapeError
+from pushforward.numerics.programs import flatten
+from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.common_layers import adopt_outer_layers, with_common, without_common
 from pushforward.train.data import Rows, warn_of_share_outside
-from pushforward.train.distillation_steps import DistillationLoss, Shares, run_distillation_steps
-from pushforward.train.divergences import DistillationHistory, ValidationLoss
+from pushforward.train.distillation_loss import DistillationLoss
+from pushforward.train.divergences import DistillationObjective, samples_of
+from pushforward.train.loop import Options, train
 from pushforward.train.one_step import OneStep, one_step_mismatch
-from pushforward.train.progress import progress_bar
-from pushforward.train.recovery import Recovery
-from pushforward.train.steps import (
-    Schedule,
-    TrainState,
-    cosine,
-    default_optimizer,
-    extract_flow,
-    init_state,
-    is_sound,
-    with_clipping,
-)
-from pushforward.train.units import initialise_flow, outer_standardise, whiten_rows
+from pushforward.train.units import initialise_flow, outer_standardise, standard_samples, whiten_rows
 
-_BLOCKS = 50
-_ADVICE = "Use a smaller learning_rate, or a smaller clip, or see where the teacher's log-density is not finite."
 _N_INITIAL = 10_000  # samples of the teacher whose moments initialise the student
 
 
@@ -143,11 +128,8 @@ def distill(
         True
     """
     started = time.perf_counter()
-    check_options(
-        {"steps": steps, "batch_size": batch_size, "n_next": n_next},
-        {"learning_rate": learning_rate, "clip": clip, "tolerance": tolerance},
-        ema,
-    )
+    counts = {"steps": steps, "batch_size": batch_size, "n_next": n_next}
+    check_options(counts, {"learning_rate": learning_rate, "clip": clip, "tolerance": tolerance}, ema)
     check_pair(teacher, student)
     if not isinstance(student, Flow):
         raise TypeError(f"student: expected a Flow, got {type(student).__name__}. For integers pass Dequantised.flow.")
@@ -157,70 +139,27 @@ def distill(
     inner_teacher, inner, common = teacher, adopt_outer_layers(teacher, student), None
     if trainable is None:  # a caller's tree has the structure of the whole student
         inner_teacher, inner, common = without_common(teacher, inner)
-    _check_loss(inner_teacher, inner, forward, annealing, gradient, n_next)
+    check_divergences(gradient, forward, annealing)
+    _check_n_next(inner_teacher, inner, forward, n_next)
     _check_penalty(penalty, student, int(batch_size), forward)
     penalty_fn = None if penalty is None else _in_training_units(penalty, inner_teacher, inner, common)
     keys = jax.random.split(as_key(key), 5)
-    has_forward = forward > 0 or annealing > 0
     standard_teacher, inner = _in_teachers_units(inner_teacher, inner)
-    initial = _initial_samples(standard_teacher, inner, context, keys[0], has_forward)
+    initial = _initial_samples(standard_teacher, inner, context, keys[0], forward > 0 or annealing > 0)
     if initial is not None:
         inner = initialise_flow(inner, initial)
-        warn_of_share_outside(inner, whiten_rows(inner, _standardise(inner, initial.x)))
+        warn_of_share_outside(inner, whiten_rows(inner, standard_samples(inner, initial.x)))
 
-    flags = trained_flags(inner, trainable_filter(inner) if trainable is None else trainable)
-    callers: Any = optimizer
-    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
-    partition, state = init_state(inner, flags, transformation, flat=optimizer is None, averaged=bool(ema))
-    arrays, static = flatten(standard_teacher)
-    one_step = OneStep(int(n_next)) if n_next > 1 else None
-    config = DistillationLoss(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty_fn)
-    schedule = Schedule(0, float(steps), float(learning_rate), float(ema or 0.0))
-    shares = Shares(1.0 if annealing > 0 else float(forward), float(forward), float(annealing * steps))
-    dtype = float_type(flatten(inner)[0])
-    validation = ValidationLoss(standard_teacher, context, keys[1], has_forward, forward, penalty_fn, int(batch_size))
-
-    recovery = Recovery(float(learning_rate), adjustable=optimizer is None, advice=_ADVICE)
-    history, best = DistillationHistory(), inner
-    best_value = validation.value(inner)
-    n_blocks = min(_BLOCKS, steps)
-    ends = [round(steps * (block + 1) / n_blocks) for block in range(n_blocks)]
-    size = max(end - first for first, end in zip([0, *ends], ends, strict=False))
-
-    def run(first: int, end: int, batches: Any, state: TrainState, rate: float) -> tuple[TrainState, float]:
-        return run_distillation_steps(
-            partition, transformation, optimizer is None, bool(ema), config, state, arrays, batches, end - first,
-            schedule._replace(first_step=first, learning_rate=rate), shares, jax.random.fold_in(keys[3], first),
-        ), 0.0  # fmt: skip
-
-    with progress_bar(progress, n_blocks, lambda _: _describe(history), first="compiling") as report:
-        first = 0
-        try:
-            for block, end in enumerate(ends):
-                key_batches = jax.random.fold_in(keys[2], first)
-                batches = _batches(standard_teacher, context, (size, int(batch_size)), key_batches, has_forward, dtype)
-                block_steps = functools.partial(run, first, end, batches)
-                state, _, _ = recovery.run(block_steps, state, end - first, f"within steps {first} to {end}")
-                history.skipped_steps, history.restarts = int(state.skipped_steps), recovery.restarts
-                schedule = schedule._replace(learning_rate=recovery.learning_rate)
-                current = extract_flow(partition, state, inner, bool(ema))  # a copy: steps donate the state's buffers
-                value = validation.value(current)
-                history.reverse_kl.append(validation.reverse)
-                history.forward_kl.append(validation.forward)
-                history.seconds.append(time.perf_counter() - started)
-                history.learning_rate.append(float(cosine(schedule, end, np)) if optimizer is None else math.nan)
-                if value < best_value or (is_sound(state) and not math.isfinite(best_value)):
-                    best, best_value, history.best_block = current, value, block
-                first = end
-                report(block)
-        except KeyboardInterrupt:
-            history.stop_reason = "interrupted"
-    if history.stop_reason != "interrupted" and history.skipped_steps >= steps:
-        raise TrainingDiverged(
-            f"training diverged at learning rate {learning_rate:g}: none of {steps} steps had a finite loss and "
-            f"gradient. {_ADVICE}"
-        )
-    fitted = with_common(_in_data_units(finalise(best), inner_teacher), common)
+    one_step, static = OneStep(int(n_next)) if n_next > 1 else None, flatten(standard_teacher)[1]
+    loss = DistillationLoss(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty_fn)
+    objective = DistillationObjective(
+        inner, standard_teacher, context, loss, steps=int(steps), forward=float(forward), annealing=annealing,
+        key_validation=keys[1], key_batches=keys[2],
+    )  # fmt: skip
+    options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress, keys[3], started)
+    history, best = objective.history, train(inner, objective, options)
+    history.best_block = best.block
+    fitted = with_common(_in_data_units(finalise(best.flow), inner_teacher), common)
     try:
         comparison = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
     except NumericError as error:  # the student is returned nevertheless
@@ -236,12 +175,7 @@ def distill(
     return fitted, comparison
 
 
-def _check_loss(teacher: Any, student: Any, forward: float, annealing: float, gradient: str, n_next: int) -> None:
-    for name, share in {"forward": forward, "annealing": annealing}.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name}: expected a share from 0 to 1, got {share}.")
-    if gradient not in ("path", "total"):
-        raise ValueError(f"gradient: expected 'path' or 'total', got {gradient!r}.")
+def _check_n_next(teacher: Any, student: Flow, forward: float, n_next: int) -> None:
     if n_next > 1 and forward == 1:
         raise ValueError(f"n_next: expected 1 with forward=1, which uses no samples of the student, got {n_next}.")
     if n_next > 1 and (reason := one_step_mismatch(teacher, student)):
@@ -315,35 +249,5 @@ def _initial_samples(teacher: Any, student: Flow, context: Any, key: PRNGKeyArra
     if not has_forward and (outer is None or bool(outer.is_filled)):
         return None
     contexts = paired_contexts(teacher, context, _N_INITIAL, key)
-    x = _sample(teacher, contexts, _N_INITIAL, key)
+    x = samples_of(teacher, contexts, _N_INITIAL, key)
     return Rows(x.astype(np.float64), None if contexts is None else contexts.astype(np.float64), None)
-
-
-def _standardise(student: Flow, x: np.ndarray) -> np.ndarray:
-    """Samples after the student's standardisation."""
-    outer = outer_standardise(student)
-    return x if outer is None else (x - np.asarray(outer.mean)) / np.asarray(outer.scale)
-
-
-def _sample(teacher: Any, contexts: np.ndarray | None, n: int, key: PRNGKeyArray) -> np.ndarray:
-    return np.asarray(teacher.sample(n if contexts is None else (), key=key, context=contexts))
-
-
-def _batches(
-    teacher: Any, context: Any, shape: tuple[int, int], key: PRNGKeyArray, has_forward: bool, dtype: np.dtype
-) -> tuple[Array | None, Array | None]:
-    """Fresh samples of the teacher and the contexts for a block of steps, batch by batch."""
-    n = shape[0] * shape[1]
-    contexts = paired_contexts(teacher, context, n, key)
-    x = _sample(teacher, contexts, n, key) if has_forward else None
-
-    def split(part: np.ndarray | None) -> Array | None:
-        return None if part is None else jnp.asarray(part.reshape(*shape, *part.shape[1:]), dtype)
-
-    return split(x), split(contexts)
-
-
-def _describe(history: DistillationHistory) -> str:
-    forward = history.forward_kl[-1]
-    forward_text = "" if math.isnan(forward) else f", KL(teacher | student) {forward:.3f}"
-    return f"KL(student | teacher) {history.reverse_kl[-1]:.3f}{forward_text}"

@@ -1,7 +1,8 @@
-"""History of a distillation, and the validation loss that selects the student."""
+"""Distillation as an objective: samples of the teacher, and the validation loss that selects the student."""
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ from jaxtyping import PRNGKeyArray
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
+from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.distillation_loss import DistillationLoss
+from pushforward.train.loop import Block, Trainer, blocks_of, no_finite_step
 
 _MOST_SAMPLES = 2048  # validation samples of either flow
 _MOST_NUMBERS = 2**17  # of all validation samples together
@@ -46,50 +50,93 @@ class DistillationHistory:
         return dict(vars(self))
 
 
-class ValidationLoss:
-    """The loss of a student on validation samples, from random numbers that are the same after every block.
+class DistillationObjective:
+    """Blocks of steps on fresh samples of the teacher, and of the student in the loss.
+
+    The value is minus the loss at its final share on validation samples, from the same random numbers after each block.
 
     Args:
-        teacher: the teacher, in the units of training.
+        student: before training.
+        teacher: in the units of training.
         context: the caller's contexts, or None.
-        key: of the random numbers.
-        has_forward: whether the forward divergence, on samples of the teacher, is in the loss.
-        share: of the forward divergence, at the end.
-        penalty: of a batch of samples in the units of training and of their contexts, or None.
-        batch: samples for the penalty.
-
-    Attributes:
-        reverse, forward: the divergences of the last student; NaN where there are none.
+        loss: the loss.
+        steps: number of steps.
+        forward: share of the forward divergence, at the end.
+        annealing: share of the steps over which it falls from 1.
+        key_validation, key_batches: of the teacher's samples for validation and for the steps.
     """
 
+    patience = None
+    advice = "Use a smaller learning_rate, or a smaller clip, or see where the teacher's log-density is not finite."
+
     def __init__(
-        self, teacher: Any, context: Any, key: PRNGKeyArray, has_forward: bool, share: float, penalty: Any, batch: int
-    ) -> None:
-        self.penalty, self.batch = None if penalty is None else jax.jit(penalty), batch
+        self, student: Flow, teacher: Any, context: Any, loss: DistillationLoss, *, steps: int, forward: float,
+        annealing: float, key_validation: PRNGKeyArray, key_batches: PRNGKeyArray,
+    ) -> None:  # fmt: skip
+        self.loss, self.teacher, self.context, self.share = loss, teacher, context, forward
+        self.shared = flatten(teacher)[0], (1.0 if annealing > 0 else forward, forward, float(annealing * steps))
+        self.blocks, self.history = blocks_of(steps), DistillationHistory()
+        self.dtype, self.key_batches = float_type(flatten(student)[0]), key_batches
+        self.key_student = jax.random.fold_in(key_validation, 1)
+        self.penalty = None if loss.penalty is None else jax.jit(loss.penalty)
         self.n = min(_MOST_SAMPLES, max(_FEWEST_SAMPLES, _MOST_NUMBERS // math.prod(teacher.shape)))
-        self.teacher, self.key, self.share = teacher, jax.random.fold_in(key, 1), share
-        self.context = paired_contexts(teacher, context, self.n, key)
-        self.reverse = self.forward = math.nan
-        self.teacher_x = None
-        if has_forward:
-            count: Any = self.n if self.context is None else ()
-            self.teacher_x, log_p = teacher.sample_and_log_prob(count, key=key, context=self.context)
+        self.contexts = paired_contexts(teacher, context, self.n, key_validation)
+        self.count: Any = self.n if self.contexts is None else ()
+        self.reverse_kl = self.forward_kl = math.nan
+        self.has_forward = forward > 0 or annealing > 0
+        if self.has_forward:
+            self.x, log_p = teacher.sample_and_log_prob(self.count, key=key_validation, context=self.contexts)
             self.log_p = np.asarray(log_p, np.float64)
 
-    def value(self, student: Flow) -> float:
-        """The loss at its final share; NaN where a density is not finite."""
+    def start(self, flow: Flow, trainer: Trainer) -> float:
+        """The value of the student before training."""
+        return self._value(flow)
+
+    def batches(self, block: Block) -> Iterator[tuple[tuple[np.ndarray | None, np.ndarray | None], int]]:
+        """Fresh samples of the teacher and the contexts for a block of steps, batch by batch."""
+        shape = math.ceil(self.blocks.n_steps / self.blocks.n_blocks), self.loss.batch_size
+        key = jax.random.fold_in(self.key_batches, block.steps.start)
+        contexts = paired_contexts(self.teacher, self.context, math.prod(shape), key)
+        x = samples_of(self.teacher, contexts, math.prod(shape), key) if self.has_forward else None
+
+        def split(part: np.ndarray | None) -> np.ndarray | None:
+            return None if part is None else part.reshape(*shape, *part.shape[1:]).astype(self.dtype)
+
+        yield (split(x), split(contexts)), len(block.steps)
+
+    def validate(self, flow: Flow, mean: float) -> float:
+        """Minus the validation loss after a block."""
+        value = self._value(flow)
+        self.history.reverse_kl.append(self.reverse_kl)
+        self.history.forward_kl.append(self.forward_kl)
+        return value
+
+    def describe(self, index: int) -> str:
+        """Progress after a block."""
+        forward = "" if math.isnan(self.forward_kl) else f", KL(teacher | student) {self.forward_kl:.3f}"
+        return f"KL(student | teacher) {self.reverse_kl:.3f}{forward}"
+
+    def failure(self) -> str | None:
+        """No step was finite."""
+        return no_finite_step(self.history, self.blocks)
+
+    def _value(self, student: Flow) -> float:
+        """Minus the loss at its final share; NaN where a density is not finite."""
         try:
-            count: Any = self.n if self.context is None else ()
-            x, log_q = student.sample_and_log_prob(count, key=self.key, context=self.context)
-            self.reverse = float(np.mean(np.asarray(log_q, np.float64) - self.teacher.log_prob(x, self.context)))
-            if self.teacher_x is not None:
-                self.forward = float(np.mean(self.log_p - student.log_prob(self.teacher_x, self.context)))
+            x, log_q = student.sample_and_log_prob(self.count, key=self.key_student, context=self.contexts)
+            self.reverse_kl = float(np.mean(np.asarray(log_q, np.float64) - self.teacher.log_prob(x, self.contexts)))
+            if self.has_forward:
+                self.forward_kl = float(np.mean(self.log_p - student.log_prob(self.x, self.contexts)))
         except NumericError:
             return math.nan
-        penalty = 0.0
+        penalty, batch = 0.0, slice(self.loss.batch_size)
         if self.penalty is not None:
-            context = None if self.context is None else self.context[: self.batch]
-            penalty = float(self.penalty(x[: self.batch], context))
+            penalty = float(self.penalty(x[batch], None if self.contexts is None else self.contexts[batch]))
         if self.share == 0:
-            return self.reverse + penalty
-        return penalty + (1 - self.share) * self.reverse + self.share * self.forward
+            return -(self.reverse_kl + penalty)
+        return -(penalty + (1 - self.share) * self.reverse_kl + self.share * self.forward_kl)
+
+
+def samples_of(teacher: Any, contexts: np.ndarray | None, n: int, key: PRNGKeyArray) -> np.ndarray:
+    """n samples of the teacher, one for each context if there are contexts."""
+    return np.asarray(teacher.sample(n if contexts is None else (), key=key, context=contexts))

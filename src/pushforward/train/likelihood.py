@@ -1,9 +1,7 @@
 """Maximum likelihood: fit a flow to rows of data."""
 
-import math
+import functools
 import time
-import warnings
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import jax
@@ -12,37 +10,16 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.dequantised import Dequantised
-from pushforward.core.discretised import dequantise
 from pushforward.core.distribution import as_key
 from pushforward.core.flow import Flow
-from pushforward.errors import DataError, TrainingDiverged
-from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_options, check_precision
-from pushforward.train.data import (
-    PreparedData,
-    Rows,
-    as_rows,
-    check_spread,
-    column_names,
-    dequantise_rows,
-    gaussian_log_likelihood,
-)
+from pushforward.train.comparison import compare_with_baselines, count_copies
+from pushforward.train.epochs import Epochs, default_learning_rate, train_on_rows
 from pushforward.train.history import History
-from pushforward.train.loop import Options, train_on_rows
-from pushforward.train.ranges import check_range, warn_of_values
-from pushforward.train.repeats import repeated_steps
-from pushforward.train.split import group_numbers, has_equal_row, split
-from pushforward.train.start import (
-    Baselines,
-    baseline_start,
-    baselines,
-    falls_short,
-    is_likelier,
-    may_start_jointly,
-    refit_baseline,
-    whitened_start,
-)
-from pushforward.train.units import initialise_flow, log_probs_in_units, outer_standardise
+from pushforward.train.loop import Options
+from pushforward.train.prepare import prepare
+from pushforward.train.start import may_start_jointly, refit_baseline, whitened_start
+from pushforward.train.units import initialise_flow
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
@@ -65,7 +42,6 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
     start: str = "auto",
-    prepared: PreparedData | None = None,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -110,7 +86,6 @@ def fit(
             chosen by the BIC), by more than a standard error and 0.01 nats, is trained again from that baseline: the
             mixture becomes its base. If flow and baseline differ by less, the baseline is returned, fitted again to all
             rows if `validation` is a share of them. "given" trains the flow unchanged.
-        prepared: for a caller that has already split and transformed the rows, as `fit_columns` does.
         progress: show progress (a bar with rich, else a line).
 
     A warning names the columns whose values repeat, because there a density is unbounded: more than 5 % of the rows,
@@ -140,210 +115,31 @@ def fit(
     started = time.perf_counter()
     if start not in ("auto", "given"):
         raise ValueError(f"start: expected 'auto' or 'given', got {start!r}.")
-    check_options(
-        {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience},
-        {"learning_rate": learning_rate, "clip": clip},
-        ema,
-    )
+    counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
+    check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
     key_split, key_steps = jax.random.split(as_key(key))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
-    is_drawn = isinstance(validation, int | float | np.number)
-    prepared = PreparedData(is_drawn=is_drawn) if prepared is None else prepared
-    is_copy, (train_offset, validation_offset) = prepared.is_copy, prepared.offset
-    train, validation_rows, steps = _prepare(
-        flow, x, context, weights, groups, validation, random, is_searched=is_copy is None
-    )
-    history = History(n_train=len(train), n_validation=0 if validation_rows is None else len(validation_rows))
-    if validation_rows is not None and is_copy is None:
-        is_copy = has_equal_row(validation_rows, train)
-    if steps.any():
-        train = replace(train, x=dequantise(train.x, steps, None, random))
-        validation_rows = validation_rows and replace(
-            validation_rows, x=dequantise(validation_rows.x, steps, None, random)
-        )
-    noisy = dequantise_rows(flow, train, random)
-    if prepared.baseline_log_likelihood is not None:
-        history.gaussian = prepared.baseline_log_likelihood
-    elif validation_rows is None:
-        history.gaussian = gaussian_log_likelihood(noisy, noisy) + train_offset
-    else:
-        noisy_validation = dequantise_rows(flow, validation_rows, random)
-        history.gaussian = gaussian_log_likelihood(noisy, noisy_validation) + validation_offset
+    data, noisy = prepare(flow, x, context, weights, groups, validation, random)
+    history = History(n_train=len(data.train), n_validation=len(data.validation or ()), gaussian=data.gaussian)
 
     flow = initialise_flow(flow, noisy)
     initial: Any = flow
     may_choose_start = start == "auto" and trainable is None and may_start_jointly(flow)
-    if validation_rows is not None and prepared.replicates > 1:
-        validation_rows = replace(validation_rows, groups=np.arange(len(validation_rows)) // prepared.replicates)
     if may_choose_start:
-        initial = whitened_start(initial, noisy, validation_rows)
+        initial = whitened_start(initial, noisy, data.validation)
         history.start_from = "columns" if initial is flow else "gaussian"
     del noisy
-    options = Options(
-        int(batch_size), max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, prepared.offset, progress
-    )
-    fitted, history = train_on_rows(initial, train, validation_rows, options, history, random, key_steps, started)
+    rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
+    options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
+    epochs = Epochs(int(batch_size), max_epochs, patience, random)
+    train = functools.partial(train_on_rows, data=data, epochs=epochs, options=options)
+    fitted, history = train(initial, history)
     untrained = None
-    if may_choose_start and validation_rows is not None and history.stop_reason != "interrupted":
-        fitted, history, untrained = _compare_with_baselines(
-            fitted, initial, train, validation_rows, prepared.replicates, options, history, random, key_steps, started
-        )
-    if validation_rows is not None and is_copy is not None:
-        history.n_validation_copies = int(is_copy.sum())
-        history.validation_without_copies = _log_likelihood_without_copies(
-            is_copy, fitted, validation_rows, history.best_validation, validation_offset
-        )
-    if untrained is not None and validation_rows is not None and prepared.is_drawn:
-        fitted = refit_baseline(initial, train.concatenate(validation_rows), untrained)
+    if may_choose_start and data.validation is not None and history.stop_reason != "interrupted":
+        fitted, history, untrained = compare_with_baselines(fitted, initial, data, history, train)
+    count_copies(fitted, data, history)
+    if untrained is not None and data.validation is not None and data.is_drawn:
+        fitted = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
     result: Any = fitted
     return result, history
-
-
-def _log_likelihood_without_copies(
-    is_copy: np.ndarray, flow: Any, validation: Rows, log_likelihood: float, offset: float
-) -> float:
-    """Mean log-density of the validation rows that are no copies; NaN where all are copies.
-
-    Where no row is a copy it is `log_likelihood`, that of all rows.
-    """
-    if not is_copy.any() or is_copy.all():
-        return math.nan if is_copy.any() else log_likelihood
-    weights = None if validation.weights is None else validation.weights[~is_copy]
-    return float(np.average(log_probs_in_units(flow, validation)[~is_copy], weights=weights)) + offset
-
-
-def _compare_with_baselines(
-    fitted: Any,
-    initial: Any,
-    train: Rows,
-    validation: Rows,
-    replicates: int,
-    options: Options,
-    history: History,
-    *run: Any,
-) -> tuple[Any, History, Baselines | None]:
-    """The fitted flow if it is clearly likelier than its baselines; else the better one, or a flow trained from it.
-
-    A warning reports if the returned flow is below the baselines. The third result is the baselines where the returned
-    flow is one of them, untrained; else None.
-    """
-    offset = options.offsets[1]
-    try:
-        log_probs = log_probs_in_units(fitted, validation)
-        fitted_baselines = baselines(initial, train, validation, 0, replicates)
-        baseline_log_probs = fitted_baselines.better(validation)
-        if fitted_baselines.mixture is not None:
-            history.mixture = float(np.average(fitted_baselines.mixture, weights=validation.weights)) + offset
-        if is_likelier(log_probs, baseline_log_probs, validation):
-            return fitted, history, None
-        start: Any = baseline_start(initial, train, fitted_baselines)
-        start_log_probs = log_probs_in_units(start, validation)
-    except KeyboardInterrupt:
-        history.stop_reason = "interrupted"
-        return fitted, history, None
-    retrained, second = start, replace(history, start_from="baseline", best_epoch=-1)
-    second.start = float(np.average(start_log_probs, weights=validation.weights)) + offset
-    if falls_short(log_probs, fitted_baselines, validation):
-        retrained, second = _retrain(start, start_log_probs, train, validation, options, second, *run)
-    if second.stop_reason == "interrupted":  # the caller must learn of it, whichever flow is returned
-        history.stop_reason = "interrupted"
-    is_start_as_good = not is_likelier(log_probs, start_log_probs, validation)
-    if is_start_as_good or second.best_validation > history.best_validation:
-        fitted, history = retrained, second
-        log_probs = start_log_probs if retrained is start else log_probs_in_units(retrained, validation)
-    if falls_short(log_probs, fitted_baselines, validation):
-        best = float(np.average(baseline_log_probs, weights=validation.weights)) + offset
-        warnings.warn(
-            f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
-            f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (--base "
-            "mixture; in Python base='mixture').",
-            stacklevel=3,
-        )
-        return fitted, history, None
-    return fitted, history, fitted_baselines if fitted is start else None
-
-
-def _retrain(
-    start: Any,
-    start_log_probs: np.ndarray,
-    train: Rows,
-    validation: Rows,
-    options: Options,
-    history: History,
-    *run: Any,
-) -> tuple[Any, History]:
-    """The flow trained from a baseline if it is clearly likelier, else the baseline; and the training history."""
-    second = History(
-        gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", start=history.start,
-        n_train=history.n_train, n_validation=history.n_validation,
-    )  # fmt: skip
-    try:
-        retrained, second = train_on_rows(start, train, validation, options, second, *run)
-        if is_likelier(log_probs_in_units(retrained, validation), start_log_probs, validation):
-            return retrained, second
-    except TrainingDiverged:  # the baseline is still good
-        second.stop_reason = "diverged"
-    except KeyboardInterrupt:
-        second.stop_reason = "interrupted"
-    second.best_epoch = -1
-    return start, second
-
-
-def _prepare(
-    flow: AnyFlow, x: Any, context: Any, weights: Any, groups: Any, validation: Any, random: np.random.Generator, *,
-    is_searched: bool,
-) -> tuple[Rows, Rows | None, np.ndarray]:  # fmt: skip
-    """Check and split the caller's arguments; the rows are float64 on the host.
-
-    Returns:
-        Training rows, validation rows, and for each column of an event the lattice step of repeated values, else 0.
-    """
-    rows = _rows_of(flow, "x", x, "context", context, weights, groups)
-    if len(rows) < 2:
-        raise DataError(f"expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).", "x")
-    single = float_type(flatten(flow)[0]) == np.float32
-    steps = np.zeros(flow.shape)
-    if isinstance(flow, Flow):
-        check_spread("x", rows.x, column_names(x), single)
-        if is_searched:  # noise could leave the support of a flow without `Standardise`
-            may_add_noise = outer_standardise(flow) is not None
-            steps = repeated_steps(rows.x, column_names(x), is_filled=may_add_noise, stacklevel=4).reshape(flow.shape)
-    if rows.context is not None:
-        check_range("context", rows.context, column_names(context), single)
-        warn_of_values(rows.context, column_names(context), single, is_context=True)
-    if isinstance(validation, int | float | np.number):
-        return *split(rows, float(validation), random), steps
-    if groups is not None:
-        raise DataError("expected none where validation rows are given, which need no split.", "groups")
-    pair = validation if isinstance(validation, tuple) else (validation, None)
-    validation_rows = _rows_of(flow, "validation", pair[0], "validation context", pair[1], None)
-    if len(validation_rows) == 0:
-        raise DataError("expected at least one row, got none. Pass 0 to train without validation.", "validation")
-    check_range("validation", validation_rows.x, column_names(pair[0]), single)
-    if validation_rows.context is not None:
-        check_range("validation context", validation_rows.context, column_names(pair[1]), single)
-    return rows, validation_rows, steps
-
-
-def _rows_of(
-    flow: AnyFlow, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None
-) -> Rows:
-    events = as_rows(name, x, flow.shape)
-    flow.check_samples(name, events)
-    shape = flow.context_shape
-    if (context is None) != (shape is None):
-        expected = "none (the flow is unconditional)" if shape is None else f"shape {shape}"
-        raise DataError(f"expected {expected}, got {'none' if context is None else 'one'}.", context_name)
-    contexts = None if context is None or shape is None else as_rows(context_name, context, shape)
-    for part, values in ((context_name, contexts), ("weights", weights)):
-        if values is not None and len(values) != len(events):
-            raise DataError(f"expected {len(events)} rows as {name} has, got {len(values)}.", part)
-    numbers = None if groups is None else group_numbers(groups, len(events))
-    if weights is not None:
-        weights = as_rows("weights", weights, ())
-        if (weights < 0).any() or weights.sum() <= 0:
-            raise DataError("expected non-negative numbers with a positive sum.", "weights")
-        rows = Rows(events, contexts, weights / weights[weights > 0].mean(), numbers)
-        return rows.take(np.flatnonzero(weights > 0))
-    return Rows(events, contexts, None, numbers)

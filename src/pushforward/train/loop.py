@@ -1,232 +1,236 @@
-"""The training loop of maximum likelihood: epochs of compiled steps, with validation after each."""
+"""The training loop of every objective: blocks of compiled steps, with validation between them."""
 
 import functools
 import math
 import time
-import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.core.dequantised import Dequantised
 from pushforward.core.fields import trainable as trainable_filter
-from pushforward.core.flow import Flow
-from pushforward.core.state import finalise, has_hook
-from pushforward.errors import DataError, NumericError, TrainingDiverged
-from pushforward.numerics.programs import flatten, float_type
-from pushforward.train.batches import Batches
+from pushforward.errors import TrainingDiverged
 from pushforward.train.checks import trained_flags
-from pushforward.train.data import Rows, warn_of_share_outside
-from pushforward.train.history import History
+from pushforward.train.optimizer import update_rule
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
-from pushforward.train.steps import (
-    Schedule,
-    TrainState,
-    cosine,
-    default_optimizer,
-    extract_flow,
-    init_state,
-    is_sound,
-    run_steps,
-    with_clipping,
-)
-from pushforward.train.units import restore_units, standardise
+from pushforward.train.schedules import Schedule, cosine
+from pushforward.train.state import extract_flow, init_state, is_sound
+from pushforward.train.step import run_steps
 
-AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
-
-_EPOCH_STEPS = 10
-_TOTAL_STEPS = 6000
-_TOTAL_PASSES = 300
-_PATIENCE_STEPS = 1500
-_LEARNING_RATE = 5e-3
-_FULL_RATE_ROWS = 5000
-_ADVICE = "Use a smaller learning_rate, a smaller clip, or look at the data with pushforward.check."
+_BLOCKS = 50
 
 
 class Options(NamedTuple):
-    """Options of `fit` for the training loop; `offsets` are added to training and to validation log-likelihoods."""
+    """Options of training that every objective has.
 
-    batch_size: int
-    max_epochs: int | None
-    patience: int | None
-    learning_rate: float | None
+    Attributes:
+        learning_rate, optimizer, clip, ema, trainable, progress: as for `fit`.
+        key: of the randomness of the steps.
+        started: time from which the history counts seconds, by `time.perf_counter`.
+        title: of the progress bar.
+    """
+
+    learning_rate: float
     optimizer: optax.GradientTransformation | None
     clip: float | None
     ema: float | None
     trainable: PyTree[bool] | None
-    offsets: tuple[float, float]
     progress: bool
+    key: PRNGKeyArray
+    started: float
+    title: str = ""
 
 
-def train_on_rows(
-    flow: AnyFlow,
-    train: Rows,
-    validation: Rows | None,
-    options: Options,
-    history: History,
-    random: np.random.Generator,
-    key_steps: PRNGKeyArray,
-    started: float,
-) -> tuple[AnyFlow, History]:
-    """The flow after training, and its history.
+class Block(NamedTuple):
+    """Steps between two validations: their numbers, and their name in an error message."""
+
+    steps: range
+    name: str
+
+
+class Blocks(NamedTuple):
+    """Consecutive blocks of steps, equally long but for one step.
+
+    Attributes:
+        n_steps: in all blocks.
+        n_blocks: number of blocks, at most `n_steps`.
+        name: of a block, from its `index` and its `first` and `last` step (exclusive).
+    """
+
+    n_steps: int
+    n_blocks: int
+    name: str = "within steps {first} to {last}"
+
+    def at(self, index: int) -> Block:
+        """The block of this index."""
+        first, last = (round(self.n_steps * end / self.n_blocks) for end in (index, index + 1))
+        return Block(range(first, last), self.name.format(index=index, first=first, last=last))
+
+
+def blocks_of(steps: int) -> Blocks:
+    """The steps in at most 50 blocks."""
+    return Blocks(steps, min(_BLOCKS, steps))
+
+
+def no_finite_step(history: Any, blocks: Blocks) -> str | None:
+    """That all steps failed, or were undone after others had failed; None otherwise."""
+    if history.skipped_steps < blocks.n_steps:
+        return None
+    return f"none of {blocks.n_steps} steps had a finite loss and gradient"
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a flow is trained for: a loss, the batches of its steps, and a validation value.
+
+    Attributes:
+        loss: of a batch, a part of the compiled program; see `step.Loss`.
+        shared: a tree of arrays and numbers that the loss gets in every step.
+        blocks: in which the steps run.
+        patience: number of blocks without a better value after which training stops; None to run them all.
+        history: filled in place; by the loop the lists `seconds` and `learning_rate`, the numbers `skipped_steps` and
+            `restarts`, and `stop_reason`.
+        advice: what to do where training diverges.
+    """
+
+    loss: Any
+    shared: Any
+    blocks: Blocks
+    patience: int | None
+    history: Any
+    advice: str
+
+    def start(self, flow: Any, trainer: "Trainer") -> float:
+        """The value of the flow before training; NaN where there is none. It may compile the steps meanwhile."""
+
+    def batches(self, block: Block) -> Iterable[tuple[Any, int]]:
+        """Buffers of batches for the block, each with its number of steps."""
+
+    def validate(self, flow: Any, mean: float) -> float:
+        """Fill the history after a block; return the value to maximise, NaN where there is none.
+
+        Args:
+            flow: after the block.
+            mean: of the numbers that the loss reported in the block's finite steps; NaN without such steps.
+        """
+
+    def describe(self, index: int) -> str:
+        """Progress after the block of this index."""
+
+    def failure(self) -> str | None:
+        """Why the run as a whole failed, None if it did not."""
+
+
+class Best(NamedTuple):
+    """The flow that training returns, the index of its block (-1 for the start), and its value."""
+
+    flow: Any
+    block: int
+    value: float
+
+
+class Trainer:
+    """A flow in training: its state, and the steps that change it.
 
     Args:
-        flow: the flow to start from, its frozen layers filled.
-        train, validation: rows in the data's units; without validation rows there is no early stopping.
-        options: of `fit`.
-        history: updated in place.
-        random: decides the order of the rows.
-        key_steps: of the randomness inside the flow, such as dropout.
-        started: time at which `fit` started, by `time.perf_counter`.
+        flow: the flow to start from.
+        objective: what it is trained for.
+        options: of training.
+    """
+
+    def __init__(self, flow: Any, objective: Objective, options: Options) -> None:
+        self.flow, self.objective = flow, objective
+        self.rule = update_rule(options.optimizer, options.clip, options.ema)
+        chosen = trainable_filter(flow) if options.trainable is None else options.trainable
+        self.partition, self.state = init_state(flow, trained_flags(flow, chosen), self.rule, options.key)
+        self.recovery = Recovery(options.learning_rate, adjustable=self.rule.is_default, advice=objective.advice)
+        n_steps, decay = float(objective.blocks.n_steps), float(options.ema or 0.0)
+        self.schedule = Schedule(n_steps, options.learning_rate, decay)
+
+    def compile_steps(self, batches: Any) -> None:
+        """Compile the program for buffers of these shapes, by running no step."""
+        self.state, _ = self._steps(batches, 0, self.state, self.schedule.learning_rate)
+        jax.block_until_ready(self.state.bad_steps)
+
+    def run(self, block: Block) -> float:
+        """Run a block; return the mean of the reported numbers over its finite steps, NaN where there are none.
+
+        Raises:
+            TrainingDiverged: if consecutive steps failed too often.
+        """
+        total, n_finite = 0.0, 0
+        for batches, n_steps in self.objective.batches(block):
+            steps = functools.partial(self._steps, batches, n_steps)
+            self.state, part, n_part = self.recovery.run(steps, self.state, n_steps, block.name)
+            total, n_finite = total + part, n_finite + n_part
+        return total / n_finite if n_finite else math.nan
+
+    def current(self) -> Any:
+        """The flow of the current weights, in arrays of its own, because steps consume those of the state."""
+        return extract_flow(self.partition, self.state, self.flow)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at the current step; NaN with a caller's optimiser."""
+        if not self.rule.is_default:
+            return math.nan
+        schedule = self.schedule._replace(learning_rate=self.recovery.learning_rate)
+        return float(cosine(schedule, int(self.state.step), np))
+
+    def _steps(self, batches: Any, n_steps: int, state: Any, rate: float) -> Any:
+        schedule = self.schedule._replace(learning_rate=rate)
+        loss, shared = self.objective.loss, self.objective.shared
+        return run_steps(self.partition, self.rule, loss, state, batches, shared, n_steps, schedule)
+
+
+def train(flow: Any, objective: Objective, options: Options) -> Best:
+    """Train a flow; the history of the objective is filled in place.
+
+    The flow with the highest validation value is returned. As long as no value is finite, and there is no early
+    stopping, it is the last one whose steps ended finite.
+
+    Args:
+        flow: the flow to start from.
+        objective: what it is trained for.
+        options: of training.
 
     Raises:
-        TrainingDiverged: as for `fit`.
+        TrainingDiverged: if consecutive steps failed too often, or the objective's `failure` is not None.
     """
-    batch_size, max_epochs, patience, learning_rate, optimizer, clip, ema, trainable, offsets, progress = options
-    original_validation = validation
-    inner, train, validation, log_scale = standardise(flow, train, validation)
-    if train.weights is not None:
-        train = replace(train, weights=train.weights / train.weights.mean())
-    train_offset, validation_offset = (offset + log_scale for offset in offsets)
-    if isinstance(inner, Flow):
-        warn_of_share_outside(inner, train.x)
-    batch = min(batch_size, len(train))
-    history.batch_size = batch
-    if learning_rate is None:
-        learning_rate = default_learning_rate(len(train))
-    pass_steps = len(train) // batch
-    passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
-    epoch_steps = pass_steps * passes
-    max_epochs = max_epochs or max(math.ceil(min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps) / epoch_steps), 3)
-    patience = patience or max(math.ceil(_PATIENCE_STEPS / epoch_steps), 3)
+    trainer, history, blocks = Trainer(flow, objective, options), objective.history, objective.blocks
+    rate, title = trainer.recovery.rate, options.title and f"{options.title}: "
+    value = objective.start(flow, trainer)
+    best = earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
 
-    flags = trained_flags(inner, trainable_filter(inner) if trainable is None else trainable)
-    callers: Any = optimizer  # a named tuple of functions: hashable, but not for the type checker
-    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
-    partition, state = init_state(inner, flags, transformation, flat=optimizer is None, averaged=bool(ema))
-    schedule = Schedule(0, float(max_epochs * epoch_steps), float(learning_rate), float(ema or 0.0))
+    def describe(index: int) -> str:
+        return title + objective.describe(index)
 
-    def run(buffer: tuple, n_steps: int, first: int, state: TrainState, rate: float) -> tuple[TrainState, Any]:
-        return run_steps(
-            partition, transformation, optimizer is None, bool(ema), state, buffer, n_steps,
-            schedule._replace(first_step=first, learning_rate=rate), jax.random.fold_in(key_steps, first),
-        )  # fmt: skip
-
-    batches = Batches(train, batch, passes, float_type(flatten(inner)[0]))
-    compile_start, best = time.perf_counter(), inner
-    with ThreadPoolExecutor(1) as executor:  # compiles two programs at the same time
-        score = _with_jax_settings(_log_likelihood)
-        start = None if validation is None else executor.submit(score, inner, validation)
-        state, _ = run(batches.empty(), 0, 0, state, schedule.learning_rate)
-        jax.block_until_ready(state.bad_steps)
-        history.start = math.nan if start is None else start.result() + validation_offset
-    history.compile_seconds = time.perf_counter() - compile_start
-    recovery = Recovery(schedule.learning_rate, adjustable=optimizer is None, advice=_ADVICE)
-    best_value = history.start if math.isfinite(history.start) else -math.inf
-    with progress_bar(progress, max_epochs, lambda epoch: _describe(epoch, max_epochs, history)) as report:
+    with progress_bar(options.progress, blocks.n_blocks, describe, f"{title}first steps") as report:
         try:
-            for epoch in range(max_epochs):
-                step, total, n_finite = epoch * epoch_steps, 0.0, 0
-                for buffer, n_steps in batches.epoch(random):
-                    block_steps = functools.partial(run, buffer, n_steps, step)
-                    state, block_total, block_finite = recovery.run(block_steps, state, n_steps, f"in epoch {epoch}")
-                    step, total, n_finite = step + n_steps, total + block_total, n_finite + block_finite
-                history.skipped_steps, history.restarts = int(state.skipped_steps), recovery.restarts
-                schedule = schedule._replace(learning_rate=recovery.learning_rate)
-                history.train.append(total / n_finite + train_offset if n_finite else math.nan)
-                history.learning_rate.append(float(cosine(schedule, step, np)) if optimizer is None else math.nan)
-                current, value = extract_flow(partition, state, inner, bool(ema)), history.train[-1]
-                if validation is not None:
-                    value = _log_likelihood(current, validation) + validation_offset
-                    history.validation.append(value)
-                history.seconds.append(time.perf_counter() - started)
-                if value > best_value if validation is not None else is_sound(state) and math.isfinite(value):
-                    best, best_value, history.best_epoch = current, value, epoch
-                report(epoch)
-                if validation is not None and epoch - history.best_epoch >= patience:
+            for index in range(blocks.n_blocks):
+                mean = trainer.run(blocks.at(index))
+                history.skipped_steps, history.restarts = int(trainer.state.skipped_steps), trainer.recovery.restarts
+                history.learning_rate.append(trainer.learning_rate)
+                current = trainer.current()
+                value = objective.validate(current, mean)
+                history.seconds.append(time.perf_counter() - options.started)
+                if value > best.value:
+                    best = Best(current, index, value)
+                elif best.value == -math.inf and objective.patience is None:
+                    if is_sound(trainer.state):  # restored where no step was finite
+                        earlier, best = best, Best(current, best.block if math.isnan(mean) else index, -math.inf)
+                    elif math.isnan(mean):  # the last finite step led to weights from which none is finite
+                        best = earlier
+                report(index)
+                if objective.patience is not None and index - best.block >= objective.patience:
                     history.stop_reason = "early stopping"
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
-    curves = [curve for curve in (history.train, history.validation) if curve]
-    if history.stop_reason != "interrupted" and not all(np.isfinite(curve).any() for curve in curves):
-        _check_support(inner, validation, original_validation)
-        rate = f"learning rate {learning_rate:g}" if optimizer is None else "the learning rate of `optimizer`"
-        raise TrainingDiverged(
-            f"training diverged at {rate}: no epoch of {len(history.train)} had a finite likelihood. Use a smaller "
-            "one, or look at the data with pushforward.check."
-        )
-    fitted: Any = finalise(best)
-    if validation is not None and has_hook(best, "finalised"):
-        _check_finalised(_log_likelihood(fitted, validation) + validation_offset, best_value, history)
-    return restore_units(fitted, flow), history
-
-
-def default_learning_rate(n_rows: int) -> float:
-    """The peak of the cosine schedule for `n_rows` training rows: few rows are over-fitted within few steps."""
-    return _LEARNING_RATE * min(1.0, n_rows / _FULL_RATE_ROWS) ** 1.25
-
-
-def _check_support(flow: AnyFlow, validation: Rows | None, original: Rows | None) -> None:
-    """Refuse validation rows outside the support of the initial flow, which training does not change.
-
-    Args:
-        flow: before training.
-        validation: rows in its units.
-        original: the same rows in the data's units, for the message.
-    """
-    log_probs = None if validation is None else _log_probs(flow, validation)
-    if log_probs is None or original is None or not (is_outside := np.isneginf(log_probs)).any():
-        return
-    values = ", ".join(f"{value:g}" for value in original.x[is_outside.argmax()].ravel()[:6])
-    raise DataError(
-        f"validation: {int(is_outside.sum())} of {len(log_probs)} rows lie outside the support of the flow, where the "
-        f"density is zero, one of them at ({values}). Drop such rows, or build the flow for a larger support."
-    )
-
-
-def _check_finalised(value: float, best: float, history: History) -> None:
-    """Warn where the certified norms of the final flow cost more than a tenth of what training gained."""
-    if not value >= best - max(0.05, 0.1 * abs(best - history.start)):
-        warnings.warn(
-            f"fit: with its certified norms the flow has a validation log-likelihood of {value:.3f} nats, {best:.3f} "
-            "with the power iterations of training. Train with a smaller learning_rate, or more steps.",
-            stacklevel=3,
-        )
-
-
-def _describe(epoch: int, max_epochs: int, history: History) -> str:
-    curve = history.validation or history.train
-    kind = "validation" if history.validation else "train"
-    return f"epoch {epoch + 1}/{max_epochs} {kind} {curve[-1]:.3f} (Gaussian {history.gaussian:.3f})"
-
-
-def _with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that runs in another thread with this thread's settings of JAX, which are thread-local."""
-    double, device = jax.enable_x64.value, jax.default_device.value
-
-    def run(*args: Any) -> Any:
-        with jax.enable_x64(double), jax.default_device(device):
-            return fn(*args)
-
-    return run
-
-
-def _log_likelihood(flow: AnyFlow, rows: Rows) -> float:
-    """Weighted mean log-density of rows; NaN where training has led to weights under which a row has none."""
-    log_probs = _log_probs(flow, rows)
-    return math.nan if log_probs is None else float(np.average(log_probs, weights=rows.weights))
-
-
-def _log_probs(flow: AnyFlow, rows: Rows) -> np.ndarray | None:
-    try:
-        return np.asarray(flow.log_prob(rows.x, rows.context), np.float64)
-    except NumericError:
-        return None
+    if history.stop_reason != "interrupted" and (failure := objective.failure()):
+        raise TrainingDiverged(f"training diverged at {rate}: {failure}. {objective.advice}")
+    return best

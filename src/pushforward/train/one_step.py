@@ -56,9 +56,9 @@ def one_step_mismatch(teacher: Any, student: Any) -> str | None:
     for name, flow in (("student", student), ("teacher", teacher)):
         if not isinstance(flow, Flow) or not isinstance(flow.base, Normal | Logistic) or len(flow.shape) != 1:
             return f"the {name} is no flow of vectors over a normal or logistic base"
-    if any(isinstance(part, Repeat | Chain) for part in _parts(student.bijection)):
-        return "the student has chains within chains"
     layers = [part for part in _layers(student.bijection) if not isinstance(part, Standardise)]
+    if any(isinstance(layer, Repeat | Chain) for layer in layers):
+        return "the student has chains within chains"
     ranks = []
     for layer in layers:
         inner = layer.bijection if isinstance(layer, Inverse) else None
@@ -76,17 +76,14 @@ def one_step_mismatch(teacher: Any, student: Any) -> str | None:
 
 def _layers(bijection: AbstractBijection) -> list[Any]:
     """The layers from base to data, those of a `Repeat` one by one."""
-    return [
-        layer
-        for part in _parts(bijection, keep_repeats=True)
-        for layer in ([part.layer(i) for i in range(part.n_layers)] if isinstance(part, Repeat) else [part])
-    ]
+    layers: list[Any] = []
+    for part in _parts(bijection):
+        layers += [part.layer(i) for i in range(part.n_layers)] if isinstance(part, Repeat) else [part]
+    return layers
 
 
-def _parts(bijection: AbstractBijection, *, keep_repeats: bool = False) -> list[Any]:
-    """The parts of a chain, a `Repeat` as its layers unless `keep_repeats`."""
-    parts = list(bijection.bijections) if isinstance(bijection, Chain) else [bijection]
-    return parts if keep_repeats else [part.layers if isinstance(part, Repeat) else part for part in parts]
+def _parts(bijection: AbstractBijection) -> tuple[Any, ...]:
+    return bijection.bijections if isinstance(bijection, Chain) else (bijection,)
 
 
 def _embedded(flow: Any, context: Array | None) -> Array | None:
@@ -97,7 +94,7 @@ def _embedded(flow: Any, context: Array | None) -> Array | None:
 def _affine(bijection: AbstractBijection, value: Array, context: Array | None) -> tuple[Array, Array]:
     """The student's map, and the logarithm of dx_t / dz_t for every coordinate."""
     total = jnp.zeros_like(value)
-    for part in _parts(bijection, keep_repeats=True):
+    for part in _parts(bijection):
         if isinstance(part, Repeat):
             arrays, static = eqx.partition(part.layers, is_array)
 

@@ -1,7 +1,8 @@
-"""Extra arguments of a caller's optimiser beyond the gradient: the loss, under the names that optax uses for it."""
+"""How a step changes the weights: the default optimiser, or a caller's with the loss under the names of optax."""
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -10,6 +11,46 @@ from jaxtyping import Array
 # The names of optax's extra arguments: most optimisers need the first three, Sophia `obj_fn`, SAM `grad_fn` alone.
 # A line search of optax refuses names that it does not know, hence the order.
 _EXTRA = (("value", "grad", "value_fn"), ("value", "grad", "value_fn", "obj_fn", "grad_fn"), ("grad_fn",))
+
+
+class UpdateRule(NamedTuple):
+    """How a step changes the weights; hashable, a part of the program.
+
+    Attributes:
+        optimizer: a gradient transformation, clipping included.
+        is_default: whether it is the default optimiser: the loop scales its updates by the schedule.
+        is_averaged: whether there is an exponential moving average of the weights.
+    """
+
+    optimizer: Any
+    is_default: bool
+    is_averaged: bool
+
+
+def update_rule(optimizer: Any, clip: float | None, ema: float | None) -> UpdateRule:
+    """The rule for a caller's optimiser, or the default one for None."""
+    transformation = default_optimizer(clip) if optimizer is None else with_clipping(optimizer, clip)
+    return UpdateRule(transformation, optimizer is None, ema is not None)
+
+
+@functools.lru_cache(maxsize=32)
+def default_optimizer(clip: float | None) -> optax.GradientTransformation:
+    """Clipping by global norm, then Adam; the learning rate is applied by the loop."""
+    parts = [] if clip is None else [optax.clip_by_global_norm(clip)]
+    return optax.chain(*parts, optax.scale_by_adam())
+
+
+@functools.lru_cache(maxsize=32)
+def with_clipping(optimizer: Any, clip: float | None) -> optax.GradientTransformationExtraArgs:
+    """A caller's optimiser after clipping by global norm; its update accepts extra arguments."""
+    if isinstance(optimizer, optax.MultiSteps):  # it has the methods of a transformation, but is not one
+        return with_clipping(optimizer.gradient_transformation(), clip)
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"optimizer: expected an optimiser of optax, such as optax.adam(1e-3), got {type(optimizer).__name__}."
+        )
+    extended = optax.with_extra_args_support(optimizer)
+    return extended if clip is None else optax.chain(optax.clip_by_global_norm(clip), extended)
 
 
 def callers_update(
@@ -23,7 +64,7 @@ def callers_update(
     """Updates and state of a caller's optimiser, called with the loss under the names that optax uses for it.
 
     Args:
-        optimizer: from `steps.with_clipping`.
+        optimizer: from `with_clipping`.
         opt_state, params: its state, and the trained arrays.
         value, gradient: of the loss there.
         functions: from `loss_functions`.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 @contextlib.contextmanager
 def progress_bar(
-    show: bool, total: int, describe: Callable[[int], str], first: str = "compiled, first epoch"
+    show: bool, total: int, describe: Callable[[int], str], first: str
 ) -> Generator[Callable[[int], None]]:
     """A context whose value is called after each epoch with its number.
 

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pushforward.errors import TrainingDiverged
-from pushforward.numerics.arrays import is_array
-from pushforward.train.steps import TrainState
+from pushforward.train.state import TrainState, restored, snapshot
 
 GIVE_UP = 25  # consecutive failed steps
 _RESTARTS = 5
@@ -36,6 +33,11 @@ class Recovery:
         self._adjustable, self._advice = adjustable, advice
         self._snapshots: list[tuple[TrainState, int]] = []  # the last two, each with the number of steps since
 
+    @property
+    def rate(self) -> str:
+        """The learning rate as text."""
+        return f"learning rate {self.learning_rate:g}" if self._adjustable else "the learning rate of `optimizer`"
+
     def run(
         self, steps: Callable[[TrainState, float], tuple[TrainState, Any]], state: TrainState, n_steps: int, where: str
     ) -> tuple[TrainState, float, int]:
@@ -56,37 +58,27 @@ class Recovery:
         """
         skipped_before = int(state.skipped_steps)
         if not int(state.bad_steps):
-            self._snapshots = [*self._snapshots[-1:], (jax.tree.map(_on_host, state), 0)]
+            self._snapshots = [*self._snapshots[-1:], (snapshot(state), 0)]
         state, total = steps(state, self.learning_rate)
-        self._snapshots = [(snapshot, since + n_steps) for snapshot, since in self._snapshots]
+        self._snapshots = [(earlier, since + n_steps) for earlier, since in self._snapshots]
         n_finite = n_steps - (int(state.skipped_steps) - skipped_before)
         if int(state.bad_steps) >= GIVE_UP:
-            state = self._restore(int(state.skipped_steps), where)
+            state = self._restore(state, where)
         return state, float(total), n_finite
 
-    def _restore(self, skipped_steps: int, where: str) -> TrainState:
-        rate = f"learning rate {self.learning_rate:g}" if self._adjustable else "the learning rate of `optimizer`"
+    def _restore(self, state: TrainState, where: str) -> TrainState:
         if self.restarts == _RESTARTS or not self._adjustable:
             raise TrainingDiverged(
-                f"training diverged {where} at {rate}: {GIVE_UP} steps in a row had a loss or gradient that is not "
-                f"finite. {self._advice}"
+                f"training diverged {where} at {self.rate}: {GIVE_UP} steps in a row had a loss or gradient that is "
+                f"not finite. {self._advice}"
             )
         self.restarts += 1
         self.learning_rate /= 2
-        snapshot, since = self._snapshots[-1]
-        if len(self._snapshots) > 1 and skipped_steps - int(snapshot.skipped_steps) >= since:
+        earlier, since = self._snapshots[-1]
+        if len(self._snapshots) > 1 and int(state.skipped_steps) - int(earlier.skipped_steps) >= since:
             # no step from this snapshot succeeded: its parameters have no finite loss any more
             self._snapshots.pop()
-            snapshot, since = self._snapshots[-1]
-        # the steps that are undone count as skipped
-        state = snapshot._replace(skipped_steps=snapshot.skipped_steps + np.int32(since))
-        return jax.tree.map(_on_device, state)
-
-
-def _on_host(leaf: Any) -> Any:
-    """A copy that the compiled loop cannot donate: in NumPy, except typed random keys, which NumPy cannot hold."""
-    return jnp.copy(leaf) if is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.array(leaf)
-
-
-def _on_device(leaf: Any) -> Any:
-    return jnp.copy(leaf) if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+            earlier, since = self._snapshots[-1]
+        # the steps that are undone count as skipped, and the randomness does not repeat
+        skipped = earlier.skipped_steps + np.int32(since)
+        return restored(earlier._replace(step=state.step, skipped_steps=skipped))

@@ -9,7 +9,7 @@ import numpy as np
 
 from pushforward.core.discretised import rounding_of
 
-_COPIES = 0.05  # share of a column's rows that repeat frequent values, above which a warning names the column
+_COPIES = 0.05  # share of a column's rows that repeat values, above which the column counts as repeating
 _FEW_COPIES = 3  # number of copies that may be chance
 _FREQUENT = 1e-3  # share of rows that makes a value frequent: layers resolve no finer grid than of a thousand values
 _MOST_ROWS, _MOST_COLUMNS = 100_000, 512  # searched for repeated values
@@ -88,6 +88,15 @@ def repeats_of(x: np.ndarray) -> Repeats | None:
     top = [index for index in np.argsort(-counts, kind="stable")[:_NAMED].tolist() if counts[index] > 1]
     step = lattice_step(np.unique(x))
     return Repeats(1 - len(values) / n, len(values), tuple(values[top].tolist()), float(counts[top[0]] / n), step)
+
+
+def has_copies(x: np.ndarray) -> bool:
+    """Whether more than 5 % of the values x (n,) repeat others, frequent or not.
+
+    The likelihood of a mixture of normals is then unbounded: a component may narrow to a value of only two rows.
+    `repeats_of` counts frequent values only, because a flow does not resolve others.
+    """
+    return len(np.unique(x)) < (1 - _COPIES) * len(x)
 
 
 def repeated_steps(

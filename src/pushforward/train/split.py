@@ -35,7 +35,7 @@ def split(rows: Rows, share: float, random: np.random.Generator) -> tuple[Rows, 
         count = 0
     if count == len(rows):
         raise DataError(
-            f"validation: nothing is left to train on after {count} of {len(rows)} rows are held out. Hold out fewer."
+            f"nothing is left to train on after {count} of {len(rows)} rows are held out. Hold out fewer.", "validation"
         )
     train, validation = hold_out(len(rows), count, random, rows.groups)
     return rows.take(train), rows.take(validation) if count else None
@@ -101,7 +101,7 @@ def latest_rows(times: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """
     values, sizes = np.unique(times, return_counts=True)
     if len(values) < 2:
-        raise DataError(f"time: expected at least two different times to cut between, got one in {len(times)} rows.")
+        raise DataError(f"expected at least two different times to cut between, got one in {len(times)} rows.", "time")
     n_from = np.cumsum(sizes[::-1])[::-1]
     cut = values[1 + np.abs(n_from[1:] - count).argmin()]
     return np.flatnonzero(times < cut), np.flatnonzero(times >= cut)
@@ -122,7 +122,7 @@ def folds(
     """
     if times is not None:
         if k > 1:
-            raise DataError(f"folds: expected 1 with times, whose latest rows are the test, got {k}.")
+            raise DataError(f"expected 1 with times, whose latest rows are the test, got {k}.", "folds")
         rest, test = latest_rows(times, n // 5)
         train, validation = latest_rows(times[rest], max(1, len(rest) // 5))
         return [(rest[train], rest[validation], test)]

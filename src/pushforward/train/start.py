@@ -23,7 +23,8 @@ from pushforward.core.circles import circular_coordinates
 from pushforward.core.flow import Flow
 from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, reach_in_box
-from pushforward.train.units import context_rows, outer_standardise, whiten_rows, whitening_layer
+from pushforward.train.repeats import has_copies
+from pushforward.train.units import context_rows, outer_standardise, standard_samples, whiten_rows, whitening_layer
 
 _DETERMINED = 0.1  # unexplained share of a column's variance below which other columns or the context determine it
 _LARGEST_DIM = 128  # of an event for a joint start
@@ -32,7 +33,6 @@ _ROWS_FOR_SIZE = 5_000  # most rows for the choice of a mixture's size
 _ROWS_OF_MIXTURE = 50_000  # most rows for the fit of a mixture
 _MIN_SCALE = 1e-8  # below the smallest scale of expectation-maximisation
 _NEGLIGIBLE = 0.01  # nats a row
-_COPIES = 0.05  # share of repeated values in a column above which likelihoods of narrow components are unbounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,7 @@ def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: 
     x, y = whiten_rows(flow, x), whiten_rows(flow, y)
     one = fit_normal_mixture(x, train.weights, sizes=(1,), seed=seed)
     gaussian = one.log_prob(y) - log_scale
-    if _repeats(train.x[::replicates]):
+    if any(has_copies(column) for column in train.x[::replicates].T):
         return Baselines(gaussian, None, one)
     several = fit_normal_mixture(*_subsample(x, train.weights, _ROWS_FOR_SIZE), seed=seed, replicates=replicates)
     if len(x) > _ROWS_FOR_SIZE:
@@ -226,8 +226,7 @@ def _joint_layers(
 
 def _standard(flow: Flow, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows and contexts after the outer standardisations."""
-    outer: Any = outer_standardise(flow)
-    return (rows.x - np.asarray(outer.mean)) / np.asarray(outer.scale), context_rows(flow, rows.context)
+    return standard_samples(flow, rows.x), context_rows(flow, rows.context)
 
 
 def _gaussian_log_probs(
@@ -247,11 +246,6 @@ def _subsample(x: np.ndarray, weights: np.ndarray | None, most: int) -> tuple[np
         return x, weights
     index = np.sort(np.random.default_rng(0).permutation(len(x))[:most])
     return x[index], None if weights is None else weights[index]
-
-
-def _repeats(x: np.ndarray) -> bool:
-    """Whether more than a twentieth of the values of a column repeat other values."""
-    return any(len(np.unique(column)) < (1 - _COPIES) * len(column) for column in x.T)
 
 
 def _mean(values: np.ndarray, rows: Rows) -> float:

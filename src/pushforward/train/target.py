@@ -1,11 +1,10 @@
 """Variational inference: fit a flow to a density that is known up to a constant."""
 
 import dataclasses
-import functools
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -18,36 +17,19 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from pushforward.bases import Normal
 from pushforward.bijections import Affine, Elementwise
 from pushforward.core.distribution import as_key
-from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
 from pushforward.core.state import finalise
 from pushforward.diagnostics import ImportanceSample, importance_sample
 from pushforward.diagnostics.importance import check_log_density
 from pushforward.diagnostics.weights import FEWEST_EFFECTIVE
-from pushforward.errors import DataError, NumericError, TrainingDiverged
+from pushforward.errors import DataError, NumericError
+from pushforward.numerics.arrays import on_device
 from pushforward.numerics.programs import flatten, float_type
-from pushforward.train.checks import check_options, check_precision, trained_flags
-from pushforward.train.data import as_rows
-from pushforward.train.progress import progress_bar
-from pushforward.train.recovery import Recovery
-from pushforward.train.steps import (
-    Schedule,
-    TrainState,
-    cosine,
-    default_optimizer,
-    extract_flow,
-    init_state,
-    is_sound,
-    with_clipping,
-)
-from pushforward.train.target_steps import TargetLoss, run_target_steps
+from pushforward.train.checks import check_divergences, check_options, check_precision
+from pushforward.train.data import as_contexts
+from pushforward.train.loop import Block, Options, Trainer, blocks_of, no_finite_step, train
+from pushforward.train.target_loss import TargetLoss
 from pushforward.train.units import outer_standardise
-
-_BLOCKS = 50
-_ADVICE = (
-    "Where log_density is -inf at samples of the flow, map the flow onto the support (pf.bijections), or train with "
-    "forward=1; else use a smaller learning_rate."
-)
 
 
 @dataclasses.dataclass
@@ -159,89 +141,76 @@ def fit_target(
         True
     """
     started = time.perf_counter()
-    check_options(
-        {"steps": steps, "batch_size": batch_size, "n_importance": n_importance},
-        {"learning_rate": learning_rate, "clip": clip},
-        ema,
-    )
+    counts = {"steps": steps, "batch_size": batch_size, "n_importance": n_importance}
+    check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
-    _check_shares(gradient, forward, annealing, pilot)
-    contexts = _contexts(flow, context)
+    check_divergences(gradient, forward, annealing)
+    if isinstance(pilot, bool) or pilot != int(pilot) or pilot < 0:
+        raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot}.")
+    contexts = as_contexts("context", flow, context)
+    if contexts is not None and len(contexts) == 0:
+        raise DataError("expected at least one row, got none.", "context")
     shapes = [flow.shape] if flow.context_shape is None else [flow.shape, flow.context_shape]
     check_log_density(log_density, *shapes)
     key_pilot, key_steps, key_importance = jax.random.split(as_key(key), 3)
-    config = TargetLoss(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
+    loss = TargetLoss(log_density, int(batch_size), contexts is not None, gradient == "path", float(forward))
     outer = outer_standardise(flow)
     if pilot and flow.context_shape is None and outer is not None and not outer.is_filled:
-        flow = _with_pilot(flow, config._replace(path=True, forward=0.0), int(pilot), key_pilot)
+        flow = _with_pilot(flow, loss._replace(path=True, forward=0.0), int(pilot), key_pilot)
     if contexts is not None and flow.context_scaling is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
-    flags = trained_flags(flow, trainable_filter(flow) if trainable is None else trainable)
-    fitted, history = _train(
-        flow, flags, config, contexts, key_steps, int(steps), float(learning_rate), started, optimizer, clip, ema,
-        annealing, progress,
-    )  # fmt: skip
+    objective = TargetObjective(flow, loss, contexts, int(steps), annealing)
+    options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress, key_steps, started)
+    fitted = finalise(train(flow, objective, options).flow)
     if flow.context_shape is None:
-        history.importance = _importance(fitted, log_density, max(int(n_importance), 2), key_importance)
-    return fitted, history
+        sample = _importance(fitted, log_density, max(int(n_importance), 2), key_importance)
+        objective.history.importance = sample
+    return fitted, objective.history
 
 
-def _train(
-    flow: Flow,
-    flags: tuple[bool, ...],
-    config: TargetLoss,
-    contexts: np.ndarray | None,
-    key: PRNGKeyArray,
-    steps: int,
-    learning_rate: float,
-    started: float,
-    optimizer: optax.GradientTransformation | None = None,
-    clip: float | None = 5.0,
-    ema: float | None = 0.99,
-    annealing: float = 0.5,
-    progress: bool = False,
-) -> tuple[Flow, TargetHistory]:
-    """The loop of `fit_target`: the flow after the last block that ended with a finite step, and the history."""
-    callers: Any = optimizer
-    transformation = default_optimizer(clip) if optimizer is None else with_clipping(callers, clip)
-    partition, state = init_state(flow, flags, transformation, flat=optimizer is None, averaged=bool(ema))
-    schedule = Schedule(0, float(steps), learning_rate, float(ema or 0.0))
-    recovery = Recovery(learning_rate, adjustable=optimizer is None, advice=_ADVICE)
-    context_array = None if contexts is None else jnp.asarray(contexts, float_type(flatten(flow)[0]))
-    history, fitted, earlier = TargetHistory(), flow, flow
-    ends = [round(steps * (block + 1) / min(_BLOCKS, steps)) for block in range(min(_BLOCKS, steps))]
+class TargetObjective:
+    """Blocks of steps on samples of the flow; there is no validation value.
 
-    def run(first: int, end: int, state: TrainState, rate: float) -> tuple[TrainState, Array]:
-        return run_target_steps(
-            partition, transformation, optimizer is None, bool(ema), config, state, context_array, end - first,
-            schedule._replace(first_step=first, learning_rate=rate), annealing * steps, jax.random.fold_in(key, first),
-        )  # fmt: skip
+    Args:
+        flow: before training.
+        loss: the loss.
+        contexts: (n, *context_shape) of a conditional flow, else None.
+        steps: number of steps.
+        annealing: share of the steps over which the target's power rises.
+    """
 
-    with progress_bar(progress, len(ends), lambda _: f"evidence lower bound {history.elbo[-1]:.3f}") as report:
-        first = 0
-        try:
-            for block, end in enumerate(ends):
-                block_steps, where = functools.partial(run, first, end), f"within steps {first} to {end}"
-                state, total, n_finite = recovery.run(block_steps, state, end - first, where)
-                history.skipped_steps, history.restarts = int(state.skipped_steps), recovery.restarts
-                if is_sound(state):  # a copy: an interrupted step has donated the state's buffers
-                    earlier, fitted = fitted, extract_flow(partition, state, flow, bool(ema))
-                elif not n_finite:  # the last finite step may have led to parameters without a finite loss
-                    fitted = earlier
-                schedule = schedule._replace(learning_rate=recovery.learning_rate)
-                history.elbo.append(total / n_finite if n_finite else math.nan)
-                history.seconds.append(time.perf_counter() - started)
-                history.learning_rate.append(float(cosine(schedule, end, np)) if optimizer is None else math.nan)
-                first = end
-                report(block)
-        except KeyboardInterrupt:
-            history.stop_reason = "interrupted"
-    if history.stop_reason != "interrupted" and not np.isfinite(history.elbo).any():
-        raise TrainingDiverged(
-            f"training diverged at learning rate {learning_rate:g}: none of {steps} steps had a finite loss and "
-            f"gradient. {_ADVICE}"
-        )
-    return finalise(fitted), history
+    patience = None
+    advice = (
+        "Where log_density is -inf at samples of the flow, map the flow onto the support (pf.bijections), or train "
+        "with forward=1; else use a smaller learning_rate."
+    )
+
+    def __init__(self, flow: Flow, loss: TargetLoss, contexts: np.ndarray | None, steps: int, annealing: float) -> None:
+        self.loss, self.history = loss, TargetHistory()
+        dtype = float_type(flatten(flow)[0])
+        self.shared = None if contexts is None else on_device(contexts, dtype), float(annealing * steps)
+        self.blocks = blocks_of(steps)
+
+    def start(self, flow: Flow, trainer: Trainer) -> float:
+        """No value."""
+        return math.nan
+
+    def batches(self, block: Block) -> Iterator[tuple[None, int]]:
+        """Steps without data."""
+        yield None, len(block.steps)
+
+    def validate(self, flow: Flow, mean: float) -> float:
+        """Only the evidence lower bound of the block's samples."""
+        self.history.elbo.append(mean)
+        return math.nan
+
+    def describe(self, index: int) -> str:
+        """Progress after a block."""
+        return f"evidence lower bound {self.history.elbo[-1]:.3f}"
+
+    def failure(self) -> str | None:
+        """No step was finite."""
+        return no_finite_step(self.history, self.blocks)
 
 
 def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PRNGKeyArray) -> ImportanceSample | None:
@@ -261,37 +230,15 @@ def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PR
     return sample
 
 
-def _check_shares(gradient: str, forward: float, annealing: float, pilot: int) -> None:
-    if gradient not in ("path", "total"):
-        raise ValueError(f"gradient: expected 'path' or 'total', got {gradient!r}.")
-    for name, share in {"forward": forward, "annealing": annealing}.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name}: expected a share from 0 to 1, got {share}.")
-    if isinstance(pilot, bool) or pilot != int(pilot) or pilot < 0:
-        raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot}.")
-
-
-def _contexts(flow: Flow, context: Any) -> np.ndarray | None:
-    if flow.context_shape is None:
-        if context is not None:
-            raise DataError("context: expected none (the flow is unconditional), got one.")
-        return None
-    if context is None:
-        raise DataError(f"context: expected rows of shape {flow.context_shape}, got none.")
-    contexts = as_rows("context", context, flow.context_shape)
-    if len(contexts) == 0:
-        raise DataError("context: expected at least one row, got none.")
-    return contexts
-
-
-def _with_pilot(flow: Flow, config: TargetLoss, steps: int, key: PRNGKeyArray) -> Flow:
+def _with_pilot(flow: Flow, loss: TargetLoss, steps: int, key: PRNGKeyArray) -> Flow:
     """The flow, its `Standardise` filled from a fitted Gaussian with independent coordinates."""
-    outer = outer_standardise(flow)
+    outer: Any = outer_standardise(flow)
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
+    objective = TargetObjective(start, loss, None, steps, 0.5)
     try:
-        flags = trained_flags(start, trainable_filter(start))
-        fitted, _ = _train(start, flags, config, None, key, steps, 0.05, time.perf_counter())
+        options = Options(0.05, None, 5.0, 0.99, None, False, key, time.perf_counter())
+        fitted = finalise(train(start, objective, options).flow)
     except NumericError:  # no sample of the pilot has a finite density: its moments mean nothing
         return flow
     mean, above = (np.asarray(fitted.bijection.forward(jnp.full(flow.shape, z)), np.float64) for z in (0.0, 1.0))
-    return flow if outer is None else eqx.tree_at(outer_standardise, flow, outer.filled(mean, above - mean))
+    return eqx.tree_at(outer_standardise, flow, outer.filled(mean, above - mean))

@@ -34,8 +34,7 @@ def initialise_flow(flow: AnyFlow, train: Rows) -> AnyFlow:
         outer = outer.initialised(train.x, reach=None if whiten else reach, circular=circular)
         flow = eqx.tree_at(outer_standardise, flow, outer)
         if whiten is not None:
-            rows = (train.x - np.asarray(outer.mean)) / np.asarray(outer.scale)
-            whiten = whiten.initialised(rows, reach=reach, weights=train.weights)
+            whiten = whiten.initialised(standard_samples(flow, train.x), reach=reach, weights=train.weights)
             flow = eqx.tree_at(whitening_layer, flow, whiten)
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
@@ -58,14 +57,10 @@ def standardise(flow: AnyFlow, train: Rows, validation: Rows | None) -> tuple[An
 
 def _in_units(flow: Flow, rows: Rows) -> Rows:
     """The rows after the fixed outer layers: standardised, minus the regression on the context, whitened."""
-    x, context, outer, scaling = rows.x, rows.context, outer_standardise(flow), flow.context_scaling
-    if outer is not None:
-        x = (x - np.asarray(outer.mean)) / np.asarray(outer.scale)
-    if scaling is not None and context is not None:
-        context = (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
+    x = standard_samples(flow, rows.x)
     if _fixed_whiten(flow) is not None:
         x = whiten_rows(flow, x, context_rows(flow, rows.context))
-    return Rows(x, context, rows.weights)
+    return Rows(x, _standard_contexts(flow, rows.context), rows.weights)
 
 
 def log_probs_in_units(flow: AnyFlow, rows: Rows) -> np.ndarray:
@@ -81,12 +76,24 @@ def restore_units(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
     return _with_moments(flow, like)
 
 
+def standard_samples(flow: Any, x: np.ndarray) -> np.ndarray:
+    """Samples after the outermost layer of a flow, if that is a `Standardise`."""
+    outer = outer_standardise(flow)
+    return x if outer is None else (x - np.asarray(outer.mean)) / np.asarray(outer.scale)
+
+
+def _standard_contexts(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
+    scaling = flow.context_scaling
+    if scaling is None or context is None:
+        return context
+    return (context - np.asarray(scaling.mean)) / np.asarray(scaling.scale)
+
+
 def context_rows(flow: Flow, context: np.ndarray | None) -> np.ndarray | None:
     """Contexts as inputs of the layers: standardised, then embedded."""
-    if flow.context_scaling is not None and context is not None:
-        context = (context - np.asarray(flow.context_scaling.mean)) / np.asarray(flow.context_scaling.scale)
-        if flow.context_scaling.compress:
-            context = compress(context, np)[0]
+    context = _standard_contexts(flow, context)
+    if flow.context_scaling is not None and context is not None and flow.context_scaling.compress:
+        context = compress(context, np)[0]
     if flow.embed is not None:
         context = np.asarray(jax.vmap(flow.embed)(jnp.asarray(context)))
     return context
@@ -104,24 +111,24 @@ def whiten_rows(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None)
 
 def whitening_layer(flow: Any) -> Whiten | None:
     """The `Whiten` next to the outermost layer of a flow (a `LinearRegression` may be between), or None."""
-    layers = [layer for layer in _layers(flow)[:-1] if not isinstance(layer, LinearRegression)]
+    layers = [layer for layer in layers_of(flow)[:-1] if not isinstance(layer, LinearRegression)]
     return layers[-1] if layers and isinstance(layers[-1], Whiten) else None
 
 
 def regression_layer(flow: Any) -> LinearRegression | None:
     """The `LinearRegression` next to the outermost layer of a flow, or None."""
-    layers = _layers(flow)
+    layers = layers_of(flow)
     return layers[-2] if len(layers) > 1 and isinstance(layers[-2], LinearRegression) else None
 
 
 def outer_standardise(flow: Any) -> Standardise | None:
     """The outermost layer of a flow if it is a `Standardise`, else None."""
-    chain = flow.bijection
-    last = chain.bijections[-1] if isinstance(chain, Chain) else chain
+    last = layers_of(flow)[-1]
     return last if isinstance(last, Standardise) else None
 
 
-def _layers(flow: Any) -> tuple[Any, ...]:
+def layers_of(flow: Any) -> tuple[Any, ...]:
+    """The layers of a flow, from base to data."""
     return flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
 
 

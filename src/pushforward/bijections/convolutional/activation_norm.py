@@ -62,10 +62,10 @@ class ActivationNormalisation(AbstractBijection):
         samples = np.asarray(x, np.float64)
         if samples.shape[1:] != self.shape or not len(samples):
             raise DataError(
-                f"x: expected at least one row of shape {self.shape}, got an array of shape {samples.shape}."
+                f"expected at least one row of shape {self.shape}, got an array of shape {samples.shape}.", "x"
             )
         if not np.isfinite(samples).all():
-            raise DataError("x: expected finite rows, got NaN or infinite values. Drop or repair them.")
+            raise DataError("expected finite rows, got NaN or infinite values. Drop or repair them.", "x")
         pixels = samples.reshape(-1, self.shape[-1])
         mean, spread = pixels.mean(0), pixels.std(0)
         dtype = self.shift.dtype

@@ -129,8 +129,9 @@ def table(name: str, values: Any, width: int | None = None) -> np.ndarray:
     is_broken = ~np.isfinite(matrix).all(axis=1)
     if is_broken.any():
         raise DataError(
-            f"{name}: {int(is_broken.sum())} of {len(matrix)} rows have a missing or infinite number, the first is row "
-            f"{int(np.argmax(is_broken))}; expected finite numbers. Drop those rows, or find out where they come from."
+            f"{int(is_broken.sum())} of {len(matrix)} rows have a missing or infinite number, the first is row "
+            f"{int(np.argmax(is_broken))}; expected finite numbers. Drop those rows, or find out where they come from.",
+            name,
         )
     return matrix
 

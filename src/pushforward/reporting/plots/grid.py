@@ -37,8 +37,9 @@ def image_grid(images: Any, *, levels: int = 256, columns: int = 8) -> "Figure":
         raise ShapeError(f"images: expected shape (n, H, W, C) with n >= 1 and C of 1 or 3, got {pixels.shape}.")
     if not ((pixels >= 0) & (pixels <= levels - 1)).all():
         raise DataError(
-            f"images: expected numbers from 0 to {levels - 1}, got {pixels.min():g} to {pixels.max():g}. Round or clip "
-            "them, or pass levels=."
+            f"expected numbers from 0 to {levels - 1}, got {pixels.min():g} to {pixels.max():g}. Round or clip "
+            "them, or pass levels=.",
+            "images",
         )
     count, height, width, _ = pixels.shape
     lines, gap = -(-count // columns), max(1, width // 16)

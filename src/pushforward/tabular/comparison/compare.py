@@ -155,11 +155,11 @@ def _arrays(x: Any, context: Any, names: Sequence[str] | None) -> tuple[np.ndarr
 def _check(x: np.ndarray, flows: Sequence[str], folds: int) -> None:
     for flow in flows:
         if flow.removesuffix(MIXTURE) not in RECIPES:
-            raise DataError(f"flows: expected names among {', '.join(RECIPES)}, with +mixture or not, got {flow!r}.")
+            raise DataError(f"expected names among {', '.join(RECIPES)}, with +mixture or not, got {flow!r}.", "flows")
     if not flows or len(set(flows)) < len(flows):
-        raise DataError(f"flows: expected at least one, each once, got {list(flows)}.")
+        raise DataError(f"expected at least one, each once, got {list(flows)}.", "flows")
     if not 1 <= folds <= len(x) // 5:
-        raise DataError(f"folds: expected 1 to a fifth of the {len(x)} rows, got {folds}: add rows, or take fewer.")
+        raise DataError(f"expected 1 to a fifth of the {len(x)} rows, got {folds}: add rows, or take fewer.", "folds")
 
 
 def _with_peak_memory(run: Callable[[], Outcome]) -> Outcome:

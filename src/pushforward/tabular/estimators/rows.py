@@ -106,8 +106,9 @@ def check_finite(name: str, rows: np.ndarray, columns: list[str]) -> np.ndarray:
         label = repr(columns[column]) if columns else str(int(column))
         kind = "NaN" if np.isnan(flat[row, column]) else "infinity" if flat[row, column] > 0 else "-infinity"
         raise DataError(
-            f"{name}: expected finite numbers, got {kind} in column {label} at row {row} ({int(bad.any(1).sum())} of "
-            f"{len(flat)} rows hold NaN or infinite values). Drop or fill these rows."
+            f"expected finite numbers, got {kind} in column {label} at row {row} ({int(bad.any(1).sum())} of "
+            f"{len(flat)} rows hold NaN or infinite values). Drop or fill these rows.",
+            name,
         )
     return rows
 

@@ -144,7 +144,7 @@ class Column:
         """The column from the output of `to_dict`; a DataError if it is not valid."""
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or not {"name"} <= set(values) <= set(defaults):
-            raise DataError(f"column: expected a dict with some of {', '.join(defaults)}, got {values!r}.")
+            raise DataError(f"expected a dict with some of {', '.join(defaults)}, got {values!r}.", "column")
         attributes: dict[str, Any] = {}
         for name, value in values.items():
             if isinstance(defaults[name], tuple):

@@ -16,8 +16,9 @@ from pushforward.errors import DataError
 from pushforward.tabular.schema.mixture import with_mixture
 from pushforward.tabular.schema.schema import TableSchema
 from pushforward.train import History, fit
-from pushforward.train.data import PreparedData, Rows, as_rows, column_names, gaussian_log_likelihood
-from pushforward.train.loop import default_learning_rate
+from pushforward.train.data import Rows, as_rows, column_names, gaussian_log_likelihood
+from pushforward.train.epochs import default_learning_rate
+from pushforward.train.prepare import PreparedRows
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
 
@@ -91,15 +92,14 @@ def fit_columns(
     mapped_validation: Any = 0.0
     if val_mapped is not None:
         mapped_validation = val_mapped.x if val_mapped.context is None else (val_mapped.x, val_mapped.context)
-    prepared = PreparedData(
-        (offset, val_offset),
+    prepared = PreparedRows(
+        _with_names(schema, mapped.x), (offset, val_offset),
         gaussian_log_likelihood(noisy, val_noisy) + float(schema.log_bin_widths(val_noisy.x).mean()),
         np.repeat(is_copy, copies), copies, is_drawn=not isinstance(validation, tuple),
     )  # fmt: skip
     flow, history = fit(
-        start, _with_names(schema, mapped.x), key=key, context=_with_names_of(context, mapped.context),
-        validation=mapped_validation,
-        learning_rate=learning_rate, prepared=prepared, **options,
+        start, prepared, key=key, context=_with_names_of(context, mapped.context), validation=mapped_validation,
+        learning_rate=learning_rate, **options,
     )  # fmt: skip
     history.n_train, history.n_validation = len(train), 0 if val is None else len(val)
     history.n_validation_copies = int(is_copy.sum())

@@ -130,7 +130,9 @@ class TableSchema:
         flow = distribution.flow if isinstance(distribution, Discretised) else distribution
         layers = flow.bijection.bijections if isinstance(flow, Flow) and isinstance(flow.bijection, Chain) else ()
         if not isinstance(flow, Flow) or len(layers) < 2 or not isinstance(layers[-1], ColumnMaps):
-            raise DataError("schema: expected a flow with the maps of its columns outermost, got another distribution.")
+            raise DataError(
+                "expected a flow with the maps of its columns outermost, got another distribution.", "schema"
+            )
         return eqx.tree_at(lambda f: f.bijection, flow, Chain(layers[:-1]))
 
     def transform(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +234,7 @@ class TableSchema:
             DataError: if the values are not a valid schema.
         """
         if not isinstance(values, dict) or set(values) != {"columns"} or not isinstance(values["columns"], list):
-            raise DataError(f"schema: expected a dict with a list of columns, got {values!r}.")
+            raise DataError(f"expected a dict with a list of columns, got {values!r}.", "schema")
         return cls(tuple(Column.from_dict(column) for column in values["columns"]))
 
     def __str__(self) -> str:

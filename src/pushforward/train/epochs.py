@@ -1,0 +1,229 @@
+"""Maximum likelihood as an objective: epochs of shuffled batches of rows, and the validation likelihood after each."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from pushforward.core.dequantised import Dequantised
+from pushforward.core.flow import Flow
+from pushforward.core.state import finalise, has_hook
+from pushforward.errors import DataError, NumericError
+from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.data import Rows, warn_of_share_outside
+from pushforward.train.history import History
+from pushforward.train.loop import Block, Blocks, Options, Trainer, train
+from pushforward.train.prepare import FitData
+from pushforward.train.units import restore_units, standardise
+
+AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
+
+_BUFFER_STEPS = 64  # batches in a buffer on the host; of one size, so that one program serves any number of rows
+_EPOCH_STEPS = 10
+_TOTAL_STEPS = 6000
+_TOTAL_PASSES = 300
+_PATIENCE_STEPS = 1500
+_LEARNING_RATE = 5e-3
+_FULL_RATE_ROWS = 5000
+
+
+class Epochs(NamedTuple):
+    """Batches and epochs, as for `fit` (None for the defaults); and what decides the order of the rows."""
+
+    batch_size: int
+    max_epochs: int | None
+    patience: int | None
+    random: np.random.Generator
+
+
+def default_learning_rate(n_rows: int) -> float:
+    """The peak of the cosine schedule for `n_rows` training rows: few rows are over-fitted within few steps."""
+    return _LEARNING_RATE * min(1.0, n_rows / _FULL_RATE_ROWS) ** 1.25
+
+
+def train_on_rows(
+    flow: AnyFlow, history: History, data: FitData, epochs: Epochs, options: Options, title: str = ""
+) -> tuple[AnyFlow, History]:
+    """The flow after training, and its history.
+
+    Args:
+        flow: the flow to start from, its frozen layers filled.
+        history: updated in place.
+        data: rows in the data's units; without validation rows there is no early stopping.
+        epochs, options: of `fit`.
+        title: of the progress bar.
+
+    Raises:
+        TrainingDiverged: as for `fit`.
+    """
+    objective = LikelihoodObjective(flow, data, epochs, history)
+    best = train(objective.flow, objective, options._replace(title=title))
+    history.best_epoch = best.block
+    fitted: Any = finalise(best.flow)
+    if objective.validation is not None and has_hook(best.flow, "finalised"):
+        _check_finalised(objective.log_likelihood(fitted), best.value, history)
+    return restore_units(fitted, flow), history
+
+
+def negative_log_likelihood(flow: Any, batch: Any, shared: None, step: Array, key: Any) -> tuple[Array, Array]:
+    """The loss: minus the weighted mean log-density of a batch. It reports the mean log-density."""
+    x, context, weights = batch
+    log_probs = jax.vmap(flow.log_prob_one, (0, None if context is None else 0, 0))(
+        x, context, jax.random.split(key, len(x))
+    )
+    value = -jnp.mean(log_probs if weights is None else weights * log_probs)
+    return value, -value
+
+
+class LikelihoodObjective:
+    """Epochs of shuffled batches; the value is the validation likelihood.
+
+    Args:
+        flow: before training, its frozen layers filled.
+        data: rows in the data's units.
+        epochs: batches and epochs.
+        history: filled in place.
+
+    Attributes:
+        flow, validation: the flow and the validation rows in the units of training.
+    """
+
+    loss, shared = staticmethod(negative_log_likelihood), None
+    advice = "Use a smaller learning_rate, a smaller clip, or look at the data with pushforward.check."
+
+    def __init__(self, flow: Any, data: FitData, epochs: Epochs, history: History) -> None:
+        self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
+        if isinstance(self.flow, Flow):
+            warn_of_share_outside(self.flow, rows.x)
+        self.data, self.history, self.random = data, history, epochs.random
+        self.offsets = tuple(offset + log_scale for offset in data.offsets)
+        self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
+        pass_steps = self.n_rows // self.batch_size
+        self.passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
+        size, total = pass_steps * self.passes, min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
+        n_epochs = epochs.max_epochs or max(math.ceil(total / size), 3)
+        self.blocks = Blocks(size * n_epochs, n_epochs, "in epoch {index}")
+        patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / size), 3)
+        self.patience = None if self.validation is None else patience
+        dtype, history.batch_size = float_type(flatten(self.flow)[0]), self.batch_size
+        parts = (rows.x, rows.context, None if rows.weights is None else rows.weights / rows.weights.mean())
+        self.parts = tuple(None if part is None else part.astype(dtype) for part in parts)
+
+    def start(self, flow: AnyFlow, trainer: Trainer) -> float:
+        """The validation likelihood before training; meanwhile the steps compile."""
+        compile_start = time.perf_counter()
+        with ThreadPoolExecutor(1) as executor:  # compiles two programs at the same time
+            value = executor.submit(_with_jax_settings(self.log_likelihood), flow)
+            trainer.compile_steps(self._empty_buffer())
+            self.history.start = value.result()
+        self.history.compile_seconds = time.perf_counter() - compile_start
+        return self.history.start
+
+    def batches(self, block: Block) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
+        """Buffers of shuffled batches, each with the number of its filled batches.
+
+        A pass omits the rows that do not fill a batch.
+        """
+        used = self.n_rows // self.batch_size * self.batch_size
+        order = np.concatenate([self.random.permutation(self.n_rows)[:used] for _ in range(self.passes)])
+        order = order.reshape(-1, self.batch_size)
+        for start in range(0, len(order), _BUFFER_STEPS):
+            index, buffer = order[start : start + _BUFFER_STEPS], self._empty_buffer()
+            for target, part in zip(buffer, self.parts, strict=True):
+                if target is not None and part is not None:
+                    target[: len(index)] = part[index]
+            yield buffer, len(index)
+
+    def validate(self, flow: AnyFlow, mean: float) -> float:
+        """The validation likelihood after an epoch."""
+        self.history.train.append(mean + self.offsets[0])
+        if self.validation is None:
+            return math.nan
+        self.history.validation.append(self.log_likelihood(flow))
+        return self.history.validation[-1]
+
+    def describe(self, index: int) -> str:
+        """Progress after an epoch."""
+        history, kind = self.history, "train" if self.validation is None else "validation"
+        value = (history.validation or history.train)[-1]
+        return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
+
+    def failure(self) -> str | None:
+        """No epoch had a finite likelihood; an error where validation rows are outside the flow's support."""
+        curves = [curve for curve in (self.history.train, self.history.validation) if curve]
+        if all(np.isfinite(curve).any() for curve in curves):
+            return None
+        if self.validation is not None and self.data.validation is not None:
+            _check_support(self.flow, self.validation, self.data.validation)
+        return f"no epoch of {len(self.history.train)} had a finite likelihood"
+
+    def log_likelihood(self, flow: AnyFlow) -> float:
+        """Of the validation rows, in the data's units; NaN without such rows."""
+        return math.nan if self.validation is None else _log_likelihood(flow, self.validation) + self.offsets[1]
+
+    def _empty_buffer(self) -> tuple[np.ndarray | None, ...]:
+        """Zeros (S, B, ...) for events, contexts and weights, None for those that are missing."""
+        return tuple(
+            None if part is None else np.zeros((_BUFFER_STEPS, self.batch_size, *part.shape[1:]), part.dtype)
+            for part in self.parts
+        )
+
+
+def _check_support(flow: AnyFlow, validation: Rows, original: Rows) -> None:
+    """Refuse validation rows outside the support of the initial flow, which training does not change.
+
+    Args:
+        flow: before training.
+        validation: rows in its units.
+        original: the same rows in the data's units, for the message.
+    """
+    log_probs = _log_probs(flow, validation)
+    if log_probs is None or not (is_outside := np.isneginf(log_probs)).any():
+        return
+    values = ", ".join(f"{value:g}" for value in original.x[is_outside.argmax()].ravel()[:6])
+    raise DataError(
+        f"{int(is_outside.sum())} of {len(log_probs)} rows lie outside the support of the flow, where the "
+        f"density is zero, one of them at ({values}). Drop such rows, or build the flow for a larger support.",
+        "validation",
+    )
+
+
+def _check_finalised(value: float, best: float, history: History) -> None:
+    """Warn where the certified norms of the final flow cost more than a tenth of what training gained."""
+    if not value >= best - max(0.05, 0.1 * abs(best - history.start)):
+        warnings.warn(
+            f"fit: with its certified norms the flow has a validation log-likelihood of {value:.3f} nats, {best:.3f} "
+            "with the power iterations of training. Train with a smaller learning_rate, or more steps.",
+            stacklevel=3,
+        )
+
+
+def _with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that runs in another thread with this thread's settings of JAX, which are thread-local."""
+    double, device = jax.enable_x64.value, jax.default_device.value
+
+    def run(*args: Any) -> Any:
+        with jax.enable_x64(double), jax.default_device(device):
+            return fn(*args)
+
+    return run
+
+
+def _log_likelihood(flow: AnyFlow, rows: Rows) -> float:
+    """Weighted mean log-density of rows; NaN where training has led to weights under which a row has none."""
+    log_probs = _log_probs(flow, rows)
+    return math.nan if log_probs is None else float(np.average(log_probs, weights=rows.weights))
+
+
+def _log_probs(flow: AnyFlow, rows: Rows) -> np.ndarray | None:
+    try:
+        return np.asarray(flow.log_prob(rows.x, rows.context), np.float64)
+    except NumericError:
+        return None
