@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 COMMAND = "python benchmarks/quality/certificate.py"
 SIZES = (2_000, 10_000)
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 
 def measure(repeats: int, healthy: int, seconds: float) -> list[dict[str, Any]]:

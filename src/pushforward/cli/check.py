@@ -41,7 +41,7 @@ def check(
     try:
         stored_certificate = Certificate.from_dict(notes["certificate"]) if notes.get("certificate") else None
     except DataError as error:
-        raise DataError(f"its notes have no readable {error}", model) from error
+        raise DataError(f"{model}: its notes have no readable {error}") from error
     rows = None if data is None else matching_rows(flow, notes, data, drop_na)
     x: Any = None if rows is None else rows.x
     if rows is not None and not is_image_model(flow):  # the certificate uses column names and row numbers

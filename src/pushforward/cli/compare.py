@@ -94,7 +94,7 @@ def compare(
                 settings=drop_none(n_layers=layers, width=width), training=drop_none(max_epochs=epochs),
             )  # fmt: skip
         except DataError as error:
-            raise DataError(f"{error}", data) from error
+            raise DataError(f"{data}: {error}") from error
     print_schema(out, board.schema)
     out.print(
         f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}"

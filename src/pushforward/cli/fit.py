@@ -127,7 +127,7 @@ def fit(
             key=seed, base=base, progress=out.prints_text, **split.fit_arguments(), **training,
         )  # fmt: skip
     except (DataError, ShapeError) as error:
-        raise DataError(f"{error}", data) from error
+        raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
     out.print(describe_training(history))

@@ -64,7 +64,7 @@ def fit_images(
             progress=out.prints_text, **training,
         )  # fmt: skip
     except ValueError as error:
-        raise DataError(f"{error}", data) from error
+        raise DataError(f"{data}: {error}") from error
     if history.stop_reason == "interrupted" and not history.train:
         raise KeyboardInterrupt
     out.print(describe_training(history))

@@ -110,9 +110,8 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
         pictures = read_pictures(data)
         if pictures.shape[1:] != flow.shape:
             raise DataError(
-                f"expected pictures of shape {flow.shape} (height, width, colours) as the model has, got "
-                f"{pictures.shape[1:]}: bring them to that size.",
-                data,
+                f"{data}: expected pictures of shape {flow.shape} (height, width, colours) as the model has, got "
+                f"{pictures.shape[1:]}: bring them to that size."
             )
         return MatchingRows(pictures, None, np.arange(1, len(pictures) + 1))
     from pushforward.tabular.files import read_table

@@ -112,14 +112,13 @@ def read_split(
     for name in units:
         if name not in table.columns:
             known = ", ".join(map(repr, table.columns))
-            raise DataError(f"there is no column {name!r} to have a unit: name one of {known}.", data)
+            raise DataError(f"{data}: there is no column {name!r} to have a unit: name one of {known}.")
     n = len(table.values)
     n_test = n // _TEST_SHARE if n // _TEST_SHARE >= _MIN_TEST_ROWS else 0
     if n_test and group_of_row is not None and (n_groups := len(np.unique(group_of_row))) < 3:
         raise DataError(
-            f"column {groups!r} has {n_groups} different values in {n} rows, but test, validation and training "
-            "rows must belong to different groups: use another column, or leave --groups out.",
-            data,
+            f"{data}: column {groups!r} has {n_groups} different values in {n} rows, but test, validation and training "
+            "rows must belong to different groups: use another column, or leave --groups out."
         )
     try:
         if n_test and times is not None:
@@ -131,7 +130,7 @@ def read_split(
             is_latest = np.zeros(len(train), bool)
             is_latest[latest_rows(times[train], len(train) // _TEST_SHARE)[1]] = True
     except DataError as error:
-        raise DataError(f"--{'groups' if times is None else 'split'}: {error}", data) from error
+        raise DataError(f"{data}: --{'groups' if times is None else 'split'}: {error}") from error
     test, is_held_out = (test, True) if n_test else (train, False)
     contexts = table.context if table.context_columns else None
     if contexts is not None:  # before training, which checks only a part of the rows
@@ -143,7 +142,7 @@ def read_split(
             units=[units.get(name, unit_in(name)) for name in table.columns],
         )  # fmt: skip
     except DataError as error:
-        raise DataError(f"{error}", data) from error
+        raise DataError(f"{data}: {error}") from error
     return Split(
         schema,
         table.columns,
@@ -188,7 +187,7 @@ def read_declared(
         known, labels = read_labels(data, label or (exclude or [""])[0])
         for name in exclude or ():
             if name not in known:
-                raise DataError(f"there is no column {name!r} to leave out: correct --exclude.", data)
+                raise DataError(f"{data}: there is no column {name!r} to leave out: correct --exclude.")
         if columns is None:
             columns = [name for name in known if name not in {label, *(context or ()), *(exclude or ())}]
         labels = None if label is None else labels
@@ -196,19 +195,18 @@ def read_declared(
     if labels is not None:
         table, labels = _with_labels(table, str(label), labels[table.numbers - 1], drop_na)
     if len(table.values) < _MIN_ROWS:
-        raise DataError(f"expected at least {_MIN_ROWS} rows to fit, got {len(table.values)}: add rows.", data)
+        raise DataError(f"{data}: expected at least {_MIN_ROWS} rows to fit, got {len(table.values)}: add rows.")
     for name in declared:
         if name in table.context_columns:
             raise DataError(
-                f"column {name!r} is a context, which is not modelled, so it takes no kind: leave "
-                f"--column {name}=... out, or {name} out of --context.",
-                data,
+                f"{data}: column {name!r} is a context, which is not modelled, so it takes no kind: leave "
+                f"--column {name}=... out, or {name} out of --context."
             )
     check_columns(table, constant=[name for name, kind in declared.items() if kind == "constant"])
     try:
         infer_schema(table.values, table.columns, declarations=declared, detect=False, numbers=table.numbers)
     except DataError as error:
-        raise DataError(f"{error}", data) from error
+        raise DataError(f"{data}: {error}") from error
     if labels is None:
         return table, None, None
     try:
@@ -216,7 +214,7 @@ def read_declared(
             return table, None, time_numbers(labels, len(labels), f"column {time!r}", table.numbers)
         return table, group_numbers(labels, len(labels), f"column {groups!r}"), None
     except DataError as error:
-        raise DataError(f"{error}", data) from error
+        raise DataError(f"{data}: {error}") from error
 
 
 def _with_labels(table: Table, name: str, labels: np.ndarray, drop_na: bool) -> tuple[Table, np.ndarray]:

@@ -102,7 +102,7 @@ def fashion_mnist(folder: str | os.PathLike[str]) -> Images:
     """
     train, test = (_read_idx(Path(folder) / f"{name}-images-idx3-ubyte.gz")[..., None] for name in ("train", "t10k"))
     if train.shape[1:] != test.shape[1:]:
-        raise DataError("the pictures for training and test differ in size: fetch the files again.", folder)
+        raise DataError(f"{folder}: the pictures for training and test differ in size: fetch the files again.")
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
     n_validation = len(train) // 10
     return Images(train[order[n_validation:]], train[order[:n_validation]], test, 256)
@@ -152,17 +152,16 @@ def read_pictures(path: str | os.PathLike[str], *, least: int = 1) -> np.ndarray
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise DataError("expected a folder of PNG or JPEG files, found none there: check the path.", folder)
+        raise DataError(f"{folder}: expected a folder of PNG or JPEG files, found none there: check the path.")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
     if len(files) < least:
-        raise DataError(f"expected at least {least} PNG or JPEG files, found {len(files)}.", folder)
+        raise DataError(f"{folder}: expected at least {least} PNG or JPEG files, found {len(files)}.")
     pictures = [_picture(file) for file in files]
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != pictures[0].shape:
             raise DataError(
-                f"expected an image of shape {pictures[0].shape} as {files[0].name} has, got "
-                f"{picture.shape}: convert all to one size and number of channels.",
-                file,
+                f"{file}: expected an image of shape {pictures[0].shape} as {files[0].name} has, got "
+                f"{picture.shape}: convert all to one size and number of channels."
             )
     return np.stack(pictures)
 
@@ -182,14 +181,14 @@ def _picture(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as picture:
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                raise DataError("has transparent pixels: flatten it onto a background first.", file)
+                raise DataError(f"{file}: has transparent pixels: flatten it onto a background first.")
             if picture.mode not in ("1", "L", "P", "RGB"):
-                raise DataError(f"expected 8-bit grey or RGB, got the mode {picture.mode}: convert it first.", file)
+                raise DataError(f"{file}: expected 8-bit grey or RGB, got the mode {picture.mode}: convert it first.")
             array = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as fault:
         if isinstance(fault, DataError):
             raise
-        raise DataError(f"cannot be read as a picture ({fault}): replace or remove it.", file) from fault
+        raise DataError(f"{file}: cannot be read as a picture ({fault}): replace or remove it.") from fault
     return array if array.ndim == 3 else array[..., None]
 
 
@@ -200,14 +199,14 @@ def _read_idx(file: Path) -> np.ndarray:
         with gzip.open(file) as stream:
             head = np.frombuffer(stream.read(16), ">u4")
             if len(head) != 4 or head[0] != 0x0803:
-                raise DataError(f"is not an idx file of images: {fix}.", file)
+                raise DataError(f"{file}: is not an idx file of images: {fix}.")
             shape = tuple(int(n) for n in head[1:])
             size = math.prod(shape)
             if not 0 < size <= _MAX_BYTES:
-                raise DataError(f"declares {size} bytes of shape {shape}: {fix}.", file)
+                raise DataError(f"{file}: declares {size} bytes of shape {shape}: {fix}.")
             body = stream.read(size + 1)
     except (OSError, EOFError, zlib.error) as fault:
-        raise DataError(f"cannot be read ({fault}): {fix}.", file) from fault
+        raise DataError(f"{file}: cannot be read ({fault}): {fix}.") from fault
     if len(body) != size:
-        raise DataError(f"declares {size} bytes of shape {shape}, but has {len(body)} or more: {fix}.", file)
+        raise DataError(f"{file}: declares {size} bytes of shape {shape}, but has {len(body)} or more: {fix}.")
     return np.frombuffer(body, np.uint8).reshape(shape)

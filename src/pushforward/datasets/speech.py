@@ -53,21 +53,19 @@ def speech(folder: str | os.PathLike[str], *, levels: int = 65_536) -> Speech:
     files = sorted(Path(folder).rglob("*.wav"))
     if len(files) < 10:
         raise DataError(
-            f"expected a folder with ten wave files or more, got {len(files)}. Pass another folder, or "
-            "install the Debian package asterisk-core-sounds-en-wav.",
-            folder,
+            f"{folder}: expected a folder with ten wave files or more, got {len(files)}. Pass another folder, or "
+            "install the Debian package asterisk-core-sounds-en-wav."
         )
     sounds = [read_wave(file) for file in files]
     first = sounds[0]
     for file, sound in zip(files, sounds, strict=True):
         if (sound.levels, sound.rate) != (first.levels, first.rate):
             raise DataError(
-                f"has {sound.levels:,} levels at {sound.rate} Hz, {files[0].name} has {first.levels:,} at "
-                f"{first.rate}. Convert them to one rate and width.",
-                file,
+                f"{file}: has {sound.levels:,} levels at {sound.rate} Hz, {files[0].name} has {first.levels:,} at "
+                f"{first.rate}. Convert them to one rate and width."
             )
     if levels > first.levels:
-        raise DataError(f"its files have {first.levels} levels, got levels={levels:,}. Pass at most these.", folder)
+        raise DataError(f"{folder}: its files have {first.levels} levels, got levels={levels:,}. Pass at most these.")
     samples = [sound.samples // (first.levels // levels) for sound in sounds]
     samples = [samples[index] for index in np.random.default_rng(_SPLIT_SEED).permutation(len(samples))]
     tenth = len(samples) // 10

@@ -45,18 +45,18 @@ def read_wave(path: str | os.PathLike[str]) -> Sound:
         with wave.open(os.fspath(path), "rb") as file:
             params = file.getparams()
             if params.nchannels != 1:
-                raise DataError(f"expected one channel, got {params.nchannels}. Mix or split them first.", path)
+                raise DataError(f"{path}: expected one channel, got {params.nchannels}. Mix or split them first.")
             if params.sampwidth not in _LEVELS:
-                raise DataError(f"expected 8 or 16 bits a sample, got {8 * params.sampwidth}. Convert it.", path)
+                raise DataError(f"{path}: expected 8 or 16 bits a sample, got {8 * params.sampwidth}. Convert it.")
             content = file.readframes(params.nframes)
     except (OSError, EOFError, wave.Error) as fault:
         raise DataError(
-            f"cannot be read as an uncompressed wave file ({fault or 'too short'}). Write it as PCM of 8 or 16 bits.",
-            path,
+            f"{path}: cannot be read as an uncompressed wave file ({fault or 'too short'}). Write it as PCM of 8 or 16 "
+            "bits."
         ) from fault
     if len(content) != params.nframes * params.sampwidth:
         n_samples = len(content) // params.sampwidth
-        raise DataError(f"is truncated: it has {n_samples} of {params.nframes} samples. Fetch it again.", path)
+        raise DataError(f"{path}: is truncated: it has {n_samples} of {params.nframes} samples. Fetch it again.")
     levels = _LEVELS[params.sampwidth]
     if levels == 256:
         samples = np.frombuffer(content, np.uint8).astype(np.int32)
@@ -85,12 +85,11 @@ def write_wave(path: str | os.PathLike[str], sound: Sound) -> None:
     """
     samples, width = np.asarray(sound.samples), {levels: width for width, levels in _LEVELS.items()}.get(sound.levels)
     if width is None:
-        raise DataError(f"expected 256 or 65,536 levels, got {sound.levels}: wave files have no others.", "sound")
+        raise DataError(f"sound: expected 256 or 65,536 levels, got {sound.levels}: wave files have no others.")
     if samples.ndim != 1 or not np.array_equal(samples, np.clip(np.round(samples), 0, sound.levels - 1)):
         raise DataError(
-            f"expected whole numbers (T,) from 0 to {sound.levels - 1}, got shape {samples.shape} from "
-            f"{samples.min(initial=0)} to {samples.max(initial=0)}. Round and clip them first.",
-            "sound",
+            f"sound: expected whole numbers (T,) from 0 to {sound.levels - 1}, got shape {samples.shape} from "
+            f"{samples.min(initial=0)} to {samples.max(initial=0)}. Round and clip them first."
         )
     stored = samples.astype(np.uint8) if width == 1 else (samples - sound.levels // 2).astype("<i2")
 
