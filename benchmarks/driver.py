@@ -37,9 +37,12 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """One process with one library. It computes only while `ask` waits for it, so workers never compete."""
+    """One process with one library. It computes only while `ask` waits for it, so workers never compete.
 
-    def __init__(self, name: str):
+    With a `folder` it is the library and the worker of that checkout, in the interpreter that runs this.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None):
         self.name = name
         self.operations: list[str] = []
         self._errors = tempfile.TemporaryFile("w+")
@@ -53,8 +56,11 @@ class Worker:
             environment = {key: value for key, value in os.environ.items() if key in inherited} | {
                 "JAX_PLATFORMS": "cpu"
             }
+        if folder is not None:
+            environment |= {"PYTHONPATH": str(folder / "src")}
+        python = python_of(WORKERS[name]) if folder is None else sys.executable
         self._process = subprocess.Popen(
-            [str(python_of(WORKERS[name])), str(HERE / "workers" / f"{name}.py")],
+            [str(python), str((HERE if folder is None else folder / "benchmarks") / "workers" / f"{name}.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
