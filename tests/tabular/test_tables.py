@@ -243,9 +243,9 @@ def odd_texts(count: int) -> Iterator[str]:
 
 @pytest.mark.parametrize("drop_na", [False, True])
 def test_results_do_not_depend_on_the_block_size(drop_na: bool, tmp_path: Path, monkeypatch) -> None:
-    """Files have equal results in one block, in small blocks, and without the fast reader."""
+    """160 files have equal results in one block, in small blocks, and without the fast reader."""
     path, messages = tmp_path / "t.csv", []
-    for text in odd_texts(60):
+    for text in odd_texts(160):
         path.write_bytes(text.encode())
         with monkeypatch.context() as patch:
             patch.setattr(delimited, "_by_polars", lambda *arguments: None)
