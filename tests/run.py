@@ -71,13 +71,10 @@ ELSEWHERE = (BATTERY, "tests/cli", *LAYERS, *TABLES)
 # Programs of tests run once or twice, and two thirds of the tests' time goes into compiling them. Without most
 # optimisations and without XLA's newer emitters of fused loops it takes a quarter of the time. Not for tests of equal
 # bits or of rounding, which hold for programs as users compile them: those are marked, and the battery in float32 is.
-# One piece of code generation instead of 32 threads' pieces, and no tracebacks in programs, take a sixth less.
+# One piece of code generation instead of 32 threads' pieces takes a tenth less, no tracebacks in programs a twentieth.
 XLA_SETTINGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-JAX_SETTINGS = {
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "0",
-    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
-}
+JAX_SETTINGS = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+LOCATIONS = {"JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "0", "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0"}  # for all parts
 AS_COMPILED = "as_compiled"
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.
@@ -139,7 +136,7 @@ def run(part: Part, clock: float, slow: bool, settings: dict[str, str], printing
         process = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **part.environment, **(settings if part.fast_compilation else {})},
+            env={**os.environ, **LOCATIONS, **part.environment, **(settings if part.fast_compilation else {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

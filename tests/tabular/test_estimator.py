@@ -33,12 +33,12 @@ TINY = {"n_layers": 2, "width": 8, "depth": 1, "batch_size": 50, "max_epochs": 2
 CHECKED = {**TINY, "batch_size": 8, "max_epochs": 1, "validation": 0, "noise": 1e-3}
 
 
-def checked(*flows):
-    return [
-        estimator
-        for flow in flows
-        for estimator in (pf.FlowDensity(flow, **CHECKED), pf.ConditionalFlowDensity(flow, n_draws=16, **CHECKED))
-    ]
+def density(*flows):
+    return [pf.FlowDensity(flow, **CHECKED) for flow in flows]
+
+
+def conditional(*flows):
+    return [pf.ConditionalFlowDensity(flow, n_draws=16, **CHECKED) for flow in flows]
 
 
 def perform(estimator, check, monkeypatch):
@@ -46,18 +46,21 @@ def perform(estimator, check, monkeypatch):
     check(estimator)
 
 
+FLOWS = ("nsf", "maf", "residual_flow", "maf_mog")
 few_rows = pytest.mark.filterwarnings("ignore:x. [0-9]+ rows in [0-9]+ dimensions:UserWarning")
 
 
 @few_rows
-@parametrize_with_checks(checked("real_nvp"))
+@parametrize_with_checks(density("real_nvp"))
 def test_scikit_learn(estimator, check, monkeypatch):
     perform(estimator, check, monkeypatch)
 
 
 @few_rows
 @pytest.mark.slow
-@parametrize_with_checks(checked("nsf", "maf", "residual_flow", "maf_mog"))
+@parametrize_with_checks(
+    [*density(*FLOWS), *conditional("real_nvp", *FLOWS)],
+)
 def test_scikit_learn_more_flows(estimator, check, monkeypatch):
     perform(estimator, check, monkeypatch)
 
