@@ -11,7 +11,6 @@ import pytest
 
 from pushforward.cli import cache
 from pushforward.cli.completion import flow_names, model_files
-from pushforward.errors import MissingExtra
 
 
 def shell(*arguments, **options):
@@ -273,10 +272,12 @@ def test_oldest_programs_are_removed_above_the_limit(own_cache):
     assert limited[-1][1] == everything[-len(limited[-1][1]) :]
 
 
-def test_cache_needs_filelock(own_cache, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"filelock, .*pushforward\[cli\]"), cache.program_cache():
-        pass
+@pytest.mark.parametrize("package", ["filelock", "platformdirs"])
+def test_commands_run_without_the_packages_of_the_cache(own_cache, monkeypatch, package):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else name)
+    with pytest.warns(UserWarning, match=rf"cache of compiled programs needs {package}, .*pushforward\[cli\]"):
+        with cache.program_cache():
+            assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
 
 
 def test_other_warnings_are_not_replaced(own_cache):

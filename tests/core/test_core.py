@@ -18,6 +18,7 @@ from pushforward.bijections import (
     Conditional,
     Coupling,
     Elementwise,
+    Inverse,
     LeakyReLU,
     RationalQuadraticSpline,
     Repeat,
@@ -316,7 +317,26 @@ class Shrink(AbstractScalarBijection):
         return x * jnp.exp(-jnp.tanh(self.a)), -jnp.tanh(self.a) + jnp.zeros_like(x)
 
 
-@pytest.mark.parametrize("transformer", [Shrink(), Chain([Affine(), SinhArcsinh()])], ids=["custom", "chain"])
+class Nested(AbstractBijection):
+    """A valid transformer of a user, whose methods call one another and an inner scalar bijection."""
+
+    inner: AbstractBijection
+    shape = ()
+    context_shape = None
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        x, _ = self.inner.forward_and_log_det(z)
+        return x, -self.inverse_and_log_det(x)[1]
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return self.inner.inverse_and_log_det(x)
+
+
+@pytest.mark.parametrize(
+    "transformer",
+    [Shrink(), Nested(Affine()), Inverse(Nested(RationalQuadraticSpline(4))), Chain([Affine(), SinhArcsinh()])],
+    ids=["custom", "nested", "nested spline", "chain"],
+)
 def test_couplings_accept_monotone_transformers(transformer):
     layer = random_weights(coupling(transformer))
     x, log_det = layer.forward_and_log_det(jnp.asarray([0.3, -1.0, 2.0]))

@@ -15,7 +15,7 @@ from pushforward.train.checks import trained_flags
 from pushforward.train.epochs import negative_log_likelihood
 from pushforward.train.optimizer import update_rule, with_clipping
 from pushforward.train.schedules import Schedule
-from pushforward.train.state import init_state, restored, snapshot
+from pushforward.train.state import init_state, restore, snapshot
 from pushforward.train.step import run_steps
 from pushforward.train.target_loss import TargetLoss
 
@@ -146,7 +146,7 @@ def test_a_restored_snapshot_continues_as_the_state_would():
 
     state = after(state)
     earlier = snapshot(state)
-    ends = [snapshot(after(start)) for start in (state, restored(earlier), restored(earlier))]
+    ends = [snapshot(after(start)) for start in (state, restore(earlier), restore(earlier))]
     assert all(int(end.step) == 4 for end in ends)
     for end in ends[1:]:
         assert same(jax.tree.leaves(end.params), jax.tree.leaves(ends[0].params))

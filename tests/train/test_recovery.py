@@ -184,3 +184,13 @@ def test_without_validation_rows_the_weights_are_from_before_the_failure():
     assert history.skipped_steps == 14
     assert np.isfinite(history.train).all()
     assert np.isfinite(flow.log_prob(data(5))).all()
+
+
+def test_a_failed_epoch_without_validation_rows_does_not_return_the_start():
+    """The last of the 10 steps of the second epoch leaves the box: no step of the third is finite."""
+    climb = optax.stateless(lambda updates, _: jax.tree.map(lambda u: jnp.full_like(u, 0.01), updates))
+    start = pf.Flow(NORMAL, pf.bijections.Chain([Cliff(-0.095), flow_2d().bijection.bijections[-1]]))
+    flow, history = pf.fit(start, data(), validation=0, batch_size=80, optimizer=climb, ema=None, max_epochs=3, **QUIET)
+    assert (history.best_epoch, history.skipped_steps) == (0, 10)
+    np.testing.assert_allclose(flow.bijection.bijections[0].shift, 0.005, atol=1e-5)
+    assert np.isfinite(flow.log_prob(data(5))).all()

@@ -38,7 +38,7 @@ class Coupling(AbstractBijection):
 
     Raises:
         ShapeError: if a part is empty or the network's output does not fit.
-        ValueError: if the transformer does not declare that it is never singular.
+        ValueError: if the transformer's slope can vanish, as it declares or as a trial shows.
 
     Reference: Dinh, Krueger & Bengio 2015, section 3; Dinh, Sohl-Dickstein & Bengio 2017, section 3.
 

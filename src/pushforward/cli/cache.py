@@ -22,7 +22,7 @@ SWITCH = "PUSHFORWARD_CACHE"
 _OFF = ("off", "0", "no", "false")
 _LIMIT = 256 * 2**20
 # If one of these is set, the user's choice stands.
-_JAX_VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
+_JAX_VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE", "JAX_COMPILATION_CACHE_MAX_SIZE")
 
 
 @contextlib.contextmanager
@@ -30,19 +30,19 @@ def program_cache(limit: int = _LIMIT) -> Generator[None]:
     """Context in which JAX caches its compiled programs.
 
     It does nothing if the environment variable PUSHFORWARD_CACHE is "off", or if a variable of JAX configures the
-    cache. A folder that cannot be used, or a cached program that cannot be read, causes one note.
+    cache. A missing package, a folder that cannot be used, or a cached program that cannot be read causes one note.
 
     Args:
         limit: bytes; JAX removes the least recently used programs above it, and needs the package filelock for that.
-
-    Raises:
-        MissingExtra: platformdirs or filelock is not installed.
     """
     if os.environ.get(SWITCH, "").lower() in _OFF or any(name in os.environ for name in _JAX_VARIABLES):
         yield
         return
-    if importlib.util.find_spec("filelock") is None:
-        raise MissingExtra("filelock", "cli", "The cache of compiled programs")
+    for package in ("filelock", "platformdirs"):
+        if importlib.util.find_spec(package) is None:
+            _note(str(MissingExtra(package, "cli", "the cache of compiled programs")))
+            yield
+            return
     try:
         folder = make_private(cache_folder()) / _machine()
         folder.mkdir(exist_ok=True)
@@ -84,12 +84,9 @@ def cache_folder() -> Path:
 
     Raises:
         OSError: the path is not absolute, as without a home folder.
-        MissingExtra: platformdirs is not installed.
     """
-    try:
-        from platformdirs import user_cache_path
-    except ImportError as error:
-        raise MissingExtra("platformdirs", "cli", "The cache of compiled programs") from error
+    from platformdirs import user_cache_path
+
     folder = user_cache_path("pushforward", appauthor=False)
     if not folder.is_absolute():
         raise NotADirectoryError(f"{folder} is no absolute path")
@@ -143,8 +140,9 @@ def _single_note(folder: Path) -> Generator[None]:
     finally:
         warnings.showwarning = show_before
         if is_noted:
-            for entry in folder.iterdir():
-                entry.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the command's own result counts
+                for entry in folder.iterdir():
+                    entry.unlink(missing_ok=True)
 
 
 def _note(message: str) -> None:

@@ -131,7 +131,7 @@ def parse_row_options(
             "expected --columns or --exclude, got both: leave the names out of --columns.", param_hint="--exclude"
         )
     names = {"columns": split_names(columns), "context": split_names(context), "exclude": split_names(exclude)}
-    for name in set(names["exclude"] or ()) & set(names["context"] or ()):
+    for name in (name for name in names["exclude"] or () if name in (names["context"] or ())):
         raise typer.BadParameter(f"{name} is in --context too: name it once.", param_hint="--exclude")
     kind, _, time = (part.strip() for part in (split or "").partition(":"))
     if split is not None and (kind != "time" or not time):

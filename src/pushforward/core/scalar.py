@@ -3,12 +3,14 @@
 import math
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
+from pushforward.core.fields import emitted_leaves
 from pushforward.core.inverse import Inverse
 from pushforward.numerics.precision import in_full_precision
 
@@ -20,7 +22,7 @@ class AbstractScalarBijection(AbstractBijection):
     methods with values of a shape S such as (D,) or (D, batch), and with leaves of shapes (K, *S) or S, in which an
     axis that does not matter has size one. So both are written element by element, with no reduction over axes other
     than the first one of a leaf, no gather and no scatter. Leaves of `shared` fields keep their shape. A caller gives
-    one number.
+    one number. A method that calls a method of this or of an inner scalar bijection does so by `apply_elementwise`.
 
     Attributes:
         bound: half-width of the box [-bound, bound] of the data side, outside which the map is linear; None without a
@@ -28,7 +30,7 @@ class AbstractScalarBijection(AbstractBijection):
         identity_outside: whether the map is the identity outside its box, so that a layer can learn nothing there, and
             not linear with learned slopes. `fit` scales columns into the narrowest such box.
         support: the interval (low, high) onto which `forward` maps. At its finite ends and beyond them the inverse
-            returns 0 with a log-determinant of -inf.
+            returns 0 with a log-determinant of -inf, unless `is_circular`.
         is_circular: whether `support` is a circle, whose ends are one point.
         never_singular: whether the map increases with a positive, finite slope at all values of its leaves, which
             training may reach: layers whose network emits the leaves require it. None to let them try it.
@@ -60,8 +62,11 @@ def scalar_parts(bijection: AbstractBijection) -> list[Any]:
 def apply_elementwise(bijection: Any, value: Array, inverse: bool) -> tuple[Array, Array]:
     """A scalar bijection, or a chain or inverse of such, at each element of an array, and the log-slopes.
 
+    The methods of an `AbstractScalarBijection` act on arrays. Another class of shape () is mapped over the elements,
+    which allows it anything and may be slower.
+
     Args:
-        bijection: its leaves have the axes of `value` behind their own.
+        bijection: its emitted leaves have the axes of `value` behind their own.
         value: an array of any shape.
         inverse: which direction.
     """
@@ -73,8 +78,25 @@ def apply_elementwise(bijection: Any, value: Array, inverse: bool) -> tuple[Arra
             value, log_slope = apply_elementwise(part, value, inverse)
             total = total + log_slope
         return value, total
+    if not isinstance(bijection, AbstractScalarBijection):
+        return _map_elements(bijection, value, inverse)
     checked: Any = type(bijection).inverse_and_log_det if inverse else type(bijection).forward_and_log_det
     return checked.__wrapped__(bijection, value)  # the method as its class defines it, without the check of one sample
+
+
+def _map_elements(bijection: Any, value: Array, inverse: bool) -> tuple[Array, Array]:
+    emitted, rest = eqx.partition(bijection, emitted_leaves(bijection))
+
+    def flat(leaf: Array) -> Array:
+        own = leaf.shape[: leaf.ndim - value.ndim]
+        return jnp.broadcast_to(leaf, own + value.shape).reshape((*own, value.size))
+
+    def at_element(emitted: Any, value: Array) -> tuple[Array, Array]:
+        one = eqx.combine(emitted, rest)
+        return one.inverse_and_log_det(value) if inverse else one.forward_and_log_det(value)
+
+    out, log_slope = jax.vmap(at_element, (-1, 0))(jax.tree.map(flat, emitted), value.reshape(-1))
+    return out.reshape(value.shape), log_slope.reshape(value.shape)
 
 
 def boxed_parts(tree: Any) -> list[Any]:

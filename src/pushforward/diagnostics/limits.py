@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from pushforward.core.flow import Flow
-from pushforward.core.scalar import boxed_parts
 from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.layers import (
     LayerEvaluation,
@@ -40,8 +39,9 @@ def limit_rows(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: 
     latents = np.asarray(rows)
     for evaluation in evaluate_layers(flow, rows, contexts, inverse=True):
         transformer = transformer_of(evaluation.layer.bijection)
-        if parts := boxed_parts(transformer):
-            boxes.append(_share_outside(evaluation, max(part.bound for part in parts)))
+        bound = getattr(transformer, "bound", None)  # of a chain each part has other inputs
+        if bound is not None:
+            boxes.append(_share_outside(evaluation, bound))
         if _log_scale_bound(transformer) is not None and math.prod(flow.shape) <= _MAX_DIM:
             scales.append(_share_saturated(evaluation, _log_scale_bound(transformer)))
         latents = evaluation.outputs

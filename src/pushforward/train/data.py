@@ -102,12 +102,15 @@ def reach_in_box(flow: Any) -> float | None:
 
 def warn_of_share_outside(flow: Any, z: np.ndarray) -> None:
     """Warn when more than 1 % of the standardised values lie outside the widest box of the flow's transformers."""
-    bounds = [part.bound for part in boxed_parts(flow)]
-    if bounds and (share := float((np.abs(z) > max(bounds)).mean())) > 0.01:
+    parts = boxed_parts(flow)
+    bound = max((part.bound for part in parts), default=math.inf)
+    if (share := float((np.abs(z) > bound).mean())) > 0.01:
+        is_identity = all(part.identity_outside for part in parts)
+        outside = "the identity and cannot learn" if is_identity else "linear and learn no shape but a slope"
         warnings.warn(
-            f"fit: {share:.1%} of the standardised values lie outside the transformers' box of +-{max(bounds):g}, "
-            "where layers are linear and cannot learn. Use a larger bound, or transform heavy-tailed columns.",
-            stacklevel=3,
+            f"fit: {share:.1%} of the standardised values lie outside the transformers' box of +-{bound:g}, where "
+            f"layers are {outside}. Use a larger bound, or transform heavy-tailed columns.",
+            stacklevel=5,
         )
 
 

@@ -202,7 +202,7 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
         TrainingDiverged: if consecutive steps failed too often, or the objective's `failure` is not None.
     """
     trainer, history, blocks = Trainer(flow, objective, options), objective.history, objective.blocks
-    rate, title = trainer.recovery.rate, options.title and f"{options.title}: "
+    rate, title = trainer.recovery.describe_rate(), options.title and f"{options.title}: "
     value = objective.start(flow, trainer)
     best = earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
 
@@ -223,7 +223,7 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
                 elif best.value == -math.inf and objective.patience is None:
                     if is_sound(trainer.state):  # restored where no step was finite
                         earlier, best = best, Best(current, best.block if math.isnan(mean) else index, -math.inf)
-                    elif math.isnan(mean):  # the last finite step led to weights from which none is finite
+                    elif math.isnan(mean) and earlier.block >= 0:  # those weights have no finite step, earlier ones had
                         best = earlier
                 report(index)
                 if objective.patience is not None and index - best.block >= objective.patience:

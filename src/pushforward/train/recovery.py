@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.errors import TrainingDiverged
-from pushforward.train.state import TrainState, restored, snapshot
+from pushforward.train.state import TrainState, restore, snapshot
 
 GIVE_UP = 25  # consecutive failed steps
 _RESTARTS = 5
@@ -33,8 +33,7 @@ class Recovery:
         self._adjustable, self._advice = adjustable, advice
         self._snapshots: list[tuple[TrainState, int]] = []  # the last two, each with the number of steps since
 
-    @property
-    def rate(self) -> str:
+    def describe_rate(self) -> str:
         """The learning rate as text."""
         return f"learning rate {self.learning_rate:g}" if self._adjustable else "the learning rate of `optimizer`"
 
@@ -69,8 +68,8 @@ class Recovery:
     def _restore(self, state: TrainState, where: str) -> TrainState:
         if self.restarts == _RESTARTS or not self._adjustable:
             raise TrainingDiverged(
-                f"training diverged {where} at {self.rate}: {GIVE_UP} steps in a row had a loss or gradient that is "
-                f"not finite. {self._advice}"
+                f"training diverged {where} at {self.describe_rate()}: {GIVE_UP} steps in a row had a loss or gradient "
+                f"that is not finite. {self._advice}"
             )
         self.restarts += 1
         self.learning_rate /= 2
@@ -81,4 +80,4 @@ class Recovery:
             earlier, since = self._snapshots[-1]
         # the steps that are undone count as skipped, and the randomness does not repeat
         skipped = earlier.skipped_steps + np.int32(since)
-        return restored(earlier._replace(step=state.step, skipped_steps=skipped))
+        return restore(earlier._replace(step=state.step, skipped_steps=skipped))

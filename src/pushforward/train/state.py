@@ -97,28 +97,28 @@ def init_state(
     if rule.is_default:
         opt_state = _init_optimizer(rule.optimizer, params)
     else:  # the state of a caller's optimiser may hold the parameters themselves, or one array twice
-        opt_state = restored(snapshot(rule.optimizer.init(params)))
+        opt_state = restore(snapshot(rule.optimizer.init(params)))
     lr_scale, counts = on_device(1, float_type(arrays)), [on_device(0, np.int32) for _ in range(3)]
     step, skipped_steps, bad_steps = counts
-    state = TrainState(params, frozen, opt_state, ema, _copied_key(key), step, lr_scale, skipped_steps, bad_steps)
+    state = TrainState(params, frozen, opt_state, ema, _copy_key(key), step, lr_scale, skipped_steps, bad_steps)
     return partition, state
 
 
 def snapshot(state: Any) -> Any:
     """A copy that the compiled loop cannot donate: in NumPy, except typed random keys, which NumPy cannot hold."""
-    return jax.tree.map(lambda leaf: _copied_key(leaf) if _is_key(leaf) else np.array(leaf), state)
+    return jax.tree.map(lambda leaf: _copy_key(leaf) if _is_key(leaf) else np.array(leaf), state)
 
 
-def restored(state: Any) -> Any:
+def restore(state: Any) -> Any:
     """The state of a snapshot, in new arrays on the device."""
-    return jax.tree.map(lambda leaf: _copied_key(leaf) if _is_key(leaf) else on_device(leaf), state)
+    return jax.tree.map(lambda leaf: _copy_key(leaf) if _is_key(leaf) else on_device(leaf), state)
 
 
 def _is_key(leaf: Any) -> bool:
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _copied_key(key: PRNGKeyArray) -> PRNGKeyArray:
+def _copy_key(key: PRNGKeyArray) -> PRNGKeyArray:
     """The key in a new array, without a compiled program."""
     return jax.random.wrap_key_data(on_device(jax.random.key_data(key)), impl=jax.random.key_impl(key))
 

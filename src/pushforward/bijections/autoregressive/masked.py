@@ -50,7 +50,7 @@ class MaskedAutoregressive(AbstractBijection):
 
     Raises:
         ShapeError: if the network's output does not fit.
-        ValueError: if the transformer does not declare that it is never singular, or an option is unknown.
+        ValueError: if the transformer's slope can vanish, as it declares or as a trial shows, or an option is unknown.
         InverseError: if the Jacobi iterations do not converge (NaN under a trace, which `sample` and `log_prob`
             report).
 

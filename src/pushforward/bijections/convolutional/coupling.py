@@ -40,7 +40,8 @@ class ImageCoupling(AbstractBijection):
 
     Raises:
         ShapeError: if the shape is not that of an image, a part is empty, or the network's output does not fit.
-        ValueError: if the partition is unknown or the transformer does not declare that it is never singular.
+        ValueError: if the partition is unknown, or the transformer's slope can vanish, as it declares or as a trial
+            shows.
 
     Reference: Dinh, Sohl-Dickstein & Bengio 2017, section 3.4; Kingma & Dhariwal 2018, section 3.3. Deviation: scales
         are bounded on both sides, as in all layers here.

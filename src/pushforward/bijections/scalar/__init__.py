@@ -59,7 +59,7 @@ def transformer_named(transformer: str | AbstractBijection) -> AbstractBijection
 
     Raises:
         ValueError: if the name is unknown.
-        TypeError: if the object is no scalar bijection, or Chain or Inverse of such.
+        TypeError: if the object is no bijection.
         ShapeError: if it is conditional or of another shape than ().
 
     Example:

@@ -14,8 +14,8 @@ from pushforward.numerics.roots import monotone_root
 class AbstractByRoot(AbstractScalarBijection):
     """An increasing map x -> z of the real line onto itself, without a closed-form inverse.
 
-    Subclasses define `inverse_and_log_det`; outside a box they are linear with learned slopes. `forward`, base to
-    data, is `roots.monotone_root`, accurate to the last digits of x, with implicit derivatives.
+    Subclasses define `inverse_and_log_det`; outside a box, if they have one, they are linear with learned slopes.
+    `forward`, base to data, is `roots.monotone_root`, accurate to the last digits of x, with implicit derivatives.
     """
 
     identity_outside: ClassVar[bool] = False

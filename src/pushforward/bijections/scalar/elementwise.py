@@ -27,7 +27,7 @@ class Elementwise(AbstractBijection):
     Cost: D evaluations of h, or of its inverse.
 
     Raises:
-        TypeError: if the transformer is no scalar bijection.
+        TypeError: if the transformer is no bijection.
         ShapeError: if it is conditional or of another shape than ().
 
     Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.
