@@ -1,6 +1,7 @@
 """Bijections in sequence."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -80,3 +81,8 @@ class Chain(AbstractBijection):
         keys = [None] * len(self.bijections) if key is None else list(jax.random.split(key, len(self.bijections)))
         contexts = [None if bijection.context_shape is None else context for bijection in self.bijections]
         return list(zip(self.bijections, contexts, keys, strict=True))
+
+
+def layers_of(bijection: AbstractBijection) -> tuple[Any, ...]:
+    """The bijections of a chain, from base to data; the bijection alone if it is none."""
+    return bijection.bijections if isinstance(bijection, Chain) else (bijection,)

@@ -246,6 +246,6 @@ def toy_log_density(name: str, x: np.ndarray) -> np.ndarray:
         raise ShapeError(f"x must have shape (n, 2), got {points.shape}: pass one point as x[None, :].")
     if np.isnan(points).any():
         row, column = np.argwhere(np.isnan(points))[0]
-        raise DataError(f"x: expected numbers, got NaN in column {column} at row {row}: leave such rows out.")
+        raise DataError(f"expected numbers, got NaN in column {column} at row {row}: leave such rows out.", "x")
     parts = [density(points[start : start + _CHUNK]) for start in range(0, len(points), _CHUNK)]
     return np.concatenate(parts) if parts else np.empty(0)

@@ -6,11 +6,12 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bases import Logistic
 from pushforward.bijections import MixtureNormal
 from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import layers_of
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, inverse_autoregressive_flow
 from pushforward.recipes.checks import without
-from pushforward.recipes.vector_flow import layers_of, with_inner_layer
+from pushforward.recipes.vector_flow import with_inner_layer
 
 
 def made(
@@ -194,7 +195,7 @@ def maf_mog(
     flow = autoregressive_flow(**arguments, key=key, transformer="affine", n_layers=n_layers, base=base)
     key_made = jax.random.fold_in(as_key(key), n_layers)
     mixtures = autoregressive_flow(**arguments, key=key_made, transformer=MixtureNormal(n_components), n_layers=1)
-    return with_inner_layer(layers_of(mixtures)[0], flow)
+    return with_inner_layer(layers_of(mixtures.bijection)[0], flow)
 
 
 def iaf(

@@ -10,6 +10,7 @@ from pushforward.bases import Normal, Uniform
 from pushforward.bijections import Chain, Conditional, Inverse, RationalQuadraticSpline, Standardise, Whiten
 from pushforward.bijections.scalar import transformer_named
 from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import layers_of
 from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import count_parameters
@@ -40,12 +41,7 @@ def vector_flow(
 
 def with_inner_layer(layer: AbstractBijection, flow: Flow) -> Flow:
     """The flow of a recipe with one more layer, next to the base."""
-    return Flow(flow.base, Chain([layer, *layers_of(flow)]))
-
-
-def layers_of(flow: Flow) -> tuple[AbstractBijection, ...]:
-    """The layers of a flow, from base to data."""
-    return flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
+    return Flow(flow.base, Chain([layer, *layers_of(flow.bijection)]))
 
 
 def conditional(

@@ -10,11 +10,10 @@ import equinox as eqx
 import jax
 
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.chain import Chain
+from pushforward.core.chain import Chain, layers_of
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow
 from pushforward.train.data import reach_in_box
-from pushforward.train.units import layers_of
 
 
 def adopt_outer_layers(teacher: Any, student: Flow) -> Flow:
@@ -26,7 +25,7 @@ def adopt_outer_layers(teacher: Any, student: Flow) -> Flow:
         return student
     if _is_unfilled(student.context_scaling) and _fits(teacher.context_scaling, student.context_scaling):
         student = eqx.tree_at(lambda f: f.context_scaling, student, teacher.context_scaling)
-    teacher_layers, student_layers = layers_of(teacher), list(layers_of(student))
+    teacher_layers, student_layers = layers_of(teacher.bijection), list(layers_of(student.bijection))
     for index in range(1, min(len(teacher_layers), len(student_layers)) + 1):
         if type(teacher_layers[-index]) is not type(student_layers[-index]):
             break
@@ -39,7 +38,7 @@ def without_common(teacher: Any, student: Flow) -> tuple[Any, Flow, Chain | None
     """Teacher and student without their common outer layers, and these layers; None where there are none."""
     if not isinstance(teacher, Flow):
         return teacher, student, None
-    teacher_layers, student_layers = layers_of(teacher), layers_of(student)
+    teacher_layers, student_layers = layers_of(teacher.bijection), layers_of(student.bijection)
     count = 0
     while count + 1 < min(len(teacher_layers), len(student_layers)) and _are_common(
         teacher_layers[-count - 1], student_layers[-count - 1]
@@ -53,7 +52,7 @@ def without_common(teacher: Any, student: Flow) -> tuple[Any, Flow, Chain | None
 
 def with_common(student: Flow, common: Chain | None) -> Flow:
     """The student with the outer layers that `without_common` removed."""
-    return student if common is None else _with_layers(student, (*layers_of(student), *common.bijections))
+    return student if common is None else _with_layers(student, (*layers_of(student.bijection), *common.bijections))
 
 
 def _with_layers(flow: Flow, layers: tuple[AbstractBijection, ...]) -> Flow:

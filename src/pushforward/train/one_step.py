@@ -20,7 +20,7 @@ from pushforward.bases.logistic import log_standard_logistic
 from pushforward.bases.normal import log_standard_normal
 from pushforward.bijections import Affine, Elementwise, MaskedAutoregressive, Translation, apply_transformer
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.chain import Chain
+from pushforward.core.chain import Chain, layers_of
 from pushforward.core.flow import Flow
 from pushforward.core.inverse import Inverse
 from pushforward.core.repeat import Repeat
@@ -77,13 +77,9 @@ def one_step_mismatch(teacher: Any, student: Any) -> str | None:
 def _layers(bijection: AbstractBijection) -> list[Any]:
     """The layers from base to data, those of a `Repeat` one by one."""
     layers: list[Any] = []
-    for part in _parts(bijection):
+    for part in layers_of(bijection):
         layers += [part.layer(i) for i in range(part.n_layers)] if isinstance(part, Repeat) else [part]
     return layers
-
-
-def _parts(bijection: AbstractBijection) -> tuple[Any, ...]:
-    return bijection.bijections if isinstance(bijection, Chain) else (bijection,)
 
 
 def _embedded(flow: Any, context: Array | None) -> Array | None:
@@ -94,7 +90,7 @@ def _embedded(flow: Any, context: Array | None) -> Array | None:
 def _affine(bijection: AbstractBijection, value: Array, context: Array | None) -> tuple[Array, Array]:
     """The student's map, and the logarithm of dx_t / dz_t for every coordinate."""
     total = jnp.zeros_like(value)
-    for part in _parts(bijection):
+    for part in layers_of(bijection):
         if isinstance(part, Repeat):
             arrays, static = eqx.partition(part.layers, is_array)
 

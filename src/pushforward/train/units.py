@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import LinearRegression, Whiten
-from pushforward.core.chain import Chain
+from pushforward.core.chain import layers_of
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.flow import Flow
@@ -111,25 +111,20 @@ def whiten_rows(flow: Flow, rows: np.ndarray, context: np.ndarray | None = None)
 
 def whitening_layer(flow: Any) -> Whiten | None:
     """The `Whiten` next to the outermost layer of a flow (a `LinearRegression` may be between), or None."""
-    layers = [layer for layer in layers_of(flow)[:-1] if not isinstance(layer, LinearRegression)]
+    layers = [layer for layer in layers_of(flow.bijection)[:-1] if not isinstance(layer, LinearRegression)]
     return layers[-1] if layers and isinstance(layers[-1], Whiten) else None
 
 
 def regression_layer(flow: Any) -> LinearRegression | None:
     """The `LinearRegression` next to the outermost layer of a flow, or None."""
-    layers = layers_of(flow)
+    layers = layers_of(flow.bijection)
     return layers[-2] if len(layers) > 1 and isinstance(layers[-2], LinearRegression) else None
 
 
 def outer_standardise(flow: Any) -> Standardise | None:
     """The outermost layer of a flow if it is a `Standardise`, else None."""
-    last = layers_of(flow)[-1]
+    last = layers_of(flow.bijection)[-1]
     return last if isinstance(last, Standardise) else None
-
-
-def layers_of(flow: Any) -> tuple[Any, ...]:
-    """The layers of a flow, from base to data."""
-    return flow.bijection.bijections if isinstance(flow.bijection, Chain) else (flow.bijection,)
 
 
 def _fixed_whiten(flow: Any) -> Whiten | None:

@@ -139,8 +139,9 @@ def check_support(schema: TableSchema | None, rows: np.ndarray) -> np.ndarray:
         row, index = np.argwhere(bad)[0]
         column = schema.modelled_columns[index]
         raise DataError(
-            f"X: column {column.name!r} is {rows[row, index]:g} at row {row} ({int(bad.any(1).sum())} such rows), "
-            f"outside its support ({column.describe()}): the density there is zero, and no z maps to it. Drop them."
+            f"column {column.name!r} is {rows[row, index]:g} at row {row} ({int(bad.any(1).sum())} such rows), "
+            f"outside its support ({column.describe()}): the density there is zero, and no z maps to it. Drop them.",
+            "X",
         )
     return rows
 
