@@ -332,10 +332,46 @@ class Nested(AbstractBijection):
         return self.inner.inverse_and_log_det(x)
 
 
+class Softmax(AbstractScalarBijection):
+    """A valid transformer of a user, who thinks of one number: reductions over all axes, a log-slope of shape ()."""
+
+    w: jax.Array
+
+    def __init__(self):
+        self.w = jnp.zeros(3)
+
+    def _log_scale(self):
+        return jax.nn.softmax(self.w)[0] - jnp.mean(jax.nn.sigmoid(self.w))
+
+    def forward_and_log_det(self, z, context=None, *, key=None):
+        return z * jnp.exp(self._log_scale()), self._log_scale()
+
+    def inverse_and_log_det(self, x, context=None, *, key=None):
+        return x * jnp.exp(-self._log_scale()), -self._log_scale()
+
+
+def test_a_class_that_is_not_elementwise_is_mapped_over_coordinates_and_rows():
+    flow = pf.Flow(pf.bases.Normal((4,)), Elementwise(Softmax(), (4,)))
+    flow = random_weights(flow)
+    x = np.linspace(-1, 1, 20).reshape(5, 4)
+    one_by_one = [flow.log_prob(row[None])[0] for row in x]
+    np.testing.assert_allclose(flow.log_prob(x), one_by_one, rtol=1e-5)
+    jacobian = jax.jacfwd(flow.bijection.inverse)(jnp.asarray(x[0]))
+    np.testing.assert_allclose(
+        flow.bijection.inverse_and_log_det(jnp.asarray(x[0]))[1], np.linalg.slogdet(jacobian)[1], rtol=1e-5, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     "transformer",
-    [Shrink(), Nested(Affine()), Inverse(Nested(RationalQuadraticSpline(4))), Chain([Affine(), SinhArcsinh()])],
-    ids=["custom", "nested", "nested spline", "chain"],
+    [
+        Shrink(),
+        Softmax(),
+        Nested(Affine()),
+        Inverse(Nested(RationalQuadraticSpline(4))),
+        Chain([Affine(), SinhArcsinh()]),
+    ],
+    ids=["custom", "softmax", "nested", "nested spline", "chain"],
 )
 def test_couplings_accept_monotone_transformers(transformer):
     layer = random_weights(coupling(transformer))

@@ -261,6 +261,15 @@ def test_results_do_not_depend_on_the_block_size(drop_na: bool, tmp_path: Path, 
     assert len(seen) == (4 if drop_na else 5), seen
 
 
+@pytest.mark.parametrize(("text", "line"), [("1,2\n\n3,4\n5,6,", 5), ("1,2\n3\n5,6,", 3), ("1,2\nNA,3\n \n5,6,", 4)])
+def test_short_and_long_rows_do_not_cancel(text: str, line: int, tmp_path: Path) -> None:
+    """As many separators as full rows have, in other places."""
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + text)
+    with pytest.raises(TableError, match=f"line {line} has"):
+        read_table(path, drop_na=True)
+
+
 def outcome_of_a_and_b(path: Path, drop_na: bool) -> tuple:
     try:
         batches = list(read_batches(path, columns=["a"], context=["b"], drop_na=drop_na))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed, pluralise
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed
 from pushforward.cli.printer import Printer, plain
 
 _WIDE_TERMINAL = 130  # characters: from this width on, the table has a column for messages
@@ -56,8 +56,7 @@ def check(
     for _, message in outside_range.values():
         out.print(message)
     dropped = 0 if rows is None else rows.dropped
-    if dropped:
-        out.print(f"Left out: {pluralise(dropped, 'row')} with a missing cell.")
+    out.print_left_out(dropped)
     if data is None:
         for line in _describe_notes(notes, stored_certificate):
             out.print(line)

@@ -85,6 +85,7 @@ def compare(
 
     table, group_of_row, times = read_declared(data, drop_na=drop_na, declared=declared, **selected)
     out.print(f"{data}: {len(table.values):,} rows of {describe_columns(table.columns, table.context_columns)}")
+    out.print_left_out(table.dropped)
     with out.progress() as show:
         try:
             board = compare_flows(

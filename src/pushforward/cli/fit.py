@@ -119,6 +119,7 @@ def fit(
     )  # fmt: skip
     schema, context_dim = split.schema, len(split.context_columns) or None
     out.print(f"{data}: {split.n_rows:,} rows of {describe_columns(split.columns, split.context_columns)}")
+    out.print_left_out(split.dropped)
     print_schema(out, schema)
     out.print(f"fitting {recipe} to {len(split.train):,} rows" + _describe_test(split))
     try:
@@ -165,6 +166,7 @@ def fit(
         "seed": seed,
         "source": data.name,
         "rows": split.n_rows,
+        "dropped": split.dropped,
         "split": split.rule,
         "held_out_nats": strict_json(row.test_log_likelihood),
         "held_out": row.setting,

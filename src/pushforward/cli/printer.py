@@ -60,6 +60,11 @@ class Printer:
             sys.stdout.write(plain(text) + "\n")
             sys.stdout.flush()
 
+    def print_left_out(self, dropped: int) -> None:
+        """Print how many rows are left out for a missing cell, if any."""
+        if dropped:
+            self.print(f"Left out: {dropped:,} row{'s' * (dropped > 1)} with a missing cell.")
+
     def warn(self, text: str) -> None:
         """Print a line to standard error that begins with "note:", as warnings do."""
         if self.prints_text:

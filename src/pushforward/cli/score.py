@@ -164,8 +164,7 @@ def _print_summary(out: Printer, totals: _Totals, notes: dict[str, Any], output:
         out.print(
             f"Outside the support of a column: {pluralise(summary.outside, 'row')} (log_prob -inf, not in the mean)."
         )
-    if totals.dropped:
-        out.print(f"Left out: {pluralise(totals.dropped, 'row')} with a missing cell.")
+    out.print_left_out(totals.dropped)
     approximate = "" if summary.is_exact else "about "
     bits = {"bits per dimension": totals.bits} if totals.is_pictures else {}
     out.facts([

@@ -33,7 +33,7 @@ class Split:
 
     `test_rows` has the row numbers of the test rows in the table, counted from 1. `rule` describes how they were
     chosen. `groups` and `test_groups` have the group of each row, and `is_latest` marks the training rows that are
-    for validation; each may be None.
+    for validation; each may be None. `dropped` counts the rows that are left out for a missing cell or label.
     """
 
     schema: TableSchema
@@ -49,6 +49,7 @@ class Split:
     groups: np.ndarray | None = None
     is_latest: np.ndarray | None = None
     test_groups: np.ndarray | None = None
+    dropped: int = 0
 
     def without_constants(self) -> "Split":
         """The split without constant columns, which the flow does not model."""
@@ -157,6 +158,7 @@ def read_split(
         None if group_of_row is None else group_of_row[train],
         is_latest,
         None if group_of_row is None else group_of_row[test],
+        table.dropped,
     )
 
 

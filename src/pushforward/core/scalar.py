@@ -18,13 +18,16 @@ from pushforward.numerics.precision import in_full_precision
 class AbstractScalarBijection(AbstractBijection):
     """A bijection x = T(z) of one number, with unconstrained leaves of shapes (K,) or (): a transformer of layers.
 
-    A layer applies one scalar bijection to all its coordinates at once, each with leaves of its own. It calls the two
-    methods with values of a shape S such as (D,) or (D, batch), and with leaves of shapes (K, *S) or S, in which an
-    axis that does not matter has size one. So both are written element by element, with no reduction over axes other
-    than the first one of a leaf, no gather and no scatter. Leaves of `shared` fields keep their shape. A caller gives
-    one number. A method that calls a method of this or of an inner scalar bijection does so by `apply_elementwise`.
+    The methods map one number, with leaves of these shapes. A layer applies one scalar bijection to all its
+    coordinates, each with leaves of its own: it maps the methods over them, or calls them once if the class is
+    `elementwise`.
 
     Attributes:
+        elementwise: whether the methods also act on arrays, which is faster: on values of a shape S such as (D,) or
+            (D, batch), with leaves of shapes (K, *S) or S, in which an axis that does not matter has size one. They are
+            then written element by element, with no reduction over axes other than the first one of a leaf, no gather
+            and no scatter, both results have the shape S, and they call one another by `apply_elementwise`. Leaves of
+            `shared` fields keep their shape.
         bound: half-width of the box [-bound, bound] of the data side, outside which the map is linear; None without a
             box. `fit` warns of values outside the box.
         identity_outside: whether the map is the identity outside its box, so that a layer can learn nothing there, and
@@ -38,6 +41,7 @@ class AbstractScalarBijection(AbstractBijection):
 
     shape: ClassVar[tuple[int, ...]] = ()
     context_shape: ClassVar[None] = None
+    elementwise: ClassVar[bool] = False
     bound: ClassVar[float | None] = None
     identity_outside: ClassVar[bool] = True
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
@@ -62,8 +66,7 @@ def scalar_parts(bijection: AbstractBijection) -> list[Any]:
 def apply_elementwise(bijection: Any, value: Array, inverse: bool) -> tuple[Array, Array]:
     """A scalar bijection, or a chain or inverse of such, at each element of an array, and the log-slopes.
 
-    The methods of an `AbstractScalarBijection` act on arrays. Another class of shape () is mapped over the elements,
-    which allows it anything and may be slower.
+    A class that is not `elementwise`, or no `AbstractScalarBijection`, is mapped over the elements.
 
     Args:
         bijection: its emitted leaves have the axes of `value` behind their own.
@@ -78,7 +81,7 @@ def apply_elementwise(bijection: Any, value: Array, inverse: bool) -> tuple[Arra
             value, log_slope = apply_elementwise(part, value, inverse)
             total = total + log_slope
         return value, total
-    if not isinstance(bijection, AbstractScalarBijection):
+    if not getattr(bijection, "elementwise", False):
         return _map_elements(bijection, value, inverse)
     checked: Any = type(bijection).inverse_and_log_det if inverse else type(bijection).forward_and_log_det
     return checked.__wrapped__(bijection, value)  # the method as its class defines it, without the check of one sample

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import jax
@@ -15,13 +16,15 @@ from pushforward.numerics.arrays import is_array, is_inexact
 def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | None], ema: float | None) -> None:
     """Refuse counts that are not positive integers, sizes that are not positive, and a decay outside (0, 1)."""
     for name, count in counts.items():
-        if count is not None and (isinstance(count, bool) or count != int(count) or count < 1):
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {count}.")
+        if count is not None and (
+            isinstance(count, bool) or not isinstance(count, Real) or count != int(count) or count < 1
+        ):
+            raise ValueError(f"{name}: expected a whole number of at least 1, got {count!r}.")
     for name, size in sizes.items():
-        if size is not None and not 0 < size < math.inf:
-            raise ValueError(f"{name}: expected a positive number, got {size}.")
-    if ema is not None and not 0 < ema < 1:
-        raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema}.")
+        if size is not None and not (isinstance(size, Real) and 0 < size < math.inf):
+            raise ValueError(f"{name}: expected a positive number, got {size!r}.")
+    if ema is not None and not (isinstance(ema, Real) and 0 < ema < 1):
+        raise ValueError(f"ema: expected a decay between 0 and 1, such as 0.99, or None, got {ema!r}.")
 
 
 def check_divergences(gradient: str, forward: float, annealing: float) -> None:

@@ -54,6 +54,8 @@ def compare_with_baselines(
         retrained, second = _retrain(start, start_log_probs, validation, second, train)
     if second.stop_reason == "interrupted":  # the caller must learn of it, whichever flow is returned
         history.stop_reason = "interrupted"
+        if not second.train:
+            return fitted, history, None
     is_start_as_good = not is_likelier(log_probs, start_log_probs, validation)
     if is_start_as_good or second.best_validation > history.best_validation:
         fitted, history = retrained, second

@@ -143,11 +143,11 @@ class LikelihoodObjective:
 
     def validate(self, flow: AnyFlow, mean: float) -> float:
         """The validation likelihood after an epoch."""
+        value = self.log_likelihood(flow)  # before either list grows: an interrupt leaves both equally long
         self.history.train.append(mean + self.offsets[0])
-        if self.validation is None:
-            return math.nan
-        self.history.validation.append(self.log_likelihood(flow))
-        return self.history.validation[-1]
+        if self.validation is not None:
+            self.history.validation.append(value)
+        return value
 
     def describe(self, index: int) -> str:
         """Progress after an epoch."""

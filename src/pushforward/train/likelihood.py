@@ -132,7 +132,7 @@ def fit(
     del noisy
     rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
     options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
-    epochs = Epochs(int(batch_size), max_epochs, patience, random)
+    epochs = Epochs(int(batch_size), max_epochs and int(max_epochs), patience and int(patience), random)
     train = functools.partial(train_on_rows, data=data, epochs=epochs, options=options)
     fitted, history = train(initial, history)
     untrained = None

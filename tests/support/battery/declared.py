@@ -28,6 +28,8 @@ def as_declared(case: Case, w: AtWeights) -> list[str]:
         f"{type(p).__name__} does not declare never_singular" for p in scalar_parts(bijection) if not p.never_singular
     ]
     wrong += wrong_slopes(bijection) if row.z_side in (LINE, CIRCLE) else []
+    if all(part.elementwise for part in scalar_parts(bijection)):
+        wrong += wrong_on_arrays(bijection)
     if isinstance(bijection, AbstractScalarBijection):
         wrong += wrong_box(bijection)
         if bijection.support != SUPPORTS[row.x_side] or bijection.is_circular != (row.x_side == CIRCLE):
@@ -64,6 +66,21 @@ def wrong_box(bijection: Any) -> list[str]:
     if bijection.identity_outside:
         return wrong + [f"leaves {s}: not the identity outside the box" for s in np.flatnonzero(is_moved)]
     return wrong if is_moved.any() else [*wrong, "the identity outside the box at all leaves"]
+
+
+def wrong_on_arrays(bijection: Any) -> list[str]:
+    """Values and log-slopes on an array that are not those of its numbers one by one."""
+    fn, weights = transformer_fn(bijection, inverse=False)
+    dtype, points = jnp.result_type(float), jnp.linspace(-2.0, 2.0, 3)
+    parameters = jnp.asarray(0.3 * np.random.default_rng(1).normal(size=(n_parameters(bijection), 2)), dtype)
+    on_array = jax.jit(fn)(weights, parameters[:, :, None], jnp.stack([points, 2 * points]))
+    one_by_one = jax.vmap(jax.vmap(lambda p, z: fn(weights, p, z), (None, 0)), (1, 0))
+    expected = jax.jit(one_by_one)(parameters, jnp.stack([points, 2 * points]))
+    return [
+        f"{name} on an array differ from those of its numbers"
+        for name, mine, theirs in zip(("values", "log-slopes"), on_array, expected, strict=True)
+        if mine.shape != theirs.shape or not np.allclose(mine, theirs, rtol=1e-3, atol=1e-4, equal_nan=True)
+    ]
 
 
 def apply_at_all_sizes(bijection: Any, points: np.ndarray, inverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -43,6 +43,7 @@ class Translation(AbstractScalarBijection):
     """
 
     shift: Float[Array, "..."]
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self, shift: float = 0.0) -> None:
@@ -89,6 +90,7 @@ class Affine(AbstractScalarBijection):
     shift: Float[Array, "..."]
     log_scale: Float[Array, "..."]
     log_bound: float = eqx.field(static=True)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self, shift: float = 0.0, scale: float = 1.0, *, log_bound: float = 5.0) -> None:
@@ -145,6 +147,7 @@ class LeakyReLU(AbstractScalarBijection):
 
     log_slope: Float[Array, "..."]
     log_bound: float = eqx.field(static=True)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self, slope: float = 0.5, *, log_bound: float = 5.0) -> None:

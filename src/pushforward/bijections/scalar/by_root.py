@@ -19,6 +19,7 @@ class AbstractByRoot(AbstractScalarBijection):
     """
 
     identity_outside: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def forward_and_log_det(

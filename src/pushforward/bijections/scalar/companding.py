@@ -37,6 +37,7 @@ class Companding(AbstractScalarBijection):
     """
 
     rate: float = eqx.field(static=True)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self, rate: float) -> None:

@@ -48,6 +48,7 @@ class HeavyTails(AbstractScalarBijection):
     lower: Float[Array, "..."]
     shift: Float[Array, "..."]
     log_scale: Float[Array, "..."]
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self) -> None:

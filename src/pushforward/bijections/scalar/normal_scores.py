@@ -27,6 +27,7 @@ class NormalToLogistic(AbstractScalarBijection):
         1.668
     """
 
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def forward_and_log_det(

@@ -58,6 +58,7 @@ class QuadraticSpline(AbstractScalarBijection):
     slopes: Float[Array, "..."]
     bound: float = eqx.field(static=True)
     min_bin: float = eqx.field(static=True)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self, n_bins: int = 8, *, bound: float = 5.0, min_bin: float = 1e-3) -> None:

@@ -58,6 +58,7 @@ class RationalQuadraticSpline(AbstractScalarBijection):
     min_bin: float = eqx.field(static=True)
     min_slope: float = eqx.field(static=True)
     max_ratio: float = eqx.field(static=True)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(
@@ -134,6 +135,7 @@ class CircularSpline(AbstractScalarBijection):
     max_ratio: float = eqx.field(static=True)
     support: ClassVar[tuple[float, float]] = (-np.pi, np.pi)
     is_circular: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(

@@ -46,6 +46,7 @@ class SinhArcsinh(AbstractScalarBijection):
     skew: Float[Array, "..."]
     log_tail: Float[Array, "..."]
     log_bound: float = eqx.field(static=True)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def __init__(self, *, log_bound: float = 1.0) -> None:

@@ -33,6 +33,7 @@ class Exp(AbstractScalarBijection):
     """
 
     support: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def forward_and_log_det(
@@ -67,6 +68,7 @@ class Softplus(AbstractScalarBijection):
     """
 
     support: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def forward_and_log_det(
@@ -105,6 +107,7 @@ class Sigmoid(AbstractScalarBijection):
     """
 
     support: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def forward_and_log_det(
@@ -140,6 +143,7 @@ class Tanh(AbstractScalarBijection):
     """
 
     support: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    elementwise: ClassVar[bool] = True
     never_singular: ClassVar[bool] = True
 
     def forward_and_log_det(

@@ -138,13 +138,18 @@ def _by_polars(block: bytes, separator: str, width: int, indices: list[int], n_r
     names = [f"{index}" for index in range(width)]
     values = _complete(block, separator, names, indices)
     # polars would fill a short row, and takes a blank line of one column for a cell or for none
-    has_full_rows = width > 1 and b'"' not in block and block.count(separator.encode()) == n_rows * (width - 1)
-    if values is None and has_full_rows:
+    if values is None and width > 1 and b'"' not in block and _has_full_rows(block, separator, width):
         values = _with_gaps(block, separator, names, indices)
     if values is None or len(values) != n_rows:  # a row is not one line
         return None
     has_large = (np.abs(values) >= 2**53).any() and _LONG.search(block)  # perhaps an integer that float64 cannot hold
     return None if has_large else values
+
+
+def _has_full_rows(block: bytes, separator: str, width: int) -> bool:
+    """Whether every line of a block without quotes has a cell in each column."""
+    mark = separator.encode()
+    return all(line.count(mark) == width - 1 for line in block.splitlines())
 
 
 def _complete(block: bytes, separator: str, names: list[str], indices: list[int]) -> np.ndarray | None:
