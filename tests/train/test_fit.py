@@ -108,6 +108,7 @@ def test_keyboard_interrupt_returns_the_best_weights(monkeypatch):
     assert history.stop_reason == "interrupted"
     assert len(history.validation) == 2
     assert same(trained_numbers(flow), weights[1 + history.best_epoch])
+    assert {len(part) for part in (history.train, history.seconds, history.learning_rate)} == {2}
 
 
 # Seeds and units

@@ -179,6 +179,21 @@ def test_an_interrupt_between_trainings_returns_the_first_flow(monkeypatch):
     assert np.isfinite(np.asarray(flow.log_prob(clusters(10, 10.0)))).all()
 
 
+def test_an_interrupt_at_the_start_of_the_second_training_returns_the_first(monkeypatch):
+    train, calls = likelihood.train_on_rows, []
+
+    def interrupted(*arguments, **options):
+        calls.append(options)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(likelihood, "train_on_rows", interrupted)
+    _, history = pf.fit(pf.nsf(1, **SMALL), clusters(300, 1e3), **SHORT)
+    assert (len(calls), history.stop_reason) == (2, "interrupted")
+    assert len(history.train) == len(history.validation) == 2
+
+
 def test_validation_rows_outside_the_support_are_refused():
     flow = pf.Flow(pf.bases.Normal((1,)), pf.bijections.Elementwise(pf.bijections.Exp(), (1,)))
     x = np.exp(np.random.default_rng(0).normal(size=(100, 1)))

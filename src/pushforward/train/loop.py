@@ -214,9 +214,9 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
             for index in range(blocks.n_blocks):
                 mean = trainer.run(blocks.at(index))
                 history.skipped_steps, history.restarts = int(trainer.state.skipped_steps), trainer.recovery.restarts
-                history.learning_rate.append(trainer.learning_rate)
                 current = trainer.current()
-                value = objective.validate(current, mean)
+                value = objective.validate(current, mean)  # an interrupt before its end leaves all lists equally long
+                history.learning_rate.append(trainer.learning_rate)
                 history.seconds.append(time.perf_counter() - options.started)
                 if value > best.value:
                     best = Best(current, index, value)
