@@ -311,6 +311,7 @@ def test_second_derivatives_agree_with_differences(kind, verb):
     second_order.check_second_derivatives(TWICE[kind](), verb, None if kind == "dense" else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", quick_few(second_order.MODES, "forward over reverse"))
 def test_second_derivatives_of_a_fixed_point_in_a_loop(mode):
     """x = tanh(w x + z) in a scan: a rule that JAX inlines there would give the derivative of the search, or zero."""

@@ -633,7 +633,7 @@ def test_masses_of_counts_match_poisson():
     assert masses.sum() == pytest.approx(1.0, abs=0.02)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("scale", [pytest.param(1e-12, marks=pytest.mark.slow), 1e12])
 def test_fit_does_not_depend_on_the_unit(scale):
     x = np.random.default_rng(3).normal(size=(300, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
     names, offset = ["a", "b"], 7.0 * scale
@@ -652,6 +652,7 @@ def test_fit_does_not_depend_on_an_offset_beyond_single_precision():
     assert scores.mean() == pytest.approx(stats.norm.logpdf(x - 1e9).mean(), abs=0.05)
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_mixture():
     pytest.importorskip("sklearn")
     random = np.random.default_rng(6)

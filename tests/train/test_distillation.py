@@ -301,6 +301,7 @@ def test_parallel_wavenet_learns_a_wavenet():
     assert result.reverse_kl < 0.5 * before
 
 
+@pytest.mark.slow
 def test_trainable_has_the_structure_of_the_whole_student():
     """Also where the outer layers are common with the teacher."""
     teacher = perturbed(pf.maf(dim=2, n_layers=1, width=4, key=0))
