@@ -82,8 +82,8 @@ def gaussian_of_cells(notes, x, context, train, test):
             values = np.array(column["values"])
             halves = (values[1:] + values[:-1]) / 2
             edges = np.r_[2 * values[0] - halves[0], halves, 2 * values[-1] - halves[-1]]
-            index = np.searchsorted(halves, x[:, index])
-            width, middle[:, index] = np.diff(edges)[index], ((edges[1:] + edges[:-1]) / 2)[index]
+            bins = np.searchsorted(halves, x[:, index])
+            width, middle[:, index] = np.diff(edges)[bins], ((edges[1:] + edges[:-1]) / 2)[bins]
             log_width += np.log(width[test])
             extra[index] = (width[train] ** 2).mean() / 12
         elif column.get("step"):
