@@ -114,7 +114,7 @@ def page(boards: dict[str, Any]) -> str:
                 f"| {name} | {entry['name']} | {validation} | {_nats(entry)} | {entry['fit_seconds']:.1f} | "
                 f"{entry['score_seconds']:.2f} | {size} | {peak} |"
             )
-    lines += ["", "Rounded columns (iris by declaration; of diabetes `sex`, found) count with their masses."]
+    lines += ["", "Rounded columns (iris by declaration; of diabetes `sex`, detected) count with their masses."]
     return "\n".join(lines) + "\n"
 
 

@@ -58,7 +58,7 @@ def test_columns_are_scaled_into_a_box_outside_which_layers_are_the_identity(nam
     else:
         assert (farthest > 1.2 * bound).all()
     with pytest.warns(UserWarning, match=f"lie outside the transformers' box of .-{bound:g}"):
-        warn_of_share_outside(flow, 10 * z)
+        warn_of_share_outside(flow, 10 * z, stacklevel=1)
 
 
 @pytest.mark.parametrize(("recipe", "noise"), [(pf.nsf, 1e-4), pytest.param(pf.maf, 1e-2, marks=pytest.mark.slow)])

@@ -73,7 +73,7 @@ def _box_row(share: float, where: str, n: int, what: str) -> Row:
     return bounded_row(
         BOX, share, bound, f"Of {n} {what}, in the worst coordinate.", message, "data lie outside the splines' boxes",
         "Build the flow with a larger bound= and fit it again, or give heavy-tailed columns a heavy-tailed map (a "
-        "HeavyTails layer outside, or heavy in the plan of the table).",
+        "HeavyTails layer outside, or heavy in the schema of the table).",
     )  # fmt: skip
 
 

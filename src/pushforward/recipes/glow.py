@@ -192,7 +192,7 @@ def _flow(
     n_layers: int, width: int, depth: int, transformer: str | AbstractBijection, activation: str, recompute: bool,
     **image: Any,
 ) -> Flow:  # fmt: skip
-    """Glow with any bijection `mix` in the place of the 1 x 1 convolution; `image` has arguments of `image_flow`."""
+    """Glow with any bijection `mix` instead of the 1 x 1 convolution; `image` has arguments of `image_flow`."""
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
 
     def layer(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:

@@ -100,8 +100,14 @@ def reach_in_box(flow: Any) -> float | None:
     return 0.9 * min(bounds) if bounds else None
 
 
-def warn_of_share_outside(flow: Any, z: np.ndarray) -> None:
-    """Warn when more than 1 % of the standardised values lie outside the widest box of the flow's transformers."""
+def warn_of_share_outside(flow: Any, z: np.ndarray, stacklevel: int) -> None:
+    """Warn when more than 1 % of the standardised values lie outside the widest box of the flow's transformers.
+
+    Args:
+        flow: the flow.
+        z: (n, *shape) standardised values.
+        stacklevel: number of frames from here to the user's call.
+    """
     parts = boxed_parts(flow)
     bound = max((part.bound for part in parts), default=math.inf)
     if (share := float((np.abs(z) > bound).mean())) > 0.01:
@@ -110,7 +116,7 @@ def warn_of_share_outside(flow: Any, z: np.ndarray) -> None:
         warnings.warn(
             f"fit: {share:.1%} of the standardised values lie outside the transformers' box of +-{bound:g}, where "
             f"layers are {outside}. Use a larger bound, or transform heavy-tailed columns.",
-            stacklevel=5,
+            stacklevel=stacklevel + 1,
         )
 
 

@@ -148,7 +148,7 @@ def distill(
     initial = _initial_samples(standard_teacher, inner, context, keys[0], forward > 0 or annealing > 0)
     if initial is not None:
         inner = initialise_flow(inner, initial)
-        warn_of_share_outside(inner, whiten_rows(inner, standard_samples(inner, initial.x)))
+        warn_of_share_outside(inner, whiten_rows(inner, standard_samples(inner, initial.x)), stacklevel=2)
 
     one_step, static = OneStep(int(n_next)) if n_next > 1 else None, flatten(standard_teacher)[1]
     loss = DistillationLoss(static, int(batch_size), forward < 1, gradient == "path", one_step, penalty_fn)

@@ -101,7 +101,7 @@ class LikelihoodObjective:
     def __init__(self, flow: Any, data: FitData, epochs: Epochs, history: History) -> None:
         self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
         if isinstance(self.flow, Flow):
-            warn_of_share_outside(self.flow, rows.x)
+            warn_of_share_outside(self.flow, rows.x, stacklevel=4)
         self.data, self.history, self.random = data, history, epochs.random
         self.offsets = tuple(offset + log_scale for offset in data.offsets)
         self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
