@@ -162,7 +162,8 @@ def _print_summary(out: Printer, totals: _Totals, notes: dict[str, Any], output:
         out.print("Rounded columns count with their masses, of which these scores are lower bounds.")
     if summary.outside:
         out.print(
-            f"Outside the support of a column: {pluralise(summary.outside, 'row')} (log_prob -inf, not in the mean)."
+            f"Density zero, outside the support of a column or too far out for a float: "
+            f"{pluralise(summary.outside, 'row')} (log_prob -inf, not in the mean)."
         )
     out.print_left_out(totals.dropped)
     approximate = "" if summary.is_exact else "about "

@@ -12,7 +12,8 @@ class ScoreSummary:
     scores are batched. The share p below a quantile of 2^17 scores has the standard error sqrt(p (1 - p) / 2^17),
     0.03 % where p = 1 %.
 
-    A score of -inf (a row outside the support of a column) is counted in `outside` and is not in the mean.
+    A score of -inf (a row outside the support of a column, or so far out that its density underflows) is counted in
+    `outside` and is not in the mean.
 
     Args:
         seed: seed of the random numbers.
