@@ -38,7 +38,8 @@ PUBLIC = {
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
         CausalConvolution MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
-        LipschitzConvNet LipschitzDense LipschitzMLP PeriodicInputs ResidualMLP bounds_in checked_order vector_norm""",
+        LipschitzConvNet LipschitzDense LipschitzMLP PeriodicInputs ResidualMLP ZeroInitialised bounds_in checked_order
+        vector_norm""",
     "pushforward.recipes": "",
     "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
 }

@@ -3,8 +3,14 @@
 import jax
 import numpy as np
 
-from pushforward.bijections import BlockAutoregressive, CircularSpline, Inverse, RationalQuadraticSpline
-from zoo.builders import attention, autoregressive, autoregressive_mask, convolution
+from pushforward.bijections import (
+    BlockAutoregressive,
+    CircularSpline,
+    Inverse,
+    MaskedAutoregressive,
+    RationalQuadraticSpline,
+)
+from zoo.builders import attention, autoregressive, autoregressive_mask, convolution, plain_network
 from zoo.rows import CIRCLE, CONTEXT_DIM, Row
 from zoo.scalars import BOX, TURN
 
@@ -23,7 +29,8 @@ def autoregressive_rows() -> list[Row]:
             knots=BOX, depends=autoregressive_mask(natural), is_identity=True, quick=("float32",),
         ),
         Row(
-            "MaskedAutoregressive of angles", lambda: autoregressive(CircularSpline(4), mixed, CONTEXT_DIM, "cached"),
+            "MaskedAutoregressive of angles",
+            lambda: autoregressive(CircularSpline(4), mixed, CONTEXT_DIM, "sequential"),
             "spline", CIRCLE, CIRCLE, float(np.pi), knots=TURN, depends=autoregressive_mask(mixed), is_identity=True,
             quick=("float64",),
         ),
@@ -34,6 +41,11 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "MaskedAutoregressive jacobi", lambda: autoregressive("affine", mixed, CONTEXT_DIM, method="jacobi"),
             "linear", depends=autoregressive_mask(mixed), is_identity=True, quick=("float64",),
+        ),
+        Row(
+            "MaskedAutoregressive of a plain network",
+            lambda: MaskedAutoregressive("affine", plain_network(mixed), ranks=np.argsort(mixed)), "linear",
+            depends=autoregressive_mask(mixed), is_identity=True, quick=("float64",),
         ),
         Row(
             "MaskedAutoregressive residual", lambda: autoregressive("affine", natural, residual=True), "linear",
@@ -57,12 +69,12 @@ def autoregressive_rows() -> list[Row]:
             depends=autoregressive_mask((0, 1, 2), 2), is_identity=True, largest_gradient=1e3, quick=(),
         ),
         Row(
-            "MaskedAutoregressive convolution", lambda: convolution("affine", 4, CONTEXT_DIM), "linear",
+            "MaskedAutoregressive convolution", lambda: convolution("affine", natural, CONTEXT_DIM), "linear",
             depends=autoregressive_mask(natural), is_identity=True, quick=("float64",),
         ),
         Row(
             "Inverse[MaskedAutoregressive] convolution",  # forward is one pass: dependence has a finite reach
-            lambda: Inverse(convolution("affine", 7, order=(3, 1, 0, 2, 6, 5, 4))), "linear",
+            lambda: Inverse(convolution("affine", (3, 1, 0, 2, 6, 5, 4))), "linear",
             depends=autoregressive_mask((3, 1, 0, 2, 6, 5, 4), reach=4), is_identity=True, quick=("float64",),
         ),
         Row(

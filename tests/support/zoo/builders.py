@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
@@ -11,7 +13,7 @@ from pushforward.core.circles import is_circular
 from pushforward.core.fields import count_parameters
 from pushforward.networks import (
     MLP,
-    AbstractAutoregressiveNetwork,
+    AbstractNetwork,
     CausalAttention,
     CausalConvolution,
     MaskedMLP,
@@ -40,10 +42,9 @@ def autoregressive(
 ) -> MaskedAutoregressive:
     transformer = transformer_named(transformer)
     angles = is_circular(transformer)
-    network: AbstractAutoregressiveNetwork = MaskedMLP(
-        len(order),
-        n_parameters(transformer),
-        order=order,
+    network: AbstractNetwork = MaskedMLP(
+        np.argsort(order),
+        (n_parameters(transformer), len(order)),
         context_size=context,
         n_features=2 if angles else 1,
         key=jax.random.key(3),
@@ -58,7 +59,7 @@ def attention(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAu
     transformer = transformer_named(name)
     network = CausalAttention(
         dim,
-        n_parameters(transformer),
+        (n_parameters(transformer), dim),
         width=8,
         depth=2,
         n_heads=2,
@@ -69,13 +70,35 @@ def attention(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAu
     return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method="cached")
 
 
-def convolution(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+def convolution(name: str, order: tuple[int, ...], context: int = 0, **options: Any) -> MaskedAutoregressive:
     transformer, context_shape = transformer_named(name), (context,) if context else None
     network = CausalConvolution(
-        dim, n_parameters(transformer), width=8, context_shape=context_shape, key=jax.random.key(3),
-        **{"depth": 2, "cycle": 2, **options},
+        np.argsort(order), (n_parameters(transformer), len(order)), width=8, context_size=context,
+        key=jax.random.key(3), **{"depth": 2, "cycle": 2, **options},
     )  # fmt: skip
     return MaskedAutoregressive(transformer, network, context_shape=context_shape, method="cached")
+
+
+class PlainAutoregressive(eqx.Module):
+    """An autoregressive network of a caller, which has `__call__` only."""
+
+    mask: jax.Array
+    weight: jax.Array
+    bias: jax.Array
+
+    def __call__(self, x, context=None, *, key=None):
+        return jnp.einsum("pij,j->pi", self.weight * self.mask, jnp.tanh(x)) + self.bias
+
+
+def plain_network(order: tuple[int, ...], n: int = 2) -> PlainAutoregressive:
+    ranks, dim = np.argsort(order), len(order)
+    return PlainAutoregressive(jnp.asarray(ranks[:, None] > ranks[None]), jnp.zeros((n, dim, dim)), jnp.zeros((n, dim)))
+
+
+def equinox_coupling(transformer: AbstractBijection, mask: np.ndarray, context: int) -> Coupling:
+    n_parameters_all = n_parameters(transformer) * int(mask.sum())
+    mlp = eqx.nn.MLP(int((~mask).sum()) + context, n_parameters_all, 8, 1, key=jax.random.key(3))
+    return Coupling(transformer, mask, mlp, context_shape=(context,))
 
 
 def autoregressive_mask(order: tuple[int, ...], token_size: int = 1, reach: int | None = None) -> np.ndarray:
