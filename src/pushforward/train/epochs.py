@@ -14,13 +14,14 @@ from jaxtyping import Array
 
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.flow import Flow
-from pushforward.core.state import finalise, has_hook
+from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
 from pushforward.train.loop import Block, Blocks, Options, Trainer, train
 from pushforward.train.prepare import FitData
+from pushforward.train.state import finalise_trained
 from pushforward.train.units import restore_units, standardise
 
 AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
@@ -66,7 +67,7 @@ def train_on_rows(
     objective = LikelihoodObjective(flow, data, epochs, history)
     best = train(objective.flow, objective, options._replace(title=title))
     history.best_epoch = best.block
-    fitted: Any = finalise(best.flow)
+    fitted: Any = finalise_trained(best.flow, options.trainable)
     if objective.validation is not None and has_hook(best.flow, "finalised"):
         _check_finalised(objective.log_likelihood(fitted), best.value, history)
     return restore_units(fitted, flow), history
