@@ -23,9 +23,9 @@ _SMALL = 8_192
 class Repeat(AbstractBijection):
     """Layers of equal structure, applied in sequence by a scan: compile time does not grow with depth.
 
-    `Repeat([a, b, c])` is the same map as `Chain([a, b, c])`, and a sequence of these layers: `len(repeat)`, `repeat[0]`
-    (next to the base), `for layer in repeat`. The layers must have equal trees, static fields and array shapes; they
-    differ in their arrays only (weights, permutations, masks), stacked along a new leading axis.
+    `Repeat([a, b, c])` is the same map as `Chain([a, b, c])`, and a sequence of these layers: `len(repeat)`,
+    `repeat[0]` (next to the base), `for layer in repeat`. The layers must have equal trees, static fields and array
+    shapes; they differ in their arrays only (weights, permutations, masks), stacked along a new leading axis.
 
     Args:
         layers: at least one bijection.

@@ -96,7 +96,7 @@ def distill(
             units, and for conditional flows of their contexts, to one number that is added to the loss.
         n_fidelity: samples of either flow for the comparison at the end, at least 100.
         tolerance: nats of either divergence above which a warning is given.
-        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        trainable: what to train, from `pushforward.freeze(student, lambda f: f.layers[0])`, as for `fit`.
         progress: show progress (a bar with rich, else a line).
 
     Returns:

@@ -113,7 +113,7 @@ def fit_target(
         pilot: steps of a Gaussian with independent coordinates that is fitted first; its moments fill the flow's
             `Standardise`, unless it is filled already. For targets far from zero or of very unequal scales.
         n_importance: samples for the estimates in the history.
-        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        trainable: what to train, from `pushforward.freeze(flow, lambda f: f.layers[0])`, as for `fit`.
         progress: show progress (a bar with rich, else a line).
 
     Returns:
