@@ -14,7 +14,7 @@ SECOND_ORDER = ("SinhArcsinh", "HeavyTails", "Bernstein", "Planar", "MaskedConvo
 
 def is_slow(row, name):
     """Properties that compile many programs are slow for rows that share their code with others."""
-    if name == "second derivatives":
+    if name == "derivatives":
         return row.name not in SECOND_ORDER
     return name == "jit = eager" and row.quick != BOTH
 
