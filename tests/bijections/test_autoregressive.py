@@ -217,8 +217,9 @@ TWICE = {
 }
 
 
-@pytest.mark.parametrize("verb", quick_few(METHODS, "forward_and_log_det"))
-@pytest.mark.parametrize("kind", quick_few(TWICE, "jacobi"))
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", METHODS)
+@pytest.mark.parametrize("kind", TWICE)
 def test_derivatives_agree_with_differences(kind, verb):
     check_derivatives(TWICE[kind](), verb)
 

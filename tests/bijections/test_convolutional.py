@@ -191,7 +191,8 @@ TWICE = {
 }
 
 
-@pytest.mark.parametrize("kind", quick_few(TWICE, "wavefront"))
+@pytest.mark.slow  # the quick battery has a row of it
+@pytest.mark.parametrize("kind", TWICE)
 def test_derivatives_agree_with_differences(kind):
     check_derivatives(TWICE[kind](), "forward_and_log_det")
 
