@@ -1,7 +1,7 @@
 """Two versions of this library in interleaved pairs: is a change slower?
 
     python benchmarks/versions.py --before FOLDER          # FOLDER: a checkout of the version before
-    python benchmarks/versions.py --before FOLDER --pairs 40
+    python benchmarks/versions.py --before FOLDER --pairs 40 --workloads nsf-43
 
 Both run in the interpreter that runs this. In each pair every operation is timed in one process and then in the other,
 the order changes from pair to pair, and the ratio is that of the medians of their calls. Compilation is timed in fresh
@@ -9,9 +9,11 @@ processes. Results go to `benchmarks/results/versions.json` and `.md`.
 """
 
 import argparse
+import importlib.metadata
 import os
+import platform
 import statistics
-import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,10 @@ from driver import Worker, say, write_json
 from workloads import LOG_PROB, SAMPLE, TRAINING_STEP, WORKLOADS
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("nsf-43", "maf-43", "nsf-2", "maf-2")
+NAMES = ("nsf-43", "nsf_ar-43", "maf-43", "iaf-43", "nsf-2", "maf-2")
 OPERATIONS = (LOG_PROB, TRAINING_STEP, SAMPLE)
 VISIT_SECONDS = 0.3
+PACKAGES = ("jax", "jaxlib", "equinox", "numpy")
 
 
 def main() -> None:
@@ -29,11 +32,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, help="folder of the version to compare with")
     parser.add_argument("--pairs", type=int, default=20, help="of each operation")
+    parser.add_argument("--workloads", nargs="*", choices=NAMES, default=NAMES, metavar="workload", help="default: all")
     parser.add_argument("--processes", type=int, default=4, help="pairs of fresh processes, for compilation")
     options = parser.parse_args()
     folders = {"before": options.before.resolve(), "after": HERE.parent}
-    load, records = os.getloadavg()[0], []
-    for workload in (one for one in WORKLOADS if one.name in NAMES):
+    made = {
+        "date": time.strftime("%Y-%m-%d"),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+    records: list[dict] = []
+    for workload in (one for one in WORKLOADS if one.name in options.workloads):
         compiling: dict[str, dict[str, list[float]]] = {}
         for index in range(options.processes):
             last = index == options.processes - 1
@@ -54,9 +65,11 @@ def main() -> None:
             )
             say(str(row(records[-1])))
     command = f"python benchmarks/versions.py --before FOLDER --pairs {options.pairs} --processes {options.processes}"
-    results = HERE / "results"
-    write_json(results / "versions.json", {"command": command, "load": load, "records": records})
-    (results / "versions.md").write_text(table(command, load, records))
+    if options.workloads != NAMES:
+        command += f" --workloads {' '.join(options.workloads)}"
+    results, made = HERE / "results", {"command": command, **made}
+    write_json(results / "versions.json", {**made, "records": records})
+    (results / "versions.md").write_text(table(made, records))
 
 
 def order(names: dict[str, Path], turn: int) -> list[str]:
@@ -96,7 +109,7 @@ def row(record: dict) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def table(command: str, load: float, records: list[dict]) -> str:
+def table(made: dict, records: list[dict]) -> str:
     """The page."""
     heading = ("workload", "operation", "before, ms", "after, ms", "after / before", "95 % interval",
                "first call before, s", "after, s")  # fmt: skip
@@ -104,11 +117,12 @@ def table(command: str, load: float, records: list[dict]) -> str:
         "After / before: median over the pairs, with its bootstrap interval. First call: compilation included, median "
         "over fresh processes."
     )
-    made = f"Made by `{command}`; load {load:.2f} at the start, Python {sys.version.split()[0]}. {explained}"
+    packages = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     lines = [
         "# Two versions of this library",
         "",
-        made,
+        f"Made by `{made['command']}` on {made['date']}, {made['cores']} cores, load {made['load']:.2f} at the start; "
+        f"{packages}. {explained}",
         "",
         f"| {' | '.join(heading)} |",
         f"|{' --- |' * len(heading)}",

@@ -8,14 +8,14 @@ from zoo import BOTH, ROWS, SLOW_ROWS
 if not jax.config.jax_enable_x64:
     pytestmark = pytest.mark.as_compiled  # float32 is what users compile
 
-# One row for each kind of derivative: a formula, a custom rule, a root, a root in a layer, a fixed point.
-SECOND_ORDER = ("SinhArcsinh", "HeavyTails", "Bernstein", "Planar", "MaskedConvolution")
+# One row for each kind of rule: a formula of ours, a root, a root in a layer, a linear solve.
+WITH_RULES = ("HeavyTails", "Bernstein", "Planar", "MaskedConvolution")
 
 
 def is_slow(row, name):
     """Properties that compile many programs are slow for rows that share their code with others."""
-    if name == "second derivatives":
-        return row.name not in SECOND_ORDER
+    if name == "derivatives":
+        return row.name not in WITH_RULES
     return name == "jit = eager" and row.quick != BOTH
 
 

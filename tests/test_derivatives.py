@@ -1,11 +1,15 @@
 """Second-order derivatives: of roots inside loops, at ties, and of custom tangent rules inside loops."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from battery.second_order import LEFT, RIGHT, differences
+from compiling import quickly_compiled
+from derivative_kinds import KINDS, LEFT, MAPPED, RIGHT, derivative_from
+from derivative_table import DIRECTIONS, NAMES, TOLERANCES, row
 from sampling import quick_few
 
 import pushforward as pf
@@ -68,7 +72,7 @@ def test_spline_derivatives_at_knots_are_right_sided(kind, inverse):
         offsets = np.where(np.arange(3)[:, None] == 0, LEFT, RIGHT)
         offsets = np.broadcast_to(offsets, (5, 3, 4)).reshape(-1, 4)
         values, *seconds = (np.asarray(a) for a in figures(jnp.asarray(near.reshape(-1)), jnp.asarray(offsets)))
-        right = np.stack([differences(v, o)[0] for v, o in zip(values, offsets, strict=True)])
+        right = np.stack([derivative_from(v, o)[0] for v, o in zip(values, offsets, strict=True)])
         assert np.abs(right[1::3] - right[0::3]).max() > 0.01  # both sides differ
         for got in seconds:
             np.testing.assert_allclose(got, right, atol=1e-6 * (1 + np.abs(right).max()))
@@ -154,3 +158,19 @@ def test_hessians_of_initial_flows_agree_in_both_modes(recipe):
         np.testing.assert_allclose(forward, reverse, atol=1e-10)
         if recipe == "nsf":
             np.testing.assert_allclose(reverse, -np.eye(2), atol=1e-10)
+
+
+# A coupling, the cached sequential direction, and layers with a root.
+QUICK = {("real_nvp", "log p"), ("iaf", "log p"), ("planar_flow", "sampler")}
+
+
+@pytest.mark.parametrize("case", quick_few(itertools.product(NAMES, DIRECTIONS), *QUICK), ids=", ".join)
+def test_table_of_recipes(case):
+    """Every kind of derivative, in both precisions: the rows of benchmarks/results/derivatives.md."""
+    with quickly_compiled():
+        found = row(*case)
+    assert set(found["float64"]) == set(KINDS)
+    assert set(found["float32"]) == set(MAPPED)
+    for dtype, by_kind in found.items():
+        wrong = {kind: f"{error:.0e}" for kind, error in by_kind.items() if not error < TOLERANCES[dtype]}
+        assert not wrong, (dtype, wrong)

@@ -1,132 +1,105 @@
-"""Second derivatives of every recipe against finite differences, in float64.
+"""The table recipe x kind of derivative, in both directions and both precisions.
 
-    python benchmarks/quality/derivatives.py                       # all recipes
+    python benchmarks/quality/derivatives.py                       # all recipes, two processes
     python benchmarks/quality/derivatives.py --recipes nsf maf     # some; the others keep their last figures
 
-For log p(x) and for the sampler (the values and the log-determinant of the base-to-data direction), a gradient g in all
-trained weights and the point, along one random direction d: forward over reverse is the tangent of g, reverse over
-reverse its cotangent, both are H d. The figure is the largest error over the largest entry of H d, which a Richardson
-difference of g gives to about ten digits. Weights are perturbed by normal noise of deviation 0.2, except where a layer
-is scaled to be contractive (0.1). Results go to `benchmarks/results/derivatives.*`.
+The rows are those of `tests/test_derivatives.py`, computed by `tests/support/derivative_table.py` (sizes, weights) and
+`derivative_kinds.py` (what each kind is). Results go to `benchmarks/results/derivatives.*`.
 """
 
 import argparse
-import inspect
+import itertools
 import json
+import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.flatten_util import ravel_pytree
 
-jax.config.update("jax_enable_x64", True)
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-import pushforward as pf  # noqa: E402
-from pushforward.recipes import IMAGE_RECIPES, RECIPES  # noqa: E402
+from compiling import quickly_compiled  # noqa: E402
+from derivative_kinds import KINDS  # noqa: E402
+from derivative_table import DIRECTIONS, DTYPES, NAMES, TOLERANCES, row  # noqa: E402
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
-SMALL = {
-    "n_layers": 2, "width": 8, "depth": 2, "n_bins": 4, "n_units": 3, "n_components": 3, "n_embedded": 3, "degree": 3,
-    "cycle": 2, "n_scales": 1,
-}  # fmt: skip
-STEP = 1e-5
-MODES = ("reverse over reverse", "forward over reverse")
-
-
-def built(name: str) -> pf.Flow:
-    """The recipe at small sizes, with perturbed weights."""
-    recipe = {**RECIPES, **IMAGE_RECIPES}[name]
-    known = inspect.signature(recipe).parameters
-    options = {key: value for key, value in SMALL.items() if key in known}
-    flow = recipe((4, 4, 2) if name in IMAGE_RECIPES else 3, key=0, **options)
-    trained, rest = eqx.partition(flow, pf.trainable(flow))
-    random, deviation = np.random.default_rng(0), 0.1 if "resnet" in name or "residual" in name else 0.2
-    moved = jax.tree.map(lambda a: jnp.asarray(a + deviation * random.normal(size=a.shape)), trained)
-    # not finalised: that puts a contractive weight on its bound, where the map has a kink in the weight
-    return eqx.combine(moved, rest)
+RESULTS = ROOT / "benchmarks" / "results"
+COMMAND = "python benchmarks/quality/derivatives.py"
+HEADINGS = {
+    "reverse": "reverse (grad of vmap)",
+    "forward over reverse": "forward over reverse (hessian)",
+    "mapped afterwards": "vmap of grad and hessian",
+    "of lax.scan": "grad and hessian of lax.scan",
+}
+EXPLAINED = (
+    "Each cell is the largest error in float64 / in float32. Of log p(x; context), and of the sampler (x and its "
+    "log-determinant as functions of z and context), each with respect to the value, the context and all trained "
+    "weights at once, along one random direction d with random weights: the vector J d (forward), the product of the "
+    "gradient and d (reverse), the vector H d, and its product with a second direction (forward over forward). "
+    "Errors are relative to the largest entry. float64 is compared with Richardson differences, which are good for "
+    "nine to eleven digits; float32 is compared with float64. The last two columns are derivatives of single samples, "
+    "gradient and H d: mapped afterwards, and of a loop."
+)
 
 
-def log_prob(flow: pf.Flow, x: jax.Array) -> jax.Array:
-    return flow.log_prob(x)
+def timed_row(name: str, direction: str) -> tuple[dict, float]:
+    """The row, compiled with few optimisations, and the seconds of processor time that it took."""
+    start = time.process_time()
+    with quickly_compiled():
+        return row(name, direction), time.process_time() - start
 
 
-def sampler(flow: pf.Flow, z: jax.Array) -> jax.Array:
-    x, log_det = flow.bijection.forward_and_log_det(z)
-    return jnp.sum(jnp.cos(jnp.arange(x.size, dtype=x.dtype)) * x.reshape(-1)) + log_det
-
-
-def measured(flow: pf.Flow, function: Callable[[pf.Flow, jax.Array], jax.Array]) -> dict[str, Any]:
-    """The relative error of each mode, or the error that it raises."""
-    trained, rest = eqx.partition(flow, pf.trainable(flow))
-    random = np.random.default_rng(1)
-    start, unravel = ravel_pytree((trained, jnp.asarray(0.7 * random.normal(size=flow.shape))))
-    direction = jnp.asarray(random.normal(size=start.shape))
-
-    def value(vector: jax.Array) -> jax.Array:
-        trained, point = unravel(vector)
-        return function(eqx.combine(trained, rest), point)
-
-    gradient = jax.jit(jax.grad(value))
-    ahead, behind, further, back = (np.asarray(gradient(start + s * STEP * direction)) for s in (1, -1, 2, -2))
-    right = (4 * (ahead - behind) / (2 * STEP) - (further - back) / (4 * STEP)) / 3
-    modes = {
-        MODES[0]: lambda v, d: jax.vjp(jax.grad(value), v)[1](d)[0],
-        MODES[1]: lambda v, d: jax.jvp(jax.grad(value), (v,), (d,))[1],
-    }
-    result: dict[str, Any] = {}
-    for mode, second in modes.items():
-        try:
-            got = np.asarray(jax.jit(second)(start, direction))
-            result[mode] = float(np.abs(got - right).max() / np.abs(right).max())
-        except (TypeError, ValueError, NotImplementedError) as error:
-            result[mode] = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
-    return result
-
-
-def shown(figure: Any) -> str:
-    return figure if isinstance(figure, str) else f"{figure:.0e}"
-
-
-def write(rows: dict[str, Any]) -> None:
-    command = "python benchmarks/quality/derivatives.py"
-    (RESULTS / "derivatives.json").write_text(json.dumps({"command": command, "rows": rows}, indent=1) + "\n")
+def write(rows: dict[str, dict]) -> None:
+    versions = {
+        "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "python": platform.python_version(),
+        "jax": jax.__version__,
+    }  # fmt: skip
+    content = {"command": COMMAND, **versions, "rows": rows}
+    (RESULTS / "derivatives.json").write_text(json.dumps(content, indent=1) + "\n")
+    seconds = sum(entry["seconds"] for directions in rows.values() for entry in directions.values())
     lines = [
-        "# Second derivatives against finite differences",
+        "# Derivatives of every recipe",
         "",
-        f"Made by `{command}` on {time.strftime('%Y-%m-%d')}: float64, Python {platform.python_version()}, "
-        f"jax {jax.__version__}.",
+        f"Made by `{COMMAND}` on {versions['date']}, {versions['cores']} cores, Python {versions['python']}, "
+        f"jax {versions['jax']}; {seconds / 60:.0f} minutes of processor time in all.",
         "",
-        "Along one random direction in weights and point: the largest error over the largest entry. The difference "
-        "itself is good for nine to eleven digits.",
+        EXPLAINED,
         "",
-        "| recipe | direction | " + " | ".join(MODES) + " |",
-        "| --- | --- | --- | --- |",
+        f"| recipe | direction | {' | '.join(HEADINGS.get(kind, kind) for kind in KINDS)} |",
+        f"|{' --- |' * (2 + len(KINDS))}",
     ]
     for name, directions in rows.items():
-        for what, result in directions.items():
-            lines.append(f"| {name} | {what} | " + " | ".join(shown(result[mode]) for mode in MODES) + " |")
+        for direction, entry in directions.items():
+            errors = [entry["errors"][dtype] for dtype in DTYPES]
+            cells = [" / ".join(f"{e[kind]:.0e}" for e in errors if kind in e) for kind in KINDS]
+            lines.append(f"| {name} | {direction} | {' | '.join(cells)} |")
     (RESULTS / "derivatives.md").write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:
-    names = [*RECIPES, *IMAGE_RECIPES]
-    parser = argparse.ArgumentParser(description="Second derivatives of every recipe against finite differences.")
-    parser.add_argument("--recipes", nargs="*", choices=names, default=names, metavar="recipe", help="default: all")
+    parser = argparse.ArgumentParser(description="Every kind of derivative of every recipe.")
+    parser.add_argument("--recipes", nargs="*", choices=NAMES, default=NAMES, metavar="recipe", help="default: all")
+    parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    path = RESULTS / "derivatives.json"
+    path, failures = RESULTS / "derivatives.json", 0
     rows = json.loads(path.read_text())["rows"] if path.exists() else {}
-    for name in options.recipes:
-        flow = built(name)
-        rows[name] = {"log p": measured(flow, log_prob), "sampler": measured(flow, sampler)}
-        for what, result in rows[name].items():
-            print(f"{name:20} {what:8} " + "  ".join(f"{mode} {shown(result[mode])}" for mode in MODES), flush=True)
-        write({known: rows[known] for known in names if known in rows})  # so that an interrupted run can go on
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        tasks = {pool.submit(timed_row, *case): case for case in itertools.product(options.recipes, DIRECTIONS)}
+        for task in as_completed(tasks):
+            (name, direction), (errors, seconds) = tasks[task], task.result()
+            rows.setdefault(name, {})[direction] = {"errors": errors, "seconds": round(seconds, 1)}
+            worst = {dtype: max(errors[dtype].values()) for dtype in DTYPES}
+            failures += any(not worst[dtype] < TOLERANCES[dtype] for dtype in DTYPES)
+            figures = ", ".join(f"{dtype} {error:.0e}" for dtype, error in worst.items())
+            print(f"{name} {direction}: {figures}, {seconds:.0f} s", flush=True)
+            # so that an interrupted run can go on
+            write({n: {d: rows[n][d] for d in DIRECTIONS if d in rows[n]} for n in NAMES if n in rows})
+    print(f"{failures} rows are wrong")
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

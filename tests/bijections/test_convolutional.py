@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import second_order
+from derivative_checks import check_derivatives
 from sampling import quick_few
 
 import pushforward as pf
@@ -191,9 +191,10 @@ TWICE = {
 }
 
 
-@pytest.mark.parametrize("kind", quick_few(TWICE, "wavefront"))
-def test_second_derivatives_agree_with_differences(kind):
-    second_order.check_second_derivatives(TWICE[kind](), "forward_and_log_det", 2)
+@pytest.mark.slow  # the quick battery has a row of it
+@pytest.mark.parametrize("kind", TWICE)
+def test_derivatives_agree_with_differences(kind):
+    check_derivatives(TWICE[kind](), "forward_and_log_det")
 
 
 def test_gradient_of_shared_kernels_is_one_product():

@@ -62,7 +62,7 @@ def _evaluate(
 
         if not jacobian:
             return (*flat(point)[1], None)
-        # Reverse mode, because layers with a custom backward pass do not support forward mode.
+        # Reverse mode: for forward mode, layers with a hand-written backward pass transpose it.
         matrix, (value, log_det) = jax.jacrev(flat, has_aux=True)(point)
         return value, log_det, matrix
 

@@ -6,10 +6,9 @@ The gradient is the implicit one. With x = h(z; theta(x)), the adjoint lambda of
 
 and the cotangents of z and of the weights are those of one ordinary pass at the solution x, with u. The Jacobian
 d theta / dx is triangular, so lambda is computed from the last coordinate to the first: the transposed network is
-itself a masked linear network, of degrees D - d. No intermediate value of the recurrence is stored.
+itself a masked linear network, of degrees D - d. No intermediate value of the recurrence is stored. Forward mode
+applies the transpose of this linear map, and higher derivatives differentiate it.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +18,8 @@ from jaxtyping import Array
 from pushforward.networks.autoregressive import TransformerFn
 from pushforward.networks.masked_pass import MaskedPass, masked
 from pushforward.networks.masked_recurrence import BlockedRecurrence
-from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.tangents import reverse_only
-
-_NO_FORWARD_MODE = (
-    "the cached direction of a masked network has derivatives by reverse mode, and by forward mode over reverse, but "
-    "not by forward-mode differentiation alone. Use reverse mode (jax.grad, jax.jacrev), or method='jacobi' or "
-    "'sequential' of MaskedAutoregressive."
-)
+from pushforward.numerics.linear_maps import transpose_of
+from pushforward.numerics.trailing_batch import custom_jvp
 
 
 class BlockedSolve:
@@ -46,6 +39,8 @@ class BlockedSolve:
         n_parameters, dim = out_shape
         self.recurrence = BlockedRecurrence(degrees, dim, n_in=1, n_out=n_parameters)
         self.adjoint_recurrence = BlockedRecurrence((dim - degrees)[::-1], dim, n_in=n_parameters, n_out=1)
+        self._with_tangents = custom_jvp(self.solve)
+        self._with_tangents.defjvp(self._tangents)
 
     def __call__(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
         """x, sorted by order as z is, and the log-determinant.
@@ -54,7 +49,12 @@ class BlockedSolve:
             data: (z,) or (z, context), each with or without a trailing batch axis.
             weights: those of `MaskedPass`, and the weights of the transformer.
         """
-        return _differentiable_solve(self, *reverse_only((data, weights), _NO_FORWARD_MODE))
+        return self._with_tangents(data, weights)
+
+    def _tangents(self, primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        data, weights = primals
+        outs = self._with_tangents(data, weights)  # its derivative follows this rule again
+        return outs, transpose_of(self.pull_back, (data, weights, outs[0]), outs, tangents)
 
     def solve(self, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
         """The recurrence of `__call__`, without its derivative rule."""
@@ -81,9 +81,15 @@ class BlockedSolve:
         return x, jnp.sum(log_slopes, 0)
 
     def pull_back(
-        self, data: tuple[Array, ...], weights: tuple, x: Array, x_bar: Array, log_det_bar: Array
+        self, residuals: tuple[tuple[Array, ...], tuple, Array], bars: tuple[Array, Array]
     ) -> tuple[tuple[Array, ...], tuple]:
-        """Cotangents of data and weights from those of x and of the log-determinant."""
+        """Cotangents of data and weights from those of x and of the log-determinant.
+
+        Args:
+            residuals: data, weights, and the solution x.
+            bars: cotangents of x and of the log-determinant.
+        """
+        (data, weights, x), (x_bar, log_det_bar) = residuals, bars
         network_weights, transformer_weights = weights
         z, contexts = data[0], data[1:]
 
@@ -129,22 +135,3 @@ class BlockedSolve:
             for weight, fan_in in zip((*matrices, out_weight), self.masked_pass.fan_ins, strict=True)
         ]
         return matrices, biases, out_weight, *rest
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable_solve(solver: BlockedSolve, data: tuple[Array, ...], weights: tuple) -> tuple[Array, Array]:
-    return solver.solve(data, weights)
-
-
-@in_full_precision
-def _forward(solver: BlockedSolve, data: tuple[Array, ...], weights: tuple) -> tuple[tuple[Array, Array], tuple]:
-    x, log_det = solver.solve(data, weights)
-    return (x, log_det), (data, weights, x)
-
-
-@in_full_precision
-def _backward(solver: BlockedSolve, residuals: tuple, bars: tuple[Array, Array]) -> tuple:
-    return solver.pull_back(*residuals, *bars)
-
-
-_differentiable_solve.defvjp(_forward, _backward)

@@ -5,7 +5,7 @@ pass can go from the last layer to the first: the layer's other direction recomp
 the layer gives its gradient. The rule handles a whole batch at once (`bind_rule`): under vmap every sample would have
 a separate gradient of the weights, to be summed afterwards. A layer of several parts is inverted part by part, which
 stores less at a time. Inverting a coupling and evaluating it again need its network at the same input, which XLA
-computes once.
+computes once. Forward mode is the transpose of the backward pass and stores the activations.
 """
 
 import dataclasses
@@ -18,18 +18,12 @@ import jax.numpy as jnp
 from jax.interpreters import ad
 from jaxtyping import Array
 
-from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.tangents import replace_where, reverse_only, select_where
+from pushforward.numerics.linear_maps import transpose_of
+from pushforward.numerics.tangents import replace_where, select_where
 from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
 Run = Callable[[Array, Any, Any, Any], tuple[Array, Array]]
 Part = Callable[[list[Array], Array, Any, Any], tuple[Array, Array]]
-
-
-_NO_FORWARD_MODE = (
-    "Repeat: recompute=True has derivatives by reverse mode, and by forward mode over reverse, but not by forward-mode "
-    "differentiation alone. Use recompute=False, or reverse mode (jax.grad, jax.jacrev)."
-)
 
 
 def recomputed(
@@ -122,33 +116,14 @@ class _Rule(BatchRule):
 
     def jvp(self, primals: Any, tangents: Any) -> Any:
         nonzero = [type(tangent) is not ad.Zero for tangent in tangents]
+        outs = bind_rule(self, *primals)
 
-        def at_primals(*differentiated: Array) -> list[Array]:
-            differentiated = reverse_only(differentiated, _NO_FORWARD_MODE)
-            return list(self._with_gradient(nonzero)(*replace_where(nonzero, primals, differentiated)))
+        def pull(residuals: list[Any], bars: list[Array]) -> list[Array]:
+            return select_where(nonzero, self._backward(nonzero, residuals, *bars))
 
-        return jax.jvp(at_primals, select_where(nonzero, primals), select_where(nonzero, tangents))
+        return outs, transpose_of(pull, [outs[0], *primals[1:]], outs, select_where(nonzero, tangents))
 
-    def _with_gradient(self, nonzero: list[bool]) -> Callable[..., tuple[Array, Array]]:
-        @jax.custom_vjp
-        def run(*leaves: Any) -> tuple[Array, Array]:
-            return self(*leaves)
-
-        @in_full_precision
-        def forward(*leaves: Any) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
-            value, log_det = self(*leaves)
-            return (value, log_det), (value, *leaves[1:])
-
-        @in_full_precision
-        def backward(residuals: tuple[Any, ...], cotangents: tuple[Array, Array]) -> tuple[Any, ...]:
-            return self._backward(nonzero, residuals, *cotangents)
-
-        run.defvjp(forward, backward)
-        return run
-
-    def _backward(
-        self, nonzero: list[bool], residuals: tuple[Any, ...], value_bar: Array, total_bar: Array
-    ) -> tuple[Any, ...]:
+    def _backward(self, nonzero: list[bool], residuals: list[Any], value_bar: Array, total_bar: Array) -> list[Any]:
         """The gradients of all leaves, None for those without a tangent.
 
         The residuals are the leaves with the first one, the input value, replaced by the result.
@@ -197,7 +172,7 @@ class _Rule(BatchRule):
         )
         bars = [value_bar if nonzero[0] else None, *jax.tree.leaves(context_bar)]
         bars += [None] * (n_data - len(bars))
-        return *bars, *replace_where(weights_nonzero, [None] * len(weights), weights_bar)
+        return [*bars, *replace_where(weights_nonzero, [None] * len(weights), weights_bar)]
 
     def _trees(self, leaves: Any) -> tuple[Array, Any, Any, Any]:
         n_data = len(self.axes)

@@ -4,7 +4,7 @@ points       test points
 program      the compiled program of a row, and the figures it returns
 case         a row with its figures at every kind of weights
 bounds       error bounds
-inverses, reach, calls, densities, declared
+inverses, reach, calls, densities, declared, derivatives
              the properties
 properties   their list, and the check of one row against one of them
 ledger       results and times

@@ -15,6 +15,7 @@ from battery.calls import (
 from battery.case import case_of
 from battery.declared import as_declared
 from battery.densities import density_integrates, sample_log_probs_agree
+from battery.derivatives import derivatives
 from battery.inverses import (
     finite_when_hostile,
     is_monotone,
@@ -26,7 +27,6 @@ from battery.inverses import (
 )
 from battery.ledger import RESULTS, SECONDS
 from battery.reach import context_reaches, dependence, gradient_reaches
-from battery.second_order import second_derivatives
 
 PROPERTIES = {
     "round trip": round_trip,
@@ -48,7 +48,7 @@ PROPERTIES = {
     "integrates to one": density_integrates,
     "sample log-probs agree": sample_log_probs_agree,
     "small batches": small_batches,
-    "second derivatives": second_derivatives,
+    "derivatives": derivatives,
 }
 
 # Properties that are tested with one kind of weights only.
@@ -63,7 +63,7 @@ KINDS = {
     "model file": ("fresh",),
     "products in full": ("fresh",),
     "small batches": ("random",),
-    "second derivatives": ("random",),
+    "derivatives": ("random",),
 }
 
 
@@ -71,7 +71,7 @@ def check(row: Row, name: str) -> list[str]:
     """The failures of a row in one property, over all kinds of weights."""
     case, start = case_of(row), time.perf_counter()
     kinds = [kind for kind in case.weights if kind in KINDS.get(name, tuple(case.weights))]
-    if not kinds and name in ("jit = eager", "second derivatives"):
+    if not kinds and name in ("jit = eager", "derivatives"):
         kinds = ["fresh"]
     wrong = [f"{kind} weights, {s}" for kind in kinds for s in PROPERTIES[name](case, case.weights[kind])]
     RESULTS[row.name][name] = "FAILED" if wrong else "ok"
