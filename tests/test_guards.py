@@ -23,8 +23,9 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     # and every recipe, by its row in zoo.RECIPES or zoo.IMAGE_RECIPES
-    "pushforward": """ConditionalFlowDensity Dequantised Discretised Flow FlowDensity __version__ bases bijections
-        bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill export fit fit_target
+    "pushforward": """ConditionalFlowDensity Dequantised Discretised Ensemble Flow FlowDensity __version__ bases
+        bijections bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill ensemble export fit
+        fit_target
         importance_sample load networks of_length save summary trainable""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
