@@ -186,12 +186,18 @@ def member_log_probs(flows: Ensemble, x: Array, context: Array | None) -> tuple[
 
 
 def per_member(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a flow and other arguments that returns a flow, applied to each member of an ensemble."""
+    """A function of a flow and other arguments that returns a flow, applied to each member of an ensemble.
+
+    An ensemble whose members are returned unchanged is returned unchanged.
+    """
 
     @functools.wraps(function)
     def mapped(flow: Any, *args: Any, **options: Any) -> Any:
         if isinstance(flow, Ensemble):
-            return Ensemble([function(member, *args, **options) for member in flow])
+            members = list(flow)
+            results = [function(member, *args, **options) for member in members]
+            is_changed = any(new is not old for new, old in zip(results, members, strict=True))
+            return Ensemble(results) if is_changed else flow
         return function(flow, *args, **options)
 
     return mapped

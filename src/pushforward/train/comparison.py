@@ -89,7 +89,7 @@ def _retrain(
     start: Any, start_log_probs: np.ndarray, validation: Any, history: History, train: Training
 ) -> tuple[Any, History]:
     """The flow trained from a baseline if it is clearly likelier, else the baseline; and the training history."""
-    second = History(
+    second = type(history)(
         gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", start=history.start,
         n_train=history.n_train, n_validation=history.n_validation,
     )  # fmt: skip

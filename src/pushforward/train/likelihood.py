@@ -5,23 +5,22 @@ import time
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.core.dequantised import Dequantised
-from pushforward.core.distribution import as_key
-from pushforward.core.flow import Flow
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.ensemble import Ensemble
 from pushforward.train.checks import check_options, check_precision
 from pushforward.train.comparison import compare_with_baselines, count_copies
+from pushforward.train.ensemble import generator, train_members
 from pushforward.train.epochs import Epochs, default_learning_rate, train_on_rows
-from pushforward.train.history import History
+from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Options
 from pushforward.train.prepare import prepare
 from pushforward.train.start import may_start_jointly, refit_baseline, whitened_start
 from pushforward.train.units import initialise_flow
 
-AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
+AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
 
 def fit(
@@ -119,10 +118,12 @@ def fit(
     check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
     key_split, key_steps = jax.random.split(as_key(key))
-    random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
+    random = generator(key_split)
     data, noisy = prepare(flow, x, context, weights, groups, validation, random)
-    history = History(n_train=len(data.train), n_validation=len(data.validation or ()), gaussian=data.gaussian)
-
+    is_ensemble = isinstance(flow, Ensemble)
+    history = (EnsembleHistory if is_ensemble else History)(
+        n_train=len(data.train), n_validation=len(data.validation or ()), gaussian=data.gaussian
+    )
     flow = initialise_flow(flow, noisy)
     initial: Any = flow
     may_choose_start = start == "auto" and trainable is None and may_start_jointly(flow)
@@ -133,7 +134,8 @@ def fit(
     rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
     options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
     epochs = Epochs(int(batch_size), max_epochs and int(max_epochs), patience and int(patience), random)
-    train = functools.partial(train_on_rows, data=data, epochs=epochs, options=options)
+    train_rows: Any = train_members if is_ensemble else train_on_rows
+    train = functools.partial(train_rows, data=data, epochs=epochs, options=options)
     fitted, history = train(initial, history)
     untrained = None
     if may_choose_start and data.validation is not None and history.stop_reason != "interrupted":
