@@ -48,7 +48,7 @@ def unstack(module: Any, index: int) -> Any:
 
     def part(leaf: Any) -> Any:  # on the host: eager JAX compiles a program for every shape
         if not isinstance(leaf, jax.Array) or is_traced(leaf):
-            return leaf[index]
+            return leaf[index, ...]  # of NumPy an array, too, where it has no axes
         return on_device(np.asarray(leaf)[index])
 
     return jax.tree.map(lambda leaf: part(leaf) if is_array(leaf) else leaf, module)

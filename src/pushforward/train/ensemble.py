@@ -264,7 +264,7 @@ class _Run:
     def _snapshots(self) -> list[TrainState]:
         """The states of the members, copied to the host, without their keys."""
         leaves = jax.tree.map(lambda leaf: leaf if is_key(leaf) else np.array(leaf), self.states._replace(key=None))
-        return [jax.tree.map(lambda leaf, k=k: leaf[k], leaves) for k in range(len(self.members))]
+        return [jax.tree.map(lambda leaf, k=k: leaf[k, ...], leaves) for k in range(len(self.members))]
 
     def _scores(self, flows: Ensemble) -> np.ndarray:
         """Log-densities (n, m) of the validation rows, in the units of training; NaN for a member without them."""

@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.ensemble import Ensemble
-from pushforward.train.checks import check_options, check_precision
+from pushforward.train.checks import check_options, check_precision, check_unstacked
 from pushforward.train.comparison import compare_with_baselines, count_copies
 from pushforward.train.ensemble import generator, train_members
 from pushforward.train.epochs import Epochs, default_learning_rate, train_on_rows
@@ -117,6 +117,7 @@ def fit(
     counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
+    check_unstacked(flow)
     key_split, key_steps = jax.random.split(as_key(key))
     random = generator(key_split)
     data, noisy = prepare(flow, x, context, weights, groups, validation, random)

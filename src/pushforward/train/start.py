@@ -73,8 +73,7 @@ def may_start_jointly(flow: Any) -> bool:
     """
     if isinstance(flow, Ensemble):
         members = list(flow)
-        are_alike = all(have_equal_moments(members[0], member) for member in members[1:])
-        return may_start_jointly(members[0]) and are_alike
+        return may_start_jointly(members[0]) and all(have_equal_moments(members[0], other) for other in members[1:])
     if not isinstance(flow, Flow) or flow.embed is not None or not isinstance(flow.base, Normal):
         return False
     outer = outer_standardise(flow)
@@ -128,7 +127,7 @@ def with_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten)
     return eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, *between, outer]))
 
 
-def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: int = 1) -> Baselines:
+def baselines(flow: Flow | Ensemble, train: Rows, validation: Rows, seed: int, replicates: int = 1) -> Baselines:
     """Gaussian and mixture fitted to the training rows, evaluated on the validation rows.
 
     Args:

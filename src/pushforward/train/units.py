@@ -132,7 +132,8 @@ def log_probs_in_units(flow: Any, rows: Rows) -> np.ndarray:
 
 def log_mean_exp(log_probs: np.ndarray) -> np.ndarray:
     """The log-densities (n,) of the mixture with equal weights of log-densities (k, n)."""
-    return np.logaddexp.reduce(log_probs, 0) - np.log(len(log_probs))
+    with np.errstate(invalid="ignore"):  # NaN where a member has no density
+        return np.logaddexp.reduce(log_probs, 0) - np.log(len(log_probs))
 
 
 def restore_units(flow: Any, like: Any) -> Any:
