@@ -40,7 +40,7 @@ def with_recompute(flow: pf.Flow, recompute: bool) -> pf.Flow:
     def rebuilt(node: Any) -> Any:
         if not isinstance(node, Repeat):
             return node
-        layers = [node.layer(index) for index in range(node.n_layers)]
+        layers = list(node)
         return Repeat(layers, unroll=node.unroll, recompute=recompute)
 
     return jax.tree.map(rebuilt, flow, is_leaf=lambda node: isinstance(node, Repeat))

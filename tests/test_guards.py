@@ -24,9 +24,9 @@ from pushforward.networks import AbstractNetwork
 PUBLIC = {
     # and every recipe, by its row in zoo.RECIPES or zoo.IMAGE_RECIPES
     "pushforward": """ConditionalFlowDensity Dequantised Discretised Ensemble Flow FlowDensity __version__ bases
-        bijections bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill ensemble export fit
-        fit_target
-        importance_sample load networks of_length save summary trainable""",
+        bijections bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill ensemble export
+        finalise fit fit_target freeze freeze_all_but importance_sample initialise insert_layer load networks of_length
+        refresh remove_layer replace_layer save summary trainable""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
         ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense
@@ -34,7 +34,7 @@ PUBLIC = {
         LinearRegression LowRank MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation
         PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise
         Sylvester Triangular Whiten alternating
-        apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
+        apply_transformer channel_wise checkerboard halves n_parameters random_half stack_equal transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention

@@ -143,7 +143,7 @@ def _five_sets() -> dict[str, np.ndarray]:
 
 def _blocks(flow: pf.Flow) -> list[Contractive]:
     stack = flow.bijection.bijections[0]
-    return [stack.layer(index).bijections[0].bijection for index in range(stack.n_layers)]
+    return [layer.bijections[0].bijection for layer in stack]
 
 
 # depth ----------------------------------------------------------------------------------------------------------------

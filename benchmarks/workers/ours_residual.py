@@ -50,7 +50,7 @@ def train(workload: dict, weights: str, data: str, max_epochs: int) -> dict[str,
     stack = flow.bijection.bijections[0]
     network = stack.layers.bijections[0].bijection.network
     z = np.zeros((workload["n_layers"], workload["dim"]), np.float32)
-    scales = [stack.layer(index).bijections[1] for index in range(stack.n_layers)]
+    scales = [layer.bijections[1] for layer in stack]
     shift = np.stack([layer.forward(row) for layer, row in zip(scales, z, strict=True)])
     scale = np.stack([layer.forward(row + 1) for layer, row in zip(scales, z, strict=True)]) - shift
     numbers = {f"weight{i}": layer.weight for i, layer in enumerate(network.layers)}
@@ -65,7 +65,7 @@ def _steepest(stack: pf.bijections.Repeat, rows: np.ndarray) -> float:
     """The greatest norm of a block's Jacobian where the rows come by: how slowly plain repetition converges."""
     x, norms = jnp.asarray((rows[:512] - rows.mean(0)) / rows.std(0), jnp.float32), []
     for index in reversed(range(stack.n_layers)):
-        layer = stack.layer(index)
+        layer = stack[index]
         z = jax.vmap(layer.bijections[1].inverse)(x)
         jacobians = jax.vmap(jax.jacfwd(layer.bijections[0].bijection.network))(z)
         norms.append(float(np.linalg.norm(np.asarray(jacobians), 2, axis=(1, 2)).max()))

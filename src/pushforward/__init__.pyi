@@ -43,6 +43,27 @@ from .core.flow import (
 from .core.flow import (
     summary as summary,
 )
+from .core.freezing import (
+    freeze as freeze,
+)
+from .core.freezing import (
+    freeze_all_but as freeze_all_but,
+)
+from .core.state import (
+    finalise as finalise,
+)
+from .core.state import (
+    refresh as refresh,
+)
+from .core.surgery import (
+    insert_layer as insert_layer,
+)
+from .core.surgery import (
+    remove_layer as remove_layer,
+)
+from .core.surgery import (
+    replace_layer as replace_layer,
+)
 from .diagnostics import (
     check as check,
 )
@@ -82,4 +103,7 @@ from .train import (
 )
 from .train import (
     fit_target as fit_target,
+)
+from .train import (
+    initialise as initialise,
 )

@@ -191,7 +191,7 @@ def test_repeat_matches_chain(unroll):
         _compare_repeat(layers, point, unroll)
     repeat = Repeat(layers)
     for index, layer in enumerate(layers):
-        np.testing.assert_array_equal(repeat.layer(index).forward(point), layer.forward(point))
+        np.testing.assert_array_equal(repeat[index].forward(point), layer.forward(point))
 
 
 def _compare_repeat(layers, point, unroll):

@@ -218,7 +218,7 @@ class TestRecipes:
 
     def test_layers_have_different_weights(self):
         stack = pf.parallel_wavenet(dim=4, width=4, depth=2, n_layers=2, key=0).bijection.bijections[0]
-        first, second = (stack.layer(index).bijection.network.gate_weight for index in range(2))
+        first, second = (layer.bijection.network.gate_weight for layer in stack)
         assert np.abs(first - second).max() > 0.1
 
 

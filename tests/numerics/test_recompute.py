@@ -76,7 +76,7 @@ def perturbed(tree, seed, spread=0.15):
 
 
 def with_recompute(repeat):
-    return Repeat([repeat.layer(i) for i in range(repeat.n_layers)], unroll=repeat.unroll, recompute=True)
+    return Repeat(list(repeat), unroll=repeat.unroll, recompute=True)
 
 
 def normals(*shape, seed=0):

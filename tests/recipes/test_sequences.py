@@ -154,7 +154,7 @@ def test_flows_of_a_fixed_length_are_refused(name):
 
 
 def test_a_network_in_another_order_or_with_other_channels_is_refused(teacher):
-    network = teacher.bijection.bijections[0].layer(0).network
+    network = teacher.bijection.bijections[0][0].network
     with pytest.raises(ShapeError, match="channels"):
         network.of_length(50, (5, 3))
     reversed_network = pf.networks.CausalConvolution(4, 2, width=2, depth=1, order=(3, 2, 1, 0), key=jax.random.key(0))

@@ -141,3 +141,15 @@ def test_errors_name_the_ensemble():
         check_single("fit_target", "flow", flows_2d())
     with pytest.raises(ShapeError, match="student: expected one flow, got an Ensemble of 2"):
         pf.distill(flow_2d(), flows_2d(), key=0)
+
+
+def test_the_same_parts_of_all_members_are_trained():
+    flows = flows_2d()
+    fitted, _ = fit(data(), flows, trainable=pf.freeze(flows[0], lambda f: f.layers[0]), validation=0)
+    for before, after in zip(flows, fitted, strict=True):
+        assert same(trained_numbers(before.layers[0]), trained_numbers(after.layers[0]))
+        assert not same(trained_numbers(before.layers[1]), trained_numbers(after.layers[1]))
+    with pytest.raises(ValueError, match="trainable: expected the same parts in all members"):
+        fit(data(), flows, trainable=pf.freeze(flows, lambda f: f.members.layers[0]))
+    with pytest.raises(ValueError, match="loss: expected None for an Ensemble"):
+        fit(data(), flows, loss=lambda flow, x, context, key: flow.log_prob(x))

@@ -36,6 +36,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.core.conditional import Conditional
 from pushforward.core.inverse import Inverse
+from pushforward.core.layers import stack_equal
 from pushforward.core.repeat import Repeat
 from pushforward.core.reshape import Reshape, Squeeze
 from pushforward.core.scalar import AbstractScalarBijection
@@ -88,5 +89,6 @@ __all__ = [
     "checkerboard",
     "halves",
     "random_half",
+    "stack_equal",
 ]
 __all__ += scalar.__all__

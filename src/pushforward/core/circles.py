@@ -41,8 +41,8 @@ def circular_coordinates(bijection: AbstractBijection) -> np.ndarray:
         for part in bijection.bijections:
             mask |= circular_coordinates(part)
     elif isinstance(bijection, Repeat):
-        for index in range(bijection.n_layers):
-            mask |= circular_coordinates(bijection.layer(index))
+        for layer in bijection:
+            mask |= circular_coordinates(layer)
     elif isinstance(bijection, Inverse):
         mask |= circular_coordinates(bijection.bijection)
     elif isinstance(bijection, Conditional):

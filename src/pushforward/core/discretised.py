@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import frozen
 from pushforward.errors import DataError, ShapeError
@@ -115,6 +116,12 @@ class Discretised(AbstractDistribution):
     @property
     def context_shape(self) -> tuple[int, ...] | None:
         return self.flow.context_shape
+
+    @property
+    def layers(self) -> tuple[AbstractBijection, ...]:
+        """Those of the flow."""
+        flow: Any = self.flow
+        return flow.layers
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         unrounded, x = x, self.quantise(x)

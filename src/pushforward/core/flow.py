@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, checked_context
 from pushforward.core.fields import frozen, trainable
+from pushforward.core.layers import flat_layers
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import is_estimated, reseed
 from pushforward.errors import ShapeError
@@ -91,6 +92,15 @@ class Flow(AbstractDistribution):
         if self.context_scaling is not None and self.context_scaling.shape != self.context_shape:
             got = self.context_scaling.shape
             raise ShapeError(f"context_scaling: expected the context shape {self.context_shape}, got {got}.")
+
+    @property
+    def layers(self) -> tuple[AbstractBijection, ...]:
+        """The layers of the bijection from base to data; those of a `Repeat` are copies, unstacked.
+
+        `Chain`, `Repeat` and their inverses are taken apart, other bijections are one layer each. See `replace_layer`,
+        `insert_layer` and `freeze`.
+        """
+        return flat_layers(self.bijection)
 
     def log_prob_with_error(self, x: Any, context: Any = None, *, n_draws: int = 16) -> tuple[Array, Array]:
         """Log-density in nats and its standard error, for flows whose log-density is a random estimate.
@@ -198,6 +208,12 @@ class Given(AbstractDistribution):
     @property
     def context_shape(self) -> None:
         return None
+
+    @property
+    def layers(self) -> tuple[AbstractBijection, ...]:
+        """Those of the conditional flow."""
+        flow: Any = self.distribution
+        return flow.layers
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return self.distribution.log_prob_one(x, jnp.asarray(self.context, x.dtype), key)

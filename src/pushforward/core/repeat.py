@@ -1,7 +1,7 @@
 """Layers of equal structure, stacked along a leading axis and applied by a scan."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +14,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array, is_inexact, on_device
+from pushforward.numerics.programs import is_traced
 from pushforward.numerics.recompute import recomputed
 
 _SMALL = 8_192
@@ -22,7 +23,8 @@ _SMALL = 8_192
 class Repeat(AbstractBijection):
     """Layers of equal structure, applied in sequence by a scan: compile time does not grow with depth.
 
-    `Repeat([a, b, c])` is the same map as `Chain([a, b, c])`. The layers must have equal trees, static fields and array
+    `Repeat([a, b, c])` is the same map as `Chain([a, b, c])`, and a sequence of these layers: `len(repeat)`,
+    `repeat[0]` (next to the base), `for layer in repeat`. The layers must have equal trees, static fields and array
     shapes; they differ in their arrays only (weights, permutations, masks), stacked along a new leading axis.
 
     Args:
@@ -52,6 +54,8 @@ class Repeat(AbstractBijection):
         >>> layers = Repeat([Elementwise(Affine(shift=1.0), (2,)), Elementwise(Affine(shift=2.0), (2,))])
         >>> print(layers.forward(jnp.zeros(2)))
         [3. 3.]
+        >>> print(len(layers), layers[1].forward(jnp.zeros(2)))
+        2 [2. 2.]
     """
 
     layers: AbstractBijection
@@ -62,18 +66,15 @@ class Repeat(AbstractBijection):
     def __init__(self, layers: Sequence[AbstractBijection], *, unroll: int = 1, recompute: bool = False) -> None:
         if not layers:
             raise ShapeError("layers: expected at least one bijection, got an empty list.")
-        arrays, statics = zip(*(eqx.partition(layer, is_array) for layer in layers), strict=True)
-        kinds = [
-            (jax.tree.structure(static), jax.tree.leaves(static), [(a.shape, a.dtype) for a in jax.tree.leaves(array)])
-            for array, static in zip(arrays, statics, strict=True)
-        ]
-        for index, kind in enumerate(kinds):
-            if kind != kinds[0]:
+        first = kind_of(layers[0])
+        for index, layer in enumerate(layers):
+            if kind_of(layer) != first:
                 raise ShapeError(
                     f"layers: expected equal structure, static fields and array shapes, but layer {index} "
                     f"({type(layers[index]).__name__}) differs from layer 0 ({type(layers[0]).__name__}). Use Chain "
                     "for unlike layers."
                 )
+        arrays, statics = zip(*(eqx.partition(layer, is_array) for layer in layers), strict=True)
         stacked = jax.tree.map(lambda *leaves: _stack(leaves), *arrays)
         self.layers = eqx.combine(stacked, statics[0])
         self.n_layers, self.unroll, self.recompute = len(layers), int(unroll), bool(recompute)
@@ -90,10 +91,33 @@ class Repeat(AbstractBijection):
     def context_shape(self) -> tuple[int, ...] | None:
         return self.layers.context_shape
 
-    def layer(self, index: int) -> AbstractBijection:
-        """Layer number `index` as a separate bijection; 0 is next to the base."""
+    def __len__(self) -> int:
+        return self.n_layers
+
+    def __getitem__(self, index: int) -> AbstractBijection:
+        """The layer of this index, from base to data, as a bijection of its own."""
+        if not -self.n_layers <= index < self.n_layers:
+            raise IndexError(f"index: expected one from {-self.n_layers} to {self.n_layers - 1}, got {index}.")
+        return next(self._unstacked(range(self.n_layers)[index : index + 1 or None]))
+
+    def __iter__(self) -> Iterator[AbstractBijection]:
+        return self._unstacked(range(self.n_layers))
+
+    def unstack(self) -> Chain:
+        """The same map as a `Chain` of the layers. `stack_equal` is the inverse of this method."""
+        return Chain(tuple(self))
+
+    def _unstacked(self, indices: range) -> Iterator[AbstractBijection]:
+        """The layers of these indices, by way of the host as in `_stack`; those of NumPy arrays hold NumPy arrays."""
         arrays, static = eqx.partition(self.layers, is_array)
-        return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), static)
+        leaves, structure = jax.tree.flatten(arrays)
+        on_host = [leaf if is_traced(leaf) else np.asarray(leaf) for leaf in leaves]
+        for index in indices:
+            parts = [
+                part[index, ...] if part is leaf else on_device(part[index, ...])
+                for part, leaf in zip(on_host, leaves, strict=True)
+            ]
+            yield eqx.combine(jax.tree.unflatten(structure, parts), static)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -163,6 +187,13 @@ class Repeat(AbstractBijection):
         return recomputed(run, leaves_of, pairs, reverse=inverse, unroll=self.unroll)(*inputs)
 
 
+def kind_of(layer: AbstractBijection) -> tuple[Any, ...]:
+    """What layers of a `Repeat` have in common: the tree, its leaves but for arrays, and the arrays' shapes."""
+    arrays, static = eqx.partition(layer, is_array)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
+    return jax.tree.structure(static), tuple(jax.tree.leaves(static)), shapes
+
+
 def _parts(
     layer: AbstractBijection, context: Array | None, key: PRNGKeyArray | None
 ) -> list[tuple[AbstractBijection, Array | None, PRNGKeyArray | None]]:
@@ -174,7 +205,7 @@ def _parts(
 
 def _stack(leaves: tuple[Any, ...]) -> Array:
     """Stack leaves, on the host if they are concrete: eager JAX would compile a program for every shape."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if is_traced(*leaves):
         return jnp.stack(leaves)
     return on_device(np.stack([np.asarray(leaf) for leaf in leaves]))
 

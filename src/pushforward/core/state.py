@@ -31,13 +31,35 @@ _MAX_NUMBERS = 1 << 20
 
 @in_full_precision
 def refresh(tree: Tree) -> Tree:
-    """The tree with every module that has `refreshed()` replaced by its result; it may run inside compiled loops."""
+    """The tree with every module that has `refreshed()` replaced by its result: power iterations of spectral norms.
+
+    `fit` calls it after each step. A training loop of one's own does so too, inside its compiled step. Flows without
+    such layers are unchanged.
+
+    Args:
+        tree: a flow, a bijection, or any tree of them.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.refresh(pf.i_resnet(dim=2, n_layers=2, width=8, key=0))
+    """
     return _replace(tree, "refreshed")
 
 
 @in_full_precision
 def finalise(tree: Tree) -> Tree:
-    """The tree with every module that has `finalised()` replaced by its result."""
+    """The tree with every module that has `finalised()` replaced by its result: certified norms, stored bounds.
+
+    `fit` calls it after training. A training loop of one's own does so too, outside its compiled step. Flows without
+    such layers are unchanged.
+
+    Args:
+        tree: a flow, a bijection, or any tree of them.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flow = pf.finalise(pf.i_resnet(dim=2, n_layers=2, width=8, key=0))
+    """
     return _replace(tree, "finalised")
 
 
@@ -82,7 +104,7 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
                 x, context = _inverse_samples(layers[index], x, context)
         return eqx.tree_at(lambda chain: chain.bijections, bijection, tuple(layers))
     if isinstance(bijection, Repeat):
-        layers = [bijection.layer(index) for index in range(bijection.n_layers)]
+        layers = list(bijection)
         for index in reversed(range(len(layers))):
             layers[index] = initialise(layers[index], x, context)
             if index:

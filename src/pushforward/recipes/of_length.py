@@ -83,7 +83,7 @@ def _layer(layer: AbstractBijection, dim: int, context_shape: tuple[int, ...] | 
     if isinstance(layer, Chain):
         return Chain([_layer(part, dim, context_shape) for part in layer.bijections])
     if isinstance(layer, Repeat):
-        layers = [_layer(layer.layer(index), dim, context_shape) for index in range(layer.n_layers)]
+        layers = [_layer(part, dim, context_shape) for part in layer]
         return Repeat(layers, unroll=layer.unroll, recompute=layer.recompute)
     if isinstance(layer, Inverse):
         return Inverse(_layer(layer.bijection, dim, context_shape))

@@ -73,15 +73,36 @@ def check_unstacked(flow: AbstractDistribution) -> None:
         )
 
 
-def trained_flags(flow: AbstractDistribution, chosen: PyTree[bool]) -> tuple[bool, ...]:
-    """For each array of the flow, whether it is trained."""
-    leaves = jax.tree.leaves(flow)
+def trained_flags(flow: AbstractDistribution, chosen: PyTree[Any]) -> tuple[bool | np.ndarray, ...]:
+    """For each array of the flow, whether it is trained; for one that is trained in part a mask with as many axes."""
+    with_paths, structure = jax.tree_util.tree_flatten_with_path(flow)
     flags = jax.tree.leaves(chosen)
-    if jax.tree.structure(chosen) != jax.tree.structure(flow) or not all(isinstance(f, bool | np.bool_) for f in flags):
+    if jax.tree.structure(chosen) != structure:
         raise ValueError(
-            "trainable: expected a tree of bools like pushforward.trainable(flow), got another structure. Edit that "
-            "tree with equinox.tree_at."
+            "trainable: expected a tree of bools like pushforward.trainable(flow), got another structure. Use "
+            "pushforward.freeze(flow, lambda f: f.layers[0]), or edit that tree with equinox.tree_at."
         )
-    if not any(flags):
+    pairs = [(path, leaf, flag) for (path, leaf), flag in zip(with_paths, flags, strict=True) if is_array(leaf)]
+    trained = tuple(_trained_part(jax.tree_util.keystr(path), leaf, flag) for path, leaf, flag in pairs)
+    if not any(np.any(part) for part in trained):
         raise ValueError("trainable: expected at least one trained array, got none.")
-    return tuple(bool(flag) for leaf, flag in zip(leaves, flags, strict=True) if is_array(leaf))
+    return trained
+
+
+def _trained_part(path: str, leaf: Any, flag: Any) -> bool | np.ndarray:
+    """The flag of an array as a bool, or as a mask that broadcasts to the array."""
+    mask = np.asarray(flag) if is_array(flag) or isinstance(flag, bool | np.bool_) else None
+    if mask is None or mask.dtype != np.bool_:
+        got = type(flag).__name__ if mask is None else f"an array of {mask.dtype}"
+        raise ValueError(f"trainable: expected a tree of bools or of arrays of bools, got {got} at {path}.")
+    sizes = zip(mask.shape[::-1], leaf.shape[::-1], strict=False)
+    if mask.ndim > leaf.ndim or not all(n in (1, size) for n, size in sizes):
+        raise ValueError(
+            f"trainable: expected a bool, or bools that broadcast to the array's shape {leaf.shape}, got shape "
+            f"{mask.shape} at {path}. A mask over the layers of a Repeat has shape (n_layers, 1, ..., 1)."
+        )
+    if mask.any() and not is_inexact(leaf):
+        raise ValueError(f"trainable: expected False for an array of {leaf.dtype}, got True at {path}.")
+    if mask.all() or not mask.any():
+        return bool(mask.all())
+    return mask.reshape((1,) * (leaf.ndim - mask.ndim) + mask.shape)

@@ -17,7 +17,6 @@ from pushforward.core.chain import Chain
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
-from pushforward.core.state import finalise
 from pushforward.diagnostics.fidelity import (
     Fidelity,
     check_pair,
@@ -35,6 +34,7 @@ from pushforward.train.distillation_loss import DistillationLoss
 from pushforward.train.divergences import DistillationObjective, samples_of
 from pushforward.train.loop import Options, train
 from pushforward.train.one_step import OneStep, one_step_mismatch
+from pushforward.train.state import finalise_trained
 from pushforward.train.units import initialise_flow, outer_standardise, standard_samples, whiten_rows
 
 _N_INITIAL = 10_000  # samples of the teacher whose moments initialise the student
@@ -97,7 +97,7 @@ def distill(
             units, and for conditional flows of their contexts, to one number that is added to the loss.
         n_fidelity: samples of either flow for the comparison at the end, at least 100.
         tolerance: nats of either divergence above which a warning is given.
-        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        trainable: what to train, from `pushforward.freeze(student, lambda f: f.layers[0])`, as for `fit`.
         progress: show progress (a bar with rich, else a line).
 
     Returns:
@@ -161,7 +161,7 @@ def distill(
     options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress, keys[3], started)
     history, best = objective.history, train(inner, objective, options)
     history.best_block = best.block
-    fitted = with_common(_in_data_units(finalise(best.flow), inner_teacher), common)
+    fitted = with_common(_in_data_units(finalise_trained(best.flow, trainable), inner_teacher), common)
     try:
         comparison = fidelity(teacher, fitted, key=keys[4], context=context, n=int(n_fidelity))
     except NumericError as error:  # the student is returned nevertheless

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from pushforward.core.ensemble import Ensemble
 from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
-from pushforward.core.state import finalise, has_hook
+from pushforward.core.state import has_hook
 from pushforward.errors import NumericError, TrainingDiverged
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.train.checks import trained_flags
@@ -27,7 +28,7 @@ from pushforward.train.prepare import FitData
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.schedules import Schedule, cosine
-from pushforward.train.state import TrainState, extract_flow, init_state, is_key
+from pushforward.train.state import TrainState, extract_flow, finalise_trained, init_state, is_key
 from pushforward.train.units import log_mean_exp, restore_units
 
 _BUFFER_NUMBERS = 1 << 25  # most numbers in a buffer of batches
@@ -35,7 +36,13 @@ _SEQUENCE_NUMBERS = 1 << 16  # trained numbers of a member from which members ta
 
 
 def train_members(
-    flow: Ensemble, history: EnsembleHistory, data: FitData, epochs: Epochs, options: Options, title: str = ""
+    flow: Ensemble,
+    history: EnsembleHistory,
+    data: FitData,
+    epochs: Epochs,
+    options: Options,
+    title: str = "",
+    loss: Callable[..., Any] | None = None,
 ) -> tuple[Ensemble, EnsembleHistory]:
     """The ensemble after training, and its history; the counterpart of `train_on_rows`.
 
@@ -46,10 +53,17 @@ def train_members(
 
     Args:
         flow, history, data, epochs, options, title: as for `train_on_rows`.
+        loss: None; the caller's own losses are refused.
 
     Raises:
+        ValueError: for a loss of the caller's own.
         TrainingDiverged: if all members diverged.
     """
+    if loss is not None:
+        raise ValueError(
+            "loss: expected None for an Ensemble, whose members are trained and compared by their likelihoods. Fit the "
+            "members one by one with that loss, and stack them: pushforward.Ensemble(flows)."
+        )
     objective = LikelihoodObjective(flow, data, epochs, history)
     original: Any = flow[0]
     if isinstance(original, Flow):
@@ -92,8 +106,7 @@ class _Run:
         pairs = [jax.random.split(key) for key in keys]  # as `fit` splits the key of a single flow
         self.orders = [generator(pair[0]) for pair in pairs]
         self.rule = update_rule(options.optimizer, options.clip, options.ema)
-        chosen = trainable_filter(objective.flow) if options.trainable is None else options.trainable
-        flags = trained_flags(objective.flow, chosen)
+        flags = self._trained_flags(options.trainable)
         starts = [init_state(m, flags, self.rule, pair[1]) for m, pair in zip(self.members, pairs, strict=True)]
         self.partition, self.states = starts[0][0], stack_states([state for _, state in starts])
         adjustable = self.rule.is_default
@@ -112,6 +125,18 @@ class _Run:
             )
             for _ in self.members
         ]  # fmt: skip
+
+    def _trained_flags(self, chosen: Any) -> tuple[bool | np.ndarray, ...]:
+        """For each array of a member, whether it is trained: the same parts in all members."""
+        if jax.tree.structure(chosen) == jax.tree.structure(self.objective.flow):
+            chosen = chosen.members
+            if any(np.ndim(flag) for flag in jax.tree.leaves(chosen)):
+                raise ValueError(
+                    "trainable: expected the same parts in all members of an Ensemble, got masks of stacked arrays. "
+                    "Choose the parts of one member: pushforward.freeze(flows[0], lambda f: f.layers[0])."
+                )
+        self.chosen = chosen
+        return trained_flags(self.members[0], trainable_filter(self.members[0]) if chosen is None else chosen)
 
     def start(self) -> None:
         """Validate the members before training; meanwhile the steps compile."""
@@ -204,7 +229,7 @@ class _Run:
         history.best_epoch = max(selection.best.block for selection in self.selections)
         best = [selection.best.flow for selection in self.selections]
         flows = [
-            finalise(extract_flow(self.partition, state, member))
+            finalise_trained(extract_flow(self.partition, state, member), self.chosen)
             for state, member in zip(best, self.members, strict=True)
         ]
         result = Ensemble(flows)

@@ -14,13 +14,15 @@ from jaxtyping import Array
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
-from pushforward.core.state import finalise, has_hook
+from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
 from pushforward.train.loop import Block, Blocks, Options, Trainer, train
+from pushforward.train.own_loss import own_loss
 from pushforward.train.prepare import FitData
+from pushforward.train.state import finalise_trained
 from pushforward.train.units import restore_units, standardise
 
 AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
@@ -49,7 +51,13 @@ def default_learning_rate(n_rows: int) -> float:
 
 
 def train_on_rows(
-    flow: AnyFlow, history: History, data: FitData, epochs: Epochs, options: Options, title: str = ""
+    flow: AnyFlow,
+    history: History,
+    data: FitData,
+    epochs: Epochs,
+    options: Options,
+    title: str = "",
+    loss: Callable[..., Any] | None = None,
 ) -> tuple[AnyFlow, History]:
     """The flow after training, and its history.
 
@@ -59,16 +67,17 @@ def train_on_rows(
         data: rows in the data's units; without validation rows there is no early stopping.
         epochs, options: of `fit`.
         title: of the progress bar.
+        loss: the caller's, instead of minus the log-likelihood.
 
     Raises:
         TrainingDiverged: as for `fit`.
     """
-    objective = LikelihoodObjective(flow, data, epochs, history)
-    if isinstance(flow, Flow):
+    objective = LikelihoodObjective(flow, data, epochs, history, loss)
+    if isinstance(flow, Flow) and loss is None:
         warn_of_share_outside(objective.flow, objective.parts[0], stacklevel=3)
     best = train(objective.flow, objective, options._replace(title=title))
     history.best_epoch = best.block
-    fitted: Any = finalise(best.flow)
+    fitted: Any = finalise_trained(best.flow, options.trainable)
     if objective.validation is not None and has_hook(best.flow, "finalised"):
         check_finalised(objective.log_likelihood(fitted), best.value, history)
     return restore_units(fitted, flow), history
@@ -85,26 +94,33 @@ def negative_log_likelihood(flow: Any, batch: Any, shared: None, step: Array, ke
 
 
 class LikelihoodObjective:
-    """Epochs of shuffled batches; the value is the validation likelihood.
+    """Epochs of shuffled batches; the value is the validation likelihood, or minus the validation loss.
 
     Args:
         flow: before training, its frozen layers filled.
         data: rows in the data's units.
         epochs: batches and epochs.
         history: filled in place.
+        loss: the caller's, which gets rows in the data's units, or None for minus the log-likelihood.
 
     Attributes:
         flow, validation: the flow and the validation rows in the units of training.
         buffer_steps: number of batches in a buffer.
     """
 
-    loss, shared = staticmethod(negative_log_likelihood), None
+    shared = None
     advice = "Use a smaller learning_rate, a smaller clip, or look at the data with pushforward.check."
 
-    def __init__(self, flow: Any, data: FitData, epochs: Epochs, history: History) -> None:
+    def __init__(
+        self, flow: Any, data: FitData, epochs: Epochs, history: History, loss: Callable[..., Any] | None = None
+    ) -> None:
         self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
         self.data, self.history, self.random = data, history, epochs.random
-        self.offsets = tuple(offset + log_scale for offset in data.offsets)
+        self.offsets: tuple[float, ...] = tuple(offset + log_scale for offset in data.offsets)
+        self.loss, self.own_loss = negative_log_likelihood, None
+        if loss is not None:
+            self.flow, rows, self.validation, self.offsets = flow, data.train, data.validation, (0.0, 0.0)
+            self.loss = self.own_loss = own_loss(loss, flow, rows, epochs.batch_size)
         self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
         self.buffer_steps = _BUFFER_STEPS
         pass_steps = self.n_rows // self.batch_size
@@ -119,7 +135,7 @@ class LikelihoodObjective:
         self.parts: tuple[Any, ...] = tuple(None if part is None else part.astype(dtype) for part in parts)
 
     def start(self, flow: AnyFlow, trainer: Trainer) -> float:
-        """The validation likelihood before training; meanwhile the steps compile."""
+        """The value before training; meanwhile the steps compile."""
         compile_start = time.perf_counter()
         with ThreadPoolExecutor(1) as executor:  # compiles two programs at the same time
             value = executor.submit(with_jax_settings(self.log_likelihood), flow)
@@ -146,7 +162,7 @@ class LikelihoodObjective:
             yield buffer, len(index)
 
     def validate(self, flow: AnyFlow, mean: float) -> float:
-        """The validation likelihood after an epoch."""
+        """The value after an epoch."""
         value = self.log_likelihood(flow)  # before either list grows: an interrupt leaves both equally long
         self.history.train.append(mean + self.offsets[0])
         if self.validation is not None:
@@ -157,6 +173,8 @@ class LikelihoodObjective:
         """Progress after an epoch."""
         history, kind = self.history, "train" if self.validation is None else "validation"
         value = (history.validation or history.train)[-1]
+        if self.own_loss is not None:
+            return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} loss {-value:.4g}"
         return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
 
     def failure(self) -> str | None:
@@ -164,13 +182,19 @@ class LikelihoodObjective:
         curves = [curve for curve in (self.history.train, self.history.validation) if curve]
         if all(np.isfinite(curve).any() for curve in curves):
             return None
+        if self.own_loss is not None:
+            return f"no epoch of {len(self.history.train)} had a finite loss"
         if self.validation is not None and self.data.validation is not None:
             _check_support(self.flow, self.validation, self.data.validation)
         return f"no epoch of {len(self.history.train)} had a finite likelihood"
 
     def log_likelihood(self, flow: AnyFlow) -> float:
-        """Of the validation rows, in the data's units; NaN without such rows."""
-        return math.nan if self.validation is None else _log_likelihood(flow, self.validation) + self.offsets[1]
+        """The log-likelihood of the validation rows in the data's units, or minus their loss; NaN without such rows."""
+        if self.validation is None:
+            return math.nan
+        if self.own_loss is not None:
+            return -self.own_loss.mean(flow, self.validation, self.batch_size)
+        return _log_likelihood(flow, self.validation) + self.offsets[1]
 
     def empty_buffer(self) -> tuple[np.ndarray | None, ...]:
         """Zeros (S, B, ...) for events, contexts and weights, None for those that are missing."""

@@ -7,6 +7,9 @@ import dataclasses
 class History:
     """History of a fit. Log-likelihoods are mean nats per row in the data's units, one entry an epoch.
 
+    With `loss=`, the lists `train` and `validation`, and `start`, hold minus the mean loss instead, so that higher is
+    better; the figures of baselines and copies are then empty.
+
     Attributes:
         train: mean over the epoch's batches, as the weights change.
         validation: of the validation rows after the epoch; empty without such rows.

@@ -1,7 +1,9 @@
 """Maximum likelihood: fit a flow to rows of data."""
 
 import functools
+import math
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -37,6 +39,7 @@ def fit(
     patience: int | None = None,
     learning_rate: float | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    loss: Callable[..., Any] | None = None,
     clip: float | None = 5.0,
     ema: float | None = 0.98,
     trainable: PyTree[bool] | None = None,
@@ -52,7 +55,10 @@ def fit(
     those of the start where no epoch is better.
 
     Args:
-        flow: the flow to start from, or a `Dequantised` flow for integers; fitting twice continues.
+        flow: the flow to start from, or a `Dequantised` flow for integers; fitting twice continues. A `Mixture` of
+            flows is trained as one density. The members of an `Ensemble` are trained at once, in one program, each by
+            its own likelihood, with the same validation rows and start, and with initial weights, an order of the rows
+            and early stopping of its own.
         x: (n, *shape): NumPy or JAX array, pandas or polars frame, or anything with DLPack.
         key: a JAX key or an int; it decides the split, the order of the rows and dropout.
         context: (n, *context_shape) for a conditional flow.
@@ -73,10 +79,18 @@ def fit(
             `value` gets the loss of the step: the batch's mean negative log-likelihood in nats, in the units
             of training, where the columns are standardised; it may be negative. One that searches along the loss
             (L-BFGS) searches on the same batch; a large batch_size and `clip=None` suit it.
+        loss: a function (flow, x, context, key) that JAX can trace, minimised instead of the mean negative
+            log-likelihood: one value for each row of the batch x, or one number for the batch. Flow and rows are in the
+            units of the data, in the flow's precision; context is None for an unconditional flow; key is a fresh JAX
+            key at every step, and the same one at every validation. Early stopping and the returned weights go by the
+            loss of the validation rows (in batches of batch_size rows); the history has minus the losses. Training
+            starts from the flow as given, and baselines are not compared.
         clip: bound on the global norm of the gradient, or None.
         ema: decay of an exponential moving average of the weights, which is validated and returned, or None to use
             the last weights. The average is as good at the end, and varies much less during training.
-        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts; with one, `start` is "given".
+        trainable: what to train, from `pushforward.freeze(flow, lambda f: f.layers[0])`: a tree of bools, or of arrays
+            of bools for parts of arrays, like `pushforward.trainable(flow)`. With one, `start` is "given". For an
+            ensemble that of one member, `pushforward.freeze(flows[0], ...)`, holds for all.
         start: "auto" lets `fit` choose where training starts, for recipes of vectors over a standard normal base with
             `whiten` not False. If the other columns and the context explain more than nine tenths of a column's
             variance, the flow gets a `Whiten` layer (and a `LinearRegression` on the context), provided that the full
@@ -93,13 +107,15 @@ def fit(
     outermost layer of the flow restricts its support); the history's likelihoods are of the noisy rows.
 
     Returns:
-        The fitted flow, and its `History`. Ctrl-C returns the best weights so far.
+        The fitted flow, and its `History` (an `EnsembleHistory` for an ensemble, with those of its members). Ctrl-C
+        returns the best weights so far.
 
     Raises:
         DataError: NaN or infinite values, constant or linearly dependent columns (both are allowed for integers),
             values that are no levels, too few rows.
         ShapeError: if shapes do not fit the flow.
-        ValueError: if an option is out of range, an array of the flow has 16 bits, or `optimizer` does not fit.
+        ValueError: if an option is out of range, an array of the flow has 16 bits, or `optimizer` or `loss` does not
+            fit.
         TrainingDiverged: if steps fail repeatedly; names the epoch and the learning rate.
 
     Reference: Kingma & Ba 2015 (Adam); Loshchilov & Hutter 2017 (cosine schedule); Pascanu et al. 2013 (clipping).
@@ -123,11 +139,13 @@ def fit(
     data, noisy = prepare(flow, x, context, weights, groups, validation, random)
     is_ensemble = isinstance(flow, Ensemble)
     history = (EnsembleHistory if is_ensemble else History)(
-        n_train=len(data.train), n_validation=len(data.validation or ()), gaussian=data.gaussian
+        n_train=len(data.train),
+        n_validation=len(data.validation or ()),
+        gaussian=data.gaussian if loss is None else math.nan,
     )
     flow = initialise_flow(flow, noisy)
     initial: Any = flow
-    may_choose_start = start == "auto" and trainable is None and may_start_jointly(flow)
+    may_choose_start = start == "auto" and trainable is None and loss is None and may_start_jointly(flow)
     if may_choose_start:
         initial = whitened_start(initial, noisy, data.validation)
         history.start_from = "columns" if initial is flow else "gaussian"
@@ -136,12 +154,13 @@ def fit(
     options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
     epochs = Epochs(int(batch_size), max_epochs and int(max_epochs), patience and int(patience), random)
     train_rows: Any = train_members if is_ensemble else train_on_rows
-    train = functools.partial(train_rows, data=data, epochs=epochs, options=options)
+    train = functools.partial(train_rows, data=data, epochs=epochs, options=options, loss=loss)
     fitted, history = train(initial, history)
     untrained = None
     if may_choose_start and data.validation is not None and history.stop_reason != "interrupted":
         fitted, history, untrained = compare_with_baselines(fitted, initial, data, history, train)
-    count_copies(fitted, data, history)
+    if loss is None:
+        count_copies(fitted, data, history)
     if untrained is not None and data.validation is not None and data.is_drawn:
         fitted = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
     result: Any = fitted

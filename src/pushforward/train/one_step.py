@@ -78,7 +78,7 @@ def _layers(bijection: AbstractBijection) -> list[Any]:
     """The layers from base to data, those of a `Repeat` one by one."""
     layers: list[Any] = []
     for part in layers_of(bijection):
-        layers += [part.layer(i) for i in range(part.n_layers)] if isinstance(part, Repeat) else [part]
+        layers += list(part) if isinstance(part, Repeat) else [part]
     return layers
 
 

@@ -81,7 +81,7 @@ def prepare(
     """
     is_drawn = isinstance(validation, int | float | np.number)
     prepared = x if isinstance(x, PreparedRows) else PreparedRows(x, is_drawn=is_drawn)
-    rows, columns = _rows_of(flow, "x", prepared.x, "context", context, weights, groups), column_names(prepared.x)
+    rows, columns = rows_of(flow, "x", prepared.x, "context", context, weights, groups), column_names(prepared.x)
     if len(rows) < 2:
         raise DataError(f"expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).", "x")
     single, steps = float_type(flatten(flow)[0]) == np.float32, np.zeros(flow.shape)
@@ -117,7 +117,7 @@ def prepare(
 def _validation_rows(flow: Any, validation: Any, single: bool) -> Rows:
     """The caller's validation rows, checked."""
     x, context = validation if isinstance(validation, tuple) else (validation, None)
-    rows = _rows_of(flow, "validation", x, "validation context", context, None)
+    rows = rows_of(flow, "validation", x, "validation context", context, None)
     if len(rows) == 0:
         raise DataError("expected at least one row, got none. Pass 0 to train without validation.", "validation")
     check_range("validation", rows.x, column_names(x), single)
@@ -126,7 +126,8 @@ def _validation_rows(flow: Any, validation: Any, single: bool) -> Rows:
     return rows
 
 
-def _rows_of(flow: Any, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None) -> Rows:
+def rows_of(flow: Any, name: str, x: Any, context_name: str, context: Any, weights: Any, groups: Any = None) -> Rows:
+    """The caller's rows, whose shapes and numbers are checked, in float64; without those of weight zero."""
     events = as_rows(name, x, flow.shape)
     flow.check_samples(name, events)
     contexts = as_contexts(context_name, flow, context)

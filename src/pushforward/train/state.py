@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from pushforward.core.state import has_hook
+from pushforward.core.fields import trainable
+from pushforward.core.state import certify, finalise, has_hook
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 from pushforward.train.optimizer import UpdateRule
@@ -21,7 +22,8 @@ class TrainState(NamedTuple):
 
     Attributes:
         params: trained arrays.
-        frozen: the other arrays of the flow, among them those that `refresh` updates after each step.
+        frozen: the other arrays of the flow, among them those that `refresh` updates after each step; then the masks of
+            a `Partition` that has some.
         opt_state: state of the optimiser.
         ema: exponential moving average of the parameters; empty without one.
         key: of the randomness of all steps; it does not change.
@@ -50,13 +52,16 @@ class Partition(NamedTuple):
 
     Attributes:
         static: the hashable half of the flow.
-        trained: for each array of the flow, whether it is trained.
+        trained: for each array of the flow, whether it is trained, wholly or in part.
         shapes: shapes of the trained arrays where these are one flat vector, else None.
+        is_masked: whether an array is trained in part. The masks, one for each array of `TrainState.params`, are the
+            last of `TrainState.frozen`: another choice of frozen layers runs the same program.
     """
 
     static: Any
     trained: tuple[bool, ...]
     shapes: tuple[tuple[int, ...], ...] | None
+    is_masked: bool = False
 
     def combine(self, params: list[Any], frozen: list[Any]) -> Any:
         """The flow of these arrays."""
@@ -77,6 +82,17 @@ class Partition(NamedTuple):
             params = [xp.concatenate([leaf.reshape(-1) for leaf in params])]
         return params, [leaf for leaf, flag in zip(arrays, self.trained, strict=True) if not flag]
 
+    def masks(self, frozen: list[Array]) -> list[Array]:
+        """The masks at the end of `TrainState.frozen`: True where a parameter is trained."""
+        return frozen[self.trained.count(False) :]
+
+    def keep_frozen(self, params: list[Array], previous: list[Array], frozen: list[Array]) -> list[Array]:
+        """The parameters, those that are frozen by a mask with their previous bits."""
+        if not self.is_masked:
+            return params
+        groups = zip(self.masks(frozen), params, previous, strict=True)
+        return [jnp.where(mask, new, old) for mask, new, old in groups]
+
 
 @compiled(1)
 def _init_optimizer(optimizer: optax.GradientTransformation, params: list[Array]) -> Any:
@@ -84,13 +100,28 @@ def _init_optimizer(optimizer: optax.GradientTransformation, params: list[Array]
 
 
 def init_state(
-    flow: Any, trained: tuple[bool, ...], rule: UpdateRule, key: PRNGKeyArray
+    flow: Any, trained: tuple[bool | np.ndarray, ...], rule: UpdateRule, key: PRNGKeyArray
 ) -> tuple[Partition, TrainState]:
-    """The state before the first step. Flattened on the host: eager JAX would compile a program for every shape."""
+    """The state before the first step. Flattened on the host: eager JAX would compile a program for every shape.
+
+    Args:
+        flow: the flow.
+        trained: for each of its arrays, whether it is trained, or a mask, from `trained_flags`.
+        rule: how a step changes the weights.
+        key: of the randomness of all steps.
+    """
     arrays, static = flatten(flow)
-    shapes = tuple(leaf.shape for leaf, flag in zip(arrays, trained, strict=True) if flag)
-    partition = Partition(static, trained, shapes if rule.is_default else None)
+    chosen = [(leaf, flag) for leaf, flag in zip(arrays, trained, strict=True) if np.any(flag)]
+    shapes, is_masked = tuple(leaf.shape for leaf, _ in chosen), any(np.ndim(flag) for _, flag in chosen)
+    flags = tuple(bool(np.any(flag)) for flag in trained)
+    partition = Partition(static, flags, shapes if rule.is_default else None, is_masked)
     params, frozen = partition.split(jax.tree.map(lambda leaf: np.array(leaf) if is_array(leaf) else leaf, flow), np)
+    if is_masked:
+        masks = [np.broadcast_to(flag, np.shape(flag) or (1,) * leaf.ndim) for leaf, flag in chosen]
+        if rule.is_default:
+            whole = [np.broadcast_to(mask, leaf.shape) for mask, (leaf, _) in zip(masks, chosen, strict=True)]
+            masks = [np.concatenate([mask.reshape(-1) for mask in whole])]
+        frozen = [*frozen, *masks]
     # copies: the loop donates its buffers
     params, frozen = ([on_device(leaf) for leaf in part] for part in (params, frozen))
     ema = [on_device(leaf) for leaf in params] if rule.is_averaged else []
@@ -122,6 +153,24 @@ def is_key(leaf: Any) -> bool:
 def _copy_key(key: PRNGKeyArray) -> PRNGKeyArray:
     """The key in a new array, without a compiled program."""
     return jax.random.wrap_key_data(on_device(jax.random.key_data(key)), impl=jax.random.key_impl(key))
+
+
+def finalise_trained(flow: Any, chosen: PyTree[bool] | None) -> Any:
+    """The flow after `finalise`, where the caller's `trainable=` freezes parameters with their bits.
+
+    Args:
+        flow: after training.
+        chosen: what `trainable=` was, None for all parameters.
+    """
+    final = finalise(flow)
+    if chosen is None or not has_hook(flow, "finalised"):
+        return final
+
+    def select(new: Any, old: Any, flag: Any, is_trained: bool) -> Any:
+        is_kept = is_trained and not np.all(flag)
+        return on_device(np.where(flag, np.asarray(new), np.asarray(old))) if is_kept else new
+
+    return certify(jax.tree.map(select, final, flow, chosen, trainable(flow)))
 
 
 def extract_flow(partition: Partition, state: TrainState, like: Any) -> Any:

@@ -54,6 +54,7 @@ def run_steps(
         batch, step_key = jax.tree.map(lambda part: part[index], batches), jax.random.fold_in(key, index)
 
         def loss_of(params: list[Array]) -> tuple[Array, Array]:
+            params = partition.keep_frozen(params, state.params, state.frozen)
             return loss(partition.combine(params, state.frozen), batch, shared, state.step, step_key)
 
         (value, reported), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -93,13 +94,18 @@ def update(
     else:
         updates, opt_state = callers_update(rule.optimizer, state.opt_state, state.params, value, gradient, functions)
         is_finite &= jnp.isfinite(optax.tree.norm(updates))
+    # masked after the optimiser: weight decay does not move frozen parameters either
     params: Any = optax.apply_updates(state.params, updates)
+    params = partition.keep_frozen(params, state.params, state.frozen)
     frozen, flow = state.frozen, partition.combine(params, state.frozen)
     if has_hook(flow, "refreshed"):
         params, frozen = partition.split(refresh(flow), jnp)
+        params = partition.keep_frozen(params, state.params, state.frozen)
+        frozen = [*frozen, *partition.masks(state.frozen)]
     ema, decay = state.ema, schedule.ema_decay
     if rule.is_averaged:
         ema = jax.tree.map(lambda mean, leaf: decay * mean + (1.0 - decay) * leaf, ema, params)
+        ema = partition.keep_frozen(ema, state.ema, state.frozen)
     lr_scale, bad_steps = jnp.minimum(1.0, state.lr_scale * 1.02), jnp.zeros_like(state.bad_steps)
     state = state._replace(step=state.step + 1)
     updated = state._replace(

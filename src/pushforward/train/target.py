@@ -29,6 +29,7 @@ from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_contexts
 from pushforward.train.loop import Block, Options, Trainer, blocks_of, no_finite_step, train
+from pushforward.train.state import finalise_trained
 from pushforward.train.target_loss import TargetLoss
 from pushforward.train.units import outer_standardise
 
@@ -113,7 +114,7 @@ def fit_target(
         pilot: steps of a Gaussian with independent coordinates that is fitted first; its moments fill the flow's
             `Standardise`, unless it is filled already. For targets far from zero or of very unequal scales.
         n_importance: samples for the estimates in the history.
-        trainable: a tree of bools like `pushforward.trainable(flow)`, to freeze parts.
+        trainable: what to train, from `pushforward.freeze(flow, lambda f: f.layers[0])`, as for `fit`.
         progress: show progress (a bar with rich, else a line).
 
     Returns:
@@ -163,7 +164,7 @@ def fit_target(
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(contexts))
     objective = TargetObjective(flow, loss, contexts, int(steps), annealing)
     options = Options(float(learning_rate), optimizer, clip, ema, trainable, progress, key_steps, started)
-    fitted = finalise(train(flow, objective, options).flow)
+    fitted = finalise_trained(train(flow, objective, options).flow, trainable)
     if flow.context_shape is None:
         sample = _importance(fitted, log_density, max(int(n_importance), 2), key_importance)
         objective.history.importance = sample

@@ -53,7 +53,7 @@ def layer_matrices(card: Card, budget: Budget, seed: int) -> tuple[Matrix, ...]:
 def find_module(flow: Flow, kind: type) -> Any:
     """The first module of a class in the tree of a flow; in a stack of layers, that of the first layer."""
     stacks = [node for node in _nodes(flow, Repeat) if isinstance(node, Repeat)]
-    return next(node for tree in [*(stack.layer(0) for stack in stacks), flow] for node in _nodes(tree, kind))
+    return next(node for tree in [*(stack[0] for stack in stacks), flow] for node in _nodes(tree, kind))
 
 
 def _nodes(tree: Any, kind: type) -> list[Any]:

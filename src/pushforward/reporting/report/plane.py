@@ -86,7 +86,7 @@ def parts(bijection: AbstractBijection) -> list[tuple[str, AbstractBijection]]:
     if isinstance(bijection, Chain):
         return [part for inner in bijection.bijections for part in parts(inner)]
     if isinstance(bijection, Repeat):
-        return [(_name(bijection.layers), bijection.layer(index)) for index in range(bijection.n_layers)]
+        return [(_name(bijection.layers), layer) for layer in bijection]
     if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain | Repeat):
         return [(name, _inverse(part)) for name, part in reversed(parts(bijection.bijection))]
     return [(_name(bijection), bijection)]
