@@ -23,10 +23,10 @@ from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
     # and every recipe, by its row in zoo.RECIPES or zoo.IMAGE_RECIPES
-    "pushforward": """ConditionalFlowDensity Dequantised Discretised Flow FlowDensity __version__ bases bijections
-        bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill export finalise fit fit_target
-        freeze freeze_all_but importance_sample initialise insert_layer load networks of_length refresh remove_layer
-        replace_layer save summary trainable""",
+    "pushforward": """ConditionalFlowDensity Dequantised Discretised Ensemble Flow FlowDensity __version__ bases
+        bijections bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill ensemble export
+        finalise fit fit_target freeze freeze_all_but importance_sample initialise insert_layer load networks of_length
+        refresh remove_layer replace_layer save summary trainable""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
         ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense

@@ -25,6 +25,12 @@ from .core.dequantised import (
 from .core.discretised import (
     Discretised as Discretised,
 )
+from .core.ensemble import (
+    Ensemble as Ensemble,
+)
+from .core.ensemble import (
+    ensemble as ensemble,
+)
 from .core.fields import (
     cast as cast,
 )

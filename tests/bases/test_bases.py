@@ -107,6 +107,10 @@ CASES = {
     ),
     "Mixture": (modes, Mixed(*(stats.norm(m, 0.5) for m in MODES)), LINE),
     "Mixture of unlike parts": (heterogeneous, Mixed(stats.norm(0, 0.1), stats.t(2.0), stats.uniform(-4.0, 1.0)), LINE),
+    "Ensemble": (
+        lambda: pf.Ensemble([bases.MultivariateNormal(1, loc=m, covariance=np.eye(1) * 0.25) for m in MODES]),
+        Mixed(*(stats.norm(m, 0.5) for m in MODES), weights=np.full(3, 1 / 3)), LINE,
+    ),
     "Product": (blocks, Independent(stats.t(1.5), stats.t(30.0), stats.logistic(1.0, 2.0)), LINE),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("name", CASES)

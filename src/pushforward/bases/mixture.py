@@ -11,7 +11,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bases.contexts import common_context_shape, context_for
 from pushforward.bases.parameters import broadcast_positive
-from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.distribution import AbstractDistribution, checked_context
+from pushforward.core.ensemble import centred_together, context_centred_together
+from pushforward.core.flow import Given
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.programs import flatten, unflatten
@@ -20,9 +22,11 @@ from pushforward.numerics.programs import flatten, unflatten
 class Mixture(AbstractDistribution):
     """Mixture of distributions with trained weights: log p(x) = log sum_k w_k p_k(x), w = softmax(logits).
 
-    The components keep their trained parameters: a `MultivariateNormal` its moments, a `Normal` none. Components of
-    equal structure are evaluated under one vmap, unlike ones in sequence. Components with equal initial values would
-    stay equal: initialise them differently.
+    The components keep their trained parameters: a `MultivariateNormal` its moments, a `Normal` none; flows serve as
+    well. Components of equal structure are evaluated under one vmap, unlike ones in sequence. Components with equal
+    initial values would stay equal: initialise them differently (flows of different keys, or shifted bases). `fit`
+    trains components and weights together by the likelihood of the mixture; flows that are fitted separately and only
+    averaged are an `Ensemble`.
 
     Args:
         components: at least one distribution, all of one shape (and one context shape, unconditional ones aside).
@@ -76,6 +80,21 @@ class Mixture(AbstractDistribution):
         )
         x = samples[jax.random.categorical(choice_key, self.logits)]
         return x, self.log_prob_one(x, context, None)
+
+    def given(self, context: Any) -> Given:
+        """The unconditional distribution of this mixture given one context, of shape `context_shape`."""
+        return Given(self, checked_context(self, context))
+
+    def centred(self) -> tuple["Mixture", np.ndarray | None]:
+        components, centre = centred_together(self.components)
+        return (self, None) if centre is None else (self._with(components), centre)
+
+    def context_centred(self) -> tuple["Mixture", np.ndarray | None]:
+        components, centre = context_centred_together(self.components)
+        return (self, None) if centre is None else (self._with(components), centre)
+
+    def _with(self, components: Sequence[Any]) -> "Mixture":
+        return eqx.tree_at(lambda mixture: mixture.components, self, tuple(components))
 
     def _map(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
         """The results of `function(component, key)` for all components, stacked."""

@@ -102,19 +102,7 @@ class AbstractDistribution(eqx.Module):
             >>> print(pf.bases.Normal((2,)).log_prob(jnp.zeros((3, 2))).shape)
             (3,)
         """
-        x = _check_event(x, self.shape)
-        context = _check_context(context, self.context_shape)
-        lead = _broadcast(x.shape[: x.ndim - len(self.shape)], _lead(context, self.context_shape))
-        boundary = boundary_of(self)
-        if boundary.is_traced or is_traced(x, context):
-            events = (self.shape, self.context_shape)
-            return _map_leading(lambda x, c: self.log_prob_one(x, c, None), lead, (x, context), events)
-        x, context = boundary.events(self, x, lead), boundary.contexts(self, context, lead)
-        outputs = run_batched(log_prob_batch, boundary.program, [x, context], math.prod(lead), math.prod(self.shape))
-        if outputs is None:
-            context = None if context is None else jnp.asarray(context)
-            return log_prob_batch(boundary.inner or self, jnp.asarray(x), context)[0].reshape(lead)
-        return _check_log_probs(outputs[0], lead)
+        return scores(self, log_prob_batch, x, context)
 
     @_PublicMethod
     def sample(self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None) -> Array:
@@ -142,6 +130,27 @@ class AbstractDistribution(eqx.Module):
         """Samples with their log-densities, from one pass; the same samples as `sample` with these arguments."""
         samples, log_probs = _sample(self, sample_batch, n, key, context)
         return samples, log_probs
+
+
+def scores(distribution: AbstractDistribution, batched: Callable[..., tuple[Array]], x: Any, context: Any) -> Array:
+    """The output of `batched`, such as `log_prob_batch`, with the leading axes of x and context; see `log_prob`."""
+    events: Any = distribution.shape, distribution.context_shape
+    x, context = _check_event(x, events[0]), _check_context(context, events[1])
+    lead = _broadcast(x.shape[: x.ndim - len(events[0])], _lead(context, events[1]))
+    boundary, size = boundary_of(distribution), math.prod(lead)
+    if boundary.is_traced or is_traced(x, context):
+        inputs = [
+            None if value is None else jnp.broadcast_to(value, (*lead, *event)).reshape(size, *event)
+            for value, event in zip((x, context), events, strict=True)
+        ]
+    else:
+        inputs = [boundary.events(distribution, x, lead), boundary.contexts(distribution, context, lead)]
+        outputs = run_batched(batched, boundary.program, inputs, size, math.prod(distribution.shape))
+        if outputs is not None:
+            return _check_log_probs(outputs[0], lead)
+        distribution, inputs = boundary.inner or distribution, [None if a is None else jnp.asarray(a) for a in inputs]
+    output = batched(distribution, *inputs)[0]
+    return output.reshape(*lead, *output.shape[1:])
 
 
 def _sample(
@@ -215,7 +224,7 @@ def _sample_eagerly(distribution: AbstractDistribution, key: PRNGKeyArray, input
             distribution.sample_and_log_prob_one(jax.random.fold_in(key, inputs[0][row]), context)
 
 
-def log_prob_batch(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array, ...]:
+def log_prob_batch(distribution: AbstractDistribution, x: Array, context: Array | None) -> tuple[Array]:
     """The log-densities of a batch; at module level, because it is part of the key of compiled programs."""
     axes = (0, None if context is None else 0)
     return (jax.vmap(lambda x, c: distribution.log_prob_one(x, c, None), axes)(x, context),)
@@ -240,12 +249,13 @@ def _samples_only(
 
 def _check_log_probs(log_probs: Any, lead: tuple[int, ...]) -> Array:
     if (is_nan := np.isnan(log_probs)).any():
+        is_nan = is_nan.reshape(len(is_nan), -1).any(1)
         raise NumericError(
             f"log_prob is NaN for {is_nan.sum()} of {is_nan.size} finite rows, first at row {is_nan.argmax()}: the "
             "point may lie outside the range of a layer, a layer overflows there, or a numerical inverse did not "
             "converge. Run pushforward.check(flow, x) for details."
         )
-    return _reshape(log_probs, lead)
+    return _reshape(log_probs, (*lead, *log_probs.shape[1:]))
 
 
 def _reshape(output: Any, shape: tuple[int, ...]) -> Array:
@@ -333,16 +343,6 @@ def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
             f"context: its leading axes {context} do not broadcast against those of x, {x}: pass one context, one "
             "context for each sample, or insert axes of size one (x[:, None])."
         ) from None
-
-
-def _map_leading(fn: Callable[..., Any], lead: tuple[int, ...], values: tuple[Any, ...], events: tuple) -> Any:
-    """One vmap over all leading axes, flattened to a single batch axis."""
-    batches = [
-        None if value is None else jnp.broadcast_to(value, (*lead, *event)).reshape(math.prod(lead), *event)
-        for value, event in zip(values, events, strict=True)
-    ]
-    out = jax.vmap(fn, [None if batch is None else 0 for batch in batches])(*batches)
-    return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), out)
 
 
 def _comma(shape: tuple[int, ...]) -> str:

@@ -247,7 +247,7 @@ def summary(flow: AbstractDistribution) -> str:
 def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[str]) -> None:
     shape = getattr(node, "shape", None)
     details = f" shape {shape}" if shape is not None else ""
-    n_layers = getattr(node, "n_layers", None)
+    n_layers = getattr(node, "n_layers", getattr(node, "n_members", None))
     details += f" x {n_layers}" if n_layers is not None else ""
     count = sum(leaf.size for leaf in jax.tree.leaves(trained))
     lines.append(f"{indent}{type(node).__name__}{details}: {count:,} parameters")

@@ -1,19 +1,64 @@
-"""Checks against stacked parameters: modules stacked leaf by leaf, or built under vmap, and then called as one module.
+"""Modules stacked leaf by leaf, and checks against calling such a stack, or one built under vmap, as one module.
 
 Broadcasting would silently sum the log-densities of such an ensemble. So the shapes that methods return are compared
 with the event shape. That happens while tracing, so compiled programs are not slower.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from pushforward.errors import ShapeError
-from pushforward.numerics.arrays import is_array
+from pushforward.numerics.arrays import is_array, on_device
+from pushforward.numerics.programs import flatten, is_traced, unflatten
 
 _checked: set[tuple] = set()  # (type, event shape, shapes of the parameters)
+
+
+def stack(modules: Sequence[Any], name: str) -> Any:
+    """One module whose arrays are those of the modules, stacked along a new leading axis.
+
+    Args:
+        modules: at least one, all of equal structure.
+        name: of the argument, for the error.
+
+    Raises:
+        ShapeError: if there is none, or one differs from the first in structure, static fields or array shapes.
+    """
+    if not modules:
+        raise ShapeError(f"{name}: expected at least one, got an empty list.")
+    arrays, statics = zip(*map(flatten, modules), strict=True)
+    kinds = [[(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in arrays]
+    for index, kind in enumerate(zip(statics, kinds, strict=True)):
+        if kind != (statics[0], kinds[0]):
+            raise ShapeError(
+                f"{name}: expected equal structure, static fields and array shapes, but number {index} "
+                f"({type(modules[index]).__name__}) differs from number 0 ({type(modules[0]).__name__}). Build all "
+                "with the same options, or combine unlike distributions by pushforward.bases.Mixture."
+            )
+    return unflatten([_stack_leaves(leaves) for leaves in zip(*arrays, strict=True)], statics[0])
+
+
+def unstack(module: Any, index: int) -> Any:
+    """Number `index` of the modules that `stack` has stacked."""
+
+    def part(leaf: Any) -> Any:  # on the host: eager JAX compiles a program for every shape
+        if not isinstance(leaf, jax.Array) or is_traced(leaf):
+            return leaf[index, ...]  # of NumPy an array, too, where it has no axes
+        return on_device(np.asarray(leaf)[index])
+
+    return jax.tree.map(lambda leaf: part(leaf) if is_array(leaf) else leaf, module)
+
+
+def _stack_leaves(leaves: tuple[Any, ...]) -> Any:
+    if is_traced(*leaves):
+        return jnp.stack(leaves)
+    stacked = np.stack([np.asarray(leaf) for leaf in leaves])
+    return on_device(stacked) if any(isinstance(leaf, jax.Array) for leaf in leaves) else stacked
 
 
 class StackedError(ShapeError):
@@ -45,7 +90,7 @@ class ExplainStackedErrors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not isinstance(error, TypeError | ValueError | IndexError) or isinstance(error, StackedError):
             return
-        if hasattr(self.module, "n_layers"):  # the layers of a `Repeat` are stacked by design
+        if hasattr(self.module, "n_layers") or hasattr(self.module, "stacked_field"):  # stacked by design
             return
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(self.module) if is_array(leaf)}
         if len(sizes) == 1 and sizes != {()}:
@@ -79,6 +124,7 @@ def check_parameters(distribution: Any, draw: Callable[[], Any]) -> None:
 
 def _advice() -> str:
     return (
-        "map over the stacked members, jax.vmap(lambda member: member.log_prob(x))(stacked), with eqx.filter_vmap if "
-        "they hold more than arrays; or give the parameters the shape of one event."
+        "build the ensemble by pushforward.ensemble; or map over the stacked members, "
+        "jax.vmap(lambda member: member.log_prob(x))(stacked), with eqx.filter_vmap if they hold more than arrays; or "
+        "give the parameters the shape of one event."
     )

@@ -153,20 +153,24 @@ def has_hook(tree: Any, name: str) -> bool:
 
 
 def _replace(tree: Tree, name: str, *args: Any) -> Tree:
-    """Replace modules by the result of their hook, under vmap for the stacked layers of a `Repeat`."""
+    """Replace modules by the result of their hook, under vmap for stacked layers of a `Repeat` or stacked members."""
+
+    def field_of(node: Any) -> str | None:
+        return "layers" if isinstance(node, Repeat) else getattr(type(node), "stacked_field", None)
 
     def is_leaf(node: Any) -> bool:
-        return hasattr(type(node), name) or isinstance(node, Repeat)
+        return hasattr(type(node), name) or field_of(node) is not None
 
     def replace(node: Any) -> Any:
         if hasattr(type(node), name):
             return getattr(node, name)(*args)
-        if isinstance(node, Repeat) and has_hook(node.layers, name):
-            arrays, static = eqx.partition(node.layers, is_array)
+        field = field_of(node)
+        if field is not None and has_hook(stacked := getattr(node, field), name):
+            arrays, static = eqx.partition(stacked, is_array)
             mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name, *args), is_array))(
                 arrays
             )
-            return eqx.tree_at(lambda repeat: repeat.layers, node, eqx.combine(mapped, static))
+            return eqx.tree_at(lambda module: getattr(module, field), node, eqx.combine(mapped, static))
         return node
 
     return jax.tree.map(replace, tree, is_leaf=is_leaf)

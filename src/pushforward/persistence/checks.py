@@ -10,11 +10,13 @@ import numpy as np
 
 from pushforward.bijections import Whiten
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.ensemble import Ensemble
 from pushforward.core.repeat import Repeat
+from pushforward.core.stacked import unstack
 from pushforward.core.state import certify
 from pushforward.errors import ModelFileError
 from pushforward.networks import bounds_in
-from pushforward.numerics.arrays import is_array, on_device
+from pushforward.numerics.arrays import is_array
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.persistence.container import damaged
 from pushforward.persistence.limits import check_limits, check_sizes
@@ -64,7 +66,7 @@ def _check_bounds(flow: Any) -> None:
 
 
 def _check_init(node: Any, path: str) -> None:
-    """Run every `__check_init__`, inner modules first; of stacked layers, which have equal shapes, only the first."""
+    """Run every `__check_init__`, inner modules first; of stacked modules, which have equal shapes, only the first."""
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
             _check_init(item, f"{path}.{index}")
@@ -75,7 +77,9 @@ def _check_init(node: Any, path: str) -> None:
         child = getattr(node, field.name)
         child_path = f"{path}.{field.name}".lstrip(".")
         if isinstance(node, Repeat) and field.name == "layers":
-            child = _first_layer(node, child_path)
+            child = _first_of(child, node.n_layers, child_path)
+        if isinstance(node, Ensemble) and field.name == "members":
+            child = _first_of(child, node.n_members, child_path)
         _check_init(child, child_path)
     for cls in reversed(type(node).__mro__):
         if "__check_init__" in cls.__dict__:
@@ -86,16 +90,12 @@ def _check_init(node: Any, path: str) -> None:
                 raise damaged(f"{name} at {path or 'its root'} is invalid ({_first_line(error)})") from error
 
 
-def _first_layer(repeat: Repeat, path: str) -> Any:
-    arrays, static = eqx.partition(repeat.layers, is_array)
-    if any(leaf.shape[:1] != (repeat.n_layers,) for leaf in jax.tree.leaves(arrays)) or repeat.n_layers < 1:
-        raise damaged(f"{path} does not hold {repeat.n_layers} layers")
-
-    def first(leaf: Any) -> Any:  # on the host: eager JAX compiles a program for every shape
-        part = np.asarray(leaf)[0]
-        return on_device(part) if isinstance(leaf, jax.Array) else part
-
-    return eqx.combine(jax.tree.map(first, arrays), static)
+def _first_of(stacked: Any, n: int, path: str) -> Any:
+    """The first of n stacked modules."""
+    leaves = [leaf for leaf in jax.tree.leaves(stacked) if is_array(leaf)]
+    if any(leaf.shape[:1] != (n,) for leaf in leaves) or n < 1:
+        raise damaged(f"{path} does not hold {n} stacked modules")
+    return unstack(stacked, 0)
 
 
 def _check_values(node: Any, path: str, event_size: int) -> None:
@@ -134,7 +134,8 @@ def _check_values(node: Any, path: str, event_size: int) -> None:
         raise damaged(f"{start}scale has numbers that are not positive")
     if isinstance(node, Whiten):
         factor = np.asarray(node.factor)
-        if factor.shape != node.shape * 2 or not (np.diagonal(factor) > 0).all() or np.triu(factor, 1).any():
+        diagonal = np.diagonal(factor, axis1=-2, axis2=-1) if factor.ndim > 1 else factor
+        if factor.shape[-2:] != node.shape * 2 or not (diagonal > 0).all() or np.triu(factor, 1).any():
             raise damaged(f"{start}factor is not a lower triangular matrix with a positive diagonal")
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import AbstractArray
 
 from pushforward import bases, bijections, networks
-from pushforward.core import dequantised, discretised, distribution, flow
+from pushforward.core import dequantised, discretised, distribution, ensemble, flow
 from pushforward.errors import ModelFileError
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.persistence.aliases import current_class, stored_names
@@ -31,7 +31,7 @@ from pushforward.persistence.container import DTYPES, Spec, damaged, numpy_dtype
 Registry: TypeAlias = dict[str, Any]  # classes, and functions of the caller
 MAX_DEPTH = 100
 MAX_MODULES = 20_000
-_MODULES = (bases, bijections, dequantised, discretised, distribution, flow, networks)
+_MODULES = (bases, bijections, dequantised, discretised, distribution, ensemble, flow, networks)
 
 
 def registry(extra: Iterable[Any] = ()) -> Registry:

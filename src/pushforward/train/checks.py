@@ -10,7 +10,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.ensemble import Ensemble
+from pushforward.core.stacked import unstack
+from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array, is_inexact
+from pushforward.numerics.programs import flatten, float_type
 
 
 def check_options(counts: Mapping[str, int | None], sizes: Mapping[str, float | None], ema: float | None) -> None:
@@ -43,6 +47,29 @@ def check_precision(name: str, flow: Any) -> None:
         raise ValueError(
             f"{name}: expected arrays of float32 or float64, got {' and '.join(sorted(narrow))}, in which the sums and "
             f'small steps of training are lost. Train pushforward.cast({name}, "float32"); cast the result if need be.'
+        )
+
+
+def check_unstacked(flow: AbstractDistribution) -> None:
+    """Refuse a flow whose arrays all have one more leading axis: a stack of flows that is no `Ensemble`."""
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(flow) if is_array(leaf)}
+    if isinstance(flow, Ensemble) or len(sizes) != 1 or sizes == {()}:
+        return
+    first = unstack(flow, 0)
+    contexts = [shape for shape in (flow.context_shape,) if shape is not None]
+    arguments = [jax.ShapeDtypeStruct(shape, float_type(flatten(flow)[0])) for shape in (flow.shape, *contexts)]
+
+    def fits(candidate: AbstractDistribution) -> bool:
+        try:
+            return jax.eval_shape(lambda x, c=None: candidate.log_prob_one(x, c, None), *arguments).shape == ()
+        except (TypeError, ValueError, IndexError):
+            return False
+
+    if fits(first) and not fits(flow):
+        raise ShapeError(
+            f"flow: expected one flow or an Ensemble, got a {type(flow).__name__} whose arrays all have a leading axis "
+            f"of size {sizes.pop()[0]}, as flows stacked by vmap have. Build it by pushforward.ensemble(build, n, "
+            "key), or pushforward.Ensemble(flows) from a list."
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.bases import Mixture
+from pushforward.core.ensemble import Ensemble
 from pushforward.errors import TrainingDiverged
 from pushforward.train.history import History
 from pushforward.train.prepare import FitData
@@ -89,11 +90,12 @@ def _retrain(
     start: Any, start_log_probs: np.ndarray, validation: Any, history: History, train: Training
 ) -> tuple[Any, History]:
     """The flow trained from a baseline if it is clearly likelier, else the baseline; and the training history."""
-    second = History(
+    second = type(history)(
         gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", start=history.start,
         n_train=history.n_train, n_validation=history.n_validation,
     )  # fmt: skip
-    kind = "a mixture of normals" if isinstance(start.base, Mixture) else "the Gaussian"
+    first = start[0] if isinstance(start, Ensemble) else start
+    kind = "a mixture of normals" if isinstance(first.base, Mixture) else "the Gaussian"
     try:
         retrained, second = train(start, second, title=f"again from {kind}")
         if is_likelier(log_probs_in_units(retrained, validation), start_log_probs, validation):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from pushforward.core.dequantised import Dequantised
+from pushforward.core.ensemble import Ensemble
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.core.scalar import boxed_parts
 from pushforward.errors import DataError, OffsetWarning, ShapeError
@@ -82,7 +83,7 @@ def as_contexts(name: str, flow: Any, context: Any) -> np.ndarray | None:
 
 def dequantise_rows(flow: Any, rows: Rows, random: np.random.Generator) -> Rows:
     """The rows as the density takes them: integers of a `Dequantised` plus uniform noise, others unchanged."""
-    if not isinstance(flow, Dequantised):
+    if not isinstance(flow[0] if isinstance(flow, Ensemble) else flow, Dequantised):
         return rows
     return Rows(rows.x + random.uniform(size=rows.x.shape), rows.context, rows.weights)
 

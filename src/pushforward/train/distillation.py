@@ -15,6 +15,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.core.chain import Chain
 from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.fidelity import (
     Fidelity,
@@ -131,6 +132,7 @@ def distill(
     counts = {"steps": steps, "batch_size": batch_size, "n_next": n_next}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip, "tolerance": tolerance}, ema)
     check_pair(teacher, student)
+    check_single("distill", "student", student)
     if not isinstance(student, Flow):
         raise TypeError(f"student: expected a Flow, got {type(student).__name__}. For integers pass Dequantised.flow.")
     check_precision("teacher", teacher)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.core.dequantised import Dequantised
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError
@@ -25,7 +25,7 @@ from pushforward.train.prepare import FitData
 from pushforward.train.state import finalise_trained
 from pushforward.train.units import restore_units, standardise
 
-AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
+AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
 _BUFFER_STEPS = 64  # batches in a buffer on the host; of one size, so that one program serves any number of rows
 _EPOCH_STEPS = 10
@@ -73,11 +73,13 @@ def train_on_rows(
         TrainingDiverged: as for `fit`.
     """
     objective = LikelihoodObjective(flow, data, epochs, history, loss)
+    if isinstance(flow, Flow) and loss is None:
+        warn_of_share_outside(objective.flow, objective.parts[0], stacklevel=3)
     best = train(objective.flow, objective, options._replace(title=title))
     history.best_epoch = best.block
     fitted: Any = finalise_trained(best.flow, options.trainable)
     if objective.validation is not None and has_hook(best.flow, "finalised"):
-        _check_finalised(objective.log_likelihood(fitted), best.value, history)
+        check_finalised(objective.log_likelihood(fitted), best.value, history)
     return restore_units(fitted, flow), history
 
 
@@ -103,6 +105,7 @@ class LikelihoodObjective:
 
     Attributes:
         flow, validation: the flow and the validation rows in the units of training.
+        buffer_steps: number of batches in a buffer.
     """
 
     shared = None
@@ -112,8 +115,6 @@ class LikelihoodObjective:
         self, flow: Any, data: FitData, epochs: Epochs, history: History, loss: Callable[..., Any] | None = None
     ) -> None:
         self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
-        if isinstance(self.flow, Flow):
-            warn_of_share_outside(self.flow, rows.x, stacklevel=4)
         self.data, self.history, self.random = data, history, epochs.random
         self.offsets: tuple[float, ...] = tuple(offset + log_scale for offset in data.offsets)
         self.loss, self.own_loss = negative_log_likelihood, None
@@ -121,6 +122,7 @@ class LikelihoodObjective:
             self.flow, rows, self.validation, self.offsets = flow, data.train, data.validation, (0.0, 0.0)
             self.loss = self.own_loss = own_loss(loss, flow, rows, epochs.batch_size)
         self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
+        self.buffer_steps = _BUFFER_STEPS
         pass_steps = self.n_rows // self.batch_size
         self.passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
         size, total = pass_steps * self.passes, min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
@@ -130,28 +132,30 @@ class LikelihoodObjective:
         self.patience = None if self.validation is None else patience
         dtype, history.batch_size = float_type(flatten(self.flow)[0]), self.batch_size
         parts = (rows.x, rows.context, None if rows.weights is None else rows.weights / rows.weights.mean())
-        self.parts = tuple(None if part is None else part.astype(dtype) for part in parts)
+        self.parts: tuple[Any, ...] = tuple(None if part is None else part.astype(dtype) for part in parts)
 
     def start(self, flow: AnyFlow, trainer: Trainer) -> float:
         """The value before training; meanwhile the steps compile."""
         compile_start = time.perf_counter()
         with ThreadPoolExecutor(1) as executor:  # compiles two programs at the same time
-            value = executor.submit(_with_jax_settings(self.log_likelihood), flow)
-            trainer.compile_steps(self._empty_buffer())
+            value = executor.submit(with_jax_settings(self.log_likelihood), flow)
+            trainer.compile_steps(self.empty_buffer())
             self.history.start = value.result()
         self.history.compile_seconds = time.perf_counter() - compile_start
         return self.history.start
 
-    def batches(self, block: Block) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
-        """Buffers of shuffled batches, each with the number of its filled batches.
+    def batches(
+        self, block: Block, random: np.random.Generator | None = None
+    ) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
+        """Buffers of batches, shuffled by `random` or the objective's own, each with the number of its filled batches.
 
         A pass omits the rows that do not fill a batch.
         """
-        used = self.n_rows // self.batch_size * self.batch_size
-        order = np.concatenate([self.random.permutation(self.n_rows)[:used] for _ in range(self.passes)])
+        used, random = self.n_rows // self.batch_size * self.batch_size, random or self.random
+        order = np.concatenate([random.permutation(self.n_rows)[:used] for _ in range(self.passes)])
         order = order.reshape(-1, self.batch_size)
-        for start in range(0, len(order), _BUFFER_STEPS):
-            index, buffer = order[start : start + _BUFFER_STEPS], self._empty_buffer()
+        for start in range(0, len(order), self.buffer_steps):
+            index, buffer = order[start : start + self.buffer_steps], self.empty_buffer()
             for target, part in zip(buffer, self.parts, strict=True):
                 if target is not None and part is not None:
                     target[: len(index)] = part[index]
@@ -192,10 +196,10 @@ class LikelihoodObjective:
             return -self.own_loss.mean(flow, self.validation, self.batch_size)
         return _log_likelihood(flow, self.validation) + self.offsets[1]
 
-    def _empty_buffer(self) -> tuple[np.ndarray | None, ...]:
+    def empty_buffer(self) -> tuple[np.ndarray | None, ...]:
         """Zeros (S, B, ...) for events, contexts and weights, None for those that are missing."""
         return tuple(
-            None if part is None else np.zeros((_BUFFER_STEPS, self.batch_size, *part.shape[1:]), part.dtype)
+            None if part is None else np.zeros((self.buffer_steps, self.batch_size, *part.shape[1:]), part.dtype)
             for part in self.parts
         )
 
@@ -208,7 +212,7 @@ def _check_support(flow: AnyFlow, validation: Rows, original: Rows) -> None:
         validation: rows in its units.
         original: the same rows in the data's units, for the message.
     """
-    log_probs = _log_probs(flow, validation)
+    log_probs = log_probs_or_none(flow, validation)
     if log_probs is None or not (is_outside := np.isneginf(log_probs)).any():
         return
     values = ", ".join(f"{value:g}" for value in original.x[is_outside.argmax()].ravel()[:6])
@@ -219,7 +223,7 @@ def _check_support(flow: AnyFlow, validation: Rows, original: Rows) -> None:
     )
 
 
-def _check_finalised(value: float, best: float, history: History) -> None:
+def check_finalised(value: float, best: float, history: History) -> None:
     """Warn where the certified norms of the final flow cost more than a tenth of what training gained."""
     if not value >= best - max(0.05, 0.1 * abs(best - history.start)):
         warnings.warn(
@@ -229,7 +233,7 @@ def _check_finalised(value: float, best: float, history: History) -> None:
         )
 
 
-def _with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
+def with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
     """A function that runs in another thread with this thread's settings of JAX, which are thread-local."""
     double, device = jax.enable_x64.value, jax.default_device.value
 
@@ -242,11 +246,12 @@ def _with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _log_likelihood(flow: AnyFlow, rows: Rows) -> float:
     """Weighted mean log-density of rows; NaN where training has led to weights under which a row has none."""
-    log_probs = _log_probs(flow, rows)
+    log_probs = log_probs_or_none(flow, rows)
     return math.nan if log_probs is None else float(np.average(log_probs, weights=rows.weights))
 
 
-def _log_probs(flow: AnyFlow, rows: Rows) -> np.ndarray | None:
+def log_probs_or_none(flow: Any, rows: Rows) -> np.ndarray | None:
+    """Log-densities (n,) of rows; None where a row has none under these weights."""
     try:
         return np.asarray(flow.log_prob(rows.x, rows.context), np.float64)
     except NumericError:

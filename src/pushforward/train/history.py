@@ -67,3 +67,27 @@ class History:
     def to_dict(self) -> dict:
         """Plain JSON-able values."""
         return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass
+class EnsembleHistory(History):
+    """History of a fit of an `Ensemble`: that of the mixture, and one of each member.
+
+    `validation` and `start` are the validation log-likelihoods of the mixture, of the members as they are after the
+    epoch (a member that has stopped: its best weights). `train` is the mean over the members, `learning_rate` the
+    largest, `skipped_steps` and `restarts` the sums; `best_epoch` is the last epoch whose weights a member has.
+
+    Attributes:
+        members: the histories of the members; their curves end where they stopped. A `stop_reason` is also "diverged".
+        final: validation log-likelihood of the returned mixture.
+    """
+
+    members: list[History] = dataclasses.field(default_factory=list)
+    final: float = float("nan")
+
+    @property
+    def best_validation(self) -> float:
+        """Validation log-likelihood of the returned mixture, as for `History`."""
+        if not self.validation:
+            return self.train[-1] if self.best_epoch >= 0 else self.start
+        return self.final if self.best_epoch >= 0 else self.start

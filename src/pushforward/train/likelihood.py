@@ -7,23 +7,22 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.core.dequantised import Dequantised
-from pushforward.core.distribution import as_key
-from pushforward.core.flow import Flow
-from pushforward.train.checks import check_options, check_precision
+from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.ensemble import Ensemble
+from pushforward.train.checks import check_options, check_precision, check_unstacked
 from pushforward.train.comparison import compare_with_baselines, count_copies
+from pushforward.train.ensemble import generator, train_members
 from pushforward.train.epochs import Epochs, default_learning_rate, train_on_rows
-from pushforward.train.history import History
+from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Options
 from pushforward.train.prepare import prepare
 from pushforward.train.start import may_start_jointly, refit_baseline, whitened_start
 from pushforward.train.units import initialise_flow
 
-AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
+AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
 
 def fit(
@@ -56,7 +55,10 @@ def fit(
     those of the start where no epoch is better.
 
     Args:
-        flow: the flow to start from, or a `Dequantised` flow for integers; fitting twice continues.
+        flow: the flow to start from, or a `Dequantised` flow for integers; fitting twice continues. A `Mixture` of
+            flows is trained as one density. The members of an `Ensemble` are trained at once, in one program, each by
+            its own likelihood, with the same validation rows and start, and with initial weights, an order of the rows
+            and early stopping of its own.
         x: (n, *shape): NumPy or JAX array, pandas or polars frame, or anything with DLPack.
         key: a JAX key or an int; it decides the split, the order of the rows and dropout.
         context: (n, *context_shape) for a conditional flow.
@@ -87,7 +89,8 @@ def fit(
         ema: decay of an exponential moving average of the weights, which is validated and returned, or None to use
             the last weights. The average is as good at the end, and varies much less during training.
         trainable: what to train, from `pushforward.freeze(flow, lambda f: f.layers[0])`: a tree of bools, or of arrays
-            of bools for parts of arrays, like `pushforward.trainable(flow)`. With one, `start` is "given".
+            of bools for parts of arrays, like `pushforward.trainable(flow)`. With one, `start` is "given". For an
+            ensemble that of one member, `pushforward.freeze(flows[0], ...)`, holds for all.
         start: "auto" lets `fit` choose where training starts, for recipes of vectors over a standard normal base with
             `whiten` not False. If the other columns and the context explain more than nine tenths of a column's
             variance, the flow gets a `Whiten` layer (and a `LinearRegression` on the context), provided that the full
@@ -104,7 +107,8 @@ def fit(
     outermost layer of the flow restricts its support); the history's likelihoods are of the noisy rows.
 
     Returns:
-        The fitted flow, and its `History`. Ctrl-C returns the best weights so far.
+        The fitted flow, and its `History` (an `EnsembleHistory` for an ensemble, with those of its members). Ctrl-C
+        returns the best weights so far.
 
     Raises:
         DataError: NaN or infinite values, constant or linearly dependent columns (both are allowed for integers),
@@ -129,12 +133,16 @@ def fit(
     counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
+    check_unstacked(flow)
     key_split, key_steps = jax.random.split(as_key(key))
-    random = np.random.default_rng(np.asarray(jax.random.key_data(key_split), np.uint32))
+    random = generator(key_split)
     data, noisy = prepare(flow, x, context, weights, groups, validation, random)
-    gaussian = data.gaussian if loss is None else math.nan
-    history = History(n_train=len(data.train), n_validation=len(data.validation or ()), gaussian=gaussian)
-
+    is_ensemble = isinstance(flow, Ensemble)
+    history = (EnsembleHistory if is_ensemble else History)(
+        n_train=len(data.train),
+        n_validation=len(data.validation or ()),
+        gaussian=data.gaussian if loss is None else math.nan,
+    )
     flow = initialise_flow(flow, noisy)
     initial: Any = flow
     may_choose_start = start == "auto" and trainable is None and loss is None and may_start_jointly(flow)
@@ -145,7 +153,8 @@ def fit(
     rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
     options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
     epochs = Epochs(int(batch_size), max_epochs and int(max_epochs), patience and int(patience), random)
-    train = functools.partial(train_on_rows, data=data, epochs=epochs, options=options, loss=loss)
+    train_rows: Any = train_members if is_ensemble else train_on_rows
+    train = functools.partial(train_rows, data=data, epochs=epochs, options=options, loss=loss)
     fitted, history = train(initial, history)
     untrained = None
     if may_choose_start and data.validation is not None and history.stop_reason != "interrupted":

@@ -18,7 +18,7 @@ from pushforward.train.optimizer import update_rule
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.schedules import Schedule, cosine
-from pushforward.train.state import extract_flow, init_state, is_sound
+from pushforward.train.state import TrainState, extract_flow, init_state, is_sound
 from pushforward.train.step import run_steps
 
 _BLOCKS = 50
@@ -133,6 +133,43 @@ class Best(NamedTuple):
     value: float
 
 
+class Selection:
+    """The flow that training returns: the one with the highest validation value.
+
+    As long as no value is finite, and there is no early stopping, it is the last one whose steps ended finite.
+
+    Args:
+        flow, value: at the start; NaN for no value.
+        patience: of the objective.
+    """
+
+    def __init__(self, flow: Any, value: float, patience: int | None) -> None:
+        self.best = self._earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
+        self._patience = patience
+
+    def consider(self, flow: Any, index: int, value: float, mean: float, state: TrainState) -> None:
+        """Choose between the best so far and the flow after the block of this index.
+
+        Args:
+            flow, index, value: after the block.
+            mean: of the block's finite steps; NaN without such steps.
+            state: after the block.
+        """
+        best = self.best
+        if value > best.value:
+            self.best = Best(flow, index, value)
+        elif best.value == -math.inf and self._patience is None:
+            if is_sound(state):  # restored where no step was finite
+                self._earlier = best
+                self.best = Best(flow, best.block if math.isnan(mean) else index, -math.inf)
+            elif math.isnan(mean) and self._earlier.block >= 0:  # these weights have no finite step, earlier ones had
+                self.best = self._earlier
+
+    def is_over(self, index: int) -> bool:
+        """Whether training stops after the block of this index."""
+        return self._patience is not None and index - self.best.block >= self._patience
+
+
 class Trainer:
     """A flow in training: its state, and the steps that change it.
 
@@ -190,9 +227,6 @@ class Trainer:
 def train(flow: Any, objective: Objective, options: Options) -> Best:
     """Train a flow; the history of the objective is filled in place.
 
-    The flow with the highest validation value is returned. As long as no value is finite, and there is no early
-    stopping, it is the last one whose steps ended finite.
-
     Args:
         flow: the flow to start from.
         objective: what it is trained for.
@@ -203,8 +237,7 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
     """
     trainer, history, blocks = Trainer(flow, objective, options), objective.history, objective.blocks
     rate, title = trainer.recovery.describe_rate(), options.title and f"{options.title}: "
-    value = objective.start(flow, trainer)
-    best = earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
+    selection = Selection(flow, objective.start(flow, trainer), objective.patience)
 
     def describe(index: int) -> str:
         return title + objective.describe(index)
@@ -218,19 +251,13 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
                 value = objective.validate(current, mean)  # an interrupt before its end leaves all lists equally long
                 history.learning_rate.append(trainer.learning_rate)
                 history.seconds.append(time.perf_counter() - options.started)
-                if value > best.value:
-                    best = Best(current, index, value)
-                elif best.value == -math.inf and objective.patience is None:
-                    if is_sound(trainer.state):  # restored where no step was finite
-                        earlier, best = best, Best(current, best.block if math.isnan(mean) else index, -math.inf)
-                    elif math.isnan(mean) and earlier.block >= 0:  # those weights have no finite step, earlier ones had
-                        best = earlier
+                selection.consider(current, index, value, mean, trainer.state)
                 report(index)
-                if objective.patience is not None and index - best.block >= objective.patience:
+                if selection.is_over(index):
                     history.stop_reason = "early stopping"
                     break
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
     if history.stop_reason != "interrupted" and (failure := objective.failure()):
         raise TrainingDiverged(f"training diverged at {rate}: {failure}. {objective.advice}")
-    return best
+    return selection.best

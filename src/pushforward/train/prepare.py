@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.core.dequantised import Dequantised
 from pushforward.core.discretised import dequantise
-from pushforward.core.flow import Flow
+from pushforward.core.ensemble import Ensemble
 from pushforward.errors import DataError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import (
@@ -21,7 +22,7 @@ from pushforward.train.data import (
 from pushforward.train.ranges import check_range, warn_of_values
 from pushforward.train.repeats import repeated_steps
 from pushforward.train.split import group_numbers, has_equal_row, split
-from pushforward.train.units import outer_standardise
+from pushforward.train.units import flows_in
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ def prepare(
     if len(rows) < 2:
         raise DataError(f"expected at least 2 rows to fit, got {len(rows)} (1 sample has no spread).", "x")
     single, steps = float_type(flatten(flow)[0]) == np.float32, np.zeros(flow.shape)
-    if isinstance(flow, Flow):
+    if not isinstance(flow[0] if isinstance(flow, Ensemble) else flow, Dequantised):
         check_spread("x", rows.x, columns, single)
         if prepared.is_copy is None:  # noise could leave the support of a flow without `Standardise`
-            may_add_noise = outer_standardise(flow) is not None
+            may_add_noise = bool(flows_in(flow))
             steps = repeated_steps(rows.x, columns, is_filled=may_add_noise, stacklevel=3).reshape(flow.shape)
     if rows.context is not None:
         check_range("context", rows.context, column_names(context), single)

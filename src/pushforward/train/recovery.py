@@ -56,14 +56,21 @@ class Recovery:
             TrainingDiverged: if consecutive steps failed and the learning rate cannot be halved, or was five times.
         """
         skipped_before = int(state.skipped_steps)
+        self.remember(state)
+        state, total = steps(state, self.learning_rate)
+        n_finite = n_steps - (int(state.skipped_steps) - skipped_before)
+        restored = self.recover(state, n_steps, where)
+        return state if restored is None else restored, float(total), n_finite
+
+    def remember(self, state: TrainState) -> None:
+        """Make a snapshot of the state before a block, if the last step did not fail."""
         if not int(state.bad_steps):
             self._snapshots = [*self._snapshots[-1:], (snapshot(state), 0)]
-        state, total = steps(state, self.learning_rate)
+
+    def recover(self, state: TrainState, n_steps: int, where: str) -> TrainState | None:
+        """The state to continue from after a block of so many steps; None for the state itself."""
         self._snapshots = [(earlier, since + n_steps) for earlier, since in self._snapshots]
-        n_finite = n_steps - (int(state.skipped_steps) - skipped_before)
-        if int(state.bad_steps) >= GIVE_UP:
-            state = self._restore(state, where)
-        return state, float(total), n_finite
+        return self._restore(state, where) if int(state.bad_steps) >= GIVE_UP else None
 
     def _restore(self, state: TrainState, where: str) -> TrainState:
         if self.restarts == _RESTARTS or not self._adjustable:

@@ -20,11 +20,19 @@ from pushforward.bijections import LinearRegression, Whiten
 from pushforward.bijections.linear.regression import clip_context
 from pushforward.core.chain import Chain
 from pushforward.core.circles import circular_coordinates
+from pushforward.core.ensemble import Ensemble, per_member
 from pushforward.core.flow import Flow
 from pushforward.numerics.moments import CONTEXT_LIMIT, standard_error
 from pushforward.train.data import Rows, reach_in_box
 from pushforward.train.repeats import has_copies
-from pushforward.train.units import context_rows, outer_standardise, standard_samples, whiten_rows, whitening_layer
+from pushforward.train.units import (
+    context_rows,
+    have_equal_moments,
+    outer_standardise,
+    standard_samples,
+    whiten_rows,
+    whitening_layer,
+)
 
 _DETERMINED = 0.1  # unexplained share of a column's variance below which other columns or the context determine it
 _LARGEST_DIM = 128  # of an event for a joint start
@@ -59,7 +67,13 @@ class Baselines:
 
 
 def may_start_jointly(flow: Any) -> bool:
-    """Whether `fit` may choose the start: the recipe allows it, and the base is the standard normal distribution."""
+    """Whether `fit` may choose the start: the recipe allows it, and the base is the standard normal distribution.
+
+    The members of an ensemble start alike, and only if all have the same standardisation.
+    """
+    if isinstance(flow, Ensemble):
+        members = list(flow)
+        return may_start_jointly(members[0]) and all(have_equal_moments(members[0], other) for other in members[1:])
     if not isinstance(flow, Flow) or flow.embed is not None or not isinstance(flow.base, Normal):
         return False
     outer = outer_standardise(flow)
@@ -70,6 +84,7 @@ def may_start_jointly(flow: Any) -> bool:
     return is_vector and is_standard and outer is not None and outer.joint_start and isinstance(flow.bijection, Chain)
 
 
+@per_member
 def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
     """The flow with `LinearRegression` and `Whiten` if other columns determine a column, else unchanged.
 
@@ -112,7 +127,7 @@ def with_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten)
     return eqx.tree_at(lambda f: f.bijection, flow, Chain([*layers, *between, outer]))
 
 
-def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: int = 1) -> Baselines:
+def baselines(flow: Flow | Ensemble, train: Rows, validation: Rows, seed: int, replicates: int = 1) -> Baselines:
     """Gaussian and mixture fitted to the training rows, evaluated on the validation rows.
 
     Args:
@@ -121,6 +136,8 @@ def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: 
         seed: of the mixture.
         replicates: how many consecutive rows are one row with different noise: the BIC counts them once.
     """
+    if isinstance(flow, Ensemble):  # all members have the same fixed layers
+        flow = flow[0]
     outer: Any = outer_standardise(flow)
     log_scale = float(np.log(np.asarray(outer.scale)).sum())
     x, context = _standard(flow, train)
@@ -143,6 +160,7 @@ def baselines(flow: Flow, train: Rows, validation: Rows, seed: int, replicates: 
     return Baselines(gaussian, mixture, several if is_better else one)
 
 
+@per_member
 def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow:
     """The flow that starts at the better of the baselines: layers of a linear Gaussian, or a mixture as its base.
 
@@ -167,6 +185,7 @@ def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow
     return eqx.tree_at(lambda f: f.base, flow, base)
 
 
+@per_member
 def refit_baseline(flow: Flow, rows: Rows, fitted_baselines: Baselines) -> Flow:
     """The flow at the better of the baselines, fitted again to all rows: for a flow that training did not improve.
 

@@ -137,15 +137,16 @@ def init_state(
 
 def snapshot(state: Any) -> Any:
     """A copy that the compiled loop cannot donate: in NumPy, except typed random keys, which NumPy cannot hold."""
-    return jax.tree.map(lambda leaf: _copy_key(leaf) if _is_key(leaf) else np.array(leaf), state)
+    return jax.tree.map(lambda leaf: _copy_key(leaf) if is_key(leaf) else np.array(leaf), state)
 
 
 def restore(state: Any) -> Any:
     """The state of a snapshot, in new arrays on the device."""
-    return jax.tree.map(lambda leaf: _copy_key(leaf) if _is_key(leaf) else on_device(leaf), state)
+    return jax.tree.map(lambda leaf: _copy_key(leaf) if is_key(leaf) else on_device(leaf), state)
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is an array of typed random keys, which NumPy cannot hold."""
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from pushforward.bases import Normal
 from pushforward.bijections import Affine, Elementwise
 from pushforward.core.distribution import as_key
+from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
 from pushforward.core.state import finalise
 from pushforward.diagnostics import ImportanceSample, importance_sample
@@ -145,6 +146,7 @@ def fit_target(
     counts = {"steps": steps, "batch_size": batch_size, "n_importance": n_importance}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
+    check_single("fit_target", "flow", flow)
     check_divergences(gradient, forward, annealing)
     if isinstance(pilot, bool) or pilot != int(pilot) or pilot < 0:
         raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot}.")

@@ -1,30 +1,39 @@
 """Standardised units of training: filled from the data, removed from the flow for training, restored afterwards."""
 
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pushforward.bases import Mixture
 from pushforward.bijections import LinearRegression, Whiten
 from pushforward.core.chain import layers_of
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.dequantised import Dequantised
+from pushforward.core.ensemble import Ensemble
 from pushforward.core.flow import Flow
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import initialise
 from pushforward.numerics.moments import compress
 from pushforward.train.data import Rows, reach_in_box
 
-AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
 
+def initialise_flow(flow: Any, train: Rows) -> Any:
+    """The flow, its layers that depend on data and its context's standardisation initialised from the training rows.
 
-def initialise_flow(flow: AnyFlow, train: Rows) -> AnyFlow:
-    """The flow, its layers that depend on data and its context's standardisation initialised from the training rows."""
+    Each component of a `Mixture` and each member of an `Ensemble` is initialised from all rows.
+    """
     if isinstance(flow, Dequantised):
-        inner = initialise_flow(flow.flow, train) if isinstance(flow.flow, Flow) else flow.flow
-        return eqx.tree_at(lambda d: d.flow, flow, inner)
+        return eqx.tree_at(lambda d: d.flow, flow, initialise_flow(flow.flow, train))
+    if isinstance(flow, Mixture):
+        return eqx.tree_at(lambda m: m.components, flow, tuple(initialise_flow(c, train) for c in flow.components))
+    if isinstance(flow, Ensemble):
+        return Ensemble([initialise_flow(member, train) for member in flow])
+    if not isinstance(flow, Flow):
+        return flow
     if flow.context_scaling is not None and train.context is not None:
         flow = eqx.tree_at(lambda f: f.context_scaling, flow, flow.context_scaling.initialised(train.context))
     context = context_rows(flow, train.context)
@@ -39,20 +48,70 @@ def initialise_flow(flow: AnyFlow, train: Rows) -> AnyFlow:
     return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
 
 
-def standardise(flow: AnyFlow, train: Rows, validation: Rows | None) -> tuple[AnyFlow, Rows, Rows | None, float]:
+def flows_in(model: Any) -> list[Flow]:
+    """The flows whose densities of the rows a model combines: itself, those of a mixture, those of an ensemble.
+
+    Empty where a part has no outermost `Standardise`, so that there are no units to remove.
+    """
+    if isinstance(model, Ensemble | Mixture):
+        parts = [flows_in(part) for part in (model.components if isinstance(model, Mixture) else model)]
+        return [flow for part in parts for flow in part] if all(parts) else []
+    return [model] if isinstance(model, Flow) and outer_standardise(model) is not None else []
+
+
+def _with_flows(model: Any, flows: Iterator[Flow]) -> Any:
+    """The model with other flows in the order of `flows_in`."""
+    if isinstance(model, Mixture):
+        return eqx.tree_at(lambda m: m.components, model, tuple(_with_flows(c, flows) for c in model.components))
+    return Ensemble([_with_flows(m, flows) for m in model]) if isinstance(model, Ensemble) else next(flows)
+
+
+def standardise(flow: Any, train: Rows, validation: Rows | None) -> tuple[Any, Rows, Rows | None, float]:
     """The flow and the rows in standardised units, and the nats to add to log-likelihoods for the data's units.
 
     The layers stay in the tree with the identity's moments, so one compiled program also serves the fitted flow.
-    Integers are not standardised.
+    Integers are not standardised. Flows that a model combines may have unequal moments, if they were filled from other
+    rows: the rows are then in the units of the first, and the others have the moments that remain.
     """
-    if isinstance(flow, Dequantised):
+    flows = [flow] if isinstance(flow, Flow) else flows_in(flow)
+    if not flows:
         return flow, train, validation, 0.0
-    outer, offset = outer_standardise(flow), 0.0
+    first: Any = flows[0]
+    if not all(have_equal_moments(first, other) for other in flows[1:]):
+        return _in_units_of_first(flow, flows, train, validation)
+    outer, offset = outer_standardise(first), 0.0
     if outer is not None:
         offset -= float(np.log(np.asarray(outer.scale)).sum())
-    if (whiten := _fixed_whiten(flow)) is not None:
+    if (whiten := _fixed_whiten(first)) is not None:
         offset -= float(np.log(np.diagonal(np.asarray(whiten.factor))).sum())
-    return _with_moments(flow, None), _in_units(flow, train), validation and _in_units(flow, validation), offset
+    flow = _with_flows(flow, iter([_with_moments(part, None) for part in flows]))
+    return flow, _in_units(first, train), validation and _in_units(first, validation), offset
+
+
+def have_equal_moments(left: Any, right: Any) -> bool:
+    """Whether the layers that training removes are equal in two flows."""
+    return all(bool(eqx.tree_equal(where(left), where(right))) for where in _MOMENTS)
+
+
+def _in_units_of_first(
+    flow: Any, flows: list[Flow], train: Rows, validation: Rows | None
+) -> tuple[Any, Rows, Rows | None, float]:
+    """As `standardise`, for flows of unequal moments; only `Standardise` layers and context scalings are removed."""
+    first, relative = flows[0], []
+    for part in flows:
+        for where in (outer_standardise, lambda f: f.context_scaling):
+            layer, unit = where(part), where(first)
+            if layer is not None and unit is not None:
+                moments = (layer.mean - unit.mean) / unit.scale, layer.scale / unit.scale
+                part = eqx.tree_at(where, part, eqx.tree_at(lambda s: (s.mean, s.scale), layer, moments))
+        relative.append(part)
+
+    def in_units(rows: Rows) -> Rows:
+        return Rows(standard_samples(first, rows.x), _standard_contexts(first, rows.context), rows.weights)
+
+    outer: Any = outer_standardise(first)
+    offset = -float(np.log(np.asarray(outer.scale)).sum())
+    return _with_flows(flow, iter(relative)), in_units(train), validation and in_units(validation), offset
 
 
 def _in_units(flow: Flow, rows: Rows) -> Rows:
@@ -63,17 +122,28 @@ def _in_units(flow: Flow, rows: Rows) -> Rows:
     return Rows(x, _standard_contexts(flow, rows.context), rows.weights)
 
 
-def log_probs_in_units(flow: AnyFlow, rows: Rows) -> np.ndarray:
+def log_probs_in_units(flow: Any, rows: Rows) -> np.ndarray:
     """Log-densities (n,) in the data's units; the rows are standardised in float64."""
     inner, rows, _, offset = standardise(flow, rows, None)
+    if isinstance(inner, Ensemble):  # the program that training has compiled
+        return log_mean_exp(np.asarray(inner.log_probs(rows.x, rows.context), np.float64)) + offset
     return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + offset
 
 
-def restore_units(flow: AnyFlow, like: AnyFlow) -> AnyFlow:
+def log_mean_exp(log_probs: np.ndarray) -> np.ndarray:
+    """The log-densities (n,) of the mixture with equal weights of log-densities (k, n)."""
+    with np.errstate(invalid="ignore"):  # NaN where a member has no density
+        return np.logaddexp.reduce(log_probs, 0) - np.log(len(log_probs))
+
+
+def restore_units(flow: Any, like: Any) -> Any:
     """The flow with the outer standardisations of `like`."""
-    if isinstance(flow, Dequantised):
+    if isinstance(flow, Flow):
+        return _with_moments(flow, like)
+    flows, originals = flows_in(flow), flows_in(like)
+    if not flows:
         return flow
-    return _with_moments(flow, like)
+    return _with_flows(flow, iter([_with_moments(*pair) for pair in zip(flows, originals, strict=True)]))
 
 
 def standard_samples(flow: Any, x: np.ndarray) -> np.ndarray:
@@ -136,6 +206,9 @@ def _fixed_regression(flow: Any) -> LinearRegression | None:
     return regression_layer(flow) if flow.embed is None else None
 
 
+_MOMENTS = (outer_standardise, _fixed_whiten, _fixed_regression, lambda f: f.context_scaling)
+
+
 def _without_moments(layer: Any) -> Any:
     """The layer as the identity, and filled."""
     if isinstance(layer, Standardise):
@@ -147,7 +220,7 @@ def _without_moments(layer: Any) -> Any:
 
 
 def _with_moments(flow: Any, like: Any) -> Any:
-    for where in (outer_standardise, _fixed_whiten, _fixed_regression, lambda f: f.context_scaling):
+    for where in _MOMENTS:
         layer = where(flow)
         if layer is not None:
             flow = eqx.tree_at(where, flow, _without_moments(layer) if like is None else where(like))

@@ -52,6 +52,7 @@ BASES: dict[str, Base] = {
     "TruncatedNormal": Base(lambda: pf.bases.TruncatedNormal((2,), -1.0, 2.0), support=(-1.0, 2.0)),
     "MultivariateNormal": Base(lambda: pf.bases.MultivariateNormal(2)),
     "Mixture": Base(lambda: pf.bases.Mixture(_normals(-2.0, 2.0))),
+    "Ensemble": Base(lambda: pf.Ensemble(_normals(-2.0, 2.0))),
     "Product": Base(lambda: pf.bases.Product(_normals(0.0, 1.0))),
     "ConditionalBase": Base(_conditional_base),
 }

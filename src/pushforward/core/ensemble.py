@@ -1,0 +1,237 @@
+"""Ensembles: flows of equal structure as one distribution, evaluated by one program."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.core.distribution import AbstractDistribution, as_key, checked_context, scores
+from pushforward.core.flow import Flow, Given
+from pushforward.core.stacked import stack, unstack
+from pushforward.core.standardise import Standardise
+from pushforward.errors import ShapeError
+from pushforward.numerics.arrays import on_device
+from pushforward.numerics.programs import flatten, is_traced, unflatten
+
+
+class Ensemble(AbstractDistribution):
+    """Ensemble of n flows of equal structure: the mixture log p(x) = log (1/n) sum_k p_k(x).
+
+    The arrays of the members are stacked along a leading axis. `fit` trains all members in one program, each by its own
+    likelihood; it does not train the mixture. `len(e)` is n, `e[k]` member k, `e[[0, 2]]` and `e[1:]` are ensembles of
+    these members, and iteration gives all of them.
+
+    Args:
+        members: at least one distribution, all of equal structure, such as flows of one recipe with equal options.
+
+    Cost: n evaluations to score. Sampling draws from all n, selects one, and scores it under all n.
+
+    Raises:
+        ShapeError: if there is no member, or their structures differ.
+
+    Reference: Lakshminarayanan, Pritzel & Blundell 2017, section 2.4 (ensembles as uniform mixtures).
+
+    Example:
+        >>> import pushforward as pf
+        >>> flows = pf.Ensemble([pf.nice(dim=2, key=k) for k in range(3)])
+        >>> print(len(flows), flows.log_prob([[0.0, 0.0]]), flows.log_probs([[0.0, 0.0]]).shape)
+        3 [-1.837877] (3, 1)
+    """
+
+    members: AbstractDistribution
+    n_members: int = eqx.field(static=True)
+    stacked_field = "members"
+
+    def __init__(self, members: Sequence[AbstractDistribution]) -> None:
+        self.members, self.n_members = stack(list(members), "members"), len(members)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.members.shape
+
+    @property
+    def context_shape(self) -> tuple[int, ...] | None:
+        return self.members.context_shape
+
+    def __len__(self) -> int:
+        return self.n_members
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: "slice | Sequence[int] | np.ndarray") -> "Ensemble": ...
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = np.arange(self.n_members)[index]
+        if chosen.ndim == 0:
+            return unstack(self.members, int(chosen))
+        return Ensemble([unstack(self.members, int(k)) for k in chosen])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[k] for k in range(self.n_members))
+
+    def log_probs(self, x: Any, context: Any = None) -> Array:
+        """Log-density of every sample under every member, in nats.
+
+        Args:
+            x, context: as for `log_prob`.
+
+        Returns:
+            Array (n, ...), the member first.
+        """
+        log_probs: Any = scores(self, member_log_probs, x, context)
+        return jnp.moveaxis(log_probs, -1, 0) if is_traced(log_probs) else on_device(np.moveaxis(log_probs, -1, 0))
+
+    def disagreement(self, x: Any, context: Any = None) -> Array:
+        """How much the members differ at every sample: the standard deviation of log p_k(x) over the members, in nats.
+
+            s(x) = (1 / (n - 1) sum_k (log p_k(x) - mean_j log p_j(x))^2)^(1/2)
+
+        It is small where the data determine the density, and large far from them. It is 0 for one member and where all
+        densities are zero, infinite where some are zero and others not.
+
+        Args:
+            x, context: as for `log_prob`.
+
+        Returns:
+            Array of the broadcast leading axes.
+        """
+        log_probs: Any = self.log_probs(x, context)
+        xp: Any = jnp if is_traced(log_probs) else np
+        log_probs = xp.asarray(log_probs)
+        is_zero = xp.isneginf(log_probs)
+        deviation = xp.std(xp.where(is_zero, 0.0, log_probs), 0, ddof=min(1, self.n_members - 1))
+        deviation = xp.where(is_zero.any(0), xp.where(is_zero.all(0), 0.0, xp.inf), deviation)
+        return deviation if xp is jnp else on_device(deviation)
+
+    def given(self, context: Any) -> Given:
+        """The unconditional distribution of this ensemble given one context, of shape `context_shape`."""
+        return Given(self, checked_context(self, context))
+
+    def check_samples(self, name: str, x: np.ndarray | Array) -> None:
+        if type(self.members).check_samples is not AbstractDistribution.check_samples:
+            self[0].check_samples(name, x)
+
+    def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
+        return jax.nn.logsumexp(self.log_probs_one(x, context, key)) - np.log(self.n_members)
+
+    def log_probs_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None = None) -> Array:
+        """Log-densities (n,) of one sample under the members."""
+        return self._map(lambda member, key: member.log_prob_one(x, context, key), key)
+
+    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
+        choice_key, draw_key = jax.random.split(key)
+        samples = self._map(lambda member, key: member.sample_and_log_prob_one(key, context)[0], draw_key)
+        x = samples[jax.random.randint(choice_key, (), 0, self.n_members)]
+        return x, self.log_prob_one(x, context, None)
+
+    def centred(self) -> tuple["Ensemble", np.ndarray | None]:
+        members, centre = centred_together(list(self))
+        return (self, None) if centre is None else (Ensemble(members), centre)
+
+    def context_centred(self) -> tuple["Ensemble", np.ndarray | None]:
+        members, centre = context_centred_together(list(self))
+        return (self, None) if centre is None else (Ensemble(members), centre)
+
+    def _map(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
+        """The results of `function(member, key)` for all members, stacked."""
+        arrays, static = flatten(self.members)
+        keys = None if key is None else jax.random.split(key, self.n_members)
+        indices = jnp.arange(self.n_members)  # vmap needs an array even if the members have none
+
+        def apply_one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
+            return function(unflatten(leaves, static), key)
+
+        return jax.vmap(apply_one, (0, None if keys is None else 0, 0))(arrays, keys, indices)
+
+
+def ensemble(build: Callable[[Any], Any], n: int, key: PRNGKeyArray | int) -> Ensemble:
+    """An `Ensemble` of n flows that `build` makes from n different keys: other initial weights, one structure.
+
+    Args:
+        build: makes one flow from a JAX key: any recipe, `lambda key: pf.nsf(2, key=key)`.
+        n: number of members.
+        key: a JAX key or an int; member k gets `jax.random.split(key, n)[k]`.
+
+    Returns:
+        An `Ensemble`, for `fit`, `save`, `check` and all other uses of a distribution.
+
+    Raises:
+        ValueError: if n is not a whole number of at least 1.
+        ShapeError: if the members differ in structure.
+
+    Reference: Lakshminarayanan, Pritzel & Blundell 2017, section 2.4.
+
+    Example:
+        >>> import pushforward as pf
+        >>> flows = pf.ensemble(lambda key: pf.nice(dim=2, key=key), 4, key=0)
+        >>> print(flows.disagreement([[0.0, 0.0]]))  # new flows are equal: the standard normal distribution
+        [0.]
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n: expected a whole number of members, at least 1, got {n!r}.")
+    return Ensemble([build(member_key) for member_key in jax.random.split(as_key(key), n)])
+
+
+def member_log_probs(flows: Ensemble, x: Array, context: Array | None) -> tuple[Array]:
+    """Log-densities (n_samples, n_members) of a batch; at module level, because it is part of the key of programs."""
+    axes = (0, None if context is None else 0)
+    return (jax.vmap(flows.log_probs_one, axes)(x, context),)
+
+
+def per_member(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a flow and other arguments that returns a flow, applied to each member of an ensemble.
+
+    An ensemble whose members are returned unchanged is returned unchanged.
+    """
+
+    @functools.wraps(function)
+    def mapped(flow: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(flow, Ensemble):
+            members = list(flow)
+            results = [function(member, *args, **options) for member in members]
+            is_changed = any(new is not old for new, old in zip(results, members, strict=True))
+            return Ensemble(results) if is_changed else flow
+        return function(flow, *args, **options)
+
+    return mapped
+
+
+def centred_together(parts: Sequence[Any]) -> tuple[list[Any], np.ndarray | None]:
+    """Distributions of x - c for one centre c, zero in coordinates in which any part is near zero; None for zero."""
+    pairs = [part.centred() for part in parts]
+    if any(centre is None for _, centre in pairs):
+        return list(parts), None
+    centres = np.stack([centre for _, centre in pairs])
+    common = np.where((centres != 0).all(0), centres.mean(0), 0.0)
+    if not common.any():
+        return list(parts), None
+    if (centres == centres[0]).all():
+        return [part for part, _ in pairs], centres[0]
+    ones = np.ones(common.shape)
+    shifts = [Standardise(common.shape).filled(centre - common, ones) for centre in centres]
+    return [Flow(part, shift) for (part, _), shift in zip(pairs, shifts, strict=True)], common
+
+
+def context_centred_together(parts: Sequence[Any]) -> tuple[list[Any], np.ndarray | None]:
+    """Distributions as functions of context - c for the one centre c that all have; None where there is none."""
+    pairs = [part.context_centred() for part in parts]
+    centres = [centre for _, centre in pairs]
+    if any(centre is None or not np.array_equal(centre, centres[0]) for centre in centres):
+        return list(parts), None
+    return [part for part, _ in pairs], centres[0]
+
+
+def check_single(function: str, name: str, flow: Any) -> None:
+    """Refuse an ensemble where a function trains one flow only."""
+    if isinstance(flow, Ensemble):
+        raise ShapeError(
+            f"{name}: expected one flow, got an Ensemble of {len(flow)}, which {function} does not train. Train its "
+            f"members one by one and stack the results: pushforward.Ensemble([... for member in flows])."
+        )

@@ -1,0 +1,326 @@
+"""Training of ensembles: the steps of all members in one program, with early stopping for each member."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from pushforward.core.ensemble import Ensemble
+from pushforward.core.fields import trainable as trainable_filter
+from pushforward.core.flow import Flow
+from pushforward.core.state import has_hook
+from pushforward.errors import NumericError, TrainingDiverged
+from pushforward.numerics.arrays import is_array, on_device
+from pushforward.train.checks import trained_flags
+from pushforward.train.data import Rows, warn_of_share_outside
+from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, log_probs_or_none, with_jax_settings
+from pushforward.train.history import EnsembleHistory, History
+from pushforward.train.loop import Block, Options, Selection
+from pushforward.train.member_steps import run_members, stack_states
+from pushforward.train.optimizer import update_rule
+from pushforward.train.prepare import FitData
+from pushforward.train.progress import progress_bar
+from pushforward.train.recovery import Recovery
+from pushforward.train.schedules import Schedule, cosine
+from pushforward.train.state import TrainState, extract_flow, finalise_trained, init_state, is_key
+from pushforward.train.units import log_mean_exp, restore_units
+
+_BUFFER_NUMBERS = 1 << 25  # most numbers in a buffer of batches
+_SEQUENCE_NUMBERS = 1 << 16  # trained numbers of a member from which members take their steps one after another
+
+
+def train_members(
+    flow: Ensemble,
+    history: EnsembleHistory,
+    data: FitData,
+    epochs: Epochs,
+    options: Options,
+    title: str = "",
+    loss: Callable[..., Any] | None = None,
+) -> tuple[Ensemble, EnsembleHistory]:
+    """The ensemble after training, and its history; the counterpart of `train_on_rows`.
+
+    Each member is trained as a single flow would be: it has an order of the rows, failed steps, restarts and early
+    stopping of its own, and its weights of the best epoch are returned. All have the same validation rows, so that the
+    likelihood of the mixture is validated by rows that no member was trained on. A member that has stopped or diverged
+    does not change any more.
+
+    Args:
+        flow, history, data, epochs, options, title: as for `train_on_rows`.
+        loss: None; the caller's own losses are refused.
+
+    Raises:
+        ValueError: for a loss of the caller's own.
+        TrainingDiverged: if all members diverged.
+    """
+    if loss is not None:
+        raise ValueError(
+            "loss: expected None for an Ensemble, whose members are trained and compared by their likelihoods. Fit the "
+            "members one by one with that loss, and stack them: pushforward.Ensemble(flows)."
+        )
+    objective = LikelihoodObjective(flow, data, epochs, history)
+    original: Any = flow[0]
+    if isinstance(original, Flow):
+        warn_of_share_outside(objective.flow[0], objective.parts[0], stacklevel=3)
+    run = _Run(objective, history, options)
+    run.start()
+
+    def describe(index: int) -> str:
+        return f"{title and f'{title}: '}{objective.describe(index)}, {sum(run.is_active)} of {len(flow)} members"
+
+    with progress_bar(options.progress, objective.blocks.n_blocks, describe, "first steps") as report:
+        try:
+            for index in range(objective.blocks.n_blocks):
+                run.block(index)
+                report(index)
+                if not any(run.is_active):
+                    break
+        except KeyboardInterrupt:
+            run.interrupt()
+    fitted = restore_units(run.result(), flow)
+    return fitted, history
+
+
+class _Run:
+    """An ensemble in training.
+
+    Args:
+        objective: of the ensemble; its rows are those of every member.
+        history: filled in place.
+        options: of training.
+
+    Attributes:
+        is_active: whether each member is still trained.
+    """
+
+    def __init__(self, objective: LikelihoodObjective, history: EnsembleHistory, options: Options) -> None:
+        self.objective, self.history, self.options = objective, history, options
+        self.members = list(objective.flow)
+        keys = jax.random.split(options.key, len(self.members))
+        pairs = [jax.random.split(key) for key in keys]  # as `fit` splits the key of a single flow
+        self.orders = [generator(pair[0]) for pair in pairs]
+        self.rule = update_rule(options.optimizer, options.clip, options.ema)
+        flags = self._trained_flags(options.trainable)
+        starts = [init_state(m, flags, self.rule, pair[1]) for m, pair in zip(self.members, pairs, strict=True)]
+        self.partition, self.states = starts[0][0], stack_states([state for _, state in starts])
+        adjustable = self.rule.is_default
+        self.recoveries = [
+            Recovery(options.learning_rate, adjustable=adjustable, advice=objective.advice) for _ in self.members
+        ]
+        self.schedule = Schedule(float(objective.blocks.n_steps), options.learning_rate, float(options.ema or 0.0))
+        self.in_sequence = sum(leaf[0].size for leaf in self.states.params) > _SEQUENCE_NUMBERS
+        self.is_active = [True] * len(self.members)
+        n_numbers = len(self.members) * objective.batch_size * sum(p[0].size for p in objective.parts if p is not None)
+        objective.buffer_steps = max(1, min(objective.buffer_steps, _BUFFER_NUMBERS // n_numbers))
+        history.members = [
+            History(
+                n_train=history.n_train, n_validation=history.n_validation, gaussian=history.gaussian,
+                start_from=history.start_from, batch_size=history.batch_size,
+            )
+            for _ in self.members
+        ]  # fmt: skip
+
+    def _trained_flags(self, chosen: Any) -> tuple[bool | np.ndarray, ...]:
+        """For each array of a member, whether it is trained: the same parts in all members."""
+        if jax.tree.structure(chosen) == jax.tree.structure(self.objective.flow):
+            chosen = chosen.members
+            if any(np.ndim(flag) for flag in jax.tree.leaves(chosen)):
+                raise ValueError(
+                    "trainable: expected the same parts in all members of an Ensemble, got masks of stacked arrays. "
+                    "Choose the parts of one member: pushforward.freeze(flows[0], lambda f: f.layers[0])."
+                )
+        self.chosen = chosen
+        return trained_flags(self.members[0], trainable_filter(self.members[0]) if chosen is None else chosen)
+
+    def start(self) -> None:
+        """Validate the members before training; meanwhile the steps compile."""
+        started, history = time.perf_counter(), self.history
+        with ThreadPoolExecutor(1) as executor:
+            scores = executor.submit(with_jax_settings(self._scores), self.objective.flow)
+            empty = tuple(
+                None if part is None else np.stack([part] * len(self.members)) for part in self.objective.empty_buffer()
+            )
+            self._steps(empty, 0)
+            jax.block_until_ready(self.states.bad_steps)
+            self.best_scores = scores.result()
+        history.compile_seconds = time.perf_counter() - started
+        values, patience = self._means(self.best_scores), self.objective.patience
+        self.selections = [
+            Selection(state, value, patience) for state, value in zip(self._snapshots(), values, strict=True)
+        ]
+        for member, value in zip(history.members, values, strict=True):
+            member.start = value
+        history.start = self._mean(log_mean_exp(self.best_scores))
+
+    def block(self, index: int) -> None:
+        """Run the block of this index for the active members, validate them, and stop those without progress.
+
+        Raises:
+            TrainingDiverged: if the last active members diverged and no other has stopped before.
+        """
+        objective, history, was_active = self.objective, self.history, list(self.is_active)
+        means = self._run(objective.blocks.at(index))
+        snapshots = self._snapshots()
+        flows = Ensemble([self.partition.combine(state.ema or state.params, state.frozen) for state in snapshots])
+        scores = self._scores(jax.tree.map(lambda leaf: on_device(leaf) if is_array(leaf) else leaf, flows))
+        values = self._means(scores)
+        usable = [active and math.isfinite(value) for active, value in zip(was_active, values, strict=True)]
+        mixture = self._mean(log_mean_exp(np.where(np.asarray(usable)[:, None], scores, self.best_scores)))
+        rates = [self._learning_rate(k, int(state.step)) for k, state in enumerate(snapshots)]
+        seconds = time.perf_counter() - self.options.started
+        for k, member in enumerate(history.members):
+            if not was_active[k]:
+                continue
+            member.train.append(means[k] + objective.offsets[0])
+            if objective.validation is not None:
+                member.validation.append(values[k])
+            member.learning_rate.append(rates[k])
+            member.seconds.append(seconds)
+            member.skipped_steps, member.restarts = int(snapshots[k].skipped_steps), self.recoveries[k].restarts
+            selection, earlier = self.selections[k], self.selections[k].best
+            selection.consider(snapshots[k], index, values[k], means[k], snapshots[k])
+            if selection.best is not earlier:
+                self.best_scores[k] = scores[k]
+            member.best_epoch = selection.best.block
+            if self.is_active[k] and selection.is_over(index):
+                self._stop(k, "early stopping")
+        active_means = [mean for mean, active in zip(means, was_active, strict=True) if active and math.isfinite(mean)]
+        history.train.append(float(np.mean(active_means)) + objective.offsets[0] if active_means else math.nan)
+        if objective.validation is not None:
+            history.validation.append(mixture)
+        history.learning_rate.append(max(rates))
+        history.seconds.append(seconds)
+        history.skipped_steps = sum(member.skipped_steps for member in history.members)
+        history.restarts = sum(member.restarts for member in history.members)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the members that are still trained stop."""
+        for k in np.flatnonzero(self.is_active):
+            self._stop(int(k), "interrupted")
+
+    def result(self) -> Ensemble:
+        """The ensemble of the members at their best weights, in the units of training; fills the history.
+
+        Raises:
+            TrainingDiverged: if no member has a finite likelihood.
+        """
+        history, objective = self.history, self.objective
+        reasons = [member.stop_reason for member in history.members]
+        is_interrupted = "interrupted" in reasons
+        if not is_interrupted and (failure := objective.failure()):
+            raise TrainingDiverged(f"training diverged at {self._rate()}: {failure}. {objective.advice}")
+        history.stop_reason = next(
+            (reason for reason in ("interrupted", "finished", "early stopping") if reason in reasons), "diverged"
+        )
+        failed = [k for k, reason in enumerate(reasons) if reason == "diverged"]
+        if failed:
+            warnings.warn(
+                f"fit: {len(failed)} of {len(reasons)} members diverged (number {', '.join(map(str, failed))}) and are "
+                "returned with their best weights before that. Leave them out by flows[[...]], or use a smaller "
+                "learning_rate.",
+                stacklevel=4,
+            )
+        history.best_epoch = max(selection.best.block for selection in self.selections)
+        best = [selection.best.flow for selection in self.selections]
+        flows = [
+            finalise_trained(extract_flow(self.partition, state, member), self.chosen)
+            for state, member in zip(best, self.members, strict=True)
+        ]
+        result = Ensemble(flows)
+        history.final = self._mean(log_mean_exp(self.best_scores))
+        if objective.validation is not None and has_hook(result, "finalised"):
+            check_finalised(self._mean(log_mean_exp(self._scores(result))), history.final, history)
+        return result
+
+    def _run(self, block: Block) -> list[float]:
+        """Run a block; for each member the mean of the reported numbers over its finite steps, NaN without such."""
+        totals, n_finite = np.zeros(len(self.members)), np.zeros(len(self.members), int)
+        for parts in zip(*(self.objective.batches(block, order) for order in self.orders), strict=True):
+            n_steps, buffers = parts[0][1], list(zip(*(buffer for buffer, _ in parts), strict=True))
+            before = self._snapshots()
+            for k in np.flatnonzero(self.is_active):
+                self.recoveries[k].remember(before[k])
+            active = np.asarray(self.is_active)
+            totals += self._steps(tuple(None if b[0] is None else np.stack(b) for b in buffers), n_steps)
+            skipped = np.asarray(self.states.skipped_steps) - [int(state.skipped_steps) for state in before]
+            n_finite += np.where(active, n_steps - skipped, 0)
+            self._recover(n_steps, block.name)
+        return [float(total / n) if n else math.nan for total, n in zip(totals, n_finite, strict=True)]
+
+    def _steps(self, batches: Any, n_steps: int) -> np.ndarray:
+        """So many steps of the active members; the sums of their reported numbers."""
+        rates = np.asarray([r.learning_rate for r in self.recoveries], self.states.lr_scale.dtype)
+        schedules, counts = self.schedule._replace(learning_rate=rates), np.where(self.is_active, n_steps, 0)
+        loss, shared = self.objective.loss, self.objective.shared
+        self.states, totals = run_members(
+            self.in_sequence, self.partition, self.rule, loss, self.states, batches, shared,
+            counts.astype(np.int32), schedules,
+        )  # fmt: skip
+        return np.asarray(totals, np.float64)
+
+    def _recover(self, n_steps: int, where: str) -> None:
+        """Restore an earlier state of each member whose last steps failed, or give it up."""
+        states, restored = None, {}
+        for k in np.flatnonzero(self.is_active):
+            states = states or self._snapshots()
+            try:
+                state = self.recoveries[k].recover(states[k], n_steps, where)
+            except TrainingDiverged:
+                self._stop(int(k), "diverged")
+                if all(member.stop_reason == "diverged" for member in self.history.members):
+                    raise
+                continue
+            if state is not None:
+                restored[k] = state
+        if restored and states:
+            rows = [restored.get(k, state) for k, state in enumerate(states)]
+            keys = self.states.key
+            self.states = stack_states([state._replace(key=None) for state in rows])._replace(key=keys)
+
+    def _stop(self, k: int, reason: str) -> None:
+        self.is_active[k], self.history.members[k].stop_reason = False, reason
+
+    def _snapshots(self) -> list[TrainState]:
+        """The states of the members, copied to the host, without their keys."""
+        leaves = jax.tree.map(lambda leaf: leaf if is_key(leaf) else np.array(leaf), self.states._replace(key=None))
+        return [jax.tree.map(lambda leaf, k=k: leaf[k, ...], leaves) for k in range(len(self.members))]
+
+    def _scores(self, flows: Ensemble) -> np.ndarray:
+        """Log-densities (n, m) of the validation rows, in the units of training; NaN for a member without them."""
+        rows: Rows | None = self.objective.validation
+        if rows is None:
+            return np.full((len(self.members), 1), math.nan)
+        try:
+            return np.array(flows.log_probs(rows.x, rows.context), np.float64)
+        except NumericError:
+            parts = [log_probs_or_none(member, rows) for member in flows]
+            return np.stack([np.full(len(rows), math.nan) if part is None else part for part in parts])
+
+    def _mean(self, log_probs: np.ndarray) -> float:
+        """The weighted mean of log-densities of the validation rows, in the data's units."""
+        rows = self.objective.validation
+        return (
+            math.nan if rows is None else float(np.average(log_probs, weights=rows.weights)) + self.objective.offsets[1]
+        )
+
+    def _means(self, scores: np.ndarray) -> list[float]:
+        return [self._mean(part) for part in scores]
+
+    def _rate(self) -> str:
+        return self.recoveries[0].describe_rate()
+
+    def _learning_rate(self, k: int, step: int) -> float:
+        if not self.rule.is_default:
+            return math.nan
+        return float(cosine(self.schedule._replace(learning_rate=self.recoveries[k].learning_rate), step, np))
+
+
+def generator(key: PRNGKeyArray) -> np.random.Generator:
+    """A generator on the host, seeded by a key."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key), np.uint32))
