@@ -43,22 +43,22 @@ CASES = {
     ),
     # angles
     "network with raw angles as inputs": (
-        "B.MaskedAutoregressive(B.CircularSpline(4), pf.networks.MaskedMLP(2, 13, width=4, depth=1, key=key))",
+        "B.MaskedAutoregressive(B.CircularSpline(4), pf.networks.MaskedMLP(2, (13, 2), width=4, depth=1, key=key))",
         "ValueError",
         ("network", "cosine and sine", "CircularSpline", "PeriodicInputs(MaskedMLP"),
     ),
     "one feature of an angle": (
-        "pf.networks.PeriodicInputs(pf.networks.MaskedMLP(2, 13, width=4, depth=1, key=key))",
+        "pf.networks.PeriodicInputs(pf.networks.MaskedMLP(2, (13, 2), width=4, depth=1, key=key))",
         "ShapeError",
         ("network", "n_features=2", "got 1"),
     ),
     "masked network of angles without PeriodicInputs": (
-        "pf.networks.MaskedMLP(2, 2, width=4, depth=1, n_features=2, key=key).solve(None, None, jnp.zeros(2))",
+        "pf.networks.MaskedMLP(2, (2, 2), width=4, depth=1, n_features=2, key=key).solve(None, None, jnp.zeros(2))",
         "ShapeError",
         ("solve", "one feature", "PeriodicInputs"),
     ),
     "attention of angles without PeriodicInputs": (
-        "pf.networks.CausalAttention(2, 2, width=4, depth=1, n_features=2, key=key).solve(None, None, jnp.zeros(2))",
+        "pf.networks.CausalAttention(2, (2, 2), width=4, n_features=2, key=key).solve(None, None, jnp.zeros(2))",
         "ShapeError",
         ("solve", "one feature", "PeriodicInputs"),
     ),
@@ -107,9 +107,9 @@ CASES = {
     ),
     # autoregressive layers and their networks
     "order that is no permutation": (
-        "masked(3, order=(0, 0, 1))",
+        "masked((0, 0, 1))",
         "ShapeError",
-        ("order", "permutation of 0..2", "[0, 0, 1]"),
+        ("ranks", "permutation of 0..2", "[0, 0, 1]"),
     ),
     "masked network without its context": (
         "masked(3, context_size=2)(np.ones(3))",
@@ -117,17 +117,18 @@ CASES = {
         ("context", "(2,)", "none", "context="),
     ),
     "empty frames": (
-        "pf.networks.CausalConvolution(3, 2, width=4, depth=1, context_shape=(0, 2), key=key)",
+        "pf.networks.CausalConvolution(3, (2, 3), width=4, depth=1, context_size=2, n_frames=0, key=key)",
         "ValueError",
-        ("context_shape", "(0, 2)", "(F, C)"),
+        ("context_size, n_frames", "got 2 and 0", "at least one"),
     ),
     "frames that do not divide": (
-        "pf.networks.CausalConvolution(5, 2, width=4, depth=1, context_shape=(4, 2), key=key)",
+        "pf.networks.CausalConvolution(5, (2, 5), width=4, depth=1, context_size=2, n_frames=4, key=key)",
         "ValueError",
-        ("context_shape", "4 frames of 2 steps", "Choose another number"),
+        ("n_frames", "4 frames of 2 steps", "Choose another number"),
     ),
     "context of other frames": (
-        "pf.networks.CausalConvolution(4, 2, width=4, depth=1, context_shape=(2, 2), key=key)(np.ones(4), np.ones(2))",
+        "pf.networks.CausalConvolution(4, (2, 4), width=4, depth=1, context_size=2, n_frames=2, key=key)(np.ones(4), "
+        "np.ones(2))",
         "ShapeError",
         ("context", "(2, 2)", "(2,)", "Pass context="),
     ),
@@ -137,7 +138,7 @@ CASES = {
         ("n_frames", "got 2", "context_dim="),
     ),
     "heads that do not divide": (
-        "pf.networks.CausalAttention(3, 2, width=8, depth=1, n_heads=3, key=key)",
+        "pf.networks.CausalAttention(3, (2, 3), width=8, depth=1, n_heads=3, key=key)",
         "ValueError",
         ("n_heads", "8", "3"),
     ),
@@ -312,19 +313,19 @@ CASES = {
         ("coefficients", "finite"),
     ),
     "convolutions of another depth": (
-        "eqx.tree_at(lambda n: n.gate_weight, pf.networks.CausalConvolution(4, 2, width=4, depth=1, key=key), "
+        "eqx.tree_at(lambda n: n.gate_weight, pf.networks.CausalConvolution(4, (2, 4), width=4, depth=1, key=key), "
         "jnp.zeros((2, 8, 8))).__check_init__()",
         "ShapeError",
         ("depth, cycle", "2 layers", "got 1 and 1"),
     ),
     "convolutions over another order": (
-        "eqx.tree_at(lambda n: n.order, pf.networks.CausalConvolution(4, 2, width=4, depth=1, key=key), "
+        "eqx.tree_at(lambda n: n.order, pf.networks.CausalConvolution(4, (2, 4), width=4, depth=1, key=key), "
         "jnp.arange(5)).__check_init__()",
         "ShapeError",
         ("n_ranks", "expected 5", "got 4"),
     ),
     "masked weights of other ranks": (
-        "eqx.tree_at(lambda n: n.out_weight, pf.networks.MaskedMLP(2, 2, width=4, depth=1, key=key), "
+        "eqx.tree_at(lambda n: n.out_weight, pf.networks.MaskedMLP(2, (2, 2), width=4, depth=1, key=key), "
         "jnp.zeros((2, 5, 4))).__check_init__()",
         "ShapeError",
         ("n_ranks, n_features", "5 ranks", "got 2 and 1"),
@@ -366,7 +367,7 @@ CASES = {
         ("dim", "more than 16", "got 16"),
     ),
     "a network of sequences with other channels": (
-        "pf.networks.CausalConvolution(4, 2, width=2, depth=1, key=key).of_length(5, (2,))",
+        "pf.networks.CausalConvolution(4, (2, 4), width=2, depth=1, key=key).of_length(5, (2,))",
         "ShapeError",
         ("context_shape", "None", "(2,)"),
     ),
@@ -516,8 +517,9 @@ def scope():
     def network(*sizes, **options):
         return pf.networks.MLP(*sizes, **{"width": 4, "depth": 1, "key": key, **options})
 
-    def masked(dim, **options):
-        return pf.networks.MaskedMLP(dim, 2, **{"width": 4, "depth": 1, "key": key, **options})
+    def masked(ranks, **options):
+        out_shape = (2, ranks if isinstance(ranks, int) else len(ranks))
+        return pf.networks.MaskedMLP(ranks, out_shape, **{"width": 4, "depth": 1, "key": key, **options})
 
     def conditional(size):
         return B.Conditional(layer, network(size, (4,)), (size,))

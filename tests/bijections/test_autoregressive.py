@@ -97,8 +97,8 @@ def build_layer(case, method):
     order = {"natural": np.arange(dim), "reversed": np.arange(dim)[::-1]}.get(case["order"])
     order = np.random.default_rng(dim).permutation(dim) if order is None else order
     network = MaskedMLP(
-        dim, n_parameters(transformer), width=width, depth=case["depth"], order=order, context_size=case["context"],
-        residual=case["residual"], key=jax.random.key(1),
+        np.argsort(order), (n_parameters(transformer), dim), width=width, depth=case["depth"],
+        context_size=case["context"], residual=case["residual"], key=jax.random.key(1),
     )  # fmt: skip
     context_shape = (case["context"],) if case["context"] else None
     return randomised(MaskedAutoregressive(transformer, network, context_shape=context_shape, method=method))
@@ -198,12 +198,14 @@ def test_second_derivatives_of_the_sequential_direction(family):
 
 
 def affine_layer(method, index=0, context=0):
-    network = MaskedMLP(4, 2, width=4, depth=1, context_size=context, activation="tanh", key=jax.random.key(index))
+    network = MaskedMLP(4, (2, 4), width=4, depth=1, context_size=context, activation="tanh", key=jax.random.key(index))
     return MaskedAutoregressive("affine", network, method=method, context_shape=(context,) if context else None)
 
 
 def attentive():
-    network = CausalAttention(4, 2, width=4, depth=1, n_heads=2, token_size=2, context_size=1, key=jax.random.key(0))
+    network = CausalAttention(
+        4, (2, 4), width=4, depth=1, n_heads=2, token_size=2, context_size=1, key=jax.random.key(0)
+    )
     return MaskedAutoregressive("affine", network, context_shape=(1,))
 
 
@@ -255,7 +257,7 @@ def test_cases_cover_every_pair_and_are_few():
 
 def test_masked_network_depends_exactly_on_the_preceding_coordinates():
     """p(x2) p(x3|x2) p(x1|x2,x3): perturb each coordinate and compare which parameters change."""
-    network = randomised(MaskedMLP(3, 2, width=16, depth=2, order=(1, 2, 0), key=jax.random.key(0)), scale=1.0)
+    network = randomised(MaskedMLP((2, 0, 1), (2, 3), width=16, depth=2, key=jax.random.key(0)), scale=1.0)
     x = jnp.array([0.3, -0.2, 0.5])
     start = network(x)
     moves = np.stack([np.asarray((network(x.at[i].add(0.1)) != start).any(0)) for i in range(3)], 1)
@@ -264,7 +266,7 @@ def test_masked_network_depends_exactly_on_the_preceding_coordinates():
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_context_reaches_every_output_of_a_masked_network(dim):
-    network = randomised(MaskedMLP(dim, 2, width=8, depth=2, context_size=2, key=jax.random.key(0)), scale=1.0)
+    network = randomised(MaskedMLP(dim, (2, dim), width=8, depth=2, context_size=2, key=jax.random.key(0)), scale=1.0)
     moves = np.abs(np.asarray(jax.jacrev(lambda c: network(jnp.ones(dim), c))(jnp.ones(2))))
     assert (moves.max(2) > 0).all()
 
@@ -274,8 +276,8 @@ def test_context_reaches_every_output_of_a_masked_network(dim):
 def test_attention_matches_full_passes(token_size):
     def layer(method):
         network = CausalAttention(
-            7, 2, width=8, depth=2, n_heads=2, token_size=token_size, order=(3, 1, 0, 2, 6, 5, 4), context_size=2,
-            key=jax.random.key(0),
+            np.argsort((3, 1, 0, 2, 6, 5, 4)), (2, 7), width=8, depth=2, n_heads=2, token_size=token_size,
+            context_size=2, key=jax.random.key(0),
         )  # fmt: skip
         return randomised(MaskedAutoregressive("affine", network, context_shape=(2,), method=method))
 
@@ -324,7 +326,7 @@ class TestJacobi:
             np.testing.assert_allclose(slopes(scale), slopes(1.0), rtol=1e-5)
 
     def test_identity_takes_two_iterations(self):
-        layer = MaskedAutoregressive("affine", MaskedMLP(7, 2, width=8, depth=1, key=jax.random.key(0)))
+        layer = MaskedAutoregressive("affine", MaskedMLP(7, (2, 7), width=8, depth=1, key=jax.random.key(0)))
         assert layer.forward_by_jacobi(jnp.ones(7))[2] == 2
 
     def test_max_iterations_raises(self):
@@ -345,7 +347,7 @@ CASE = {
 
 
 def small(**options):
-    network = MaskedMLP(7, 2, width=16, depth=1, key=jax.random.key(0))
+    network = MaskedMLP(7, (2, 7), width=16, depth=1, key=jax.random.key(0))
     return randomised(MaskedAutoregressive("affine", network, method="jacobi", **options))
 
 

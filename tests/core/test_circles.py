@@ -142,7 +142,7 @@ def test_couplings_of_angles_and_reals():
 
 def test_layers_that_treat_angles_as_reals_raise():
     spline = CircularSpline(4)
-    raw = MaskedMLP(2, n_parameters(spline), width=8, depth=1, key=jax.random.key(0))
+    raw = MaskedMLP(2, (n_parameters(spline), 2), width=8, depth=1, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"network: expected a network that receives angles .*PeriodicInputs"):
         MaskedAutoregressive(spline, raw)
     with pytest.raises(ShapeError, match=r"n_features=2, got 1"):

@@ -25,14 +25,20 @@ def perturbed(tree, spread=0.3):
     return eqx.combine(randomised(trained, spread), rest)
 
 
-def network(dim, context_shape=None, **options):
+def convolution(ranks, n_parameters, context_shape, **sizes):
+    *frames, size = context_shape or (0,)
+    out_shape = (n_parameters, ranks if isinstance(ranks, int) else len(ranks))
+    return CausalConvolution(ranks, out_shape, context_size=size, n_frames=(*frames, None)[0], **sizes)
+
+
+def network(ranks, context_shape=None, **options):
     sizes = {"width": 6, "depth": 4, "cycle": 3, **options}
-    return perturbed(CausalConvolution(dim, 2, context_shape=context_shape, key=KEY, **sizes))
+    return perturbed(convolution(ranks, 2, context_shape, key=KEY, **sizes))
 
 
 def layer(method, transformer, context_shape=None, **options):
-    sizes = {"width": 6, "depth": 5, "cycle": 3, "order": SHUFFLED, **options}
-    conditioner = CausalConvolution(24, n_parameters(transformer), context_shape=context_shape, key=KEY, **sizes)
+    sizes = {"width": 6, "depth": 5, "cycle": 3, **options}
+    conditioner = convolution(SHUFFLED, n_parameters(transformer), context_shape, key=KEY, **sizes)
     return perturbed(MaskedAutoregressive(transformer, conditioner, context_shape=context_shape, method=method), 0.1)
 
 
@@ -92,10 +98,10 @@ def test_pass_matches_the_formula(dim, context_shape):
         np.testing.assert_allclose(got, reference_parameters(n, x, context), rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("order", [None, SHUFFLED])
-def test_step_depends_exactly_on_its_receptive_field(order):
+@pytest.mark.parametrize("ranks", [24, SHUFFLED])
+def test_step_depends_exactly_on_its_receptive_field(ranks):
     with jax.enable_x64(True), quickly_compiled():
-        n = network(24, order=order)
+        n = network(ranks)
         assert n.dilations == (1, 2, 4, 1)
         assert n.receptive_field == 9
         lag = n.inverse_order[:, None] - n.inverse_order[None]
@@ -120,10 +126,10 @@ def test_frame_reaches_its_steps_and_their_dependents():
 
 def test_dilations_are_below_the_length():
     for dim, expected in ((1, (1,)), (2, (1,)), (3, (1, 2)), (5, (1, 2, 4)), (9, (1, 2, 4, 8)), (8, (1, 2, 4))):
-        n = CausalConvolution(dim, 2, width=2, depth=4, cycle=10, key=KEY)
+        n = CausalConvolution(dim, (2, dim), width=2, depth=4, cycle=10, key=KEY)
         assert n.dilations == (expected * 4)[:4]
         assert max(n.dilations) < max(dim, 2)
-    assert CausalConvolution(5000, 1, width=1, depth=20, key=KEY).receptive_field == 1 + 2 * 1023
+    assert CausalConvolution(5000, (1, 5000), width=1, depth=20, key=KEY).receptive_field == 1 + 2 * 1023
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_cached_matches_full_passes_with_a_root_transformer():
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", second_order.METHODS)
 def test_second_derivatives_agree_with_differences(verb):
-    network = CausalConvolution(5, 2, width=3, depth=2, context_shape=(2, 1), key=jax.random.key(0))
+    network = CausalConvolution(5, (2, 5), width=3, depth=2, context_size=1, n_frames=2, key=jax.random.key(0))
     layer = MaskedAutoregressive("affine", network, context_shape=(2, 1))
     second_order.check_second_derivatives(layer, verb, 2)
 

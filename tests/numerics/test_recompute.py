@@ -46,7 +46,7 @@ def coupling(index, *, dim=DIM, transformer=None, width=8, depth=1, context=0, d
 
 
 def autoregressive(index):
-    return MaskedAutoregressive(Affine(), MaskedMLP(DIM, 2, width=8, depth=1, key=jax.random.key(index)))
+    return MaskedAutoregressive(Affine(), MaskedMLP(DIM, (2, DIM), width=8, depth=1, key=jax.random.key(index)))
 
 
 def chained(index, **options):

@@ -157,7 +157,7 @@ def test_a_network_in_another_order_or_with_other_channels_is_refused(teacher):
     network = teacher.bijection.bijections[0].layer(0).network
     with pytest.raises(ShapeError, match="channels"):
         network.of_length(50, (5, 3))
-    reversed_network = pf.networks.CausalConvolution(4, 2, width=2, depth=1, order=(3, 2, 1, 0), key=jax.random.key(0))
+    reversed_network = pf.networks.CausalConvolution((3, 2, 1, 0), (2, 4), width=2, depth=1, key=jax.random.key(0))
     flow = pf.Flow(Logistic((4,)), pf.bijections.MaskedAutoregressive("affine", reversed_network))
     with pytest.raises(ValueError, match="natural order"):
         pf.of_length(flow, 9)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
@@ -15,6 +14,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular, with_angles
 from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError
+from pushforward.networks.adapt import call_network, check_output
 from pushforward.numerics.arrays import on_device
 
 
@@ -28,7 +28,8 @@ class Coupling(AbstractBijection):
         transformer: a name in `TRANSFORMERS` or a scalar bijection.
         mask: bool array of the event shape, True for the transformed part A; both parts must be non-empty. See
             `halves`, `alternating`, `random_half`, `checkerboard`, `channel_wise`.
-        network: called as network(z^B, context, key=...), returns shape (P, |A|), P = n_parameters(transformer).
+        network: called as network(z^B, context, key=...), returns shape (P, |A|), P = n_parameters(transformer), or
+            P |A| numbers; or a module of one array, such as `equinox.nn.MLP`, which is called with [z^B; context].
         context_shape: shape of the network's context, or None.
         circular: bool array of the event shape, True for coordinates that are angles; by default all where the
             transformer's support is the circle, else none. The network gets the cosine and sine of angles in z^B:
@@ -92,17 +93,18 @@ class Coupling(AbstractBijection):
         self.angles = tuple(circular[~mask].tolist())
 
     def __check_init__(self) -> None:
-        dtype = jnp.result_type(float)
         n_conditioning = math.prod(self.shape) - self.n_transformed
-        conditioning = jax.ShapeDtypeStruct((n_conditioning + sum(self.angles),), dtype)
-        context = None if self.context_shape is None else jax.ShapeDtypeStruct(self.context_shape, dtype)
-        got = jax.eval_shape(self.network, conditioning, context).shape
-        expected = (n_parameters(self.transformer), self.n_transformed)
-        if got != expected:
-            raise ShapeError(
-                f"network: expected an output of shape {expected} ({expected[0]} parameters of "
-                f"{type(self.transformer).__name__} for each of {expected[1]} transformed coordinates), got {got}."
-            )
+        n, n_transformed = self._out_shape
+        meaning = (
+            f"{n} parameters of {type(self.transformer).__name__} for each of {n_transformed} transformed coordinates"
+        )
+        in_shape = (n_conditioning + sum(self.angles),)
+        check_output(self.network, in_shape, self.context_shape, self._out_shape, meaning)
+
+    @property
+    def _out_shape(self) -> tuple[int, int]:
+        """Shape of the network's output."""
+        return n_parameters(self.transformer), self.n_transformed
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -126,7 +128,8 @@ class Coupling(AbstractBijection):
     ) -> tuple[Array, Array]:
         ordered = value.reshape(-1)[self.order]
         transformed, conditioning = ordered[: self.n_transformed], ordered[self.n_transformed :]
-        parameters = self.network(with_angles(conditioning, self.angles), context, key=key)
+        inputs = with_angles(conditioning, self.angles)
+        parameters = call_network(self.network, inputs, context, self._out_shape, key=key)
         transformed, log_det = apply_transformer(self.transformer, parameters, transformed, inverse)
         out = jnp.concatenate([transformed, conditioning])[self.inverse_order]
         return out.reshape(self.shape), jnp.sum(log_det)

@@ -1,5 +1,6 @@
 """Conditioner networks: from arrays of one sample to an array of parameters. They do not depend on flows."""
 
+from pushforward.networks.activations import ACTIVATIONS
 from pushforward.networks.attention import CausalAttention
 from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
@@ -13,8 +14,9 @@ from pushforward.networks.lipschitz_conv import LipschitzConv, LipschitzConvNet
 from pushforward.networks.lipschitz_mlp import LipschitzDense, LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP, checked_order
 from pushforward.networks.mlp import MLP, ResidualMLP
-from pushforward.networks.network import ACTIVATIONS, AbstractNetwork
+from pushforward.networks.network import AbstractNetwork
 from pushforward.networks.periodic import PeriodicInputs
+from pushforward.networks.zero_initialised import ZeroInitialised
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,6 +37,7 @@ __all__ = [
     "MaskedMLP",
     "PeriodicInputs",
     "ResidualMLP",
+    "ZeroInitialised",
     "bounds_in",
     "checked_adjacency",
     "checked_order",

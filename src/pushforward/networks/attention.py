@@ -1,8 +1,7 @@
 """Causal attention as an autoregressive conditioner: tokens are blocks of coordinates, keys and values are cached."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,10 +10,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
+from pushforward.networks.activations import Activation
 from pushforward.networks.attention_block import AttentionBlock, normalised
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
+from pushforward.networks.autoregressive import (
+    AbstractAutoregressiveNetwork,
+    Ranks,
+    TransformerFn,
+    order_and_parameters,
+)
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.masked_mlp import checked_context, checked_order
+from pushforward.networks.masked_mlp import checked_context
 from pushforward.networks.network import check_sizes
 from pushforward.numerics.arrays import on_device, zeros
 from pushforward.numerics.trailing_batch import trailing_batch
@@ -25,21 +30,20 @@ class CausalAttention(AbstractAutoregressiveNetwork):
 
         h_t = W_in x_(t-1) + position_t + W_c context,  causal blocks,  out_i = V_i norm(h_t) + c_i, i in t
 
-    A token is `token_size` consecutive coordinates in the order `order`. Coordinates of one token do not depend on each
+    A token is `token_size` coordinates of consecutive ranks. Coordinates of one token do not depend on each
     other, so the sequential direction takes D / token_size steps. The input of token t is token t - 1 (zero for the
     first) plus a learned position embedding and a projection of the context, so the context reaches every output. The
     output weights start at zero.
 
     Args:
-        dim: number of coordinates D.
-        n_parameters: P, numbers emitted for each coordinate.
+        ranks: (D,), the rank of each coordinate, a permutation of 0..D-1; or the number D, for the natural order.
+        out_shape: (P, D), for P numbers emitted for each coordinate.
         width: size of a token's representation, a multiple of `n_heads`.
         depth: number of blocks, each of attention and a perceptron of 4 width units.
         n_heads: attention heads.
         token_size: coordinates in a token; the last token may be shorter.
-        order: a permutation of 0..D-1; natural by default.
         context_size: length of the context, 0 for none.
-        activation: of the perceptrons, a name in `ACTIVATIONS`.
+        activation: of the perceptrons, as for `MLP`.
         n_features: number of input features of each coordinate, stored contiguously (see `PeriodicInputs`).
         key: for the start weights.
 
@@ -47,7 +51,7 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     direction (the sequential one reads the whole cache: attention costs twice as much).
 
     Raises:
-        ShapeError: if `order` is not a permutation.
+        ShapeError: if `ranks` is not a permutation, or `out_shape` not (P, D).
         ValueError: if a size is not positive or the heads do not divide the width.
 
     Reference: Vaswani et al. 2017, section 3; as conditioner, Patacchiola, Shysheya, Hofmann & Turner 2024 and Zhai et
@@ -56,10 +60,12 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from pushforward.networks import CausalAttention
-        >>> network = CausalAttention(6, 2, width=8, depth=1, n_heads=2, token_size=3, key=jax.random.key(0))
+        >>> network = CausalAttention(6, (2, 6), width=8, depth=1, n_heads=2, token_size=3, key=jax.random.key(0))
         >>> print(network(jnp.ones(6)).shape, network.n_ranks)
         (2, 6) 2
     """
+
+    is_triangular: ClassVar[bool] = True
 
     in_weight: Float[Array, "..."]
     positions: Float[Array, "..."]
@@ -77,21 +83,21 @@ class CausalAttention(AbstractAutoregressiveNetwork):
 
     def __init__(
         self,
-        dim: int,
-        n_parameters: int,
+        ranks: Ranks,
+        out_shape: tuple[int, int],
         *,
-        width: int,
-        depth: int,
+        width: int = 64,
+        depth: int = 2,
         n_heads: int = 4,
         token_size: int = 1,
-        order: Sequence[int] | np.ndarray | None = None,
         context_size: int = 0,
-        activation: str = "gelu",
+        activation: Activation = "gelu",
         n_features: int = 1,
         key: PRNGKeyArray,
     ) -> None:
-        check_sizes(dim=dim, width=width, depth=depth, n_heads=n_heads, token_size=token_size, n_features=n_features)
-        order = checked_order(dim, order)
+        order, n_parameters = order_and_parameters(ranks, out_shape)
+        dim = len(order)
+        check_sizes(width=width, depth=depth, n_heads=n_heads, token_size=token_size, n_features=n_features)
         self.token_size = min(token_size, dim)
         self.n_ranks = -(-dim // self.token_size)
         keys = [jax.random.fold_in(key, i) for i in range(3 + depth)]

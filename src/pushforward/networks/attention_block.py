@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.networks.activations import Activation, activation_fn, split_activation
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.network import activation_named
 from pushforward.numerics.arrays import zeros
 
 
@@ -21,7 +21,7 @@ class AttentionBlock(eqx.Module):
     Args:
         width: size of a token's representation, a multiple of `n_heads`.
         n_heads: attention heads.
-        activation: of the perceptron, a name in `ACTIVATIONS`.
+        activation: of the perceptron, as for `MLP`; a module is trained in each block by itself.
         key: for the start weights.
 
     Cost: 24 width^2 operations a token, and 4 width for each pair of tokens.
@@ -47,19 +47,21 @@ class AttentionBlock(eqx.Module):
     narrow: Float[Array, "..."]
     narrow_bias: Float[Array, "..."]
     n_heads: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    activation: Activation | None = eqx.field(static=True)  # None for a module, which is `trained_activation`
+    trained_activation: eqx.Module | None = None
 
-    def __init__(self, width: int, n_heads: int, activation: str, *, key: PRNGKeyArray) -> None:
+    def __init__(self, width: int, n_heads: int, activation: Activation, *, key: PRNGKeyArray) -> None:
         first, second = (jax.random.fold_in(key, i) for i in range(2))
         self.scales = zeros((2, width)) + 1
         self.projections = normal(first, (3, width, width), 1 / math.sqrt(width))
         self.merge = zeros((width, width))
         self.widen, self.widen_bias = normal(second, (width, 4 * width), math.sqrt(2 / width)), zeros(4 * width)
         self.narrow, self.narrow_bias = zeros((4 * width, width)), zeros(width)
-        self.n_heads, self.activation = n_heads, activation
+        self.activation, self.trained_activation = split_activation(activation)
+        self.n_heads = n_heads
 
     def __check_init__(self) -> None:
-        activation_named(self.activation)
+        activation_fn(self.activation, self.trained_activation)
         width = self.merge.shape[0]
         if width % self.n_heads:
             raise ValueError(f"n_heads: expected a divisor of the width {width}, got {self.n_heads}.")
@@ -77,7 +79,8 @@ class AttentionBlock(eqx.Module):
         attention = jax.nn.softmax(jnp.where(visible[None], scores, -jnp.inf), axis=-1)
         hidden = hidden + jnp.einsum("hqk,khd->qhd", attention, values).reshape(hidden.shape) @ self.merge
         wide = normalised(hidden, self.scales[1]) @ self.widen + self.widen_bias[None]
-        return hidden + activation_named(self.activation)(wide) @ self.narrow + self.narrow_bias[None]
+        act = activation_fn(self.activation, self.trained_activation)
+        return hidden + act(wide) @ self.narrow + self.narrow_bias[None]
 
 
 def normalised(hidden: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,27 +1,35 @@
-"""The protocol of autoregressive conditioners: a parallel pass and a sequential solve."""
+"""The protocol of autoregressive conditioners: a parallel pass and an optional sequential solve."""
 
 import abc
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from pushforward.networks.network import AbstractNetwork
+from pushforward.errors import ShapeError
+from pushforward.networks.network import AbstractNetwork, check_sizes
 
 # transformer_fn(weights, parameters (P, ...), value (...)) -> (value, log-slope), element by element
 TransformerFn = Callable[[Any, Array, Array], tuple[Array, Array]]
+Ranks: TypeAlias = int | Sequence[int] | np.ndarray
+_MAX_UNROLLED_RANKS = 3
 
 
 class AbstractAutoregressiveNetwork(AbstractNetwork):
-    """A network whose parameters of coordinate i depend on the coordinates of lower rank and on the context.
+    """An autoregressive network that works on coordinates sorted by rank.
 
-    *Parallel*: `network(x, context)` returns the parameters (P, D) of all coordinates in one pass. *Sequential*:
-    `network.solve(transformer_fn, weights, z, context)` returns the x with
-    x_i = transformer_fn(weights, parameters_i(x, context), z_i), rank by rank, and caches what lower ranks computed.
+    An autoregressive layer takes any network `network(x, context, key=...)` -> (P, D) whose parameters of coordinate i
+    depend on the coordinates of lower rank and on the context only. It may have `ranks` (D,), natural order otherwise,
+    and `solve(transformer_fn, weights, z, context)`, which returns the x (D,) with
+    x_i = transformer_fn(weights, parameters_i(x, context), z_i), rank by rank, and the log-determinant: the fast
+    sequential direction, which caches what lower ranks computed.
 
-    Concrete classes implement `parameters` and `solve` on coordinates sorted by `order`: the dependence is then
-    triangular for every order, and weights, masks and caches need no permutation.
+    A subclass of this class implements `parameters` and `solve` on coordinates sorted by `order`: the dependence is
+    then triangular for every order, and weights, masks and caches need no permutation.
 
     Attributes:
         order: (D,), the coordinate at each position.
@@ -29,6 +37,8 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
         ranks: (D,), the step at which each coordinate is computed; coordinates of equal rank do not depend on each
             other.
         n_ranks: number of distinct ranks, the length of the sequential direction.
+        is_triangular: class variable; True if masks make the dependence right for all weights, so that layers need not
+            test it.
     """
 
     order: eqx.AbstractVar[Int[Array, "..."]]
@@ -39,8 +49,10 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        """Parameters (P, D) of all coordinates, from x (D,)."""
-        return self.parameters(x[self.order], context, key=key)[:, self.inverse_order]
+        """Parameters (P, D) of all coordinates, from x (D,) or from D times `n_features` features, grouped by D."""
+        n_features = getattr(self, "n_features", 1)
+        ordered = x[self.order] if n_features == 1 else x.reshape(-1, n_features)[self.order].reshape(-1)
+        return self.parameters(ordered, context, key=key)[:, self.inverse_order]
 
     @abc.abstractmethod
     def parameters(
@@ -55,3 +67,48 @@ class AbstractAutoregressiveNetwork(AbstractNetwork):
         """x (D,) with x_i = transformer_fn(weights, parameters_i(x, context), z_i), sorted by `order`, and the
         log-determinant.
         """
+
+
+def order_and_parameters(ranks: Ranks, out_shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """The coordinate of each rank, and P, from the first two arguments of a network.
+
+    >>> order_and_parameters((2, 0, 1), (4, 3))
+    (array([1, 2, 0]), 4)
+    """
+    if isinstance(ranks, int | np.integer):
+        check_sizes(ranks=int(ranks))
+        ranks = np.arange(ranks)
+    ranks = np.asarray(ranks)
+    if ranks.ndim != 1 or sorted(ranks.tolist()) != list(range(len(ranks))):
+        raise ShapeError(f"ranks: expected a permutation of 0..{ranks.size - 1}, got {ranks.tolist()}.")
+    shape = tuple(out_shape) if isinstance(out_shape, Sequence) else out_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != len(ranks):
+        raise ShapeError(f"out_shape: expected (P, {len(ranks)}), P numbers for each coordinate, got {out_shape}.")
+    return np.argsort(ranks), shape[0]
+
+
+def solve_by_passes(
+    one_pass: Callable[[Array], tuple[Array, Array]], ranks: Array, n_ranks: int, z: Array
+) -> tuple[Array, Array]:
+    """The sequential direction by one full pass for each rank, of which the coordinates of that rank are used.
+
+    Args:
+        one_pass: from x (D,) to the values and log-slopes of all coordinates, with parameters computed from x.
+        ranks: (D,), from 0 to n_ranks - 1.
+        n_ranks: number of passes.
+        z: (D,), for shape and dtype.
+
+    Returns:
+        x, and the log-determinant.
+    """
+
+    def step(carry: tuple[Array, Array], rank: Array) -> tuple[tuple[Array, Array], None]:
+        x, log_dets = carry
+        new, new_log_dets = one_pass(x)
+        is_rank = ranks == rank
+        return (jnp.where(is_rank, new, x), jnp.where(is_rank, new_log_dets, log_dets)), None
+
+    start = (jnp.zeros_like(z), jnp.zeros_like(z))
+    unroll = n_ranks if n_ranks <= _MAX_UNROLLED_RANKS else 1
+    (x, log_dets), _ = jax.lax.scan(step, start, jnp.arange(n_ranks), unroll=unroll)
+    return x, jnp.sum(log_dets)

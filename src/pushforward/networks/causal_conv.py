@@ -8,8 +8,7 @@ against 0.16 alone; in float64 it is 2.5 to 3 times slower even there.
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -18,9 +17,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
+from pushforward.networks.autoregressive import (
+    AbstractAutoregressiveNetwork,
+    Ranks,
+    TransformerFn,
+    order_and_parameters,
+)
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.masked_mlp import checked_order
 from pushforward.networks.network import check_sizes
 from pushforward.numerics.arrays import on_device, zeros
 from pushforward.numerics.trailing_batch import trailing_batch
@@ -39,14 +42,15 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
     outlier from saturating every gate. The context enters every gate, so it reaches every output. V starts at zero.
 
     Args:
-        dim: number of coordinates D.
-        n_parameters: P, numbers emitted for each coordinate.
+        ranks: (D,), the step of each coordinate, a permutation of 0..D-1; or the number D, for the natural order.
+        out_shape: (P, D), for P numbers emitted for each coordinate.
         width: number of channels W.
         depth: number of dilated layers.
         cycle: layers after which the dilations restart; fewer where a dilation would reach back D steps or more.
-        order: a permutation of 0..D-1, `order[t]` being the coordinate at step t; natural by default.
-        context_shape: None; (C,), equal for all steps; or (F, C), F frames of ceil(D / F) consecutive steps (the last
-            may be shorter): a step depends on its frame, and through earlier steps on earlier frames.
+        context_size: numbers C in the context, 0 for none.
+        n_frames: None for a context (C,), equal for all steps; F for one of shape (F, C), F frames of ceil(D / F)
+            consecutive steps (the last may be shorter): a step depends on its frame, and through earlier steps on
+            earlier frames.
         key: for the start weights.
 
     Cost: 12 depth W^2 operations a step in both directions. The sequential direction caches the last d_l columns of
@@ -54,7 +58,7 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
     the steps.
 
     Raises:
-        ShapeError: if `order` is not a permutation or the context has another shape.
+        ShapeError: if `ranks` is not a permutation, `out_shape` not (P, D), or the context has another shape.
         ValueError: if a size is not positive or some frames would have no step.
 
     Reference: van den Oord et al. 2016 (WaveNet), sections 2.1 and 2.3-2.5, kernel size two; ring buffers: Paine et al.
@@ -63,10 +67,12 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from pushforward.networks import CausalConvolution
-        >>> network = CausalConvolution(9, 2, width=8, depth=4, cycle=3, key=jax.random.key(0))
+        >>> network = CausalConvolution(9, (2, 9), width=8, depth=4, cycle=3, key=jax.random.key(0))
         >>> print(network(jnp.ones(9)).shape, network.dilations, network.receptive_field)
         (2, 9) (1, 2, 4, 1) 9
     """
+
+    is_triangular: ClassVar[bool] = True
 
     in_weight: Float[Array, "..."]
     in_bias: Float[Array, "..."]
@@ -90,19 +96,20 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
 
     def __init__(
         self,
-        dim: int,
-        n_parameters: int,
+        ranks: Ranks,
+        out_shape: tuple[int, int],
         *,
-        width: int,
-        depth: int,
+        width: int = 64,
+        depth: int = 10,
         cycle: int = 10,
-        order: Sequence[int] | np.ndarray | None = None,
-        context_shape: tuple[int, ...] | None = None,
+        context_size: int = 0,
+        n_frames: int | None = None,
         key: PRNGKeyArray,
     ) -> None:
-        check_sizes(dim=dim, width=width, depth=depth, cycle=cycle)
-        order = checked_order(dim, order)
-        self.context_shape = _checked_frames(dim, context_shape)
+        check_sizes(width=width, depth=depth, cycle=cycle)
+        order, n_parameters = order_and_parameters(ranks, out_shape)
+        dim = len(order)
+        self.context_shape = _context_shape(dim, context_size, n_frames)
         self.n_ranks, self.depth, self.cycle = dim, depth, max(min(cycle, depth, (dim - 1).bit_length()), 1)
         keys = [jax.random.fold_in(key, i) for i in range(7)]
         self.in_weight, self.start = normal(keys[0], (width,), 1.0), normal(keys[1], (width,), 1.0)
@@ -149,10 +156,10 @@ class CausalConvolution(AbstractAutoregressiveNetwork):
             raise ValueError(f"dim: expected more than {max(self.dilations)} steps, the widest dilation, got {dim}.")
         if (self.context_shape or ())[-1:] != (context_shape or ())[-1:]:
             raise ShapeError(f"context_shape: expected channels as in {self.context_shape}, got {context_shape}.")
-        n_parameters, width = self.out_weight.shape
+        (n_parameters, width), frames = self.out_weight.shape, (context_shape or ())[:-1]
         new = CausalConvolution(
-            dim, n_parameters, width=width, depth=self.depth, cycle=self.cycle, context_shape=context_shape,
-            key=jax.random.key(0),
+            dim, (n_parameters, dim), width=width, depth=self.depth, cycle=self.cycle,
+            context_size=(context_shape or (0,))[-1], n_frames=frames[0] if frames else None, key=jax.random.key(0),
         )  # fmt: skip
         return eqx.tree_at(_weights, new, _weights(self))
 
@@ -253,20 +260,19 @@ def _slot(ring: Array, slot: Array) -> Array:
     return jax.lax.dynamic_index_in_dim(ring, slot, 0, keepdims=False)
 
 
-def _checked_frames(dim: int, context_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """The shape of the context; an error if it has too many axes, an empty axis, or frames without steps."""
-    if context_shape is None:
-        return None
-    shape = tuple(context_shape)
-    if len(shape) not in (1, 2) or min(shape) < 1:
+def _context_shape(dim: int, context_size: int, n_frames: int | None) -> tuple[int, ...] | None:
+    """The shape of the context; an error if it has no numbers, or some frames would have no step."""
+    if context_size < (0 if n_frames is None else 1) or (n_frames is not None and n_frames < 1):
         raise ValueError(
-            f"context_shape: expected (C,), or (F, C) for F frames, each at least 1, or None; got {context_shape}."
+            f"context_size, n_frames: expected at least 0 numbers, or at least one in each of at least one frame, got "
+            f"{context_size} and {n_frames}."
         )
-    n_frames = shape[0] if len(shape) == 2 else 1
+    if n_frames is None:
+        return (context_size,) if context_size else None
     size = -(-dim // n_frames)
     if -(-dim // size) != n_frames:
         raise ValueError(
-            f"context_shape: expected a step in each frame, but of {n_frames} frames of {size} steps the first "
+            f"n_frames: expected a step in each frame, but of {n_frames} frames of {size} steps the first "
             f"{-(-dim // size)} cover all {dim}. Choose another number of frames."
         )
-    return shape
+    return (n_frames, context_size)

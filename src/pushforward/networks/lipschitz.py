@@ -205,6 +205,12 @@ def check_coefficient(name: str, value: float) -> None:
         raise ValueError(f"{name}: expected a number between 0 and 1 (a contraction), got {value}.")
 
 
+def check_same_shape(in_shape: tuple[int, ...], out_shape: tuple[int, ...] | None) -> None:
+    """Raise unless the shape of the output, if given, is that of the input."""
+    if out_shape is not None and tuple(out_shape) != tuple(in_shape):
+        raise ShapeError(f"out_shape: expected {tuple(in_shape)}, the shape of x, got {tuple(out_shape)}.")
+
+
 def context_matrices(context_size: int, sizes: Sequence[int], key: PRNGKeyArray) -> tuple[Float[Array, "..."], ...]:
     """Start values of the matrices that add a context to each layer."""
     if not context_size:

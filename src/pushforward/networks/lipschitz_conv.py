@@ -28,6 +28,7 @@ from pushforward.networks.lipschitz import (
     AbstractLipschitzLayer,
     AbstractLipschitzStack,
     check_coefficient,
+    check_same_shape,
     context_matrices,
     start_slopes,
 )
@@ -159,7 +160,8 @@ class LipschitzConvNet(AbstractLipschitzStack):
     change the Lipschitz constant in x.
 
     Args:
-        shape: (H, W, C).
+        in_shape: (H, W, C).
+        out_shape: the same shape, which is the default.
         width: channels of each hidden layer.
         depth: number of hidden layers, at least 1.
         lipschitz: bound of the network, in (0, 1).
@@ -193,19 +195,21 @@ class LipschitzConvNet(AbstractLipschitzStack):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        in_shape: tuple[int, int, int],
+        out_shape: tuple[int, ...] | None = None,
         *,
-        width: int,
-        depth: int,
-        lipschitz: float,
+        width: int = 64,
+        depth: int = 2,
+        lipschitz: float = 0.98,
         kernel_sizes: Sequence[int] | None = None,
         context_size: int = 0,
         activation: str = "lipswish",
         key: PRNGKeyArray,
     ) -> None:
-        if len(shape) != 3:
-            raise ValueError(f"shape: expected (height, width, channels), got {shape}.")
-        height, columns, channels = shape
+        if len(in_shape) != 3:
+            raise ValueError(f"in_shape: expected (height, width, channels), got {in_shape}.")
+        check_same_shape(in_shape, out_shape)
+        height, columns, channels = in_shape
         check_sizes(height=height, width=columns, channels=channels, hidden_channels=width, depth=depth)
         check_coefficient("lipschitz", lipschitz)
         kernels = tuple(kernel_sizes) if kernel_sizes is not None else (3, *[1] * (depth - 1), 3)

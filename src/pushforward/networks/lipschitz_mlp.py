@@ -18,6 +18,7 @@ from pushforward.networks.lipschitz import (
     AbstractLipschitzLayer,
     AbstractLipschitzStack,
     check_coefficient,
+    check_same_shape,
     context_matrices,
     start_slopes,
 )
@@ -109,7 +110,8 @@ class LipschitzMLP(AbstractLipschitzStack):
     Lipschitz constant in x.
 
     Args:
-        size: D.
+        in_size: D.
+        out_shape: (D,), the shape of x, which is the default.
         width: units of each hidden layer.
         depth: number of hidden layers, at least 1.
         lipschitz: bound of the network, in (0, 1).
@@ -146,20 +148,22 @@ class LipschitzMLP(AbstractLipschitzStack):
 
     def __init__(
         self,
-        size: int,
+        in_size: int,
+        out_shape: tuple[int, ...] | None = None,
         *,
-        width: int,
-        depth: int,
-        lipschitz: float,
+        width: int = 128,
+        depth: int = 2,
+        lipschitz: float = 0.98,
         context_size: int = 0,
         activation: str = "lipswish",
         norms: Sequence[float] | None = None,
         key: PRNGKeyArray,
     ) -> None:
-        check_sizes(size=size, width=width, depth=depth)
+        check_sizes(in_size=in_size, width=width, depth=depth)
+        check_same_shape((in_size,), out_shape)
         check_coefficient("lipschitz", lipschitz)
         norms = checked_norms(norms, depth + 2)
-        sizes, share = [size, *[width] * depth, size], lipschitz ** (1 / (depth + 1))
+        sizes, share = [in_size, *[width] * depth, in_size], lipschitz ** (1 / (depth + 1))
         self.layers = tuple(
             LipschitzDense(a, b, coefficient=share, norms=pair, key=jax.random.fold_in(key, i))
             for i, ((a, b), pair) in enumerate(zip(itertools.pairwise(sizes), itertools.pairwise(norms), strict=True))

@@ -9,7 +9,7 @@ zero blocks (`masked_pass`). The sequential direction computes each unit once, w
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -18,11 +18,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork, TransformerFn
+from pushforward.networks.activations import Activation, activation_fn, split_activation
+from pushforward.networks.autoregressive import (
+    AbstractAutoregressiveNetwork,
+    Ranks,
+    TransformerFn,
+    order_and_parameters,
+    solve_by_passes,
+)
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_pass import MaskedPass
 from pushforward.networks.masked_solve import BlockedSolve
-from pushforward.networks.network import activation_named, check_sizes
+from pushforward.networks.network import check_sizes
 from pushforward.numerics.arrays import on_device, zeros
 from pushforward.numerics.trailing_batch import trailing_batch
 
@@ -37,23 +44,23 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     V, U and c start at zero.
 
     Args:
-        dim: number of coordinates D.
-        n_parameters: P, numbers emitted for each coordinate.
+        ranks: (D,), the rank of each coordinate, a permutation of 0..D-1; or the number D, for the natural order.
+            p(x2) p(x3|x2) p(x1|x2,x3) is `ranks=(2, 0, 1)`.
+        out_shape: (P, D), for P numbers emitted for each coordinate.
         width: units of a hidden layer; rounded to a multiple of the number of degrees if it exceeds that. With a width
             below D, some ranks have no unit.
         depth: number of hidden layers (residual: of blocks of two layers, after the first layer).
-        order: a permutation of 0..D-1, `order[t]` being the coordinate of rank t; natural by default. p(x2) p(x3|x2)
-            p(x1|x2,x3) is `order=(1, 2, 0)`.
         context_size: length of the context, 0 for none.
         residual: whether the hidden layers after the first form residual blocks of two layers.
-        activation: a name in `ACTIVATIONS`.
+        activation: a name in `ACTIVATIONS`, an element-wise function, or a module, whose parameters are trained; with a
+            module the sequential direction takes D passes.
         n_features: number of input features of each coordinate, stored contiguously (see `PeriodicInputs`).
         key: for the start weights.
 
     Cost: 2 (D W + (depth - 1) W^2 + P D W) operations in both directions.
 
     Raises:
-        ShapeError: if `order` is not a permutation.
+        ShapeError: if `ranks` is not a permutation, or `out_shape` not (P, D).
         ValueError: if a size is not positive or the activation is unknown.
 
     Reference: Germain, Gregor, Murray & Larochelle 2015, section 4; residual: Durkan & Nash 2019, section 3. Sorted
@@ -62,10 +69,12 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from pushforward.networks import MaskedMLP
-        >>> network = MaskedMLP(3, 2, width=8, depth=2, key=jax.random.key(0))
+        >>> network = MaskedMLP(3, (2, 3), width=8, depth=2, key=jax.random.key(0))
         >>> print(network(jnp.ones(3)).shape)
         (2, 3)
     """
+
+    is_triangular: ClassVar[bool] = True
 
     weights: tuple[Float[Array, "..."], ...]
     context_weights: tuple[Float[Array, "..."], ...]  # of the hidden layers and of the output, or none
@@ -77,29 +86,31 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     n_ranks: int = eqx.field(static=True)
     context_size: int = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    activation: Activation | None = eqx.field(static=True)  # None for a module, which is `trained_activation`
     n_features: int = eqx.field(static=True, default=1)  # files of versions without it are read as 1
+    trained_activation: eqx.Module | None = None
 
     def __init__(
         self,
-        dim: int,
-        n_parameters: int,
+        ranks: Ranks,
+        out_shape: tuple[int, int],
         *,
-        width: int,
-        depth: int,
-        order: Sequence[int] | np.ndarray | None = None,
+        width: int = 64,
+        depth: int = 2,
         context_size: int = 0,
         residual: bool = False,
-        activation: str = "relu",
+        activation: Activation = "relu",
         n_features: int = 1,
         key: PRNGKeyArray,
     ) -> None:
-        check_sizes(dim=dim, width=width, depth=depth, n_features=n_features)
-        order = checked_order(dim, order)
+        check_sizes(width=width, depth=depth, n_features=n_features)
+        order, n_parameters = order_and_parameters(ranks, out_shape)
+        dim = len(order)
+        self.activation, self.trained_activation = split_activation(activation)
         n_degrees = dim - _lowest_degree(dim, context_size)
         width = max(round(width / n_degrees), 1) * n_degrees if width > n_degrees else width
         n_hidden = 1 + 2 * depth if residual else depth
-        gain = 2.0 if activation == "relu" else 1.0
+        gain = 2.0 if self.activation == "relu" else 1.0
         weights = [
             normal(jax.random.fold_in(key, i), (b, a), math.sqrt((2.0 if i else 1.0) * gain / a))
             for i, (a, b) in enumerate(itertools.pairwise([dim * n_features, *[width] * n_hidden]))
@@ -116,11 +127,10 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         self.biases = tuple(zeros(width) for _ in range(n_hidden))
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
         self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
-        self.n_ranks, self.context_size, self.residual, self.activation = dim, context_size, residual, activation
-        self.n_features = n_features
+        self.n_ranks, self.context_size, self.residual, self.n_features = dim, context_size, residual, n_features
 
     def __check_init__(self) -> None:
-        activation_named(self.activation)
+        activation_fn(self.activation, self.trained_activation)
         n_inputs, n_ranks = self.weights[0].shape[1], self.out_weight.shape[1]
         if self.n_ranks != n_ranks or n_inputs != n_ranks * self.n_features:
             raise ShapeError(
@@ -135,13 +145,21 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     def parameters(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        return trailing_batch(self._masked_pass())(self._data(x, context), self._weights())
+        masked_pass, data = self._masked_pass(), self._data(x, context)
+        if self.trained_activation is not None:  # its parameters are no weights of the fast pass
+            return masked_pass(data, self._weights())
+        return trailing_batch(masked_pass)(data, self._weights())
 
     def solve(
         self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
     ) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
+        if self.trained_activation is not None:
+            ranks = jnp.arange(self.n_ranks)
+            return solve_by_passes(
+                lambda x: transformer_fn(weights, self.parameters(x, context), z), ranks, len(ranks), z
+            )
         solver = BlockedSolve(transformer_fn, self._masked_pass(), self._degrees(), self.out_weight.shape[:2])
         return trailing_batch(solver)(self._data(z, context), (self._weights(), weights))
 
@@ -149,7 +167,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         """The masks M of the hidden layers and of the output, bool (units, inputs), coordinates sorted by `order`.
 
         >>> import jax
-        >>> print(MaskedMLP(3, 1, width=2, depth=1, key=jax.random.key(0)).masks()[0].astype(int))
+        >>> print(MaskedMLP(3, (1, 3), width=2, depth=1, key=jax.random.key(0)).masks()[0].astype(int))
         [[1 0 0]
          [1 1 0]]
         """
@@ -157,7 +175,7 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         return [np.arange(size) < fan_in[:, None] for size, fan_in in zip(sizes, self._fan_ins(), strict=True)]
 
     def _masked_pass(self) -> MaskedPass:
-        return MaskedPass(self._fan_ins(), activation_named(self.activation), self.residual)
+        return MaskedPass(self._fan_ins(), activation_fn(self.activation, self.trained_activation), self.residual)
 
     def _data(self, value: Array, context: Array | None) -> tuple[Array, ...]:
         context = checked_context(context, self.context_size)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.networks.activations import Activation, activation_fn, split_activation
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes, join
+from pushforward.networks.network import AbstractNetwork, check_sizes, join
 from pushforward.numerics.arrays import zeros
 
 
@@ -26,7 +27,7 @@ class MLP(AbstractNetwork):
         width: units of each hidden layer.
         depth: number of hidden layers, at least 1.
         context_size: length of the context, 0 for none.
-        activation: a name in `ACTIVATIONS`.
+        activation: a name in `ACTIVATIONS`, an element-wise function, or a module, whose parameters are trained.
         key: for the start weights.
 
     Cost: 2 * (in * width + (depth - 1) * width^2 + width * out) operations.
@@ -49,17 +50,18 @@ class MLP(AbstractNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     context_size: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    activation: Activation | None = eqx.field(static=True)  # None for a module, which is `trained_activation`
+    trained_activation: eqx.Module | None = None
 
     def __init__(
         self,
         in_size: int,
         out_shape: tuple[int, ...],
         *,
-        width: int,
-        depth: int,
+        width: int = 64,
+        depth: int = 2,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         key: PRNGKeyArray,
     ) -> None:
         check_sizes(in_size=in_size + context_size, width=width, depth=depth)
@@ -70,15 +72,16 @@ class MLP(AbstractNetwork):
         )
         self.biases = tuple(zeros(width) for _ in range(depth))
         self.out_weight, self.out_bias = zeros((*out_shape, width)), zeros(out_shape)
-        self.context_size, self.activation = context_size, activation
+        self.activation, self.trained_activation = split_activation(activation)
+        self.context_size = context_size
 
     def __check_init__(self) -> None:
-        activation_named(self.activation)
+        activation_fn(self.activation, self.trained_activation)
 
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        act = activation_named(self.activation)
+        act = activation_fn(self.activation, self.trained_activation)
         hidden = join(x, context, self.context_size)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             hidden = act(hidden @ weight + bias)
@@ -97,7 +100,7 @@ class ResidualMLP(AbstractNetwork):
         width: units of each hidden layer.
         depth: number of blocks, at least 1; each has two layers.
         context_size: length of the context, 0 for none.
-        activation: a name in `ACTIVATIONS`.
+        activation: a name in `ACTIVATIONS`, an element-wise function, or a module, whose parameters are trained.
         dropout: share of units dropped in training (when a key is given), in [0, 1).
         key: for the start weights.
 
@@ -122,18 +125,19 @@ class ResidualMLP(AbstractNetwork):
     out_weight: Float[Array, "..."]
     out_bias: Float[Array, "..."]
     context_size: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    activation: Activation | None = eqx.field(static=True)  # None for a module, which is `trained_activation`
     dropout: float = eqx.field(static=True)
+    trained_activation: eqx.Module | None = None
 
     def __init__(
         self,
         in_size: int,
         out_shape: tuple[int, ...],
         *,
-        width: int,
-        depth: int,
+        width: int = 64,
+        depth: int = 2,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         key: PRNGKeyArray,
     ) -> None:
@@ -151,17 +155,18 @@ class ResidualMLP(AbstractNetwork):
             for i in range(depth)
         )
         self.out_weight, self.out_bias = zeros((*out_shape, width)), zeros(out_shape)
-        self.context_size, self.activation, self.dropout = context_size, activation, float(dropout)
+        self.activation, self.trained_activation = split_activation(activation)
+        self.context_size, self.dropout = context_size, float(dropout)
 
     def __check_init__(self) -> None:
-        activation_named(self.activation)
+        activation_fn(self.activation, self.trained_activation)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected a share in [0, 1), got {self.dropout}.")
 
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
-        act = activation_named(self.activation)
+        act = activation_fn(self.activation, self.trained_activation)
         keys = [None] * len(self.blocks) if key is None else jax.random.split(key, len(self.blocks))
         hidden = join(x, context, self.context_size) @ self.in_weight + self.in_bias
         for (weight1, bias1, weight2, bias2), block_key in zip(self.blocks, keys, strict=True):

@@ -1,23 +1,12 @@
-"""The base class of networks, activations and argument checks."""
+"""The base class of networks, and checks of their arguments."""
 
 import abc
-from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "silu": jax.nn.silu,
-    "gelu": jax.nn.gelu,
-    "elu": jax.nn.elu,
-    "softplus": jax.nn.softplus,
-}
 
 
 class AbstractNetwork(eqx.Module):
@@ -26,13 +15,6 @@ class AbstractNetwork(eqx.Module):
     @abc.abstractmethod
     def __call__(self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None) -> Array:
         """The output for one x (and one context); a key enables randomness of training, such as dropout."""
-
-
-def activation_named(name: str) -> Callable[[Array], Array]:
-    """The activation function of a name in `ACTIVATIONS`."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(sorted(ACTIVATIONS))}, got {name!r}.")
-    return ACTIVATIONS[name]
 
 
 def check_sizes(**sizes: int) -> None:

@@ -17,7 +17,7 @@ from pushforward.networks import bounds_in
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.persistence.container import damaged
-from pushforward.persistence.limits import check_limits
+from pushforward.persistence.limits import check_limits, check_sizes
 
 # Errors that a module with invalid numbers may raise; others are faults of the library.
 _EXPECTED_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -112,6 +112,8 @@ def _check_values(node: Any, path: str, event_size: int) -> None:
     start = f"{path}." if path else ""
     for name, child in values.items():
         _check_values(child, f"{start}{name}", event_size)
+    if type(node).__module__.startswith("equinox."):
+        check_sizes(values, start)
     if not type(node).__module__.startswith("pushforward."):
         return
     check_limits(values, start, event_size)

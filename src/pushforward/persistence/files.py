@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-
 from pushforward._version import __version__
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ModelFileError
@@ -34,7 +32,7 @@ def save(
 
     Args:
         path: of the file, usually `*.safetensors`.
-        flow: any distribution of modules with arrays, numbers, text, tuples and modules as fields.
+        flow: any distribution of modules with arrays, numbers, text, tuples, modules and named functions as fields.
         notes: plain JSON to store with it, such as names of columns; `read_notes` returns it.
         overwrite: whether an existing file is replaced.
 
@@ -42,7 +40,7 @@ def save(
     are stored.
 
     Raises:
-        ModelFileError: if the flow has NaN, infinities or functions, or the file cannot be written.
+        ModelFileError: if the flow has NaN, infinities or functions without a name, or the file cannot be written.
 
     Example:
         >>> import tempfile, pathlib, pushforward as pf
@@ -66,9 +64,7 @@ def save(
         raise ModelFileError(f"{target}: {error}") from error
 
 
-def load(
-    path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = (), verify: bool = True
-) -> AbstractDistribution:
+def load(path: str | os.PathLike[str], *, extra: Iterable[Any] = (), verify: bool = True) -> AbstractDistribution:
     """Read a flow that `save` has written: the same structure and, bit for bit, the same numbers.
 
     No code of the file runs, and no name from it is imported. Sizes are compared with the file before memory is
@@ -77,7 +73,8 @@ def load(
 
     Args:
         path: of the file.
-        extra: your own classes in the flow; the file has only their names.
+        extra: your own classes and functions, such as activations, in the flow; the file has only their names. Modules
+            of `equinox.nn`, and the element-wise functions of `jax.nn` and `jax.numpy`, are known.
         verify: whether the stored points are scored, which compiles the density as its first call would.
 
     Returns:
@@ -100,7 +97,7 @@ def load(
 
 
 def load_with_notes(
-    path: str | os.PathLike[str], *, extra: Iterable[type[eqx.Module]] = (), verify: bool = True
+    path: str | os.PathLike[str], *, extra: Iterable[Any] = (), verify: bool = True
 ) -> tuple[AbstractDistribution, dict[str, Any]]:
     """The results of `load` and `read_notes`, with the file opened once, so that both are of the same file.
 

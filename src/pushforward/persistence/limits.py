@@ -7,6 +7,8 @@ memory of tracing grow with them, so they are limited before.
 import math
 from typing import Any
 
+import jax
+
 from pushforward.persistence.container import damaged
 
 # by the names of fields, which mean the same in all modules
@@ -24,7 +26,24 @@ LIMITS = {
 }  # fmt: skip
 MAX_EVENT = 1 << 26  # numbers in an event or a context
 MAX_POINTS = 1 << 25  # numbers in all samples, or probes, of one event
+_LARGEST_SIZE = 1 << 24  # in modules of Equinox
 _COPIES = ("n_draws", "n_probes")
+
+
+def check_sizes(values: dict[str, Any], path: str) -> None:
+    """Raise an error for whole numbers in the fields of an Equinox module that are no sizes of arrays.
+
+    Args:
+        values: of the fields, by name.
+        path: of the module, for the message.
+
+    Raises:
+        ModelFileError: naming the field.
+    """
+    for name, value in values.items():
+        for item in jax.tree.leaves(value) if isinstance(value, tuple) else [value]:
+            if isinstance(item, int) and abs(item) > _LARGEST_SIZE:
+                raise damaged(f"{path}{name} is {item:,}, expected a size of at most {_LARGEST_SIZE:,}")
 
 
 def check_limits(values: dict[str, Any], path: str, event_size: int) -> None:

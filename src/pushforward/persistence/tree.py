@@ -2,7 +2,8 @@
 
 A module is {"class": name, "fields": {field: value}}. A value is null, a truth value, a number, {"float": "inf"} or
 "-inf", text, a list (for a tuple), {"list": [...]} (for a list), {"array": name, "dtype", "shape", "kind"}, or another
-module. An array's name is its path. Classes are looked up in a closed registry; no name from a file is imported.
+module, or {"function": name}. An array's name is its path. Classes and functions are looked up in closed tables; no
+name from a file is imported.
 """
 
 import dataclasses
@@ -24,17 +25,22 @@ from pushforward.core import dequantised, discretised, distribution, flow
 from pushforward.errors import ModelFileError
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.persistence.aliases import current_class, stored_names
+from pushforward.persistence.callables import EQUINOX, function_name, is_concrete, known_functions, qualified_name
 from pushforward.persistence.container import DTYPES, Spec, damaged, numpy_dtype, parse_spec
 
-Registry: TypeAlias = dict[str, type[eqx.Module]]
+Registry: TypeAlias = dict[str, Any]  # classes, and functions of the caller
 MAX_DEPTH = 100
 MAX_MODULES = 20_000
 _MODULES = (bases, bijections, dequantised, discretised, distribution, flow, networks)
 
 
-def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:
-    """The concrete module classes of the library by name, and the classes of the caller by qualified name."""
-    known: Registry = {}
+def registry(extra: Iterable[Any] = ()) -> Registry:
+    """The concrete module classes of the library and of `equinox.nn` by name, and what the caller adds.
+
+    Args:
+        extra: classes and functions of the caller, which are known by their qualified names.
+    """
+    known: Registry = dict(EQUINOX)
     for module in _MODULES:
         for value in vars(module).values():
             if not _is_concrete(value) or not value.__module__.startswith("pushforward."):
@@ -42,26 +48,20 @@ def registry(extra: Iterable[type[eqx.Module]] = ()) -> Registry:
             if known.setdefault(value.__name__, value) is not value:
                 raise TypeError(f"two classes of the library are called {value.__name__}: rename one.")
     for cls in extra:
-        if not _is_concrete(cls):
-            raise TypeError(f"extra: expected concrete subclasses of equinox.Module, got {cls!r}.")
-        if known.get(cls.__name__) is not cls:
-            known[_qualified(cls)] = cls
+        if not _is_function(cls) and not _is_concrete(cls):
+            raise TypeError(f"extra: expected concrete subclasses of equinox.Module, or functions, got {cls!r}.")
+        if _is_function(cls) or known.get(cls.__name__) is not cls:
+            known[qualified_name(cls)] = cls
     return known
 
 
 def _is_concrete(value: Any) -> bool:
-    if not (inspect.isclass(value) and issubclass(value, eqx.Module)) or value is eqx.Module:
-        return False
-    return not (inspect.isabstract(value) or getattr(value, "__abstractvars__", None))
+    return inspect.isclass(value) and issubclass(value, eqx.Module) and is_concrete(value)
 
 
-def _qualified(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def classes_of(module: eqx.Module) -> list[type[eqx.Module]]:
-    """The classes of a module and of all modules below it."""
-    classes: dict[type[eqx.Module], None] = {}
+def classes_of(module: eqx.Module) -> list[Any]:
+    """The classes of a module and of all modules below it, and the functions that they hold."""
+    classes: dict[Any, None] = {}
     stack: list[Any] = [module]
     while stack:
         node = stack.pop()
@@ -70,6 +70,8 @@ def classes_of(module: eqx.Module) -> list[type[eqx.Module]]:
             stack += [getattr(node, field.name, None) for field in dataclasses.fields(node)]
         elif isinstance(node, list | tuple):
             stack += node
+        elif _is_function(node) and function_name(node) not in known_functions():
+            classes[node] = None
     return list(classes)
 
 
@@ -105,15 +107,21 @@ def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return {"list": [plain(item, f"{path}.{index}", depth + 1) for index, item in enumerate(value)]}
         if isinstance(value, eqx.Module):
             cls = type(value)
-            name = cls.__name__ if known.get(cls.__name__) is cls else _qualified(cls)
+            short = (cls.__name__, f"equinox.nn.{cls.__name__}")
+            name = next((name for name in short if known.get(name) is cls), qualified_name(cls))
             names = [field.name for field in dataclasses.fields(value)]
             start = f"{path}." if path else ""
             return {
                 "class": name,
                 "fields": {name: plain(getattr(value, name), f"{start}{name}", depth + 1) for name in names},
             }
-        what = f"a {type(value).__name__}" + (" (a function)" if callable(value) else "")
-        raise refuse(path, what, "use arrays, numbers, text, tuples and modules in fields, and a name for a function")
+        if _is_function(value):
+            try:
+                return {"function": function_name(value)}
+            except ValueError as error:
+                raise refuse(path, f"the function {value!r}", str(error)) from None
+        fix = "use arrays, numbers, text, tuples, modules and functions in fields"
+        raise refuse(path, f"a {type(value).__name__}", fix)
 
     def array(value: Any, path: str) -> dict[str, Any]:
         if isinstance(value, jax.core.Tracer):
@@ -189,7 +197,17 @@ def _decode(config: Any, known: Registry, to_array: Callable[[str, Spec, str], A
             return to_array(path, parse_spec(path, node["dtype"], node["shape"]), node["kind"])
         if keys == {"class", "fields"}:
             return module_of(node["class"], node["fields"], path, depth)
+        if keys == {"function"}:
+            return function_of(node["function"])
         raise damaged(f"its configuration has the unknown keys {sorted(keys)} at {path or 'its root'}")
+
+    def function_of(name: Any) -> Any:
+        function = known_functions().get(name, known.get(name)) if isinstance(name, str) else None
+        if function is None or isinstance(function, type):
+            raise ModelFileError(
+                f"has the unknown function {name!r}: pass your own functions as load(..., extra=(my_activation,))."
+            )
+        return function
 
     def module_of(name: Any, fields: Any, path: str, depth: int) -> eqx.Module:
         nonlocal n_modules
@@ -197,7 +215,7 @@ def _decode(config: Any, known: Registry, to_array: Callable[[str, Spec, str], A
         if n_modules > MAX_MODULES:
             raise damaged(f"its configuration has more than {MAX_MODULES:,} modules")
         name = current_class(name)
-        if not isinstance(name, str) or name not in known:
+        if not isinstance(name, str) or not isinstance(known.get(name), type):
             raise ModelFileError(
                 f"has the unknown class {name!r}: pass your own classes as "
                 "load(..., extra=(MyLayer,)), or install the pushforward that wrote the file."
@@ -234,7 +252,11 @@ def _has_default(field: dataclasses.Field) -> bool:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
+    return value is None or isinstance(value, bool | int | float | str) or _is_function(value)
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type | eqx.Module)
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -1,5 +1,6 @@
 """The general autoregressive flows, of which the named autoregressive recipes are special cases."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,14 +8,22 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import Inverse, MaskedAutoregressive, Repeat, n_parameters
+from pushforward.bijections import Inverse, MaskedAutoregressive, n_parameters
 from pushforward.bijections.scalar import Affine, Translation, transformer_named
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
-from pushforward.networks import AbstractAutoregressiveNetwork, CausalAttention, MaskedMLP, PeriodicInputs
+from pushforward.networks import (
+    AbstractAutoregressiveNetwork,
+    CausalAttention,
+    MaskedMLP,
+    PeriodicInputs,
+    checked_order,
+)
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_count, check_sizes
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 from pushforward.recipes.vector_flow import density_transformer, vector_flow
 
 Order = str | Sequence[int]
@@ -30,13 +39,14 @@ def autoregressive_flow(
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     conditioner: str = "masked_mlp",
     n_heads: int = 4,
     token_size: int = 1,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Autoregressive flow: n_layers layers in alternating orders, then `Standardise`.
@@ -57,7 +67,7 @@ def autoregressive_flow(
         n_layers: number of layers.
         width: units in each hidden layer of the conditioners (attention: size of a token).
         depth: hidden layers of a conditioner (residual: pairs after the first; attention: blocks).
-        activation: name in `pushforward.networks.ACTIVATIONS`.
+        activation: a name in `pushforward.networks.ACTIVATIONS`, an element-wise function, or a module.
         residual: residual masked conditioners instead of plain ones.
         conditioner: "masked_mlp" or "attention".
         n_heads, token_size: of attention conditioners.
@@ -65,6 +75,11 @@ def autoregressive_flow(
             key), "same" (natural in all), or one permutation for all, where `order[t]` is the coordinate of rank t. In
             one order a stack of unimodal transformers has unimodal conditionals only.
         method: of `sample`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
+        network: makes each conditioner instead of the default ones, which width, depth, activation, residual,
+            conditioner, n_heads and token_size describe: called as network(ranks, out_shape, context_size=..., key=...)
+            with the rank (D,) of each coordinate and out_shape = (P, D), returns a network as `MaskedAutoregressive`
+            takes; for a transformer of the circle one in `PeriodicInputs`. `functools.partial(pf.networks.MaskedMLP,
+            width=128)` is such a function.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
@@ -83,6 +98,7 @@ def autoregressive_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
+    network_arguments(autoregressive_flow, locals())
     transformer = density_transformer(transformer)
     return _flow(**locals(), wrap=lambda layer: layer)
 
@@ -97,13 +113,14 @@ def inverse_autoregressive_flow(
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     conditioner: str = "masked_mlp",
     n_heads: int = 4,
     token_size: int = 1,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Inverse autoregressive flow: each layer is the inverse of one of `autoregressive_flow`, with parameters from z.
@@ -119,7 +136,7 @@ def inverse_autoregressive_flow(
         transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         method: of `log_prob`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
         context_dim, whiten, n_layers, width, depth, activation, residual, conditioner, n_heads, token_size, order,
-            base: as for `autoregressive_flow`.
+            network, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -137,6 +154,7 @@ def inverse_autoregressive_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
+    network_arguments(inverse_autoregressive_flow, locals())
     transformer = transformer_named(transformer)
     return _flow(**locals(), wrap=Inverse)
 
@@ -152,40 +170,57 @@ def _flow(
     order: Order,
     method: str | None,
     base: AbstractDistribution | None,
+    network: NetworkFactory | None,
     wrap: Callable[[MaskedAutoregressive], AbstractBijection],
-    **network: Any,
+    **of_default: Any,
 ) -> Flow:
-    """The flow of autoregressive layers, each wrapped; `network` has the arguments of the conditioners."""
+    """The flow of autoregressive layers, each wrapped; `of_default` describes the default conditioners."""
     check_sizes(context_dim, dim=dim, n_layers=n_layers)
     context_shape = None if context_dim is None else (context_dim,)
-    layers = []
+    make, layers = network or _default_network(is_circular(transformer), **of_default), []
     for index in range(n_layers):
-        conditioner = _conditioner(
-            dim, transformer, order=order_of(order, dim, index), context_size=context_dim or 0,
-            key=jax.random.fold_in(as_key(key), index), **network,
+        ranks = np.argsort(checked_order(dim, order_of(order, dim, index)))
+        conditioner = make(
+            ranks, (n_parameters(transformer), dim), context_size=context_dim or 0,
+            key=jax.random.fold_in(as_key(key), index),
         )  # fmt: skip
-        layers.append(wrap(MaskedAutoregressive(transformer, conditioner, context_shape=context_shape, method=method)))
-    is_cheap = isinstance(transformer, Affine | Translation) and network["conditioner"] == "masked_mlp"
-    return vector_flow([Repeat(layers, unroll=n_layers if is_cheap else 1)], whiten, base, transformer)
+        layers.append(wrap(ranked(transformer, conditioner, ranks, context_shape, method)))
+    is_default = network is None and of_default["conditioner"] == "masked_mlp"
+    is_cheap = is_default and isinstance(transformer, Affine | Translation)
+    return vector_flow([repeated(layers, network, unroll=n_layers if is_cheap else 1)], whiten, base, transformer)
 
 
-def _conditioner(
-    dim: int, transformer: AbstractBijection, *, conditioner: str, residual: bool, n_heads: int, token_size: int,
-    **sizes: Any,
-) -> AbstractAutoregressiveNetwork:  # fmt: skip
+def ranked(
+    transformer: AbstractBijection, conditioner: Any, ranks: np.ndarray, context_shape: tuple[int, ...] | None,
+    method: str | None,
+) -> MaskedAutoregressive:  # fmt: skip
+    """The layer of a conditioner that was made for these ranks; one with `ranks` of its own keeps them."""
+    has_ranks = isinstance(conditioner, AbstractAutoregressiveNetwork) or hasattr(conditioner, "ranks")
+    return MaskedAutoregressive(
+        transformer, conditioner, ranks=None if has_ranks else ranks, context_shape=context_shape, method=method
+    )
+
+
+def _default_network(
+    has_angles: bool, *, conditioner: str, residual: bool, n_heads: int, token_size: int, **sizes: Any
+) -> NetworkFactory:
+    """The function that makes the default conditioners; an angle enters them as cosine and sine."""
     check_count(width=sizes["width"], depth=sizes["depth"], n_heads=n_heads, token_size=token_size)
     check_choice("conditioner", conditioner, ("masked_mlp", "attention"))
-    sizes["n_features"] = 2 if is_circular(transformer) else 1  # an angle enters as cosine and sine
-    network: AbstractAutoregressiveNetwork
+    if has_angles:
+        sizes["n_features"] = 2
+    make: NetworkFactory
     if conditioner == "masked_mlp":
-        network = MaskedMLP(dim, n_parameters(transformer), residual=residual, **sizes)
+        make = functools.partial(MaskedMLP, residual=residual, **sizes)
     elif residual:
         raise ValueError(
             "residual: expected False with conditioner='attention', which has residual connections already; got True."
         )
     else:
-        network = CausalAttention(dim, n_parameters(transformer), n_heads=n_heads, token_size=token_size, **sizes)
-    return PeriodicInputs(network) if is_circular(transformer) else network
+        make = functools.partial(CausalAttention, n_heads=n_heads, token_size=token_size, **sizes)
+    if not has_angles:
+        return make
+    return lambda ranks, out_shape, **options: PeriodicInputs(make(ranks, out_shape, **options))
 
 
 def order_of(order: Order, dim: int, index: int) -> np.ndarray:

@@ -1,19 +1,22 @@
 """The general coupling flow, of which the named coupling recipes are special cases."""
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import PLU, Chain, Coupling, Elementwise, Repeat, n_parameters, random_half
+from pushforward.bijections import PLU, Chain, Coupling, Elementwise, n_parameters, random_half
 from pushforward.bijections.scalar import Affine, Translation
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_sizes
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow
 
 
@@ -27,10 +30,11 @@ def coupling_flow(
     n_layers: int = 6,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     dropout: float = 0.0,
     mixing: str = "permutation",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Coupling flow on vectors: n_layers couplings with changing partitions, then `Standardise`.
@@ -52,9 +56,14 @@ def coupling_flow(
         n_layers: number of coupling layers.
         width: units in each hidden layer of the conditioners.
         depth: hidden layers of a conditioner (residual: blocks of two).
-        activation: name in `pushforward.networks.ACTIVATIONS`.
+        activation: a name in `pushforward.networks.ACTIVATIONS`, an element-wise function, or a module.
         residual: residual conditioners instead of plain ones.
         dropout: in the residual conditioners, during training.
+        network: makes each conditioner instead of the default ones, which width, depth, activation, residual and
+            dropout describe: called as network(in_size, out_shape, context_size=..., key=...), returns a module with an
+            output of `out_shape`, called as module(x, context, key=...), or a module of one array, such as
+            `equinox.nn.MLP`. At D = 1 it gets the context as x. `functools.partial(pf.networks.MLP, width=128)` is such
+            a function.
         mixing: "permutation", or "lu" for a trained `PLU` layer before each coupling.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
@@ -74,6 +83,7 @@ def coupling_flow(
         >>> print(flow.sample(5, key=1).shape)
         (5, 3)
     """
+    network_arguments(coupling_flow, locals())
     check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     check_choice("mixing", mixing, ("permutation", "lu"))
     if dropout and not residual:
@@ -84,26 +94,31 @@ def coupling_flow(
             "mixing: expected 'permutation' for angles, which a linear map does not map to angles; got 'lu'."
         )
     sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
+    of_context: NetworkFactory = network or functools.partial(MLP, **sizes)
+    of_half = functools.partial(ResidualMLP, dropout=dropout, **sizes) if residual else of_context
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
         key_network, key_mixing = (jax.random.fold_in(as_key(key), 2 * index + offset) for offset in range(2))
         if dim == 1:
-            layers.append(conditional(Elementwise(transformer, (1,)), context_dim, key_network, **sizes))
+            layers.append(conditional(Elementwise(transformer, (1,)), context_dim, key_network, of_context))
             continue
-        network = {"dropout": dropout, **sizes} if residual else sizes
-        layer = _coupling(transformer, _mask(dim, index), context_dim, residual, key=key_network, **network)
+        layer = _coupling(transformer, _mask(dim, index), context_dim, of_half, key_network)
         layers.append(Chain([PLU(dim, key=key_mixing), layer]) if mixing == "lu" else layer)
     is_cheap = isinstance(transformer, Affine | Translation)
-    return vector_flow([Repeat(layers, unroll=n_layers if is_cheap else 1)], whiten, base, transformer)
+    return vector_flow([repeated(layers, network, unroll=n_layers if is_cheap else 1)], whiten, base, transformer)
 
 
 def _coupling(
-    transformer: AbstractBijection, mask: np.ndarray, context_dim: int | None, residual: bool, **network: Any
+    transformer: AbstractBijection,
+    mask: np.ndarray,
+    context_dim: int | None,
+    network: NetworkFactory,
+    key: PRNGKeyArray,
 ) -> AbstractBijection:
     """A coupling with its conditioner."""
     n_inputs = np.sum(~mask).item() * (2 if is_circular(transformer) else 1)  # an angle enters as cosine and sine
     out_shape = (n_parameters(transformer), mask.sum().item())
-    conditioner = (ResidualMLP if residual else MLP)(n_inputs, out_shape, context_size=context_dim or 0, **network)
+    conditioner = network(n_inputs, out_shape, context_size=context_dim or 0, key=key)
     return Coupling(transformer, mask, conditioner, context_shape=None if context_dim is None else (context_dim,))
 
 

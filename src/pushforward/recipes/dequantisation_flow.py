@@ -1,18 +1,21 @@
 """The noise of variational dequantisation: a small flow on the unit cube, conditional on the image."""
 
+import functools
+
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Normal
-from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, Repeat, n_parameters, transformer_named
+from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, n_parameters, transformer_named
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import ConvNet
 from pushforward.recipes.checks import check_count
 from pushforward.recipes.image_flow import check_shape
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 
 
 def dequantisation_flow(
@@ -25,6 +28,7 @@ def dequantisation_flow(
     depth: int = 2,
     n_features: int = 8,
     transformer: str | AbstractBijection = "affine",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Noise for `Dequantised`: u = sigmoid(T(z; e(x))), z nearly logistic, T couplings on checkerboards.
@@ -41,6 +45,9 @@ def dequantisation_flow(
         depth: hidden layers of a network.
         n_features: channels of e.
         transformer: of the couplings, a name or a scalar bijection.
+        network: makes all networks instead, which width and depth describe: called as network(in_shape, out_shape,
+            context_size=..., key=...) with (H, W, C) shapes. Those of the couplings get the features as context, an
+            image too, and context_size is its channels.
         base: distribution of the image's shape; normal with the variance of a standard logistic by default.
 
     Returns:
@@ -60,6 +67,7 @@ def dequantisation_flow(
         (4, 4, 1) (4, 4, 1)
     """
     height, columns, channels = check_shape(shape)
+    network_arguments(dequantisation_flow, locals())
     check_count(n_layers=n_layers, width=width, depth=depth, n_features=n_features)
     if levels < 2:
         raise ValueError(f"levels: expected a whole number of at least 2, got {levels}.")
@@ -68,18 +76,21 @@ def dequantisation_flow(
     size = height, columns, channels
 
     def coupling(key: PRNGKeyArray, is_swapped: bool) -> AbstractBijection:
-        network = ConvNet(
-            channels, n_parameters(scalar) * channels, width=width, depth=depth, context_channels=n_features, key=key
-        )
+        out_shape = (height, columns, n_parameters(scalar) * channels)
+        if network is None:
+            conditioner = ConvNet(size, out_shape, width=width, depth=depth, context_channels=n_features, key=key)
+        else:
+            conditioner = network(size, out_shape, context_size=n_features, key=key)
         return ImageCoupling(
-            scalar, network, size, partition="checkerboard", is_swapped=is_swapped,
+            scalar, conditioner, size, partition="checkerboard", is_swapped=is_swapped,
             context_shape=(height, columns, n_features),
         )  # fmt: skip
 
     pairs = [Chain([coupling(keys[2 * i], False), coupling(keys[2 * i + 1], True)]) for i in range(n_layers)]
-    features = ConvNet(channels, n_features, width=width, depth=depth, key=key_features)
+    make = network or functools.partial(ConvNet, width=width, depth=depth)
+    features = make(size, (height, columns, n_features), context_size=0, key=key_features)
     base = base or Normal(size, scale=np.pi / np.sqrt(3.0))
-    bijection = Chain([Repeat(pairs), PixelSigmoid(size, levels=1, alpha=0.0)])
+    bijection = Chain([repeated(pairs, network), PixelSigmoid(size, levels=1, alpha=0.0)])
     flow = Flow(base, bijection, embed=features, context_shape=size)
     moments = np.full(size, (levels - 1) / 2), np.full(size, levels / np.sqrt(12.0))
     return eqx.tree_at(lambda f: f.context_scaling, flow, replace_fn=lambda scaling: scaling.filled(*moments))

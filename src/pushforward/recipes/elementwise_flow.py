@@ -1,16 +1,19 @@
 """The element-wise flow: one scalar map per coordinate."""
 
-from typing import Any
+import functools
 
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import Elementwise, Repeat
+from pushforward.bijections import Elementwise
 from pushforward.bijections.scalar import transformer_named
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
+from pushforward.networks import MLP
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes
+from pushforward.recipes.own_network import NetworkFactory, check_has_network, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, vector_flow
 
 
@@ -24,7 +27,8 @@ def elementwise_flow(
     n_layers: int = 1,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Element-wise flow: x_i = mean_i + scale_i h(z_i; theta_i(context)). Models marginals without dependence.
@@ -38,6 +42,8 @@ def elementwise_flow(
             the data instead of independent columns.
         n_layers: number of element-wise layers.
         width, depth, activation: of the context networks.
+        network: makes a network of the context for each layer instead: called as network(context_dim, out_shape,
+            context_size=0, key=...), see `coupling_flow`.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
@@ -55,10 +61,12 @@ def elementwise_flow(
         >>> print(pf.elementwise_flow(dim=1, key=0).sample(4, key=1).shape)
         (4, 1)
     """
+    network_arguments(elementwise_flow, locals())
+    check_has_network(network, context_dim)
     check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     transformer = transformer_named(transformer)
     layer = Elementwise(transformer, (dim,))
-    sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
+    make = network or functools.partial(MLP, width=width, depth=depth, activation=activation)
     keys = [jax.random.fold_in(as_key(key), index) for index in range(n_layers)]
-    layers = [conditional(layer, context_dim, key, **sizes) for key in keys]
-    return vector_flow([Repeat(layers)], whiten, base, transformer)
+    layers = [conditional(layer, context_dim, key, make) for key in keys]
+    return vector_flow([repeated(layers, network)], whiten, base, transformer)

@@ -5,8 +5,10 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bijections import Affine, Chain, MixtureLogistic
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import without
 from pushforward.recipes.coupling_flow import coupling_flow
+from pushforward.recipes.own_network import NetworkFactory, network_arguments
 
 
 def flowpp(
@@ -19,10 +21,11 @@ def flowpp(
     width: int = 64,
     depth: int = 2,
     n_components: int = 8,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = True,
     dropout: float = 0.0,
     mixing: str = "permutation",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Flow++ on vectors: each half is mapped by the distribution function of a mixture of logistics, then scaled.
@@ -35,7 +38,7 @@ def flowpp(
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_components: K.
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, base: as for
             `coupling_flow`.
 
     Returns:
@@ -57,4 +60,5 @@ def flowpp(
         (1,)
     """
     transformer = Chain([Affine(), MixtureLogistic(n_components)])
-    return coupling_flow(**without(locals(), "n_components"))
+    arguments = network_arguments(flowpp, without(locals(), "n_components", "transformer"))
+    return coupling_flow(**arguments, transformer=transformer)

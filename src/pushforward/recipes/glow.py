@@ -1,5 +1,6 @@
 """Glow, and its variants with convolutions that mix pixels too."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +15,15 @@ from pushforward.bijections import (
     Inverse,
     OneByOne,
     PeriodicConvolution,
-    Repeat,
 )
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.networks import ConvNet
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes, without
 from pushforward.recipes.image_flow import Shape, image_coupling, image_flow
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 
 
 def glow(
@@ -36,8 +39,9 @@ def glow(
     width: int = 64,
     depth: int = 2,
     transformer: str | AbstractBijection = "affine",
-    activation: str = "relu",
+    activation: Activation = "relu",
     recompute: bool = False,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow: at every scale n_layers times z = coupling^-1(W actnorm^-1(x)), W a matrix over the channels.
@@ -60,7 +64,10 @@ def glow(
         width: channels of the hidden layers of the networks.
         depth: hidden layers of a network; the first and the last kernel are 3 x 3, those between 1 x 1.
         transformer: of the couplings, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
-        activation: name in `pushforward.networks.ACTIVATIONS`.
+        activation: a name in `pushforward.networks.ACTIVATIONS`, an element-wise function, or a module.
+        network: makes the network of each coupling instead of the default ones, which width, depth and activation
+            describe: called as network(in_shape, out_shape, context_size=..., key=...) with (H, W, C) shapes, as
+            `functools.partial(pf.networks.ConvNet, width=128)` is.
         recompute: whether training recomputes the input of each layer from its output instead of storing it: memory
             does not grow with n_layers, for up to twice the time.
         base: distribution of the image's shape; standard normal by default.
@@ -100,15 +107,16 @@ def emerging_glow(
     kernel_size: int = 3,
     mask: str = "raster",
     transformer: str | AbstractBijection = "affine",
-    activation: str = "relu",
+    activation: Activation = "relu",
     recompute: bool = False,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow with emerging convolutions: W x becomes z = k2 * (k1 * (W x)), masked kernels of opposite orders.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-            recompute, base: as for `glow`.
+            recompute, network, base: as for `glow`.
         kernel_size: odd side of the convolutions.
         mask: "raster" or "quadrant", the input pixels of each of the two.
 
@@ -149,15 +157,16 @@ def periodic_glow(
     depth: int = 2,
     kernel_size: int = 3,
     transformer: str | AbstractBijection = "affine",
-    activation: str = "relu",
+    activation: Activation = "relu",
     recompute: bool = False,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow with periodic convolutions: W x becomes z = x + k * x on the torus, diagonal in the Fourier domain.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-            recompute, base: as for `glow`.
+            recompute, network, base: as for `glow`.
         kernel_size: odd side of the convolutions.
 
     Returns:
@@ -189,20 +198,21 @@ def _one_by_one(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
 
 def _flow(
     mix: Callable[[Shape, PRNGKeyArray], AbstractBijection], shape: tuple[int, ...], *, context_dim: int | None,
-    n_layers: int, width: int, depth: int, transformer: str | AbstractBijection, activation: str, recompute: bool,
-    **image: Any,
+    n_layers: int, width: int, depth: int, transformer: str | AbstractBijection, activation: Activation,
+    recompute: bool, network: NetworkFactory | None, **image: Any,
 ) -> Flow:  # fmt: skip
     """Glow with any bijection `mix` instead of the 1 x 1 convolution; `image` has arguments of `image_flow`."""
+    network_arguments(glow, {"width": width, "depth": depth, "activation": activation, "network": network})
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
+    make = network or functools.partial(ConvNet, width=width, depth=depth, activation=activation)
 
     def layer(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
         key_coupling, key_mix = jax.random.split(key)
-        coupling = image_coupling(
-            shape, transformer, context_dim, key=key_coupling, width=width, depth=depth, activation=activation
-        )
+        coupling = image_coupling(shape, transformer, context_dim, make, key_coupling)
         return Chain([coupling, mix(shape, key_mix), ActivationNormalisation(shape)])
 
     def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
-        return Repeat([layer(shape, layer_key) for layer_key in jax.random.split(key, n_layers)], recompute=recompute)
+        built = [layer(shape, layer_key) for layer_key in jax.random.split(key, n_layers)]
+        return repeated(built, network, recompute=recompute)
 
     return image_flow(shape, layers, **image)

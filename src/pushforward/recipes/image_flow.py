@@ -1,7 +1,6 @@
 """The multi-scale architecture of all image flows; a recipe supplies the layers of a scale."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,8 +20,8 @@ from pushforward.bijections import (
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
-from pushforward.networks import ConvNet
 from pushforward.recipes.checks import check_choice, check_count
+from pushforward.recipes.own_network import NetworkFactory
 
 Shape = tuple[int, int, int]
 Layers = Callable[[Shape, PRNGKeyArray, int], AbstractBijection]
@@ -84,10 +83,10 @@ def pixels(shape: tuple[int, ...], levels: int | None, transform: str, alpha: fl
 
 
 def image_coupling(
-    shape: Shape, transformer: str | AbstractBijection, context_dim: int | None, partition: str = "channels",
-    is_swapped: bool = False, **network: Any,
+    shape: Shape, transformer: str | AbstractBijection, context_dim: int | None, network: NetworkFactory,
+    key: PRNGKeyArray, partition: str = "channels", is_swapped: bool = False,
 ) -> ImageCoupling:  # fmt: skip
-    """An `ImageCoupling` with its network."""
+    """An `ImageCoupling` with the network that `network` makes."""
     scalar = transformer_named(transformer)
     n_channels, half = shape[2], (shape[2] + 1) // 2
     if partition == "checkerboard":
@@ -95,9 +94,9 @@ def image_coupling(
     else:
         n_transformed = n_channels - half if is_swapped else half
         n_conditioning = n_channels - n_transformed
-    out = n_parameters(scalar) * n_transformed
+    in_shape, out_shape = (*shape[:2], n_conditioning), (*shape[:2], n_parameters(scalar) * n_transformed)
     return ImageCoupling(
-        scalar, ConvNet(n_conditioning, out, context_size=context_dim or 0, **network), shape, partition=partition,
+        scalar, network(in_shape, out_shape, context_size=context_dim or 0, key=key), shape, partition=partition,
         is_swapped=is_swapped, context_shape=None if context_dim is None else (context_dim,),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The linear flow: the base under one affine map, a Gaussian by default."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -9,7 +10,10 @@ from pushforward.bijections import PLU, Cayley, Chain, Dense, Diagonal, Househol
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
+from pushforward.networks import MLP
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_sizes
+from pushforward.recipes.own_network import NetworkFactory, check_has_network, network_arguments
 from pushforward.recipes.vector_flow import conditional, vector_flow
 
 LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] = {
@@ -34,7 +38,8 @@ def linear_flow(
     whiten: bool | None = None,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Linear flow: x = A z + b. A base N(m, S) becomes N(A m + b, A S A^T): Gaussians are mapped to Gaussians.
@@ -53,6 +58,8 @@ def linear_flow(
         whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
             the data instead of independent columns.
         width, depth, activation: of the context network.
+        network: makes the network of the context instead: called as network(context_dim, out_shape, context_size=0,
+            key=...), see `coupling_flow`.
         base: distribution of shape (dim,); standard normal by default.
 
     Returns:
@@ -72,9 +79,12 @@ def linear_flow(
         >>> print(pf.linear_flow(dim=3, kind="plu", key=0).sample(4, key=1).shape)
         (4, 3)
     """
+    network_arguments(linear_flow, locals())
+    check_has_network(network, context_dim)
     check_sizes(context_dim, dim=dim, rank=rank, width=width, depth=depth)
     check_choice("kind", kind, tuple(LINEAR_KINDS))
     key_layer, key_network = (jax.random.fold_in(as_key(key), i) for i in range(2))
     layer = LINEAR_KINDS[kind](dim, rank, key_layer)
-    layer = conditional(layer, context_dim, key_network, width=width, depth=depth, activation=activation)
+    make = network or functools.partial(MLP, width=width, depth=depth, activation=activation)
+    layer = conditional(layer, context_dim, key_network, make)
     return vector_flow([layer], whiten, base)

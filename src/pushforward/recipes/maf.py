@@ -9,8 +9,10 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import layers_of
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
+from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, inverse_autoregressive_flow
 from pushforward.recipes.checks import without
+from pushforward.recipes.own_network import NetworkFactory
 from pushforward.recipes.vector_flow import with_inner_layer
 
 
@@ -22,10 +24,11 @@ def made(
     whiten: bool | None = None,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "same",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """MADE: the autoregressive Gaussian density, p(x) = prod_i N(x_i; mu_i(x of lower rank), sigma_i(...)^2).
@@ -35,8 +38,8 @@ def made(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, whiten, width, depth, activation, residual, order, method, base: as for `autoregressive_flow`;
-            natural order by default.
+        context_dim, whiten, width, depth, activation, residual, order, method, network, base: as for
+            `autoregressive_flow`; natural order by default.
 
     Returns:
         A flow of shape (dim,).
@@ -66,10 +69,11 @@ def made_mog(
     n_components: int = 8,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "same",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """MADE with mixtures of Gaussians: p(x) = prod_i sum_k w_ik N(x_i; mu_ik, s_ik^2), all functions of lower ranks.
@@ -81,8 +85,8 @@ def made_mog(
         key: a JAX key or an int.
         n_components: Gaussians in each conditional.
         base: distribution of shape (dim,); standard logistic by default.
-        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`; natural
-            order by default.
+        context_dim, whiten, width, depth, activation, residual, order, method, network: as for `autoregressive_flow`;
+            natural order by default.
 
     Returns:
         A flow of shape (dim,).
@@ -113,10 +117,11 @@ def maf(
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Masked autoregressive flow: in every layer x_i = z_i exp(s_i(x of lower rank)) + t_i(x of lower rank).
@@ -128,7 +133,7 @@ def maf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `autoregressive_flow`.
 
     Returns:
@@ -159,10 +164,11 @@ def maf_mog(
     n_components: int = 8,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """MAF whose base is a MADE with mixtures of Gaussians: x = (T_1 o ... o T_L)(MADE MoG sample).
@@ -173,7 +179,7 @@ def maf_mog(
         n_layers: number of affine layers, besides the layer with mixtures next to the base.
         n_components: Gaussians in each conditional of that layer.
         base: distribution of shape (dim,); standard logistic by default.
-        context_dim, whiten, width, depth, activation, residual, order, method: as for `autoregressive_flow`.
+        context_dim, whiten, width, depth, activation, residual, order, method, network: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -208,10 +214,11 @@ def iaf(
     n_layers: int = 5,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Inverse autoregressive flow: each layer is the inverse of a layer of `maf`, with parameters that depend on z.
@@ -225,7 +232,7 @@ def iaf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `inverse_autoregressive_flow`.
 
     Returns:

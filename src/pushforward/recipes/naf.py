@@ -6,9 +6,11 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bijections import BlockAutoregressive, MonotoneIntegral, Repeat, Sigmoidal
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
+from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, order_of
 from pushforward.recipes.checks import check_sizes, without
 from pushforward.recipes.coupling_flow import coupling_flow
+from pushforward.recipes.own_network import NetworkFactory
 from pushforward.recipes.vector_flow import vector_flow
 
 
@@ -23,10 +25,11 @@ def naf(
     depth: int = 2,
     n_units: int = 8,
     n_sigmoid_layers: int = 1,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     dropout: float = 0.0,
     mixing: str = "permutation",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural flow with coupling layers: monotone networks map one half, with parameters from the other half.
@@ -40,7 +43,7 @@ def naf(
         key: a JAX key or an int.
         n_units: sigmoids in a layer of the scalar network.
         n_sigmoid_layers: 1 for deep sigmoidal transformers (DSF), 2 or more for dense ones (DDSF).
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, base: as for
             `coupling_flow`.
 
     Returns:
@@ -75,10 +78,11 @@ def naf_ar(
     depth: int = 2,
     n_units: int = 8,
     n_sigmoid_layers: int = 1,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural autoregressive flow: z_i = logit(w sigmoid(a x_i + b)), w, a, b functions of x of lower rank.
@@ -90,7 +94,7 @@ def naf_ar(
         key: a JAX key or an int.
         n_units: sigmoids in a layer of the scalar network.
         n_sigmoid_layers: 1 for deep sigmoidal transformers (DSF), 2 or more for dense ones (DDSF).
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `autoregressive_flow`.
 
     Returns:
@@ -126,10 +130,11 @@ def umnn_maf(
     n_embedded: int = 8,
     n_points: int = 32,
     bound: float = 4.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Unconstrained monotone flow: z_i = shift + int_0^(x_i) g(t; e) dt, g > 0, shift and e functions of lower ranks.
@@ -142,7 +147,7 @@ def umnn_maf(
         n_embedded: size of e.
         n_points: of the quadrature rule.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `autoregressive_flow`.
 
     Returns:

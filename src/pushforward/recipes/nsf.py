@@ -4,9 +4,11 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import without
 from pushforward.recipes.coupling_flow import coupling_flow
+from pushforward.recipes.own_network import NetworkFactory
 from pushforward.recipes.vector_flow import nsf_spline
 
 
@@ -21,10 +23,11 @@ def nsf(
     depth: int = 2,
     n_bins: int = 8,
     bound: float = 4.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     dropout: float = 0.0,
     mixing: str = "permutation",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural spline flow (coupling): monotone rational-quadratic splines map one half, conditional on the other.
@@ -39,7 +42,7 @@ def nsf(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, base: as for
             `coupling_flow`.
 
     Returns:
@@ -73,10 +76,11 @@ def nsf_ar(
     depth: int = 2,
     n_bins: int = 8,
     bound: float = 4.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural spline flow (autoregressive): z_i = spline(x_i; theta_i(x of lower rank, context)) in every layer.
@@ -88,7 +92,7 @@ def nsf_ar(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `autoregressive_flow`.
 
     Returns:

@@ -1,5 +1,6 @@
 """Flows of few parameters: stacks of planar, radial or Sylvester layers."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,10 @@ from pushforward.bijections import Householder, Permutation, Planar, Radial, Rep
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
+from pushforward.networks import MLP
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_count, check_sizes, without
+from pushforward.recipes.own_network import NetworkFactory, check_has_network, network_arguments
 from pushforward.recipes.vector_flow import conditional, vector_flow
 
 SYLVESTER_KINDS = ("orthogonal", "householder", "triangular")
@@ -27,7 +31,8 @@ def planar_flow(
     nonlinearity: str = "tanh",
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Planar flow: each layer is z + v h(w.z + b), 2 D + 1 parameters. Made for variational inference.
@@ -45,6 +50,8 @@ def planar_flow(
         n_layers: K.
         nonlinearity: h: "tanh", or "leaky_relu", whose inverse is a formula but whose density jumps: it trains badly.
         width, depth, activation: of the context network.
+        network: makes the network of the context instead: called as network(context_dim, out_shape, context_size=0,
+            key=...), see `coupling_flow`.
         base: distribution of shape (dim,); standard normal by default.
 
     Returns:
@@ -75,7 +82,8 @@ def radial_flow(
     n_layers: int = 16,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Radial flow: each layer contracts space towards a centre or expands it, D + 2 parameters.
@@ -84,7 +92,7 @@ def radial_flow(
     more easily than into elongated shapes.
 
     Args:
-        dim, key, context_dim, whiten, n_layers, width, depth, activation, base: as for `planar_flow`.
+        dim, key, context_dim, whiten, n_layers, width, depth, activation, network, base: as for `planar_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -116,7 +124,8 @@ def sylvester_flow(
     nonlinearity: str = "tanh",
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Sylvester flow: each layer is a planar one with M units, z + Q R h(S Q^T z + b).
@@ -127,7 +136,7 @@ def sylvester_flow(
         kind: of Q. "orthogonal": M columns, by M reflections. "householder": a rotation by `n_units` reflections; then
             M = D. "triangular": a permutation, reversed in every other layer; then M = D too.
         n_units: M of "orthogonal", at most D; the number of reflections of "householder"; by default D.
-        context_dim, whiten, n_layers, nonlinearity, width, depth, activation, base: as for `planar_flow`.
+        context_dim, whiten, n_layers, nonlinearity, width, depth, activation, network, base: as for `planar_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -163,10 +172,15 @@ def sylvester_flow(
 
 def _flow(
     layer: Callable[[PRNGKeyArray, int], AbstractBijection], dim: int, *, key: PRNGKeyArray | int, n_layers: int,
-    context_dim: int | None, whiten: bool | None, base: AbstractDistribution | None, **network: Any,
+    context_dim: int | None, whiten: bool | None, base: AbstractDistribution | None, network: NetworkFactory | None,
+    **sizes: Any,
 ) -> Flow:  # fmt: skip
     """Layers of one type in a `Repeat`; with a context one network is added to the parameters of all layers."""
-    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=network["width"], depth=network["depth"])
+    network_arguments(planar_flow, {"network": network, **sizes})
+    check_has_network(network, context_dim)
+    check_sizes(context_dim, dim=dim, n_layers=n_layers, width=sizes["width"], depth=sizes["depth"])
     keys = jax.random.split(as_key(key), n_layers + 1)
     stack = Repeat([layer(keys[index], index) for index in range(n_layers)])
-    return vector_flow([conditional(stack, context_dim, keys[-1], **network)], whiten, base)
+    return vector_flow(
+        [conditional(stack, context_dim, keys[-1], network or functools.partial(MLP, **sizes))], whiten, base
+    )

@@ -5,8 +5,10 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bijections import Bernstein, SumOfSquares
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import without
+from pushforward.recipes.own_network import NetworkFactory
 
 
 def sos_flow(
@@ -21,10 +23,11 @@ def sos_flow(
     degree: int = 4,
     n_squares: int = 2,
     bound: float = 3.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Sum-of-squares flow: z_i = shift + int_0^(x_i) sum_s p_s(t)^2 dt, polynomials p_s functions of x of lower rank.
@@ -37,7 +40,7 @@ def sos_flow(
         degree: of each squared polynomial.
         n_squares: number of squares.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `autoregressive_flow`.
 
     Returns:
@@ -72,10 +75,11 @@ def bernstein_flow(
     depth: int = 2,
     degree: int = 12,
     bound: float = 4.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     residual: bool = False,
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Bernstein flow: z_i = sum_k alpha_k b_k(x_i), increasing alpha that depend on the coordinates of lower rank.
@@ -87,7 +91,7 @@ def bernstein_flow(
         key: a JAX key or an int.
         degree: of the polynomial.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, base: as for
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
             `autoregressive_flow`.
 
     Returns:

@@ -1,15 +1,20 @@
 """RealNVP and NICE: affine and additive couplings of vectors and images."""
 
+import functools
+
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import ActivationNormalisation, Affine, Chain, Elementwise, Repeat
+from pushforward.bijections import ActivationNormalisation, Affine, Chain, Elementwise
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.networks import ConvNet
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.image_flow import Layers, Shape, image_coupling, image_flow
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 from pushforward.recipes.vector_flow import with_inner_layer
 
 
@@ -23,8 +28,9 @@ def real_nvp(
     n_layers: int = 8,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     mixing: str = "permutation",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """RealNVP on vectors: affine couplings, x^A = z^A exp(s(z^B, context)) + t(z^B, context), x^B = z^B.
@@ -35,7 +41,7 @@ def real_nvp(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, mixing, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, mixing, network, base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -64,7 +70,8 @@ def nice(
     n_layers: int = 4,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """NICE: additive couplings, x^A = z^A + t(z^B, context), x^B = z^B, after one diagonal scaling of the latent.
@@ -74,7 +81,7 @@ def nice(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, whiten, n_layers, width, depth, activation, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, network, base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -107,8 +114,9 @@ def real_nvp_image(
     width: int = 64,
     depth: int = 2,
     transformer: str | AbstractBijection = "affine",
-    activation: str = "relu",
+    activation: Activation = "relu",
     recompute: bool = False,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """RealNVP on images: x^A = z^A exp(s(z^B)) + t(z^B), A in turn each half of a checkerboard, then of the channels.
@@ -118,7 +126,7 @@ def real_nvp_image(
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, width, depth, transformer, activation, recompute,
-            base: as for `glow`.
+            network, base: as for `glow`.
         n_layers: pairs of couplings of each of the two kinds at each scale.
 
     Returns:
@@ -138,22 +146,22 @@ def real_nvp_image(
         >>> print(flow.shape)
         (4, 4, 1)
     """
+    network_arguments(real_nvp_image, locals())
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
+    make = network or functools.partial(ConvNet, width=width, depth=depth, activation=activation)
 
     def pair(shape: Shape, key: PRNGKeyArray, partition: str) -> AbstractBijection:
         couplings = [
-            image_coupling(
-                shape, transformer, context_dim, partition, bool(index), key=coupling_key, width=width, depth=depth,
-                activation=activation,
-            )
+            image_coupling(shape, transformer, context_dim, make, coupling_key, partition, bool(index))
             for index, coupling_key in enumerate(jax.random.split(key))
-        ]  # fmt: skip
+        ]
         return Chain([*couplings, ActivationNormalisation(shape)])
 
     def pairs(partition: str) -> Layers:
-        return lambda shape, key, scale: Repeat(
-            [pair(shape, pair_key, partition) for pair_key in jax.random.split(key, n_layers)], recompute=recompute
-        )
+        return lambda shape, key, scale: repeated(
+            [pair(shape, pair_key, partition) for pair_key in jax.random.split(key, n_layers)], network,
+            recompute=recompute,
+        )  # fmt: skip
 
     return image_flow(
         shape, pairs("channels"), pairs("checkerboard"), key=key, levels=levels, transform=transform, alpha=alpha,

@@ -1,5 +1,8 @@
 """Residual flows of vectors and images: stacks of blocks x + g(x) with a contraction g."""
 
+import functools
+from typing import Any
+
 import jax
 from jaxtyping import PRNGKeyArray
 
@@ -13,15 +16,16 @@ from pushforward.bijections import (
     Exact,
     Inverse,
     PowerSeries,
-    Repeat,
     RussianRoulette,
 )
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
-from pushforward.networks import LipschitzConvNet, LipschitzMLP
+from pushforward.errors import ShapeError
+from pushforward.networks import AbstractLipschitzNetwork, LipschitzConvNet, LipschitzMLP
 from pushforward.recipes.checks import check_count, check_sizes, without
 from pushforward.recipes.image_flow import Shape, image_flow
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 from pushforward.recipes.vector_flow import vector_flow
 
 _EXACT = 8  # coordinates up to which the exact determinant trains faster than an estimate of it
@@ -39,6 +43,7 @@ def residual_flow(
     lipschitz: float = 0.98,
     activation: str = "lipswish",
     log_det: AbstractLogDet | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Residual flow: each block is z = x + g(x; c), g a perceptron with a Lipschitz constant below one.
@@ -60,6 +65,8 @@ def residual_flow(
         activation: "lipswish", "elu", "softplus" or "tanh".
         log_det: estimator in training; by default `Exact()` for up to 8 coordinates, `RussianRoulette()` above.
             Evaluation is exact for up to 64 coordinates and by Russian roulette above.
+        network: makes each g instead, which width, depth, lipschitz and activation describe: called as network(in_size,
+            out_shape, context_size=..., key=...) with out_shape = (in_size,), returns an `AbstractLipschitzNetwork`.
         base: distribution of shape (dim,); standard normal by default.
 
     Returns:
@@ -78,18 +85,19 @@ def residual_flow(
         >>> print(pf.residual_flow(dim=2, n_layers=2, width=8, key=0).sample(4, key=1).shape)
         (4, 2)
     """
+    network_arguments(residual_flow, locals())
     check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     training = log_det or (Exact() if dim <= _EXACT else RussianRoulette())
+    make = network or functools.partial(
+        LipschitzMLP, width=width, depth=depth, lipschitz=lipschitz, activation=activation
+    )
     layers = []
     for index, layer_key in enumerate(jax.random.split(as_key(key), n_layers)):
-        network = LipschitzMLP(
-            dim, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0, activation=activation,
-            key=layer_key,
-        )  # fmt: skip
+        g = _checked(make(dim, (dim,), context_size=context_dim or 0, key=layer_key), (dim,))
         # inverted, so that the density needs no root solver
-        block = Inverse(Contractive(network, training=training, seed=index))
+        block = Inverse(Contractive(g, training=training, seed=index))
         layers.append(Chain([block, Elementwise(Affine(), (dim,))]))
-    return vector_flow([Repeat(layers)], whiten, base)
+    return vector_flow([repeated(layers, network)], whiten, base)
 
 
 def i_resnet(
@@ -104,6 +112,7 @@ def i_resnet(
     lipschitz: float = 0.9,
     activation: str = "elu",
     n_terms: int = 10,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Invertible residual network: as `residual_flow`, trained on the first terms of the power series.
@@ -112,7 +121,8 @@ def i_resnet(
     `log_prob` does not have it. Up to 8 coordinates the exact determinant is cheaper, and is used.
 
     Args:
-        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation, base: as for `residual_flow`.
+        dim, key, context_dim, whiten, n_layers, width, depth, lipschitz, activation, network, base: as for
+            `residual_flow`.
         n_terms: terms of the series n in training.
 
     Returns:
@@ -132,7 +142,8 @@ def i_resnet(
         (1,)
     """
     check_count(n_terms=n_terms)
-    return residual_flow(**without(locals(), "n_terms"), log_det=Exact() if dim <= _EXACT else PowerSeries(n_terms))
+    arguments = network_arguments(i_resnet, without(locals(), "n_terms"))
+    return residual_flow(**arguments, log_det=Exact() if dim <= _EXACT else PowerSeries(n_terms))
 
 
 def residual_flow_image(
@@ -150,6 +161,7 @@ def residual_flow_image(
     lipschitz: float = 0.98,
     activation: str = "lipswish",
     log_det: AbstractLogDet | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Residual flow on images: each block is z = x + g(x; c), g convolutions with a Lipschitz constant below one.
@@ -165,6 +177,7 @@ def residual_flow_image(
         lipschitz: bound L of each block, in (0, 1).
         activation: "lipswish", "elu", "softplus" or "tanh".
         log_det: estimator in training; by default exact for up to 8 elements, `RussianRoulette()` above.
+        network: as for `residual_flow`, called with the shape (H, W, C) instead of in_size, and as out_shape.
 
     Returns:
         A flow of shape (H, W, C).
@@ -183,19 +196,32 @@ def residual_flow_image(
         >>> print(flow.shape)
         (4, 4, 1)
     """
+    network_arguments(residual_flow_image, locals())
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
+    make = network or functools.partial(
+        LipschitzConvNet, width=width, depth=depth, lipschitz=lipschitz, activation=activation
+    )
 
     def layers(shape: Shape, key: PRNGKeyArray, scale: int) -> AbstractBijection:
         blocks = []
         for index, block_key in enumerate(jax.random.split(key, n_layers), start=scale * n_layers):
-            network = LipschitzConvNet(
-                shape, width=width, depth=depth, lipschitz=lipschitz, context_size=context_dim or 0,
-                activation=activation, key=block_key,
-            )  # fmt: skip
-            block = Inverse(Contractive(network, training=log_det, seed=index))
+            g = _checked(make(shape, shape, context_size=context_dim or 0, key=block_key), shape)
+            block = Inverse(Contractive(g, training=log_det, seed=index))
             blocks.append(Chain([block, ActivationNormalisation(shape)]))
-        return Repeat(blocks)
+        return repeated(blocks, network)
 
     return image_flow(
         shape, layers, key=key, levels=levels, transform=transform, alpha=alpha, n_scales=n_scales, base=base
     )
+
+
+def _checked(network: Any, shape: tuple[int, ...]) -> AbstractLipschitzNetwork:
+    """The network if it states a Lipschitz bound and has the shape of x, else an error."""
+    if not isinstance(network, AbstractLipschitzNetwork):
+        raise ValueError(
+            "network: expected one that makes an AbstractLipschitzNetwork, such as LipschitzMLP, because x + g(x) has "
+            f"an inverse only if g is a contraction; got a {type(network).__name__}."
+        )
+    if network.shape != shape:
+        raise ShapeError(f"network: expected one of shape {shape}, got {network.shape}.")
+    return network

@@ -5,8 +5,10 @@ from jaxtyping import PRNGKeyArray
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import check_count
+from pushforward.recipes.own_network import NetworkFactory, network_arguments
 
 _MOST_TOKENS = 16  # by default: the cost of a layer grows with them, and each is a step of sampling
 
@@ -23,9 +25,10 @@ def transformer_flow(
     depth: int = 2,
     n_heads: int = 4,
     token_size: int | None = None,
-    activation: str = "gelu",
+    activation: Activation = "gelu",
     order: Order = "reverse",
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Autoregressive flow whose conditioners are causal transformers over blocks of coordinates (tokens).
@@ -43,7 +46,7 @@ def transformer_flow(
         depth: transformer blocks in each layer.
         n_heads: attention heads.
         token_size: coordinates in a token; by default the least number that makes at most 16 tokens.
-        context_dim, whiten, n_layers, activation, order, method, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, activation, order, method, network, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -60,7 +63,10 @@ def transformer_flow(
         >>> print(pf.transformer_flow(dim=4, token_size=2, key=0).sample(3, key=1).shape)
         (3, 4)
     """
+    arguments = network_arguments(transformer_flow, locals())
+    if network is not None:
+        return autoregressive_flow(**arguments)
     if token_size is None:
         check_count(dim=dim)
-        token_size = -(-dim // _MOST_TOKENS)
-    return autoregressive_flow(**locals(), conditioner="attention")
+        arguments["token_size"] = -(-dim // _MOST_TOKENS)
+    return autoregressive_flow(**arguments, conditioner="attention")

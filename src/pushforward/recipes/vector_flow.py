@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
@@ -15,7 +14,7 @@ from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import count_parameters
 from pushforward.core.flow import Flow
-from pushforward.networks import MLP
+from pushforward.recipes.own_network import NetworkFactory
 
 
 def vector_flow(
@@ -45,12 +44,13 @@ def with_inner_layer(layer: AbstractBijection, flow: Flow) -> Flow:
 
 
 def conditional(
-    layer: AbstractBijection, context_dim: int | None, key: PRNGKeyArray, **sizes: Any
+    layer: AbstractBijection, context_dim: int | None, key: PRNGKeyArray, network: NetworkFactory
 ) -> AbstractBijection:
     """A layer of few parameters, to which a network of the context, if there is one, is added."""
     if context_dim is None:
         return layer
-    return Conditional(layer, MLP(context_dim, (count_parameters(layer),), key=key, **sizes), (context_dim,))
+    conditioner = network(context_dim, (count_parameters(layer),), context_size=0, key=key)
+    return Conditional(layer, conditioner, (context_dim,))
 
 
 def density_transformer(transformer: str | AbstractBijection) -> AbstractBijection:

@@ -1,10 +1,12 @@
 """WaveNet and Parallel WaveNet: autoregressive flows of sequences, with dilated causal convolutions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bases import Logistic
@@ -17,7 +19,6 @@ from pushforward.bijections import (
     LinearPrediction,
     MaskedAutoregressive,
     MixtureLogistic,
-    Repeat,
     Standardise,
     n_parameters,
 )
@@ -25,7 +26,9 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import CausalConvolution
+from pushforward.recipes.autoregressive_flow import ranked
 from pushforward.recipes.checks import check_count, check_sizes, without
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 
 
 def wavenet(
@@ -42,6 +45,7 @@ def wavenet(
     depth: int = 10,
     cycle: int = 10,
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """WaveNet: p(x) = prod_t sum_k w_tk logistic(x_t; mu_tk, s_tk), all functions of earlier positions and the context.
@@ -65,6 +69,9 @@ def wavenet(
         width: channels of the convolutions.
         depth: number of dilated layers; with 10 a position depends on the 1,024 before it, with 20 on 2,047.
         cycle: number of layers after which the dilations 1, 2, 4, ... repeat.
+        network: makes each conditioner instead of the convolutions, which width, depth and cycle describe: called as
+            network(ranks, out_shape, context_size=..., key=...), see `autoregressive_flow`; with `n_frames` it receives
+            contexts (F, C), and context_size is C.
         method: of `sample`, "cached", "jacobi" or "sequential"; cached if None.
         base: distribution of shape (dim,); standard logistic by default.
 
@@ -86,6 +93,7 @@ def wavenet(
         >>> print(flow.log_prob(flow.sample(2, key=1)).shape)
         (2,)
     """
+    network_arguments(wavenet, locals())
     return _flow(MixtureLogistic(n_components), lambda layer: layer, **without(locals(), "n_components"))
 
 
@@ -102,6 +110,7 @@ def parallel_wavenet(
     depth: int = 10,
     cycle: int = 10,
     method: str | None = None,
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Parallel WaveNet: inverse affine autoregressive layers with dilated causal convolutions over logistic noise.
@@ -115,7 +124,7 @@ def parallel_wavenet(
         dim: number of coordinates D, the length of a sequence.
         n_layers: number of affine layers.
         method: of `log_prob`, "cached", "jacobi" or "sequential"; cached if None.
-        key, context_dim, n_frames, prediction, companding, width, depth, cycle, base: as for `wavenet`.
+        key, context_dim, n_frames, prediction, companding, width, depth, cycle, network, base: as for `wavenet`.
 
     Returns:
         A flow of shape (dim,).
@@ -134,30 +143,30 @@ def parallel_wavenet(
         >>> print(flow.sample(2, key=1, context=[[0.0, 0.0, 1.0]] * 4).shape)
         (2, 16)
     """
+    network_arguments(parallel_wavenet, locals())
     return _flow(Affine(), Inverse, **locals())
 
 
 def _flow(
     transformer: AbstractBijection, wrap: Callable[[MaskedAutoregressive], AbstractBijection], dim: int, *,
     key: PRNGKeyArray | int, context_dim: int | None, n_frames: int | None, prediction: int | None,
-    companding: float | None, n_layers: int, method: str | None, base: AbstractDistribution | None, **network: Any,
+    companding: float | None, n_layers: int, method: str | None, network: NetworkFactory | None,
+    base: AbstractDistribution | None, **sizes: Any,
 ) -> Flow:  # fmt: skip
     """Wrapped autoregressive layers with causal convolutions in the natural order, with one unit for all positions."""
-    check_count(dim=dim, n_layers=n_layers, **network)
+    check_count(dim=dim, n_layers=n_layers, **sizes)
     context_shape = _context_shape(context_dim, n_frames)
-    layers = []
+    make, layers = network or functools.partial(CausalConvolution, n_frames=n_frames, **sizes), []
     for index in range(n_layers):
-        key_layer = jax.random.fold_in(as_key(key), index)
-        convolution = CausalConvolution(
-            dim, n_parameters(transformer), context_shape=context_shape, key=key_layer, **network
-        )
-        layers.append(wrap(MaskedAutoregressive(transformer, convolution, context_shape=context_shape, method=method)))
+        key_layer, out_shape = jax.random.fold_in(as_key(key), index), (n_parameters(transformer), dim)
+        conditioner = make(np.arange(dim), out_shape, context_size=context_dim or 0, key=key_layer)
+        layers.append(wrap(ranked(transformer, conditioner, np.arange(dim), context_shape, method)))
     outer: list[AbstractBijection] = []
     if companding is not None:
         outer += [Standardise((dim,), shared=True), Elementwise(Companding(companding), (dim,))]
     if prediction is not None:
         outer.append(LinearPrediction(dim, prediction))
-    flow = Flow(base or Logistic((dim,)), Chain([Repeat(layers), *outer, Standardise((dim,), shared=True)]))
+    flow = Flow(base or Logistic((dim,)), Chain([repeated(layers, network), *outer, Standardise((dim,), shared=True)]))
     if flow.context_shape is None or len(flow.context_shape) == 1:
         return flow
     return eqx.tree_at(lambda f: f.context_scaling, flow, Standardise(flow.context_shape, shared=True, compress=True))

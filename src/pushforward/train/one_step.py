@@ -25,6 +25,7 @@ from pushforward.core.flow import Flow
 from pushforward.core.inverse import Inverse
 from pushforward.core.repeat import Repeat
 from pushforward.core.standardise import Standardise
+from pushforward.networks import AbstractAutoregressiveNetwork
 from pushforward.numerics.arrays import is_array
 
 
@@ -64,11 +65,16 @@ def one_step_mismatch(teacher: Any, student: Any) -> str | None:
         inner = layer.bijection if isinstance(layer, Inverse) else None
         if not isinstance(inner, MaskedAutoregressive) or not isinstance(inner.transformer, Affine | Translation):
             return "the student has a layer that is no inverse affine autoregressive one (pf.iaf)"
+        if not isinstance(inner.network, AbstractAutoregressiveNetwork):
+            return f"the student has a network of its own, a {type(inner.network).__name__}"
         ranks.append(np.asarray(inner.network.ranks))
     teacher_layers = [part for part in _layers(teacher.bijection) if not isinstance(part, Standardise | Elementwise)]
     if len(teacher_layers) != 1 or not isinstance(teacher_layers[0], MaskedAutoregressive):
         return "the teacher is no single autoregressive layer (pf.maf with n_layers=1, pf.made_mog, pf.wavenet)"
-    ranks.append(np.asarray(teacher_layers[0].network.ranks))
+    network = teacher_layers[0].network
+    if not isinstance(network, AbstractAutoregressiveNetwork):
+        return f"the teacher has a network of its own, a {type(network).__name__}"
+    ranks.append(np.asarray(network.ranks))
     if not all(np.array_equal(rank, ranks[0]) for rank in ranks):
         return "the layers of student and teacher do not share one order (order='same')"
     return None
@@ -115,7 +121,7 @@ def _affine_layer(layer: Any, value: Array, context: Array | None) -> tuple[Arra
 
 def _inverse(layer: MaskedAutoregressive, past: Array, values: Array, context: Array | None) -> tuple[Array, Array]:
     """A layer's inverse at values (n, D), all with the parameters of the vector `past`, and log-derivatives."""
-    network = layer.network
+    network: Any = layer.network
     parameters = network.parameters(past[network.order], None if layer.context_shape is None else context)
     values, log_slopes = jax.vmap(
         lambda value: apply_transformer(layer.transformer, parameters, value[network.order], inverse=True)

@@ -57,12 +57,12 @@ def autoregressive_rows() -> list[Row]:
             depends=autoregressive_mask((0, 1, 2), 2), is_identity=True, largest_gradient=1e3, quick=(),
         ),
         Row(
-            "MaskedAutoregressive convolution", lambda: convolution("affine", 4, CONTEXT_DIM), "linear",
+            "MaskedAutoregressive convolution", lambda: convolution("affine", natural, CONTEXT_DIM), "linear",
             depends=autoregressive_mask(natural), is_identity=True, quick=("float64",),
         ),
         Row(
             "Inverse[MaskedAutoregressive] convolution",  # forward is one pass: dependence has a finite reach
-            lambda: Inverse(convolution("affine", 7, order=(3, 1, 0, 2, 6, 5, 4))), "linear",
+            lambda: Inverse(convolution("affine", (3, 1, 0, 2, 6, 5, 4))), "linear",
             depends=autoregressive_mask((3, 1, 0, 2, 6, 5, 4), reach=4), is_identity=True, quick=("float64",),
         ),
         Row(

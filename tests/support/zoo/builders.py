@@ -11,7 +11,7 @@ from pushforward.core.circles import is_circular
 from pushforward.core.fields import count_parameters
 from pushforward.networks import (
     MLP,
-    AbstractAutoregressiveNetwork,
+    AbstractNetwork,
     CausalAttention,
     CausalConvolution,
     MaskedMLP,
@@ -40,10 +40,9 @@ def autoregressive(
 ) -> MaskedAutoregressive:
     transformer = transformer_named(transformer)
     angles = is_circular(transformer)
-    network: AbstractAutoregressiveNetwork = MaskedMLP(
-        len(order),
-        n_parameters(transformer),
-        order=order,
+    network: AbstractNetwork = MaskedMLP(
+        np.argsort(order),
+        (n_parameters(transformer), len(order)),
         context_size=context,
         n_features=2 if angles else 1,
         key=jax.random.key(3),
@@ -58,7 +57,7 @@ def attention(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAu
     transformer = transformer_named(name)
     network = CausalAttention(
         dim,
-        n_parameters(transformer),
+        (n_parameters(transformer), dim),
         width=8,
         depth=2,
         n_heads=2,
@@ -69,11 +68,11 @@ def attention(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAu
     return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method="cached")
 
 
-def convolution(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:
+def convolution(name: str, order: tuple[int, ...], context: int = 0, **options: Any) -> MaskedAutoregressive:
     transformer, context_shape = transformer_named(name), (context,) if context else None
     network = CausalConvolution(
-        dim, n_parameters(transformer), width=8, context_shape=context_shape, key=jax.random.key(3),
-        **{"depth": 2, "cycle": 2, **options},
+        np.argsort(order), (n_parameters(transformer), len(order)), width=8, context_size=context,
+        key=jax.random.key(3), **{"depth": 2, "cycle": 2, **options},
     )  # fmt: skip
     return MaskedAutoregressive(transformer, network, context_shape=context_shape, method="cached")
 

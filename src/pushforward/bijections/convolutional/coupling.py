@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -14,6 +13,7 @@ from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import emitted
 from pushforward.errors import ShapeError
+from pushforward.networks.adapt import call_network, check_output
 
 _PARTITIONS = ("channels", "checkerboard")
 
@@ -29,7 +29,7 @@ class ImageCoupling(AbstractBijection):
         transformer: a name in `TRANSFORMERS` or a scalar bijection.
         network: called as network(image, context, key=...) with z^B of shape (H, W, channels of B), or (H, W, C) for a
             checkerboard; returns (H, W, P a), P = n_parameters(transformer) numbers for each of the a channels of A,
-            grouped by parameter.
+            grouped by parameter, or as many in a vector. A module of one array gets z^B and the context as channels.
         shape: (H, W, C).
         partition: "channels" or "checkerboard".
         is_swapped: whether B is transformed instead of A.
@@ -91,16 +91,17 @@ class ImageCoupling(AbstractBijection):
                 f"shape: expected at least two {what} to partition, got {self.shape}. Use partition={other!r}, or "
                 "Squeeze the image first."
             )
-        dtype, n_transformed = jnp.result_type(float), self._n_transformed
-        conditioning = jax.ShapeDtypeStruct((height, width, channels if is_board else channels - n_transformed), dtype)
-        context = None if self.context_shape is None else jax.ShapeDtypeStruct(self.context_shape, dtype)
-        got = jax.eval_shape(self.network, conditioning, context).shape
-        n = n_parameters(self.transformer)
-        if got != (height, width, n * n_transformed):
-            raise ShapeError(
-                f"network: expected an output of shape {(height, width, n * n_transformed)} ({n} parameters of "
-                f"{type(self.transformer).__name__} for each of {n_transformed} transformed channels), got {got}."
-            )
+        n, n_transformed = n_parameters(self.transformer), self._n_transformed
+        meaning = (
+            f"{n} parameters of {type(self.transformer).__name__} for each of {n_transformed} transformed channels"
+        )
+        in_shape = (height, width, channels if is_board else channels - n_transformed)
+        check_output(self.network, in_shape, self.context_shape, self._out_shape, meaning)
+
+    @property
+    def _out_shape(self) -> tuple[int, int, int]:
+        """Shape of the network's output."""
+        return *self.shape[:2], n_parameters(self.transformer) * self._n_transformed
 
     @property
     def _n_transformed(self) -> int:
@@ -140,5 +141,5 @@ class ImageCoupling(AbstractBijection):
     def _parameters(
         self, conditioning: Array, context: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, "P H W A"]:
-        out = self.network(conditioning, context, key=key)
+        out = call_network(self.network, conditioning, context, self._out_shape, key=key)
         return jnp.moveaxis(out.reshape(*self.shape[:2], n_parameters(self.transformer), self._n_transformed), 2, 0)

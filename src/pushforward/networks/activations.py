@@ -1,0 +1,56 @@
+"""Activations of the networks: a name, a function, or a module whose parameters are trained."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "silu": jax.nn.silu,
+    "gelu": jax.nn.gelu,
+    "elu": jax.nn.elu,
+    "softplus": jax.nn.softplus,
+}
+
+Activation: TypeAlias = str | Callable[[Array], Array]
+
+
+def split_activation(activation: Activation) -> tuple[Activation | None, eqx.Module | None]:
+    """An activation as the two fields of a network: a name or function (static), and a module (trained) or None.
+
+    A function of `ACTIVATIONS` is stored by its name.
+
+    >>> split_activation(jnp.tanh), split_activation(jnp.sin)[0] is jnp.sin
+    (('tanh', None), True)
+    """
+    if isinstance(activation, str):
+        activation_fn(activation)
+        return activation, None
+    if not callable(activation):
+        raise ValueError(f"activation: expected a name or a function of an array, got {activation!r}.")
+    for name, function in ACTIVATIONS.items():
+        if activation is function:
+            return name, None
+    given = jax.ShapeDtypeStruct((2, 3), jnp.result_type(float))
+    got = jax.eval_shape(activation, given)
+    if getattr(got, "shape", None) != given.shape:
+        raise ValueError(f"activation: expected an element-wise function, but it maps {given} to {got}.")
+    return (None, activation) if isinstance(activation, eqx.Module) else (activation, None)
+
+
+def activation_fn(activation: Activation | None, trained: Any = None) -> Callable[[Array], Array]:
+    """The activation function of a network's two fields."""
+    if trained is not None:
+        return trained
+    if not isinstance(activation, str):
+        if not callable(activation):
+            raise ValueError(f"activation: expected a name or a function of an array, got {activation!r}.")
+        return activation
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {', '.join(sorted(ACTIVATIONS))}, got {activation!r}.")
+    return ACTIVATIONS[activation]
