@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import ShapeError
+from pushforward.networks.activations import Activation, activation_fn, split_activation
 from pushforward.networks.graph import checked_adjacency, checked_matrix, ranks_of
 from pushforward.networks.initial_weights import normal
 from pushforward.networks.masked_mlp import checked_context
-from pushforward.networks.network import AbstractNetwork, activation_named, check_sizes
+from pushforward.networks.network import AbstractNetwork, check_sizes
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.trailing_batch import trailing_batch
 
@@ -41,7 +42,7 @@ class GraphMLP(AbstractNetwork):
         width: units of a hidden layer, at least one for each different set of parents.
         depth: number of hidden layers.
         context_size: length C of the context, 0 for none.
-        activation: a name in `ACTIVATIONS`.
+        activation: a name in `ACTIVATIONS`, an element-wise function, or a module, whose parameters are trained.
         n_features: number of input features of each coordinate, stored contiguously (see `PeriodicInputs`).
         key: for the start weights.
 
@@ -72,8 +73,9 @@ class GraphMLP(AbstractNetwork):
     out_bias: Float[Array, "..."]
     graph: tuple[str, ...] = eqx.field(static=True)  # for each coordinate a "0" or "1" for each coordinate and context
     context_size: int = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    activation: Activation | None = eqx.field(static=True)  # None for a module, which is `trained_activation`
     n_features: int = eqx.field(static=True)
+    trained_activation: eqx.Module | None = None
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class GraphMLP(AbstractNetwork):
         width: int = 64,
         depth: int = 2,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         n_features: int = 1,
         key: PRNGKeyArray,
     ) -> None:
@@ -97,8 +99,9 @@ class GraphMLP(AbstractNetwork):
             seen = checked_matrix("context_adjacency", context_adjacency, (dim, context_size))
         depends = np.concatenate([checked_adjacency(dim, adjacency), seen], 1)
         self.graph = tuple("".join(map(str, row)) for row in depends.astype(int))
-        self.context_size, self.activation, self.n_features = context_size, activation, n_features
-        gain = 2.0 if activation == "relu" else 1.0
+        self.context_size, self.n_features = context_size, n_features
+        self.activation, self.trained_activation = split_activation(activation)
+        gain = 2.0 if self.activation == "relu" else 1.0
         sizes = [dim * n_features + context_size, *[width] * depth]
         masks = self._masks(width, depth)
         self.weights = tuple(
@@ -109,7 +112,7 @@ class GraphMLP(AbstractNetwork):
         self.out_weight, self.out_bias = zeros((n_parameters, dim, width)), zeros((n_parameters, dim))
 
     def __check_init__(self) -> None:
-        activation_named(self.activation)
+        activation_fn(self.activation, self.trained_activation)
 
     @property
     def adjacency(self) -> np.ndarray:
@@ -132,9 +135,12 @@ class GraphMLP(AbstractNetwork):
         """Parameters (P, D) of all coordinates, from x (D,), or from D times `n_features` features grouped by D."""
         context = checked_context(context, self.context_size)
         masks = self._masks(self.out_weight.shape[-1], len(self.weights))
-        fn = _MaskedPass(masks, activation_named(self.activation))
+        masked_pass = _MaskedPass(masks, activation_fn(self.activation, self.trained_activation))
         data = (x,) if context is None else (x, context)
-        return trailing_batch(fn)(data, (self.weights, self.biases, self.out_weight, self.out_bias))
+        weights = (self.weights, self.biases, self.out_weight, self.out_bias)
+        if self.trained_activation is not None:  # its parameters are no weights of the fast pass
+            return masked_pass(data, weights)
+        return trailing_batch(masked_pass)(data, weights)
 
     def _depends(self) -> np.ndarray:
         return _as_matrix(self.graph)
