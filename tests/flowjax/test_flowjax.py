@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery.case import randomised
+from documents import run_page
 from sampling import quick_few
 from zoo import ALL_ROWS, CONTEXT_DIM
 
@@ -172,6 +173,16 @@ def test_conversion_and_back_is_the_identity(flow):
         assert to_flowjax(from_flowjax(other)) == other
 
 
+def test_flowjax_within_pushforward_within_flowjax():
+    """FlowJAX unwraps every node before a call; those of its own modules in a flow of ours must survive it."""
+    inner = theirs.Chain([theirs.Affine(jnp.ones(2)), paramax.non_trainable(theirs.Affine(jnp.ones(2)))])
+    layer = to_flowjax(pf.bijections.Inverse(from_flowjax(inner)))
+    np.testing.assert_allclose(layer.transform(X[0]), X[0] - 2, rtol=1e-5)
+    outer = from_flowjax(theirs.Invert(layer))
+    np.testing.assert_allclose(outer.forward(X[0]), X[0] + 2, rtol=1e-5)
+    assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(outer, pf.trainable(outer)))) == 4
+
+
 def test_wrong_arguments_are_refused(flow):
     for call, argument in (
         (FlowJAXBijection, flow.bijection), (FlowJAXDistribution, flow), (from_flowjax, flow),
@@ -187,3 +198,9 @@ def test_import_without_flowjax_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "flowjax", None)
     with pytest.raises(MissingExtra, match=r'pip install "pushforward\[flowjax\]"'):
         import pushforward.flowjax  # noqa: F401
+
+
+@pytest.mark.slow
+def test_page_runs(tmp_path):
+    found = run_page("extend/flowjax.md", tmp_path)
+    assert eqx.tree_equal(found["again"], found["flow"])

@@ -9,11 +9,11 @@ from typing import Any
 import equinox as eqx
 import flowjax.bijections
 from jaxtyping import Array, PRNGKeyArray
-from paramax import NonTrainable
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
 from pushforward.flowjax.constants import join_flowjax, join_pushforward, split_flowjax, split_pushforward
+from pushforward.numerics.programs import Static
 
 
 class FlowJAXBijection(AbstractBijection):
@@ -97,21 +97,21 @@ class PushforwardBijection(flowjax.bijections.AbstractBijection):
         (3,)
     """
 
-    trained: AbstractBijection
-    constants: NonTrainable
+    arrays: tuple[Any, ...]  # constant ones are `NonTrainable`
+    static: Static = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(self, bijection: Any) -> None:
         if not isinstance(bijection, AbstractBijection):
             raise TypeError(f"bijection: expected one of pushforward such as flow.bijection, got {bijection!r}.")
-        self.trained, self.constants = split_pushforward(bijection)
+        self.arrays, self.static = split_pushforward(bijection)
         self.shape, self.cond_shape = bijection.shape, bijection.context_shape
 
     @property
     def bijection(self) -> AbstractBijection:
         """The bijection of pushforward, with the present weights."""
-        return join_pushforward(self.trained, self.constants)
+        return join_pushforward(self.arrays, self.static)
 
     def transform_and_log_det(self, x: Any, condition: Any = None) -> tuple[Array, Array]:
         return self.bijection.forward_and_log_det(x, self._context(condition))

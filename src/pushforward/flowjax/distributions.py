@@ -5,11 +5,11 @@ from typing import Any
 import equinox as eqx
 import flowjax.distributions
 from jaxtyping import Array, PRNGKeyArray
-from paramax import NonTrainable
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import frozen
 from pushforward.flowjax.constants import join_flowjax, join_pushforward, split_flowjax, split_pushforward
+from pushforward.numerics.programs import Static
 
 
 class FlowJAXDistribution(AbstractDistribution):
@@ -87,8 +87,8 @@ class PushforwardDistribution(flowjax.distributions.AbstractDistribution):
         (3, 2)
     """
 
-    trained: AbstractDistribution
-    constants: NonTrainable
+    arrays: tuple[Any, ...]  # constant ones are `NonTrainable`
+    static: Static = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -97,13 +97,13 @@ class PushforwardDistribution(flowjax.distributions.AbstractDistribution):
             raise TypeError(
                 f"distribution: expected one of pushforward such as pf.nsf(dim=2, key=0), got {distribution!r}."
             )
-        self.trained, self.constants = split_pushforward(distribution)
+        self.arrays, self.static = split_pushforward(distribution)
         self.shape, self.cond_shape = distribution.shape, distribution.context_shape
 
     @property
     def distribution(self) -> AbstractDistribution:
         """The distribution of pushforward, with the present weights."""
-        return join_pushforward(self.trained, self.constants)
+        return join_pushforward(self.arrays, self.static)
 
     def _log_prob(self, x: Array, condition: Array | None = None) -> Array:
         return self.distribution.log_prob_one(x, self._context(condition), None)

@@ -80,7 +80,7 @@ class GraphMLP(AbstractNetwork):
     def __init__(
         self,
         adjacency: Any,
-        out_shape: tuple[int, int],
+        out_shape: tuple[int, ...],
         *,
         context_adjacency: Any = None,
         width: int = 64,
@@ -200,7 +200,7 @@ class _MaskedPass:
             products = [jnp.tensordot(part, given, 1) for part, given in zip(parts, inputs, strict=False)]
             value = self.activation(sum(products, _column(bias, value)))
             inputs = (value,)
-        return jnp.tensordot(out_weight * self.masks[-1], value, 1) + _column(out_bias, value)
+        return jnp.tensordot(out_weight * self.masks[-1][None], value, 1) + _column(out_bias, value)
 
 
 def _column(bias: Array, value: Array) -> Array:
