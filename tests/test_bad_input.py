@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from bad_images import IMAGE_CASES
+from bad_networks import NETWORK_CASES
 from bad_residual import RESIDUAL_CASES
 from bad_transformers import TRANSFORMER_CASES
 
@@ -486,6 +487,7 @@ CASES = {
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
     **TRANSFORMER_CASES,
     **IMAGE_CASES,
+    **NETWORK_CASES,
     **RESIDUAL_CASES,
 }
 

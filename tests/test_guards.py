@@ -38,9 +38,9 @@ PUBLIC = {
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
-        CausalConvolution GraphMLP MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS
-        AbstractLipschitzNetwork LipschitzConv LipschitzConvNet LipschitzDense LipschitzMLP PeriodicInputs
-        ResidualMLP bounds_in checked_adjacency checked_order vector_norm""",
+        CausalConvolution MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
+        LipschitzConvNet LipschitzDense LipschitzMLP PeriodicInputs ResidualMLP ZeroInitialised bounds_in checked_order
+        GraphMLP checked_adjacency vector_norm""",
     "pushforward.recipes": "",
     "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
     "pushforward.flowjax": """FlowJAXBijection FlowJAXDistribution PushforwardBijection PushforwardDistribution

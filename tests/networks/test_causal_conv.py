@@ -231,12 +231,12 @@ class TestRecipes:
 @pytest.mark.parametrize(
     ("call", "error", "fragments"),
     [
-        (lambda: network(3, order=(0, 0, 1)), ShapeError, ("order", "permutation of 0..2", r"\[0, 0, 1\]")),
+        (lambda: network((0, 0, 1)), ShapeError, ("ranks", "permutation of 0..2", r"\[0, 0, 1\]")),
         (lambda: network(3, depth=0), ValueError, ("depth", "at least 1", "got 0")),
         (lambda: network(3, cycle=0), ValueError, ("cycle", "at least 1", "got 0")),
-        (lambda: network(3, (1, 2, 3)), ValueError, ("context_shape", r"\(F, C\)", r"\(1, 2, 3\)")),
-        (lambda: network(3, (0,)), ValueError, ("context_shape", "at least 1", r"\(0,\)")),
-        (lambda: network(5, (4, 2)), ValueError, ("context_shape", "4 frames of 2 steps", "first 3 cover all 5")),
+        (lambda: network(3, (2, 0)), ValueError, ("context_size, n_frames", "at least one", "got 0 and 2")),
+        (lambda: network(3, (-1,)), ValueError, ("context_size, n_frames", "at least 0", "got -1 and None")),
+        (lambda: network(5, (4, 2)), ValueError, ("n_frames", "4 frames of 2 steps", "first 3 cover all 5")),
         (lambda: network(3, (2,))(jnp.ones(3)), ShapeError, ("context", r"\(2,\)", "none", "context=")),
         (lambda: network(3, (2,))(jnp.ones(3), jnp.ones(4)), ShapeError, ("context", r"\(2,\)", r"\(4,\)")),
         (lambda: pf.wavenet(3, n_frames=2, key=0), ValueError, ("n_frames", "without a context", "context_dim=")),

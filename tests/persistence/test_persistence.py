@@ -405,7 +405,8 @@ def test_every_class_has_an_old_file():
         contents = [(read(path)[0], safetensors.numpy.load_file(path)) for path in OLD_FILES]
         modules = [decode(header["flow"], registry(), tensors) for header, tensors in contents]
     classes = {cls for module in modules for cls in classes_of(module)}
-    assert not set(registry().values()) - classes, "run python tests/files/write.py"
+    ours = {cls for cls in registry().values() if cls.__module__.startswith("pushforward.")}
+    assert not ours - classes, "run python tests/files/write.py"
 
 
 @pytest.mark.parametrize(
@@ -524,7 +525,7 @@ SCALE = "bijection.bijections.1.scale"
 FORGERIES = {
     "unknown class": (_set(lambda i: i["flow"], "class", "os.system"), "os.system"),
     "abstract class": (_set(lambda i: i["flow"], "class", "AbstractDistribution"), "unknown class"),
-    "class of another library": (_set(lambda i: i["flow"], "class", "equinox.nn.MLP"), "unknown class"),
+    "class of another library": (_set(lambda i: i["flow"], "class", "optax.Adam"), "unknown class"),
     "another part as a flow": (lambda i, t: (i.update(flow=7, probe={}), t.clear()), "expected a flow"),
     "unknown version": (_set(_whole, "format_version", 3), "format version 3"),
     "version as a truth value": (_set(_whole, "format_version", True), "format version True"),

@@ -43,13 +43,11 @@ def split_activation(activation: Activation) -> tuple[Activation | None, eqx.Mod
     return (None, activation) if isinstance(activation, eqx.Module) else (activation, None)
 
 
-def activation_fn(activation: Activation | None, trained: Any = None) -> Callable[[Array], Array]:
+def activation_fn(activation: Any, trained: Any = None) -> Callable[[Array], Array]:
     """The activation function of a network's two fields."""
     if trained is not None:
         return trained
     if not isinstance(activation, str):
-        if not callable(activation):
-            raise ValueError(f"activation: expected a name or a function of an array, got {activation!r}.")
         return activation
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(sorted(ACTIVATIONS))}, got {activation!r}.")

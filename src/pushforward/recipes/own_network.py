@@ -61,11 +61,11 @@ def check_has_network(network: NetworkFactory | None, context_dim: int | None) -
 
 def repeated(layers: Sequence[AbstractBijection], network: NetworkFactory | None, **options: Any) -> Repeat:
     """The layers in a `Repeat`; an error that names `network` if the caller's networks differ in more than weights."""
+    if network is None:
+        return Repeat(layers, **options)
     try:
         return Repeat(layers, **options)
     except ShapeError as error:
-        if network is None:
-            raise
         raise ShapeError(
             "network: expected networks that differ in their weights only, but those of two layers differ in "
             "structure. A function made anew in each call, such as a lambda inside network=, differs too: define it "

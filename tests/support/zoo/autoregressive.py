@@ -3,8 +3,14 @@
 import jax
 import numpy as np
 
-from pushforward.bijections import BlockAutoregressive, CircularSpline, Inverse, RationalQuadraticSpline
-from zoo.builders import attention, autoregressive, autoregressive_mask, convolution, on_graph
+from pushforward.bijections import (
+    BlockAutoregressive,
+    CircularSpline,
+    Inverse,
+    MaskedAutoregressive,
+    RationalQuadraticSpline,
+)
+from zoo.builders import attention, autoregressive, autoregressive_mask, convolution, on_graph, plain_network
 from zoo.rows import CIRCLE, CONTEXT_DIM, Row
 from zoo.scalars import BOX, TURN
 
@@ -24,7 +30,8 @@ def autoregressive_rows() -> list[Row]:
             knots=BOX, depends=autoregressive_mask(natural), is_identity=True, quick=("float32",),
         ),
         Row(
-            "MaskedAutoregressive of angles", lambda: autoregressive(CircularSpline(4), mixed, CONTEXT_DIM, "cached"),
+            "MaskedAutoregressive of angles",
+            lambda: autoregressive(CircularSpline(4), mixed, CONTEXT_DIM, "sequential"),
             "spline", CIRCLE, CIRCLE, float(np.pi), knots=TURN, depends=autoregressive_mask(mixed), is_identity=True,
             quick=("float64",),
         ),
@@ -35,6 +42,11 @@ def autoregressive_rows() -> list[Row]:
         Row(
             "MaskedAutoregressive jacobi", lambda: autoregressive("affine", mixed, CONTEXT_DIM, method="jacobi"),
             "linear", depends=autoregressive_mask(mixed), is_identity=True, quick=("float64",),
+        ),
+        Row(
+            "MaskedAutoregressive of a plain network",
+            lambda: MaskedAutoregressive("affine", plain_network(mixed), ranks=np.argsort(mixed)), "linear",
+            depends=autoregressive_mask(mixed), is_identity=True, quick=("float64",),
         ),
         Row(
             "MaskedAutoregressive residual", lambda: autoregressive("affine", natural, residual=True), "linear",

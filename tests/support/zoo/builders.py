@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward.bijections import Conditional, Coupling, MaskedAutoregressive, n_parameters, transformer_named
@@ -84,6 +86,28 @@ def convolution(name: str, order: tuple[int, ...], context: int = 0, **options: 
         key=jax.random.key(3), **{"depth": 2, "cycle": 2, **options},
     )  # fmt: skip
     return MaskedAutoregressive(transformer, network, context_shape=context_shape, method="cached")
+
+
+class PlainAutoregressive(eqx.Module):
+    """An autoregressive network of a caller, which has `__call__` only."""
+
+    mask: jax.Array
+    weight: jax.Array
+    bias: jax.Array
+
+    def __call__(self, x, context=None, *, key=None):
+        return jnp.einsum("pij,j->pi", self.weight * self.mask, jnp.tanh(x)) + self.bias
+
+
+def plain_network(order: tuple[int, ...], n: int = 2) -> PlainAutoregressive:
+    ranks, dim = np.argsort(order), len(order)
+    return PlainAutoregressive(jnp.asarray(ranks[:, None] > ranks[None]), jnp.zeros((n, dim, dim)), jnp.zeros((n, dim)))
+
+
+def equinox_coupling(transformer: AbstractBijection, mask: np.ndarray, context: int) -> Coupling:
+    n_parameters_all = n_parameters(transformer) * int(mask.sum())
+    mlp = eqx.nn.MLP(int((~mask).sum()) + context, n_parameters_all, 8, 1, key=jax.random.key(3))
+    return Coupling(transformer, mask, mlp, context_shape=(context,))
 
 
 def autoregressive_mask(order: tuple[int, ...], token_size: int = 1, reach: int | None = None) -> np.ndarray:

@@ -23,7 +23,7 @@ from pushforward.bijections import (
     checkerboard,
     halves,
 )
-from zoo.builders import conditional, coupling, coupling_mask
+from zoo.builders import conditional, coupling, coupling_mask, equinox_coupling
 from zoo.rows import CONTEXT_DIM, LINE, POSITIVE, UNIT, Row
 from zoo.scalars import BOX
 
@@ -55,6 +55,10 @@ def layer_rows() -> list[Row]:
         Row(
             "Coupling with context", lambda: coupling(affine(), halves(3), CONTEXT_DIM), "linear",
             depends=coupling_mask(halves(3)), context_reaches=halves(3), is_identity=True,
+        ),
+        Row(
+            "Coupling of an Equinox network", lambda: equinox_coupling(affine(), halves(3), CONTEXT_DIM), "linear",
+            depends=coupling_mask(halves(3)), context_reaches=halves(3), quick=("float32",),
         ),
         Row(
             "Coupling[Chain]", lambda: coupling(Chain([affine(), spline(4)]), halves(3)), "spline", knots=BOX,
