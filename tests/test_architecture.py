@@ -132,7 +132,7 @@ def test_files_are_short():
 
 
 def test_import_loads_no_extra():
-    extras = {"polars", "matplotlib", "jinja2", "rich", "typer", "sklearn", "optax", "numpyro"}
+    extras = {"polars", "matplotlib", "jinja2", "rich", "typer", "sklearn", "optax", "numpyro", "flowjax"}
     assert loaded_after("import pushforward", extras) == set()
 
 

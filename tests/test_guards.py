@@ -19,6 +19,7 @@ from pushforward.core.dequantised import Dequantised
 from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow, Given
+from pushforward.flowjax import FlowJAXDistribution
 from pushforward.networks import AbstractNetwork
 
 PUBLIC = {
@@ -40,9 +41,11 @@ PUBLIC = {
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention
         CausalConvolution MaskedMLP AttentionBlock ConvNet LIPSCHITZ_ACTIVATIONS AbstractLipschitzNetwork LipschitzConv
         LipschitzConvNet LipschitzDense LipschitzMLP PeriodicInputs ResidualMLP ZeroInitialised bounds_in checked_order
-        vector_norm""",
+        GraphMLP checked_adjacency vector_norm""",
     "pushforward.recipes": "",
     "pushforward.numpyro": "AutoPushforward FlowDistribution FlowTransform",
+    "pushforward.flowjax": """FlowJAXBijection FlowJAXDistribution PushforwardBijection PushforwardDistribution
+        from_flowjax to_flowjax""",
 }
 
 
@@ -104,6 +107,7 @@ def test_every_bijection_has_a_row():
 
 def test_every_base_has_a_row():
     with_rows = {type(base.build()) for base in BASES.values()} | {Flow, Given, Dequantised, Discretised}
+    with_rows |= {FlowJAXDistribution}  # tests/flowjax
     missing = [name for name, kind in concrete(AbstractDistribution).items() if kind not in with_rows]
     assert not missing, f"no entry in zoo.BASES for {missing}"
 

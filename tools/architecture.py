@@ -36,6 +36,7 @@ PACKAGES = (
     "reporting",
     "cli",
     "numpyro",
+    "flowjax",
 )
 ROOT_FILES = ("__init__", "__main__", "_version", "errors")
 _AT_THE_BOTTOM = ("errors", "_version")  # every package may import these

@@ -90,7 +90,7 @@ def kinds() -> Iterator[tuple[str, Build]]:
         yield f"base {name}", base.build
     yield from OTHERS.items()
     for row in zoo.ALL_ROWS:
-        if row.flow is None:
+        if row.flow is None and row.is_stored:
             yield f"row {row.name}", lambda row=row: alone(row)
 
 

@@ -311,13 +311,11 @@ def _as_shape(n: Count) -> tuple[int, ...]:
 
 
 def _as_array(value: Any, name: str) -> Any:
-    """Concrete input as an array of floats: frames by `to_array`, tensors by DLPack; tracers as they are."""
+    """Concrete input as an array of floats: frames and tensors by `to_array`; tracers as they are."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
         return value
     if not isinstance(value, jax.Array):
-        value = to_array(value)
-        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
-            value = np.from_dlpack(value)
+        value = to_array(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:

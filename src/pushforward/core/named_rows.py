@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.core.dlpack import from_dlpack, has_dlpack
 from pushforward.errors import DataError
 
 _EXACT = 2**53  # float64 represents every integer up to this size
@@ -41,14 +42,21 @@ class NamedRows:
         return self.rows
 
 
-def to_array(value: Any) -> Any:
-    """Convert a frame, series, list, masked or structured array to a plain array; other values are returned unchanged.
+def to_array(value: Any, name: str = "values") -> Any:
+    """Convert a frame, series, list, tensor, masked or structured array to a plain array; others are unchanged.
+
+    Tensors of other libraries are read by DLPack; arrays of JAX are returned unchanged.
 
     Missing values become NaN: null, None, pandas' NA, and masked entries of `numpy.ma`. The fields of a structured
     array are its columns. Values that are not numbers are left as they are, for the caller to refuse.
 
+    Args:
+        value: what a user passed.
+        name: name of the argument for error messages about tensors.
+
     Raises:
-        DataError: for an integer that float64 cannot represent, in a column that is converted to floats.
+        DataError: for an integer that float64 cannot represent, in a column that is converted to floats; for a tensor
+            whose memory cannot be read.
 
     >>> to_array(np.ma.masked_array([1, 2], mask=[False, True]))
     array([ 1., nan])
@@ -66,7 +74,7 @@ def to_array(value: Any) -> Any:
         if isinstance(value, polars.Series) and isinstance(value.dtype, polars.Struct):  # a stream of record batches
             value = value.struct.unnest()
     if not hasattr(value, "to_numpy"):
-        return value
+        return from_dlpack(value, name) if has_dlpack(value) else value
     if hasattr(value, "columns") and hasattr(value, "dtypes"):
         return _from_frame(value)
     return _from_series(value)

@@ -6,6 +6,8 @@ from pushforward.networks.attention_block import AttentionBlock
 from pushforward.networks.autoregressive import AbstractAutoregressiveNetwork
 from pushforward.networks.causal_conv import CausalConvolution
 from pushforward.networks.conv import ConvNet
+from pushforward.networks.graph import checked_adjacency
+from pushforward.networks.graph_mlp import GraphMLP
 from pushforward.networks.induced_norms import vector_norm
 from pushforward.networks.lipschitz import LIPSCHITZ_ACTIVATIONS, AbstractLipschitzNetwork, bounds_in
 from pushforward.networks.lipschitz_conv import LipschitzConv, LipschitzConvNet
@@ -27,6 +29,7 @@ __all__ = [
     "CausalAttention",
     "CausalConvolution",
     "ConvNet",
+    "GraphMLP",
     "LipschitzConv",
     "LipschitzConvNet",
     "LipschitzDense",
@@ -36,6 +39,7 @@ __all__ = [
     "ResidualMLP",
     "ZeroInitialised",
     "bounds_in",
+    "checked_adjacency",
     "checked_order",
     "vector_norm",
 ]

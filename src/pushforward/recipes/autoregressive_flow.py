@@ -22,7 +22,9 @@ from pushforward.networks import (
     checked_order,
 )
 from pushforward.networks.activations import Activation
+from pushforward.networks.graph import Adjacency
 from pushforward.recipes.checks import check_choice, check_count, check_sizes
+from pushforward.recipes.dependence_graph import graph_network
 from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
 from pushforward.recipes.vector_flow import density_transformer, vector_flow
 
@@ -45,6 +47,9 @@ def autoregressive_flow(
     n_heads: int = 4,
     token_size: int = 1,
     order: Order = "reverse",
+    adjacency: Adjacency | None = None,
+    context_adjacency: np.ndarray | None = None,
+    allow_ancestors: bool = False,
     method: str | None = None,
     network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
@@ -74,6 +79,15 @@ def autoregressive_flow(
         order: "reverse" (natural and reversed alternately), "random" (a different one in each layer, the same for every
             key), "same" (natural in all), or one permutation for all, where `order[t]` is the coordinate of rank t. In
             one order a stack of unimodal transformers has unimodal conditionals only.
+        adjacency: a directed acyclic graph in place of an order, of which one layer has exactly the dependences: a
+            matrix (D, D) where adjacency[i, j] says that coordinate i depends on j, or a dict of the parents of each
+            coordinate (see `pushforward.networks.checked_adjacency`). With it the density is that of a Bayesian
+            network, prod_i p(x_i | parents of i, context), if the base is one of independent coordinates; sampling
+            takes as many passes as the graph is deep; conditioners are `pushforward.networks.GraphMLP`.
+        context_adjacency: with `adjacency`, which entries of the context each coordinate depends on, (D, C); all by
+            default.
+        allow_ancestors: whether several layers may be stacked on a graph. They depend on ancestors too, which is an
+            error otherwise unless the graph has all ancestors as parents.
         method: of `sample`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
         network: makes each conditioner instead of the default ones, which width, depth, activation, residual,
             conditioner, n_heads and token_size describe: called as network(ranks, out_shape, context_size=..., key=...)
@@ -119,6 +133,9 @@ def inverse_autoregressive_flow(
     n_heads: int = 4,
     token_size: int = 1,
     order: Order = "reverse",
+    adjacency: Adjacency | None = None,
+    context_adjacency: np.ndarray | None = None,
+    allow_ancestors: bool = False,
     method: str | None = None,
     network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
@@ -135,8 +152,9 @@ def inverse_autoregressive_flow(
         key: a JAX key or an int, for the initial weights.
         transformer: h, a name in `pushforward.bijections.TRANSFORMERS` or a scalar bijection.
         method: of `log_prob`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
+        adjacency: as for `autoregressive_flow`, of the dependence of x_i on z_j: x_i = f(z_i; z_j of the parents of i).
         context_dim, whiten, n_layers, width, depth, activation, residual, conditioner, n_heads, token_size, order,
-            network, base: as for `autoregressive_flow`.
+            context_adjacency, allow_ancestors, network, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -168,6 +186,9 @@ def _flow(
     whiten: bool | None,
     n_layers: int,
     order: Order,
+    adjacency: Adjacency | None,
+    context_adjacency: Any,
+    allow_ancestors: bool,
     method: str | None,
     base: AbstractDistribution | None,
     network: NetworkFactory | None,
@@ -177,7 +198,18 @@ def _flow(
     """The flow of autoregressive layers, each wrapped; `of_default` describes the default conditioners."""
     check_sizes(context_dim, dim=dim, n_layers=n_layers)
     context_shape = None if context_dim is None else (context_dim,)
-    make, layers = network or _default_network(is_circular(transformer), **of_default), []
+    default, layers = _default_network(is_circular(transformer), **of_default), []
+    if adjacency is not None:
+        default = graph_network(
+            dim, context_dim, adjacency=adjacency, context_adjacency=context_adjacency, n_layers=n_layers,
+            allow_ancestors=allow_ancestors, has_angles=is_circular(transformer),
+            **{name: of_default.pop(name) for name in ("width", "depth", "activation")},
+            others={**of_default, "order": order, "whiten": whiten, "network": network},
+        )  # fmt: skip
+        whiten = False  # it would mix the coordinates
+    elif context_adjacency is not None or allow_ancestors:
+        raise ValueError("context_adjacency, allow_ancestors: expected neither without adjacency=.")
+    make = network or default
     for index in range(n_layers):
         ranks = np.argsort(checked_order(dim, order_of(order, dim, index)))
         conditioner = make(

@@ -44,9 +44,7 @@ class Rows:
 def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Checked float64 rows (n, *shape) from NumPy, JAX, a pandas or polars frame, or anything with DLPack."""
     columns = column_names(value)
-    value = to_array(value)
-    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray) and not hasattr(value, "addressable_shards"):
-        value = np.from_dlpack(value)
+    value = to_array(value, name)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" and not jax.numpy.issubdtype(array.dtype, jax.numpy.floating):  # bfloat16
         raise DataError(f"expected numbers, got values of type {array.dtype}. Encode or drop such columns first.", name)

@@ -131,12 +131,12 @@ def rows_of(flow: Any, name: str, x: Any, context_name: str, context: Any, weigh
     events = as_rows(name, x, flow.shape)
     flow.check_samples(name, events)
     contexts = as_contexts(context_name, flow, context)
+    weights = None if weights is None else as_rows("weights", weights, ())
     for part, values in ((context_name, contexts), ("weights", weights)):
         if values is not None and len(values) != len(events):
             raise DataError(f"expected {len(events)} rows as {name} has, got {len(values)}.", part)
     numbers = None if groups is None else group_numbers(groups, len(events))
     if weights is not None:
-        weights = as_rows("weights", weights, ())
         if (weights < 0).any() or weights.sum() <= 0:
             raise DataError("expected non-negative numbers with a positive sum.", "weights")
         rows = Rows(events, contexts, weights / weights[weights > 0].mean(), numbers)

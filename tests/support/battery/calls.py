@@ -59,6 +59,8 @@ def dtype_is_preserved(case: Case, w: AtWeights) -> list[str]:
 
 def survives_a_model_file(case: Case, w: AtWeights) -> list[str]:
     """The plain data and arrays of a model file give the same module."""
+    if not case.row.is_stored:
+        return []
     config, tensors = encode(case.bijection)
     loaded = decode(config, registry(), tensors)
     return [] if eqx.tree_equal(loaded, case.bijection) else ["the module read back differs"]

@@ -5,7 +5,7 @@ concrete class of the library has no row.
 
 rows         the known properties of one bijection
 builders     small layers for rows
-scalars, layers, autoregressive, linear, planar_radial, residual, convolutional, images, recipes
+scalars, layers, autoregressive, linear, planar_radial, residual, convolutional, images, recipes, flowjax
              the rows
 bases        base distributions
 """
@@ -16,6 +16,7 @@ from zoo.autoregressive import autoregressive_rows
 from zoo.bases import BASES
 from zoo.builders import conditional
 from zoo.convolutional import convolutional_rows
+from zoo.flowjax import flowjax_rows
 from zoo.images import IMAGE_RECIPES, image_recipe_rows, image_rows
 from zoo.layers import layer_rows
 from zoo.linear import linear_rows
@@ -36,6 +37,7 @@ ALL_ROWS: list[Row] = [
     *image_rows(),
     *image_recipe_rows(),
     *recipe_rows(),
+    *flowjax_rows(),
 ]
 _DTYPE = "float64" if jax.config.jax_enable_x64 else "float32"
 ROWS = [row for row in ALL_ROWS if _DTYPE in row.quick]

@@ -10,7 +10,7 @@ from pushforward.bijections import (
     MaskedAutoregressive,
     RationalQuadraticSpline,
 )
-from zoo.builders import attention, autoregressive, autoregressive_mask, convolution, plain_network
+from zoo.builders import attention, autoregressive, autoregressive_mask, convolution, on_graph, plain_network
 from zoo.rows import CIRCLE, CONTEXT_DIM, Row
 from zoo.scalars import BOX, TURN
 
@@ -19,6 +19,7 @@ def autoregressive_rows() -> list[Row]:
     """Orders, contexts, methods and transformers; the grid of sizes is in test_autoregressive.py."""
     spline = RationalQuadraticSpline(4)
     mixed, natural = (1, 2, 0), (0, 1, 2, 3)
+    diamond = np.array([[0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]], bool)  # 3 -> 1, 2 -> 0
     return [
         Row(
             "MaskedAutoregressive", lambda: autoregressive("affine", mixed, depth=2), "linear",
@@ -76,6 +77,11 @@ def autoregressive_rows() -> list[Row]:
             "Inverse[MaskedAutoregressive] convolution",  # forward is one pass: dependence has a finite reach
             lambda: Inverse(convolution("affine", (3, 1, 0, 2, 6, 5, 4))), "linear",
             depends=autoregressive_mask((3, 1, 0, 2, 6, 5, 4), reach=4), is_identity=True, quick=("float64",),
+        ),
+        Row(
+            "MaskedAutoregressive graph inverted",  # forward is one pass: dependence on parents only
+            lambda: Inverse(on_graph(diamond, CONTEXT_DIM)), "linear", depends=diamond | np.eye(4, dtype=bool),
+            is_identity=True, quick=("float64",),
         ),
         Row(
             "BlockAutoregressive",

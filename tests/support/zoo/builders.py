@@ -16,6 +16,7 @@ from pushforward.networks import (
     AbstractNetwork,
     CausalAttention,
     CausalConvolution,
+    GraphMLP,
     MaskedMLP,
     PeriodicInputs,
 )
@@ -53,6 +54,14 @@ def autoregressive(
     if angles:
         network = PeriodicInputs(network)
     return MaskedAutoregressive(transformer, network, context_shape=(context,) if context else None, method=method)
+
+
+def on_graph(adjacency: np.ndarray, context: int) -> MaskedAutoregressive:
+    network = GraphMLP(
+        adjacency, (2, len(adjacency)), width=8, depth=2, context_size=context, activation="tanh",
+        key=jax.random.key(3),
+    )  # fmt: skip
+    return MaskedAutoregressive("affine", network, context_shape=(context,))
 
 
 def attention(name: str, dim: int, context: int = 0, **options: Any) -> MaskedAutoregressive:

@@ -32,6 +32,7 @@ class Row:
         is_identity: whether the start weights give the identity.
         dead: reason why some trained leaf has no influence, or "".
         flow: makes the flow, for recipes.
+        is_stored: whether model files hold it without `extra=`.
         quick: dtypes in which `make test` runs the row; in the others it is slow. Code that two rows share is tested by
             one of them in each dtype.
     """
@@ -50,4 +51,5 @@ class Row:
     is_identity: bool = False
     dead: str = ""
     flow: Callable[[], AbstractDistribution] | None = None
+    is_stored: bool = True
     quick: tuple[str, ...] = BOTH

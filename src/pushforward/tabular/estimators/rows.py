@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_array, validate_data  # noqa: TID253
 
 from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution, as_key, sample_batch
+from pushforward.core.dlpack import has_dlpack
 from pushforward.core.fields import cast
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, NumericError
@@ -71,9 +72,7 @@ def _to_floats(name: str, value: Any) -> Any:
         return value
     columns = target_names(value) if hasattr(value, "columns") else None
     array = as_floats(name, array, columns or None)
-    if isinstance(value, np.ndarray | list | tuple):
-        return array
-    return value
+    return array if isinstance(value, np.ndarray | list | tuple) or has_dlpack(value) else value
 
 
 def _check_no_text(name: str, value: Any) -> None:
