@@ -25,10 +25,10 @@ PUBLIC = {
     # and every recipe, by its row in zoo.RECIPES or zoo.IMAGE_RECIPES
     "pushforward": """ConditionalFlowDensity Dequantised Discretised Flow FlowDensity __version__ bases bijections
         bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill export fit fit_target
-        importance_sample load networks of_length save summary trainable""",
+        importance_sample load networks of_length save space_flow summary trainable""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
-        ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional Contractive Coupling Dense
+        ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional ConditionalSplit Contractive Coupling Dense
         Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction
         LinearRegression LowRank MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation
         PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise

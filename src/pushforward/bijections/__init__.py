@@ -5,6 +5,7 @@ All exports of `scalar` are exported here too, so that a new scalar bijection ne
 
 from pushforward.bijections import scalar
 from pushforward.bijections.autoregressive import BlockAutoregressive, MaskedAutoregressive
+from pushforward.bijections.conditional_split import ConditionalSplit
 from pushforward.bijections.convolutional import (
     ActivationNormalisation,
     EmergingConvolution,
@@ -52,6 +53,7 @@ __all__ = [
     "Cayley",
     "Chain",
     "Conditional",
+    "ConditionalSplit",
     "Contractive",
     "Coupling",
     "Dense",

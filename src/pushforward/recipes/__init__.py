@@ -18,6 +18,7 @@ from pushforward.recipes.planar_flow import planar_flow, radial_flow, sylvester_
 from pushforward.recipes.polynomial_flow import bernstein_flow, sos_flow
 from pushforward.recipes.real_nvp import nice, real_nvp, real_nvp_image
 from pushforward.recipes.residual_flow import i_resnet, residual_flow, residual_flow_image
+from pushforward.recipes.space_flow import space_flow as space_flow
 from pushforward.recipes.transformer_flow import transformer_flow
 from pushforward.recipes.wavenet import parallel_wavenet, wavenet
 

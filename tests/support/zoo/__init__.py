@@ -5,7 +5,7 @@ concrete class of the library has no row.
 
 rows         the known properties of one bijection
 builders     small layers for rows
-scalars, layers, autoregressive, linear, planar_radial, residual, convolutional, images, recipes
+scalars, layers, autoregressive, linear, planar_radial, spaces, residual, convolutional, images, recipes
              the rows
 bases        base distributions
 """
@@ -24,6 +24,7 @@ from zoo.recipes import RECIPES, recipe_rows
 from zoo.residual import residual_rows
 from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
+from zoo.spaces import space_rows
 
 ALL_ROWS: list[Row] = [
     *scalar_rows(),
@@ -31,6 +32,7 @@ ALL_ROWS: list[Row] = [
     *autoregressive_rows(),
     *linear_rows(),
     *planar_radial_rows(),
+    *space_rows(),
     *residual_rows(),
     *convolutional_rows(),
     *image_rows(),
