@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from bad_images import IMAGE_CASES
 from bad_residual import RESIDUAL_CASES
+from bad_spaces import SPACE_CASES
 from bad_transformers import TRANSFORMER_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
@@ -485,6 +486,7 @@ CASES = {
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
     **TRANSFORMER_CASES,
     **IMAGE_CASES,
+    **SPACE_CASES,
     **RESIDUAL_CASES,
 }
 

@@ -30,10 +30,10 @@ PUBLIC = {
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
         ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional ConditionalSplit Contractive Coupling Dense
         Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction
-        LinearRegression LowRank MaskedAutoregressive MaskedConvolution OneByOne PeriodicConvolution Permutation
-        PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise
+        LinearRegression LowRank MaskedAutoregressive MaskedConvolution MatrixExponential OneByOne PeriodicConvolution Permutation
+        PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise StickBreaking
         Sylvester Triangular Whiten alternating
-        apply_transformer channel_wise checkerboard halves n_parameters random_half transformer_named""",
+        apply_transformer channel_wise checkerboard from_sphere halves n_parameters random_half to_sphere transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention

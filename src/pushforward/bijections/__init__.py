@@ -25,6 +25,7 @@ from pushforward.bijections.linear import (
     LinearPrediction,
     LinearRegression,
     LowRank,
+    MatrixExponential,
     Permutation,
     Triangular,
     Whiten,
@@ -33,6 +34,8 @@ from pushforward.bijections.partitions import alternating, channel_wise, checker
 from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
 from pushforward.bijections.residual import AbstractLogDet, Contractive, Exact, PowerSeries, RussianRoulette
 from pushforward.bijections.scalar import *  # noqa: F403
+from pushforward.bijections.sphere import from_sphere, to_sphere
+from pushforward.bijections.stick_breaking import StickBreaking
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.core.conditional import Conditional
@@ -68,6 +71,7 @@ __all__ = [
     "LowRank",
     "MaskedAutoregressive",
     "MaskedConvolution",
+    "MatrixExponential",
     "OneByOne",
     "PeriodicConvolution",
     "Permutation",
@@ -82,13 +86,16 @@ __all__ = [
     "SplitChannels",
     "Squeeze",
     "Standardise",
+    "StickBreaking",
     "Sylvester",
     "Triangular",
     "Whiten",
     "alternating",
     "channel_wise",
     "checkerboard",
+    "from_sphere",
     "halves",
     "random_half",
+    "to_sphere",
 ]
 __all__ += scalar.__all__

@@ -22,7 +22,7 @@ from zoo.linear import linear_rows
 from zoo.planar_radial import planar_radial_rows
 from zoo.recipes import RECIPES, recipe_rows
 from zoo.residual import residual_rows
-from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
+from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, SIMPLEX, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
 from zoo.spaces import space_rows
 
@@ -56,6 +56,7 @@ __all__ = [
     "RECIPES",
     "ROWS",
     "SCALARS",
+    "SIMPLEX",
     "SLOW_ROWS",
     "UNIT",
     "Row",

@@ -3,15 +3,15 @@
 import numpy as np
 
 import pushforward as pf
-from pushforward.bijections import CircularSpline, ConditionalSplit
+from pushforward.bijections import CircularSpline, ConditionalSplit, StickBreaking
 from zoo.builders import autoregressive
-from zoo.rows import CIRCLE, CONTEXT_DIM, LINE, UNIT, Row
+from zoo.rows import CIRCLE, CONTEXT_DIM, LINE, SIMPLEX, UNIT, Row
 from zoo.scalars import TURN
 
 SPACES = {
     "torus": (["circle", "circle"], None, "coupling", CIRCLE, CIRCLE, ("float64",)),
-    "cylinder": (["circle", (0.0, 1.0)], CONTEXT_DIM, "coupling", CIRCLE, UNIT, ("float32",)),
-    "product": (["line", "circle", "line", "circle"], CONTEXT_DIM, "autoregressive", CIRCLE, CIRCLE, ()),
+    "cylinder": (["circle", (0.0, 1.0)], CONTEXT_DIM, "coupling", CIRCLE, UNIT, ()),
+    "product": (["line", "circle", "circle"], CONTEXT_DIM, "autoregressive", CIRCLE, CIRCLE, ()),
     "line": (["line"], None, "coupling", LINE, LINE, ()),
 }
 
@@ -35,7 +35,8 @@ def space_rows() -> list[Row]:
         Row(
             "ConditionalSplit", _split, "spline", CIRCLE, CIRCLE, float(np.pi), knots=TURN, depends=depends,
             context_reaches=np.array([True, False, True, False]), is_identity=True, quick=("float64",),
-        )
+        ),
+        Row("StickBreaking", lambda: StickBreaking(3), "elementary", LINE, SIMPLEX, 15.0, depends=np.tri(3, dtype=bool)),
     ]  # fmt: skip
     for name, (space, _, _, z_side, x_side, quick) in SPACES.items():
         rows.append(
@@ -43,7 +44,6 @@ def space_rows() -> list[Row]:
                 f"space_flow {name}", lambda name=name: _space(name).bijection, "spline", z_side, x_side, 15.0,
                 knots=TURN if x_side == CIRCLE else (), is_identity=(0.0, 1.0) not in space, spread=0.08,
                 flow=lambda name=name: _space(name), quick=quick,
-                dead="one coordinate has no network" if len(space) == 1 else "",
             )
         )  # fmt: skip
     return rows
