@@ -17,6 +17,7 @@ import pytest
 from bad_images import IMAGE_CASES
 from bad_networks import NETWORK_CASES
 from bad_residual import RESIDUAL_CASES
+from bad_spaces import SPACE_CASES
 from bad_transformers import TRANSFORMER_CASES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
@@ -488,6 +489,7 @@ CASES = {
     **TRANSFORMER_CASES,
     **IMAGE_CASES,
     **NETWORK_CASES,
+    **SPACE_CASES,
     **RESIDUAL_CASES,
 }
 

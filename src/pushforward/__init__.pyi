@@ -86,6 +86,9 @@ from .recipes.dequantisation_flow import (
 from .recipes.of_length import (
     of_length as of_length,
 )
+from .recipes.space_flow import (
+    space_flow as space_flow,
+)
 from .tabular.comparison import (
     compare as compare,
 )

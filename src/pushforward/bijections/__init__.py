@@ -5,6 +5,7 @@ All exports of `scalar` are exported here too, so that a new scalar bijection ne
 
 from pushforward.bijections import scalar
 from pushforward.bijections.autoregressive import BlockAutoregressive, MaskedAutoregressive
+from pushforward.bijections.conditional_split import ConditionalSplit
 from pushforward.bijections.convolutional import (
     ActivationNormalisation,
     EmergingConvolution,
@@ -24,6 +25,7 @@ from pushforward.bijections.linear import (
     LinearPrediction,
     LinearRegression,
     LowRank,
+    MatrixExponential,
     Permutation,
     Triangular,
     Whiten,
@@ -32,6 +34,8 @@ from pushforward.bijections.partitions import alternating, channel_wise, checker
 from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
 from pushforward.bijections.residual import AbstractLogDet, Contractive, Exact, PowerSeries, RussianRoulette
 from pushforward.bijections.scalar import *  # noqa: F403
+from pushforward.bijections.sphere import from_sphere, to_sphere
+from pushforward.bijections.stick_breaking import StickBreaking
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.core.conditional import Conditional
@@ -53,6 +57,7 @@ __all__ = [
     "Cayley",
     "Chain",
     "Conditional",
+    "ConditionalSplit",
     "Contractive",
     "Coupling",
     "Dense",
@@ -67,6 +72,7 @@ __all__ = [
     "LowRank",
     "MaskedAutoregressive",
     "MaskedConvolution",
+    "MatrixExponential",
     "OneByOne",
     "PeriodicConvolution",
     "Permutation",
@@ -81,14 +87,17 @@ __all__ = [
     "SplitChannels",
     "Squeeze",
     "Standardise",
+    "StickBreaking",
     "Sylvester",
     "Triangular",
     "Whiten",
     "alternating",
     "channel_wise",
     "checkerboard",
+    "from_sphere",
     "halves",
     "random_half",
     "stack_equal",
+    "to_sphere",
 ]
 __all__ += scalar.__all__

@@ -79,8 +79,6 @@ class Coupling(AbstractBijection):
             )
         self.transformer, self.network = transformer_named(transformer), network
         check_never_singular(self.transformer)
-        order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)])
-        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
         self.n_transformed, self.shape = int(mask.sum()), mask.shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
         is_angle = is_circular(self.transformer)
@@ -90,7 +88,10 @@ class Coupling(AbstractBijection):
                 f"circular: expected a bool array of shape {mask.shape}, {is_angle} for transformed coordinates by the "
                 f"support of {type(self.transformer).__name__}, got {circular.tolist()}."
             )
-        self.angles = tuple(circular[~mask].tolist())
+        # Angles come last, so that layers with different masks but equal counts have equal static fields.
+        order = np.argsort(np.where(mask, 0, 1 + circular).reshape(-1), kind="stable")
+        self.order, self.inverse_order = on_device(order, jnp.int32), on_device(np.argsort(order), jnp.int32)
+        self.angles = tuple(circular.reshape(-1)[order[self.n_transformed :]].tolist())
 
     def __check_init__(self) -> None:
         n_conditioning = math.prod(self.shape) - self.n_transformed

@@ -57,6 +57,20 @@ def _takes_angles(node: Any) -> bool:
     return (isinstance(node, AbstractScalarBijection) and node.is_circular) or any(getattr(node, "angles", ()))
 
 
+def wrap_angle(angle: Array) -> Array:
+    """The angle moved into [-pi, pi) by whole turns; its derivative is 1 everywhere.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.core.circles import wrap_angle
+        >>> print(wrap_angle(jnp.array([1.0, 1.0 + 2 * jnp.pi])).round(5))
+        [1. 1.]
+    """
+    wrapped = angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi))
+    # rounding may exceed the edge by an ulp; the clip must not change the derivative
+    return wrapped + jax.lax.stop_gradient(jnp.clip(wrapped, -np.pi, np.pi) - wrapped)
+
+
 def check_angles_seen(transformer: AbstractBijection, network: object) -> None:
     """Raise an error for a circular transformer whose autoregressive network receives angles as plain numbers."""
     if is_circular(transformer) and not getattr(network, "is_periodic", False):

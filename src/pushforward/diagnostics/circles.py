@@ -1,4 +1,8 @@
-"""Circular columns as bounded ones: the density of one period, for tests that need one over the whole line."""
+"""Circular columns and angles within one period, for tests that need a density over the whole line.
+
+The density of a circular column is the same at x, x + period, x + 2 periods, ...: over the line it does not integrate to
+one, and a round trip returns to x only up to periods.
+"""
 
 import dataclasses
 from typing import Any
@@ -7,9 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijections import Chain, ColumnMaps
+from pushforward.bijections import Chain, ColumnMaps, Standardise
+from pushforward.core.bijection import AbstractBijection
+from pushforward.core.chain import layers_of
+from pushforward.core.circles import circular_coordinates
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.fields import cast
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.numerics.programs import flatten, float_type
@@ -20,11 +29,7 @@ _ROUNDING = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Circles:
-    """The circular columns of a table, each restricted to one period [start, start + width).
-
-    A circular column has the same density at x, x + width, x + 2 width, ...: over the line it does not integrate to
-    one, and a round trip returns to x only up to periods.
-    """
+    """The circular columns of a table, each restricted to one period [start, start + width)."""
 
     columns: np.ndarray
     start: np.ndarray
@@ -70,16 +75,77 @@ class Circles:
         )  # fmt: skip
 
 
-def restrict_to_one_period(distribution: AbstractDistribution) -> tuple[AbstractDistribution, Circles | None]:
+class _OneTurn(AbstractBijection):
+    """The identity where all angles lie in [-pi, pi], up to rounding; elsewhere z = 0 and a log-determinant of -inf."""
+
+    circular: tuple[bool, ...] = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    context_shape: None = eqx.field(static=True, default=None)
+
+    def forward_and_log_det(
+        self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        return z, jnp.zeros((), z.dtype)
+
+    def inverse_and_log_det(
+        self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        beyond = np.reshape(self.circular, self.shape) & (jnp.abs(x) > np.pi * (1 + _ROUNDING))
+        return jnp.where(beyond, 0.0, x), jnp.where(beyond.any(), -jnp.inf, jnp.zeros((), x.dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class Angles:
+    """The coordinates (bool, of the event shape) of a flow that its layers treat as angles."""
+
+    circular: np.ndarray
+    flow: Flow
+
+    def wrap(self, x: np.ndarray) -> np.ndarray:
+        """x (n, *shape), float64, with angles moved into [-pi, pi) by whole turns."""
+        return np.where(self.circular, np.mod(x + np.pi, 2 * np.pi) - np.pi, x)
+
+    def row(self, points: np.ndarray) -> Row:
+        """Whether log-densities at points (n, *shape) are the same a turn further and on both sides of the cut, in
+        float64."""
+        ends = (np.where(self.circular, end, points) for end in (-np.pi, np.pi))
+        with jax.enable_x64(True):
+            flow: Any = cast(self.flow, np.float64)
+            contexts = None
+            if flow.context_shape is not None:
+                contexts = np.zeros(flow.context_shape) if flow.context_scaling is None else flow.context_scaling.mean
+            score = jax.jit(jax.vmap(lambda x: flow.log_prob_one(x, contexts, None)))
+            here, further, left, right = (
+                np.asarray(score(at)) for at in (points, points + 2 * np.pi * self.circular, *ends)
+            )
+        with np.errstate(invalid="ignore"):
+            gaps = np.nan_to_num(np.abs(np.stack([here - further, left - right])), nan=np.inf)
+        turn, cut = (float(np.quantile(gap, 0.99)) for gap in gaps)
+        message = f"Log-densities differ by {turn:.2g} a turn further, and by {cut:.2g} across the cut."
+        return bounded_row(
+            NAME, max(turn, cut), _ROUNDING, message, message, "the density is not that of a circle",
+            "Give networks the cosine and the sine of angles, and transform angles by circular maps only.",
+        )  # fmt: skip
+
+
+def restrict_to_one_period(distribution: AbstractDistribution) -> tuple[AbstractDistribution, Circles | Angles | None]:
     """A flow whose circular columns are bounded ones from cut to cut, and these columns; None where there are none.
 
-    In the intervals density and samples are the same; outside the density is zero.
+    In the intervals density and samples are the same; outside the density is zero. Likewise for the angles of a flow
+    whose layers map circles.
     """
-    if not isinstance(distribution, Flow) or not isinstance(distribution.bijection, Chain):
+    if not isinstance(distribution, Flow):
         return distribution, None
-    layers = distribution.bijection.bijections
+    layers = layers_of(distribution.bijection)
     if not isinstance(layers[-1], ColumnMaps) or "circular" not in layers[-1].kinds:
-        return distribution, None
+        circular = circular_coordinates(distribution.bijection)
+        if not circular.any():
+            return distribution, None
+        turn = _OneTurn(tuple(circular.reshape(-1).tolist()), distribution.shape)
+        # the outermost layer stays: its centre is subtracted in float64, and it is the identity on angles
+        index = len(layers) - isinstance(layers[-1], Standardise | ColumnMaps)
+        chain = Chain([*layers[:index], turn, *layers[index:]])
+        return eqx.tree_at(lambda f: f.bijection, distribution, chain), Angles(circular, distribution)
     maps = layers[-1]
     lower, upper = np.array(maps.lower), np.array(maps.upper)
     columns = np.flatnonzero([kind == "circular" for kind in maps.kinds])

@@ -6,7 +6,17 @@ from collections.abc import Callable
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import PLU, Cayley, Chain, Dense, Diagonal, Householder, LowRank, Triangular
+from pushforward.bijections import (
+    PLU,
+    Cayley,
+    Chain,
+    Dense,
+    Diagonal,
+    Householder,
+    LowRank,
+    MatrixExponential,
+    Triangular,
+)
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
@@ -24,6 +34,7 @@ LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] =
     "orthogonal": lambda dim, rank, key: Chain([Diagonal(dim), Householder(dim, key=key)]),
     "cayley": lambda dim, rank, key: Chain([Diagonal(dim), Cayley(dim)]),
     "low_rank": lambda dim, rank, key: LowRank(dim, rank=rank, key=key),
+    "matrix_exponential": lambda dim, rank, key: MatrixExponential(dim),
     "dense": lambda dim, rank, key: Dense(dim),
 }
 
@@ -52,7 +63,7 @@ def linear_flow(
         kind: parametrisation of A. "triangular": positive diagonal, every Gaussian. "plu": L U with a fixed
             permutation. "qr": a rotation after an upper triangular matrix. "orthogonal", "cayley": a rotation after a
             diagonal matrix (by reflections; by the Cayley transform). "low_rank": diagonal times identity plus rank r.
-            "diagonal": no correlation. "dense": no structure.
+            "matrix_exponential": never singular. "diagonal": no correlation. "dense": no structure.
         rank: r of "low_rank".
         context_dim: length of the context, or None.
         whiten: an outer full-covariance `Whiten` layer, which `fit` fills: training then starts from the Gaussian of
@@ -66,7 +77,7 @@ def linear_flow(
         A flow of shape (dim,).
 
     Cost: O(D) for "diagonal", O(r D) for "low_rank", else O(D^2) a row in each direction; once a batch O(D^3) for
-    "qr", "orthogonal", "cayley" and "dense". Log-determinant O(D), zero for rotations, O(r^3) for "low_rank", O(D^3)
+    "qr", "orthogonal", "cayley", "matrix_exponential" and "dense". Log-determinant O(D), zero for rotations, O(r^3) for "low_rank", O(D^3)
     for "dense".
 
     Raises:

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from pushforward.bijections import ColumnMaps
+from pushforward.core.chain import layers_of
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.ensemble import Ensemble
 from pushforward.core.named_rows import as_floats, to_array
@@ -107,6 +109,8 @@ def warn_of_share_outside(flow: Any, z: np.ndarray, stacklevel: int) -> None:
         z: (n, *shape) standardised values.
         stacklevel: number of frames from here to the user's call.
     """
+    if isinstance(layers_of(flow.bijection)[-1], ColumnMaps):  # z has the units of the data, not of the boxes
+        return
     parts = boxed_parts(flow)
     bound = max((part.bound for part in parts), default=math.inf)
     if (share := float((np.abs(z) > bound).mean())) > 0.01:

@@ -16,6 +16,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.bases import Normal
 from pushforward.bijections import Affine, Elementwise
+from pushforward.core.circles import circular_coordinates
 from pushforward.core.distribution import as_key
 from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
@@ -234,7 +235,7 @@ def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PR
 
 
 def _with_pilot(flow: Flow, loss: TargetLoss, steps: int, key: PRNGKeyArray) -> Flow:
-    """The flow, its `Standardise` filled from a fitted Gaussian with independent coordinates."""
+    """The flow, its `Standardise` filled from a fitted Gaussian with independent coordinates; angles keep their unit."""
     outer: Any = outer_standardise(flow)
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
     objective = TargetObjective(start, loss, None, steps, 0.5)
@@ -244,4 +245,6 @@ def _with_pilot(flow: Flow, loss: TargetLoss, steps: int, key: PRNGKeyArray) -> 
     except NumericError:  # no sample of the pilot has a finite density: its moments mean nothing
         return flow
     mean, above = (np.asarray(fitted.bijection.forward(jnp.full(flow.shape, z)), np.float64) for z in (0.0, 1.0))
-    return eqx.tree_at(outer_standardise, flow, outer.filled(mean, above - mean))
+    circular = circular_coordinates(flow.bijection)
+    moments = np.where(circular, 0.0, mean), np.where(circular, 1.0, above - mean)
+    return eqx.tree_at(outer_standardise, flow, outer.filled(*moments))

@@ -30,7 +30,7 @@ def sizes(values: Any) -> np.ndarray:
 
 
 def modulo_circle(case: Case, error: np.ndarray) -> np.ndarray:
-    return np.minimum(error, np.abs(error - 2 * np.pi)) if case.row.x_side == CIRCLE else error
+    return np.minimum(error, np.abs(error - 2 * np.pi)) if CIRCLE in (case.row.x_side, case.row.z_side) else error
 
 
 def round_trip_bound(case: Case, start: Any, there: Figures, back: Figures) -> np.ndarray:

@@ -12,6 +12,7 @@ from zoo import CIRCLE, LINE, OPEN, POSITIVE, UNIT
 from battery.bounds import exceeding, flat, log_det_bound, norms, sizes
 from battery.case import AtWeights, Case
 from battery.points import N
+from pushforward.core.circles import circular_coordinates
 from pushforward.core.distribution import AbstractDistribution
 
 GRID = {1: 4096, 2: 256}
@@ -83,6 +84,9 @@ def density_integrates(case: Case, w: AtWeights) -> list[str]:
     steps = (ends[1] - ends[0]) / GRID[case.size]
     t = ends[0] + (np.arange(GRID[case.size])[:, None] + 0.5) * steps
     axes, weights = centre + scale * np.sinh(t), scale * np.cosh(t) * steps
+    angles = circular_coordinates(flow.bijection)  # over one turn
+    turn = (np.arange(GRID[case.size])[:, None] + 0.5) * 2 * np.pi / GRID[case.size] - np.pi
+    axes, weights = np.where(angles, turn, axes), np.where(angles, turn[1] - turn[0], weights)
     grid = np.stack(np.meshgrid(*axes.T, indexing="ij"), -1).reshape(-1, case.size)
     density = np.exp(np.asarray(flow.log_prob(grid, context), np.float64)).reshape((GRID[case.size],) * case.size)
     total = float(functools.reduce(lambda rest, weight: np.tensordot(weight, rest, 1), weights.T, density))
@@ -102,6 +106,7 @@ def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, log_pro
     direction = random.normal(size=(N_SAMPLES[1], dim))
     length = random.uniform(size=(len(direction), 1)) ** (1 / dim)
     unit = length * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    angles = circular_coordinates(flow.bijection)
     x, log_probs = x[1024:], log_probs[1024:]
     # the largest ball in which the density does not vary too much, around the densest point or less dense ones
     centres = (-1, 768, 512, 256)
@@ -109,7 +114,9 @@ def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, log_pro
         centre = pilot[ranks[rank]]
         radius = np.quantile(np.linalg.norm(pilot - centre, axis=1), share)
         volume = np.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * radius**dim
-        in_ball = np.asarray(flow.log_prob(centre + radius * unit, context), np.float64)
+        points = centre + radius * unit
+        in_ball = np.asarray(flow.log_prob(points, context), np.float64)
+        in_ball[(np.abs(points) > np.pi)[:, angles].any(1)] = -np.inf  # the density is that of one turn
         highest = np.sort(in_ball[:1024])[::-1]
         expected = np.exp(highest) * volume * np.arange(1, 1025) / 1024 * len(x)
         enough = np.flatnonzero(expected >= 2000)

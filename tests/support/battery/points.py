@@ -1,7 +1,7 @@
 """Test points: ordinary ones, and hostile ones at which formulas fail."""
 
 import numpy as np
-from zoo import CIRCLE, LINE, OPEN, POSITIVE, UNIT, Row
+from zoo import CIRCLE, LINE, OPEN, POSITIVE, SIMPLEX, UNIT, Row
 
 N = 64
 
@@ -15,6 +15,7 @@ def ordinary(side: str, shape: tuple[int, ...], random: np.random.Generator) -> 
         UNIT: 1 / (1 + np.exp(-noise)),
         OPEN: np.tanh(noise),
         CIRCLE: np.pi * np.tanh(noise),
+        SIMPLEX: np.exp(noise) / (1 + np.exp(noise).sum(1, keepdims=True)) if shape else noise,
     }[side]
 
 
@@ -31,6 +32,7 @@ def hostile(side: str, shape: tuple[int, ...], row: Row) -> np.ndarray:
         UNIT: [1e-30, 1e-6, 0.5, 1 - 1e-6],
         OPEN: [-1 + 1e-6, -0.5, 0.0, 1e-30, 1 - 1e-6],
         CIRCLE: [0.0, *near, *(-v for v in near), 1.0],
+        SIMPLEX: [1e-30, 1e-6, 0.2, (1 - 1e-6) / max(len(np.zeros(shape).reshape(-1)), 1)],
     }[side]
     values = np.asarray(values, np.float64)
     if side == CIRCLE:  # pi in float32 is a little larger than in float64

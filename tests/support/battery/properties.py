@@ -13,6 +13,7 @@ from battery.calls import (
     survives_a_model_file,
 )
 from battery.case import case_of
+from battery.circles import is_periodic
 from battery.declared import as_declared
 from battery.densities import density_integrates, sample_log_probs_agree
 from battery.derivatives import derivatives
@@ -41,6 +42,7 @@ PROPERTIES = {
     "starts at identity": starts_at_identity,
     "monotone": is_monotone,
     "as declared": as_declared,
+    "angles are periodic": is_periodic,
     "dtype preserved": dtype_is_preserved,
     "model file": survives_a_model_file,
     "products in full": products_in_full,
@@ -55,6 +57,7 @@ PROPERTIES = {
 KINDS = {
     "starts at identity": ("fresh",),
     "as declared": ("fresh",),
+    "angles are periodic": ("random",),
     "gradient reaches leaves": ("random",),
     "context reaches outputs": ("random",),
     "dependence": ("random",),

@@ -5,7 +5,7 @@ concrete class of the library has no row.
 
 rows         the known properties of one bijection
 builders     small layers for rows
-scalars, layers, autoregressive, linear, planar_radial, residual, convolutional, images, recipes, flowjax
+scalars, layers, autoregressive, linear, planar_radial, spaces, residual, convolutional, images, recipes, flowjax
              the rows
 bases        base distributions
 """
@@ -23,8 +23,9 @@ from zoo.linear import linear_rows
 from zoo.planar_radial import planar_radial_rows
 from zoo.recipes import RECIPES, recipe_rows
 from zoo.residual import residual_rows
-from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, UNIT, Row
+from zoo.rows import BOTH, CIRCLE, CONTEXT_DIM, LINE, OPEN, POSITIVE, SIMPLEX, UNIT, Row
 from zoo.scalars import SCALARS, scalar_rows
+from zoo.spaces import space_rows
 
 ALL_ROWS: list[Row] = [
     *scalar_rows(),
@@ -32,6 +33,7 @@ ALL_ROWS: list[Row] = [
     *autoregressive_rows(),
     *linear_rows(),
     *planar_radial_rows(),
+    *space_rows(),
     *residual_rows(),
     *convolutional_rows(),
     *image_rows(),
@@ -56,6 +58,7 @@ __all__ = [
     "RECIPES",
     "ROWS",
     "SCALARS",
+    "SIMPLEX",
     "SLOW_ROWS",
     "UNIT",
     "Row",

@@ -14,6 +14,7 @@ from pushforward.bijections import (
     LinearPrediction,
     LinearRegression,
     LowRank,
+    MatrixExponential,
     Triangular,
     Whiten,
 )
@@ -36,6 +37,7 @@ def linear_rows() -> list[Row]:
         "Householder": lambda: Householder(3, key=first),
         "Cayley": lambda: Cayley(3),
         "Dense": lambda: Dense(3),
+        "MatrixExponential": lambda: MatrixExponential(3),
         "LowRank": lambda: LowRank(3, rank=2, key=first),
         "QR": lambda: Chain([Triangular(3, lower=False), Householder(3, key=first)]),
     }

@@ -38,8 +38,12 @@ RECIPES: dict[str, Recipe] = {
     "linear_flow orthogonal": Recipe(pf.linear_flow, "linear", {"kind": "orthogonal"}, quick=()),
     "linear_flow cayley": Recipe(pf.linear_flow, "linear", {"kind": "cayley"}, quick=()),
     "linear_flow low_rank": Recipe(pf.linear_flow, "linear", {"kind": "low_rank"}, is_identity=False, quick=()),
+    "linear_flow matrix_exponential": Recipe(pf.linear_flow, "linear", {"kind": "matrix_exponential"}, quick=()),
     "linear_flow dense": Recipe(pf.linear_flow, "linear", {"kind": "dense"}, quick=()),
     "linear_flow diagonal": Recipe(pf.linear_flow, "linear", {"kind": "diagonal"}, quick=(), is_elementwise=True),
+    "gaussianization_flow": Recipe(
+        pf.gaussianization_flow, "spline", {"n_layers": 2}, BOX, is_identity=False, quick=("float64",)
+    ),
     "nsf whiten": Recipe(pf.nsf, "spline", {"n_layers": 2, "n_bins": 4, "whiten": True}, BOX, quick=()),
     "nice": Recipe(pf.nice, "linear", {"n_layers": 2}, quick=("float64",)),
     "real_nvp": Recipe(pf.real_nvp, "linear", {"n_layers": 2}, quick=()),

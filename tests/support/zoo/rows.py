@@ -10,7 +10,7 @@ from pushforward.core.distribution import AbstractDistribution
 
 CONTEXT_DIM = 2
 BOTH = ("float32", "float64")
-LINE, POSITIVE, UNIT, OPEN, CIRCLE = "line", "positive", "(0, 1)", "(-1, 1)", "circle"
+LINE, POSITIVE, UNIT, OPEN, CIRCLE, SIMPLEX = "line", "positive", "(0, 1)", "(-1, 1)", "circle", "simplex"
 
 
 @dataclass(frozen=True)

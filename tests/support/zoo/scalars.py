@@ -23,6 +23,7 @@ from pushforward.bijections import (
     MonotoneIntegral,
     NonlinearSquared,
     NormalToLogistic,
+    PhaseShift,
     QuadraticSpline,
     RationalQuadraticSpline,
     Sigmoid,
@@ -70,6 +71,7 @@ SCALARS: dict[str, Scalar] = {
     "CircularSpline": Scalar(
         lambda: CircularSpline(4), "spline", CIRCLE, CIRCLE, float(np.pi), knots=TURN, is_identity=True
     ),
+    "PhaseShift": Scalar(lambda: PhaseShift(1.0), "exact", CIRCLE, CIRCLE, float(np.pi), knots=TURN),
     "MixtureLogistic": Scalar(lambda: MixtureLogistic(3), "root", largest=1e3, coupled_largest=10.0),
     "MixtureNormal": Scalar(lambda: MixtureNormal(3), "root", largest=1e3, coupled_largest=10.0),
     "MixtureGaussian": Scalar(

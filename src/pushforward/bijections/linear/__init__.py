@@ -4,6 +4,7 @@ from pushforward.bijections.linear.dense import Dense
 from pushforward.bijections.linear.diagonal import Diagonal
 from pushforward.bijections.linear.linear_prediction import LinearPrediction
 from pushforward.bijections.linear.low_rank import LowRank
+from pushforward.bijections.linear.matrix_exponential import MatrixExponential
 from pushforward.bijections.linear.orthogonal import Cayley, Householder
 from pushforward.bijections.linear.permutation import Permutation
 from pushforward.bijections.linear.plu import PLU
@@ -20,6 +21,7 @@ __all__ = [
     "LinearPrediction",
     "LinearRegression",
     "LowRank",
+    "MatrixExponential",
     "Permutation",
     "Triangular",
     "Whiten",

@@ -18,6 +18,7 @@ from pushforward.bijections.scalar.mixture_cdf import MixtureLogistic, MixtureNo
 from pushforward.bijections.scalar.monotone_integral import MonotoneIntegral
 from pushforward.bijections.scalar.nonlinear_squared import NonlinearSquared
 from pushforward.bijections.scalar.normal_scores import NormalToLogistic
+from pushforward.bijections.scalar.phase_shift import PhaseShift
 from pushforward.bijections.scalar.quadratic_spline import QuadraticSpline
 from pushforward.bijections.scalar.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from pushforward.bijections.scalar.sigmoidal import Sigmoidal
@@ -97,6 +98,7 @@ __all__ = [
     "MonotoneIntegral",
     "NonlinearSquared",
     "NormalToLogistic",
+    "PhaseShift",
     "QuadraticSpline",
     "RationalQuadraticSpline",
     "Sigmoid",

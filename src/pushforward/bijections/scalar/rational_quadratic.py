@@ -3,13 +3,13 @@
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.scalar.bins import check_bins, check_min_slope
 from pushforward.bijections.scalar.spline_kernel import Box, spline
+from pushforward.core.circles import wrap_angle
 from pushforward.core.scalar import AbstractScalarBijection
 from pushforward.numerics.arrays import zeros
 
@@ -155,19 +155,13 @@ class CircularSpline(AbstractScalarBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        x, log_det = spline(self._box(), False, _wrap(z), (self.widths, self.heights, self.slopes))
-        return _wrap(x + self.phase), log_det
+        x, log_det = spline(self._box(), False, wrap_angle(z), (self.widths, self.heights, self.slopes))
+        return wrap_angle(x + self.phase), log_det
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return spline(self._box(), True, _wrap(x - self.phase), (self.widths, self.heights, self.slopes))
-
-
-def _wrap(angle: Array) -> Array:
-    wrapped = angle - 2.0 * np.pi * jnp.floor((angle + np.pi) / (2.0 * np.pi))
-    # rounding may exceed the edge by an ulp; the clip must not change the derivative, which is 1 everywhere
-    return wrapped + jax.lax.stop_gradient(jnp.clip(wrapped, -np.pi, np.pi) - wrapped)
+        return spline(self._box(), True, wrap_angle(x - self.phase), (self.widths, self.heights, self.slopes))
 
 
 def _check_spline(spline: RationalQuadraticSpline | CircularSpline) -> None:

@@ -41,6 +41,15 @@ CARDS = (
         matrices=factors,
     ),
     Card(
+        name="gaussianization", title="Gaussianization", recipes=("gaussianization_flow",),
+        formula="<b>z</b> = <i>h</i>(<b>Q</b><sup>&top;</sup><b>x</b>; <i>&theta;</i>), <i>h</i> a spline for each "
+        "coordinate, <b>Q</b> orthogonal",
+        build=lambda dim, n_layers, key: recipes.gaussianization_flow(dim, key=key, n_layers=n_layers),
+        jacobian="A rotation of a diagonal matrix, in every layer; the product of two layers is full.",
+        use="Take it when few weights should do: no network couples the coordinates, and many cheap layers do the work.",
+        density_cost="O(D²) for the rotation and D splines.", sample_cost="The same.",
+    ),
+    Card(
         name="planar", title="Planar", recipes=("planar_flow",),
         formula="<b>x</b> = <b>z</b> + <b>v</b> tanh(<b>w</b><sup>&top;</sup><b>z</b> + <i>b</i>)",
         build=lambda dim, n_layers, key: recipes.planar_flow(dim, key=key, n_layers=n_layers),

@@ -1,0 +1,61 @@
+"""The sphere as height and angle, which carry its surface measure to dh d(angle)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pushforward.core.bijection import as_float
+from pushforward.errors import ShapeError
+
+
+def to_sphere(x: Float[Array, "*n 2"]) -> Float[Array, "*n 3"]:
+    """Unit vectors of heights and angles: (sqrt(1 - h^2) cos a, sqrt(1 - h^2) sin a, h).
+
+    The map keeps areas: a density p(h, a), such as that of `space_flow([(-1, 1), "circle"])`, is the density of the
+    unit vector with respect to the surface of the sphere. A pole is one point for all angles: such a density is
+    continuous everywhere but at the poles.
+
+    Args:
+        x: (..., 2), height in [-1, 1] and angle.
+
+    Raises:
+        ShapeError: if the last axis has not two elements.
+
+    Reference: Rezende, Papamakarios, Racaniere et al. 2020, section 2.2.2 (recursive construction), for the sphere in
+    three dimensions; Archimedes' hat-box theorem.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import from_sphere, to_sphere
+        >>> print(to_sphere(jnp.array([0.6, 0.0])), from_sphere(to_sphere(jnp.array([0.6, 1.0]))))
+        [0.8 0.  0.6] [0.6 1. ]
+    """
+    x = as_float(x)
+    if x.shape[-1:] != (2,):
+        raise ShapeError(f"x: expected heights and angles of shape (..., 2), got {x.shape}.")
+    height, angle = x[..., 0], x[..., 1]
+    radius = jnp.sqrt((1.0 - height) * (1.0 + height))
+    return jnp.stack([radius * jnp.cos(angle), radius * jnp.sin(angle), height], -1)
+
+
+def from_sphere(vectors: Float[Array, "*n 3"]) -> Float[Array, "*n 2"]:
+    """Heights and angles (..., 2) of vectors (..., 3), whose lengths do not matter: the inverse of `to_sphere`.
+
+    Args:
+        vectors: (..., 3), not zero.
+
+    Raises:
+        ShapeError: if the last axis has not three elements.
+
+    Reference: as for `to_sphere`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pushforward.bijections import from_sphere
+        >>> print(from_sphere(jnp.array([3.0, 0.0, 4.0])).round(4))
+        [0.8 0. ]
+    """
+    vectors = as_float(vectors)
+    if vectors.shape[-1:] != (3,):
+        raise ShapeError(f"vectors: expected vectors of shape (..., 3), got {vectors.shape}.")
+    height = vectors[..., 2] / jnp.linalg.norm(vectors, axis=-1)
+    return jnp.stack([height, jnp.arctan2(vectors[..., 1], vectors[..., 0])], -1)
