@@ -1,6 +1,5 @@
-"""The examples run, and the pages of docs/extend: small pieces of the former, on few digits."""
+"""The examples run: small pieces of them, on few digits."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -61,22 +60,3 @@ def test_importance_sampling_tightens_the_bound(digits):
     one = np.mean([vae_digits.negative_elbo(model, pixels, jax.random.key(i)) for i in range(20)])
     many = float(vae_digits.importance_weighted(model, pixels, jax.random.key(0), 200).mean())
     assert many < one
-
-
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "extend"
-PAGES = sorted(FOLDER.glob("*.md"))
-
-
-@pytest.mark.filterwarnings("ignore:fit:UserWarning")  # the pages train for a few epochs
-@pytest.mark.parametrize("name", quick_few([page.stem for page in PAGES], "fast_solve"))
-def test_page_runs(name, tmp_path, monkeypatch, capsys):
-    """The code of a page is a script, of at most 25 lines, or 60 in the worked example."""
-    (code,) = re.findall(r"```python\n(.*?)```", (FOLDER / f"{name}.md").read_text(), re.DOTALL)
-    lines = [line for line in code.splitlines() if line.strip() and not re.match(r"import |from |\s*(#|\"\"\")", line)]
-    assert len(lines) <= (60 if name == "fast_solve" else 25)
-    monkeypatch.chdir(tmp_path)
-    with quickly_compiled():
-        exec(code, {"__name__": name})  # noqa: S102
-    printed = capsys.readouterr().out.split()
-    assert "False" not in printed
-    assert name != "fast_solve" or printed == ["cached", "True"]

@@ -1,0 +1,28 @@
+"""The scripts of the pages in docs/extend: a user brings something, fits a flow with it, saves, loads and checks it."""
+
+import pytest
+from compiling import quickly_compiled
+from documents import DOCS, run_page
+from sampling import quick_few
+
+PAGES = [path.stem for path in sorted((DOCS / "extend").glob("*.md")) if path.stem != "flowjax"]  # see tests/flowjax
+WORKED_EXAMPLE = "fast_solve"
+LINES = {WORKED_EXAMPLE: 60}  # of code, the most in a page; 25 in the others
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_short(name):
+    text = (DOCS / "extend" / f"{name}.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert text.count("```python\n") == 1
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= LINES.get(name, 25)
+    assert name == WORKED_EXAMPLE or ("pf.save(" in code and "pf.load(" in code)
+
+
+@pytest.mark.filterwarnings("ignore:fit:UserWarning")  # the pages train for a few epochs
+@pytest.mark.parametrize("name", quick_few(PAGES, "layers", "equinox_mlp"))
+def test_page_runs(name, tmp_path, capsys):
+    with quickly_compiled():
+        variables = run_page(f"extend/{name}.md", tmp_path)
+    assert "False" not in capsys.readouterr().out
+    assert name == WORKED_EXAMPLE or variables["certificate"].ok, str(variables["certificate"])
