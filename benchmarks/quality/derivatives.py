@@ -2,6 +2,7 @@
 
     python benchmarks/quality/derivatives.py                       # all recipes, two processes
     python benchmarks/quality/derivatives.py --recipes nsf maf     # some; the others keep their last figures
+    python benchmarks/quality/derivatives.py --missing             # the rows that an interrupted run has left
 
 The rows are those of `tests/test_derivatives.py`, computed by `tests/support/derivative_table.py` (sizes, weights) and
 `derivative_kinds.py` (what each kind is). Results go to `benchmarks/results/derivatives.*`.
@@ -61,11 +62,13 @@ def write(rows: dict[str, dict]) -> None:
     content = {"command": COMMAND, **versions, "rows": rows}
     (RESULTS / "derivatives.json").write_text(json.dumps(content, indent=1) + "\n")
     seconds = sum(entry["seconds"] for directions in rows.values() for entry in directions.values())
+    missing = 2 * len(NAMES) - sum(map(len, rows.values()))
     lines = [
         "# Derivatives of every recipe",
         "",
         f"Made by `{COMMAND}` on {versions['date']}, {versions['cores']} cores, Python {versions['python']}, "
-        f"jax {versions['jax']}; {seconds / 60:.0f} minutes of processor time in all.",
+        f"jax {versions['jax']}; {seconds / 60:.0f} minutes of processor time in all."
+        + (f" {missing} rows are not computed yet." if missing else ""),
         "",
         EXPLAINED,
         "",
@@ -84,11 +87,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Every kind of derivative of every recipe.")
     parser.add_argument("--recipes", nargs="*", choices=NAMES, default=NAMES, metavar="recipe", help="default: all")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--missing", action="store_true", help="only rows without figures")
     options = parser.parse_args()
     path, failures = RESULTS / "derivatives.json", 0
     rows = json.loads(path.read_text())["rows"] if path.exists() else {}
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-        tasks = {pool.submit(timed_row, *case): case for case in itertools.product(options.recipes, DIRECTIONS)}
+        cases = [
+            (name, direction)
+            for name, direction in itertools.product(options.recipes, DIRECTIONS)
+            if not (options.missing and direction in rows.get(name, {}))
+        ]
+        tasks = {pool.submit(timed_row, *case): case for case in cases}
         for task in as_completed(tasks):
             (name, direction), (errors, seconds) = tasks[task], task.result()
             rows.setdefault(name, {})[direction] = {"errors": errors, "seconds": round(seconds, 1)}
