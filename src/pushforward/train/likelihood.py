@@ -42,7 +42,7 @@ def fit(
     loss: Callable[..., Any] | None = None,
     clip: float | None = 5.0,
     ema: float | None = 0.98,
-    trainable: PyTree[bool] | None = None,
+    trainable: PyTree[Any] | None = None,
     start: str = "auto",
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
