@@ -42,7 +42,7 @@ def fit(
     loss: Callable[..., Any] | None = None,
     clip: float | None = 5.0,
     ema: float | None = 0.98,
-    trainable: PyTree[Any] | None = None,
+    trainable: PyTree | None = None,
     start: str = "auto",
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
