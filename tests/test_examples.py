@@ -1,5 +1,7 @@
-"""The examples run: small pieces of them, on few digits."""
+"""The examples run: small pieces of them, on few digits; and the scripts of the pages in docs/extend, whole."""
 
+import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -14,6 +16,9 @@ import pushforward as pf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 import vae_digits
+
+PAGES = {page.stem: page for page in sorted(Path(__file__).resolve().parent.parent.glob("docs/extend/*.md"))}
+LINES = 25  # of code, the most in a page
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +65,26 @@ def test_importance_sampling_tightens_the_bound(digits):
     one = np.mean([vae_digits.negative_elbo(model, pixels, jax.random.key(i)) for i in range(20)])
     many = float(vae_digits.importance_weighted(model, pixels, jax.random.key(0), 200).mean())
     assert many < one
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_short(name):
+    code = script_of(name)
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= LINES
+    assert "pf.save(" in code
+    assert "pf.load(" in code
+
+
+@pytest.mark.parametrize("name", quick_few(PAGES, "layers"))
+def test_page_runs(name, tmp_path, monkeypatch):
+    """Its flow is fitted, saved, loaded and checked."""
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / f"{name}.py"
+    script.write_text(script_of(name), encoding="utf-8")
+    with quickly_compiled():
+        names = runpy.run_path(str(script), run_name=f"page_{name}")
+    assert names["certificate"].ok, str(names["certificate"])
+
+
+def script_of(name):
+    return "\n".join(re.findall(r"```python\n(.*?)```", PAGES[name].read_text(encoding="utf-8"), re.DOTALL))

@@ -42,7 +42,7 @@ def freeze(flow: Any, *where: Callable[[Any], Any]) -> PyTree[bool | np.ndarray]
         [True, False, False]
     """
     selected = _selected(flow, where)
-    return jax.tree.map(lambda flag, mask: _reduced(flag & ~mask) if flag else False, trainable(flow), selected)
+    return jax.tree.map(lambda flag, mask: _reduced(~mask) if flag else False, trainable(flow), selected)
 
 
 def freeze_all_but(flow: Any, *where: Callable[[Any], Any]) -> PyTree[bool | np.ndarray]:
@@ -62,7 +62,7 @@ def freeze_all_but(flow: Any, *where: Callable[[Any], Any]) -> PyTree[bool | np.
         [False False  True]
     """
     selected = _selected(flow, where)
-    chosen = jax.tree.map(lambda flag, mask: _reduced(flag & mask) if flag else False, trainable(flow), selected)
+    chosen = jax.tree.map(lambda flag, mask: _reduced(mask) if flag else False, trainable(flow), selected)
     if not any(np.any(flag) for flag in jax.tree.leaves(chosen)):
         raise ValueError(
             "where: expected a part of the flow with trained parameters, got one that is fixed, such as Standardise or "
@@ -98,8 +98,9 @@ def _selected(flow: Any, where: tuple[Callable[[Any], Any], ...]) -> Any:
     return jax.tree.map(lambda leaf: leaf if is_array(leaf) else False, unflatten(masks, static))
 
 
-def _reduced(mask: np.ndarray) -> bool | np.ndarray:
-    """The mask without axes along which it is constant, which have size one; a bool if it is constant."""
+def _reduced(mask: np.ndarray | np.bool_) -> bool | np.ndarray:
+    """The mask, in which axes along which it is constant have size one; a bool if it is constant."""
+    mask = np.asarray(mask)
     for axis in range(mask.ndim):
         first = mask.take([0], axis) if mask.shape[axis] else mask
         if (mask == first).all():

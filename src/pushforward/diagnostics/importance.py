@@ -193,6 +193,8 @@ def check_log_density(log_density: Callable[..., Array], *shapes: tuple[int, ...
             f"log_density: expected one number for one sample of shape {shapes[0]}, got "
             f"{'no array' if shape is None else f'shape {shape}'}. Sum over the coordinates; batches are mapped here."
         )
+    if jnp.issubdtype(out.dtype, jnp.complexfloating):
+        raise ValueError(f"log_density: expected a real number, got {out.dtype}. Use its real part, jnp.real.")
 
 
 def _log_density_batch(log_density: Callable[[Array], Array], samples: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def distill(
     penalty: Callable[..., Array] | None = None,
     n_fidelity: int = 10_000,
     tolerance: float = 0.1,
-    trainable: PyTree[bool] | None = None,
+    trainable: PyTree | None = None,
     progress: bool = True,
 ) -> tuple[Flow, Fidelity]:
     """Minimise a mean of KL(student | teacher) and KL(teacher | student), both with exact densities.

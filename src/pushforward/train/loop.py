@@ -38,7 +38,7 @@ class Options(NamedTuple):
     optimizer: optax.GradientTransformation | None
     clip: float | None
     ema: float | None
-    trainable: PyTree[bool] | None
+    trainable: PyTree | None
     progress: bool
     key: PRNGKeyArray
     started: float

@@ -70,7 +70,7 @@ def callers_update(
         functions: from `loss_functions`.
 
     Raises:
-        ValueError: if the update fails with every set of extra arguments.
+        ValueError: if the update fails with every set of extra arguments, or expects other parameters than arrays.
     """
     extra: dict[str, Any] = {"value": value, "grad": gradient, **functions}
     update_fn: Any = optimizer.update
@@ -82,6 +82,11 @@ def callers_update(
             if str(error).startswith("optimizer:"):
                 raise
             errors.append(error)
+        except AttributeError as error:
+            raise ValueError(
+                f"optimizer: its update failed on the trained arrays: {error}. optax.lookahead, which needs pairs of "
+                "fast and slow weights, is not supported: `ema` averages the weights instead."
+            ) from error
     raise ValueError(
         "optimizer: its update failed with the extra arguments value, grad and value_fn (the loss at the weights, its "
         f"gradient, and the loss as a function of the weights on the same batch): {str(errors[0]).rstrip('.')}. Use an "

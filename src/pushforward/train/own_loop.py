@@ -37,6 +37,9 @@ def initialise(flow: AnyFlow, x: Any, *, context: Any = None) -> AnyFlow:
         >>> print(np.abs(flow.layers[-1].mean - 3) < 0.5)
         [ True True]
     """
+    model: Any = flow
+    if not isinstance(model, Flow | Dequantised):
+        raise TypeError(f"flow: expected a Flow or a Dequantised flow, got {type(flow).__name__}.")
     rows = rows_of(flow, "x", x, "context", context, None)
     if len(rows) < 2:
         raise ValueError(f"x: expected at least 2 rows, got {len(rows)} (1 sample has no spread).")

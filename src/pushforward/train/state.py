@@ -155,7 +155,7 @@ def _copy_key(key: PRNGKeyArray) -> PRNGKeyArray:
     return jax.random.wrap_key_data(on_device(jax.random.key_data(key)), impl=jax.random.key_impl(key))
 
 
-def finalise_trained(flow: Any, chosen: PyTree[bool] | None) -> Any:
+def finalise_trained(flow: Any, chosen: PyTree | None) -> Any:
     """The flow after `finalise`, where the caller's `trainable=` freezes parameters with their bits.
 
     Args:

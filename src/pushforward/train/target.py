@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any
 
 import equinox as eqx
@@ -81,7 +82,7 @@ def fit_target(
     annealing: float = 0.5,
     pilot: int = 0,
     n_importance: int = 10_000,
-    trainable: PyTree[bool] | None = None,
+    trainable: PyTree | None = None,
     progress: bool = True,
 ) -> tuple[Flow, TargetHistory]:
     """Minimise KL(q | p) over a flow q, for a target p known up to a constant: max E_q[log p(x) - log q(x)].
@@ -148,8 +149,8 @@ def fit_target(
     check_precision("flow", flow)
     check_single("fit_target", "flow", flow)
     check_divergences(gradient, forward, annealing)
-    if isinstance(pilot, bool) or pilot != int(pilot) or pilot < 0:
-        raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot}.")
+    if isinstance(pilot, bool) or not isinstance(pilot, Real) or pilot != int(pilot) or pilot < 0:
+        raise ValueError(f"pilot: expected a number of steps, 0 or more, got {pilot!r}.")
     contexts = as_contexts("context", flow, context)
     if contexts is not None and len(contexts) == 0:
         raise DataError("expected at least one row, got none.", "context")

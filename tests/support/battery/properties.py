@@ -24,6 +24,7 @@ from battery.inverses import (
     round_trip,
     starts_at_identity,
 )
+from battery.layers import layers_are_separate
 from battery.ledger import RESULTS, SECONDS
 from battery.reach import context_reaches, dependence, gradient_reaches
 from battery.second_order import second_derivatives
@@ -43,6 +44,7 @@ PROPERTIES = {
     "as declared": as_declared,
     "dtype preserved": dtype_is_preserved,
     "model file": survives_a_model_file,
+    "layers one by one": layers_are_separate,
     "products in full": products_in_full,
     "jit = eager": jit_is_eager,
     "integrates to one": density_integrates,
@@ -61,6 +63,7 @@ KINDS = {
     "jit = eager": ("random", "only"),
     "dtype preserved": ("fresh",),
     "model file": ("fresh",),
+    "layers one by one": ("fresh",),
     "products in full": ("fresh",),
     "small batches": ("random",),
     "second derivatives": ("random",),
