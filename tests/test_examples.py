@@ -1,5 +1,6 @@
 """The examples run: small pieces of them, on few digits; and the scripts of the pages in docs/extend, whole."""
 
+import functools
 import re
 import runpy
 import sys
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 import vae_digits
 
 PAGES = {page.stem: page for page in sorted(Path(__file__).resolve().parent.parent.glob("docs/extend/*.md"))}
+ENSEMBLES = Path(__file__).resolve().parent.parent / "docs" / "ensembles.md"
 LINES = 25  # of code, the most in a page
 
 
@@ -86,5 +88,23 @@ def test_page_runs(name, tmp_path, monkeypatch):
     assert names["certificate"].ok, str(names["certificate"])
 
 
+@pytest.mark.slow
+def test_page_of_ensembles_runs(tmp_path, monkeypatch):
+    """With small flows and one epoch."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pf, "nsf", functools.partial(pf.nsf, n_layers=2, width=4))
+    monkeypatch.setattr(pf, "fit", functools.partial(pf.fit, max_epochs=1, progress=False, start="given"))
+    script = tmp_path / "page.py"
+    script.write_text(code_in(ENSEMBLES), encoding="utf-8")
+    with quickly_compiled():
+        names = runpy.run_path(str(script), run_name="page_ensembles")
+    assert len(names["flows"]) == 8
+    assert names["log_odds"].shape == (2000, 2)
+
+
 def script_of(name):
-    return "\n".join(re.findall(r"```python\n(.*?)```", PAGES[name].read_text(encoding="utf-8"), re.DOTALL))
+    return code_in(PAGES[name])
+
+
+def code_in(page):
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
