@@ -1,9 +1,13 @@
-"""The scripts of the pages in docs/extend: a user brings something, fits a flow with it, saves, loads and checks it."""
+"""The scripts of pages: those of docs/extend, and others with small flows and few epochs."""
+
+import functools
 
 import pytest
 from compiling import quickly_compiled
 from documents import DOCS, run_page
 from sampling import quick_few
+
+import pushforward as pf
 
 PAGES = [path.stem for path in sorted((DOCS / "extend").glob("*.md")) if path.stem != "flowjax"]  # see tests/flowjax
 WORKED_EXAMPLE = "fast_solve"
@@ -22,7 +26,18 @@ def test_page_is_short(name):
 @pytest.mark.filterwarnings("ignore:fit:UserWarning")  # the pages train for a few epochs
 @pytest.mark.parametrize("name", quick_few(PAGES, "layers", "equinox_mlp"))
 def test_page_runs(name, tmp_path, capsys):
+    """A user brings something, fits a flow with it, saves, loads and checks it."""
     with quickly_compiled():
         variables = run_page(f"extend/{name}.md", tmp_path)
     assert "False" not in capsys.readouterr().out
     assert name == WORKED_EXAMPLE or variables["certificate"].ok, str(variables["certificate"])
+
+
+@pytest.mark.slow
+def test_page_of_ensembles_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(pf, "nsf", functools.partial(pf.nsf, n_layers=2, width=4))
+    monkeypatch.setattr(pf, "fit", functools.partial(pf.fit, max_epochs=1, progress=False, start="given"))
+    with quickly_compiled():
+        variables = run_page("ensembles.md", tmp_path)
+    assert len(variables["flows"]) == 8
+    assert variables["log_odds"].shape == (2000, 2)

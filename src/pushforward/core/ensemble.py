@@ -93,7 +93,8 @@ class Ensemble(AbstractDistribution):
 
             s(x) = (1 / (n - 1) sum_k (log p_k(x) - mean_j log p_j(x))^2)^(1/2)
 
-        It is small where the data determine the density, and large far from them. It is 0 for one member and where all
+        It is small where the data determine the density, and large where they do not, except where the recipe does:
+        outside the box of its splines every member of an `nsf` is the identity. It is 0 for one member and where all
         densities are zero, infinite where some are zero and others not.
 
         Args:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from pushforward.bases import Mixture
-from pushforward.core.ensemble import Ensemble
 from pushforward.errors import TrainingDiverged
 from pushforward.train.history import History
 from pushforward.train.prepare import FitData
@@ -62,15 +61,36 @@ def compare_with_baselines(
         fitted, history = retrained, second
         log_probs = start_log_probs if retrained is start else log_probs_in_units(retrained, validation)
     if falls_short(log_probs, fitted_baselines, validation):
-        best = float(np.average(baseline_log_probs, weights=validation.weights)) + offset
-        warnings.warn(
-            f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
-            f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (--base "
-            "mixture; in Python base='mixture').",
-            stacklevel=3,
-        )
+        _warn(history, float(np.average(baseline_log_probs, weights=validation.weights)) + offset)
         return fitted, history, None
     return fitted, history, fitted_baselines if fitted is start else None
+
+
+def report_baselines(fitted: Any, initial: Any, data: FitData, history: History) -> None:
+    """Enter the likelihood of the baselines into the history, and warn where an ensemble is below them.
+
+    It is not replaced by a baseline, as a flow is: copies of a baseline would not disagree.
+
+    Args:
+        fitted, initial, data, history: as for `compare_with_baselines`.
+    """
+    validation: Any = data.validation
+    fitted_baselines = baselines(initial, data.train, validation, 0, data.replicates)
+    if fitted_baselines.mixture is not None:
+        history.mixture = float(np.average(fitted_baselines.mixture, weights=validation.weights)) + data.offsets[1]
+    if falls_short(log_probs_in_units(fitted, validation), fitted_baselines, validation):
+        best = float(np.average(fitted_baselines.better(validation), weights=validation.weights))
+        _warn(history, best + data.offsets[1])
+
+
+def _warn(history: History, best: float) -> None:
+    """Warn that the returned flow is below the baselines, whose likelihood is `best`."""
+    warnings.warn(
+        f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
+        f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (--base "
+        "mixture; in Python base='mixture').",
+        stacklevel=4,
+    )
 
 
 def count_copies(flow: Any, data: FitData, history: History) -> None:
@@ -90,12 +110,11 @@ def _retrain(
     start: Any, start_log_probs: np.ndarray, validation: Any, history: History, train: Training
 ) -> tuple[Any, History]:
     """The flow trained from a baseline if it is clearly likelier, else the baseline; and the training history."""
-    second = type(history)(
+    second = History(
         gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", start=history.start,
         n_train=history.n_train, n_validation=history.n_validation,
     )  # fmt: skip
-    first = start[0] if isinstance(start, Ensemble) else start
-    kind = "a mixture of normals" if isinstance(first.base, Mixture) else "the Gaussian"
+    kind = "a mixture of normals" if isinstance(start.base, Mixture) else "the Gaussian"
     try:
         retrained, second = train(start, second, title=f"again from {kind}")
         if is_likelier(log_probs_in_units(retrained, validation), start_log_probs, validation):

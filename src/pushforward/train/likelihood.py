@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.ensemble import Ensemble
 from pushforward.train.checks import check_options, check_precision, check_unstacked
-from pushforward.train.comparison import compare_with_baselines, count_copies
+from pushforward.train.comparison import compare_with_baselines, count_copies, report_baselines
 from pushforward.train.ensemble import generator, train_members
 from pushforward.train.epochs import Epochs, default_learning_rate, train_on_rows
 from pushforward.train.history import EnsembleHistory, History
@@ -98,7 +98,8 @@ def fit(
             there are no validation rows). A flow that ends below a full Gaussian or a mixture of normals (its size
             chosen by the BIC), by more than a standard error and 0.01 nats, is trained again from that baseline: the
             mixture becomes its base. If flow and baseline differ by less, the baseline is returned, fitted again to all
-            rows if `validation` is a share of them. "given" trains the flow unchanged.
+            rows if `validation` is a share of them. An ensemble starts alike, but is not replaced by a baseline, whose
+            copies would not disagree: a warning tells where it is below. "given" trains the flow unchanged.
         progress: show progress (a bar with rich, else a line).
 
     A warning names the columns whose values repeat, because there a density is unbounded: more than 5 % of the rows,
@@ -157,7 +158,10 @@ def fit(
     train = functools.partial(train_rows, data=data, epochs=epochs, options=options, loss=loss)
     fitted, history = train(initial, history)
     untrained = None
-    if may_choose_start and data.validation is not None and history.stop_reason != "interrupted":
+    is_comparable = may_choose_start and data.validation is not None and history.stop_reason != "interrupted"
+    if is_comparable and is_ensemble:
+        report_baselines(fitted, initial, data, history)
+    elif is_comparable:
         fitted, history, untrained = compare_with_baselines(fitted, initial, data, history, train)
     if loss is None:
         count_copies(fitted, data, history)

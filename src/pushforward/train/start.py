@@ -160,7 +160,6 @@ def baselines(flow: Flow | Ensemble, train: Rows, validation: Rows, seed: int, r
     return Baselines(gaussian, mixture, several if is_better else one)
 
 
-@per_member
 def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow:
     """The flow that starts at the better of the baselines: layers of a linear Gaussian, or a mixture as its base.
 
@@ -185,7 +184,6 @@ def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow
     return eqx.tree_at(lambda f: f.base, flow, base)
 
 
-@per_member
 def refit_baseline(flow: Flow, rows: Rows, fitted_baselines: Baselines) -> Flow:
     """The flow at the better of the baselines, fitted again to all rows: for a flow that training did not improve.
 
