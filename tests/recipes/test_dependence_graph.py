@@ -113,6 +113,7 @@ def test_stacked_layers_depend_on_ancestors_and_must_be_asked_for():
     pf.autoregressive_flow(3, adjacency=np.tri(3, k=-1), **options)  # every ancestor is a parent
 
 
+@pytest.mark.slow
 def test_angles_enter_as_cosine_and_sine():
     flow = pf.autoregressive_flow(3, adjacency={1: [0]}, transformer=CircularSpline(3), **SMALL)
     flow = perturbed(flow)
