@@ -96,7 +96,7 @@ class PlainAutoregressive(eqx.Module):
     bias: jax.Array
 
     def __call__(self, x, context=None, *, key=None):
-        return jnp.einsum("pij,j->pi", self.weight * self.mask, jnp.tanh(x)) + self.bias
+        return jnp.einsum("pij,j->pi", self.weight * self.mask[None], jnp.tanh(x)) + self.bias
 
 
 def plain_network(order: tuple[int, ...], n: int = 2) -> PlainAutoregressive:
