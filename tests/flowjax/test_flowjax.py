@@ -1,4 +1,7 @@
-"""FlowJAX: bijections and distributions in both directions. Rows of the battery are in tests/support/zoo/flowjax.py."""
+"""FlowJAX: bijections and distributions in both directions.
+
+Rows of the battery are in tests/support/zoo/flowjax.py; tests/test_examples.py runs docs/extend/flowjax.md.
+"""
 
 import sys
 
@@ -8,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery.case import randomised
-from documents import run_page
 from sampling import quick_few
 from zoo import ALL_ROWS, CONTEXT_DIM
 
@@ -196,9 +198,3 @@ def test_import_without_flowjax_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "flowjax", None)
     with pytest.raises(MissingExtra, match=r'pip install "pushforward\[flowjax\]"'):
         import pushforward.flowjax  # noqa: F401
-
-
-@pytest.mark.slow
-def test_page_runs(tmp_path):
-    found = run_page("extend/flowjax.md", tmp_path)
-    assert eqx.tree_equal(found["again"], found["flow"])
