@@ -75,7 +75,7 @@ def test_page_runs(name, tmp_path, monkeypatch, capsys):
     lines = [line for line in code.splitlines() if line.strip() and not re.match(r"import |from |\s*(#|\"\"\")", line)]
     assert len(lines) <= (60 if name == "fast_solve" else 25)
     monkeypatch.chdir(tmp_path)
-    with quickly_compiled(), jax.numpy_rank_promotion("allow"):
+    with quickly_compiled():
         exec(code, {"__name__": name})  # noqa: S102
     printed = capsys.readouterr().out.split()
     assert "False" not in printed

@@ -9,7 +9,7 @@ from zoo import CONTEXT_DIM
 
 from battery.bounds import exceeding, flat, log_det_bound, modulo_circle, norms, sizes
 from battery.case import AtWeights, Case
-from pushforward.persistence.tree import decode, encode, registry
+from pushforward.persistence.tree import classes_of, decode, encode, registry
 
 
 def mapped_is_looped(case: Case, w: AtWeights) -> list[str]:
@@ -62,7 +62,7 @@ def survives_a_model_file(case: Case, w: AtWeights) -> list[str]:
     if not case.row.is_stored:
         return []
     config, tensors = encode(case.bijection)
-    loaded = decode(config, registry(), tensors)
+    loaded = decode(config, registry(classes_of(case.bijection)), tensors)
     return [] if eqx.tree_equal(loaded, case.bijection) else ["the module read back differs"]
 
 

@@ -106,7 +106,7 @@ def plain_network(order: tuple[int, ...], n: int = 2) -> PlainAutoregressive:
 
 def equinox_coupling(transformer: AbstractBijection, mask: np.ndarray, context: int) -> Coupling:
     n_parameters_all = n_parameters(transformer) * int(mask.sum())
-    mlp = eqx.nn.MLP(int((~mask).sum()) + context, n_parameters_all, 8, 1, key=jax.random.key(3))
+    mlp = eqx.nn.MLP(int((~mask).sum()) + context, n_parameters_all, 8, 1, activation=jnp.tanh, key=jax.random.key(3))
     return Coupling(transformer, mask, mlp, context_shape=(context,))
 
 
