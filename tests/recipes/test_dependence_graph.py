@@ -113,6 +113,7 @@ def test_stacked_layers_depend_on_ancestors_and_must_be_asked_for():
     pf.autoregressive_flow(3, adjacency=np.tri(3, k=-1), **options)  # every ancestor is a parent
 
 
+@pytest.mark.slow
 def test_angles_enter_as_cosine_and_sine():
     flow = pf.autoregressive_flow(3, adjacency={1: [0]}, transformer=CircularSpline(3), **SMALL)
     flow = perturbed(flow)
@@ -145,9 +146,8 @@ def test_arguments_that_contradict_a_graph_are_refused(options, message):
 
 @pytest.mark.slow
 def test_page_runs(tmp_path):
-    """The columns of the page, whose names and comments state the graph."""
-    found = run_page("dependence_graphs.md", tmp_path)
-    assert np.isfinite(found["samples"]).all()
-    layer = found["flow"].bijection.bijections[0].layer(0)
+    variables = run_page("dependence_graphs.md", tmp_path)
+    assert np.isfinite(variables["samples"]).all()
+    layer = variables["flow"].bijection.bijections[0].layer(0)
     assert layer.n_ranks == 4
     np.testing.assert_array_equal(layer.network.adjacency.sum(1), [0, 1, 2, 1])

@@ -202,8 +202,8 @@ def _flow(
     if adjacency is not None:
         default = graph_network(
             dim, context_dim, adjacency=adjacency, context_adjacency=context_adjacency, n_layers=n_layers,
-            allow_ancestors=allow_ancestors, has_angles=is_circular(transformer),
-            **{name: of_default.pop(name) for name in ("width", "depth", "activation")},
+            allow_ancestors=allow_ancestors, has_angles=is_circular(transformer), width=of_default["width"],
+            depth=of_default["depth"], activation=of_default["activation"],
             others={**of_default, "order": order, "whiten": whiten, "network": network},
         )  # fmt: skip
         whiten = False  # it would mix the coordinates

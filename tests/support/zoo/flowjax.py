@@ -1,8 +1,8 @@
 """Bijections of FlowJAX as bijections of the library; no rows where FlowJAX is not installed.
 
-Some of FlowJAX's own formulas fail at hostile points, which are left out: its spline has half a slope at the edges of
-the box, its `LeakyTanh` a gradient of NaN far from zero. Its `MaskedAutoregressive` does not run in float32 under x64;
-tests/flowjax tests it.
+Points at which derivatives of FlowJAX's formulas fail are left out: at the edges of its spline's box autodiff gives a
+quarter of the slope on both sides, and the inverse of `LeakyTanh` has a gradient of NaN at 1. Its
+`MaskedAutoregressive` does not run in float32 under x64; tests/flowjax tests it.
 """
 
 import importlib.util
