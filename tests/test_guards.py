@@ -27,17 +27,15 @@ PUBLIC = {
     "pushforward": """ConditionalFlowDensity Dequantised Discretised Ensemble Flow FlowDensity __version__ bases
         bijections bits_per_dim cast check compare datasets dequantisation_flow diagnostics distill ensemble export
         finalise fit fit_target freeze freeze_all_but importance_sample initialise insert_layer load networks of_length
-        refresh remove_layer replace_layer save space_flow summary
-        trainable""",
+        refresh remove_layer replace_layer save space_flow summary trainable""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
         ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional ConditionalSplit Contractive
-        Coupling Dense Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling Inverse LinearPrediction
-        LinearRegression LowRank MaskedAutoregressive MaskedConvolution
-        MatrixExponential OneByOne PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze
-        Standardise StickBreaking Sylvester Triangular Whiten alternating
-        apply_transformer channel_wise checkerboard from_sphere halves n_parameters random_half stack_equal to_sphere
-        transformer_named""",
+        Coupling Dense Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling Inverse
+        LinearPrediction LinearRegression LowRank MaskedAutoregressive MaskedConvolution MatrixExponential OneByOne
+        PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split
+        SplitChannels Squeeze Standardise StickBreaking Sylvester Triangular Whiten alternating apply_transformer
+        channel_wise checkerboard from_sphere halves n_parameters random_half stack_equal to_sphere transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention

@@ -36,7 +36,9 @@ def rows(n):
     angle = random.vonmises(3.0, 4.0, n)
     box = 10 / (1 + np.exp(-np.sin(angle) - random.normal(size=n)))
     other = np.mod(angle + 0.3 * random.normal(size=n) + np.pi, 2 * np.pi) - np.pi
-    return np.stack([50 + 5 * np.cos(angle) + random.normal(size=n), angle, np.exp(random.normal(size=n)), box, other], 1)
+    return np.stack(
+        [50 + 5 * np.cos(angle) + random.normal(size=n), angle, np.exp(random.normal(size=n)), box, other], 1
+    )
 
 
 @pytest.mark.parametrize("kind", quick_few(["coupling", "autoregressive"], "coupling"))

@@ -11,11 +11,13 @@ from pushforward.core.bijection import AbstractBijection
 
 
 class StickBreaking(AbstractBijection):
-    """Stick-breaking map of R^D onto the open simplex of D + 1 shares: x_k = r_k v_k, v_k = sigmoid(z_k - log(D + 1 - k)).
+    """Stick-breaking map of R^D onto the open simplex of D + 1 shares.
 
-    r_k = 1 - (x_1 + ... + x_(k-1)) is the rest of the stick. The last share is no coordinate: it is 1 - sum(x). The
-    log-determinant is the sum of the logarithms of all D + 1 shares. z = 0 gives equal shares. A point that is not in
-    the open simplex has no preimage: there the inverse gives z = 0 and a log-determinant of -inf.
+        x_k = r_k sigmoid(z_k - log(D + 1 - k)),   r_k = 1 - (x_1 + ... + x_(k-1)), the rest of the stick
+
+    The last share is no coordinate: it is 1 - sum(x). The log-determinant is the sum of the logarithms of all D + 1
+    shares. z = 0 gives equal shares. A point that is not in the open simplex has no preimage: there the inverse gives
+    z = 0 and a log-determinant of -inf.
 
     Args:
         dim: D, the number of shares less one.

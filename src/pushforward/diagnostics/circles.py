@@ -1,7 +1,7 @@
 """Circular columns and angles within one period, for tests that need a density over the whole line.
 
-The density of a circular column is the same at x, x + period, x + 2 periods, ...: over the line it does not integrate to
-one, and a round trip returns to x only up to periods.
+The density of a circular column is the same at x, x + period, x + 2 periods, ...: over the line it does not integrate
+to one, and a round trip returns to x only up to periods.
 """
 
 import dataclasses
@@ -80,7 +80,11 @@ class _OneTurn(AbstractBijection):
 
     circular: tuple[bool, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
-    context_shape: None = eqx.field(static=True, default=None)
+    context_shape: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, circular: np.ndarray) -> None:
+        self.circular, self.shape = tuple(circular.reshape(-1).tolist()), circular.shape
+        self.context_shape = None
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -141,7 +145,7 @@ def restrict_to_one_period(distribution: AbstractDistribution) -> tuple[Abstract
         circular = circular_coordinates(distribution.bijection)
         if not circular.any():
             return distribution, None
-        turn = _OneTurn(tuple(circular.reshape(-1).tolist()), distribution.shape)
+        turn = _OneTurn(circular)
         # the outermost layer stays: its centre is subtracted in float64, and it is the identity on angles
         index = len(layers) - isinstance(layers[-1], Standardise | ColumnMaps)
         chain = Chain([*layers[:index], turn, *layers[index:]])

@@ -26,10 +26,10 @@ from pushforward.recipes.wavenet import parallel_wavenet, wavenet
 # The one table of recipes. `pushforward/__init__.py` and `cli/completion.py` read it as text: an import loads JAX.
 __all__ = [
     "autoregressive_flow", "bernstein_flow", "bnaf", "coupling_flow", "elementwise_flow", "emerging_glow", "flowpp",
-    "gaussianization_flow", "glow", "i_resnet", "iaf", "inverse_autoregressive_flow", "linear_flow", "made", "made_mog", "maf", "maf_mog",
-    "naf", "naf_ar", "nice", "nsf", "nsf_ar", "parallel_wavenet", "periodic_glow", "planar_flow", "radial_flow",
-    "real_nvp", "real_nvp_image", "residual_flow", "residual_flow_image", "sos_flow", "sylvester_flow",
-    "transformer_flow", "umnn_maf", "wavenet",
+    "gaussianization_flow", "glow", "i_resnet", "iaf", "inverse_autoregressive_flow", "linear_flow", "made",
+    "made_mog", "maf", "maf_mog", "naf", "naf_ar", "nice", "nsf", "nsf_ar", "parallel_wavenet", "periodic_glow",
+    "planar_flow", "radial_flow", "real_nvp", "real_nvp_image", "residual_flow", "residual_flow_image", "sos_flow",
+    "sylvester_flow", "transformer_flow", "umnn_maf", "wavenet",
 ]  # fmt: skip
 
 

@@ -77,8 +77,8 @@ def linear_flow(
         A flow of shape (dim,).
 
     Cost: O(D) for "diagonal", O(r D) for "low_rank", else O(D^2) a row in each direction; once a batch O(D^3) for
-    "qr", "orthogonal", "cayley", "matrix_exponential" and "dense". Log-determinant O(D), zero for rotations, O(r^3) for "low_rank", O(D^3)
-    for "dense".
+    "qr", "orthogonal", "cayley", "matrix_exponential" and "dense". Log-determinant O(D), zero for rotations, O(r^3) for
+    "low_rank", O(D^3) for "dense".
 
     Raises:
         ValueError: if an argument is out of range.

@@ -186,6 +186,8 @@ def _autoregressive(
     **options: Any,
 ) -> AbstractBijection:
     """An autoregressive map of the columns, given all coordinates of the other kind; odd layers reverse the order."""
+    if len(columns) == 1:
+        return _coupling(transformer, columns, circular, index, context_dim, **options)
     mask = np.isin(np.arange(len(circular)), columns)
     n_context = int((~mask).sum() + circular[~mask].sum()) + (context_dim or 0)
     order = np.arange(len(columns))[:: -1 if index % 2 else 1]

@@ -236,7 +236,7 @@ def _importance(fitted: Flow, log_density: Callable[..., Array], n: int, key: PR
 
 
 def _with_pilot(flow: Flow, loss: TargetLoss, steps: int, key: PRNGKeyArray) -> Flow:
-    """The flow, its `Standardise` filled from a fitted Gaussian with independent coordinates; angles keep their unit."""
+    """The flow, its `Standardise` filled from a fitted Gaussian of independent coordinates; angles keep their unit."""
     outer: Any = outer_standardise(flow)
     start = Flow(Normal(flow.shape), Elementwise(Affine(), flow.shape))
     objective = TargetObjective(start, loss, None, steps, 0.5)

@@ -1,4 +1,4 @@
-"""Properties of angles: whole turns change nothing, the two sides of the cut are one point, results are on the circle."""
+"""Properties of angles: whole turns change nothing, the two ends are one point, results are on the circle."""
 
 import numpy as np
 

@@ -115,7 +115,7 @@ def ball_volume(flow: AbstractDistribution, context: Any, x: np.ndarray, log_pro
         radius = np.quantile(np.linalg.norm(pilot - centre, axis=1), share)
         volume = np.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * radius**dim
         points = centre + radius * unit
-        in_ball = np.asarray(flow.log_prob(points, context), np.float64)
+        in_ball = np.array(flow.log_prob(points, context), np.float64)
         in_ball[(np.abs(points) > np.pi)[:, angles].any(1)] = -np.inf  # the density is that of one turn
         highest = np.sort(in_ball[:1024])[::-1]
         expected = np.exp(highest) * volume * np.arange(1, 1025) / 1024 * len(x)

@@ -36,7 +36,10 @@ def space_rows() -> list[Row]:
             "ConditionalSplit", _split, "spline", CIRCLE, CIRCLE, float(np.pi), knots=TURN, depends=depends,
             context_reaches=np.array([True, False, True, False]), is_identity=True, quick=("float64",),
         ),
-        Row("StickBreaking", lambda: StickBreaking(3), "elementary", LINE, SIMPLEX, 15.0, depends=np.tri(3, dtype=bool)),
+        Row(
+            "StickBreaking", lambda: StickBreaking(3), "elementary", LINE, SIMPLEX, 15.0,
+            depends=np.tri(3, dtype=bool),
+        ),
     ]  # fmt: skip
     for name, (space, _, _, z_side, x_side, quick) in SPACES.items():
         rows.append(

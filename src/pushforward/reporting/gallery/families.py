@@ -46,7 +46,7 @@ CARDS = (
         "coordinate, <b>Q</b> orthogonal",
         build=lambda dim, n_layers, key: recipes.gaussianization_flow(dim, key=key, n_layers=n_layers),
         jacobian="A rotation of a diagonal matrix, in every layer; the product of two layers is full.",
-        use="Take it when few weights should do: no network couples the coordinates, and many cheap layers do the work.",
+        use="Take it when few weights should do: no network couples the coordinates; many cheap layers do the work.",
         density_cost="O(D²) for the rotation and D splines.", sample_cost="The same.",
     ),
     Card(
