@@ -35,7 +35,8 @@ PUBLIC = {
         LinearPrediction LinearRegression LowRank MaskedAutoregressive MaskedConvolution MatrixExponential OneByOne
         PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split
         SplitChannels Squeeze Standardise StickBreaking Sylvester Triangular Whiten alternating apply_transformer
-        channel_wise checkerboard from_sphere halves n_parameters random_half stack_equal to_sphere transformer_named""",
+        channel_wise checkerboard from_sphere halves n_parameters random_half stack_equal to_sphere
+        transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal
         Product StudentT TruncatedNormal Uniform""",
     "pushforward.networks": """ACTIVATIONS MLP AbstractAutoregressiveNetwork AbstractNetwork CausalAttention

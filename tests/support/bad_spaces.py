@@ -1,7 +1,7 @@
 """Bad input of spaces: expressions, error classes, and parts of the messages."""
 
 _INNER = (
-    "B.MaskedAutoregressive('affine', pf.networks.MaskedMLP(2, 2, width=4, depth=1, context_size=1, key=key), "
+    "B.MaskedAutoregressive('affine', pf.networks.MaskedMLP(2, (2, 2), width=4, depth=1, context_size=1, key=key), "
     "context_shape=(1,))"
 )
 _MASK = "np.array([True, False, True])"

@@ -37,7 +37,7 @@ class ConditionalSplit(AbstractBijection):
         >>> import jax, jax.numpy as jnp
         >>> from pushforward.bijections import ConditionalSplit, MaskedAutoregressive
         >>> from pushforward.networks import MaskedMLP
-        >>> network = MaskedMLP(2, 2, width=8, depth=1, context_size=1, key=jax.random.key(0))
+        >>> network = MaskedMLP(2, (2, 2), width=8, depth=1, context_size=1, key=jax.random.key(0))
         >>> inner = MaskedAutoregressive("affine", network, context_shape=(1,))
         >>> layer = ConditionalSplit(inner, jnp.array([True, False, True]))
         >>> print(layer.forward(jnp.arange(3.0)))                                 # starts as the identity

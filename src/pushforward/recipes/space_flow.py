@@ -190,11 +190,11 @@ def _autoregressive(
         return _coupling(transformer, columns, circular, index, context_dim, **options)
     mask = np.isin(np.arange(len(circular)), columns)
     n_context = int((~mask).sum() + circular[~mask].sum()) + (context_dim or 0)
-    order = np.arange(len(columns))[:: -1 if index % 2 else 1]
+    ranks = np.arange(len(columns))[:: -1 if index % 2 else 1]
     is_angle = is_circular(transformer)
     network: Any = MaskedMLP(
-        len(columns), n_parameters(transformer), order=order, context_size=n_context,
-        n_features=2 if is_angle else 1, **options,
+        ranks, (n_parameters(transformer), len(columns)), context_size=n_context, n_features=2 if is_angle else 1,
+        **options,
     )  # fmt: skip
     network = PeriodicInputs(network) if is_angle else network
     layer = MaskedAutoregressive(transformer, network, context_shape=(n_context,) if n_context else None)
