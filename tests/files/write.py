@@ -126,7 +126,7 @@ def main() -> None:
         path = HERE / f"{name.partition('[')[0].replace(' ', '_')}-{pf.__version__}.safetensors"
         if not path.exists():
             write(path, changed(flow, np.random.default_rng(0)))
-    missing = set(registry().values()) - covered
+    missing = {cls for cls in registry().values() if cls.__module__.startswith("pushforward.")} - covered
     if missing:
         raise SystemExit(f"no file holds {sorted(cls.__name__ for cls in missing)}")
 
