@@ -19,10 +19,10 @@ DECAY = optax.adamw(1e-2, weight_decay=0.5)
 
 
 def flow():
-    """Three layers, all of whose parameters are other than zero, so that weight decay acts on them."""
+    """Three layers, all of whose parameters are not zero, so that weight decay moves them."""
     layers = [Elementwise(Affine(), (2,)) for _ in range(3)]
     start = pf.Flow(pf.bases.Normal((2,)), Chain([Repeat(layers), Standardise((2,))]))
-    return jax.tree.map(lambda leaf, flag: leaf + 0.3 if flag else leaf, start, pf.trainable(start))
+    return jax.tree.map(lambda leaf, flag: leaf + 0.123 if flag else leaf, start, pf.trainable(start))
 
 
 def log_density(x):
