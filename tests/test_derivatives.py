@@ -160,7 +160,7 @@ def test_hessians_of_initial_flows_agree_in_both_modes(recipe):
             np.testing.assert_allclose(reverse, -np.eye(2), atol=1e-10)
 
 
-# A coupling, an autoregressive pass with a root in each coordinate, and a layer with a root; of those that compile fast.
+# A coupling, an autoregressive pass with a root in each coordinate, and a layer with a root: all compile fast.
 QUICK = {("real_nvp", "log p"), ("bernstein_flow", "log p"), ("planar_flow", "sampler")}
 
 

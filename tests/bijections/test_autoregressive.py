@@ -227,7 +227,7 @@ def test_derivatives_agree_with_differences(kind, verb):
 
 
 def test_forward_mode_of_the_sequential_direction():
-    """The layer is applied twice, in a loop and alone; the Jacobians are those of full passes."""
+    """The layer is applied twice in a loop, and mapped: Jacobians and second derivatives are those of full passes."""
 
     def jacobians(method):
         layer = randomised(affine_layer(method, context=1))
@@ -235,8 +235,12 @@ def test_forward_mode_of_the_sequential_direction():
         def twice(z, context):
             return jax.lax.scan(lambda z, _: layer.forward_and_log_det(z, context), z, length=2)
 
+        def both(z, context):
+            gradient = jax.grad(lambda z: jnp.sum(jnp.sin(twice(z, context)[0])))
+            return jax.jacfwd(twice, (0, 1))(z, context), jax.jvp(gradient, (z,), (jnp.cos(z),))[1]
+
         zs, context = jnp.linspace(-1.0, 1.0, 8).reshape(2, 4), jnp.array([0.5])
-        return jax.jit(jax.vmap(jax.jacfwd(twice, (0, 1)), (0, None)))(zs, context)
+        return jax.jit(jax.vmap(both, (0, None)))(zs, context)
 
     with quickly_compiled():
         expected = jacobians("sequential")
