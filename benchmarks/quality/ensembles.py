@@ -110,9 +110,11 @@ def run(data: str, kind: str) -> tuple[dict[str, Any], np.ndarray]:
         return result | {"load": round(load, 1)}, stored["log_probs"]
 
 
-def measure(data: str, repeats: int, all_fresh: bool) -> dict[str, Any]:
-    """All measurements of a data set, in turn."""
+def measure(data: str, repeats: int, all_fresh: bool, earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """All measurements of a data set, in turn, added to earlier ones with these settings."""
     runs: dict[str, list[dict[str, Any]]] = {"ensemble": [], "sequence": [], "fresh": []}
+    if earlier is not None and earlier["fit"] == SETTINGS[data]["fit"]:
+        runs = earlier["runs"]
     for _ in range(repeats):
         for kind in runs:
             for _ in range(N if kind == "fresh" and all_fresh else 1):
@@ -142,7 +144,7 @@ def page(results: list[dict[str, Any]], head: dict[str, Any]) -> str:
     lines = [
         "# Ensembles of eight", "",
         f"Made by `{head['command']}` on {head['date']}: {head['cores']} cores, JAX {head['jax']}. Default `nsf`; "
-        "seconds of the calls of `fit`, compilation included. Fresh: a process for each single fit (one measured, "
+        "seconds of the calls of `fit`, compilation included, means over runs. Fresh: a process for each single fit (one measured, "
         "times 8, unless --all-fresh).", "",
         "| data | ensemble, s | 8 fits in sequence, s | 8 fresh processes, s | ratio to sequence | ratio to fresh | "
         "the same in CPU time | load |", "| --- " * 8 + "|",
@@ -181,7 +183,7 @@ def main() -> None:
     }  # fmt: skip
     known = {r["data"]: r for r in json.loads(RESULTS.read_text())["results"]} if RESULTS.exists() else {}
     for data in arguments.data:
-        known[data] = measure(data, arguments.repeats, arguments.all_fresh)
+        known[data] = measure(data, arguments.repeats, arguments.all_fresh, known.get(data))
         results = [known[name] for name in SETTINGS if name in known]
         RESULTS.write_text(json.dumps(head | {"results": results}, indent=1) + "\n")
         RESULTS.with_suffix(".md").write_text(page(results, head))
