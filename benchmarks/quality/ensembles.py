@@ -144,8 +144,8 @@ def page(results: list[dict[str, Any]], head: dict[str, Any]) -> str:
     lines = [
         "# Ensembles of eight", "",
         f"Made by `{head['command']}` on {head['date']}: {head['cores']} cores, JAX {head['jax']}. Default `nsf`; "
-        "seconds of the calls of `fit`, compilation included, means over runs. Fresh: a process for each single fit (one measured, "
-        "times 8, unless --all-fresh).", "",
+        "seconds of the calls of `fit`, compilation included, means over runs. Fresh: a process for each fit (one is "
+        "run, times 8, unless --all-fresh).", "",
         "| data | ensemble, s | 8 fits in sequence, s | 8 fresh processes, s | ratio to sequence | ratio to fresh | "
         "the same in CPU time | load |", "| --- " * 8 + "|",
     ]  # fmt: skip
