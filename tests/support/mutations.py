@@ -176,6 +176,28 @@ FAULTS = (
         ("tests/train/test_fit_failures.py", "-k", "not_finite_is_skipped"),
     ),
     Fault(
+        "weight decay moves frozen layers",
+        (
+            (
+                "train/step.py",
+                "params = partition.keep_frozen(params, state.params, state.frozen)\n    frozen, flow",
+                "frozen, flow",
+            ),
+        ),
+        ("tests/train/test_trained_parts.py", "-k", "keep_their_bits and fit and decay"),
+    ),
+    Fault(
+        "the gradient of frozen entries counts in its norm",
+        (
+            (
+                "train/step.py",
+                "params = partition.keep_frozen(params, state.params, state.frozen)\n            return loss",
+                "return loss",
+            ),
+        ),
+        ("tests/train/test_trained_parts.py", "-k", "clip"),
+    ),
+    Fault(
         "masses without the widths of their bins",
         (("core/discretised.py", "xp.where(width > 0, xp.log(", "0.0 * xp.where(width > 0, xp.log("),),
         ("tests/tabular/test_columns.py", "-k", "mass"),

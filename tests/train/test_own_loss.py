@@ -38,7 +38,7 @@ def test_the_negative_log_likelihood_trains_as_the_default():
         ("validation", 1e-4),
         ("start", 1e-4),
         ("train", 1e-2),
-    ):  # weights of a batch average to 1 only roughly
+    ):
         np.testing.assert_allclose(getattr(history, name), getattr(plain_history, name), atol=tolerance)
     assert history.best_epoch == plain_history.best_epoch
     assert np.isnan([history.gaussian, history.mixture, history.validation_without_copies]).all()

@@ -19,8 +19,10 @@ DECAY = optax.adamw(1e-2, weight_decay=0.5)
 
 
 def flow():
-    layers = [Elementwise(Affine(shift=1.0 + i, scale=2.0), (2,)) for i in range(3)]
-    return pf.Flow(pf.bases.Normal((2,)), Chain([Repeat(layers), Standardise((2,))]))
+    """Three layers, all of whose parameters are not zero, so that weight decay moves them."""
+    layers = [Elementwise(Affine(), (2,)) for _ in range(3)]
+    start = pf.Flow(pf.bases.Normal((2,)), Chain([Repeat(layers), Standardise((2,))]))
+    return jax.tree.map(lambda leaf, flag: leaf + 0.123 if flag else leaf, start, pf.trainable(start))
 
 
 def log_density(x):
@@ -33,6 +35,7 @@ def test_frozen_layers_keep_their_bits(objective, optimizer):
     """Of a stack, in the average of the weights too; the other layer moves, in all its parameters."""
     start = flow()
     options = {"trainable": pf.freeze(start, lambda f: f.layers[:2]), "optimizer": optimizer, "batch_size": 50, **QUIET}
+    options |= {"ema": 0.9 if optimizer is None else None}
     few = {"steps": 10, "annealing": 0.0}
     end = {
         "fit": lambda: pf.fit(start, data(100), validation=0, max_epochs=1, **options)[0],

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import PyTree
@@ -30,7 +31,7 @@ def freeze(flow: Any, *where: Callable[[Any], Any]) -> PyTree[bool | np.ndarray]
         `Repeat`, an array of bools that broadcasts to it, of shape (n_layers, 1, ..., 1).
 
     Raises:
-        ValueError: if a function selects no array of the flow.
+        ValueError: if a function selects no part of the flow.
 
     Example:
         >>> import equinox as eqx, numpy as np, pushforward as pf
@@ -52,7 +53,7 @@ def freeze_all_but(flow: Any, *where: Callable[[Any], Any]) -> PyTree[bool | np.
         flow, where: as for `freeze`.
 
     Raises:
-        ValueError: if a function selects no array of the flow, or nothing that is selected is trained.
+        ValueError: if a function selects no part of the flow, or nothing that is selected is trained.
 
     Example:
         >>> import pushforward as pf
@@ -85,12 +86,15 @@ def _selected(flow: Any, where: tuple[Callable[[Any], Any], ...]) -> Any:
         start += leaf.size
     numbered, is_selected = unflatten(positions, static), np.zeros(total, bool)
     for function in where:
-        leaves = jax.tree.leaves(function(numbered))
+        selection = function(numbered)
+        leaves = jax.tree.leaves(selection)
+        modules = jax.tree.leaves(selection, is_leaf=lambda node: isinstance(node, eqx.Module))
         parts = [np.asarray(leaf) for leaf in leaves if is_array(leaf) or isinstance(leaf, np.integer)]
-        if not parts or not all(np.issubdtype(part.dtype, np.integer) for part in parts):
+        is_part = parts or any(isinstance(node, eqx.Module) for node in modules)  # some layers have no arrays
+        if not is_part or not all(np.issubdtype(part.dtype, np.integer) for part in parts):
             raise ValueError(
                 "where: expected a function that selects layers or arrays of the flow, such as lambda f: f.layers[0], "
-                f"got one that returns {'no array' if not parts else 'other arrays'}."
+                f"got one that returns {'other arrays' if parts else 'neither'}."
             )
         for part in parts:
             is_selected[part.reshape(-1)] = True

@@ -12,6 +12,8 @@ from pushforward.core.layers import count_layers, flat_layers
 
 def layers_are_separate(case: Case, w: AtWeights) -> list[str]:
     """A layer replaced by itself changes no bit; frozen, it freezes as many numbers as it has, all of them its own."""
+    if not case.is_double:  # once: precision does not matter
+        return []
     bijection, wrong = case.bijection, []
     layers, trained = flat_layers(bijection), pf.trainable(bijection)
     if len(layers) != count_layers(bijection):
