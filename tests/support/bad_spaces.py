@@ -15,6 +15,9 @@ SPACE_CASES = {
     "interval whose ends are exchanged": (
         "pf.space_flow([(1, 0)], key=0)", "ValueError", ("space", "low < high", "(1, 0)", "coordinate 0")
     ),
+    "interval without an end": (
+        "pf.space_flow([(0, None)], key=0)", "ValueError", ("space", "(low, high)", "(0, None)", "coordinate 0")
+    ),
     "unknown kind of space flow": (
         "pf.space_flow(['circle'], kind='planar', key=0)", "ValueError", ("kind", "autoregressive", "'planar'")
     ),

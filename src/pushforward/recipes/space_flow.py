@@ -119,7 +119,7 @@ def _intervals(space: Sequence[Coordinate]) -> dict[int, tuple[float, float]]:
     for index, coordinate in enumerate(space):
         if coordinate == "positive":
             ends[index] = (0.0, math.inf)
-        elif not isinstance(coordinate, str) and np.shape(coordinate) == (2,) and np.isfinite(coordinate).all():
+        elif _is_interval(coordinate):
             ends[index] = (float(coordinate[0]), float(coordinate[1]))
         elif coordinate not in ("circle", "line"):
             raise ValueError(
@@ -129,6 +129,13 @@ def _intervals(space: Sequence[Coordinate]) -> dict[int, tuple[float, float]]:
         if index in ends and not ends[index][0] < ends[index][1]:
             raise ValueError(f"space: expected low < high, got {coordinate!r} for coordinate {index}.")
     return ends
+
+
+def _is_interval(coordinate: Any) -> bool:
+    numbers = isinstance(coordinate, tuple | list) and all(
+        isinstance(end, int | float | np.number) for end in coordinate
+    )
+    return numbers and len(coordinate) == 2 and bool(np.isfinite(coordinate).all())
 
 
 def _outer_layers(circular: np.ndarray, ends: dict[int, tuple[float, float]]) -> list[AbstractBijection]:
