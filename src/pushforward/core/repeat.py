@@ -36,9 +36,8 @@ class Repeat(AbstractBijection):
             at any depth, for at most one more pass in each direction. Values are bitwise equal. Gradients differ by the
             accumulated error of the inverses: 1e-6 (4 layers) to 1e-4 (64) of their norm in float32 for a
             well-conditioned Glow, 1e-9 and less in float64. Ill-conditioned layers (steep slopes, roots to a tolerance,
-            nearly singular matrices) lose more, and a gradient is NaN if their inverse overflows. Supported are reverse
-            mode, and forward mode over reverse; forward mode alone is an error. If weights are batched by vmap inside
-            the gradient (an ensemble in one program), all activations are stored.
+            nearly singular matrices) lose more, and a gradient is NaN if their inverse overflows. Forward mode stores
+            all activations, as does a gradient inside which weights are batched by vmap (an ensemble in one program).
 
     Cost: the sum of the layers, in both directions.
 
