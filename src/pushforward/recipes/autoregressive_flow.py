@@ -25,7 +25,7 @@ from pushforward.networks.activations import Activation
 from pushforward.networks.graph import Adjacency
 from pushforward.recipes.checks import check_choice, check_count, check_sizes
 from pushforward.recipes.dependence_graph import graph_network
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
 from pushforward.recipes.vector_flow import density_transformer, vector_flow
 
 Order = str | Sequence[int]
@@ -52,6 +52,7 @@ def autoregressive_flow(
     allow_ancestors: bool = False,
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Autoregressive flow: n_layers layers in alternating orders, then `Standardise`.
@@ -94,6 +95,8 @@ def autoregressive_flow(
             with the rank (D,) of each coordinate and out_shape = (P, D), returns a network as `MaskedAutoregressive`
             takes; for a transformer of the circle one in `PeriodicInputs`. `functools.partial(pf.networks.MaskedMLP,
             width=128)` is such a function.
+        start_at_identity: multiply the outputs of networks from `network` by trained gates that start at zero
+            (`pushforward.networks.ZeroInitialised`), as the outputs of the default networks do.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
     Returns:
@@ -138,6 +141,7 @@ def inverse_autoregressive_flow(
     allow_ancestors: bool = False,
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Inverse autoregressive flow: each layer is the inverse of one of `autoregressive_flow`, with parameters from z.
@@ -154,7 +158,7 @@ def inverse_autoregressive_flow(
         method: of `log_prob`, "cached", "jacobi" or "sequential"; chosen by the layer if None.
         adjacency: as for `autoregressive_flow`, of the dependence of x_i on z_j: x_i = f(z_i; z_j of the parents of i).
         context_dim, whiten, n_layers, width, depth, activation, residual, conditioner, n_heads, token_size, order,
-            context_adjacency, allow_ancestors, network, base: as for `autoregressive_flow`.
+            context_adjacency, allow_ancestors, network, start_at_identity, base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -192,10 +196,12 @@ def _flow(
     method: str | None,
     base: AbstractDistribution | None,
     network: NetworkFactory | None,
+    start_at_identity: bool,
     wrap: Callable[[MaskedAutoregressive], AbstractBijection],
     **of_default: Any,
 ) -> Flow:
     """The flow of autoregressive layers, each wrapped; `of_default` describes the default conditioners."""
+    network = own_network(network, start_at_identity)
     check_sizes(context_dim, dim=dim, n_layers=n_layers)
     context_shape = None if context_dim is None else (context_dim,)
     default, layers = _default_network(is_circular(transformer), **of_default), []

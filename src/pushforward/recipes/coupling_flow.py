@@ -16,7 +16,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_sizes
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
 from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow
 
 
@@ -35,6 +35,7 @@ def coupling_flow(
     dropout: float = 0.0,
     mixing: str = "permutation",
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Coupling flow on vectors: n_layers couplings with changing partitions, then `Standardise`.
@@ -64,6 +65,8 @@ def coupling_flow(
             output of `out_shape`, called as module(x, context, key=...), or a module of one array, such as
             `equinox.nn.MLP`. At D = 1 it gets the context as x. `functools.partial(pf.networks.MLP, width=128)` is such
             a function.
+        start_at_identity: multiply the outputs of networks from `network` by trained gates that start at zero
+            (`pushforward.networks.ZeroInitialised`), as the outputs of the default networks do.
         mixing: "permutation", or "lu" for a trained `PLU` layer before each coupling.
         base: distribution of shape (dim,); standard normal by default, uniform on circles.
 
@@ -84,6 +87,7 @@ def coupling_flow(
         (5, 3)
     """
     network_arguments(coupling_flow, locals())
+    network = own_network(network, start_at_identity)
     check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     check_choice("mixing", mixing, ("permutation", "lu"))
     if dropout and not residual:

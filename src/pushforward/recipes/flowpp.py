@@ -26,6 +26,7 @@ def flowpp(
     dropout: float = 0.0,
     mixing: str = "permutation",
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Flow++ on vectors: each half is mapped by the distribution function of a mixture of logistics, then scaled.
@@ -38,8 +39,8 @@ def flowpp(
         dim: number of coordinates D.
         key: a JAX key or an int.
         n_components: K.
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, base: as for
-            `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, start_at_identity,
+            base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).

@@ -23,7 +23,7 @@ from pushforward.networks import ConvNet
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes, without
 from pushforward.recipes.image_flow import Shape, image_coupling, image_flow
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
 
 
 def glow(
@@ -42,6 +42,7 @@ def glow(
     activation: Activation = "relu",
     recompute: bool = False,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow: at every scale n_layers times z = coupling^-1(W actnorm^-1(x)), W a matrix over the channels.
@@ -68,6 +69,7 @@ def glow(
         network: makes the network of each coupling instead of the default ones, which width, depth and activation
             describe: called as network(in_shape, out_shape, context_size=..., key=...) with (H, W, C) shapes, as
             `functools.partial(pf.networks.ConvNet, width=128)` is.
+        start_at_identity: as for `coupling_flow`.
         recompute: whether training recomputes the input of each layer from its output instead of storing it: memory
             does not grow with n_layers, for up to twice the time.
         base: distribution of the image's shape; standard normal by default.
@@ -110,13 +112,14 @@ def emerging_glow(
     activation: Activation = "relu",
     recompute: bool = False,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow with emerging convolutions: W x becomes z = k2 * (k1 * (W x)), masked kernels of opposite orders.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-            recompute, network, base: as for `glow`.
+            recompute, network, start_at_identity, base: as for `glow`.
         kernel_size: odd side of the convolutions.
         mask: "raster" or "quadrant", the input pixels of each of the two.
 
@@ -160,13 +163,14 @@ def periodic_glow(
     activation: Activation = "relu",
     recompute: bool = False,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Glow with periodic convolutions: W x becomes z = x + k * x on the torus, diagonal in the Fourier domain.
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, n_layers, width, depth, transformer, activation,
-            recompute, network, base: as for `glow`.
+            recompute, network, start_at_identity, base: as for `glow`.
         kernel_size: odd side of the convolutions.
 
     Returns:
@@ -199,10 +203,11 @@ def _one_by_one(shape: Shape, key: PRNGKeyArray) -> AbstractBijection:
 def _flow(
     mix: Callable[[Shape, PRNGKeyArray], AbstractBijection], shape: tuple[int, ...], *, context_dim: int | None,
     n_layers: int, width: int, depth: int, transformer: str | AbstractBijection, activation: Activation,
-    recompute: bool, network: NetworkFactory | None, **image: Any,
+    recompute: bool, network: NetworkFactory | None, start_at_identity: bool, **image: Any,
 ) -> Flow:  # fmt: skip
     """Glow with any bijection `mix` instead of the 1 x 1 convolution; `image` has arguments of `image_flow`."""
     network_arguments(glow, {"width": width, "depth": depth, "activation": activation, "network": network})
+    network = own_network(network, start_at_identity)
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
     make = network or functools.partial(ConvNet, width=width, depth=depth, activation=activation)
 

@@ -29,6 +29,7 @@ def made(
     order: Order = "same",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """MADE: the autoregressive Gaussian density, p(x) = prod_i N(x_i; mu_i(x of lower rank), sigma_i(...)^2).
@@ -38,7 +39,7 @@ def made(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, whiten, width, depth, activation, residual, order, method, network, base: as for
+        context_dim, whiten, width, depth, activation, residual, order, method, network, start_at_identity, base: as for
             `autoregressive_flow`; natural order by default.
 
     Returns:
@@ -74,6 +75,7 @@ def made_mog(
     order: Order = "same",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """MADE with mixtures of Gaussians: p(x) = prod_i sum_k w_ik N(x_i; mu_ik, s_ik^2), all functions of lower ranks.
@@ -85,8 +87,8 @@ def made_mog(
         key: a JAX key or an int.
         n_components: Gaussians in each conditional.
         base: distribution of shape (dim,); standard logistic by default.
-        context_dim, whiten, width, depth, activation, residual, order, method, network: as for `autoregressive_flow`;
-            natural order by default.
+        context_dim, whiten, width, depth, activation, residual, order, method, network, start_at_identity: as for
+            `autoregressive_flow`; natural order by default.
 
     Returns:
         A flow of shape (dim,).
@@ -122,6 +124,7 @@ def maf(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Masked autoregressive flow: in every layer x_i = z_i exp(s_i(x of lower rank)) + t_i(x of lower rank).
@@ -133,8 +136,8 @@ def maf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -169,6 +172,7 @@ def maf_mog(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """MAF whose base is a MADE with mixtures of Gaussians: x = (T_1 o ... o T_L)(MADE MoG sample).
@@ -179,7 +183,8 @@ def maf_mog(
         n_layers: number of affine layers, besides the layer with mixtures next to the base.
         n_components: Gaussians in each conditional of that layer.
         base: distribution of shape (dim,); standard logistic by default.
-        context_dim, whiten, width, depth, activation, residual, order, method, network: as for `autoregressive_flow`.
+        context_dim, whiten, width, depth, activation, residual, order, method, network, start_at_identity: as for
+            `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -219,6 +224,7 @@ def iaf(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Inverse autoregressive flow: each layer is the inverse of a layer of `maf`, with parameters that depend on z.
@@ -232,8 +238,8 @@ def iaf(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `inverse_autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `inverse_autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).

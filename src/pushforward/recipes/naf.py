@@ -30,6 +30,7 @@ def naf(
     dropout: float = 0.0,
     mixing: str = "permutation",
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural flow with coupling layers: monotone networks map one half, with parameters from the other half.
@@ -43,8 +44,8 @@ def naf(
         key: a JAX key or an int.
         n_units: sigmoids in a layer of the scalar network.
         n_sigmoid_layers: 1 for deep sigmoidal transformers (DSF), 2 or more for dense ones (DDSF).
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, base: as for
-            `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, start_at_identity,
+            base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -83,6 +84,7 @@ def naf_ar(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural autoregressive flow: z_i = logit(w sigmoid(a x_i + b)), w, a, b functions of x of lower rank.
@@ -94,8 +96,8 @@ def naf_ar(
         key: a JAX key or an int.
         n_units: sigmoids in a layer of the scalar network.
         n_sigmoid_layers: 1 for deep sigmoidal transformers (DSF), 2 or more for dense ones (DDSF).
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -135,6 +137,7 @@ def umnn_maf(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Unconstrained monotone flow: z_i = shift + int_0^(x_i) g(t; e) dt, g > 0, shift and e functions of lower ranks.
@@ -147,8 +150,8 @@ def umnn_maf(
         n_embedded: size of e.
         n_points: of the quadrature rule.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).

@@ -28,6 +28,7 @@ def nsf(
     dropout: float = 0.0,
     mixing: str = "permutation",
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural spline flow (coupling): monotone rational-quadratic splines map one half, conditional on the other.
@@ -42,8 +43,8 @@ def nsf(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, base: as for
-            `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, dropout, mixing, network, start_at_identity,
+            base: as for `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -81,6 +82,7 @@ def nsf_ar(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Neural spline flow (autoregressive): z_i = spline(x_i; theta_i(x of lower rank, context)) in every layer.
@@ -92,8 +94,8 @@ def nsf_ar(
         key: a JAX key or an int.
         n_bins: bins of each spline.
         bound: half-width of the spline's box in standardised units; outside it a layer is the identity.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).

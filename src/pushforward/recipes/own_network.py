@@ -9,6 +9,7 @@ import equinox as eqx
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.repeat import Repeat
 from pushforward.errors import ShapeError
+from pushforward.networks import ZeroInitialised
 from pushforward.recipes.checks import without
 
 # network(in_size, out_shape, *, context_size, key) -> module; autoregressive recipes have ranks instead of in_size
@@ -48,6 +49,22 @@ def network_arguments(recipe: Callable[..., Any], arguments: Mapping[str, Any]) 
                 f"got {value!r}. Set it in the function passed as network=, for example by functools.partial."
             )
     return without(arguments, *names)
+
+
+def own_network(network: NetworkFactory | None, start_at_identity: bool) -> NetworkFactory | None:
+    """The caller's factory, whose networks start at zero if `start_at_identity`; None without one."""
+    if not start_at_identity:
+        return network
+    if network is None:
+        raise ValueError(
+            "start_at_identity: expected False without network=, because the outputs of the default networks start at "
+            "zero already; got True."
+        )
+
+    def make(size: Any, out_shape: Any, **options: Any) -> ZeroInitialised:
+        return ZeroInitialised(network(size, out_shape, **options), out_shape)
+
+    return make
 
 
 def check_has_network(network: NetworkFactory | None, context_dim: int | None) -> None:

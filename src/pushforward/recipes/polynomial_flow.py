@@ -28,6 +28,7 @@ def sos_flow(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Sum-of-squares flow: z_i = shift + int_0^(x_i) sum_s p_s(t)^2 dt, polynomials p_s functions of x of lower rank.
@@ -40,8 +41,8 @@ def sos_flow(
         degree: of each squared polynomial.
         n_squares: number of squares.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -80,6 +81,7 @@ def bernstein_flow(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Bernstein flow: z_i = sum_k alpha_k b_k(x_i), increasing alpha that depend on the coordinates of lower rank.
@@ -91,8 +93,8 @@ def bernstein_flow(
         key: a JAX key or an int.
         degree: of the polynomial.
         bound: half-width of the box in standardised units; outside it a layer is linear in x_i.
-        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, base: as for
-            `autoregressive_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, residual, order, method, network, start_at_identity,
+            base: as for `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).

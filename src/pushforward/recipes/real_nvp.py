@@ -14,7 +14,7 @@ from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.image_flow import Layers, Shape, image_coupling, image_flow
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
 from pushforward.recipes.vector_flow import with_inner_layer
 
 
@@ -31,6 +31,7 @@ def real_nvp(
     activation: Activation = "relu",
     mixing: str = "permutation",
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """RealNVP on vectors: affine couplings, x^A = z^A exp(s(z^B, context)) + t(z^B, context), x^B = z^B.
@@ -41,7 +42,8 @@ def real_nvp(
         dim: number of coordinates D.
         key: a JAX key or an int.
         transformer: another one instead of the affine one.
-        context_dim, whiten, n_layers, width, depth, activation, mixing, network, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, mixing, network, start_at_identity, base: as for
+            `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -72,6 +74,7 @@ def nice(
     depth: int = 2,
     activation: Activation = "relu",
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """NICE: additive couplings, x^A = z^A + t(z^B, context), x^B = z^B, after one diagonal scaling of the latent.
@@ -81,7 +84,8 @@ def nice(
     Args:
         dim: number of coordinates D.
         key: a JAX key or an int.
-        context_dim, whiten, n_layers, width, depth, activation, network, base: as for `coupling_flow`.
+        context_dim, whiten, n_layers, width, depth, activation, network, start_at_identity, base: as for
+            `coupling_flow`.
 
     Returns:
         A flow of shape (dim,).
@@ -117,6 +121,7 @@ def real_nvp_image(
     activation: Activation = "relu",
     recompute: bool = False,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """RealNVP on images: x^A = z^A exp(s(z^B)) + t(z^B), A in turn each half of a checkerboard, then of the channels.
@@ -126,7 +131,7 @@ def real_nvp_image(
 
     Args:
         shape, key, context_dim, levels, transform, alpha, n_scales, width, depth, transformer, activation, recompute,
-            network, base: as for `glow`.
+            network, start_at_identity, base: as for `glow`.
         n_layers: pairs of couplings of each of the two kinds at each scale.
 
     Returns:
@@ -147,6 +152,7 @@ def real_nvp_image(
         (4, 4, 1)
     """
     network_arguments(real_nvp_image, locals())
+    network = own_network(network, start_at_identity)
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
     make = network or functools.partial(ConvNet, width=width, depth=depth, activation=activation)
 

@@ -29,6 +29,7 @@ def transformer_flow(
     order: Order = "reverse",
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Autoregressive flow whose conditioners are causal transformers over blocks of coordinates (tokens).
@@ -46,7 +47,8 @@ def transformer_flow(
         depth: transformer blocks in each layer.
         n_heads: attention heads.
         token_size: coordinates in a token; by default the least number that makes at most 16 tokens.
-        context_dim, whiten, n_layers, activation, order, method, network, base: as for `autoregressive_flow`.
+        context_dim, whiten, n_layers, activation, order, method, network, start_at_identity, base: as for
+            `autoregressive_flow`.
 
     Returns:
         A flow of shape (dim,).

@@ -28,7 +28,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import CausalConvolution
 from pushforward.recipes.autoregressive_flow import ranked
 from pushforward.recipes.checks import check_count, check_sizes, without
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
 
 
 def wavenet(
@@ -46,6 +46,7 @@ def wavenet(
     cycle: int = 10,
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """WaveNet: p(x) = prod_t sum_k w_tk logistic(x_t; mu_tk, s_tk), all functions of earlier positions and the context.
@@ -72,6 +73,7 @@ def wavenet(
         network: makes each conditioner instead of the convolutions, which width, depth and cycle describe: called as
             network(ranks, out_shape, context_size=..., key=...), see `autoregressive_flow`; with `n_frames` it receives
             contexts (F, C), and context_size is C.
+        start_at_identity: as for `autoregressive_flow`.
         method: of `sample`, "cached", "jacobi" or "sequential"; cached if None.
         base: distribution of shape (dim,); standard logistic by default.
 
@@ -111,6 +113,7 @@ def parallel_wavenet(
     cycle: int = 10,
     method: str | None = None,
     network: NetworkFactory | None = None,
+    start_at_identity: bool = False,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Parallel WaveNet: inverse affine autoregressive layers with dilated causal convolutions over logistic noise.
@@ -124,7 +127,8 @@ def parallel_wavenet(
         dim: number of coordinates D, the length of a sequence.
         n_layers: number of affine layers.
         method: of `log_prob`, "cached", "jacobi" or "sequential"; cached if None.
-        key, context_dim, n_frames, prediction, companding, width, depth, cycle, network, base: as for `wavenet`.
+        key, context_dim, n_frames, prediction, companding, width, depth, cycle, network, start_at_identity, base: as
+            for `wavenet`.
 
     Returns:
         A flow of shape (dim,).
@@ -151,9 +155,10 @@ def _flow(
     transformer: AbstractBijection, wrap: Callable[[MaskedAutoregressive], AbstractBijection], dim: int, *,
     key: PRNGKeyArray | int, context_dim: int | None, n_frames: int | None, prediction: int | None,
     companding: float | None, n_layers: int, method: str | None, network: NetworkFactory | None,
-    base: AbstractDistribution | None, **sizes: Any,
+    start_at_identity: bool, base: AbstractDistribution | None, **sizes: Any,
 ) -> Flow:  # fmt: skip
     """Wrapped autoregressive layers with causal convolutions in the natural order, with one unit for all positions."""
+    network = own_network(network, start_at_identity)
     check_count(dim=dim, n_layers=n_layers, **sizes)
     context_shape = _context_shape(context_dim, n_frames)
     make, layers = network or functools.partial(CausalConvolution, n_frames=n_frames, **sizes), []

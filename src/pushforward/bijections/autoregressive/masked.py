@@ -55,8 +55,7 @@ class MaskedAutoregressive(AbstractBijection):
 
     Cost: inverse one pass of the network. Forward: cached about one pass in arithmetic, in n_ranks short steps;
     jacobi (iterations + 1) passes; sequential n_ranks passes. The gradient of the cached direction is implicit, at the
-    cost of about one more sequential direction and one pass with its gradient. That of the Jacobi iterations is implicit
-    too.
+    cost of about one more sequential direction and one pass with its gradient. So is that of the Jacobi iterations.
 
     Raises:
         ShapeError: if the network's output does not fit.
