@@ -25,7 +25,7 @@ from pushforward.networks.activations import Activation
 from pushforward.networks.graph import Adjacency
 from pushforward.recipes.checks import check_choice, check_count, check_sizes
 from pushforward.recipes.dependence_graph import graph_network
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
+from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated
 from pushforward.recipes.vector_flow import density_transformer, vector_flow
 
 Order = str | Sequence[int]
@@ -201,7 +201,7 @@ def _flow(
     **of_default: Any,
 ) -> Flow:
     """The flow of autoregressive layers, each wrapped; `of_default` describes the default conditioners."""
-    network = own_network(network, start_at_identity)
+    network = callers_factory(network, start_at_identity)
     check_sizes(context_dim, dim=dim, n_layers=n_layers)
     context_shape = None if context_dim is None else (context_dim,)
     default, layers = _default_network(is_circular(transformer), **of_default), []

@@ -16,7 +16,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_sizes
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
+from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow
 
 
@@ -87,7 +87,7 @@ def coupling_flow(
         (5, 3)
     """
     network_arguments(coupling_flow, locals())
-    network = own_network(network, start_at_identity)
+    network = callers_factory(network, start_at_identity)
     check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     check_choice("mixing", mixing, ("permutation", "lu"))
     if dropout and not residual:

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from pushforward.networks import GraphMLP, PeriodicInputs, checked_adjacency
 from pushforward.networks.activations import Activation
 from pushforward.networks.graph import ancestors_of, checked_matrix
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 
 _DEFAULTS = {"order": "reverse", "whiten": None, "network": None, "conditioner": "masked_mlp", "residual": False}
 _REASONS = {

@@ -15,7 +15,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import ConvNet
 from pushforward.recipes.checks import check_count
 from pushforward.recipes.image_flow import check_shape
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.network_factory import NetworkFactory, network_arguments, repeated
 
 
 def dequantisation_flow(

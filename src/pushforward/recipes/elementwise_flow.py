@@ -13,7 +13,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import MLP
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes
-from pushforward.recipes.own_network import NetworkFactory, check_has_network, network_arguments, repeated
+from pushforward.recipes.network_factory import NetworkFactory, check_has_network, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, vector_flow
 
 

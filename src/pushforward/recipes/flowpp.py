@@ -8,7 +8,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import without
 from pushforward.recipes.coupling_flow import coupling_flow
-from pushforward.recipes.own_network import NetworkFactory, network_arguments
+from pushforward.recipes.network_factory import NetworkFactory, network_arguments
 
 
 def flowpp(

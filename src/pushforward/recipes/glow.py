@@ -23,7 +23,7 @@ from pushforward.networks import ConvNet
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes, without
 from pushforward.recipes.image_flow import Shape, image_coupling, image_flow
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
+from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated
 
 
 def glow(
@@ -207,7 +207,7 @@ def _flow(
 ) -> Flow:  # fmt: skip
     """Glow with any bijection `mix` instead of the 1 x 1 convolution; `image` has arguments of `image_flow`."""
     network_arguments(glow, {"width": width, "depth": depth, "activation": activation, "network": network})
-    network = own_network(network, start_at_identity)
+    network = callers_factory(network, start_at_identity)
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
     make = network or functools.partial(ConvNet, width=width, depth=depth, activation=activation)
 

@@ -21,7 +21,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.recipes.checks import check_choice, check_count
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 
 Shape = tuple[int, int, int]
 Layers = Callable[[Shape, PRNGKeyArray, int], AbstractBijection]

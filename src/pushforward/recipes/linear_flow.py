@@ -23,7 +23,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import MLP
 from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_sizes
-from pushforward.recipes.own_network import NetworkFactory, check_has_network, network_arguments
+from pushforward.recipes.network_factory import NetworkFactory, check_has_network, network_arguments
 from pushforward.recipes.vector_flow import conditional, vector_flow
 
 LINEAR_KINDS: dict[str, Callable[[int, int, PRNGKeyArray], AbstractBijection]] = {

@@ -12,7 +12,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, inverse_autoregressive_flow
 from pushforward.recipes.checks import without
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 from pushforward.recipes.vector_flow import with_inner_layer
 
 

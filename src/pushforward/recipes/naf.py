@@ -10,7 +10,7 @@ from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, order_of
 from pushforward.recipes.checks import check_sizes, without
 from pushforward.recipes.coupling_flow import coupling_flow
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 from pushforward.recipes.vector_flow import vector_flow
 
 

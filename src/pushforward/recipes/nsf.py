@@ -8,7 +8,7 @@ from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import without
 from pushforward.recipes.coupling_flow import coupling_flow
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 from pushforward.recipes.vector_flow import nsf_spline
 
 

@@ -8,7 +8,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import without
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 
 
 def sos_flow(

@@ -14,7 +14,7 @@ from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_sizes
 from pushforward.recipes.coupling_flow import coupling_flow
 from pushforward.recipes.image_flow import Layers, Shape, image_coupling, image_flow
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
+from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated
 from pushforward.recipes.vector_flow import with_inner_layer
 
 
@@ -152,7 +152,7 @@ def real_nvp_image(
         (4, 4, 1)
     """
     network_arguments(real_nvp_image, locals())
-    network = own_network(network, start_at_identity)
+    network = callers_factory(network, start_at_identity)
     check_sizes(context_dim, n_layers=n_layers, width=width, depth=depth)
     make = network or functools.partial(ConvNet, width=width, depth=depth, activation=activation)
 

@@ -25,7 +25,7 @@ from pushforward.errors import ShapeError
 from pushforward.networks import AbstractLipschitzNetwork, LipschitzConvNet, LipschitzMLP
 from pushforward.recipes.checks import check_count, check_sizes, without
 from pushforward.recipes.image_flow import Shape, image_flow
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, repeated
+from pushforward.recipes.network_factory import NetworkFactory, network_arguments, repeated
 from pushforward.recipes.vector_flow import vector_flow
 
 _EXACT = 8  # coordinates up to which the exact determinant trains faster than an estimate of it

@@ -8,7 +8,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks.activations import Activation
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow
 from pushforward.recipes.checks import check_count
-from pushforward.recipes.own_network import NetworkFactory, network_arguments
+from pushforward.recipes.network_factory import NetworkFactory, network_arguments
 
 _MOST_TOKENS = 16  # by default: the cost of a layer grows with them, and each is a step of sampling
 

@@ -14,7 +14,7 @@ from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import count_parameters
 from pushforward.core.flow import Flow
-from pushforward.recipes.own_network import NetworkFactory
+from pushforward.recipes.network_factory import NetworkFactory
 
 
 def vector_flow(

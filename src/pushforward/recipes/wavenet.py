@@ -28,7 +28,7 @@ from pushforward.core.flow import Flow
 from pushforward.networks import CausalConvolution
 from pushforward.recipes.autoregressive_flow import ranked
 from pushforward.recipes.checks import check_count, check_sizes, without
-from pushforward.recipes.own_network import NetworkFactory, network_arguments, own_network, repeated
+from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated
 
 
 def wavenet(
@@ -158,7 +158,7 @@ def _flow(
     start_at_identity: bool, base: AbstractDistribution | None, **sizes: Any,
 ) -> Flow:  # fmt: skip
     """Wrapped autoregressive layers with causal convolutions in the natural order, with one unit for all positions."""
-    network = own_network(network, start_at_identity)
+    network = callers_factory(network, start_at_identity)
     check_count(dim=dim, n_layers=n_layers, **sizes)
     context_shape = _context_shape(context_dim, n_frames)
     make, layers = network or functools.partial(CausalConvolution, n_frames=n_frames, **sizes), []

@@ -17,10 +17,10 @@ from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.custom_loss import custom_loss
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
 from pushforward.train.loop import Block, Blocks, Options, Trainer, train
-from pushforward.train.own_loss import own_loss
 from pushforward.train.prepare import FitData
 from pushforward.train.state import finalise_trained
 from pushforward.train.units import restore_units, standardise
@@ -117,10 +117,10 @@ class LikelihoodObjective:
         self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
         self.data, self.history, self.random = data, history, epochs.random
         self.offsets: tuple[float, ...] = tuple(offset + log_scale for offset in data.offsets)
-        self.loss, self.own_loss = negative_log_likelihood, None
+        self.loss, self.custom_loss = negative_log_likelihood, None
         if loss is not None:
             self.flow, rows, self.validation, self.offsets = flow, data.train, data.validation, (0.0, 0.0)
-            self.loss = self.own_loss = own_loss(loss, flow, rows, epochs.batch_size)
+            self.loss = self.custom_loss = custom_loss(loss, flow, rows, epochs.batch_size)
         self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
         self.buffer_steps = _BUFFER_STEPS
         pass_steps = self.n_rows // self.batch_size
@@ -173,7 +173,7 @@ class LikelihoodObjective:
         """Progress after an epoch."""
         history, kind = self.history, "train" if self.validation is None else "validation"
         value = (history.validation or history.train)[-1]
-        if self.own_loss is not None:
+        if self.custom_loss is not None:
             return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} loss {-value:.4g}"
         return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
 
@@ -182,7 +182,7 @@ class LikelihoodObjective:
         curves = [curve for curve in (self.history.train, self.history.validation) if curve]
         if all(np.isfinite(curve).any() for curve in curves):
             return None
-        if self.own_loss is not None:
+        if self.custom_loss is not None:
             return f"no epoch of {len(self.history.train)} had a finite loss"
         if self.validation is not None and self.data.validation is not None:
             _check_support(self.flow, self.validation, self.data.validation)
@@ -192,8 +192,8 @@ class LikelihoodObjective:
         """The log-likelihood of the validation rows in the data's units, or minus their loss; NaN without such rows."""
         if self.validation is None:
             return math.nan
-        if self.own_loss is not None:
-            return -self.own_loss.mean(flow, self.validation, self.batch_size)
+        if self.custom_loss is not None:
+            return -self.custom_loss.mean(flow, self.validation, self.batch_size)
         return _log_likelihood(flow, self.validation) + self.offsets[1]
 
     def empty_buffer(self) -> tuple[np.ndarray | None, ...]:

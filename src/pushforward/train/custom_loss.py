@@ -16,7 +16,7 @@ from pushforward.train.data import Rows
 _FAR = 1e3  # distance of a mean from zero, in deviations, at which float32 has four digits left for the deviations
 
 
-class OwnLoss(NamedTuple):
+class CustomLoss(NamedTuple):
     """The caller's function as a loss of a batch; hashable, a part of the program.
 
     Attributes:
@@ -59,7 +59,7 @@ def _evaluate(static: Any, function: Callable[..., Array], arrays: Any, x: Any, 
     return function(unflatten(arrays, static), x, context, key)
 
 
-def own_loss(function: Callable[..., Any], flow: Any, rows: Rows, batch_size: int) -> OwnLoss:
+def custom_loss(function: Callable[..., Any], flow: Any, rows: Rows, batch_size: int) -> CustomLoss:
     """The caller's loss after a check of its arguments and of its result, without compiling it.
 
     Args:
@@ -96,7 +96,7 @@ def own_loss(function: Callable[..., Any], flow: Any, rows: Rows, batch_size: in
         raise ValueError(
             f"loss: expected one value for each row, ({n_rows},), since `weights` weight them, got one number."
         )
-    return OwnLoss(function)
+    return CustomLoss(function)
 
 
 def _check_arguments(function: Callable[..., Any]) -> None:

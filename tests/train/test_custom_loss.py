@@ -10,8 +10,8 @@ from fitting import data, same, trained_numbers
 
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Standardise
+from pushforward.train.custom_loss import custom_loss
 from pushforward.train.data import Rows
-from pushforward.train.own_loss import own_loss
 
 QUIET = {"key": 0, "progress": False}
 
@@ -51,12 +51,12 @@ def test_validation_counts_every_row_once_with_the_same_keys():
     def noisy(flow, x, context, key):
         return x[:, 0] + jax.random.normal(key, (len(x),))
 
-    first, second = (own_loss(noisy, flow(), rows, 32).mean(flow(), rows, 32) for _ in range(2))
+    first, second = (custom_loss(noisy, flow(), rows, 32).mean(flow(), rows, 32) for _ in range(2))
     assert first == second
-    exact = own_loss(lambda flow, x, context, key: x[:, 0], flow(), rows, 32).mean(flow(), rows, 32)
+    exact = custom_loss(lambda flow, x, context, key: x[:, 0], flow(), rows, 32).mean(flow(), rows, 32)
     np.testing.assert_allclose(exact, np.average(rows.x[:, 0], weights=rows.weights), rtol=1e-5)
     plain = Rows(data(70), None, None)
-    whole = own_loss(lambda flow, x, context, key: jnp.mean(x[:, 0]), flow(), plain, 32).mean(flow(), plain, 32)
+    whole = custom_loss(lambda flow, x, context, key: jnp.mean(x[:, 0]), flow(), plain, 32).mean(flow(), plain, 32)
     np.testing.assert_allclose(whole, plain.x[:64, 0].mean(), rtol=1e-5)  # of full batches
 
 
@@ -84,12 +84,12 @@ class Scaled(eqx.Module):
 )
 def test_wrong_losses_are_refused(loss, rows, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        own_loss(loss, flow(), Rows(rows, None, None), 8)
+        custom_loss(loss, flow(), Rows(rows, None, None), 8)
 
 
 def test_one_number_cannot_be_weighted():
     with pytest.raises(ValueError, match="`weights` weight them, got one number"):
-        own_loss(lambda flow, x, context, key: jnp.mean(x), flow(), Rows(data(20), None, np.ones(20)), 8)
+        custom_loss(lambda flow, x, context, key: jnp.mean(x), flow(), Rows(data(20), None, np.ones(20)), 8)
 
 
 def test_a_loop_of_ones_own_needs_no_wrapper():

@@ -51,7 +51,7 @@ def network_arguments(recipe: Callable[..., Any], arguments: Mapping[str, Any]) 
     return without(arguments, *names)
 
 
-def own_network(network: NetworkFactory | None, start_at_identity: bool) -> NetworkFactory | None:
+def callers_factory(network: NetworkFactory | None, start_at_identity: bool) -> NetworkFactory | None:
     """The caller's factory, whose networks start at zero if `start_at_identity`; None without one."""
     if not start_at_identity:
         return network
