@@ -43,12 +43,19 @@ def split_activation(activation: Activation) -> tuple[Activation | None, eqx.Mod
 
 def _check_elementwise(activation: Callable[[Array], Array]) -> None:
     """Raise a ValueError for a function that is not element-wise, as softmax: layers apply it along several axes."""
+    advice = "Parameters of a module must be scalars."
     for shape in ((), (2, 3)):
-        got = jax.eval_shape(activation, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
+        try:
+            got = jax.eval_shape(activation, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"activation: expected an element-wise function, but for an array of shape {shape} it raised "
+                f"{type(error).__name__}: {error}. {advice}"
+            ) from error
         if getattr(got, "shape", None) != shape:
             raise ValueError(
                 f"activation: expected an element-wise function, but it maps an array of shape {shape} to {got}. "
-                "Parameters of a module must be scalars."
+                f"{advice}"
             )
     x = np.linspace(-1.0, 1.0, 6).reshape(2, 3)
     moved = x.copy()

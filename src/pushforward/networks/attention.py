@@ -134,7 +134,8 @@ class CausalAttention(AbstractAutoregressiveNetwork):
     ) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError(
-                "solve: expected a network of one feature of each coordinate. Wrap the network in PeriodicInputs, whose layer takes one pass for each rank."
+                "solve: expected a network of one feature of each coordinate. Wrap it in "
+                "PeriodicInputs, whose layer takes one pass for each rank."
             )
         dim, size = z.shape[0], self.token_size
         from_context = self._from_context(context)

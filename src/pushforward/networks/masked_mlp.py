@@ -155,7 +155,8 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     ) -> tuple[Array, Array]:
         if self.n_features > 1:
             raise ShapeError(
-                "solve: expected a network of one feature of each coordinate. Wrap the network in PeriodicInputs, whose layer takes one pass for each rank."
+                "solve: expected a network of one feature of each coordinate. Wrap it in "
+                "PeriodicInputs, whose layer takes one pass for each rank."
             )
         if self.trained_activation is not None:
             ranks = jnp.arange(self.n_ranks)

@@ -92,7 +92,7 @@ def space_flow(
         (5, 3)
     """
     ends = _intervals(space)
-    circular = np.array([coordinate == "circle" for coordinate in space])
+    circular = np.array([isinstance(coordinate, str) and coordinate == "circle" for coordinate in space])
     check_sizes(context_dim, dim=len(space), n_layers=n_layers, width=width, depth=depth)
     check_choice("kind", kind, ("coupling", "autoregressive"))
     parts = [
