@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.circles import circular_coordinates, with_angles
+from pushforward.core.circles import circular_coordinates, with_angles, wrap_angles
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
 
@@ -107,5 +107,6 @@ class ConditionalSplit(AbstractBijection):
 
     def _parts(self, value: Array, context: Array | None) -> tuple[Array, Array, Array]:
         part, rest = jnp.split(value[self.order], [self.inner.shape[0]])
+        rest = wrap_angles(rest, self.angles)
         conditioning = with_angles(rest, self.angles)
         return part, rest, conditioning if context is None else jnp.concatenate([conditioning, context])

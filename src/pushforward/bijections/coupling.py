@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from pushforward.bijections.scalar import apply_transformer, n_parameters, transformer_named
 from pushforward.bijections.scalar.slope_check import check_never_singular
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.circles import is_circular, with_angles
+from pushforward.core.circles import is_circular, with_angles, wrap_angles
 from pushforward.core.fields import emitted
 from pushforward.core.network_call import call_network, check_output
 from pushforward.errors import ShapeError
@@ -130,6 +130,7 @@ class Coupling(AbstractBijection):
         ordered = value.reshape(-1)[self.order]
         transformed, conditioning = ordered[: self.n_transformed], ordered[self.n_transformed :]
         inputs = with_angles(conditioning, self.angles)
+        conditioning = wrap_angles(conditioning, self.angles)
         parameters = call_network(self.network, inputs, context, self._out_shape, key=key)
         transformed, log_det = apply_transformer(self.transformer, parameters, transformed, inverse)
         out = jnp.concatenate([transformed, conditioning])[self.inverse_order]

@@ -60,9 +60,10 @@ def from_sphere(vectors: ArrayLike) -> Float[Array, "*n 2"]:
     points = as_float(vectors)
     if points.shape[-1:] != (3,):
         raise ShapeError(f"vectors: expected vectors of shape (..., 3), got {points.shape}.")
-    if not is_traced(points) and not np.all(np.linalg.norm(points, axis=-1) > 0):
+    if not is_traced(points) and not np.asarray(points).any(-1).all():
         raise ValueError(
             "vectors: expected vectors of positive length, got one of length zero, which has no direction."
         )
+    points = points / jnp.max(jnp.abs(points), -1, keepdims=True)  # squares of tiny numbers underflow
     height = points[..., 2] / jnp.linalg.norm(points, axis=-1)
     return jnp.stack([height, jnp.arctan2(points[..., 1], points[..., 0])], -1)

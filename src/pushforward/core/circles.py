@@ -81,6 +81,11 @@ def check_angles_seen(transformer: AbstractBijection, network: object) -> None:
         )
 
 
+def wrap_angles(values: Array, angles: Sequence[bool]) -> Array:
+    """The values, those marked as angles moved into [-pi, pi] by whole turns."""
+    return jnp.where(np.array(angles), wrap_angle(values), values) if any(angles) else values
+
+
 def with_angles(values: Array, periodic: Sequence[bool]) -> Array:
     """Network inputs: first the values on the line, then the cosines and then the sines of the angles.
 

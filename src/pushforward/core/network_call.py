@@ -81,12 +81,14 @@ def check_output(
         out = jax.eval_shape(lambda x, context: call_network(network, x, context, None), x, context)
     except ShapeError:
         raise
-    except (TypeError, ValueError) as error:
+    except Exception as error:
         raise ShapeError(
             f"network: expected one that takes an input of shape {in_shape} and a context of shape {context_shape}, "
             f"but {type(network).__name__} raised {type(error).__name__}: {error}"
         ) from error
     got = getattr(out, "shape", None)
+    if got is not None and not jnp.issubdtype(out.dtype, jnp.floating):
+        raise ShapeError(f"network: expected real floating-point numbers, got {out.dtype}.")
     if got is None or not (got == out_shape or _fits(got, out_shape)):
         raise ShapeError(
             f"network: expected an output of shape {out_shape} ({meaning}), or as many numbers in a vector, got {got}."

@@ -47,7 +47,7 @@ def _check_elementwise(activation: Callable[[Array], Array]) -> None:
     for shape in ((), (2, 3)):
         try:
             got = jax.eval_shape(activation, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise ValueError(
                 f"activation: expected an element-wise function, but for an array of shape {shape} it raised "
                 f"{type(error).__name__}: {error}. {advice}"

@@ -3,7 +3,7 @@
 Everywhere `adjacency[i, j]` says that coordinate i depends on coordinate j: row i lists the parents of i.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -98,7 +98,7 @@ def _from_parents(dim: int, parents: Mapping[Any, Sequence[Any]]) -> tuple[list[
     position = {label: index for index, label in enumerate(labels)}
     matrix = np.zeros((dim, dim), bool)
     for child, given in parents.items():
-        if isinstance(given, str):
+        if isinstance(given, str) or not isinstance(given, Iterable):
             raise ValueError(f"adjacency: expected a list of the parents of {child!r}, got {given!r}.")
         for label in (child, *given):
             if label not in position:

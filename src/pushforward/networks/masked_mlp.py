@@ -217,11 +217,13 @@ def checked_order(dim: int, order: Sequence[int] | np.ndarray | None) -> np.ndar
 
 def checked_context(context: Array | None, context_size: int) -> Array | None:
     """The context of a network, None if it has none; an error unless the shape is (context_size,)."""
-    if context_size == 0:
+    if context_size == 0 and context is None:
         return None
     if context is None or context.shape != (context_size,):
         got = "none" if context is None else f"shape {context.shape}"
-        raise ShapeError(f"context: the network expects shape ({context_size},), got {got}. Pass context=.")
+        advice = "Pass context=." if context_size else "Build the network with context_size=."
+        expected = f"shape ({context_size},)" if context_size else "none"
+        raise ShapeError(f"context: the network expects {expected}, got {got}. {advice}")
     return context
 
 

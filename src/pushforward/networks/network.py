@@ -29,9 +29,11 @@ def check_sizes(**sizes: int) -> None:
 
 def join(x: Array, context: Array | None, context_size: int) -> Array:
     """The network's input [x; context]."""
-    if context_size == 0:
+    if context_size == 0 and context is None:
         return x
     if context is None or context.shape != (context_size,):
         got = "none" if context is None else f"shape {context.shape}"
-        raise ShapeError(f"context: the network expects shape ({context_size},), got {got}. Pass context=.")
+        advice = "Pass context=." if context_size else "Build the network with context_size=."
+        expected = f"shape ({context_size},)" if context_size else "none"
+        raise ShapeError(f"context: the network expects {expected}, got {got}. {advice}")
     return jnp.concatenate([x, context])
