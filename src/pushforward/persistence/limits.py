@@ -20,7 +20,7 @@ LIMITS = {
     "kernel_size": 255, "factor": 1_024, "rotation": 3,
     # sizes of arrays in the file
     "n_ranks": 1 << 24, "n_heads": 1 << 24, "token_size": 1 << 24, "n_features": 1 << 24, "context_size": 1 << 24,
-    "context_channels": 1 << 24, "n_channels": 1 << 24, "n_transformed": 1 << 24,
+    "context_channels": 1 << 24, "n_channels": 1 << 24, "n_transformed": 1 << 24, "n_members": 1 << 24,
     # used in arithmetic only
     "levels": 1 << 32, "rate": 1_000.0,
 }  # fmt: skip
@@ -30,7 +30,7 @@ _LARGEST_SIZE = 1 << 24  # in modules of Equinox
 _COPIES = ("n_draws", "n_probes")
 
 
-def check_sizes(values: dict[str, Any], path: str) -> None:
+def check_array_sizes(values: dict[str, Any], path: str) -> None:
     """Raise an error for whole numbers in the fields of an Equinox module that are no sizes of arrays.
 
     Args:
