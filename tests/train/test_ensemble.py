@@ -27,7 +27,7 @@ def test_initialise_fills_the_flows_that_are_combined():
     for start in (flows_2d(), pf.bases.Mixture(list(flows_2d()))):
         for filled in pf.initialise(start, x).parts:
             np.testing.assert_allclose(filled.layers[-1].mean, x.mean(0), atol=0.2)
-    with pytest.raises(TypeError, match="flow: expected a Flow, .* or an Ensemble of them, got Normal"):
+    with pytest.raises(TypeError, match=r"flow: expected a Flow, .* or an Ensemble of them, got Normal"):
         pf.initialise(pf.bases.Normal((2,)), x)
 
 

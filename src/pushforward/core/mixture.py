@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ class AbstractMixture(AbstractDistribution):
         """The distributions that are mixed."""
 
     @abc.abstractmethod
-    def with_parts(self, parts: Sequence[Any]) -> Self:
+    def with_parts(self, parts: Sequence[Any]) -> "AbstractMixture":
         """The mixture of other distributions, with the same weights."""
 
     @abc.abstractmethod
@@ -49,11 +49,11 @@ class AbstractMixture(AbstractDistribution):
         x = samples[self.draw_index(choice_key)]
         return x, self.log_prob_one(x, context, None)
 
-    def centred(self) -> tuple[Self, np.ndarray | None]:
+    def centred(self) -> tuple["AbstractMixture", np.ndarray | None]:
         parts, centre = _centred_together(self.parts)
         return (self, None) if centre is None else (self.with_parts(parts), centre)
 
-    def context_centred(self) -> tuple[Self, np.ndarray | None]:
+    def context_centred(self) -> tuple["AbstractMixture", np.ndarray | None]:
         parts, centre = _context_centred_together(self.parts)
         return (self, None) if centre is None else (self.with_parts(parts), centre)
 
