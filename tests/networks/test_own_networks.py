@@ -13,6 +13,7 @@ from zoo.builders import plain_network
 
 import pushforward as pf
 from pushforward.bijections import CircularSpline, Coupling, MaskedAutoregressive, halves
+from pushforward.core.network_call import call_network
 from pushforward.errors import ModelFileError
 from pushforward.networks import (
     MLP,
@@ -25,7 +26,6 @@ from pushforward.networks import (
     PeriodicInputs,
     ZeroInitialised,
 )
-from pushforward.networks.adapt import call_network
 
 KEY = jax.random.key(0)
 TINY = {"width": 4, "depth": 1}
@@ -212,7 +212,7 @@ def test_activations_are_saved_by_name_or_found_in_extra(tmp_path):
 def test_trained_activation_of_a_masked_network():
     """Its parameter has a gradient, and the sequential direction inverts the parallel one."""
     flow = pf.maf(5, activation=eqx.nn.PReLU(0.3), n_layers=1, key=0, **TINY)
-    layer = flow.bijection.bijections[0].layer(0)
+    layer = flow.layers[0]
     weight = jax.random.normal(KEY, layer.network.out_weight.shape)
     layer = eqx.tree_at(lambda part: part.network.out_weight, layer, weight)
     x = jnp.linspace(-2.0, 2.0, 5)

@@ -49,7 +49,7 @@ def test_the_latent_of_a_coordinate_depends_on_it_and_its_parents(flow):
 
 
 def test_sampling_takes_as_many_passes_as_the_graph_is_deep(flow):
-    layer = flow.bijection.bijections[0].layer(0)
+    layer = flow.layers[0]
     assert layer.method == "sequential"
     assert layer.n_ranks == 4
     x, log_prob = flow.sample_and_log_prob(50, key=0)
@@ -65,7 +65,7 @@ def test_density_equals_that_of_a_linear_gaussian_network():
     slopes[PARENTS] = np.random.default_rng(1).normal(size=PARENTS.sum())
     options = {**SMALL, "width": 8, "activation": "relu"}
     flow = pf.autoregressive_flow(5, adjacency=GRAPH, transformer="affine", **options)
-    network = flow.bijection.bijections[0].layer(0).network
+    network = flow.layers[0].network
     weight, out = np.zeros((8, 5), np.float32), np.zeros((2, 5, 8), np.float32)
     sets = list(dict.fromkeys(map(tuple, PARENTS[PARENTS.any(1)].tolist())))
     assert len(sets) == 3
@@ -148,6 +148,6 @@ def test_arguments_that_contradict_a_graph_are_refused(options, message):
 def test_page_runs(tmp_path):
     variables = run_page("dependence_graphs.md", tmp_path)
     assert np.isfinite(variables["samples"]).all()
-    layer = variables["flow"].bijection.bijections[0].layer(0)
+    layer = variables["flow"].layers[0]
     assert layer.n_ranks == 4
     np.testing.assert_array_equal(layer.network.adjacency.sum(1), [0, 1, 2, 1])

@@ -1,15 +1,15 @@
 """A base distribution whose parameters depend on the context."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.conditional import shift_leaves
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import count_parameters
+from pushforward.core.network_call import call_network, check_output
 from pushforward.errors import ShapeError
 
 
@@ -58,19 +58,18 @@ class ConditionalBase(AbstractDistribution):
                 f"base: {name} has no trained leaves for a context to act on. Use MultivariateNormal, StudentT or a "
                 "Mixture, or make the bijection conditional."
             )
-        got = jax.eval_shape(self.network, jax.ShapeDtypeStruct(self.context_shape, jnp.result_type(float)))
-        if got.shape != (expected,):
-            raise ShapeError(
-                f"network: expected an output of shape ({expected},), one number for each trained number of {name}, "
-                f"got {got.shape}."
-            )
+        meaning = f"one number for each trained number of {name}"
+        check_output(self.network, self.context_shape or (), None, (expected,), meaning)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.base.shape
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        return shift_leaves(self.base, self.network(context)).log_prob_one(x, None, key)
+        return self._at(context).log_prob_one(x, None, key)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        return shift_leaves(self.base, self.network(context)).sample_and_log_prob_one(key, None)
+        return self._at(context).sample_and_log_prob_one(key, None)
+
+    def _at(self, context: Any) -> AbstractDistribution:
+        return shift_leaves(self.base, call_network(self.network, context, None, None))

@@ -23,7 +23,8 @@ class ConditionalSplit(AbstractBijection):
             context.
         mask: bool array (D,), True for the transformed part A; both parts must be non-empty.
         context_shape: shape (C,) of the own context, or None.
-        circular: bool array (D,), True for coordinates that are angles; by default those of A that T treats as such.
+        circular: bool array (D,), True for coordinates that are angles; by default all where T treats all of A as
+            such, none where it treats none so.
 
     Cost: that of T, in both directions.
 
@@ -64,10 +65,12 @@ class ConditionalSplit(AbstractBijection):
             raise ShapeError(f"mask: expected a bool vector with both True and False entries, got {mask.tolist()}.")
         if inner.shape != (mask.sum(),):
             raise ShapeError(f"inner: expected shape ({mask.sum()},) as the mask has, got {inner.shape}.")
-        if circular is None:
-            circular = np.zeros(mask.shape, bool)
-            circular[mask] = circular_coordinates(inner)
-        circular = np.asarray(circular)
+        angles = circular_coordinates(inner)
+        if circular is None and angles.any() and not angles.all():
+            raise ShapeError(
+                "circular: expected a bool array, because some coordinates of `inner` are angles; got None."
+            )
+        circular = np.asarray(np.full(mask.shape, angles.all()) if circular is None else circular)
         if circular.dtype != bool or circular.shape != mask.shape:
             raise ShapeError(f"circular: expected a bool array of shape {mask.shape}, got {circular.tolist()}.")
         self.inner, self.shape = inner, mask.shape

@@ -13,8 +13,8 @@ from pushforward.bijections.scalar.slope_check import check_never_singular
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular, with_angles
 from pushforward.core.fields import emitted
+from pushforward.core.network_call import call_network, check_output
 from pushforward.errors import ShapeError
-from pushforward.networks.adapt import call_network, check_output
 from pushforward.numerics.arrays import on_device
 
 

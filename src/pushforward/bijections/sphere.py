@@ -1,10 +1,12 @@
 """The sphere as height and angle, which carry its surface measure to dh d(angle)."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from pushforward.core.bijection import as_float
 from pushforward.errors import ShapeError
+from pushforward.numerics.programs import is_traced
 
 
 def to_sphere(x: ArrayLike) -> Float[Array, "*n 3"]:
@@ -45,6 +47,7 @@ def from_sphere(vectors: ArrayLike) -> Float[Array, "*n 2"]:
 
     Raises:
         ShapeError: if the last axis has not three elements.
+        ValueError: for a vector of length zero (NaN under a trace).
 
     Reference: as for `to_sphere`.
 
@@ -57,5 +60,9 @@ def from_sphere(vectors: ArrayLike) -> Float[Array, "*n 2"]:
     points = as_float(vectors)
     if points.shape[-1:] != (3,):
         raise ShapeError(f"vectors: expected vectors of shape (..., 3), got {points.shape}.")
+    if not is_traced(points) and not np.all(np.linalg.norm(points, axis=-1) > 0):
+        raise ValueError(
+            "vectors: expected vectors of positive length, got one of length zero, which has no direction."
+        )
     height = points[..., 2] / jnp.linalg.norm(points, axis=-1)
     return jnp.stack([height, jnp.arctan2(points[..., 1], points[..., 0])], -1)

@@ -54,7 +54,7 @@ class StickBreaking(AbstractBijection):
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        outside = jnp.any(x <= 0) | (jnp.sum(x) >= 1)
+        outside = jnp.any(x <= 0) | (1.0 - jnp.cumsum(x)[-1] <= 0)  # as rounded below
         safe = jnp.where(outside, 1.0 / (x.shape[0] + 1), x)
         log_shares, log_rest = jnp.log(safe), jnp.log(1.0 - jnp.cumsum(safe))
         z = log_shares - log_rest + jnp.asarray(self._log_counts(), x.dtype)

@@ -24,6 +24,7 @@ _PACKAGES = {
     "filelock": "cli",
     "scikit-learn": "cli, sklearn",
     "numpyro": "numpyro",
+    "flowjax": "flowjax",
 }
 _TOLERANCE = 1e-3
 

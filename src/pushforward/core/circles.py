@@ -58,7 +58,7 @@ def _takes_angles(node: Any) -> bool:
 
 
 def wrap_angle(angle: Array) -> Array:
-    """The angle moved into [-pi, pi) by whole turns; its derivative is 1 everywhere.
+    """The angle moved into [-pi, pi] by whole turns; its derivative is 1 everywhere.
 
     Example:
         >>> import jax.numpy as jnp

@@ -5,12 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import trainable
+from pushforward.core.network_call import call_network, check_output
 from pushforward.errors import ShapeError
 
 
@@ -59,12 +59,8 @@ class Conditional(AbstractBijection):
         expected = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.layer, trainable(self.layer))))
         if expected == 0:
             raise ShapeError(f"layer: {type(self.layer).__name__} has no trained leaves for a context to act on.")
-        got = jax.eval_shape(self.network, jax.ShapeDtypeStruct(self.context_shape, jnp.result_type(float)))
-        if got.shape != (expected,):
-            raise ShapeError(
-                f"network: expected an output of shape ({expected},), one number for each trained number of "
-                f"{type(self.layer).__name__}, got {got.shape}."
-            )
+        meaning = f"one number for each trained number of {type(self.layer).__name__}"
+        check_output(self.network, self.context_shape or (), None, (expected,), meaning)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,15 +69,16 @@ class Conditional(AbstractBijection):
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._at(context).forward_and_log_det(z, key=key)
+        return self._at(context, key).forward_and_log_det(z, key=key)
 
     def inverse_and_log_det(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        return self._at(context).inverse_and_log_det(x, key=key)
+        return self._at(context, key).inverse_and_log_det(x, key=key)
 
-    def _at(self, context: Array | None) -> AbstractBijection:
-        return shift_leaves(self.layer, self.network(context))
+    def _at(self, context: Any, key: PRNGKeyArray | None) -> AbstractBijection:
+        key = None if key is None else jax.random.fold_in(key, 0)  # the layer takes the key itself
+        return shift_leaves(self.layer, call_network(self.network, context, None, None, key=key))
 
 
 def shift_leaves(tree: Any, shifts: Array) -> Any:

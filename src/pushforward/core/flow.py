@@ -13,6 +13,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, checked_context
 from pushforward.core.fields import frozen, trainable
 from pushforward.core.layers import flat_layers
+from pushforward.core.network_call import call_network
 from pushforward.core.stacked import stacked_field
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import is_estimated, reseed
@@ -143,7 +144,7 @@ class Flow(AbstractDistribution):
         return Given(self, checked_context(self, context))
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        context = self.embed_context(context)
+        context = self.embed_context(context, key)
         bijection = _seeded_by(x, self.bijection)
         z, log_det = bijection.inverse_and_log_det(x, context_for(self.bijection, context), key=key)
         base_log_prob = self.base.log_prob_one(z, context_for(self.base, context), None)
@@ -166,13 +167,15 @@ class Flow(AbstractDistribution):
         scaling, centre = (None, None) if self.context_scaling is None else self.context_scaling.centred()
         return (self, None) if centre is None else (eqx.tree_at(lambda f: f.context_scaling, self, scaling), centre)
 
-    def embed_context(self, context: Array | None) -> Array | None:
+    def embed_context(self, context: Array | None, key: PRNGKeyArray | None = None) -> Array | None:
         """The context as bijection and base receive it: standardised, then embedded."""
         if context is None:
             return None
         if self.context_scaling is not None:
             context = self.context_scaling.inverse_and_log_det(context)[0]
-        return context if self.embed is None else self.embed(context)
+        if self.embed is None:
+            return context
+        return call_network(self.embed, context, None, None, key=None if key is None else jax.random.fold_in(key, 1))
 
 
 class Given(AbstractDistribution):

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -36,11 +37,34 @@ def split_activation(activation: Activation) -> tuple[Activation | None, eqx.Mod
     for name, function in ACTIVATIONS.items():
         if activation is function:
             return name, None
-    given = jax.ShapeDtypeStruct((2, 3), jnp.result_type(float))
-    got = jax.eval_shape(activation, given)
-    if getattr(got, "shape", None) != given.shape:
-        raise ValueError(f"activation: expected an element-wise function, but it maps {given} to {got}.")
+    _check_elementwise(activation)
     return (None, activation) if isinstance(activation, eqx.Module) else (activation, None)
+
+
+def _check_elementwise(activation: Callable[[Array], Array]) -> None:
+    """Raise a ValueError for a function that is not element-wise, as softmax: layers apply it along several axes."""
+    advice = "Parameters of a module must be scalars."
+    for shape in ((), (2, 3)):
+        try:
+            got = jax.eval_shape(activation, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"activation: expected an element-wise function, but for an array of shape {shape} it raised "
+                f"{type(error).__name__}: {error}. {advice}"
+            ) from error
+        if getattr(got, "shape", None) != shape:
+            raise ValueError(
+                f"activation: expected an element-wise function, but it maps an array of shape {shape} to {got}. "
+                f"{advice}"
+            )
+    x = np.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    moved = x.copy()
+    moved[0, 0] += 1.0
+    before, after = (activation(jnp.asarray(array, jnp.result_type(float))) for array in (x, moved))
+    if isinstance(before, jax.core.Tracer):  # built under jit or vmap
+        return
+    if (np.asarray(before) != np.asarray(after)).sum() > 1:
+        raise ValueError("activation: expected an element-wise function, but one input changes several outputs.")
 
 
 def activation_fn(activation: Any, trained: Any = None) -> Callable[[Array], Array]:

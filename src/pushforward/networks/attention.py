@@ -133,7 +133,10 @@ class CausalAttention(AbstractAutoregressiveNetwork):
         self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
     ) -> tuple[Array, Array]:
         if self.n_features > 1:
-            raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
+            raise ShapeError(
+                "solve: expected a network of one feature of each coordinate. Wrap it in "
+                "PeriodicInputs, whose layer takes one pass for each rank."
+            )
         dim, size = z.shape[0], self.token_size
         from_context = self._from_context(context)
         out = jnp.concatenate([self.out_weight, self.out_bias[..., None]], 2)

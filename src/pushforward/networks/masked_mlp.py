@@ -154,7 +154,10 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
         self, transformer_fn: TransformerFn, weights: Any, z: Array, context: Array | None = None
     ) -> tuple[Array, Array]:
         if self.n_features > 1:
-            raise ShapeError("solve: expected a network of one feature of each coordinate. Use PeriodicInputs.solve.")
+            raise ShapeError(
+                "solve: expected a network of one feature of each coordinate. Wrap it in "
+                "PeriodicInputs, whose layer takes one pass for each rank."
+            )
         if self.trained_activation is not None:
             ranks = jnp.arange(self.n_ranks)
             return solve_by_passes(

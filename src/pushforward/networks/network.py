@@ -4,6 +4,7 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import ShapeError
@@ -18,8 +19,10 @@ class AbstractNetwork(eqx.Module):
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raise unless every size is at least 1."""
+    """Raise unless every size is a whole number of at least 1."""
     for name, size in sizes.items():
+        if not isinstance(size, int | np.integer):
+            raise ValueError(f"{name}: expected a whole number, got {size!r}.")
         if size < 1:
             raise ValueError(f"{name}: expected at least 1, got {size}.")
 

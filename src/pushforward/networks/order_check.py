@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.core.fields import trainable
+from pushforward.core.network_call import call_network
 from pushforward.errors import ShapeError
-from pushforward.networks.adapt import call_network
 from pushforward.networks.autoregressive import Ranks
 from pushforward.numerics.arrays import is_inexact
 from pushforward.numerics.programs import flatten, is_traced, unflatten

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.core.network_call import call_network
 from pushforward.errors import ShapeError
-from pushforward.networks.adapt import apply_network
 from pushforward.networks.network import AbstractNetwork
 
 
@@ -59,4 +59,4 @@ class PeriodicInputs(AbstractNetwork):
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
         features = jnp.stack([jnp.cos(x), jnp.sin(x)], 1).reshape(-1)
-        return apply_network(self.network, features, context, key)
+        return call_network(self.network, features, context, None, key=key)

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.networks.adapt import call_network
+from pushforward.core.network_call import call_network
 from pushforward.networks.network import AbstractNetwork
 from pushforward.numerics.arrays import zeros
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from pushforward.networks import ACTIVATIONS
 
-# element-wise functions, by the module that documents them
+# functions of one array, by the module that documents them
 _FUNCTIONS = {
     "jax.nn": (
         "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "identity", "leaky_relu", "log_sigmoid",

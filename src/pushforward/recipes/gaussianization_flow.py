@@ -1,17 +1,20 @@
 """Gaussianization flows: maps of single coordinates, and rotations between them."""
 
-from typing import Any
+import functools
 
 import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
-from pushforward.bijections import Chain, Elementwise, Householder, Repeat
+from pushforward.bijections import Chain, Elementwise, Householder
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
+from pushforward.networks import MLP
+from pushforward.networks.activations import Activation
 from pushforward.networks.initial_weights import normal
 from pushforward.recipes.checks import check_sizes
+from pushforward.recipes.network_factory import NetworkFactory, check_has_network, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow
 
 
@@ -25,7 +28,8 @@ def gaussianization_flow(
     n_layers: int = 12,
     width: int = 64,
     depth: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
+    network: NetworkFactory | None = None,
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Gaussianization flow: every layer rotates the data, then maps each coordinate by itself towards a normal.
@@ -47,6 +51,8 @@ def gaussianization_flow(
             the data instead of independent columns.
         n_layers: number of layers.
         width, depth, activation: of the context networks.
+        network: makes the network of the context of each layer instead: called as network(context_dim, out_shape,
+            context_size=0, key=...), see `coupling_flow`.
         base: distribution of shape (dim,); standard normal by default.
 
     Returns:
@@ -65,15 +71,17 @@ def gaussianization_flow(
         >>> print(pf.gaussianization_flow(dim=3, key=0).sample(4, key=1).shape)
         (4, 3)
     """
+    network_arguments(gaussianization_flow, locals())
+    check_has_network(network, context_dim)
     check_sizes(context_dim, dim=dim, n_layers=n_layers, width=width, depth=depth)
     transformer = density_transformer(transformer)
-    sizes: dict[str, Any] = {"width": width, "depth": depth, "activation": activation}
+    make = network or functools.partial(MLP, width=width, depth=depth, activation=activation)
     layers: list[AbstractBijection] = []
     for index in range(n_layers):
         key_network, key_rotation = jax.random.split(jax.random.fold_in(as_key(key), index))
-        layer = conditional(Elementwise(transformer, (dim,)), context_dim, key_network, **sizes)
+        layer = conditional(Elementwise(transformer, (dim,)), context_dim, key_network, make)
         layers.append(layer if dim == 1 else Chain([layer, _random_rotation(dim, key_rotation)]))
-    return vector_flow([Repeat(layers)], whiten, base, transformer)
+    return vector_flow([repeated(layers, network)], whiten, base, transformer)
 
 
 def _random_rotation(dim: int, key: PRNGKeyArray) -> Householder:

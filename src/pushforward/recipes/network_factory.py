@@ -39,6 +39,14 @@ def network_arguments(recipe: Callable[..., Any], arguments: Mapping[str, Any]) 
             "network: expected a function that makes a network for each layer, such as "
             f"functools.partial(pf.networks.MLP, width=128), got a {type(network).__name__}."
         )
+    try:
+        inspect.signature(network).bind(0, (), context_size=0, key=None)
+    except TypeError as error:
+        size = "ranks" if "order" in inspect.signature(recipe).parameters else "in_size"
+        raise ValueError(
+            f"network: expected a function called as network({size}, out_shape, context_size=..., key=...); it raised: "
+            f"{error}."
+        ) from error
     parameters = inspect.signature(recipe).parameters
     names = [name for name in _OF_DEFAULT_NETWORKS if name in parameters]
     for name in names:

@@ -1,5 +1,6 @@
 """The flow on a product of circles, lines, half-lines and intervals."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from pushforward.core.circles import is_circular
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP, MaskedMLP, PeriodicInputs
+from pushforward.networks.activations import Activation
 from pushforward.recipes.checks import check_choice, check_sizes
 from pushforward.recipes.vector_flow import conditional, nsf_spline
 
@@ -46,7 +48,7 @@ def space_flow(
     depth: int = 2,
     n_bins: int = 8,
     bound: float = 4.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     base: AbstractDistribution | None = None,
 ) -> Flow:
     """Spline flow on a product of circles, lines, half-lines and intervals; two circles are a torus.
@@ -90,7 +92,7 @@ def space_flow(
         (5, 3)
     """
     ends = _intervals(space)
-    circular = np.array([coordinate == "circle" for coordinate in space])
+    circular = np.array([isinstance(coordinate, str) and coordinate == "circle" for coordinate in space])
     check_sizes(context_dim, dim=len(space), n_layers=n_layers, width=width, depth=depth)
     check_choice("kind", kind, ("coupling", "autoregressive"))
     parts = [
@@ -117,11 +119,11 @@ def _intervals(space: Sequence[Coordinate]) -> dict[int, tuple[float, float]]:
         raise ValueError(f"space: expected a sequence with one entry for each coordinate, got {space!r}.")
     ends = {}
     for index, coordinate in enumerate(space):
-        if coordinate == "positive":
-            ends[index] = (0.0, math.inf)
-        elif _is_interval(coordinate):
+        if _is_interval(coordinate):
             ends[index] = (float(coordinate[0]), float(coordinate[1]))
-        elif coordinate not in ("circle", "line"):
+        elif isinstance(coordinate, str) and coordinate == "positive":
+            ends[index] = (0.0, math.inf)
+        elif not isinstance(coordinate, str) or coordinate not in ("circle", "line"):
             raise ValueError(
                 "space: expected 'circle', 'line', 'positive' or an interval (low, high) for each coordinate, got "
                 f"{coordinate!r} for coordinate {index}."
@@ -132,8 +134,10 @@ def _intervals(space: Sequence[Coordinate]) -> dict[int, tuple[float, float]]:
 
 
 def _is_interval(coordinate: Any) -> bool:
-    numbers = isinstance(coordinate, tuple | list) and all(
-        isinstance(end, int | float | np.number) for end in coordinate
+    numbers = (
+        isinstance(coordinate, tuple | list | np.ndarray)
+        and np.ndim(coordinate) == 1
+        and all(isinstance(end, int | float | np.number) for end in coordinate)
     )
     return numbers and len(coordinate) == 2 and bool(np.isfinite(coordinate).all())
 
@@ -169,12 +173,12 @@ def _coupling(
     key: PRNGKeyArray,
     **sizes: Any,
 ) -> AbstractBijection:
-    """A coupling of half of the columns, given all other coordinates; of all where there are others of another kind.
+    """A coupling of half of the columns (rounded up), given all other coordinates.
 
     Odd layers transform the complement of the even ones; with an odd number of columns both have one in common.
     """
     if len(circular) == 1:
-        return conditional(Elementwise(transformer, (1,)), context_dim, key, **sizes)
+        return conditional(Elementwise(transformer, (1,)), context_dim, key, functools.partial(MLP, **sizes))
     order, size = np.random.default_rng(index // 2).permutation(columns), (len(columns) + 1) // 2
     mask = np.isin(np.arange(len(circular)), order[:size] if index % 2 == 0 else order[-size:])
     n_inputs = int((~mask).sum() + circular[~mask].sum())  # an angle enters as cosine and sine

@@ -16,9 +16,9 @@ from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import check_angles_seen, is_circular
 from pushforward.core.fields import emitted
+from pushforward.core.network_call import call_network, check_output
 from pushforward.errors import InverseError
 from pushforward.networks import AbstractAutoregressiveNetwork
-from pushforward.networks.adapt import call_network, check_output
 from pushforward.networks.autoregressive import Ranks, solve_by_passes
 from pushforward.networks.order_check import check_order, checked_ranks
 from pushforward.numerics.arrays import on_device

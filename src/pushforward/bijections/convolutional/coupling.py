@@ -12,8 +12,8 @@ from pushforward.bijections.scalar.slope_check import check_never_singular
 from pushforward.bijections.scalar.transformer import transformer_fn
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import emitted
+from pushforward.core.network_call import call_network, check_output
 from pushforward.errors import ShapeError
-from pushforward.networks.adapt import call_network, check_output
 
 _PARTITIONS = ("channels", "checkerboard")
 

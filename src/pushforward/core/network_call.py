@@ -11,12 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import ShapeError
-from pushforward.networks.network import AbstractNetwork
 
 _Kind = inspect.Parameter
 
 
-class Convention(NamedTuple):
+class CallSignature(NamedTuple):
     """Which arguments a network takes besides x."""
 
     context: bool
@@ -24,9 +23,9 @@ class Convention(NamedTuple):
 
 
 def call_network(
-    network: Callable[..., Array], x: Array, context: Array | None, out_shape: tuple[int, ...],
+    network: Callable[..., Any], x: Array, context: Array | None, out_shape: tuple[int, ...] | None,
     *, key: PRNGKeyArray | None = None,
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """The output of any network, in the shape `out_shape`.
 
     A network with a second argument is called as network(x, context), one without as network([x; context]): the
@@ -37,7 +36,7 @@ def call_network(
         network: a module or a function.
         x: input of one sample.
         context: or None.
-        out_shape: of the result; a vector of as many numbers is reshaped.
+        out_shape: of the result; a vector of as many numbers is reshaped. None to return the output as it is.
         key: enables randomness of training, such as dropout.
 
     Raises:
@@ -48,8 +47,12 @@ def call_network(
     >>> print(call_network(mlp, jnp.ones(2), jnp.ones(1), (2, 2)).shape)
     (2, 2)
     """
-    out = apply_network(network, x, context, key)
-    if out.shape == out_shape:
+    takes = signature_of(network)
+    if key is None and isinstance(network, eqx.Module) and not type(network).__module__.startswith("pushforward."):
+        network = eqx.nn.inference_mode(network)  # the library's own modules have no such mode
+    options = {"key": key} if takes.key else {}
+    out = network(x, context, **options) if takes.context else network(_joined(x, context), **options)
+    if out_shape is None or out.shape == out_shape:
         return out
     if not _fits(out.shape, out_shape):
         raise ShapeError(
@@ -74,45 +77,45 @@ def check_output(
     dtype = jnp.result_type(float)
     x = jax.ShapeDtypeStruct(in_shape, dtype)
     context = None if context_shape is None else jax.ShapeDtypeStruct(context_shape, dtype)
-    got = getattr(
-        jax.eval_shape(lambda x, context: apply_network(network, x, context, None), x, context), "shape", None
-    )
+    try:
+        out = jax.eval_shape(lambda x, context: call_network(network, x, context, None), x, context)
+    except ShapeError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ShapeError(
+            f"network: expected one that takes an input of shape {in_shape} and a context of shape {context_shape}, "
+            f"but {type(network).__name__} raised {type(error).__name__}: {error}"
+        ) from error
+    got = getattr(out, "shape", None)
     if got is None or not (got == out_shape or _fits(got, out_shape)):
         raise ShapeError(
             f"network: expected an output of shape {out_shape} ({meaning}), or as many numbers in a vector, got {got}."
         )
 
 
-def convention(network: Callable[..., Array]) -> Convention:
+def signature_of(network: Callable[..., Any]) -> CallSignature:
     """The arguments that a network takes, from its signature.
 
-    A second positional argument is the context, except one called `state`, by which stateful modules of Equinox go.
+    A second positional argument is the context if it is called `context` or `condition`, or has no default or None; not
+    one called `state`, by which stateful modules of Equinox go.
 
-    >>> convention(lambda x, context=None, *, key=None: x), convention(jnp.tanh)
-    (Convention(context=True, key=True), Convention(context=False, key=False))
+    >>> signature_of(lambda x, context=None, *, key=None: x), signature_of(jnp.tanh)
+    (CallSignature(context=True, key=True), CallSignature(context=False, key=False))
     """
-    if isinstance(network, AbstractNetwork):
-        return Convention(context=True, key=True)
     try:
         parameters = inspect.signature(network).parameters
     except (TypeError, ValueError):  # a builtin without a signature
-        return Convention(context=False, key=False)
+        return CallSignature(context=False, key=False)
     kinds = [p.kind for p in parameters.values()]
     positional = [p for p in parameters.values() if p.kind in (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)]
     is_equinox = type(network).__module__.startswith("equinox.nn.")
-    has_second = _Kind.VAR_POSITIONAL in kinds or (len(positional) > 1 and positional[1].name not in ("state", "key"))
-    return Convention(context=has_second and not is_equinox, key="key" in parameters or _Kind.VAR_KEYWORD in kinds)
-
-
-def apply_network(network: Callable[..., Array], x: Array, context: Array | None, key: PRNGKeyArray | None) -> Any:
-    """The output of any network as it is; see `call_network`."""
-    if isinstance(network, AbstractNetwork):
-        return network(x, context, key=key)
-    takes = convention(network)
-    if key is None and isinstance(network, eqx.Module):
-        network = eqx.nn.inference_mode(network)
-    options = {"key": key} if takes.key else {}
-    return network(x, context, **options) if takes.context else network(_joined(x, context), **options)
+    second = positional[1] if len(positional) > 1 else None
+    has_second = _Kind.VAR_POSITIONAL in kinds or (
+        second is not None
+        and second.name not in ("state", "key")
+        and (second.name in ("context", "condition") or second.default in (inspect.Parameter.empty, None))
+    )
+    return CallSignature(context=has_second and not is_equinox, key="key" in parameters or _Kind.VAR_KEYWORD in kinds)
 
 
 def _joined(x: Array, context: Array | None) -> Array:
