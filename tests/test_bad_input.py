@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from bad_graphs import GRAPH_CASES
 from bad_images import IMAGE_CASES
 from bad_networks import NETWORK_CASES
 from bad_residual import RESIDUAL_CASES
@@ -489,6 +490,7 @@ CASES = {
     **TRANSFORMER_CASES,
     **IMAGE_CASES,
     **NETWORK_CASES,
+    **GRAPH_CASES,
     **SPACE_CASES,
     **RESIDUAL_CASES,
 }

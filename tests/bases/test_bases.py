@@ -351,7 +351,7 @@ def test_bases_can_be_built_inside_jit():
         (lambda: bases.Product([]), "parts: expected at least one"),
         (lambda: bases.Product([bases.Normal((2, 2))]), "each of vectors"),
         (lambda: bases.ConditionalBase(bases.Normal((1,)), abs, (2,)), "Normal has no trained leaves"),
-        (lambda: bases.ConditionalBase(bases.StudentT((1,)), abs, (2,)), r"output of shape \(1,\), .* got \(2,\)"),
+        (lambda: bases.ConditionalBase(bases.StudentT((1,)), abs, (2,)), r"output of shape \(1,\) .* got \(2,\)"),
         (lambda: bases.ConditionalBase(conditional(bases.StudentT((1,))), abs, (2,)), "is conditional"),
     ],
 )  # fmt: skip

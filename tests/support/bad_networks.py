@@ -12,7 +12,37 @@ NETWORK_CASES = {
     "activation that is not element-wise": (
         "network(2, (2, 2), activation=jnp.sum)",
         "ValueError",
-        ("activation", "element-wise", "shape=()"),
+        ("activation", "element-wise", "(2, 3)", "scalars"),
+    ),
+    "activation that normalises": (
+        "network(2, (2, 2), activation=lambda x: x - x.mean())",
+        "ValueError",
+        ("activation", "element-wise", "several outputs"),
+    ),
+    "activation along an axis": (
+        "network(2, (2, 2), activation=lambda x: jnp.sort(x))",
+        "ValueError",
+        ("activation", "element-wise", "shape ()"),
+    ),
+    "size that is an array": (
+        "pf.maf(3, network=pf.networks.MLP, key=0)",
+        "ValueError",
+        ("in_size", "whole number", "array([0, 1, 2])"),
+    ),
+    "network without a context size": (
+        "pf.nsf(2, network=lambda in_size, out_shape: None, key=0)",
+        "ValueError",
+        ("network", "context_size=..., key=...", "unexpected keyword"),
+    ),
+    "network of another input": (
+        "pf.nsf(2, network=lambda i, o, *, context_size, key: network(i + 1, o), key=0)",
+        "ShapeError",
+        ("network", "shape (1,)", "context of shape None", "MLP raised TypeError"),
+    ),
+    "default network that starts at the identity": (
+        "pf.nsf(2, start_at_identity=True, key=0)",
+        "ValueError",
+        ("start_at_identity", "False", "network="),
     ),
     "network of another size in a gate": (
         "pf.networks.ZeroInitialised(jnp.tanh, (3, 2))(jnp.ones(2))",

@@ -33,6 +33,13 @@ SPACE_CASES = {
     "split whose context does not fit": (
         f"B.ConditionalSplit({_INNER}, {_MASK}, context_shape=(2,))", "ShapeError", ("inner", "(3,)", "got (1,)")
     ),
+    "split whose angles are not known": (
+        "B.ConditionalSplit(B.Coupling(B.CircularSpline(4), np.array([True, False]), lambda x, context: "
+        "jnp.zeros((B.n_parameters(B.CircularSpline(4)), 1)), context_shape=(1,), circular=np.array([True, False])), "
+        "np.array([True, True, False]))",
+        "ShapeError", ("circular", "bool array", "angles", "None"),
+    ),
     "heights without angles": ("B.to_sphere(np.ones(3))", "ShapeError", ("x", "(..., 2)", "(3,)")),
+    "vector of length zero": ("B.from_sphere(np.zeros(3))", "ValueError", ("vectors", "positive length")),
     "vectors of the plane": ("B.from_sphere(np.ones(2))", "ShapeError", ("vectors", "(..., 3)", "(2,)")),
 }  # fmt: skip

@@ -91,7 +91,7 @@ class GraphMLP(AbstractNetwork):
         key: PRNGKeyArray,
     ) -> None:
         check_sizes(width=width, depth=depth, n_features=n_features)
-        if len(out_shape) != 2:
+        if np.shape(out_shape) != (2,):
             raise ShapeError(f"out_shape: expected (P, D), P numbers for each coordinate, got {out_shape}.")
         n_parameters, dim = out_shape
         seen = np.ones((dim, context_size), bool)

@@ -14,7 +14,8 @@ from pushforward.persistence.container import damaged
 # by the names of fields, which mean the same in all modules
 LIMITS = {
     # numbers of loop steps, terms and copies, which have no array of that size in the file
-    "n_layers": 10_000, "unroll": 256, "depth": 1_000, "cycle": 1_000, "n_terms": 10_000, "n_exact": 10_000,
+    "n_layers": 10_000, "n_members": 10_000, "unroll": 256, "depth": 1_000, "cycle": 1_000,
+    "n_terms": 10_000, "n_exact": 10_000,
     "n_probes": 10_000, "n_points": 256, "n_draws": 100_000, "max_iterations": 1 << 20,
     # sides of kernels, blocks and rotations
     "kernel_size": 255, "factor": 1_024, "rotation": 3,

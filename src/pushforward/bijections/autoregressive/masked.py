@@ -104,6 +104,7 @@ class MaskedAutoregressive(AbstractBijection):
         check_angles_seen(self.transformer, network)
         self.context_shape = None if context_shape is None else tuple(context_shape)
         is_sorted = isinstance(network, AbstractAutoregressiveNetwork)
+        self.ranks = self.n_ranks = None  # those of the network
         if is_sorted and ranks is None:
             self.shape, n_ranks = network.order.shape, network.n_ranks
         else:
