@@ -21,7 +21,7 @@ LIMITS = {
     "kernel_size": 255, "factor": 1_024, "rotation": 3,
     # sizes of arrays in the file
     "n_ranks": 1 << 24, "n_heads": 1 << 24, "token_size": 1 << 24, "n_features": 1 << 24, "context_size": 1 << 24,
-    "context_channels": 1 << 24, "n_channels": 1 << 24, "n_transformed": 1 << 24, "n_members": 1 << 24,
+    "context_channels": 1 << 24, "n_channels": 1 << 24, "n_transformed": 1 << 24,
     # used in arithmetic only
     "levels": 1 << 32, "rate": 1_000.0,
 }  # fmt: skip
