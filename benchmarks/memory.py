@@ -27,7 +27,7 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.bijections import Repeat
-from pushforward.core.state import initialise
+from pushforward.core.state import initialise_layers
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHAPE, WIDTH, BATCH = (32, 32, 3), 64, 32
@@ -52,7 +52,7 @@ def started(flow: pf.Flow, x: np.ndarray) -> pf.Flow:
     trained, rest = eqx.partition(flow, pf.trainable(flow))
     noisy = jax.tree.map(lambda a: jnp.asarray(a + NOISE * random.normal(size=a.shape), a.dtype), trained)
     flow = eqx.combine(noisy, rest)
-    return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, x))
+    return eqx.tree_at(lambda f: f.bijection, flow, initialise_layers(flow.bijection, x))
 
 
 class Variant:

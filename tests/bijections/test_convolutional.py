@@ -30,7 +30,7 @@ from pushforward.bijections import (
 from pushforward.bijections.convolutional.masks import MASKS, Mask
 from pushforward.bijections.convolutional.small_matrices import inverse_and_log_det
 from pushforward.bijections.convolutional.solve import ORDERS, solve_masked
-from pushforward.core.state import initialise
+from pushforward.core.state import initialise_layers
 from pushforward.errors import DataError, NumericError, ShapeError
 
 KERNELS = [(kind, side, rotation) for kind in MASKS for side in (3, 5) for rotation in range(4)]
@@ -379,7 +379,7 @@ def test_activation_normalisation_starts_layer_by_layer():
             ActivationNormalisation((2, 2, 3)),
         ]
     )
-    layers = initialise(Chain([ActivationNormalisation((2, 2, 3)), Repeat([block(1), block(2)])]), x)
+    layers = initialise_layers(Chain([ActivationNormalisation((2, 2, 3)), Repeat([block(1), block(2)])]), x)
     z = np.asarray(jax.vmap(layers.inverse)(x.astype(np.float32)))
     np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(z.std((0, 1, 2)), 1, rtol=1e-3)

@@ -105,6 +105,9 @@ def test_errors():
         pf.Ensemble([])
     with pytest.raises(ValueError, match="n: expected a whole number of members, at least 1, got 0"):
         pf.ensemble(lambda key: pf.bases.Normal((2,)), 0, key=0)
+    flows = pf.ensemble(lambda key: pf.nice(2, key=key, n_layers=2, width=4, context_dim=1), 2, key=0)
+    with pytest.raises(AttributeError, match=r"layers: expected a Flow given a context, got Ensemble"):
+        flows.given(np.zeros(1)).layers  # noqa: B018
     integers = pf.Ensemble([pf.Dequantised(pf.nice(2, key=k, n_layers=2, width=4), 4) for k in range(2)])
     with pytest.raises(DataError, match="expected integers from 0 to 3"):
         integers.log_prob([[0.5, 1.0]])

@@ -41,7 +41,7 @@ from pushforward.diagnostics.calibration import (
 )
 from pushforward.diagnostics.gap import gap_row
 from pushforward.diagnostics.inputs import Columns
-from pushforward.diagnostics.layers import evaluate_layers, layers_of
+from pushforward.diagnostics.layers import evaluate_layers, layer_paths
 from pushforward.diagnostics.tails import reach_row, tails_row
 from pushforward.errors import DataError, ShapeError
 
@@ -407,13 +407,13 @@ def test_evaluating_the_layers_gives_the_flows_map():
     stack = Repeat([Elementwise(Affine(shift=shift, scale=0.5), (3,)) for shift in (1.0, -2.0)])
     bijection = Chain([Inverse(Chain([Elementwise(Tanh(), (3,)), stack])), Elementwise(Affine(scale=2.0), (3,))])
     flow = pf.Flow(pf.bases.Normal((3,)), bijection)
-    assert [layer.path for layer in layers_of(flow)] == [
+    assert [layer.path for layer in layer_paths(flow)] == [
         "bijection.bijections[0].bijection.bijections[1] layer 2 of 2 (Elementwise)",
         "bijection.bijections[0].bijection.bijections[1] layer 1 of 2 (Elementwise)",
         "bijection.bijections[0].bijection.bijections[0] (Elementwise)",
         "bijection.bijections[1] (Elementwise)",
     ]
-    assert [layer.inverted for layer in layers_of(flow)] == [True, True, True, False]
+    assert [layer.inverted for layer in layer_paths(flow)] == [True, True, True, False]
     latents = 0.05 * rows(5, 3) - 1.5  # within what tanh and the two affine maps reach
     data = np.asarray(jax.vmap(bijection.forward)(jnp.asarray(latents, jnp.float32)))
     assert np.isfinite(data).all()

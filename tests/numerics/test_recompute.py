@@ -27,7 +27,7 @@ from pushforward.bijections import (
 )
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import cast
-from pushforward.core.state import initialise
+from pushforward.core.state import initialise_layers
 from pushforward.networks import MLP, MaskedMLP, ResidualMLP
 from pushforward.persistence import load, save, tree
 
@@ -336,7 +336,7 @@ class Counting(AbstractBijection):
 
 
 def test_initialise_preserves_recompute():
-    initialised = initialise(Repeat([Counting(), Counting()], unroll=2, recompute=True), np.ones((3, 2)))
+    initialised = initialise_layers(Repeat([Counting(), Counting()], unroll=2, recompute=True), np.ones((3, 2)))
     assert initialised.recompute
     assert initialised.unroll == 2
     assert initialised.layers.count.tolist() == [1.0, 1.0]

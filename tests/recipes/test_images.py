@@ -16,7 +16,7 @@ from sampling import quick_few
 import pushforward as pf
 from pushforward import datasets
 from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, Standardise
-from pushforward.core.state import initialise
+from pushforward.core.state import initialise_layers
 from pushforward.errors import DataError, ShapeError
 from pushforward.networks import ConvNet
 from pushforward.numerics.im2col import col2im, convolve, im2col, square
@@ -116,7 +116,7 @@ class TestRecipes:
         flow = pf.glow((4, 4, 1), key=0, n_scales=2, n_layers=2, width=4, depth=1, levels=17)
         x = images(200, (4, 4, 1), 17) + np.random.default_rng(1).uniform(size=(200, 4, 4, 1))
         with quickly_compiled():
-            z = np.asarray(jax.vmap(initialise(flow.bijection, x).inverse)(jnp.asarray(x, jnp.float32)))
+            z = np.asarray(jax.vmap(initialise_layers(flow.bijection, x).inverse)(jnp.asarray(x, jnp.float32)))
         # the constant pixel has the spread of its noise; the initial couplings are the identity
         assert abs(z.mean()) < 0.02
         assert abs(z.std() - 1) < 0.02

@@ -19,7 +19,7 @@ from pushforward.reporting.report.calibration import calibration_section, ranks
 from pushforward.reporting.report.certificate import certificate_section
 from pushforward.reporting.report.columns import columns_section
 from pushforward.reporting.report.influential_columns import influential_columns
-from pushforward.reporting.report.plane import density_section, is_plane, layers_section, parts
+from pushforward.reporting.report.plane import density_section, drawn_layers, is_plane, layer_name, layers_section
 from pushforward.reporting.report.unlikely import unlikely_section
 from pushforward.reporting.text import clean
 
@@ -272,10 +272,10 @@ def test_report_of_thousands_of_columns_stays_small(tmp_path):
 
 
 def test_layers_compose_to_the_flow(flow):
-    layers = parts(flow.bijection)
-    assert [name for name, _ in layers] == ["Coupling", "Coupling", "Standardise"]
+    layers = drawn_layers(flow.bijection)
+    assert [layer_name(layer) for layer in layers] == ["Coupling", "Coupling", "Standardise"]
     z = x = jnp.array([0.3, -1.2])
-    for _, layer in layers:
+    for layer in layers:
         x = compiled(layer, x)
     np.testing.assert_allclose(x, compiled(flow.bijection, z), rtol=1e-5)
 
@@ -285,10 +285,10 @@ def test_layers_of_an_inverse_are_reversed():
     for inner in (Chain([shift, scale]), Repeat([shift, scale]), Chain([Inverse(shift), scale])):
         inverse = Inverse(inner)
         x = z = jnp.array([0.3, -1.2])
-        for _, layer in parts(inverse):
+        for layer in drawn_layers(inverse):
             x = compiled(layer, x)
         np.testing.assert_allclose(x, compiled(inverse, z), rtol=1e-5)
-        assert len(parts(inverse)) == 2
+        assert len(drawn_layers(inverse)) == 2
 
 
 def test_many_layers_are_thinned():

@@ -12,6 +12,7 @@ from pushforward.core.ensemble import check_single
 from pushforward.errors import ShapeError, TrainingDiverged
 from pushforward.train import ensemble as members
 from pushforward.train.data import Rows
+from pushforward.train.member_validation import MemberValidation
 from pushforward.train.units import log_probs_in_units
 
 VALIDATION = data(64, 9)
@@ -19,6 +20,15 @@ VALIDATION = data(64, 9)
 
 def flows_2d(n=2):
     return pf.Ensemble([flow_2d(seed) for seed in range(n)])
+
+
+def test_initialise_fills_the_flows_that_are_combined():
+    x = data() + 30.0
+    for start in (flows_2d(), pf.bases.Mixture(list(flows_2d()))):
+        for filled in pf.initialise(start, x).parts:
+            np.testing.assert_allclose(filled.layers[-1].mean, x.mean(0), atol=0.2)
+    with pytest.raises(TypeError, match=r"flow: expected a Flow, .* or an Ensemble of them, got Normal"):
+        pf.initialise(pf.bases.Normal((2,)), x)
 
 
 @pytest.mark.parametrize("in_sequence", [True, False])
@@ -67,11 +77,11 @@ def test_each_member_stops_early_and_returns_its_best_weights(monkeypatch):
     planted = iter([[-4.0, -4.0], [-3.0, -3.5], [-5.0, -3.0], [-5.0, -2.0], [-5.0, -2.5], [-5.0, -2.5]])
     weights = []
 
-    def scores(run, flows):
+    def log_probs(validation, flows):
         weights.append([trained_numbers(member) for member in flows])
         return np.repeat(np.asarray(next(planted))[:, None], 64, 1)
 
-    monkeypatch.setattr(members._Run, "_scores", scores)
+    monkeypatch.setattr(MemberValidation, "log_probs", log_probs)
     fitted, history = fit(data(), flows_2d(), max_epochs=5, patience=1, ema=None)
     assert [member.best_epoch for member in history.members] == [0, 2]
     assert [len(member.validation) for member in history.members] == [2, 4]
@@ -153,6 +163,6 @@ def test_the_same_parts_of_all_members_are_trained():
         assert same(trained_numbers(before.layers[1]), trained_numbers(after.layers[1]))
         assert not same(trained_numbers(before.layers[2]), trained_numbers(after.layers[2]))
     with pytest.raises(ValueError, match="trainable: expected the same parts in all members"):
-        fit(data(), flows, trainable=pf.freeze(flows, lambda f: f.members.layers[1]))
+        fit(data(), flows, trainable=pf.freeze(flows, lambda f: f.stacked.layers[1]))
     with pytest.raises(ValueError, match="loss: expected None for an Ensemble"):
         fit(data(), flows, loss=lambda flow, x, context, key: flow.log_prob(x))

@@ -12,7 +12,7 @@ from pushforward.bijections import Chain, Conditional, Elementwise, Repeat, Stan
 from pushforward.bijections.scalar import Affine
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
-from pushforward.core.state import finalise, initialise, refresh
+from pushforward.core.state import finalise, initialise_layers, refresh
 from pushforward.errors import ShapeError
 from pushforward.networks import MLP
 
@@ -54,25 +54,25 @@ def stateful():
 
 def test_initialise_starts_at_the_outermost_layer():
     x = data(100) + 7
-    start = initialise(stateful(), x)
+    start = initialise_layers(stateful(), x)
     repeat, _, outer, units = start.bijections
     assert np.allclose(units.mean, x.mean(0), rtol=0, atol=1e-12)
     assert np.abs(outer.start).max() < 1e-6  # its input is standardised
     assert np.abs(repeat.layers.start).max() < 1e-6
     # without standardisation the outermost layer gets the mean, and the inner ones centred rows
-    bare = initialise(Chain(stateful().bijections[:3]), x)
+    bare = initialise_layers(Chain(stateful().bijections[:3]), x)
     assert np.allclose(bare.bijections[2].start, x.mean(0), atol=1e-5)
     assert np.abs(bare.bijections[0].layers.start).max() < 1e-5
-    repeated = initialise(Repeat([Stateful(), Stateful()]), x)
+    repeated = initialise_layers(Repeat([Stateful(), Stateful()]), x)
     assert np.allclose(repeated.layers.start[1], x.mean(0), atol=1e-5)
     assert np.abs(repeated.layers.start[0]).max() < 1e-5
 
 
 def test_initialise_refuses_stateful_layers_inside_an_inverse():
     scaled = Conditional(Elementwise(Affine(), (2,)), MLP(1, (4,), width=4, depth=1, key=jax.random.key(0)), (1,))
-    assert initialise(scaled, data(5), data(5)[:, :1]) is scaled
+    assert initialise_layers(scaled, data(5), data(5)[:, :1]) is scaled
     with pytest.raises(ShapeError, match="Inverse holds a layer that is initialised from data"):
-        initialise(pf.bijections.Inverse(Stateful()), data(5))
+        initialise_layers(pf.bijections.Inverse(Stateful()), data(5))
 
 
 def test_refresh_and_finalise_reach_every_layer_once():

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from jaxtyping import Array
-
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 
@@ -16,8 +14,3 @@ def common_context_shape(parts: Iterable[AbstractDistribution]) -> tuple[int, ..
             f"the distributions expect contexts of different shapes {sorted(shapes)}: build them with one shape."
         )
     return shapes.pop() if shapes else None
-
-
-def context_for(part: AbstractDistribution, context: Array | None) -> Array | None:
-    """The context of a part: None if the part is unconditional."""
-    return None if part.context_shape is None else context

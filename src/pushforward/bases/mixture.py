@@ -9,17 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bases.contexts import common_context_shape, context_for
+from pushforward.bases.contexts import common_context_shape
 from pushforward.bases.parameters import broadcast_positive
-from pushforward.core.distribution import AbstractDistribution, checked_context
-from pushforward.core.ensemble import centred_together, context_centred_together
-from pushforward.core.flow import Given
+from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.mixture import AbstractMixture
+from pushforward.core.stacked import kind_of, map_stacked, stack
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
-from pushforward.numerics.programs import flatten, unflatten
 
 
-class Mixture(AbstractDistribution):
+class Mixture(AbstractMixture):
     """Mixture of distributions with trained weights: log p(x) = log sum_k w_k p_k(x), w = softmax(logits).
 
     The components keep their trained parameters: a `MultivariateNormal` its moments, a `Normal` none; flows serve as
@@ -69,46 +68,23 @@ class Mixture(AbstractDistribution):
         if self.logits.shape != (len(shapes),):
             raise ShapeError(f"logits: expected shape ({len(shapes)},), got {self.logits.shape}.")
 
+    @property
+    def parts(self) -> tuple[AbstractDistribution, ...]:
+        return self.components
+
+    def with_parts(self, parts: Sequence[Any]) -> "Mixture":
+        return eqx.tree_at(lambda mixture: mixture.components, self, tuple(parts))
+
+    def map_parts(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
+        n = len(self.components)
+        if len(set(map(kind_of, self.components))) > 1:
+            keys = [None] * n if key is None else jax.random.split(key, n)
+            return jnp.stack([function(part, keys[k]) for k, part in enumerate(self.components)])
+        return map_stacked(stack(self.components, "components", ""), n, function, key)
+
+    def draw_index(self, key: PRNGKeyArray) -> Array:
+        return jax.random.categorical(key, self.logits)
+
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
-        log_probs = self._map(lambda part, key: part.log_prob_one(x, context_for(part, context), key), key)
+        log_probs = self.log_probs_one(x, context, key)
         return jax.nn.logsumexp(jax.nn.log_softmax(self.logits) + log_probs)
-
-    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        choice_key, draw_key = jax.random.split(key)
-        samples = self._map(
-            lambda part, key: part.sample_and_log_prob_one(key, context_for(part, context))[0], draw_key
-        )
-        x = samples[jax.random.categorical(choice_key, self.logits)]
-        return x, self.log_prob_one(x, context, None)
-
-    def given(self, context: Any) -> Given:
-        """The unconditional distribution of this mixture given one context, of shape `context_shape`."""
-        return Given(self, checked_context(self, context))
-
-    def centred(self) -> tuple["Mixture", np.ndarray | None]:
-        components, centre = centred_together(self.components)
-        return (self, None) if centre is None else (self._with(components), centre)
-
-    def context_centred(self) -> tuple["Mixture", np.ndarray | None]:
-        components, centre = context_centred_together(self.components)
-        return (self, None) if centre is None else (self._with(components), centre)
-
-    def _with(self, components: Sequence[Any]) -> "Mixture":
-        return eqx.tree_at(lambda mixture: mixture.components, self, tuple(components))
-
-    def _map(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
-        """The results of `function(component, key)` for all components, stacked."""
-        keys = None if key is None else jax.random.split(key, len(self.components))
-        arrays, statics = zip(*map(flatten, self.components), strict=True)
-        shapes = [tuple((leaf.shape, leaf.dtype) for leaf in leaves) for leaves in arrays]
-        kinds = set(zip(statics, shapes, strict=True))
-        if len(kinds) > 1:
-            results = [function(c, None if keys is None else keys[k]) for k, c in enumerate(self.components)]
-            return jnp.stack(results)
-        stack = [jnp.stack(leaves) for leaves in zip(*arrays, strict=True)]
-        indices = jnp.arange(len(self.components))  # vmap needs an array even if the components have none
-
-        def apply_one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
-            return function(unflatten(leaves, statics[0]), key)
-
-        return jax.vmap(apply_one, (0, None if keys is None else 0, 0))(stack, keys, indices)

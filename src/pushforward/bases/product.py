@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bases.contexts import common_context_shape, context_for
+from pushforward.bases.contexts import common_context_shape
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow import context_for
 from pushforward.errors import ShapeError
 
 

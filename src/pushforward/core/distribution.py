@@ -102,7 +102,7 @@ class AbstractDistribution(eqx.Module):
             >>> print(pf.bases.Normal((2,)).log_prob(jnp.zeros((3, 2))).shape)
             (3,)
         """
-        return scores(self, log_prob_batch, x, context)
+        return map_log_prob(self, log_prob_batch, x, context)
 
     @_PublicMethod
     def sample(self, n: Count = (), *, key: PRNGKeyArray | int | np.integer, context: Any = None) -> Array:
@@ -132,7 +132,9 @@ class AbstractDistribution(eqx.Module):
         return samples, log_probs
 
 
-def scores(distribution: AbstractDistribution, batched: Callable[..., tuple[Array]], x: Any, context: Any) -> Array:
+def map_log_prob(
+    distribution: AbstractDistribution, batched: Callable[..., tuple[Array]], x: Any, context: Any
+) -> Array:
     """The output of `batched`, such as `log_prob_batch`, with the leading axes of x and context; see `log_prob`."""
     events: Any = distribution.shape, distribution.context_shape
     x, context = _check_event(x, events[0]), _check_context(context, events[1])

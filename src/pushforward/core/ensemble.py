@@ -10,16 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.distribution import AbstractDistribution, as_key, checked_context, scores
-from pushforward.core.flow import Flow, Given
-from pushforward.core.stacked import stack, unstack
-from pushforward.core.standardise import Standardise
+from pushforward.core.distribution import AbstractDistribution, as_key, map_log_prob
+from pushforward.core.mixture import AbstractMixture
+from pushforward.core.stacked import map_stacked, stack, unstack
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
-from pushforward.numerics.programs import flatten, is_traced, unflatten
+from pushforward.numerics.programs import is_traced
 
 
-class Ensemble(AbstractDistribution):
+class Ensemble(AbstractMixture):
     """Ensemble of n flows of equal structure: the mixture log p(x) = log (1/n) sum_k p_k(x).
 
     The arrays of the members are stacked along a leading axis. `fit` trains all members in one program, each by its own
@@ -43,20 +42,25 @@ class Ensemble(AbstractDistribution):
         3 [-1.837877] (3, 1)
     """
 
-    members: AbstractDistribution
+    stacked: AbstractDistribution
     n_members: int = eqx.field(static=True)
-    stacked_field = "members"
+    stacked_field = "stacked"  # see core/stacked.py
 
     def __init__(self, members: Sequence[AbstractDistribution]) -> None:
-        self.members, self.n_members = stack(list(members), "members"), len(members)
+        advice = "Build all with the same options, or combine unlike distributions by pushforward.bases.Mixture."
+        self.stacked, self.n_members = stack(members, "members", advice), len(members)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.members.shape
+        return self.stacked.shape
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:
-        return self.members.context_shape
+        return self.stacked.context_shape
+
+    @property
+    def parts(self) -> list[Any]:
+        return list(self)
 
     def __len__(self) -> int:
         return self.n_members
@@ -70,8 +74,8 @@ class Ensemble(AbstractDistribution):
     def __getitem__(self, index: Any) -> Any:
         chosen = np.arange(self.n_members)[index]
         if chosen.ndim == 0:
-            return unstack(self.members, int(chosen))
-        return Ensemble([unstack(self.members, int(k)) for k in chosen])
+            return unstack(self.stacked, int(chosen))
+        return Ensemble([unstack(self.stacked, int(k)) for k in chosen])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(self.n_members))
@@ -85,7 +89,7 @@ class Ensemble(AbstractDistribution):
         Returns:
             Array (n, ...), the member first.
         """
-        log_probs: Any = scores(self, member_log_probs, x, context)
+        log_probs: Any = map_log_prob(self, member_log_probs, x, context)
         return jnp.moveaxis(log_probs, -1, 0) if is_traced(log_probs) else on_device(np.moveaxis(log_probs, -1, 0))
 
     def disagreement(self, x: Any, context: Any = None) -> Array:
@@ -111,45 +115,21 @@ class Ensemble(AbstractDistribution):
         deviation = xp.where(is_zero.any(0), xp.where(is_zero.all(0), 0.0, xp.inf), deviation)
         return deviation if xp is jnp else on_device(deviation)
 
-    def given(self, context: Any) -> Given:
-        """The unconditional distribution of this ensemble given one context, of shape `context_shape`."""
-        return Given(self, checked_context(self, context))
-
     def check_samples(self, name: str, x: np.ndarray | Array) -> None:
-        if type(self.members).check_samples is not AbstractDistribution.check_samples:
+        if type(self.stacked).check_samples is not AbstractDistribution.check_samples:
             self[0].check_samples(name, x)
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return jax.nn.logsumexp(self.log_probs_one(x, context, key)) - np.log(self.n_members)
 
-    def log_probs_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None = None) -> Array:
-        """Log-densities (n,) of one sample under the members."""
-        return self._map(lambda member, key: member.log_prob_one(x, context, key), key)
+    def with_parts(self, parts: Sequence[Any]) -> "Ensemble":
+        return Ensemble(parts)
 
-    def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
-        choice_key, draw_key = jax.random.split(key)
-        samples = self._map(lambda member, key: member.sample_and_log_prob_one(key, context)[0], draw_key)
-        x = samples[jax.random.randint(choice_key, (), 0, self.n_members)]
-        return x, self.log_prob_one(x, context, None)
+    def map_parts(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
+        return map_stacked(self.stacked, self.n_members, function, key)
 
-    def centred(self) -> tuple["Ensemble", np.ndarray | None]:
-        members, centre = centred_together(list(self))
-        return (self, None) if centre is None else (Ensemble(members), centre)
-
-    def context_centred(self) -> tuple["Ensemble", np.ndarray | None]:
-        members, centre = context_centred_together(list(self))
-        return (self, None) if centre is None else (Ensemble(members), centre)
-
-    def _map(self, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
-        """The results of `function(member, key)` for all members, stacked."""
-        arrays, static = flatten(self.members)
-        keys = None if key is None else jax.random.split(key, self.n_members)
-        indices = jnp.arange(self.n_members)  # vmap needs an array even if the members have none
-
-        def apply_one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
-            return function(unflatten(leaves, static), key)
-
-        return jax.vmap(apply_one, (0, None if keys is None else 0, 0))(arrays, keys, indices)
+    def draw_index(self, key: PRNGKeyArray) -> Array:
+        return jax.random.randint(key, (), 0, self.n_members)
 
 
 def ensemble(build: Callable[[Any], Any], n: int, key: PRNGKeyArray | int) -> Ensemble:
@@ -202,31 +182,6 @@ def per_member(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(flow, *args, **options)
 
     return mapped
-
-
-def centred_together(parts: Sequence[Any]) -> tuple[list[Any], np.ndarray | None]:
-    """Distributions of x - c for one centre c, zero in coordinates in which any part is near zero; None for zero."""
-    pairs = [part.centred() for part in parts]
-    if any(centre is None for _, centre in pairs):
-        return list(parts), None
-    centres = np.stack([centre for _, centre in pairs])
-    common = np.where((centres != 0).all(0), centres.mean(0), 0.0)
-    if not common.any():
-        return list(parts), None
-    if (centres == centres[0]).all():
-        return [part for part, _ in pairs], centres[0]
-    ones = np.ones(common.shape)
-    shifts = [Standardise(common.shape).filled(centre - common, ones) for centre in centres]
-    return [Flow(part, shift) for (part, _), shift in zip(pairs, shifts, strict=True)], common
-
-
-def context_centred_together(parts: Sequence[Any]) -> tuple[list[Any], np.ndarray | None]:
-    """Distributions as functions of context - c for the one centre c that all have; None where there is none."""
-    pairs = [part.context_centred() for part in parts]
-    centres = [centre for _, centre in pairs]
-    if any(centre is None or not np.array_equal(centre, centres[0]) for centre in centres):
-        return list(parts), None
-    return [part for part, _ in pairs], centres[0]
 
 
 def check_single(function: str, name: str, flow: Any) -> None:

@@ -14,6 +14,7 @@ from pushforward.core.distribution import AbstractDistribution, checked_context
 from pushforward.core.fields import frozen, trainable
 from pushforward.core.layers import flat_layers
 from pushforward.core.network_call import call_network
+from pushforward.core.stacked import stacked_field
 from pushforward.core.standardise import Standardise
 from pushforward.core.state import is_estimated, reseed
 from pushforward.errors import ShapeError
@@ -145,16 +146,16 @@ class Flow(AbstractDistribution):
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         context = self.embed_context(context, key)
         bijection = _seeded_by(x, self.bijection)
-        z, log_det = bijection.inverse_and_log_det(x, _context_for(self.bijection, context), key=key)
-        base_log_prob = self.base.log_prob_one(z, _context_for(self.base, context), None)
+        z, log_det = bijection.inverse_and_log_det(x, context_for(self.bijection, context), key=key)
+        base_log_prob = self.base.log_prob_one(z, context_for(self.base, context), None)
         # At the edge of a support the two terms can be infinities of opposite sign; the density there is zero.
         is_zero = jnp.isneginf(base_log_prob) & ~jnp.isnan(log_det)
         return jnp.where(is_zero, -jnp.inf, base_log_prob + log_det)
 
     def sample_and_log_prob_one(self, key: PRNGKeyArray, context: Array | None) -> tuple[Array, Array]:
         context = self.embed_context(context)
-        z, log_prob = self.base.sample_and_log_prob_one(key, _context_for(self.base, context))
-        x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, _context_for(self.bijection, context))
+        z, log_prob = self.base.sample_and_log_prob_one(key, context_for(self.base, context))
+        x, log_det = _seeded_by(z, self.bijection).forward_and_log_det(z, context_for(self.bijection, context))
         # A base sample outside the domain of the bijection gives NaN.
         return jnp.where(jnp.isneginf(log_det), jnp.nan, x), log_prob - log_det
 
@@ -214,9 +215,18 @@ class Given(AbstractDistribution):
 
     @property
     def layers(self) -> tuple[AbstractBijection, ...]:
-        """Those of the conditional flow."""
-        flow: Any = self.distribution
-        return flow.layers
+        """Those of the conditional flow.
+
+        Raises:
+            AttributeError: if the conditional distribution has no layers of its own, as an `Ensemble`.
+        """
+        layers = getattr(self.distribution, "layers", None)
+        if layers is None:
+            raise AttributeError(
+                f"layers: expected a Flow given a context, got {type(self.distribution).__name__}, which has no layers "
+                "of its own. Ask a flow that it combines, such as given.distribution[0] of an Ensemble."
+            )
+        return layers
 
     def log_prob_one(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Array:
         return self.distribution.log_prob_one(x, jnp.asarray(self.context, x.dtype), key)
@@ -250,8 +260,7 @@ def summary(flow: AbstractDistribution) -> str:
 def _describe(node: eqx.Module, trained: eqx.Module, indent: str, lines: list[str]) -> None:
     shape = getattr(node, "shape", None)
     details = f" shape {shape}" if shape is not None else ""
-    n_layers = getattr(node, "n_layers", getattr(node, "n_members", None))
-    details += f" x {n_layers}" if n_layers is not None else ""
+    details += f" x {len(node)}" if stacked_field(node) is not None else ""  # ty: ignore[invalid-argument-type]
     count = sum(leaf.size for leaf in jax.tree.leaves(trained))
     lines.append(f"{indent}{type(node).__name__}{details}: {count:,} parameters")
     for name in node.__dataclass_fields__:
@@ -269,5 +278,6 @@ def _seeded_by(x: Array, bijection: AbstractBijection) -> AbstractBijection:
     return reseed(bijection, bits_of(x))
 
 
-def _context_for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:
+def context_for(part: AbstractBijection | AbstractDistribution, context: Array | None) -> Array | None:
+    """The context of a part: None if the part is unconditional."""
     return None if part.context_shape is None else context

@@ -15,7 +15,8 @@ import numpy as np
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.core.inverse import Inverse
-from pushforward.core.repeat import Repeat, kind_of
+from pushforward.core.repeat import Repeat
+from pushforward.core.stacked import kind_of
 from pushforward.numerics.arrays import is_inexact
 
 Layers = tuple[AbstractBijection, ...]
@@ -27,7 +28,7 @@ def flat_layers(bijection: AbstractBijection) -> Layers:
         parts = bijection.bijections if isinstance(bijection, Chain) else bijection
         return tuple(layer for part in parts for layer in flat_layers(part))
     if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain | Repeat | Inverse):
-        return _inverted(flat_layers(bijection.bijection))
+        return inverted_layers(flat_layers(bijection.bijection))
     return (bijection,)
 
 
@@ -89,7 +90,7 @@ def _edited(bijection: AbstractBijection, start: int, stop: int, new: Layers) ->
         return _edited_repeat(bijection, start, stop, new)
     if isinstance(bijection, Inverse):
         count = count_layers(bijection)
-        return _inverted(_edited(bijection.bijection, count - stop, count - start, _inverted(new)))
+        return inverted_layers(_edited(bijection.bijection, count - stop, count - start, inverted_layers(new)))
     if stop > start:
         return new
     return (*new, bijection) if start == 0 else (bijection, *new)
@@ -146,6 +147,6 @@ def _runs(layers: Iterable[AbstractBijection]) -> list[list[AbstractBijection]]:
     return [list(run) for _, run in itertools.groupby(layers, kind_of)]
 
 
-def _inverted(layers: Layers) -> Layers:
+def inverted_layers(layers: Layers) -> Layers:
     """The layers of the inverse map."""
     return tuple(layer.bijection if isinstance(layer, Inverse) else Inverse(layer) for layer in reversed(layers))

@@ -12,9 +12,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
-from pushforward.errors import ShapeError
+from pushforward.core.stacked import stack, unstack
 from pushforward.numerics.arrays import is_array, is_inexact, on_device
-from pushforward.numerics.programs import is_traced
 from pushforward.numerics.recompute import recomputed
 
 _SMALL = 8_192
@@ -61,21 +60,12 @@ class Repeat(AbstractBijection):
     n_layers: int = eqx.field(static=True)
     unroll: int = eqx.field(static=True)
     recompute: bool = eqx.field(static=True, default=False)  # files of older versions lack it and load as False
+    stacked_field = "layers"  # see core/stacked.py
 
     def __init__(self, layers: Sequence[AbstractBijection], *, unroll: int = 1, recompute: bool = False) -> None:
-        if not layers:
-            raise ShapeError("layers: expected at least one bijection, got an empty list.")
-        first = kind_of(layers[0])
-        for index, layer in enumerate(layers):
-            if kind_of(layer) != first:
-                raise ShapeError(
-                    f"layers: expected equal structure, static fields and array shapes, but layer {index} "
-                    f"({type(layers[index]).__name__}) differs from layer 0 ({type(layers[0]).__name__}). Use Chain "
-                    "for unlike layers."
-                )
-        arrays, statics = zip(*(eqx.partition(layer, is_array) for layer in layers), strict=True)
-        stacked = jax.tree.map(lambda *leaves: _stack(leaves), *arrays)
-        self.layers = eqx.combine(stacked, statics[0])
+        stacked = stack(layers, "layers", "Use Chain for unlike layers.")
+        # A scan slices the arrays on the device, NumPy's too.
+        self.layers = jax.tree.map(lambda leaf: on_device(leaf) if isinstance(leaf, np.ndarray) else leaf, stacked)
         self.n_layers, self.unroll, self.recompute = len(layers), int(unroll), bool(recompute)
 
     def __check_init__(self) -> None:
@@ -97,26 +87,14 @@ class Repeat(AbstractBijection):
         """The layer of this index, from base to data, as a bijection of its own."""
         if not -self.n_layers <= index < self.n_layers:
             raise IndexError(f"index: expected one from {-self.n_layers} to {self.n_layers - 1}, got {index}.")
-        return next(self._unstacked(range(self.n_layers)[index : index + 1 or None]))
+        return unstack(self.layers, range(self.n_layers)[index])
 
     def __iter__(self) -> Iterator[AbstractBijection]:
-        return self._unstacked(range(self.n_layers))
+        return (unstack(self.layers, index) for index in range(self.n_layers))
 
     def unstack(self) -> Chain:
         """The same map as a `Chain` of the layers. `stack_equal` is the inverse of this method."""
         return Chain(tuple(self))
-
-    def _unstacked(self, indices: range) -> Iterator[AbstractBijection]:
-        """The layers of these indices, by way of the host as in `_stack`; those of NumPy arrays hold NumPy arrays."""
-        arrays, static = eqx.partition(self.layers, is_array)
-        leaves, structure = jax.tree.flatten(arrays)
-        on_host = [leaf if is_traced(leaf) else np.asarray(leaf) for leaf in leaves]
-        for index in indices:
-            parts = [
-                part[index, ...] if part is leaf else on_device(part[index, ...])
-                for part, leaf in zip(on_host, leaves, strict=True)
-            ]
-            yield eqx.combine(jax.tree.unflatten(structure, parts), static)
 
     def forward_and_log_det(
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
@@ -186,13 +164,6 @@ class Repeat(AbstractBijection):
         return recomputed(run, leaves_of, pairs, reverse=inverse, unroll=self.unroll)(*inputs)
 
 
-def kind_of(layer: AbstractBijection) -> tuple[Any, ...]:
-    """What layers of a `Repeat` have in common: the tree, its leaves but for arrays, and the arrays' shapes."""
-    arrays, static = eqx.partition(layer, is_array)
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays))
-    return jax.tree.structure(static), tuple(jax.tree.leaves(static)), shapes
-
-
 def _parts(
     layer: AbstractBijection, context: Array | None, key: PRNGKeyArray | None
 ) -> list[tuple[AbstractBijection, Array | None, PRNGKeyArray | None]]:
@@ -200,13 +171,6 @@ def _parts(
     if not isinstance(layer, Chain):
         return [(layer, context, key)]
     return [inner for part in layer.parts(context, key) for inner in _parts(*part)]
-
-
-def _stack(leaves: tuple[Any, ...]) -> Array:
-    """Stack leaves, on the host if they are concrete: eager JAX would compile a program for every shape."""
-    if is_traced(*leaves):
-        return jnp.stack(leaves)
-    return on_device(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
 def _pack(leaves: list[Array], n_layers: int) -> Array:

@@ -1,5 +1,8 @@
 """Modules stacked leaf by leaf, and checks against calling such a stack, or one built under vmap, as one module.
 
+A class that holds a stack, such as `Repeat`, names the field in its attribute `stacked_field`, and has a length. Hooks
+then run under vmap (`core.state`), and a loaded file is checked by the first of the stacked modules.
+
 Broadcasting would silently sum the log-densities of such an ensemble. So the shapes that methods return are compared
 with the event shape. That happens while tracing, so compiled programs are not slower.
 """
@@ -11,36 +14,48 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array, on_device
-from pushforward.numerics.programs import flatten, is_traced, unflatten
+from pushforward.numerics.programs import Static, flatten, is_traced, unflatten
 
 _checked: set[tuple] = set()  # (type, event shape, shapes of the parameters)
 
 
-def stack(modules: Sequence[Any], name: str) -> Any:
-    """One module whose arrays are those of the modules, stacked along a new leading axis.
+def stacked_field(module: Any) -> str | None:
+    """The name of the field with the stacked modules; None for a module that holds no stack."""
+    return getattr(type(module), "stacked_field", None)
+
+
+def kind_of(module: Any) -> tuple[Static, tuple[Any, ...]]:
+    """What modules of a stack have in common: structure, leaves that are no arrays, shapes and types of the arrays."""
+    arrays, static = flatten(module)
+    return static, tuple((leaf.shape, leaf.dtype) for leaf in arrays)
+
+
+def stack(modules: Sequence[Any], name: str, advice: str) -> Any:
+    """One module whose arrays are those of the modules, stacked along a new leading axis; NumPy's stay NumPy's.
 
     Args:
         modules: at least one, all of equal structure.
         name: of the argument, for the error.
+        advice: what to do with unlike modules, for the error.
 
     Raises:
         ShapeError: if there is none, or one differs from the first in structure, static fields or array shapes.
     """
     if not modules:
         raise ShapeError(f"{name}: expected at least one, got an empty list.")
-    arrays, statics = zip(*map(flatten, modules), strict=True)
-    kinds = [[(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in arrays]
-    for index, kind in enumerate(zip(statics, kinds, strict=True)):
-        if kind != (statics[0], kinds[0]):
+    first = kind_of(modules[0])
+    for index, module in enumerate(modules):
+        if kind_of(module) != first:
             raise ShapeError(
                 f"{name}: expected equal structure, static fields and array shapes, but number {index} "
-                f"({type(modules[index]).__name__}) differs from number 0 ({type(modules[0]).__name__}). Build all "
-                "with the same options, or combine unlike distributions by pushforward.bases.Mixture."
+                f"({type(module).__name__}) differs from number 0 ({type(modules[0]).__name__}). {advice}"
             )
-    return unflatten([_stack_leaves(leaves) for leaves in zip(*arrays, strict=True)], statics[0])
+    arrays = zip(*(flatten(module)[0] for module in modules), strict=True)
+    return unflatten([_stack_leaves(leaves) for leaves in arrays], first[0])
 
 
 def unstack(module: Any, index: int) -> Any:
@@ -52,6 +67,18 @@ def unstack(module: Any, index: int) -> Any:
         return on_device(np.asarray(leaf)[index])
 
     return jax.tree.map(lambda leaf: part(leaf) if is_array(leaf) else leaf, module)
+
+
+def map_stacked(stacked: Any, n: int, function: Callable[[Any, Any], Array], key: PRNGKeyArray | None) -> Array:
+    """The results of `function(module, key)` for n stacked modules, under vmap; each has a key of its own."""
+    arrays, static = flatten(stacked)
+    keys = None if key is None else jax.random.split(key, n)
+    indices = jnp.arange(n)  # vmap needs an array even if the modules have none
+
+    def apply_one(leaves: list[Array], key: PRNGKeyArray | None, _: Array) -> Array:
+        return function(unflatten(leaves, static), key)
+
+    return jax.vmap(apply_one, (0, None if keys is None else 0, 0))(arrays, keys, indices)
 
 
 def _stack_leaves(leaves: tuple[Any, ...]) -> Any:
@@ -90,7 +117,7 @@ class ExplainStackedErrors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not isinstance(error, TypeError | ValueError | IndexError) or isinstance(error, StackedError):
             return
-        if hasattr(self.module, "n_layers") or hasattr(self.module, "stacked_field"):  # stacked by design
+        if stacked_field(self.module):  # stacked by design
             return
         sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(self.module) if is_array(leaf)}
         if len(sizes) == 1 and sizes != {()}:

@@ -1,10 +1,10 @@
 """Hooks that update the state of layers: pure functions of a tree of modules.
 
-`initialise` runs once before training (standardisation, activation normalisation), `refresh` after each training step
-inside the compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds). `certify`
-recomputes stored bounds only; `reseed` changes the random numbers of layers that estimate their log-determinant. A
-module has a hook if it has the method `initialised(x, context)`, `refreshed()`, `finalised()`, `recertified()` or
-`reseeded(number)`, which returns an updated copy.
+`initialise_layers` runs once before training (standardisation, activation normalisation), `refresh` after each training
+step inside the compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds).
+`certify` recomputes stored bounds only; `reseed` changes the random numbers of layers that estimate their
+log-determinant. A module has a hook if it has the method `initialised(x, context)`, `refreshed()`, `finalised()`,
+`recertified()` or `reseeded(number)`, which returns an updated copy.
 """
 
 import math
@@ -18,6 +18,7 @@ from jaxtyping import Array
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import Chain
 from pushforward.core.repeat import Repeat
+from pushforward.core.stacked import stacked_field
 from pushforward.core.standardise import Standardise
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array
@@ -74,7 +75,9 @@ def reseed(tree: Tree, number: int | Array) -> Tree:
     return _replace(tree, "reseeded", number)
 
 
-def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None = None) -> AbstractBijection:
+def initialise_layers(
+    bijection: AbstractBijection, x: np.ndarray, context: np.ndarray | None = None
+) -> AbstractBijection:
     """Data-dependent initialisation, layer by layer from the data side to the base.
 
     It descends into `Chain`, `Repeat` and wrappers with a method `inner_samples` (`Reshape`, `Squeeze`, splits).
@@ -99,21 +102,21 @@ def initialise(bijection: AbstractBijection, x: np.ndarray, context: np.ndarray 
     if isinstance(bijection, Chain):
         layers = list(bijection.bijections)
         for index in reversed(range(len(layers))):
-            layers[index] = initialise(layers[index], x, context)
+            layers[index] = initialise_layers(layers[index], x, context)
             if any(has_hook(layer, "initialised") for layer in layers[:index]):
                 x, context = _inverse_samples(layers[index], x, context)
         return eqx.tree_at(lambda chain: chain.bijections, bijection, tuple(layers))
     if isinstance(bijection, Repeat):
         layers = list(bijection)
         for index in reversed(range(len(layers))):
-            layers[index] = initialise(layers[index], x, context)
+            layers[index] = initialise_layers(layers[index], x, context)
             if index:
                 x, context = _inverse_samples(layers[index], x, context)
         return Repeat(layers, unroll=bijection.unroll, recompute=bijection.recompute)
     inner_samples = getattr(bijection, "inner_samples", None)
     if inner_samples is not None:
         wrapper: Any = bijection
-        return eqx.tree_at(lambda w: w.inner, bijection, initialise(wrapper.inner, inner_samples(x), context))
+        return eqx.tree_at(lambda w: w.inner, bijection, initialise_layers(wrapper.inner, inner_samples(x), context))
     raise ShapeError(
         f"initialise: {type(bijection).__name__} holds a layer that is initialised from data, but data cannot be "
         "passed through it. Put that layer into a Chain, a Repeat or a Squeeze."
@@ -153,18 +156,15 @@ def has_hook(tree: Any, name: str) -> bool:
 
 
 def _replace(tree: Tree, name: str, *args: Any) -> Tree:
-    """Replace modules by the result of their hook, under vmap for stacked layers of a `Repeat` or stacked members."""
-
-    def field_of(node: Any) -> str | None:
-        return "layers" if isinstance(node, Repeat) else getattr(type(node), "stacked_field", None)
+    """Replace modules by the result of their hook, under vmap for stacked ones."""
 
     def is_leaf(node: Any) -> bool:
-        return hasattr(type(node), name) or field_of(node) is not None
+        return hasattr(type(node), name) or stacked_field(node) is not None
 
     def replace(node: Any) -> Any:
         if hasattr(type(node), name):
             return getattr(node, name)(*args)
-        field = field_of(node)
+        field = stacked_field(node)
         if field is not None and has_hook(stacked := getattr(node, field), name):
             arrays, static = eqx.partition(stacked, is_array)
             mapped = jax.vmap(lambda part: eqx.filter(_replace(eqx.combine(part, static), name, *args), is_array))(

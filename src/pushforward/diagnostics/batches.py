@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution, log_prob_batch, sample_batch
-from pushforward.core.flow import Flow
+from pushforward.core.flow import Flow, context_for
 from pushforward.numerics.programs import compiled_module, run_batched
 
 _MIN_BATCH = 1024
@@ -76,13 +76,9 @@ def _map(function: Any, batch: Array, contexts: Array | None) -> Any:
     return jax.vmap(function, (0, None if contexts is None else 0))(batch, contexts)
 
 
-def _context_for(part: Any, context: Array | None) -> Array | None:
-    return None if part.context_shape is None else context
-
-
 def _forward_batch(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.bijection.forward_and_log_det(z, _context_for(flow.bijection, flow.embed_context(context)))[0]
+        return flow.bijection.forward_and_log_det(z, context_for(flow.bijection, flow.embed_context(context)))[0]
 
     return (_map(one, z, contexts),)
 
@@ -90,7 +86,7 @@ def _forward_batch(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array,
 def _base_sample_batch(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(index: Array, context: Array | None) -> tuple[Array, Array]:
         return flow.base.sample_and_log_prob_one(
-            jax.random.fold_in(key, index), _context_for(flow.base, flow.embed_context(context))
+            jax.random.fold_in(key, index), context_for(flow.base, flow.embed_context(context))
         )
 
     return _map(one, indices, contexts)
@@ -98,7 +94,7 @@ def _base_sample_batch(flow: Flow, key: PRNGKeyArray, indices: Array, contexts: 
 
 def _base_log_prob_batch(flow: Flow, z: Array, contexts: Array | None) -> tuple[Array, ...]:
     def one(z: Array, context: Array | None) -> Array:
-        return flow.base.log_prob_one(z, _context_for(flow.base, flow.embed_context(context)), None)
+        return flow.base.log_prob_one(z, context_for(flow.base, flow.embed_context(context)), None)
 
     return (_map(one, z, contexts),)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array
@@ -16,7 +15,6 @@ from pushforward.core.flow import Flow
 from pushforward.core.inverse import Inverse
 from pushforward.core.repeat import Repeat
 from pushforward.diagnostics.batches import embed, repeat_to
-from pushforward.numerics.arrays import is_array, on_device
 from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 
 _CHUNK = 1024
@@ -49,13 +47,13 @@ class LayerEvaluation:
     contexts: np.ndarray | None
 
 
-def layers_of(flow: Flow) -> list[Layer]:
+def layer_paths(flow: Flow) -> list[Layer]:
     """The layers from base to data. `Chain`, `Repeat` and `Inverse` are split up, views such as `Reshape` are not.
 
     Example:
         >>> import pushforward as pf
-        >>> from pushforward.diagnostics.layers import layers_of
-        >>> for layer in layers_of(pf.nice(dim=2, n_layers=2, width=8, key=0)):
+        >>> from pushforward.diagnostics.layers import layer_paths
+        >>> for layer in layer_paths(pf.nice(dim=2, n_layers=2, width=8, key=0)):
         ...     print(layer.path)
         bijection.bijections[0] (Elementwise)
         bijection.bijections[1] layer 1 of 2 (Coupling)
@@ -73,17 +71,11 @@ def _split(bijection: Any, path: str, inverted: bool) -> Iterator[Layer]:
     elif isinstance(bijection, Repeat):
         order = range(bijection.n_layers)
         for index in reversed(order) if inverted else order:
-            yield from _split(_layer(bijection, index), f"{path} layer {index + 1} of {len(order)}", inverted)
+            yield from _split(bijection[index], f"{path} layer {index + 1} of {len(order)}", inverted)
     elif isinstance(bijection, Inverse):
         yield from _split(bijection.bijection, f"{path}.bijection", not inverted)
     else:
         yield Layer(bijection, f"{path} ({type(bijection).__name__})", inverted)
-
-
-def _layer(bijection: Repeat, index: int) -> Any:
-    """One layer of a `Repeat`, sliced on the host: eager JAX would compile a program for every shape of weights."""
-    arrays, static = eqx.partition(bijection.layers, is_array)
-    return eqx.combine(jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[index]), arrays), static)
 
 
 def evaluate_layers(
@@ -102,7 +94,7 @@ def evaluate_layers(
     dtype = float_type(flatten(flow)[0])
     with np.errstate(over="ignore"):
         inputs = np.asarray(inputs, dtype)
-    layers = layers_of(flow)
+    layers = layer_paths(flow)
     for layer in reversed(layers) if inverse else layers:
         layer_contexts = None if layer.bijection.context_shape is None else embedded
         outputs, log_dets = _evaluate_layer(layer, inputs, layer_contexts, inverse=inverse)

@@ -10,16 +10,14 @@ import numpy as np
 
 from pushforward.bijections import Whiten
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.ensemble import Ensemble
-from pushforward.core.repeat import Repeat
-from pushforward.core.stacked import unstack
+from pushforward.core.stacked import stacked_field, unstack
 from pushforward.core.state import certify
 from pushforward.errors import ModelFileError
 from pushforward.networks import bounds_in
 from pushforward.numerics.arrays import is_array
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.persistence.container import damaged
-from pushforward.persistence.limits import check_limits, check_sizes
+from pushforward.persistence.limits import check_array_sizes, check_limits
 
 # Errors that a module with invalid numbers may raise; others are faults of the library.
 _EXPECTED_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -76,10 +74,8 @@ def _check_init(node: Any, path: str) -> None:
     for field in dataclasses.fields(node):
         child = getattr(node, field.name)
         child_path = f"{path}.{field.name}".lstrip(".")
-        if isinstance(node, Repeat) and field.name == "layers":
-            child = _first_of(child, node.n_layers, child_path)
-        if isinstance(node, Ensemble) and field.name == "members":
-            child = _first_of(child, node.n_members, child_path)
+        if field.name == stacked_field(node):
+            child = _first_of(child, len(node), child_path)
         _check_init(child, child_path)
     for cls in reversed(type(node).__mro__):
         if "__check_init__" in cls.__dict__:
@@ -113,7 +109,7 @@ def _check_values(node: Any, path: str, event_size: int) -> None:
     for name, child in values.items():
         _check_values(child, f"{start}{name}", event_size)
     if type(node).__module__.startswith("equinox."):
-        check_sizes(values, start)
+        check_array_sizes(values, start)
     if not type(node).__module__.startswith("pushforward."):
         return
     check_limits(values, start, event_size)

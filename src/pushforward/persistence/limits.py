@@ -31,7 +31,7 @@ _LARGEST_SIZE = 1 << 24  # in modules of Equinox
 _COPIES = ("n_draws", "n_probes")
 
 
-def check_sizes(values: dict[str, Any], path: str) -> None:
+def check_array_sizes(values: dict[str, Any], path: str) -> None:
     """Raise an error for whole numbers in the fields of an Equinox module that are no sizes of arrays.
 
     Args:

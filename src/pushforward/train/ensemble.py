@@ -9,27 +9,27 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from pushforward.core.ensemble import Ensemble
 from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
-from pushforward.errors import NumericError, TrainingDiverged
+from pushforward.errors import TrainingDiverged
 from pushforward.numerics.arrays import is_array, on_device
 from pushforward.train.checks import trained_flags
-from pushforward.train.data import Rows, warn_of_share_outside
-from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, log_probs_or_none, with_jax_settings
+from pushforward.train.data import warn_of_share_outside
+from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, generator, with_jax_settings
 from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Block, Options, Selection
-from pushforward.train.member_steps import run_members, stack_states
+from pushforward.train.member_steps import run_members, stack_states, unstack_states
+from pushforward.train.member_validation import MemberValidation
 from pushforward.train.optimizer import update_rule
 from pushforward.train.prepare import FitData
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.schedules import Schedule, cosine
-from pushforward.train.state import TrainState, extract_flow, finalise_trained, init_state, is_key
-from pushforward.train.units import log_mean_exp, restore_units
+from pushforward.train.state import extract_flow, finalise_trained, init_state
+from pushforward.train.units import restore_units
 
 _BUFFER_NUMBERS = 1 << 25  # most numbers in a buffer of batches
 # Trained numbers of a member from which members take their steps one after another on a CPU: larger products fill its
@@ -70,27 +70,27 @@ def train_members(
     original: Any = flow[0]
     if isinstance(original, Flow):
         warn_of_share_outside(objective.flow[0], objective.parts[0], stacklevel=3)
-    run = _Run(objective, history, options)
-    run.start()
+    trainer = _MemberTrainer(objective, history, options)
+    trainer.start()
 
     def describe(index: int) -> str:
-        return f"{title and f'{title}: '}{objective.describe(index)}, {sum(run.is_active)} of {len(flow)} members"
+        return f"{title and f'{title}: '}{objective.describe(index)}, {sum(trainer.is_active)} of {len(flow)} members"
 
     with progress_bar(options.progress, objective.blocks.n_blocks, describe, "first steps") as report:
         try:
             for index in range(objective.blocks.n_blocks):
-                run.block(index)
+                trainer.block(index)
                 report(index)
-                if not any(run.is_active):
+                if not any(trainer.is_active):
                     break
         except KeyboardInterrupt:
-            run.interrupt()
-    fitted = restore_units(run.result(), flow)
+            trainer.interrupt()
+    fitted = restore_units(trainer.result(), flow)
     return fitted, history
 
 
-class _Run:
-    """An ensemble in training.
+class _MemberTrainer:
+    """The training of the members: their states, and which of them are still trained.
 
     Args:
         objective: of the ensemble; its rows are those of every member.
@@ -119,6 +119,7 @@ class _Run:
         is_large = sum(leaf[0].size for leaf in self.states.params) > _SEQUENCE_NUMBERS
         self.in_sequence = is_large and jax.default_backend() == "cpu"
         self.is_active = [True] * len(self.members)
+        self.validation = MemberValidation(objective.validation, objective.offsets[1], len(self.members))
         n_numbers = len(self.members) * objective.batch_size * sum(p[0].size for p in objective.parts if p is not None)
         objective.buffer_steps = max(1, min(objective.buffer_steps, _BUFFER_NUMBERS // n_numbers))
         history.members = [
@@ -132,7 +133,7 @@ class _Run:
     def _trained_flags(self, chosen: Any) -> tuple[bool | np.ndarray, ...]:
         """For each array of a member, whether it is trained: the same parts in all members."""
         if jax.tree.structure(chosen) == jax.tree.structure(self.objective.flow):
-            chosen = chosen.members
+            chosen = chosen.stacked
             if any(np.ndim(flag) for flag in jax.tree.leaves(chosen)):
                 raise ValueError(
                     "trainable: expected the same parts in all members of an Ensemble, got masks of stacked arrays. "
@@ -145,21 +146,21 @@ class _Run:
         """Validate the members before training; meanwhile the steps compile."""
         started, history = time.perf_counter(), self.history
         with ThreadPoolExecutor(1) as executor:
-            scores = executor.submit(with_jax_settings(self._scores), self.objective.flow)
+            log_probs = executor.submit(with_jax_settings(self.validation.log_probs), self.objective.flow)
             empty = tuple(
                 None if part is None else np.stack([part] * len(self.members)) for part in self.objective.empty_buffer()
             )
             self._steps(empty, 0)
             jax.block_until_ready(self.states.bad_steps)
-            self.best_scores = scores.result()
+            self.validation.best = log_probs.result()
         history.compile_seconds = time.perf_counter() - started
-        values, patience = self._means(self.best_scores), self.objective.patience
+        values, patience = self.validation.means(self.validation.best), self.objective.patience
         self.selections = [
-            Selection(state, value, patience) for state, value in zip(self._snapshots(self.states), values, strict=True)
+            Selection(state, value, patience) for state, value in zip(unstack_states(self.states), values, strict=True)
         ]
         for member, value in zip(history.members, values, strict=True):
             member.start = value
-        history.start = self._mean(log_mean_exp(self.best_scores))
+        history.start = self.validation.of_mixture(self.validation.best)
 
     def block(self, index: int) -> None:
         """Run the block of this index for the active members, validate them, and stop those without progress.
@@ -169,12 +170,13 @@ class _Run:
         """
         objective, history, was_active = self.objective, self.history, list(self.is_active)
         means = self._run(objective.blocks.at(index))
-        snapshots = self._snapshots(self.states)
+        snapshots = unstack_states(self.states)
         flows = Ensemble([self.partition.combine(state.ema or state.params, state.frozen) for state in snapshots])
-        scores = self._scores(jax.tree.map(lambda leaf: on_device(leaf) if is_array(leaf) else leaf, flows))
-        values = self._means(scores)
+        flows = jax.tree.map(lambda leaf: on_device(leaf) if is_array(leaf) else leaf, flows)
+        log_probs = self.validation.log_probs(flows)
+        values = self.validation.means(log_probs)
         usable = [active and math.isfinite(value) for active, value in zip(was_active, values, strict=True)]
-        mixture = self._mean(log_mean_exp(np.where(np.asarray(usable)[:, None], scores, self.best_scores)))
+        mixture = self.validation.of_mixture(np.where(np.asarray(usable)[:, None], log_probs, self.validation.best))
         rates = [self._learning_rate(k, int(state.step)) for k, state in enumerate(snapshots)]
         seconds = time.perf_counter() - self.options.started
         for k, member in enumerate(history.members):
@@ -189,7 +191,7 @@ class _Run:
             selection, earlier = self.selections[k], self.selections[k].best
             selection.consider(snapshots[k], index, values[k], means[k], snapshots[k])
             if selection.best is not earlier:
-                self.best_scores[k] = scores[k]
+                self.validation.best[k] = log_probs[k]
             member.best_epoch = selection.best.block
             if self.is_active[k] and selection.is_over(index):
                 self._stop(k, "early stopping")
@@ -217,7 +219,8 @@ class _Run:
         reasons = [member.stop_reason for member in history.members]
         is_interrupted = "interrupted" in reasons
         if not is_interrupted and (failure := objective.failure()):
-            raise TrainingDiverged(f"training diverged at {self._rate()}: {failure}. {objective.advice}")
+            rate = self.recoveries[0].describe_rate()
+            raise TrainingDiverged(f"training diverged at {rate}: {failure}. {objective.advice}")
         history.stop_reason = next(
             (reason for reason in ("interrupted", "finished", "early stopping") if reason in reasons), "diverged"
         )
@@ -236,9 +239,10 @@ class _Run:
             for state, member in zip(best, self.members, strict=True)
         ]
         result = Ensemble(flows)
-        history.final = self._mean(log_mean_exp(self.best_scores))
+        history.final = self.validation.of_mixture(self.validation.best)
         if objective.validation is not None and has_hook(result, "finalised"):
-            check_finalised(self._mean(log_mean_exp(self._scores(result))), history.final, history)
+            finalised = self.validation.of_mixture(self.validation.log_probs(result))
+            check_finalised(finalised, history.final, history)
         return result
 
     def _run(self, block: Block) -> list[float]:
@@ -246,7 +250,7 @@ class _Run:
         totals, n_finite = np.zeros(len(self.members)), np.zeros(len(self.members), int)
         for parts in zip(*(self.objective.batches(block, order) for order in self.orders), strict=True):
             n_steps, buffers = parts[0][1], list(zip(*(buffer for buffer, _ in parts), strict=True))
-            before = self._snapshots(self.states)
+            before = unstack_states(self.states)
             for k in np.flatnonzero(self.is_active):
                 self.recoveries[k].remember(before[k])
             active = np.asarray(self.is_active)
@@ -269,7 +273,7 @@ class _Run:
 
     def _recover(self, n_steps: int, where: str) -> None:
         """Restore an earlier state of each member whose last steps failed, or give it up."""
-        counters = self._snapshots(self.states._replace(params=[], frozen=[], opt_state=None, ema=[]))
+        counters = unstack_states(self.states._replace(params=[], frozen=[], opt_state=None, ema=[]))
         restored = {}
         for k in np.flatnonzero(self.is_active):
             try:
@@ -282,48 +286,13 @@ class _Run:
             if state is not None:
                 restored[k] = state
         if restored:
-            rows = [restored.get(k, state) for k, state in enumerate(self._snapshots(self.states))]
+            rows = [restored.get(k, state) for k, state in enumerate(unstack_states(self.states))]
             self.states = stack_states(rows)._replace(key=self.states.key)
 
     def _stop(self, k: int, reason: str) -> None:
         self.is_active[k], self.history.members[k].stop_reason = False, reason
 
-    def _snapshots(self, states: TrainState) -> list[TrainState]:
-        """The states of the members, copied to the host, without their keys."""
-        no_key: Any = None
-        leaves = jax.tree.map(lambda leaf: leaf if is_key(leaf) else np.array(leaf), states._replace(key=no_key))
-        return [jax.tree.map(lambda leaf, k=k: leaf[k, ...], leaves) for k in range(len(self.members))]
-
-    def _scores(self, flows: Ensemble) -> np.ndarray:
-        """Log-densities (n, m) of the validation rows, in the units of training; NaN for a member without them."""
-        rows: Rows | None = self.objective.validation
-        if rows is None:
-            return np.full((len(self.members), 1), math.nan)
-        try:
-            return np.array(flows.log_probs(rows.x, rows.context), np.float64)
-        except NumericError:
-            parts = [log_probs_or_none(member, rows) for member in flows]
-            return np.stack([np.full(len(rows), math.nan) if part is None else part for part in parts])
-
-    def _mean(self, log_probs: np.ndarray) -> float:
-        """The weighted mean of log-densities of the validation rows, in the data's units."""
-        rows = self.objective.validation
-        return (
-            math.nan if rows is None else float(np.average(log_probs, weights=rows.weights)) + self.objective.offsets[1]
-        )
-
-    def _means(self, scores: np.ndarray) -> list[float]:
-        return [self._mean(part) for part in scores]
-
-    def _rate(self) -> str:
-        return self.recoveries[0].describe_rate()
-
     def _learning_rate(self, k: int, step: int) -> float:
         if not self.rule.is_default:
             return math.nan
         return float(cosine(self.schedule._replace(learning_rate=self.recoveries[k].learning_rate), step, np))
-
-
-def generator(key: PRNGKeyArray) -> np.random.Generator:
-    """A generator on the host, seeded by a key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key), np.uint32))

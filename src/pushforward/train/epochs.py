@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
@@ -43,6 +43,11 @@ class Epochs(NamedTuple):
     max_epochs: int | None
     patience: int | None
     random: np.random.Generator
+
+
+def generator(key: PRNGKeyArray) -> np.random.Generator:
+    """A generator on the host, seeded by a key."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key), np.uint32))
 
 
 def default_learning_rate(n_rows: int) -> float:

@@ -5,14 +5,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pushforward.core.dequantised import Dequantised
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.core.mixture import AbstractMixture
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.data import column_names, dequantise_rows
 from pushforward.train.prepare import rows_of
 from pushforward.train.ranges import check_range
 from pushforward.train.units import initialise_flow
 
-AnyFlow = TypeVar("AnyFlow", Flow, Dequantised)
+AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
 
 
 def initialise(flow: AnyFlow, x: Any, *, context: Any = None) -> AnyFlow:
@@ -23,12 +25,15 @@ def initialise(flow: AnyFlow, x: Any, *, context: Any = None) -> AnyFlow:
     and `finalise` after the last.
 
     Args:
-        flow: a `Flow`, or a `Dequantised` flow for integers.
+        flow: a `Flow`, a `Dequantised` flow for integers, or a `Mixture` or an `Ensemble`, whose flows are all filled
+            from the same samples.
         x: (n, *shape), as for `fit`.
         context: (n, *context_shape) for a conditional flow.
 
     Raises:
+        TypeError: if `flow` is none of these.
         DataError, ShapeError: if the samples do not fit the flow.
+        ValueError: if there are fewer than 2 rows, or a layer cannot be filled from them.
 
     Example:
         >>> import numpy as np, pushforward as pf
@@ -38,8 +43,11 @@ def initialise(flow: AnyFlow, x: Any, *, context: Any = None) -> AnyFlow:
         [ True True]
     """
     model: Any = flow
-    if not isinstance(model, Flow | Dequantised):
-        raise TypeError(f"flow: expected a Flow or a Dequantised flow, got {type(flow).__name__}.")
+    if not isinstance(model, Flow | Dequantised | AbstractMixture):
+        raise TypeError(
+            "flow: expected a Flow, a Dequantised flow, or a Mixture or an Ensemble of them, got "
+            f"{type(flow).__name__}."
+        )
     rows = rows_of(flow, "x", x, "context", context, None)
     if len(rows) < 2:
         raise ValueError(f"x: expected at least 2 rows, got {len(rows)} (1 sample has no spread).")

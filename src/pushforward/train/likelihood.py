@@ -14,8 +14,8 @@ from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.ensemble import Ensemble
 from pushforward.train.checks import check_options, check_precision, check_unstacked
 from pushforward.train.comparison import compare_with_baselines, count_copies, report_baselines
-from pushforward.train.ensemble import generator, train_members
-from pushforward.train.epochs import Epochs, default_learning_rate, train_on_rows
+from pushforward.train.ensemble import train_members
+from pushforward.train.epochs import Epochs, default_learning_rate, generator, train_on_rows
 from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Options
 from pushforward.train.prepare import prepare

@@ -63,3 +63,10 @@ def stack_states(states: Sequence[TrainState]) -> Any:
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaves[0]))
 
     return jax.tree.map(stacked, *states)
+
+
+def unstack_states(states: TrainState) -> list[TrainState]:
+    """The states that `stack_states` has stacked, copied to the host, without their keys."""
+    no_key: Any = None
+    leaves = jax.tree.map(lambda leaf: leaf if is_key(leaf) else np.array(leaf), states._replace(key=no_key))
+    return [jax.tree.map(lambda leaf, k=k: leaf[k, ...], leaves) for k in range(len(leaves.step))]

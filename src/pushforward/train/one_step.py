@@ -81,7 +81,7 @@ def one_step_mismatch(teacher: Any, student: Any) -> str | None:
 
 
 def _layers(bijection: AbstractBijection) -> list[Any]:
-    """The layers from base to data, those of a `Repeat` one by one."""
+    """The layers from base to data, those of a `Repeat` one by one; nested chains stay, other than in `flat_layers`."""
     layers: list[Any] = []
     for part in layers_of(bijection):
         layers += list(part) if isinstance(part, Repeat) else [part]

@@ -114,10 +114,10 @@ def whitened_start(flow: Flow, train: Rows, validation: Rows | None) -> Flow:
         return flow
     if (reach := reach_in_box(flow)) is not None:
         regression, whiten = _joint_layers(x, context, train.weights, reach=reach)
-    return with_layers(flow, regression, whiten)
+    return with_joint_layers(flow, regression, whiten)
 
 
-def with_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten) -> Flow:
+def with_joint_layers(flow: Flow, regression: LinearRegression | None, whiten: Whiten) -> Flow:
     """The flow with these layers before its `Standardise`; they replace those it has."""
     chain: Any = flow.bijection
     *layers, outer = chain.bijections
@@ -172,7 +172,7 @@ def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow
     if fitted is None:
         x, context = _standard(flow, train)
         reach = reach_in_box(flow)
-        flow = with_layers(flow, *_joint_layers(x, context, train.weights, reach=reach))
+        flow = with_joint_layers(flow, *_joint_layers(x, context, train.weights, reach=reach))
         if reach is None:
             return flow
         fitted = fit_normal_mixture(whiten_rows(flow, x, context), train.weights, sizes=(1,))  # as wide as the box

@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bases import Mixture
 from pushforward.bijections import LinearRegression, Whiten
 from pushforward.core.chain import layers_of
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.ensemble import Ensemble
 from pushforward.core.flow import Flow
+from pushforward.core.mixture import AbstractMixture
 from pushforward.core.standardise import Standardise
-from pushforward.core.state import initialise
+from pushforward.core.state import initialise_layers
 from pushforward.numerics.moments import compress
 from pushforward.train.data import Rows, reach_in_box
 
@@ -28,10 +28,8 @@ def initialise_flow(flow: Any, train: Rows) -> Any:
     """
     if isinstance(flow, Dequantised):
         return eqx.tree_at(lambda d: d.flow, flow, initialise_flow(flow.flow, train))
-    if isinstance(flow, Mixture):
-        return eqx.tree_at(lambda m: m.components, flow, tuple(initialise_flow(c, train) for c in flow.components))
-    if isinstance(flow, Ensemble):
-        return Ensemble([initialise_flow(member, train) for member in flow])
+    if isinstance(flow, AbstractMixture):
+        return flow.with_parts([initialise_flow(part, train) for part in flow.parts])
     if not isinstance(flow, Flow):
         return flow
     if flow.context_scaling is not None and train.context is not None:
@@ -45,7 +43,7 @@ def initialise_flow(flow: Any, train: Rows) -> Any:
         if whiten is not None:
             whiten = whiten.initialised(standard_samples(flow, train.x), reach=reach, weights=train.weights)
             flow = eqx.tree_at(whitening_layer, flow, whiten)
-    return eqx.tree_at(lambda f: f.bijection, flow, initialise(flow.bijection, train.x, context))
+    return eqx.tree_at(lambda f: f.bijection, flow, initialise_layers(flow.bijection, train.x, context))
 
 
 def flows_in(model: Any) -> list[Flow]:
@@ -53,17 +51,17 @@ def flows_in(model: Any) -> list[Flow]:
 
     Empty where a part has no outermost `Standardise`, so that there are no units to remove.
     """
-    if isinstance(model, Ensemble | Mixture):
-        parts = [flows_in(part) for part in (model.components if isinstance(model, Mixture) else model)]
+    if isinstance(model, AbstractMixture):
+        parts = [flows_in(part) for part in model.parts]
         return [flow for part in parts for flow in part] if all(parts) else []
     return [model] if isinstance(model, Flow) and outer_standardise(model) is not None else []
 
 
 def _with_flows(model: Any, flows: Iterator[Flow]) -> Any:
     """The model with other flows in the order of `flows_in`."""
-    if isinstance(model, Mixture):
-        return eqx.tree_at(lambda m: m.components, model, tuple(_with_flows(c, flows) for c in model.components))
-    return Ensemble([_with_flows(m, flows) for m in model]) if isinstance(model, Ensemble) else next(flows)
+    if isinstance(model, AbstractMixture):
+        return model.with_parts([_with_flows(part, flows) for part in model.parts])
+    return next(flows)
 
 
 def standardise(flow: Any, train: Rows, validation: Rows | None) -> tuple[Any, Rows, Rows | None, float]:

@@ -16,8 +16,8 @@ _CONSTANT = 8.0  # rounding of a constant channel, in units in the last place of
 class ActivationNormalisation(AbstractBijection):
     """Shift and scale of each channel (the last axis): x = shift + exp(log_scale) z, the same at every pixel.
 
-    log|det| = H W sum_c log_scale_c. The identity until `pushforward.core.state.initialise`, which `fit` calls, sets
-    both so that z has mean zero and variance one in every channel. It sets them once; then they are trained.
+    log|det| = H W sum_c log_scale_c. The identity until `pushforward.initialise` or `fit` sets both so that z
+    has mean zero and variance one in every channel. They are set once; then they are trained.
 
     Args:
         shape: event shape, (H, W, C) or a vector's (D,).

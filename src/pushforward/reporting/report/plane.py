@@ -12,6 +12,7 @@ from pushforward.core.chain import Chain
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.core.flow import Flow
 from pushforward.core.inverse import Inverse
+from pushforward.core.layers import inverted_layers
 from pushforward.core.repeat import Repeat
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import is_inexact
@@ -61,14 +62,14 @@ def layers_section(flow: Flow) -> Section:
     Args:
         flow: of two columns, unconditional.
     """
-    layers = parts(_as_numpy(flow.bijection))
+    layers = drawn_layers(_as_numpy(flow.bijection))
     base = sample_float64(flow.base, _BASE_DRAWS, 0)
     extent = np.quantile(base, [0.005, 0.995], axis=0).T.ravel().tolist()
-    titles = ["base", *(f"{index}: {name}" for index, (name, _) in enumerate(layers, 1))]
+    titles = ["base", *(f"{index}: {layer_name(layer)}" for index, layer in enumerate(layers, 1))]
     count = len(titles)
     shown = np.unique(np.linspace(0, count - 1, min(count, _MAX_PANELS)).round().astype(int)).tolist()
     try:
-        figure = warp_layers([_batched(layer) for _, layer in layers], extent, titles=titles, shown=shown)
+        figure = warp_layers([_batched(layer) for layer in layers], extent, titles=titles, shown=shown)
     except (DataError, NumericError) as error:
         return Section("Layer by layer", message_html(f"The grid cannot be followed to the data: {error}"))
     caption = "A grid in the base space, and its image after each layer, up to the data space."
@@ -78,30 +79,26 @@ def layers_section(flow: Flow) -> Section:
     return Section("Layer by layer", figure_html(picture, caption, "wide"))
 
 
-def parts(bijection: AbstractBijection) -> list[tuple[str, AbstractBijection]]:
-    """The layers from base to data with their names; chains and repeats, also inverted ones, are taken apart.
+def drawn_layers(bijection: AbstractBijection) -> tuple[AbstractBijection, ...]:
+    """The layers from base to data; chains and repeats, also inverted ones, are taken apart.
 
-    A layer of a `Repeat` is not taken apart, even if it is a chain: the recipes call it a layer.
+    Other than in `flat_layers`, a layer of a `Repeat` is one layer even if it is a chain: the recipes call it a layer.
     """
     if isinstance(bijection, Chain):
-        return [part for inner in bijection.bijections for part in parts(inner)]
+        return tuple(layer for part in bijection.bijections for layer in drawn_layers(part))
     if isinstance(bijection, Repeat):
-        return [(_name(bijection.layers), layer) for layer in bijection]
+        return tuple(bijection)
     if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain | Repeat):
-        return [(name, _inverse(part)) for name, part in reversed(parts(bijection.bijection))]
-    return [(_name(bijection), bijection)]
+        return inverted_layers(drawn_layers(bijection.bijection))
+    return (bijection,)
 
 
-def _inverse(bijection: AbstractBijection) -> AbstractBijection:
-    return bijection.bijection if isinstance(bijection, Inverse) else Inverse(bijection)
-
-
-def _name(bijection: AbstractBijection) -> str:
+def layer_name(bijection: AbstractBijection) -> str:
     """The name of the class; for a chain that of its largest part, for an inverse that of the inner bijection."""
     if isinstance(bijection, Inverse):
-        return _name(bijection.bijection)
+        return layer_name(bijection.bijection)
     if isinstance(bijection, Chain):
-        return _name(max(bijection.bijections, key=_size))
+        return layer_name(max(bijection.bijections, key=_size))
     return type(bijection).__name__
 
 
