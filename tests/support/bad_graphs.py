@@ -1,4 +1,4 @@
-"""Bad input of dependence graphs and of stacks: expressions, error classes, and parts of the messages."""
+"""Bad input of dependence graphs, of stacks and of surgery: expressions, error classes, and parts of the messages."""
 
 _FLOW = "pf.autoregressive_flow(3, key=0, n_layers=1, width=8, "
 
@@ -44,6 +44,13 @@ GRAPH_CASES = {
     "layer of a stack that is not there": ("pf.nsf(2, n_layers=2, key=0).bijection.bijections[0][2]", "IndexError", (
         "index", "-2 to 1", "got 2"
     )),
+    "base that is a word": ("pf.nice(2, key=0, base='normal')", "TypeError", ("base", "AbstractDistribution", "'normal'")),
+    "layer to freeze that is no function": (
+        "pf.freeze(pf.nice(2, key=0), pf.nice(2, key=0).layers[0])", "ValueError", ("where", "a function", "lambda f")
+    ),
+    "array to freeze that is computed": (
+        "pf.freeze(pf.nice(2, key=0), lambda f: 2 * f.layers[0].network.weights[0])", "ValueError", ("where", "computes")
+    ),
     "ensemble of nothing": ("pf.Ensemble([])", "ShapeError", ("members", "at least one")),
     "ensemble of unlike flows": (
         "pf.Ensemble([pf.nice(2, key=0, n_layers=2), pf.nice(2, key=0, n_layers=4)])",

@@ -66,6 +66,10 @@ class Flow(AbstractDistribution):
         context_shape: tuple[int, ...] | None = None,
         standardise_context: bool = True,
     ) -> None:
+        for name, part, kind in (("base", base, AbstractDistribution), ("bijection", bijection, AbstractBijection)):
+            if not isinstance(part, kind):
+                got = part.__name__ if isinstance(part, type) else f"{type(part).__name__} {part!r:.60}"
+                raise TypeError(f"{name}: expected an instance of {kind.__name__}, got {got}.")
         inner = {part.context_shape for part in (base, bijection) if part.context_shape is not None}
         if len(inner) > 1:
             raise ShapeError(f"base, bijection: expected one context shape, got {sorted(inner)}.")

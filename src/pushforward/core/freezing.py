@@ -13,6 +13,8 @@ from pushforward.core.fields import trainable
 from pushforward.numerics.arrays import is_array
 from pushforward.numerics.programs import flatten, unflatten
 
+_FIRST = 1 << 40  # position of the first number
+
 
 def freeze(flow: Any, *where: Callable[[Any], Any]) -> PyTree[bool | np.ndarray]:
     """Which parameters are trained if the selected parts of a flow are frozen: `trainable=` of `fit` and the others.
@@ -76,16 +78,20 @@ def _selected(flow: Any, where: tuple[Callable[[Any], Any], ...]) -> Any:
     """A tree of masks: which numbers of the flow some function selects.
 
     The functions get a flow whose numbers are their own positions, so what they return says what they select, also
-    after a `Repeat` was unstacked.
+    after a `Repeat` was unstacked. The positions are large, so that numbers computed from them are none.
     """
     arrays, static = flatten(flow)
     total = sum(leaf.size for leaf in arrays)
     positions, start = [], 0
     for leaf in arrays:
-        positions.append(np.arange(start, start + leaf.size, dtype=np.min_scalar_type(-total)).reshape(leaf.shape))
+        positions.append(_FIRST + np.arange(start, start + leaf.size).reshape(leaf.shape))
         start += leaf.size
     numbered, is_selected = unflatten(positions, static), np.zeros(total, bool)
     for function in where:
+        if not callable(function) or isinstance(function, eqx.Module):
+            raise ValueError(
+                f"where: expected a function of the flow, such as lambda f: f.layers[0], got {type(function).__name__}."
+            )
         selection = function(numbered)
         leaves = jax.tree.leaves(selection)
         modules = jax.tree.leaves(selection, is_leaf=lambda node: isinstance(node, eqx.Module))
@@ -97,8 +103,14 @@ def _selected(flow: Any, where: tuple[Callable[[Any], Any], ...]) -> Any:
                 f"got one that returns {'other arrays' if parts else 'neither'}."
             )
         for part in parts:
-            is_selected[part.reshape(-1)] = True
-    masks = [np.asarray(is_selected[part]) for part in positions]
+            indices = part.reshape(-1).astype(np.int64) - _FIRST
+            if ((indices < 0) | (indices >= total)).any():
+                raise ValueError(
+                    "where: expected a function that selects layers or arrays of the flow, or parts of an array, got "
+                    "one that computes with them. Compute masks by jax.tree.map over pushforward.trainable(flow)."
+                )
+            is_selected[indices] = True
+    masks = [np.asarray(is_selected[part - _FIRST]) for part in positions]
     return jax.tree.map(lambda leaf: leaf if is_array(leaf) else False, unflatten(masks, static))
 
 

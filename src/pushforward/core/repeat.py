@@ -83,8 +83,10 @@ class Repeat(AbstractBijection):
     def __len__(self) -> int:
         return self.n_layers
 
-    def __getitem__(self, index: int) -> AbstractBijection:
-        """The layer of this index, from base to data, as a bijection of its own."""
+    def __getitem__(self, index: Any) -> Any:
+        """The layer of this index, from base to data, as a bijection; of a slice, a tuple of layers."""
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(self.n_layers)[index])
         if not -self.n_layers <= index < self.n_layers:
             raise IndexError(f"index: expected one from {-self.n_layers} to {self.n_layers - 1}, got {index}.")
         return unstack(self.layers, range(self.n_layers)[index])
