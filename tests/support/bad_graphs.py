@@ -44,12 +44,15 @@ GRAPH_CASES = {
     "layer of a stack that is not there": ("pf.nsf(2, n_layers=2, key=0).bijection.bijections[0][2]", "IndexError", (
         "index", "-2 to 1", "got 2"
     )),
-    "base that is a word": ("pf.nice(2, key=0, base='normal')", "TypeError", ("base", "AbstractDistribution", "'normal'")),
+    "base that is a word": ("pf.nice(2, key=0, base='normal')", "TypeError", ("base", "instance", "'normal'")),
     "layer to freeze that is no function": (
         "pf.freeze(pf.nice(2, key=0), pf.nice(2, key=0).layers[0])", "ValueError", ("where", "a function", "lambda f")
     ),
     "array to freeze that is computed": (
-        "pf.freeze(pf.nice(2, key=0), lambda f: 2 * f.layers[0].network.weights[0])", "ValueError", ("where", "computes")
+        "pf.freeze(pf.nice(2, key=0), lambda f: 2 * f.layers[1].network.weights[0])", "ValueError", ("computes",)
+    ),
+    "layers of an ensemble": (
+        "pf.Ensemble([pf.nice(2, key=0, context_dim=1)]).given([0.0]).layers", "AttributeError", ("layers", "Flow")
     ),
     "ensemble of nothing": ("pf.Ensemble([])", "ShapeError", ("members", "at least one")),
     "ensemble of unlike flows": (
