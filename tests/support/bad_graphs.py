@@ -54,6 +54,8 @@ GRAPH_CASES = {
     "layers of an ensemble": (
         "pf.Ensemble([pf.nice(2, key=0, context_dim=1)]).given([0.0]).layers", "AttributeError", ("layers", "Flow")
     ),
+    "ensemble of one flow": ("pf.Ensemble(pf.nice(2, key=0))", "TypeError", ("members", "a list", "got Flow")),
+    "ensemble of numbers": ("pf.ensemble(lambda key: 3, 2, key=0)", "TypeError", ("members", "int at index 0")),
     "ensemble of nothing": ("pf.Ensemble([])", "ShapeError", ("members", "at least one")),
     "ensemble of unlike flows": (
         "pf.Ensemble([pf.nice(2, key=0, n_layers=2), pf.nice(2, key=0, n_layers=4)])",

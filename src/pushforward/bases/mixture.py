@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bases.contexts import common_context_shape
 from pushforward.bases.parameters import broadcast_positive
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.mixture import AbstractMixture
+from pushforward.core.mixture import AbstractMixture, checked_parts
 from pushforward.core.stacked import kind_of, map_stacked, stack
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
@@ -55,7 +55,7 @@ class Mixture(AbstractMixture):
     context_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(self, components: Sequence[AbstractDistribution], weights: ArrayLike | None = None) -> None:
-        self.components = tuple(components)
+        self.components = checked_parts("components", components)
         self.shape = self.components[0].shape if self.components else ()
         self.context_shape = common_context_shape(self.components)
         initial = broadcast_positive("weights", 1.0 if weights is None else weights, (len(self.components),))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution, as_key, map_log_prob
-from pushforward.core.mixture import AbstractMixture
+from pushforward.core.mixture import AbstractMixture, checked_parts
 from pushforward.core.stacked import map_stacked, stack, unstack
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
@@ -48,6 +48,7 @@ class Ensemble(AbstractMixture):
 
     def __init__(self, members: Sequence[AbstractDistribution]) -> None:
         advice = "Build all with the same options, or combine unlike distributions by pushforward.bases.Mixture."
+        members = checked_parts("members", members)
         self.stacked, self.n_members = stack(members, "members", advice), len(members)
 
     @property

@@ -1,7 +1,7 @@
 """What mixtures have in common, with trained weights or equal ones: draws, and one centre of all parts."""
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,19 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.distribution import AbstractDistribution, checked_context
 from pushforward.core.flow import Flow, Given, context_for
 from pushforward.core.standardise import Standardise
+
+
+def checked_parts(name: str, parts: Any) -> tuple[Any, ...]:
+    """The distributions of a list; an error if it is no list, or an item is no distribution."""
+    if isinstance(parts, AbstractDistribution) or not isinstance(parts, Iterable):
+        raise TypeError(f"{name}: expected a list of distributions, got {type(parts).__name__}.")
+    parts = tuple(parts)
+    for index, part in enumerate(parts):
+        if not isinstance(part, AbstractDistribution):
+            raise TypeError(
+                f"{name}: expected distributions, such as flows, got {type(part).__name__} at index {index}."
+            )
+    return parts
 
 
 class AbstractMixture(AbstractDistribution):
