@@ -199,6 +199,9 @@ def test_validation_rows_outside_the_support_are_refused():
     x = np.exp(np.random.default_rng(0).normal(size=(100, 1)))
     with pytest.raises(DataError, match=r"validation: 1 of 3 rows lie outside the support .* one of them at \(0\)"):
         pf.fit(flow, x, validation=np.array([[1.0], [0.0], [2.0]]), **SHORT)
+    x[::3] = -np.arange(1.0, 35.0)[:, None]
+    with pytest.raises(DataError, match=r"x: 34 of 100 rows lie outside the support .* one of them at \(-\d+\)"):
+        pf.fit(flow, x, validation=0, **SHORT)
 
 
 def test_start_given_and_trainable_leave_the_layers_unchanged():

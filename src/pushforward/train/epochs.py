@@ -15,7 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
-from pushforward.errors import DataError, NumericError
+from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.custom_loss import custom_loss
 from pushforward.train.data import Rows, warn_of_share_outside
@@ -76,11 +76,18 @@ def train_on_rows(
 
     Raises:
         TrainingDiverged: as for `fit`.
+        DataError: instead, where rows are outside the flow's support.
     """
     objective = LikelihoodObjective(flow, data, epochs, history, loss)
     if isinstance(flow, Flow) and loss is None:
         warn_of_share_outside(objective.flow, objective.parts[0], stacklevel=3)
-    best = train(objective.flow, objective, options._replace(title=title))
+    try:
+        best = train(objective.flow, objective, options._replace(title=title))
+    except TrainingDiverged:
+        if loss is None:
+            x, context, _ = objective.parts
+            _check_support(objective.flow, Rows(x, context, None), data.train, "x")
+        raise
     history.best_epoch = best.block
     fitted: Any = finalise_trained(best.flow, options.trainable)
     if objective.validation is not None and has_hook(best.flow, "finalised"):
@@ -190,7 +197,7 @@ class LikelihoodObjective:
         if self.custom_loss is not None:
             return f"no epoch of {len(self.history.train)} had a finite loss"
         if self.validation is not None and self.data.validation is not None:
-            _check_support(self.flow, self.validation, self.data.validation)
+            _check_support(self.flow, self.validation, self.data.validation, "validation")
         return f"no epoch of {len(self.history.train)} had a finite likelihood"
 
     def log_likelihood(self, flow: AnyFlow) -> float:
@@ -209,22 +216,23 @@ class LikelihoodObjective:
         )
 
 
-def _check_support(flow: AnyFlow, validation: Rows, original: Rows) -> None:
-    """Refuse validation rows outside the support of the initial flow, which training does not change.
+def _check_support(flow: AnyFlow, rows: Rows, original: Rows, argument: str) -> None:
+    """Refuse rows outside the support of the initial flow, which training does not change.
 
     Args:
         flow: before training.
-        validation: rows in its units.
+        rows: in its units.
         original: the same rows in the data's units, for the message.
+        argument: of `fit` that holds them.
     """
-    log_probs = log_probs_or_none(flow, validation)
+    log_probs = log_probs_or_none(flow, rows)
     if log_probs is None or not (is_outside := np.isneginf(log_probs)).any():
         return
     values = ", ".join(f"{value:g}" for value in original.x[is_outside.argmax()].ravel()[:6])
     raise DataError(
         f"{int(is_outside.sum())} of {len(log_probs)} rows lie outside the support of the flow, where the "
         f"density is zero, one of them at ({values}). Drop such rows, or build the flow for a larger support.",
-        "validation",
+        argument,
     )
 
 
