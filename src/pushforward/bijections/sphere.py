@@ -14,7 +14,7 @@ def to_sphere(x: ArrayLike) -> Float[Array, "*n 3"]:
 
     The map keeps areas: a density p(h, a), such as that of `space_flow([(-1, 1), "circle"])`, is the density of the
     unit vector with respect to the surface of the sphere. A pole is one point for all angles: such a density is
-    continuous everywhere but at the poles.
+    continuous everywhere but at the poles, where the gradient of this map is infinite.
 
     Args:
         x: (..., 2), height in [-1, 1] and angle.

@@ -95,7 +95,7 @@ class Dequantised(AbstractDistribution):
 
     @property
     def layers(self) -> tuple[AbstractBijection, ...]:
-        """Those of the flow."""
+        """The layers of the flow; see `Flow.layers`."""
         flow: Any = self.flow
         return flow.layers
 

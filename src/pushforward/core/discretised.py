@@ -119,7 +119,7 @@ class Discretised(AbstractDistribution):
 
     @property
     def layers(self) -> tuple[AbstractBijection, ...]:
-        """Those of the flow."""
+        """The layers of the flow; see `Flow.layers`."""
         flow: Any = self.flow
         return flow.layers
 

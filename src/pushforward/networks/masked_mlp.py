@@ -44,7 +44,8 @@ class MaskedMLP(AbstractAutoregressiveNetwork):
     V, U and c start at zero.
 
     Args:
-        ranks: (D,), the rank of each coordinate, a permutation of 0..D-1; or the number D, for the natural order.
+        ranks: (D,), the rank of each coordinate, a permutation of 0..D-1: `numpy.argsort(order)` of the `order=` of a
+            recipe. Or the number D, for the natural order.
             p(x2) p(x3|x2) p(x1|x2,x3) is `ranks=(2, 0, 1)`.
         out_shape: (P, D), for P numbers emitted for each coordinate.
         width: units of a hidden layer; rounded to a multiple of the number of degrees if it exceeds that. With a width
