@@ -33,7 +33,7 @@ def test_initialise_fills_the_flows_that_are_combined():
 
 @pytest.mark.parametrize("in_sequence", [True, False])
 def test_members_are_trained_as_single_flows(in_sequence, monkeypatch):
-    monkeypatch.setattr(members, "_SEQUENCE_NUMBERS", 0 if in_sequence else 1 << 30)
+    monkeypatch.setattr(members, "in_sequence", lambda: in_sequence)
     fitted, history = fit(data(), flows_2d(), key=3, max_epochs=2)
     keys = jax.random.split(jax.random.split(jax.random.key(3))[1], 2)
     for k, key in enumerate(keys):

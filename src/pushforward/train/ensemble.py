@@ -32,9 +32,6 @@ from pushforward.train.state import extract_flow, finalise_trained, init_state
 from pushforward.train.units import restore_units
 
 _BUFFER_NUMBERS = 1 << 25  # most numbers in a buffer of batches
-# Trained numbers of a member from which members take their steps one after another on a CPU: larger products fill its
-# caches, and a map over members is then as fast as `vmap`, gives the bits of a single fit, and skips stopped members.
-_SEQUENCE_NUMBERS = 45_000
 
 
 def train_members(
@@ -89,6 +86,15 @@ def train_members(
     return fitted, history
 
 
+def in_sequence() -> bool:
+    """Whether members take their steps one after another.
+
+    On a CPU stacked arrays leave the cache. A map over members is then faster than `vmap`, gives the bits of single
+    fits, and skips members that have stopped.
+    """
+    return jax.default_backend() == "cpu"
+
+
 class _MemberTrainer:
     """The training of the members: their states, and which of them are still trained.
 
@@ -116,8 +122,7 @@ class _MemberTrainer:
             Recovery(options.learning_rate, adjustable=adjustable, advice=objective.advice) for _ in self.members
         ]
         self.schedule = Schedule(float(objective.blocks.n_steps), options.learning_rate, float(options.ema or 0.0))
-        is_large = sum(leaf[0].size for leaf in self.states.params) > _SEQUENCE_NUMBERS
-        self.in_sequence = is_large and jax.default_backend() == "cpu"
+        self.in_sequence = in_sequence()
         self.is_active = [True] * len(self.members)
         self.validation = MemberValidation(objective.validation, objective.offsets[1], len(self.members))
         n_numbers = len(self.members) * objective.batch_size * sum(p[0].size for p in objective.parts if p is not None)

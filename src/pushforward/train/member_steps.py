@@ -31,7 +31,7 @@ def run_members(
     """`run_steps` for stacked states, batches (n, S, ...), numbers of steps (n,) and learning rates (n,).
 
     Args:
-        in_sequence: whether members take their steps one after another, which suits large networks; else all at once,
+        in_sequence: whether members take their steps one after another, which suits a CPU; else all at once,
             and then every number of steps is 0 or the largest.
         partition, rule, loss, shared: as for `run_steps`, the same for all members.
         states, batches, n_steps, schedules: the others, of each member.
