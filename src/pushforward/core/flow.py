@@ -103,7 +103,7 @@ class Flow(AbstractDistribution):
     def layers(self) -> tuple[AbstractBijection, ...]:
         """The layers of the bijection from base to data; those of a `Repeat` are copies, unstacked.
 
-        `Chain`, `Repeat` and their inverses are taken apart, other bijections are one layer each. See `replace_layer`,
+        `Chain`, `Repeat` and their inverses are flattened, other bijections are one layer each. See `replace_layer`,
         `insert_layer` and `freeze`.
         """
         return flat_layers(self.bijection)

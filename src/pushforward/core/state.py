@@ -34,7 +34,7 @@ _MAX_NUMBERS = 1 << 20
 def refresh(tree: Tree) -> Tree:
     """The tree with every module that has `refreshed()` replaced by its result: power iterations of spectral norms.
 
-    `fit` calls it after each step. A training loop of one's own does so too, inside its compiled step. Flows without
+    `fit` calls it after each step. A custom training loop does so too, inside its compiled step. Flows without
     such layers are unchanged.
 
     Args:
@@ -51,7 +51,7 @@ def refresh(tree: Tree) -> Tree:
 def finalise(tree: Tree) -> Tree:
     """The tree with every module that has `finalised()` replaced by its result: certified norms, stored bounds.
 
-    `fit` calls it after training. A training loop of one's own does so too, outside its compiled step. Flows without
+    `fit` calls it after training. A custom training loop does so too, outside its compiled step. Flows without
     such layers are unchanged.
 
     Args:

@@ -75,7 +75,7 @@ def custom_loss(function: Callable[..., Any], flow: Any, rows: Rows, batch_size:
     except TypeError:
         raise TypeError(
             f"loss: expected a function or another hashable callable, got {type(function).__name__}, which is not: a "
-            "compiled program is found by its loss. Put its call into a function: lambda *args: loss(*args)."
+            "compiled program is cached by its loss. Put its call into a function: lambda *args: loss(*args)."
         ) from None
     arrays, static = flatten(flow)
     dtype = float_type(arrays)

@@ -1,4 +1,4 @@
-"""Initialisation from data, for a training loop of one's own."""
+"""Initialisation from data, for a custom training loop."""
 
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ def initialise(flow: AnyFlow, x: Any, *, context: Any = None) -> AnyFlow:
     """The flow with its data-dependent layers filled from samples, as `fit` does before its first step.
 
     It fills `Standardise`, the standardisation of the context and `ActivationNormalisation`; a layer that is filled
-    already stays as it is. A training loop of one's own calls it once before the first step, `refresh` after each step,
+    already stays as it is. A custom training loop calls it once before the first step, `refresh` after each step,
     and `finalise` after the last.
 
     Args:

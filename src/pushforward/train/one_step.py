@@ -66,14 +66,14 @@ def one_step_mismatch(teacher: Any, student: Any) -> str | None:
         if not isinstance(inner, MaskedAutoregressive) or not isinstance(inner.transformer, Affine | Translation):
             return "the student has a layer that is no inverse affine autoregressive one (pf.iaf)"
         if not isinstance(inner.network, AbstractAutoregressiveNetwork):
-            return f"the student has a network of its own, a {type(inner.network).__name__}"
+            return f"the student has another network, a {type(inner.network).__name__}"
         ranks.append(np.asarray(inner.network.ranks))
     teacher_layers = [part for part in _layers(teacher.bijection) if not isinstance(part, Standardise | Elementwise)]
     if len(teacher_layers) != 1 or not isinstance(teacher_layers[0], MaskedAutoregressive):
         return "the teacher is no single autoregressive layer (pf.maf with n_layers=1, pf.made_mog, pf.wavenet)"
     network = teacher_layers[0].network
     if not isinstance(network, AbstractAutoregressiveNetwork):
-        return f"the teacher has a network of its own, a {type(network).__name__}"
+        return f"the teacher has another network, a {type(network).__name__}"
     ranks.append(np.asarray(network.ranks))
     if not all(np.array_equal(rank, ranks[0]) for rank in ranks):
         return "the layers of student and teacher do not share one order (order='same')"

@@ -80,7 +80,7 @@ def layers_section(flow: Flow) -> Section:
 
 
 def drawn_layers(bijection: AbstractBijection) -> tuple[AbstractBijection, ...]:
-    """The layers from base to data; chains and repeats, also inverted ones, are taken apart.
+    """The layers from base to data; chains and repeats, also inverted ones, are flattened.
 
     Other than in `flat_layers`, a layer of a `Repeat` is one layer even if it is a chain: the recipes call it a layer.
     """
