@@ -99,7 +99,7 @@ def fit(
             chosen by the BIC), by more than a standard error and 0.01 nats, is trained again from that baseline: the
             mixture becomes its base. If flow and baseline differ by less, the baseline is returned, fitted again to all
             rows if `validation` is a share of them. An ensemble starts alike, but is not replaced by a baseline, whose
-            copies would not disagree: a warning names where it is below. "given" trains the flow unchanged.
+            copies would not disagree: a warning says so where it is below. "given" trains the flow unchanged.
         progress: show progress (a bar with rich, else a line).
 
     A warning names the columns whose values repeat, because there a density is unbounded: more than 5 % of the rows,
