@@ -10,7 +10,7 @@ from fitting import brittle_flow, data, fit, flow_2d, same, trained_numbers
 import pushforward as pf
 from pushforward.core.ensemble import check_single
 from pushforward.errors import ShapeError, TrainingDiverged
-from pushforward.train import ensemble as members
+from pushforward.train import member_steps
 from pushforward.train.data import Rows
 from pushforward.train.member_validation import MemberValidation
 from pushforward.train.units import log_probs_in_units
@@ -31,9 +31,9 @@ def test_initialise_fills_the_flows_that_are_combined():
         pf.initialise(pf.bases.Normal((2,)), x)
 
 
-@pytest.mark.parametrize("in_sequence", [True, False])
-def test_members_are_trained_as_single_flows(in_sequence, monkeypatch):
-    monkeypatch.setattr(members, "in_sequence", lambda: in_sequence)
+@pytest.mark.parametrize("in_threads", [True, False])
+def test_members_are_trained_as_single_flows(in_threads, monkeypatch):
+    monkeypatch.setattr(member_steps, "in_threads", lambda: in_threads)
     fitted, history = fit(data(), flows_2d(), key=3, max_epochs=2)
     keys = jax.random.split(jax.random.split(jax.random.key(3))[1], 2)
     for k, key in enumerate(keys):

@@ -1,4 +1,4 @@
-"""Training of ensembles: the steps of all members in one program, with early stopping for each member."""
+"""Training of ensembles: all members at once by one compiled program, with early stopping for each member."""
 
 import math
 import time
@@ -15,20 +15,19 @@ from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
 from pushforward.errors import TrainingDiverged
-from pushforward.numerics.arrays import is_array, on_device
 from pushforward.train.checks import trained_flags
 from pushforward.train.data import warn_of_share_outside
 from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, generator, with_jax_settings
 from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Block, Options, Selection
-from pushforward.train.member_steps import run_members, stack_states, unstack_states
+from pushforward.train.member_steps import run_members
 from pushforward.train.member_validation import MemberValidation
 from pushforward.train.optimizer import update_rule
 from pushforward.train.prepare import FitData
 from pushforward.train.progress import progress_bar
 from pushforward.train.recovery import Recovery
 from pushforward.train.schedules import Schedule, cosine
-from pushforward.train.state import extract_flow, finalise_trained, init_state
+from pushforward.train.state import extract_flow, finalise_trained, init_state, snapshot
 from pushforward.train.units import restore_units
 
 _BUFFER_NUMBERS = 1 << 25  # most numbers in a buffer of batches
@@ -86,15 +85,6 @@ def train_members(
     return fitted, history
 
 
-def in_sequence() -> bool:
-    """Whether members take their steps one after another.
-
-    On a CPU stacked arrays leave the cache. A map over members is then faster than `vmap`, gives the bits of single
-    fits, and skips members that have stopped.
-    """
-    return jax.default_backend() == "cpu"
-
-
 class _MemberTrainer:
     """The training of the members: their states, and which of them are still trained.
 
@@ -116,13 +106,12 @@ class _MemberTrainer:
         self.rule = update_rule(options.optimizer, options.clip, options.ema)
         flags = self._trained_flags(options.trainable)
         starts = [init_state(m, flags, self.rule, pair[1]) for m, pair in zip(self.members, pairs, strict=True)]
-        self.partition, self.states = starts[0][0], stack_states([state for _, state in starts])
+        self.partition, self.states = starts[0][0], [state for _, state in starts]
         adjustable = self.rule.is_default
         self.recoveries = [
             Recovery(options.learning_rate, adjustable=adjustable, advice=objective.advice) for _ in self.members
         ]
         self.schedule = Schedule(float(objective.blocks.n_steps), options.learning_rate, float(options.ema or 0.0))
-        self.in_sequence = in_sequence()
         self.is_active = [True] * len(self.members)
         self.validation = MemberValidation(objective.validation, objective.offsets[1], len(self.members))
         n_numbers = len(self.members) * objective.batch_size * sum(p[0].size for p in objective.parts if p is not None)
@@ -152,16 +141,12 @@ class _MemberTrainer:
         started, history = time.perf_counter(), self.history
         with ThreadPoolExecutor(1) as executor:
             log_probs = executor.submit(with_jax_settings(self.validation.log_probs), self.objective.flow)
-            empty = tuple(
-                None if part is None else np.stack([part] * len(self.members)) for part in self.objective.empty_buffer()
-            )
-            self._steps(empty, 0)
-            jax.block_until_ready(self.states.bad_steps)
+            self._steps([self.objective.empty_buffer()] * len(self.members), 0)
             self.validation.best = log_probs.result()
         history.compile_seconds = time.perf_counter() - started
         values, patience = self.validation.means(self.validation.best), self.objective.patience
         self.selections = [
-            Selection(state, value, patience) for state, value in zip(unstack_states(self.states), values, strict=True)
+            Selection(snapshot(state), value, patience) for state, value in zip(self.states, values, strict=True)
         ]
         for member, value in zip(history.members, values, strict=True):
             member.start = value
@@ -175,9 +160,10 @@ class _MemberTrainer:
         """
         objective, history, was_active = self.objective, self.history, list(self.is_active)
         means = self._run(objective.blocks.at(index))
-        snapshots = unstack_states(self.states)
-        flows = Ensemble([self.partition.combine(state.ema or state.params, state.frozen) for state in snapshots])
-        flows = jax.tree.map(lambda leaf: on_device(leaf) if is_array(leaf) else leaf, flows)
+        snapshots = [snapshot(state) for state in self.states]
+        flows = [
+            extract_flow(self.partition, state, member) for state, member in zip(snapshots, self.members, strict=True)
+        ]
         log_probs = self.validation.log_probs(flows)
         values = self.validation.means(log_probs)
         usable = [active and math.isfinite(value) for active, value in zip(was_active, values, strict=True)]
@@ -254,45 +240,39 @@ class _MemberTrainer:
         """Run a block; for each member the mean of the reported numbers over its finite steps, NaN without such."""
         totals, n_finite = np.zeros(len(self.members)), np.zeros(len(self.members), int)
         for parts in zip(*(self.objective.batches(block, order) for order in self.orders), strict=True):
-            n_steps, buffers = parts[0][1], list(zip(*(buffer for buffer, _ in parts), strict=True))
-            before = unstack_states(self.states)
+            n_steps, skipped = parts[0][1], self._n_skipped()
             for k in np.flatnonzero(self.is_active):
-                self.recoveries[k].remember(before[k])
+                self.recoveries[k].remember(self.states[k])
             active = np.asarray(self.is_active)
-            totals += self._steps(tuple(None if b[0] is None else np.stack(b) for b in buffers), n_steps)
-            skipped = np.asarray(self.states.skipped_steps) - [int(state.skipped_steps) for state in before]
-            n_finite += np.where(active, n_steps - skipped, 0)
+            totals += self._steps([buffer for buffer, _ in parts], n_steps)
+            n_finite += np.where(active, n_steps - (self._n_skipped() - skipped), 0)
             self._recover(n_steps, block.name)
         return [float(total / n) if n else math.nan for total, n in zip(totals, n_finite, strict=True)]
 
-    def _steps(self, batches: Any, n_steps: int) -> np.ndarray:
+    def _steps(self, batches: list[Any], n_steps: int) -> np.ndarray:
         """So many steps of the active members; the sums of their reported numbers."""
-        rates = np.asarray([r.learning_rate for r in self.recoveries], self.states.lr_scale.dtype)
-        schedules, counts = self.schedule._replace(learning_rate=rates), np.where(self.is_active, n_steps, 0)
-        loss, shared = self.objective.loss, self.objective.shared
+        schedules = [self.schedule._replace(learning_rate=recovery.learning_rate) for recovery in self.recoveries]
+        counts, objective = [n_steps if active else 0 for active in self.is_active], self.objective
         self.states, totals = run_members(
-            self.in_sequence, self.partition, self.rule, loss, self.states, batches, shared,
-            counts.astype(np.int32), schedules,
-        )  # fmt: skip
-        return np.asarray(totals, np.float64)
+            self.partition, self.rule, objective.loss, self.states, batches, objective.shared, counts, schedules
+        )
+        return totals
+
+    def _n_skipped(self) -> np.ndarray:
+        return np.asarray([int(state.skipped_steps) for state in self.states])
 
     def _recover(self, n_steps: int, where: str) -> None:
         """Restore an earlier state of each member whose last steps failed, or give it up."""
-        counters = unstack_states(self.states._replace(params=[], frozen=[], opt_state=None, ema=[]))
-        restored = {}
         for k in np.flatnonzero(self.is_active):
             try:
-                state = self.recoveries[k].recover(counters[k], n_steps, where)
+                state = self.recoveries[k].recover(self.states[k], n_steps, where)
             except TrainingDiverged:
                 self._stop(int(k), "diverged")
                 if all(member.stop_reason == "diverged" for member in self.history.members):
                     raise
                 continue
             if state is not None:
-                restored[k] = state
-        if restored:
-            rows = [restored.get(k, state) for k, state in enumerate(unstack_states(self.states))]
-            self.states = stack_states(rows)._replace(key=self.states.key)
+                self.states[k] = state
 
     def _stop(self, k: int, reason: str) -> None:
         self.is_active[k], self.history.members[k].stop_reason = False, reason

@@ -56,7 +56,7 @@ def fit(
 
     Args:
         flow: the flow to start from, or a `Dequantised` flow for integers; fitting twice continues. A `Mixture` of
-            flows is trained as one density. The members of an `Ensemble` are trained at once, in one program, each by
+            flows is trained as one density. The members of an `Ensemble` are trained at once, compiled once, each by
             its own likelihood, with the same validation rows and start, and with initial weights, an order of the rows
             and early stopping of its own.
         x: (n, *shape): NumPy or JAX array, pandas or polars frame, or anything with DLPack.

@@ -1,13 +1,14 @@
 """The validation of an ensemble in training: of each member, and of the mixture of their best weights."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from pushforward.core.ensemble import Ensemble
-from pushforward.errors import NumericError
 from pushforward.train.data import Rows
-from pushforward.train.epochs import log_probs_or_none
+from pushforward.train.epochs import log_probs_or_none, with_jax_settings
+from pushforward.train.member_steps import member_threads
 from pushforward.train.units import log_mean_exp
 
 
@@ -28,15 +29,18 @@ class MemberValidation:
     def __init__(self, rows: Rows | None, offset: float, n_members: int) -> None:
         self.rows, self.offset, self.n_members = rows, offset, n_members
 
-    def log_probs(self, flows: Ensemble) -> np.ndarray:
+    def log_probs(self, flows: Iterable[Any]) -> np.ndarray:
         """Log-densities (n_members, n) of the rows, in the units of training; NaN for a member without them."""
-        if self.rows is None:
+        rows = self.rows
+        if rows is None:
             return np.full((self.n_members, 1), math.nan)
-        try:
-            return np.array(flows.log_probs(self.rows.x, self.rows.context), np.float64)
-        except NumericError:
-            parts = [log_probs_or_none(member, self.rows) for member in flows]
-            return np.stack([np.full(len(self.rows), math.nan) if part is None else part for part in parts])
+
+        def of_member(flow: Any) -> np.ndarray:
+            log_probs = log_probs_or_none(flow, rows)
+            return np.full(len(rows), math.nan) if log_probs is None else log_probs
+
+        with member_threads() as executor:
+            return np.stack(list(executor.map(with_jax_settings(of_member), flows)))
 
     def means(self, log_probs: np.ndarray) -> list[float]:
         """The log-likelihood of each member."""
