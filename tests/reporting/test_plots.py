@@ -96,7 +96,7 @@ def test_plots_leave_global_state_unchanged(name):
 
 def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtra, match=r'needs matplotlib.*pip install "pushforward\[cli\]"'):
+    with pytest.raises(MissingExtra, match=r'needs matplotlib.*pip install "pushforward\[report\]"'):
         training_curve(history())
 
 

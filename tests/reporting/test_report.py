@@ -187,5 +187,5 @@ def test_bad_input_is_an_error_and_writes_nothing(tmp_path, name, changes, messa
 def test_missing_jinja_is_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "pushforward.reporting.html")
-    with pytest.raises(MissingExtra, match=r"Writing a page needs jinja2, .*pushforward\[cli\]"):
+    with pytest.raises(MissingExtra, match=r"Writing a page needs jinja2, .*pushforward\[report\]"):
         importlib.import_module("pushforward.reporting.html")

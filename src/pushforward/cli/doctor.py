@@ -7,7 +7,7 @@ import time
 from pushforward.cli.options import Debug, Json, Quiet, Seed
 from pushforward.cli.printer import Printer, format_seconds
 
-# Each package with the extras that install it; "" for a dependency of the core.
+# Each package with the extras that install it, the smallest first; "" for a dependency of the core.
 _PACKAGES = {
     "jax": "",
     "jaxlib": "",
@@ -15,14 +15,17 @@ _PACKAGES = {
     "optax": "",
     "numpy": "",
     "safetensors": "",
+    "polars": "tables",
+    "scikit-learn": "tables, sklearn",
+    "matplotlib": "report",
+    "jinja2": "report",
     "typer": "cli",
     "rich": "cli",
-    "polars": "cli",
-    "matplotlib": "cli",
-    "jinja2": "cli",
     "platformdirs": "cli",
     "filelock": "cli",
-    "scikit-learn": "cli, sklearn",
+    "mlxtend": "images",
+    "pillow": "images",
+    "flatbuffers": "export",
     "numpyro": "numpyro",
     "flowjax": "flowjax",
 }

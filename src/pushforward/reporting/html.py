@@ -15,7 +15,7 @@ try:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 except ImportError as error:
-    raise MissingExtra("jinja2", "cli", "Writing a page") from error
+    raise MissingExtra("jinja2", "report", "Writing a page") from error
 
 
 @functools.cache

@@ -123,7 +123,7 @@ def best_mixture(
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits
     except ImportError as fault:
-        raise MissingExtra("scikit-learn", "sklearn", "The Gaussian mixture") from fault
+        raise MissingExtra("scikit-learn", "tables", "The Gaussian mixture") from fault
     sizes = sorted(size for size in components if 1 <= size <= len(train))
     if not sizes:
         raise DataError(f"none of {tuple(components)} is between 1 and the {len(train)} train rows.", "components")

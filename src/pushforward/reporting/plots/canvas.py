@@ -64,7 +64,7 @@ def style() -> Generator[None]:
     try:
         import matplotlib
     except ImportError as error:
-        raise MissingExtra("matplotlib", "cli", "drawing a picture") from error
+        raise MissingExtra("matplotlib", "report", "drawing a picture") from error
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.split(".")[0] in _FAMILIES}
     settings: dict[Any, Any] = {**defaults, **_STYLE}
     with matplotlib.rc_context(settings):

@@ -175,7 +175,7 @@ def load_polars() -> ModuleType:
     try:
         import polars
     except ImportError as fault:
-        raise MissingExtra("polars", "cli", "Reading and writing tables") from fault
+        raise MissingExtra("polars", "tables", "Reading and writing tables") from fault
     return polars
 
 
