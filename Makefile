@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo audio test test-slow bench lint docs help clean
+.PHONY: demo audio test test-slow bench lint docs release-check help clean
 
 demo: $(VENV)/.stamp-demo ## fit a flow to real data, print the leaderboard, write a report
 	$(BIN)/pushforward demo --overwrite
@@ -29,6 +29,9 @@ lint: $(VENV)/.stamp-dev ## ruff (rules and layout) and the type checker
 
 docs: $(VENV)/.stamp-docs ## the documentation as HTML, in site/
 	$(BIN)/mkdocs build --strict --quiet
+
+release-check: $(VENV)/.stamp-release ## build wheel and sdist, and run them in empty environments: lowest and highest versions (10 minutes)
+	$(BIN)/python tools/release_check.py --python $(PYTHON)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-10s %s\n' "$$t" "$$d"; done
@@ -55,4 +58,8 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-pip pyproject.toml
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-pip pyproject.toml
 	$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.stamp-release: $(VENV)/.stamp-pip pyproject.toml
+	$(PIP) --group release
 	@touch $@
