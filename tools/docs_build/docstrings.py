@@ -1,0 +1,56 @@
+"""Extension of griffe: prepares the docstrings for the API pages.
+
+`Cost:` and `Reference:`, which the Google style lacks, become paragraphs; `Args:` becomes a list, because one entry may
+name several arguments; public names in backticks become links.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import griffe
+
+API = Path(__file__).resolve().parents[2] / "docs" / "reference" / "api"
+PARAGRAPH = re.compile(r"^(Cost|Reference): *(?=\S)", re.MULTILINE)
+ARGUMENTS = re.compile(r"^Args:\n((?: {4}.*\n?|\n(?= {4}))+)", re.MULTILINE)
+ENTRY = re.compile(r"^ {4}(?P<names>\*{0,2}[a-z]\w*(?:,\s+\*{0,2}[a-z]\w*)*): (?P<text>.*(?:\n {5,}.*)*)", re.MULTILINE)
+NAME = re.compile(r"(?<![`\w\[])`(?:pf\.|pushforward\.)?(?P<name>[A-Za-z]\w+)`(?!`)")
+
+
+def public_names() -> dict[str, str]:
+    """From the last part of each public name to the whole, as the API pages list them."""
+    identifiers = re.findall(r"^::: (\S+)$", "\n".join(p.read_text() for p in sorted(API.glob("*.md"))), re.MULTILINE)
+    return {identifier.rpartition(".")[2]: identifier for identifier in identifiers}
+
+
+def prepared(text: str, names: dict[str, str]) -> str:
+    """A docstring as Markdown with the sections of griffe."""
+    text = PARAGRAPH.sub(r"**\1.** ", text)
+    text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
+    text = ARGUMENTS.sub(lambda section: f"**Arguments**\n\n{_entries(section[1])}\n", text)
+    head, examples, tail = text.partition("\nExamples:\n")
+    return NAME.sub(lambda name: _link(name, names), head) + examples + tail
+
+
+def _entries(section: str) -> str:
+    entries = []
+    for entry in ENTRY.finditer(section):
+        arguments = ", ".join(f"`{name}`" for name in re.split(r",\s+", entry["names"]))
+        entries.append(f"- {arguments}: " + " ".join(line.strip() for line in entry["text"].splitlines()))
+    return "\n".join(entries) + "\n"
+
+
+def _link(name: re.Match[str], names: dict[str, str]) -> str:
+    return f"[{name[0]}][{names[name['name']]}]" if name["name"] in names else name[0]
+
+
+class Sections(griffe.Extension):
+    """Prepares each docstring once, after griffe has read its object."""
+
+    def __init__(self) -> None:
+        self.names = public_names()
+
+    def on_instance(self, *, obj: griffe.Object, **_options: Any) -> None:
+        if obj.docstring is not None:
+            own = {name: target for name, target in self.names.items() if name != obj.name}
+            obj.docstring.value = prepared(obj.docstring.value, own)

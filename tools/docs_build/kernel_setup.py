@@ -1,0 +1,30 @@
+"""Run in a kernel before each page: an empty namespace and default settings.
+
+It is sent as text, after a change into the folder of the page, and runs inside IPython; nothing imports it.
+"""
+
+# ruff: noqa: F821
+get_ipython().run_line_magic("reset", "-f")  # type: ignore[name-defined]
+get_ipython().run_line_magic("matplotlib", "inline")  # type: ignore[name-defined]
+get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina']")  # type: ignore[name-defined]
+
+
+def _prepare() -> None:
+    import sys
+    import warnings
+
+    import jax
+    import matplotlib.pyplot as plt
+
+    jax.config.update("jax_enable_x64", False)
+    plt.close("all")
+    plt.rcdefaults()
+    plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": "figure"})
+    for module in list(sys.modules.values()):  # so that a warning does not depend on the pages before
+        if isinstance(getattr(module, "__warningregistry__", None), dict):
+            module.__warningregistry__.clear()
+    warnings.formatwarning = lambda message, category, *_args, **_options: f"{category.__name__}: {message}\n"
+
+
+_prepare()
+del _prepare

@@ -1,0 +1,79 @@
+"""Links: from a page to files of the repository, and those of the built site.
+
+    python tools/docs_build/links.py        lists the external links of the site, each with its first page
+"""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parents[2]
+LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\[]+)\]\((?P<target>[^)\s#]+)(?:#[^)]*)?\)")
+
+
+def without_repository_links(markdown: str, uri: str) -> str:
+    """Links to files outside docs become their text and the path, because the site has no copy of them."""
+
+    def replace(link: re.Match[str]) -> str:
+        target = (ROOT / "docs" / uri).parent / link["target"]
+        if "://" in link["target"] or (ROOT / "docs") in target.resolve().parents or not target.exists():
+            return link[0]
+        path = target.resolve().relative_to(ROOT).as_posix()
+        return f"`{path}`" if link["text"].strip("`") in path else f"{link['text']} (`{path}`)"
+
+    return LINK.sub(replace, markdown)
+
+
+class _Document(HTMLParser):
+    """The targets (`href`, `src`) and the anchors (`id`, `name`) of an HTML page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value is not None and name in ("href", "src"):
+                self.targets.append(value)
+            if value is not None and (name == "id" or (tag == "a" and name == "name")):
+                self.anchors.add(value)
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links of the built site to pages, files and anchors of the site that do not exist."""
+    documents = {path.resolve(): _Document(path) for path in sorted(site.rglob("*.html"))}
+    faults = []
+    for path, document in documents.items():
+        if path.name == "404.html":  # its links are absolute
+            continue
+        for target in dict.fromkeys(document.targets):
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc:
+                continue
+            file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if file.is_dir():
+                file = file / "index.html"
+            where = f"{path.relative_to(site.resolve())}: {target}"
+            if not file.exists():
+                faults.append(f"{where}: there is no such file")
+            elif parts.fragment and file in documents and unquote(parts.fragment) not in documents[file].anchors:
+                faults.append(f"{where}: the page has no such anchor")
+    return faults
+
+
+def external_links(site: Path) -> dict[str, str]:
+    """The links that leave the site, with the first page that has each."""
+    found: dict[str, str] = {}
+    for path in sorted(site.rglob("*.html")):
+        for target in _Document(path).targets:
+            if urlsplit(target).scheme in ("http", "https"):
+                found.setdefault(target, str(path.relative_to(site)))
+    return found
+
+
+if __name__ == "__main__":
+    for target, page in sorted(external_links(ROOT / "site").items()):
+        print(f"{target}    ({page})")
