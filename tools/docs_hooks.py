@@ -15,6 +15,8 @@ sys.path.append(str(Path(__file__).parent))  # for commands that import this fil
 
 from docs_build import links, outputs, pages, runner, tables  # noqa: E402
 
+GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+SHIM = "assets/iframe-worker/shim.js"
 log = get_plugin_logger("docs")
 _stored: dict[str, tuple[pages.Page, outputs.Stored]] = {}
 
@@ -36,9 +38,6 @@ def _existing(entry: Any, missing: list[str]) -> Any:
     if isinstance(entry, list):
         return [kept for kept in (_existing(item, missing) for item in entry) if kept]
     return {title: kept for title, item in entry.items() if (kept := _existing(item, missing))}
-
-
-GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -83,6 +82,11 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
         url = get_relative_url(f"outputs/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
     return links.without_repository_links(markdown, uri)
+
+
+def on_post_page(output: str, page: SitePage, config: Any) -> str:
+    """The search of a site that is opened from a folder loads a script from the network: use the copy in assets."""
+    return output.replace("https://unpkg.com/iframe-worker/shim", get_relative_url(SHIM, page.file.url))
 
 
 def on_post_build(config: Any) -> None:

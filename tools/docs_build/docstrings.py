@@ -25,11 +25,11 @@ def public_names() -> dict[str, str]:
 
 def prepared(text: str, names: dict[str, str]) -> str:
     """A docstring as Markdown with the sections of griffe."""
+    head, examples, tail = text.partition("\nExample:\n")
+    text = NAME.sub(lambda name: _link(name, names), head) + examples + tail
     text = PARAGRAPH.sub(r"**\1.** ", text)
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
-    text = ARGUMENTS.sub(lambda section: f"**Arguments**\n\n{_entries(section[1])}\n", text)
-    head, examples, tail = text.partition("\nExamples:\n")
-    return NAME.sub(lambda name: _link(name, names), head) + examples + tail
+    return ARGUMENTS.sub(lambda section: f"**Arguments**\n\n{_entries(section[1])}\n", text)
 
 
 def _entries(section: str) -> str:
@@ -54,3 +54,16 @@ class Sections(griffe.Extension):
         if obj.docstring is not None:
             own = {name: target for name, target in self.names.items() if name != obj.name}
             obj.docstring.value = prepared(obj.docstring.value, own)
+
+    def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_options: Any) -> None:
+        """Functions named as the module that defines them (`compare.compare`): griffe finds the module first."""
+        loader.resolve_aliases(implicit=True, external=False)
+        found = []
+        for identifier in self.names.values():
+            parent, _, name = identifier.partition(f"{pkg.path}.")[2].rpartition(".")
+            owner = pkg[parent] if parent else pkg
+            target = owner[name].final_target if owner[name].is_alias else owner[name]
+            if target.is_module and name in target.members:
+                found.append((owner, name, target.members[name]))
+        for owner, name, target in found:
+            owner.set_member(name, griffe.Alias(name, target, parent=owner))
