@@ -13,7 +13,7 @@ from mkdocs.utils import get_relative_url
 
 sys.path.append(str(Path(__file__).parent))  # for commands that import this file by its path
 
-from docs_build import links, outputs, pages, runner, tables  # noqa: E402
+from docs_build import links, outputs, pages, runner, tables
 
 GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 SHIM = "assets/iframe-worker/shim.js"

@@ -5,12 +5,16 @@ name several arguments; public names in backticks become links.
 """
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import griffe
 
-API = Path(__file__).resolve().parents[2] / "docs" / "reference" / "api"
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # griffe loads this file by its path
+
+from docs_build.api import identifiers
+
 PARAGRAPH = re.compile(r"^(Cost|Reference): *(?=\S)", re.MULTILINE)
 ARGUMENTS = re.compile(r"^Args:\n((?: {4}.*\n?|\n(?= {4}))+)", re.MULTILINE)
 ENTRY = re.compile(r"^ {4}(?P<names>\*{0,2}[a-z]\w*(?:,\s+\*{0,2}[a-z]\w*)*): (?P<text>.*(?:\n {5,}.*)*)", re.MULTILINE)
@@ -18,9 +22,8 @@ NAME = re.compile(r"(?<![`\w\[])`(?:pf\.|pushforward\.)?(?P<name>[A-Za-z]\w+)`(?
 
 
 def public_names() -> dict[str, str]:
-    """From the last part of each public name to the whole, as the API pages list them."""
-    identifiers = re.findall(r"^::: (\S+)$", "\n".join(p.read_text() for p in sorted(API.glob("*.md"))), re.MULTILINE)
-    return {identifier.rpartition(".")[2]: identifier for identifier in identifiers}
+    """From the last part of each public name to the whole."""
+    return {identifier.rpartition(".")[2]: identifier for identifier in identifiers()}
 
 
 def prepared(text: str, names: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 It is sent as text, after a change into the folder of the page, and runs inside IPython; nothing imports it.
 """
 
-# ruff: noqa: F821
 get_ipython().run_line_magic("reset", "-f")  # type: ignore[name-defined]
 get_ipython().run_line_magic("matplotlib", "inline")  # type: ignore[name-defined]
 get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina']")  # type: ignore[name-defined]

@@ -1,6 +1,6 @@
 """Links: from a page to files of the repository, and those of the built site.
 
-    python tools/docs_build/links.py        lists the external links of the site, each with its first page
+python tools/docs_build/links.py        lists the external links of the site, each with its first page
 """
 
 import re
@@ -23,6 +23,15 @@ def without_repository_links(markdown: str, uri: str) -> str:
         return f"`{path}`" if link["text"].strip("`") in path else f"{link['text']} (`{path}`)"
 
     return LINK.sub(replace, markdown)
+
+
+def missing_targets(path: Path) -> list[str]:
+    """Relative links of a Markdown file whose target is no file (pages that the build makes count as files)."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = [link["target"] for link in LINK.finditer(text)] + re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)
+    made = {path.parent / "contributing.md", path.parent / "changelog.md"}
+    files = {target: path.parent / target for target in targets if not urlsplit(target).scheme}
+    return [target for target, file in files.items() if file not in made and not file.exists()]
 
 
 class _Document(HTMLParser):

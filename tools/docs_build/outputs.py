@@ -10,14 +10,30 @@ import html
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from docs_build.pages import DOCS, FENCE, ROOT, RUN, Page, digest
-from docs_build.runner import Output, Run
 
 CACHE = ROOT / ".docs_cache"
 COMMITTED = DOCS / "outputs"
+
+
+@dataclass
+class Output:
+    """What a block printed (`text`) and drew (`images`, PNG of twice the size at which they are shown)."""
+
+    text: str = ""
+    images: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """The outputs of the blocks of a page, and the seconds it took, with those of the processor."""
+
+    outputs: list[Output]
+    seconds: float
+    processor_seconds: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,8 @@ def _fence(fence: re.Match[str]) -> str:
 def _output(output: Output, alt: str, prefix: str) -> str:
     parts = []
     if output.text:
-        parts.append(f'<pre class="page-output" tabindex="0"><code>{html.escape(output.text, quote=False)}</code></pre>')
+        text = html.escape(output.text, quote=False)
+        parts.append(f'<pre class="page-output" tabindex="0"><code>{text}</code></pre>')
     for k, image in enumerate(output.images):
         width, height = (int.from_bytes(image[i : i + 4]) // 2 for i in (16, 20))  # of the PNG header
         size = f'width="{width}" height="{height}"'

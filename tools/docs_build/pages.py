@@ -80,7 +80,8 @@ def faults(text: str) -> list[str]:
     for fence in FENCE.finditer(text):
         line = text.count("\n", 0, fence.start()) + 1
         if fence["language"] not in (*RUN, *NOT_RUN):
-            found.append(f"line {line}: a fence of {fence['language'] or 'no language'}; use {', '.join(RUN + NOT_RUN)}")
+            language = fence["language"] or "no language"
+            found.append(f"line {line}: a fence of {language}; use {', '.join(RUN + NOT_RUN)}")
         if fence["language"] == "python" and "plt." in fence["code"] and 'alt="' not in fence["options"]:
             if re.search(r"plt\.(?!close|rcParams)", fence["code"]):
                 found.append(f'line {line}: a block with a figure needs alt="what is seen"')

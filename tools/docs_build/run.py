@@ -1,8 +1,8 @@
 """Run pages and store their outputs.
 
-    python tools/docs_build/run.py                       the slow pages whose code has changed
-    python tools/docs_build/run.py --all                 all slow pages
-    python tools/docs_build/run.py docs/flows/linear.md  these pages
+python tools/docs_build/run.py                       the slow pages whose code has changed
+python tools/docs_build/run.py --all                 all slow pages
+python tools/docs_build/run.py docs/flows/linear.md  these pages
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs_build import outputs, pages, runner  # noqa: E402
+from docs_build import outputs, pages, runner
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from docs_build.outputs import Output, Run
 from docs_build.pages import Block, Page
 
 WORKERS = 2
@@ -32,23 +32,6 @@ class PageError(Exception):
     def __init__(self, page: Page, message: str) -> None:
         super().__init__(message)
         self.page = page
-
-
-@dataclass
-class Output:
-    """What a block printed (`text`) and drew (`images`, PNG of twice the size at which they are shown)."""
-
-    text: str = ""
-    images: list[bytes] = field(default_factory=list)
-
-
-@dataclass
-class Run:
-    """The outputs of the blocks of a page, and the seconds it took, with those of the processor."""
-
-    outputs: list[Output]
-    seconds: float
-    processor_seconds: float
 
 
 def describe(page: Page, run: Run) -> str:
@@ -88,7 +71,12 @@ async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
         cells = [nbformat.v4.new_code_cell(source) for source in (setup, *map(_source, page.blocks), CLOCK)]
         notebook = nbformat.v4.new_notebook(cells=cells)
         client = NotebookClient(
-            notebook, km=manager, kernel_name="python3", timeout=SECONDS_OF_A_BLOCK, store_widget_state=False, startup_timeout=300
+            notebook,
+            km=manager,
+            kernel_name="python3",
+            timeout=SECONDS_OF_A_BLOCK,
+            store_widget_state=False,
+            startup_timeout=300,
         )
         if not manager.has_kernel:
             await manager.start_kernel(env=_environment(), cwd=folder, extra_arguments=["--log-level=ERROR"])
@@ -107,7 +95,7 @@ def _source(block: Block) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """For the kernels: no accelerator, so that outputs are the same everywhere; the command line of this environment."""
+    """No accelerator, so that outputs are the same everywhere; the command line of this environment."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return os.environ | {"PATH": path, "JAX_PLATFORMS": "cpu", "COLUMNS": "90", "NO_COLOR": "1"}
 
