@@ -81,7 +81,7 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
         source, stored = _stored[uri]
         url = get_relative_url(f"outputs/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
-    return links.without_repository_links(markdown, uri)
+    return links.without_repository_links(markdown, uri, set(GENERATED))
 
 
 def on_post_page(output: str, page: SitePage, config: Any) -> str:

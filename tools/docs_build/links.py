@@ -12,11 +12,26 @@ ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\[]+)\]\((?P<target>[^)\s#]+)(?:#[^)]*)?\)")
 
 
-def without_repository_links(markdown: str, uri: str) -> str:
-    """Links to files outside docs become their text and the path, because the site has no copy of them."""
+def planned_pages() -> set[Path]:
+    """Pages of the navigation that do not exist: those to be written, and those that the build makes."""
+    entries = re.findall(
+        r"(?:- |: )(\S+\.(?:md|html))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return {path.resolve() for entry in entries if not (path := ROOT / "docs" / entry).exists()}
+
+
+def without_repository_links(markdown: str, uri: str, made: set[str]) -> str:
+    """Links to files outside docs become text and path, those to pages that are not written text.
+
+    Args:
+        made: the pages that the build makes.
+    """
+    absent = planned_pages() - {(ROOT / "docs" / page).resolve() for page in made}
 
     def replace(link: re.Match[str]) -> str:
         target = (ROOT / "docs" / uri).parent / link["target"]
+        if target.resolve() in absent:
+            return link["text"]
         if "://" in link["target"] or (ROOT / "docs") in target.resolve().parents or not target.exists():
             return link[0]
         path = target.resolve().relative_to(ROOT).as_posix()
@@ -26,12 +41,12 @@ def without_repository_links(markdown: str, uri: str) -> str:
 
 
 def missing_targets(path: Path) -> list[str]:
-    """Relative links of a Markdown file whose target is no file (pages that the build makes count as files)."""
+    """Relative links of a Markdown file whose target is neither a file nor a page of the navigation."""
     text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     targets = [link["target"] for link in LINK.finditer(text)] + re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)
-    made = {path.parent / "contributing.md", path.parent / "changelog.md"}
+    planned = planned_pages()
     files = {target: path.parent / target for target in targets if not urlsplit(target).scheme}
-    return [target for target, file in files.items() if file not in made and not file.exists()]
+    return [target for target, file in files.items() if not file.exists() and file.resolve() not in planned]
 
 
 class _Document(HTMLParser):

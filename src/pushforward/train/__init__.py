@@ -7,4 +7,13 @@ from pushforward.train.initialisation import initialise
 from pushforward.train.likelihood import fit
 from pushforward.train.target import TargetHistory, fit_target
 
-__all__ = ["DistillationHistory", "EnsembleHistory", "History", "TargetHistory", "distill", "fit", "fit_target", "initialise"]
+__all__ = [
+    "DistillationHistory",
+    "EnsembleHistory",
+    "History",
+    "TargetHistory",
+    "distill",
+    "fit",
+    "fit_target",
+    "initialise",
+]
