@@ -62,7 +62,7 @@ def on_files(files: Files, config: Any) -> Files:
         _stored[f"{page.name}.md"] = page, stored
         for k, output in enumerate(stored.outputs):
             for j, image in enumerate(output.images):
-                files.append(File.generated(config, f"outputs/{page.name}/{k}_{j}.png", content=image))
+                files.append(File.generated(config, f"figures/{page.name}/{k}_{j}.png", content=image))
     return files
 
 
@@ -79,8 +79,9 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
         raise PluginError(f"{uri}: {error}") from error
     if uri in _stored:
         source, stored = _stored[uri]
-        url = get_relative_url(f"outputs/{source.name}/", page.file.url)
+        url = get_relative_url(f"figures/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
+    markdown = markdown.replace("```console\n", "```bash\n")  # for the highlighter: there is no prompt
     return links.without_repository_links(markdown, uri, set(GENERATED))
 
 

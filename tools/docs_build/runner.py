@@ -16,7 +16,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from docs_build.outputs import Output, Run
+from docs_build.outputs import CACHE, Output, Run
 from docs_build.pages import Block, Page
 
 WORKERS = 2
@@ -77,6 +77,7 @@ async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
             timeout=SECONDS_OF_A_BLOCK,
             store_widget_state=False,
             startup_timeout=300,
+            iopub_timeout=120,
         )
         if not manager.has_kernel:
             await manager.start_kernel(env=_environment(), cwd=folder, extra_arguments=["--log-level=ERROR"])
@@ -95,9 +96,13 @@ def _source(block: Block) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """No accelerator, so that outputs are the same everywhere; the command line of this environment."""
+    """No accelerator, so that outputs are the same everywhere; compiled programs are stored for the next build."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return os.environ | {"PATH": path, "JAX_PLATFORMS": "cpu", "COLUMNS": "90", "NO_COLOR": "1"}
+    programs = {
+        "JAX_COMPILATION_CACHE_DIR": str(CACHE / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+    return os.environ | programs | {"PATH": path, "JAX_PLATFORMS": "cpu", "COLUMNS": "90", "NO_COLOR": "1"}
 
 
 def _message(page: Page, cells: list[Any], error: Exception) -> str:
