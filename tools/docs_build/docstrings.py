@@ -1,7 +1,7 @@
 """Extension of griffe: prepares the docstrings for the API pages.
 
-`Cost:` and `Reference:`, which the Google style lacks, become paragraphs; `Args:` becomes a list, because one entry may
-name several arguments; public names in backticks become links.
+`Cost:` and `Reference:`, which the Google style lacks, become paragraphs; `Args:` and `Attributes:` become lists,
+because one entry may name several of them; public names in backticks become links.
 """
 
 import re
@@ -16,9 +16,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # griffe loads this f
 from docs_build.api import identifiers
 
 PARAGRAPH = re.compile(r"^(Cost|Reference): *(?=\S)", re.MULTILINE)
-ARGUMENTS = re.compile(r"^Args:\n((?: {4}.*\n?|\n(?= {4}))+)", re.MULTILINE)
+LIST = re.compile(r"^(Args|Attributes):\n((?: {4}.*\n?|\n(?= {4}))+)", re.MULTILINE)
+TITLES = {"Args": "Arguments", "Attributes": "Attributes"}
 ENTRY = re.compile(r"^ {4}(?P<names>\*{0,2}[a-z]\w*(?:,\s+\*{0,2}[a-z]\w*)*): (?P<text>.*(?:\n {5,}.*)*)", re.MULTILINE)
-NAME = re.compile(r"(?<![`\w\[])`(?:pf\.|pushforward\.)?(?P<name>[A-Za-z]\w+)`(?!`)")
+NAME = re.compile(r"(?<![`\w\[])`(?:(?:pf|pushforward)\.(?:\w+\.)*)?(?P<name>[A-Za-z]\w+)`(?!`)")
 
 
 def public_names() -> dict[str, str]:
@@ -32,7 +33,7 @@ def prepared(text: str, names: dict[str, str]) -> str:
     text = NAME.sub(lambda name: _link(name, names), head) + examples + tail
     text = PARAGRAPH.sub(r"**\1.** ", text)
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
-    return ARGUMENTS.sub(lambda section: f"**Arguments**\n\n{_entries(section[1])}\n", text)
+    return LIST.sub(lambda section: f"**{TITLES[section[1]]}**\n\n{_entries(section[2])}\n", text)
 
 
 def _entries(section: str) -> str:
