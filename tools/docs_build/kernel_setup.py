@@ -10,6 +10,7 @@ get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina'
 
 def _prepare() -> None:
     import sys
+    import textwrap
     import warnings
 
     import jax
@@ -22,7 +23,11 @@ def _prepare() -> None:
     for module in list(sys.modules.values()):  # so that a warning does not depend on the pages before
         if isinstance(getattr(module, "__warningregistry__", None), dict):
             module.__warningregistry__.clear()
-    warnings.formatwarning = lambda message, category, *_args, **_options: f"{category.__name__}: {message}\n"
+
+    def format_warning(message: object, category: type[Warning], *_args: object, **_options: object) -> str:
+        return textwrap.fill(f"{category.__name__}: {message}", 96, break_on_hyphens=False) + "\n"
+
+    warnings.formatwarning = format_warning
 
 
 _prepare()

@@ -6,8 +6,10 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,11 @@ class PageError(Exception):
         self.page = page
 
 
+async def _shut_down(manager: AsyncKernelManager) -> None:
+    if manager.has_kernel:
+        await manager.shutdown_kernel(now=True)
+
+
 def describe(page: Page, run: Run) -> str:
     """One line for the log of a build."""
     return f"{run.seconds:6.1f} s ({run.processor_seconds:.1f} s of the processor)  {page.source}"
@@ -53,15 +60,30 @@ def run_pages(pages: Iterable[Page], finished: Callable[[Page, Run], None]) -> l
                     finished(page, await run_page(page, manager))
                 except PageError as error:
                     errors.append(error)
+                    await _shut_down(manager)  # it may be dead
+                    manager = AsyncKernelManager()
         finally:
-            if manager.has_kernel:
-                await manager.shutdown_kernel(now=True)
+            await _shut_down(manager)
 
     async def all_workers() -> None:
         await asyncio.gather(*(work() for _ in range(min(WORKERS, len(queue)))))
 
-    asyncio.run(all_workers())
+    _in_thread(all_workers())
     return errors
+
+
+def _in_thread(work: Coroutine[Any, Any, None]) -> None:
+    """Run in a thread, because in the main one nbclient would catch Ctrl-C. Kernels end with this process."""
+    future: Future[None] = Future()
+
+    def target() -> None:
+        try:
+            future.set_result(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001 (raised again by `result`)
+            future.set_exception(error)
+
+    threading.Thread(target=target, daemon=True).start()
+    future.result()
 
 
 async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
@@ -117,7 +139,8 @@ def _message(page: Page, cells: list[Any], error: Exception) -> str:
     lines = re.findall(r"Cell In\[\d+\], line (\d+)", ANSI.sub("", "\n".join(raised.traceback)))
     inside = int(lines[0]) - 1 if lines and block.language == "python" else 0
     printed = "".join(output.text for output in cells[number].outputs if output.output_type == "stream")[-2000:]
-    return f"{page.source}:{block.line + inside}: block {number} failed: {raised.ename}: {raised.evalue}\n{printed}"
+    what = f"{raised.ename}: {raised.evalue}" if block.language == "python" else raised.evalue.rpartition("' ")[2]
+    return f"{page.source}:{block.line + inside}: block {number} failed: {what}\n{printed}"
 
 
 def _output(cell: Any, folder: str) -> Output:
@@ -133,5 +156,5 @@ def _output(cell: Any, folder: str) -> Output:
         elif "text/plain" in data:
             text.append(("value", data["text/plain"] + "\n"))
     kept = [item if isinstance(item, str) else item[1] for item in text if isinstance(item, str) or not images]
-    plain = ANSI.sub("", "".join(kept)).replace(f"{folder}/", "")
+    plain = ANSI.sub("", "".join(kept)).replace(f"{folder}/", "").replace(folder, ".")
     return Output("\n".join(line.split("\r")[-1].rstrip() for line in plain.rstrip().split("\n")).strip("\n"), images)
