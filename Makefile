@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo audio test test-slow bench lint docs release-check help clean
+.PHONY: demo audio test test-slow bench lint docs docs-slow docs-links release-check help clean
 
 demo: $(VENV)/.stamp-demo ## fit a flow to real data, print the leaderboard, write a report
 	$(BIN)/pushforward demo --overwrite
@@ -27,8 +27,14 @@ bench: $(VENV)/.stamp-dev ## speed beside other libraries, each in an environmen
 lint: $(VENV)/.stamp-dev ## ruff (rules and layout) and the type checker
 	$(BIN)/python tests/run.py lint
 
-docs: $(VENV)/.stamp-docs ## the documentation as HTML, in site/
-	$(BIN)/mkdocs build --strict --quiet
+docs: $(VENV)/.stamp-docs ## the documentation as HTML, in site/; runs the blocks of pages whose code has changed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-slow: $(VENV)/.stamp-docs ## run the slow pages of the documentation again; their outputs are committed
+	$(BIN)/python tools/docs_build/run.py --all
+
+docs-links: ## the links that leave the built documentation, to look at by hand
+	@$(BIN)/python tools/docs_build/links.py
 
 release-check: $(VENV)/.stamp-release ## build wheel and sdist, and run them in empty environments: lowest and highest versions (10 minutes)
 	$(BIN)/python tools/release_check.py --python $(PYTHON)
@@ -37,7 +43,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-10s %s\n' "$$t" "$$d"; done
 
 clean: ## remove .venv, caches and built files
-	rm -rf $(VENV) site build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .docs_cache build dist .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip grew --group in 25.1, so it is renewed inside .venv before anything else is installed.
@@ -57,7 +63,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-pip pyproject.toml
 	@touch $@ $(VENV)/.stamp-demo
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-pip pyproject.toml
-	$(PIP) --group docs
+	$(PIP) --editable ".[all]" --group docs
 	@touch $@
 
 $(VENV)/.stamp-release: $(VENV)/.stamp-pip pyproject.toml

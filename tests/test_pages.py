@@ -39,5 +39,5 @@ def test_page_of_ensembles_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(pf, "fit", functools.partial(pf.fit, max_epochs=1, progress=False, start="given"))
     with quickly_compiled():
         variables = run_page("ensembles.md", tmp_path)
-    assert len(variables["flows"]) == 8
+    assert len(variables["flows"]) == 4
     assert variables["log_odds"].shape == (2000, 2)

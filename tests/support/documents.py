@@ -1,15 +1,14 @@
 """The Python code of a page of the documentation, as one program."""
 
 import contextlib
-import re
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+from docs_build.pages import DOCS, read_page
 
 
 def run_page(name: str, folder: Path) -> dict:
     """Run the code of docs/`name` in a folder; returns its variables."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = [block.code for block in read_page(DOCS / name).blocks if block.language == "python"]
     variables: dict = {"__name__": "page"}
     with contextlib.chdir(folder):
         exec(compile("\n".join(blocks), name, "exec"), variables)  # noqa: S102

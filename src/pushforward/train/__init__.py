@@ -2,9 +2,18 @@
 
 from pushforward.train.distillation import distill
 from pushforward.train.divergences import DistillationHistory
-from pushforward.train.history import History
+from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.initialisation import initialise
 from pushforward.train.likelihood import fit
 from pushforward.train.target import TargetHistory, fit_target
 
-__all__ = ["DistillationHistory", "History", "TargetHistory", "distill", "fit", "fit_target", "initialise"]
+__all__ = [
+    "DistillationHistory",
+    "EnsembleHistory",
+    "History",
+    "TargetHistory",
+    "distill",
+    "fit",
+    "fit_target",
+    "initialise",
+]

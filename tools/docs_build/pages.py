@@ -1,0 +1,96 @@
+"""Pages: Markdown files whose ```python and ```bash blocks are run, in order, in one namespace."""
+
+import functools
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+RUN = ("python", "bash")
+NOT_RUN = ("text", "console")
+FENCE = re.compile(r"^```(?P<language>\w*)[ ]*(?P<options>[^\n]*)\n(?P<code>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block that is run.
+
+    Attributes:
+        alt: what its figures show.
+        line: of its first line of code, from 1 at the top of the file.
+    """
+
+    language: str
+    code: str
+    alt: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page, with the blocks that are run.
+
+    Attributes:
+        name: its path below docs, without the suffix.
+        slow: its outputs are committed, in docs/outputs.
+    """
+
+    name: str
+    slow: bool
+    blocks: tuple[Block, ...]
+
+    @property
+    def source(self) -> str:
+        return f"docs/{self.name}.md"
+
+    @functools.cached_property
+    def code_hash(self) -> str:
+        """Of the code alone: text and captions may change without another run."""
+        return digest("\0".join(f"{block.language}\n{block.code}" for block in self.blocks).encode())
+
+
+def read_page(path: Path) -> Page:
+    text = path.read_text(encoding="utf-8")
+    head = FRONT_MATTER.match(text)
+    name = path.relative_to(DOCS).with_suffix("").as_posix()
+    slow = head is not None and re.search(r"^slow: *true", head[1], re.MULTILINE) is not None
+    return Page(name, slow, tuple(_blocks(text)))
+
+
+def all_pages() -> list[Page]:
+    """The pages that have blocks to run."""
+    return [page for path in sorted(DOCS.rglob("*.md")) if (page := read_page(path)).blocks]
+
+
+def _blocks(text: str) -> Iterator[Block]:
+    for fence in FENCE.finditer(text):
+        if fence["language"] in RUN:
+            alt = re.search(r'alt="([^"]*)"', fence["options"])
+            line = text.count("\n", 0, fence.start("code")) + 1
+            yield Block(fence["language"], fence["code"], alt[1] if alt else "", line)
+
+
+def faults(text: str) -> list[str]:
+    """Fences of a page that are neither run nor plain text, and those that the build would miss."""
+    found = []
+    for fence in FENCE.finditer(text):
+        line = text.count("\n", 0, fence.start()) + 1
+        if fence["language"] not in (*RUN, *NOT_RUN):
+            language = fence["language"] or "no language"
+            found.append(f"line {line}: a fence of {language}; use {', '.join(RUN + NOT_RUN)}")
+        if fence["language"] == "python" and "plt." in fence["code"] and 'alt="' not in fence["options"]:
+            if re.search(r"plt\.(?!close|rcParams)", fence["code"]):
+                found.append(f'line {line}: a block with a figure needs alt="what is seen"')
+    outside = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
+    for number, line in enumerate(outside.splitlines(), start=1):
+        if re.match(r"\s*(```|~~~)", line):
+            found.append(f"line {number}: a fence that is indented or not closed is not run")
+    return found
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:20]
