@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, report_text
+from pages import HOSTILE, TECHNICAL, Page, report_text
 
 import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Inverse, Repeat
 from pushforward.diagnostics import Certificate, Row
+from pushforward.diagnostics.plain_words import _MEANINGS
 from pushforward.errors import ShapeError
 from pushforward.reporting.html import name_html, number_html, short_html
 from pushforward.reporting.plots.pit import distance, kolmogorov_band
@@ -19,6 +20,7 @@ from pushforward.reporting.report.calibration import calibration_section, ranks
 from pushforward.reporting.report.certificate import certificate_section
 from pushforward.reporting.report.columns import columns_section
 from pushforward.reporting.report.influential_columns import influential_columns
+from pushforward.reporting.report.marginals import Gaps, columns_table_section, correlations_section
 from pushforward.reporting.report.plane import density_section, drawn_layers, is_plane, layer_name, layers_section
 from pushforward.reporting.report.unlikely import unlikely_section
 from pushforward.reporting.text import clean
@@ -90,6 +92,61 @@ def test_all_sections_are_in_order(tmp_path, flow):
     assert len(identities) == len(set(identities))
     for heading in ("All tests", "Calibration", "Unusual rows", "Corner plot", "Training curve"):
         assert f"<dt>{heading}</dt>" in text
+
+
+def test_main_part_has_no_technical_words(tmp_path, flow):
+    rows = [Row(name, 2.0, 1.0, False, "T^-1 and |z|", "the log-det", "See the Jacobian.") for name in _MEANINGS]
+    x = normal(300, 2)
+    page = Page(
+        report_text(
+            tmp_path / "r.html",
+            certificate=Certificate(tuple(rows), "float32"),
+            schema=SCHEMA,
+            flow=flow,
+            data=x,
+            scores=standard(x),
+            sample_scores=standard(normal(99, 2, 1)),
+            row_numbers=np.arange(300) + 1,
+        )
+    )
+    assert TECHNICAL.search(page.text)
+    assert not TECHNICAL.search(page.main)
+    assert page.main.index("Do not use this model: the model gives no number") < page.main.index("Flow gains")
+    assert "And 18 more, see all tests below." in page.main
+
+
+def test_columns_table_compares_rows_and_samples():
+    x, samples = normal(400, 13), normal(300, 13, 1)
+    x[:100, 4], samples[:, 4] = 0.0, np.abs(samples[:, 4]) + 2.0
+    x[:, 5], samples[:, 5] = 1e6 + np.arange(400), 1e6 + np.arange(300)
+    gaps = Gaps.of(x, samples)
+    names = [f"<{j}> " + "long name " * 4 for j in range(13)]
+    part = columns_table_section(x, samples, names, gaps, (x.min(0), x.max(0)))
+    lines = [plain(line) for line in re.findall("<tbody>.*?</tbody>", part.body, re.DOTALL)]
+    assert len(lines) == 13
+    assert "1 column with smaller differences" in part.body
+    first = lines[0].split()
+    low, mean, high = (
+        f"{value:.2f}".replace("-", "\N{MINUS SIGN}") for value in (x[:, 4].min(), x[:, 4].mean(), x[:, 4].max())
+    )
+    assert first[-15:-7] == [f"{gaps.values[4]:.1%}", "rows", low, mean, high, "25.0%", "25.0%", "0%"]
+    outside = np.mean(samples[:, 4] > x[:, 4].max())
+    assert first[-1] == (f"{outside:.1%}" if outside else "0%")
+    assert "1,000,399" in next(line for line in lines if line.startswith("&lt;5&gt;"))
+    assert names[4][:30] in gaps.describe(names)
+    assert "beyond what chance allows" in gaps.describe(names)
+
+
+def test_correlations_of_the_pair_that_differs_are_underlined():
+    x, samples = normal(2000, 6), normal(2000, 6, 1)
+    samples[:, 3] = 0.6 * samples[:, 1] + 0.8 * samples[:, 3]
+    part = correlations_section(x, samples, ["a", "b", "c", "<d>", "e", "f"]).body
+    line = re.search("<tbody>\\s*<tr>(.*?)</tr>", part, re.DOTALL)[1]
+    assert plain(line).startswith("b and &lt;d&gt;")
+    assert "far>+0.5" in line
+    assert part.count("class=far") == 1
+    assert "The 8 of 15 pairs that differ most." in part
+    assert correlations_section(x[:, :1], samples[:, :1], ["a"]) is None
 
 
 def test_missing_input_omits_its_section(tmp_path):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed, pluralise
 from pushforward.cli.printer import Printer, plain, print_verdict
 
 _WIDE_TERMINAL = 130  # characters: from this width on, the table has a column for messages
@@ -94,7 +94,8 @@ def _columns_outside_range(
 
 def _count_results(certificate: Any) -> str:
     counts = [sum(row.ok is result for row in certificate.rows) for result in (True, False, None)]
-    return f"{counts[0]} tests passed, {counts[1]} failed, {counts[2]} could not be made. All tests: --details."
+    failed = f"{counts[1]} failed, {counts[2]} could not be made"
+    return f"{pluralise(counts[0], 'test')} passed, {failed}. All tests: --details."
 
 
 def _print_certificate(out: Printer, certificate: Any) -> None:

@@ -1,5 +1,6 @@
 """Report of a fit: its sections and their order."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -129,7 +130,7 @@ def write_report(
         density_section(flow, rows, model_samples, columns) if is_plane(flow) else None,
         certificate_section(certificate) if certificate is not None else None,
         training_section(history, is_folded=True),
-        layers_section(flow) if is_plane(flow) else None,
+        dataclasses.replace(layers_section(flow), is_folded=True) if is_plane(flow) else None,
     ]
     return write_sections(
         target, title, summary_lines, sections, facts, overwrite, attribution=attribution,
