@@ -109,6 +109,13 @@ def test_stored_certificate_is_printed(command, plain, certify_arguments):
     assert values["verdict"] == SICK.verdict
 
 
+def test_score_repeats_the_verdict_of_an_unhealthy_model(command, plain, table):
+    result = command("score", plain(certificate=SICK.to_dict()), table, "-o", "s.csv")
+    assert result.code == 0
+    assert result.out.startswith(f"{SICK.summary}\n  What to do: ")
+    assert "healthy" not in command("score", plain(), table, "-o", "t.csv").out
+
+
 def test_unreadable_certificate_is_an_error(command, plain, certify_arguments):
     result = command("check", plain(certificate={"rows": 3}))
     assert result.code == 1
