@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from compiling import quickly_compiled
+from pages import TECHNICAL
 from sick_flows import SMALL, saturated_scale
 from small import rows
 
@@ -45,8 +46,17 @@ def plain(tmp_path):
     return write
 
 
-def test_narrow_terminal_prints_the_plain_table(command, plain, certify_arguments):
+def test_verdict_is_printed_without_technical_words(command, plain, certify_arguments):
     result = command("check", plain())
+    assert result.code == 1
+    assert result.out.startswith("Do not use this model: the probabilities of the model do not add up to one")
+    assert "  What to do: Fit again with the default flow." in result.out
+    assert "1 test passed, 1 failed, 1 could not be made. All tests: --details." in result.out
+    assert not TECHNICAL.search(result.out)
+
+
+def test_narrow_terminal_prints_the_plain_table(command, plain, certify_arguments):
+    result = command("check", plain(), "--details")
     assert result.code == 1
     assert str(SICK) in result.out
     assert certify_arguments["x"] is None
@@ -56,7 +66,7 @@ def test_narrow_terminal_prints_the_plain_table(command, plain, certify_argument
 def test_wide_terminal_prints_messages_in_the_table(command, plain, certify_arguments, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "150")
-    result = command("check", plain())
+    result = command("check", plain(), "--details")
     assert result.code == 1
     line = next(line for line in result.out.splitlines() if "integral of the density" in line)
     assert "0.005" in line
@@ -91,12 +101,19 @@ def test_stored_certificate_is_printed(command, plain, certify_arguments):
     stored = Certificate((Row("over-fitting", 0.1, 0.3, True, "A gap of 0.1 nats."),), "float32")
     model = plain(certificate=stored.to_dict(), held_out_nats=-3.5, held_out="40 test rows", gaussian_nats=-4.0)
     result = command("check", model)
-    assert f"When it was made: {stored.verdict}" in result.out
-    assert "over-fitting: A gap of 0.1 nats." in result.out
+    assert f"When it was made:\n{stored.summary}" in result.out
+    assert "A gap of 0.1 nats." in command("check", model, "--details").out
     assert "-3.500 nats a row on 40 test rows (a Gaussian: -4.000)" in result.out
     values = command("check", model, "--json").json
     assert values["when_made"]["verdict"] == stored.verdict
     assert values["verdict"] == SICK.verdict
+
+
+def test_score_repeats_the_verdict_of_an_unhealthy_model(command, plain, table):
+    result = command("score", plain(certificate=SICK.to_dict()), table, "-o", "s.csv")
+    assert result.code == 0
+    assert result.out.startswith(f"{SICK.summary}\n  What to do: ")
+    assert "healthy" not in command("score", plain(), table, "-o", "t.csv").out
 
 
 def test_unreadable_certificate_is_an_error(command, plain, certify_arguments):
@@ -114,3 +131,4 @@ def test_unhealthy_model_is_reported(command, tmp_path):
         result = command("check", "sick.safetensors", "--json")
     assert result.code == 1
     assert "a scale is saturated at its bound" in result.json["verdict"]
+    assert result.json["summary"].startswith("Do not")

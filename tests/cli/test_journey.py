@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from pages import TECHNICAL, Page
 from small import TINY, rows
 
 import pushforward as pf
@@ -40,6 +41,7 @@ def test_fit_prints_a_summary_and_next_steps(command, table):
     page = Path("report.html").read_text()
     assert "nsf fitted to data.csv" in page
     assert "Gaussian" in page
+    assert not TECHNICAL.search(result.out + Page(page).main)
 
 
 def test_held_out_score_is_that_of_the_test_rows(command, table):
@@ -108,7 +110,7 @@ def test_show_prints_layers_and_notes(command, model):
     assert "{" not in result.out
     text = result.out
     result = command("show", model, "--json")
-    assert result.json["notes"]["certificate"]["verdict"][:30] in text
+    assert result.json["notes"]["certificate"]["summary"][:30] in text
     assert result.json["notes"]["columns"] == ["a", "b", "c"]
     assert result.json["parameters"] > 0
 

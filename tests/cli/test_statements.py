@@ -12,9 +12,9 @@ from small import TINY
 
 import pushforward as pf
 from pushforward.cli import printer
-from pushforward.cli.printer import describe_gain
 from pushforward.cli.table_split import read_split
 from pushforward.persistence import read_notes
+from pushforward.reporting.text import describe_gain
 from pushforward.tabular.comparison.compare import _margin_error
 from pushforward.tabular.schema import Column, Range, infer_schema, out_of_range
 
@@ -36,7 +36,7 @@ def test_no_gain_is_claimed_with_repeated_values(command):
     assert "below 0" in result.out.replace("\n", " ")
     page = Path("r.html").read_text()
     assert "No gain over a Gaussian is claimed" in page
-    assert "nats per row over the Gaussian" not in page
+    assert "over the Gaussian" not in page
     sample = command("sample", "m.safetensors", "-o", "s.csv")
     assert "column 'rain': " in sample.err
     assert "--column rain=positive+rounded:STEP" in sample.err
@@ -93,10 +93,15 @@ def test_context_outside_the_training_range_is_reported(command, conditional):
 
 
 def test_gain_has_the_error_of_the_differences():
-    assert describe_gain(0.01234, 0.00211) == "The flow gains 0.0123 ± 0.0021 nats per row over a Gaussian."
+    text = describe_gain(0.01234, 0.00211)
+    assert text.startswith("The flow gains 0.0123 ± 0.0021 nats per row over a Gaussian: ")
+    assert text.endswith("a test row is 1.2% likelier under it.")
     assert "level" in describe_gain(0.01, 0.006)
     assert "behind" in describe_gain(-0.5, 0.1)
-    assert "no finite score" in describe_gain(-np.inf, None)
+    assert "not finite" in describe_gain(-np.inf, None)
+    few = describe_gain(0.5, 0.1, n_rows=20)  # Student's t with 19 degrees of freedom: 2.093
+    assert "Only 20 rows were tested: with 95% confidence the gain lies between 0.29 and 0.71 nats per row" in few
+    assert "Only" not in describe_gain(0.5, 0.1, n_rows=100)
     random = np.random.default_rng(0)
     parts = [random.normal(size=50), random.normal(size=50)]
     tests = [np.arange(50), np.arange(50, 100)]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiling import quickly_compiled
+from pages import TECHNICAL
 from sampling import quick_few
 from sick_flows import BUILDERS, SMALL, Half, healthy, nan_weights, randomised, rows, unstable_in_float32
 
@@ -234,6 +235,8 @@ def test_table_and_dictionary():
     certificate = Certificate(rows, "float32")
     assert not certificate.ok
     assert str(certificate).splitlines() == [
+        "Do not use this model: the thing is broken.",
+        "",
         "test        value     bound  result",
         "one      5.00e-01  1.00e+00  ok          Fine.",
         "another         -         -  not tested  Why.",
@@ -329,6 +332,7 @@ def test_a_sick_flow_is_named(fault):
     assert name in failed(certificate), f"\n{certificate}"
     assert message in certificate.verdict, f"\n{certificate}"
     assert row(certificate, name).fix
+    assert not TECHNICAL.search(" ".join([certificate.summary, *(" ".join(part) for part in certificate.findings)]))
     assert max(map(len, str(certificate).splitlines())) <= 100
     json.dumps(certificate.to_dict(), allow_nan=False)
 
@@ -494,8 +498,8 @@ class TestCalibration:
     def test_latents_of_the_wrong_scale_are_detected(self):
         random = np.random.default_rng(0)
         z, samples = random.normal(size=(2000, 4)), random.normal(size=(20_000, 4))
-        assert latent_row(z, samples).ok
-        far, near = latent_row(1.3 * z, samples), latent_row(0.7 * z, samples)
+        assert latent_row(z, samples, z, Columns(None, z.shape[1:])).ok
+        far, near = (latent_row(scale * z, samples, z, Columns(None, z.shape[1:])) for scale in (1.3, 0.7))
         assert (far.ok, near.ok) == (False, False)
         assert "over-fitted" not in far.message
         assert "over-fitted" in near.message
@@ -534,7 +538,7 @@ class TestTails:
         log_probs = -(z**2).sum(1)
         z[100:106, 1] = 8.0
         log_probs[200:206] = -1000.0
-        result = reach_row(z, log_probs, samples, -(samples**2).sum(1), np.arange(1000))
+        result = reach_row(z, log_probs, samples, -(samples**2).sum(1), np.arange(1000), z, Columns(None, (2,)))
         assert (result.ok, result.value) == (True, 0.006)
 
     @pytest.mark.parametrize(("count", "ok"), [(5, True), (20, False)])
@@ -542,7 +546,8 @@ class TestTails:
         random = np.random.default_rng(0)
         z, samples = random.normal(size=(1000, 2)), random.normal(size=(10_000, 2))
         z[100 : 100 + count, 1] = 8.0 + np.arange(count)
-        result = reach_row(z, -(z**2).sum(1), samples, -(samples**2).sum(1), np.arange(1000) + 7)
+        numbers = np.arange(1000) + 7
+        result = reach_row(z, -(z**2).sum(1), samples, -(samples**2).sum(1), numbers, z, Columns(None, (2,)))
         assert result.ok is ok
         assert f"at row {107 + count - 1}" in result.message
         assert result.value == count / 1000

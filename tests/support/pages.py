@@ -1,5 +1,6 @@
 """A parser of HTML pages, and a small report, for tests of pages that the library writes."""
 
+import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -7,10 +8,18 @@ import numpy as np
 
 from pushforward.reporting.report import write_report
 
+# Words that a reader of a table need not know: they occur in folded details and with --details only.
+TECHNICAL = re.compile(
+    r"log-det|T\^-1|autodiff|\|z\||latent|coordinate|Jacobian|condition number|"
+    r"round trip|the base\b|splines' box|float32",
+    re.IGNORECASE,
+)
+
 
 class Page(HTMLParser):
     """Collects tags, attributes and text, and asserts that every tag is closed.
 
+    `main` is the text outside folded parts.
     `bare` lists tables and pictures outside a scroll box: on a phone they would widen the page.
     """
 
@@ -18,7 +27,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.open, self.text, self.bare, self.boxes = [], [], "", [], []
+        self.tags, self.open, self.text, self.bare, self.boxes, self.main = [], [], "", [], [], ""
         self.feed(text)
         self.close()
         assert self.open == []
@@ -40,6 +49,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        self.main += "" if {"details", "style"} & {*self.open} else data
 
 
 HOSTILE = "<script>alert('x')</script>"

@@ -1,4 +1,4 @@
-"""`pushforward check`: the health certificate of a model."""
+"""`pushforward check`: whether a model can be used, and with --details its health certificate."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed
-from pushforward.cli.printer import Printer, plain
+from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Quiet, Seed, pluralise
+from pushforward.cli.printer import Printer, plain, print_verdict
 
 _WIDE_TERMINAL = 130  # characters: from this width on, the table has a column for messages
 _STYLES = {True: "green", False: "bold red", None: "dim"}
@@ -20,15 +20,16 @@ def check(
         Path | None, typer.Argument(help="Table with the model's columns, or folder of pictures.", show_default=False)
     ] = None,
     drop_na: DropNA = False,
+    details: Annotated[bool, typer.Option("--details", help="Print every test, with its value and bound.")] = False,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Test a model: round trips, log-determinants, normalisation, and with a table whether it fits those rows.
+    """Test a model: whether it can be computed, adds up to one, and with a table whether it fits those rows.
 
-    Without a table the model is compared with its own samples, and the stored results of `fit` are printed. Exit code 1
-    if a test fails.
+    The verdict is printed with what to do, and with --details every test. Without a table the stored verdict of `fit`
+    is printed too. Exit code 1 if a test fails.
     """
     out = Printer(json, quiet)
     from pushforward.cli.model_file import is_image_model, load_model, matching_rows, schema_of
@@ -50,15 +51,24 @@ def check(
     context = None if rows is None else rows.context
     with out.stage("testing the model (certificate)"):
         certificate = certify(flow, x, key=seed, context=context)
-    if out.prints_text:
+    print_verdict(out, certificate)
+    if details and out.prints_text:
+        out.print()
         _print_certificate(out, certificate)
+    elif out.prints_text:
+        out.print(_count_results(certificate))
     outside_range = {} if is_image_model(flow) else _columns_outside_range(model, flow, notes, context, seed)
     for _, message in outside_range.values():
         out.print(message)
     dropped = 0 if rows is None else rows.dropped
     out.print_left_out(dropped)
     if data is None:
-        for line in _describe_notes(notes, stored_certificate):
+        if stored_certificate is not None and out.prints_text:
+            out.print("\nWhen it was made:")
+            print_verdict(out, stored_certificate)
+            if details:
+                _print_certificate(out, stored_certificate)
+        for line in _describe_notes(notes):
             out.print(line)
     stored = {} if stored_certificate is None else {"when_made": stored_certificate.to_dict()}
     shares = {name: share for name, (share, _) in outside_range.items()}
@@ -80,6 +90,12 @@ def _columns_outside_range(
     if training_range is None or (flow.context_shape is not None and context is None):
         return {}
     return out_of_range(columns, range_samples(flow, seed, context), training_range)
+
+
+def _count_results(certificate: Any) -> str:
+    counts = [sum(row.ok is result for row in certificate.rows) for result in (True, False, None)]
+    failed = f"{counts[1]} failed, {counts[2]} could not be made"
+    return f"{pluralise(counts[0], 'test')} passed, {failed}. All tests: --details."
 
 
 def _print_certificate(out: Printer, certificate: Any) -> None:
@@ -106,24 +122,17 @@ def _print_certificate(out: Printer, certificate: Any) -> None:
     console.print(Text(plain(certificate.verdict), style=_STYLES[certificate.ok]))
 
 
-def _describe_notes(notes: dict[str, Any], stored_certificate: Any) -> list[str]:
+def _describe_notes(notes: dict[str, Any]) -> list[str]:
     """Lines on the fit of the model, from the notes in its file."""
     from pushforward.cli.model_file import number_in
 
     lines = []
-    if stored_certificate is not None:
-        lines.append(f"When it was made: {stored_certificate.verdict}")
-        lines += [
-            f"  {row.name}: {row.message}"
-            for row in stored_certificate.rows
-            if row.ok is False or row.name == "over-fitting"
-        ]
     score, baseline = (number_in(notes, name) for name in ("held_out_nats", "gaussian_nats"))
     test_rows, tied_columns = notes.get("held_out"), notes.get("repeating")
     if isinstance(tied_columns, list) and tied_columns:
         columns = ", ".join(map(repr, tied_columns))
-        lines.append(f"Values repeat in {columns}, where a density has no bound: log-likelihoods are no measure there.")
+        lines.append(f"Values repeat in {columns}, where scores have no bound: log-likelihoods are no measure there.")
     if score is not None:
         comparison = "" if baseline is None else f" (a Gaussian: {baseline:.3f})"
-        lines.append(f"Its log-likelihood then: {score:.3f} nats a row on {test_rows or 'held-out rows'}{comparison}.")
-    return ["", *lines, "Give a table to test it on rows: pushforward check MODEL TABLE."]
+        lines.append(f"Its score then: {score:.3f} nats a row on {test_rows or 'held-out rows'}{comparison}.")
+    return [*lines, "", "Give a table to test it on rows: pushforward check MODEL TABLE."]

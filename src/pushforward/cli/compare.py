@@ -25,7 +25,7 @@ from pushforward.cli.options import (
     split_names,
 )
 from pushforward.cli.outputs import check_outputs, versions, write_json
-from pushforward.cli.printer import Printer, describe_gain, format_score, format_seconds
+from pushforward.cli.printer import Printer, format_score, format_seconds
 
 
 def compare(
@@ -97,9 +97,10 @@ def compare(
         except DataError as error:
             raise DataError(f"{data}: {error}") from error
     print_schema(out, board.schema)
-    out.print(
-        f"Log-likelihood of test rows, nats a row, mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}"
-    )
+    repeating = board.schema.repeated_values(table.values[:, board.schema.modelled_indices])
+    _print_margin(out, board, repeating)
+    mean_of = f"mean of {board.n_folds} fold{'s' if board.n_folds > 1 else ''}"
+    out.print(f"Scores of test rows (log-likelihood, nats a row; higher is better), {mean_of}")
     rule = f"by group of {groups}" if groups else f"the latest fifth is the test, by {time}" if time else ""
     if rule:
         out.print(f"Rows are split {rule}." if groups else f"Of the rows {rule}.")
@@ -107,8 +108,6 @@ def compare(
         out.print("Rounded columns count with their masses: all models by bounds, over the same points.")
     _print_entries(out, board)
     _print_copies(out, board)
-    repeating = board.schema.repeated_values(table.values[:, board.schema.modelled_indices])
-    _print_margin(out, board, repeating)
     out.print("next:")
     recipe, _, base = board.chosen.partition("+")
     command = ["pushforward", "fit", str(data), "--flow", recipe, *(("--base", base) if base else ())]
@@ -169,6 +168,8 @@ def _print_margin(out: Printer, board: Any, repeating: Any) -> None:
             "likelihood is no measure. Declare such columns, see the note, or leave them out with --exclude."
         )
         return
+    from pushforward.reporting.text import describe_gain
+
     out.print(
         describe_gain(board.margin, board.margin_error, name, f"{board.rival.name}, the better of Gaussian and mixture")
     )

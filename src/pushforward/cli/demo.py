@@ -1,6 +1,5 @@
 """`pushforward demo`: fits a flow to real data and compares it with classical densities."""
 
-import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ import typer
 
 from pushforward.cli.options import Debug, Json, Overwrite, Quiet, Seed
 from pushforward.cli.outputs import check_outputs, versions, writing
-from pushforward.cli.printer import Printer, format_score, format_seconds
+from pushforward.cli.printer import Printer, format_score, format_seconds, print_verdict
 
 # Chosen by short experiments on the validation rows. `fit` scales every column into the box of the splines. Rare
 # minutes in kitchen and laundry are 13 standard deviations out, so most data lie in a narrow range, where 8 bins are
@@ -43,6 +42,7 @@ def demo(
     from pushforward.diagnostics import check
     from pushforward.persistence import save
     from pushforward.recipes import nsf
+    from pushforward.reporting.text import best_other, describe_gain, gain_error
     from pushforward.tabular.files import write_table
     from pushforward.tabular.leaderboard import leaderboard_row
     from pushforward.train import fit
@@ -96,10 +96,13 @@ def demo(
             certificate=certificate,
         )  # fmt: skip
     out.print()
-    out.print(f"Log-likelihood of the {len(data.test):,} test rows, in nats per row (higher is better)")
+    print_verdict(out, certificate)
+    best: Any = best_other(rows, row)
+    gain = row.test_log_likelihood - best.test_log_likelihood
+    out.print(describe_gain(gain, gain_error(row, best), "The flow", f"the {best.name}, the best of the other models"))
+    out.print()
+    out.print(f"Scores of the {len(data.test):,} test rows (log-likelihood, nats per row; higher is better)")
     _print_leaderboard(out, rows)
-    _print_gain(out, row, rows)
-    out.print(certificate.verdict)
     out.print()
     out.print(f"wrote {model_path}, {samples_path} and")
     out.print(f"      {report_path}, which shows data and samples: open it in a browser")
@@ -140,13 +143,3 @@ def _print_leaderboard(out: Printer, rows: list[Any]) -> None:
             for line in rows
         ],
     )  # fmt: skip
-
-
-def _print_gain(out: Printer, row: Any, rows: list[Any]) -> None:
-    """Print the difference to the best of the other models as a factor."""
-    best = next(line for line in rows if line is not row)
-    gain = row.test_log_likelihood - best.test_log_likelihood
-    out.print(
-        f"A test row is, in the geometric mean, {math.exp(gain):.2g} times as likely under the flow as under the "
-        f"{best.name}."
-    )

@@ -30,9 +30,9 @@ from pushforward.cli.outputs import check_outputs, versions, writing
 from pushforward.cli.printer import (
     Printer,
     describe_copies,
-    describe_gain,
     describe_training,
     format_score,
+    print_verdict,
     strict_json,
 )
 
@@ -111,6 +111,7 @@ def fit(
     from pushforward.errors import DataError, ShapeError
     from pushforward.persistence import save
     from pushforward.recipes import RECIPES
+    from pushforward.reporting.text import describe_gain
     from pushforward.tabular.schema import Range, fit_columns, out_of_range
 
     split = read_split(
@@ -195,9 +196,15 @@ def fit(
                 report, data, model, history, rows, modelled, seed, overwrite, certificate=certificate,
                 schema=schema.columns, no_gain=no_gain,
                 remarks=[message for _, message in out_of_range_columns.values()],
+                extent=(training_range.low, training_range.high),
             )  # fmt: skip
+    print_verdict(out, certificate)
+    gain = row.test_log_likelihood - rows[1].test_log_likelihood
+    out.print(no_gain or describe_gain(gain, row.gain_error, n_rows=len(split.test) if split.is_held_out else None))
+    for _, message in out_of_range_columns.values():
+        out.print(message)
     out.table(
-        ["model", "scored on", "log-likelihood (nats/row)"],
+        ["model", "scored on", "score (nats/row)"],
         [[line.name, line.setting, format_score(line.test_log_likelihood, line.standard_error)] for line in rows],
         left=2,
     )
@@ -205,10 +212,6 @@ def fit(
         out.print(describe_copies("test rows", n_copies, len(split.test), row.without_copies))
     if schema.is_rounded:
         out.print("Rounded columns count with their masses, of which the flow's scores are lower bounds.")
-    out.print(no_gain or describe_gain(row.test_log_likelihood - rows[1].test_log_likelihood, row.gain_error))
-    for _, message in out_of_range_columns.values():
-        out.print(message)
-    _print_verdict(out, certificate)
     out.print(f"wrote {output}" + (f" and {report}" if report else ""))
     out.print("next:")
     given = join_option([f"{name}=..." for name in split.context_columns])
@@ -236,13 +239,6 @@ def _describe_test(split: Any) -> str:
     if split.is_held_out:
         return f"; {len(split.test):,} rows are held out for the test ({split.rule})"
     return "; too few to hold out a test"
-
-
-def _print_verdict(out: Printer, certificate: Any) -> None:
-    out.print(certificate.verdict)
-    for row in certificate.rows:
-        if row.ok is False:
-            out.print(f"  {row.name}: {row.message}")
 
 
 def range_samples(model: Any, seed: int, context: Any = None) -> Any:

@@ -21,6 +21,7 @@ _RANKED_ROWS, _DRAWS = 1024, 63  # calibration of a conditional flow: rows, and 
 def fit_report(
     path: Path, data: Path, model: Any, history: Any, rows: Sequence[LeaderboardRow], split: Split, seed: int,
     overwrite: bool, *, certificate: Any = None, schema: Any = None, no_gain: str = "", remarks: Sequence[str] = (),
+    extent: Any = None,
 ) -> None:  # fmt: skip
     """Write the report of `fit`: test rows against samples drawn at the contexts of these rows.
 
@@ -28,7 +29,7 @@ def fit_report(
         path, data, model, history, rows, split, seed, overwrite: those of `pushforward fit`.
         certificate: the result of `pushforward.check`, or its `to_dict()`.
         schema: the type of each column.
-        no_gain, remarks: as for `write_report`.
+        no_gain, remarks, extent: as for `write_report`.
     """
     test, contexts = split.test, split.test_context
     samples = _samples(model, len(test), seed, contexts)
@@ -59,6 +60,7 @@ def fit_report(
         model=rows[0].name,
         no_gain=no_gain,
         remarks=remarks,
+        extent=extent,
         overwrite=overwrite,
     )
 
@@ -107,6 +109,7 @@ def demo_report(
     certificate: Any = None, schema: Any = None,
 ) -> None:  # fmt: skip
     """Write the report of the demo; `certificate` and `schema` as in `fit_report`."""
+    every_row = np.concatenate([data.train, data.validation, data.test])
     write_report(
         path,
         title="A spline flow of a household's electricity",
@@ -130,6 +133,7 @@ def demo_report(
         sample_scores=log_prob_float64(model, samples),
         model=row.name,
         attribution=data.attribution,
+        extent=(every_row.min(0), every_row.max(0)),
         overwrite=overwrite,
     )
 

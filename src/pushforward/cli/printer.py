@@ -209,25 +209,14 @@ def describe_copies(
     )
 
 
-def describe_gain(gain: float, error: float | None, name: str = "The flow", baseline: str = "a Gaussian") -> str:
-    """Describe a gain with its standard error, that of the mean difference of the scores of the same rows.
-
-    >>> describe_gain(0.5, 0.1), describe_gain(0.1, 0.1)[:35]
-    ('The flow gains 0.50 ± 0.10 nats per row over a Gaussian.', 'The flow is level with a Gaussian: ')
-    """
-    if not math.isfinite(gain) or error is None:
-        return f"{name} and {baseline} cannot be compared: a test row has no finite score."
-    from pushforward.reporting.text import gain_digits
-
-    digits = gain_digits(error)
-    figures = f"{abs(gain):.{digits}f} \N{PLUS-MINUS SIGN} {error:.{digits}f} nats per row"
-    if abs(gain) <= 2 * error:
-        reason = "either the columns are nearly normal, or more rows are needed"
-        side = "above" if gain > 0 else "below"
-        return f"{name} is level with {baseline}: {figures} {side} it, within two standard errors; {reason}."
-    if gain > 0:
-        return f"{name} gains {figures} over {baseline}."
-    return f"{name} is {figures} behind {baseline}: try more --epochs, a smaller --width, or more rows."
+def print_verdict(out: Printer, certificate: Any, *, most: int = 5) -> None:
+    """Print whether a model can be used, in the words of the table, and up to `most` faults with what to do."""
+    findings = certificate.findings
+    out.print(certificate.summary)
+    for index, finding in enumerate(findings[:most]):
+        out.print(f"  What to do: {finding.advice}" if index == 0 else f"  Also: {finding.text} {finding.advice}")
+    if len(findings) > most:
+        out.print(f"  And {len(findings) - most} more.")
 
 
 def strict_json(value: Any) -> Any:

@@ -13,7 +13,7 @@ import typer
 
 from pushforward.cli.options import Debug, DropNA, Json, ModelFile, Overwrite, Quiet, Seed, pluralise
 from pushforward.cli.outputs import check_outputs, check_table_output
-from pushforward.cli.printer import Printer
+from pushforward.cli.printer import Printer, print_verdict
 
 _BAR_STEPS = 1000
 
@@ -147,10 +147,24 @@ def _progress_bar(show: bool, totals: _Totals) -> Generator[Callable[[], None]]:
         yield update_bar
 
 
+def _print_doubts(out: Printer, notes: dict[str, Any]) -> None:
+    """Print the verdict of the certificate that `fit` stored, unless the model is healthy."""
+    from pushforward.diagnostics import Certificate
+    from pushforward.errors import DataError
+
+    try:
+        certificate = Certificate.from_dict(notes["certificate"])
+    except (KeyError, DataError):
+        return
+    if not certificate.ok:
+        print_verdict(out, certificate, most=1)
+
+
 def _print_summary(out: Printer, totals: _Totals, notes: dict[str, Any], output: Path) -> None:
     """Print the summary of all scores."""
     from pushforward.cli.model_file import number_in
 
+    _print_doubts(out, notes)
     summary = totals.summary
     low, median, high = summary.quantiles([0.01, 0.5, 0.99])
     if totals.is_pictures:

@@ -37,7 +37,7 @@ def _format(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, dict) and "verdict" in value:
-        return f"{value['verdict']}"
+        return f"{value.get('summary', value['verdict'])}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {item}" for name, item in value.items())
     return f"{value:.4f}" if isinstance(value, float) else f"{value}"

@@ -58,4 +58,7 @@ def atoms_row(x: np.ndarray, samples: np.ndarray, columns: Columns) -> Row:
         f"{name} has {values[at]:g} in {share[at]:.1%} of the rows, and in {expected[at]:.1%} of the flow's samples",
         "A density has no mass at a value: model the column as discrete or rounded, or model the rows with the value "
         "separately.",
+        f"In {name} {share[at]:.1%} of the rows have exactly {values[at]:g}, but {expected[at]:.1%} of the samples: "
+        "its scores measure nothing, and samples do not look like rows.",
+        f"Declare the column rounded, so that values get probabilities: {columns.declaration(column, 'rounded:STEP')}.",
     )  # fmt: skip

@@ -140,4 +140,5 @@ def _row(name: str, log_z: float, error: float, overlap: float, where: str) -> R
         name, value, bound, False, message + ".", "the density does not integrate to one",
         "Part of the base is never reached, or a log-det or the base's density is wrong: compare each layer with its "
         "own Jacobian, and look for a layer whose range is not the whole line.",
+        f"The probabilities of the model add up to {total:.3g}{where} and not to one, so its scores are off.",
     )  # fmt: skip

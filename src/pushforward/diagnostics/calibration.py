@@ -87,12 +87,12 @@ def spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def data_row(x: np.ndarray, samples: np.ndarray, columns: Columns, random: np.random.Generator) -> Row:
     """Rows x (n, D) against samples of the flow (m, D), m >= n."""
-    dim = x.shape[1]
+    dim, pair = x.shape[1], (x, samples)
     centre, unit = spread(x)
     vectors = directions(dim, random)
     x, samples = (statistics(part, centre, unit, vectors) for part in (x, samples))
     gaps, bound = distances(x, samples), band(x.shape[1], len(x), len(samples))
-    return _data_row(gaps, bound, f"{len(x)} rows and of the flow's samples", "", dim, columns)
+    return _data_row(gaps, bound, f"{len(x)} rows and of the flow's samples", "", dim, columns, pair)
 
 
 def conditional_row(
@@ -123,20 +123,44 @@ def conditional_row(
     return _data_row(gaps[worst], float(bands[worst, 0]), what, where, dim, columns)
 
 
-def _data_row(gaps: np.ndarray, bound: float, what: str, where: str, dim: int, columns: Columns) -> Row:
+def _shares(x: np.ndarray, samples: np.ndarray) -> str:
+    """The value of a column at which its distribution functions differ most, and the shares up to it."""
+    points = np.sort(np.concatenate([x, samples]))
+    shares = [np.searchsorted(np.sort(part), points, "right") / len(part) for part in (x, samples)]
+    at = int(np.abs(shares[0] - shares[1]).argmax())
+    return f"{shares[0][at]:.0%} of the rows are at most {points[at]:.3g}, but {shares[1][at]:.0%} of the samples"
+
+
+def _data_row(
+    gaps: np.ndarray, bound: float, what: str, where: str, dim: int, columns: Columns,
+    pair: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Row:  # fmt: skip
+    """`pair`: rows (n, D) and samples (m, D) whose shares are compared in words, where contexts play no part."""
     worst, column = int(gaps.argmax()), int(gaps[:dim].argmax())
     name = columns[worst] if worst < dim else f"a random direction ({columns[column]}: {gaps[column]:.3f})"
+    finding, given = f"In {columns[column]} ", " given the context columns" if pair is None else ""
+    if gaps[column] <= bound + _DATA_TOLERANCE:
+        finding = (
+            f"Sums of several columns are distributed otherwise in the samples{given} than in the rows: the model "
+        )
+        finding += "misses how columns go together."
+    elif pair is not None:
+        finding += f"{_shares(*(part[:, column] for part in pair))}."
+    else:
+        finding += f"the shares of rows and of samples{given} below a value differ by up to {gaps[column]:.0%}."
     return _row(
         DATA, float(gaps[worst]), bound + _DATA_TOLERANCE, f"{name}{where}",
         f"Distribution functions of {what} differ most in {name}.",
         f"{columns[column]} of the data is not distributed as in the flow",
         "Train longer or with more layers; if the rows are new ones, they may come from elsewhere than the training "
         "rows.",
+        finding,
     )  # fmt: skip
 
 
-def latent_row(z: np.ndarray, samples: np.ndarray) -> Row:
-    """Latents z (n, D) against samples of the base (m, D): each coordinate, and the distance from the centre."""
+def latent_row(z: np.ndarray, samples: np.ndarray, x: np.ndarray, columns: Columns) -> Row:
+    """Latents z (n, D) of rows x (n, D) against samples of the base (m, D): each coordinate, and the distance from the
+    centre."""
     centre, unit = spread(samples)
     latents, base = (
         np.concatenate([part, np.linalg.norm((part - centre) / unit, axis=1, keepdims=True)], 1)
@@ -144,20 +168,24 @@ def latent_row(z: np.ndarray, samples: np.ndarray) -> Row:
     )
     gaps, bound = distances(latents, base), band(latents.shape[1], len(latents), len(base))
     worst = int(gaps.argmax())
-    name = f"coordinate {worst}" if worst < z.shape[1] else "the distance from the centre"
+    name, finding = "the distance from the centre", "The rows lie further from the middle than the model believes."
+    if worst < z.shape[1]:
+        name = f"coordinate {worst}"
+        finding = f"The model misses how columns go together, most in {columns.most_related(z[:, worst], x)[0]}."
     message = f"Distribution functions of T^-1(x) at {len(z)} rows and of the base differ most in {name}."
     fix = (
         "Train longer or with more layers; where the calibration of data passes, the flow misses dependence between "
         "columns."
     )
     if worst == z.shape[1] and np.median(latents[:, worst]) < np.median(base[:, worst]):
+        finding = "The rows lie nearer to the middle than the model believes: it is too wide."
         message += " The rows lie nearer to it: the flow is too wide, or over-fitted to these rows."
         fix = f"Check rows that it was not trained on. If these are such rows: {fix[0].lower()}{fix[1:]}"
     fault = "the data's latents are not distributed as the base"
-    return _row(LATENT, float(gaps[worst]), bound + _LATENT_TOLERANCE, name, message, fault, fix)
+    return _row(LATENT, float(gaps[worst]), bound + _LATENT_TOLERANCE, name, message, fault, fix, finding)
 
 
-def _row(name: str, value: float, bound: float, worst: str, message: str, fault: str, fix: str) -> Row:
+def _row(name: str, value: float, bound: float, worst: str, message: str, fault: str, fix: str, finding: str) -> Row:
     if bound > _NO_POWER and value <= bound:
         return Row(name, None, None, None, "Too few rows to distinguish a wrong distribution from chance.")
-    return bounded_row(name, value, bound, f"Worst: {worst}.", message, fault, fix)
+    return bounded_row(name, value, bound, f"Worst: {worst}.", message, fault, fix, finding=finding)

@@ -5,6 +5,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from pushforward.diagnostics.plain_words import Finding, findings_of, summary_of
 from pushforward.errors import DataError
 
 _WIDTH = 100
@@ -27,6 +28,8 @@ class Row:
         fault: a short phrase for the verdict. For a failed test: what is wrong. For a test that could not be made and
             without which a verdict is worth little: why.
         fix: for a failed test, what to do.
+        finding: what the fault means for the use of the model, in the words of the table: columns, values, shares.
+        advice: what to do about it on the command line.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Row:
     message: str
     fault: str = ""
     fix: str = ""
+    finding: str = ""
+    advice: str = ""
 
     @property
     def sentence(self) -> str:
@@ -48,11 +53,14 @@ class Row:
         return self.fix
 
 
-def bounded_row(name: str, value: float, bound: float, success: str, message: str, fault: str, fix: str) -> Row:
+def bounded_row(
+    name: str, value: float, bound: float, success: str, message: str, fault: str, fix: str, *, finding: str = "",
+    advice: str = "",
+) -> Row:  # fmt: skip
     """The row of a test that passes, with the message `success`, if the value does not exceed the bound."""
     if value <= bound:
         return Row(name, value, bound, True, success)
-    return Row(name, value, bound, False, message, fault, fix)
+    return Row(name, value, bound, False, message, fault, fix, finding, advice)
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,18 @@ class Certificate:
         return all(row.ok is not False for row in self.rows)
 
     @property
+    def summary(self) -> str:
+        """Whether the model can be used, in the words of the table; else the most important fault."""
+        return summary_of(self.rows)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The faults in the words of the table, each with `text` and `advice`, the most important first."""
+        return findings_of(self.rows)
+
+    @property
     def verdict(self) -> str:
-        """One or two sentences: the faults with the fix of the first, or that no test failed."""
+        """One or two technical sentences: the faults with the fix of the first, or that no test failed."""
         failed = [row for row in self.rows if row.ok is False]
         untested = [row.name for row in self.rows if row.ok is None]
         suffix = f"; not tested: {', '.join(untested)}" if untested else ""
@@ -101,9 +119,11 @@ class Certificate:
         return f"Not healthy in {self.dtype}: {'; '.join(faults[:_MOST_FAULTS])}{more}{suffix}.{fix}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Strict JSON: verdict, ok, dtype and the rows; a number that is not finite is None."""
+        """Strict JSON: summary, verdict, ok, dtype and the rows; a number that is not finite is None."""
         rows = [vars(row) | {"value": _finite(row.value), "bound": _finite(row.bound)} for row in self.rows]
-        return {"ok": self.ok, "verdict": self.verdict, "dtype": self.dtype, "rows": rows}
+        return {
+            "ok": self.ok, "summary": self.summary, "verdict": self.verdict, "dtype": self.dtype, "rows": rows,
+        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, plain: Any) -> "Certificate":
@@ -130,7 +150,7 @@ class Certificate:
         for (name, value, bound, result), row in zip(lines, [None, *self.rows], strict=True):
             start = f"{name:<{a}}  {value:>{b}}  {bound:>{c}}  {result:<{d}}  "
             table += _row_lines(start, row.message, row.fix) if row is not None else [start.rstrip()]
-        return "\n".join([*table, "", *_wrapped(self.verdict, "")])
+        return "\n".join([*_wrapped(self.summary, ""), "", *table, "", *_wrapped(self.verdict, "")])
 
 
 def _row_lines(start: str, message: str, fix: str) -> list[str]:
@@ -165,7 +185,7 @@ def _with_current_keys(row: Any) -> Any:
 def _is_row(row: Any) -> bool:
     kinds: dict[str, tuple[type, ...]] = {
         "name": (str,), "value": (int, float, type(None)), "bound": (int, float, type(None)), "ok": (bool, type(None)),
-        "message": (str,), "fault": (str,), "fix": (str,),
+        "message": (str,), "fault": (str,), "fix": (str,), "finding": (str,), "advice": (str,),
     }  # fmt: skip
     return (
         isinstance(row, dict)

@@ -206,7 +206,7 @@ def _check_density(
     results.append(normalisation_row(exact, one_context, too_coarse, share_without_digits > 0.5, random))
     z = None
     if isinstance(exact, Flow) and len(points):
-        tests, z = limit_rows(exact, points, point_contexts, what)
+        tests, z = limit_rows(exact, points, point_contexts, what, columns)
         results += tests
     results += copies
     if fitted is not None and row_log_probs is not None:

@@ -11,8 +11,9 @@ the feature. It is reported as the AUC of two normal distributions that far apar
 """
 
 import math
+import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,11 @@ _MOST_COLUMNS, _MOST_PAIRED = 64, 16
 _TOO_FEW = 0.5  # deviations: if the least detectable shift is larger, the test has no power
 _DEGREES = ("mean", "spread", "skewness", "tails", "shape", "shape")
 _NORMAL = statistics.NormalDist()
+_WORDS = {
+    "the mean of": "the level of", "the skewness of": "the skewness (lopsidedness) of",
+    "the tails of": "the extremes of", "log-density": "the scores", "by the context": "depending on the given columns",
+}  # fmt: skip
+_DEPENDENCE = "the dependence of "
 
 
 @dataclass(frozen=True)
@@ -104,13 +110,16 @@ def largest_differences(parts: list[Part], contexts: np.ndarray | None) -> list[
     return [Largest(t, name, allowed, count) for t, name in largest]
 
 
-def comparison_row(differences: list[Largest], n: int, each: int) -> Row:
+def comparison_row(
+    differences: list[Largest], n: int, each: int, related: Callable[[int], str] = "coordinate {}".format
+) -> Row:
     """The largest difference as an AUC, against a bound for chance and a small effect.
 
     Args:
         differences: by `largest_differences`; the row reports the first that is too large, else the largest.
         n: number of rows.
         each: K.
+        related: the columns to which a latent coordinate is related, for the finding.
     """
     unit = math.sqrt((1 + 1 / each) / n)
     detectable = differences[0].allowed * unit
@@ -123,6 +132,9 @@ def comparison_row(differences: list[Largest], n: int, each: int) -> Row:
                 NAME, None, None, None,
                 f"{n} rows are too few: a shift of less than {detectable:.2g} deviations would not be detected.",
                 f"too few rows to detect a shift below {detectable:.2g} deviations",
+                finding=f"{n:,} rows are too few to judge: a column could be off by {detectable:.1g} standard "
+                "deviations unnoticed.",
+                advice="Test on more rows.",
             )  # fmt: skip
         return Row(
             NAME, auc_of(worst.t * unit), bound, True,
@@ -137,7 +149,21 @@ def comparison_row(differences: list[Largest], n: int, each: int) -> Row:
         NAME, value, bound, False, message, f"{worst.name} of the rows is not as in the flow's samples",
         "Train longer or with more layers; if the rows are new ones, they may come from elsewhere than the training "
         "rows.",
+        f"{_feature(worst.name, related)}: by {effect:.2g} standard deviations.",
     )  # fmt: skip
+
+
+def _feature(name: str, related: Callable[[int], str]) -> str:
+    """A feature in which rows and samples differ, in words of the table."""
+    latents = dict.fromkeys(re.findall(r"latent coordinate (\d+)", name))
+    if latents:
+        columns = "; and in ".join(dict.fromkeys(related(int(index)) for index in latents))
+        return f"Rows and samples differ in how columns go together, most in {columns}"
+    if name.startswith(_DEPENDENCE):
+        return f"Rows and samples differ most in how {name.removeprefix(_DEPENDENCE)} go together"
+    for term, words in _WORDS.items():
+        name = name.replace(term, words)
+    return f"Rows and samples differ most in {name}"
 
 
 def column_names(columns: Columns, dim: int) -> list[str]:
@@ -163,7 +189,7 @@ def _differences(part: Part, contexts: np.ndarray | None) -> Iterator[tuple[np.n
     few = some_columns(part, _MOST_PAIRED)
     rows, samples = (legendre(values, _PAIR_DEGREE) for values in (few.rows, few.samples))
     for i in range(len(few.names) - 1):
-        names = [f"the dependence of {few.names[i]} and {other}" for other in few.names[i + 1 :]]
+        names = [f"{_DEPENDENCE}{few.names[i]} and {other}" for other in few.names[i + 1 :]]
         for a in range(_PAIR_DEGREE):
             for b in range(_PAIR_DEGREE):
                 products = rows[a][:, i, None] * rows[b][:, i + 1 :]

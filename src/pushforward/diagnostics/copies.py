@@ -36,6 +36,9 @@ def copies_row(x: np.ndarray, train: np.ndarray, random: np.random.Generator) ->
         NAME, max(value, 0.0), float(bound), f"{exact.sum()} of {len(x)} rows are training rows.",
         f"{value:.1%} of {len(x)} rows are {what}, more than chance does.", _FAULT,
         _FIX,
+        finding=f"{value:.1%} of {len(x):,} test rows are {what}, more than chance does: the test says little about "
+        "new rows.",
+        advice="Keep rows that belong together on one side of the test: --groups COLUMN.",
     )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def data_rows(
         return [Row("calibration of data", None, None, None, "The flow's samples are not finite.")]
     results = []
     if z is not None and isinstance(flow, Flow):
-        results += _latent_rows(flow, z.reshape(n, dim).astype(np.float64), contexts, numbers, keys[1:])
+        results += _latent_rows(flow, z.reshape(n, dim).astype(np.float64), contexts, numbers, keys[1:], x, columns)
     results.append(tails_row(x, finite, columns))
     is_conditional = contexts is not None and len(np.unique(contexts.reshape(n, -1), axis=0)) > 1
     if not is_conditional:
@@ -100,12 +100,13 @@ def data_rows(
             *_, last = evaluate_layers(flow, samples[start::each], contexts, inverse=True)
             latents[start::each] = last.outputs
         parts.append((z, latents, [f"latent coordinate {index}" for index in range(dim)]))
-    return [*results, *_comparison_rows(parts, flat_contexts, random)]
+    return [*results, *_comparison_rows(parts, flat_contexts, columns, random)]
 
 
 def _comparison_rows(
-    parts: list[tuple[np.ndarray, np.ndarray, list[str]]], contexts: np.ndarray | None, random: np.random.Generator
-) -> list[Row]:
+    parts: list[tuple[np.ndarray, np.ndarray, list[str]]], contexts: np.ndarray | None, columns: Columns,
+    random: np.random.Generator,
+) -> list[Row]:  # fmt: skip
     """Comparison and classifier rows of (rows (n, ...), K samples of each (n K, ...), names of the coordinates)."""
     n = len(parts[0][0])
     flat = [
@@ -117,22 +118,28 @@ def _comparison_rows(
     ranks = [ranked(a[good], b[good], names) for (a, b), (*_, names) in zip(flat, parts, strict=True)]
     contexts = None if contexts is None else context_ranks(contexts[good])
     n, each = ranks[0].samples.shape[:2]
-    return [comparison_row(largest_differences(ranks, contexts), n, each), classifier_row(ranks, contexts, random)]
+
+    def related(index: int) -> str:
+        return columns.most_related(flat[-1][0][good][:, index], flat[0][0][good])[0]
+
+    differences = largest_differences(ranks, contexts)
+    return [comparison_row(differences, n, each, related), classifier_row(ranks, contexts, random)]
 
 
 def _latent_rows(
-    flow: Flow, z: np.ndarray, contexts: np.ndarray | None, numbers: np.ndarray, keys: list[jax.Array]
-) -> list[Row]:
+    flow: Flow, z: np.ndarray, contexts: np.ndarray | None, numbers: np.ndarray, keys: list[jax.Array],
+    x: np.ndarray, columns: Columns,
+) -> list[Row]:  # fmt: skip
     good = np.isfinite(z).all(1)
     if good.sum() < 2:
         return [Row("calibration of latents", None, None, None, "The latents of the data are not finite.")]
     contexts = None if contexts is None else contexts[good]
-    z, numbers = z[good], numbers[good]
+    z, numbers, x = z[good], numbers[good], x[good]
     times = max(1, min(TIMES, 4 * _MAX_NUMBERS // z.size))
     samples, sample_log_probs = base_sample(flow, times * len(z), contexts, keys[0])
     log_probs = base_log_prob(flow, z.reshape(-1, *flow.shape), contexts).astype(np.float64)
     samples = samples.reshape(len(samples), -1).astype(np.float64)
     results = []
     if times == TIMES:
-        results.append(reach_row(z, log_probs, samples, sample_log_probs.astype(np.float64), numbers))
-    return [*results, latent_row(z, samples)]
+        results.append(reach_row(z, log_probs, samples, sample_log_probs.astype(np.float64), numbers, x, columns))
+    return [*results, latent_row(z, samples, x, columns)]

@@ -1,5 +1,6 @@
 """The inputs of a check: rows and contexts as checked arrays, and the names of columns."""
 
+import shlex
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from pushforward.core.named_rows import NamedRows, as_floats, to_array
 from pushforward.errors import DataError, ShapeError
 
 _N_CONTEXTS = 64
+_SAME, _RELATED = 0.9, 0.3  # rank correlations
 
 
 def check_inputs(
@@ -92,6 +94,29 @@ class Columns:
         if len(self.shape) == 1:
             return f"column {index}"
         return f"index {tuple(int(i) for i in np.unravel_index(index, self.shape))}"
+
+    def declaration(self, index: int, kind: str) -> str:
+        """The option of the command line that declares a column."""
+        return f"--column {shlex.quote(self.names[index]) if index < len(self.names) else 'NAME'}={kind}"
+
+    def most_related(self, values: np.ndarray, x: np.ndarray) -> tuple[str, int]:
+        """The columns of x (n, D) that numbers of its rows (n,) depend on, for a message, and the first of them.
+
+        By rank correlations: one column if the numbers follow it, else the two that they follow most.
+        """
+        from scipy.stats import rankdata
+
+        order = rankdata(np.column_stack([values, x]), axis=0)
+        centred = order - order.mean(0)
+        length = np.linalg.norm(centred, axis=0)
+        unit = centred / np.where(length > 0, length, 1.0)
+        related = np.abs(unit[:, 0] @ unit[:, 1:])
+        first, *others = (int(index) for index in np.argsort(-related, kind="stable"))
+        if not others or related[first] > _SAME:
+            return self[first], first
+        names = [self[index] for index in (first, others[0]) if related[index] > _RELATED]
+        mixture = "a direction that mixes columns"
+        return f"{mixture}, most of all {' and '.join(names)}" if names else mixture, first
 
 
 def _as_rows(name: str, value: Any, finite: bool) -> np.ndarray | None:

@@ -82,6 +82,7 @@ def integral_row(distribution: AbstractDistribution, context: np.ndarray | None)
         NAME, value, bound, False, f"{total:.4f}{where}, expected 1.", _FAULT,
         "Part of the base is never reached, or a log-det or the base's density is wrong: compare each layer with its "
         "own Jacobian, and look for a layer whose range is not the whole line.",
+        f"The probabilities of the model add up to {total:.3g}{where} and not to one, so its scores are off.",
     )  # fmt: skip
     return row, total < 1
 

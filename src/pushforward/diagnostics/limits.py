@@ -7,6 +7,7 @@ import numpy as np
 
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.inputs import Columns
 from pushforward.diagnostics.layers import (
     LayerEvaluation,
     diagonal_slopes,
@@ -26,7 +27,9 @@ _MAX_DIM = 1024
 _MAX_NUMBERS = 1 << 20
 
 
-def limit_rows(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: str) -> tuple[list[Row], np.ndarray]:
+def limit_rows(
+    flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: str, columns: Columns
+) -> tuple[list[Row], np.ndarray]:
     """One row for the boxes and one for the scales, where the flow has such layers; and the latents of the rows.
 
     Args:
@@ -34,6 +37,7 @@ def limit_rows(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: 
         rows: (n, *shape).
         contexts: one, or one for each row, or None.
         what: what the rows are, such as "samples".
+        columns: their names.
     """
     boxes, scales, n = [], [], len(rows)
     latents = np.asarray(rows)
@@ -47,9 +51,9 @@ def limit_rows(flow: Flow, rows: np.ndarray, contexts: np.ndarray | None, what: 
         latents = evaluation.outputs
     results = []
     if boxes:
-        results.append(_box_row(*max(boxes, key=lambda part: part[0]), n, what))
+        results.append(_box_row(*max(boxes, key=lambda part: part[0]), n, what, np.reshape(rows, (n, -1)), columns))
     if scales:
-        results.append(_scale_row(*max(scales, key=lambda part: part[0]), what))
+        results.append(_scale_row(*max(scales, key=lambda part: part[0]), what, np.reshape(rows, (n, -1)), columns))
     return results, latents
 
 
@@ -59,25 +63,31 @@ def _log_scale_bound(transformer: Any) -> float | None:
     return transformer.log_bound if has_scale and hasattr(transformer, "log_bound") else None
 
 
-def _share_outside(evaluation: LayerEvaluation, bound: float) -> tuple[float, str]:
+def _share_outside(evaluation: LayerEvaluation, bound: float) -> tuple[float, str, np.ndarray]:
     points = evaluation.outputs if evaluation.layer.inverted else evaluation.inputs
-    values = np.abs(points.reshape(len(points), -1))
-    share = (values > bound).mean(0) * transformed_coordinates(evaluation.layer.bijection)
+    values = points.reshape(len(points), -1)
+    share = (np.abs(values) > bound).mean(0) * transformed_coordinates(evaluation.layer.bijection)
     worst = int(share.argmax())
-    return float(share[worst]), f"beyond +-{bound:g} in coordinate {worst} of {evaluation.layer.path}"
+    return float(share[worst]), f"beyond +-{bound:g} in coordinate {worst} of {evaluation.layer.path}", values[:, worst]
 
 
-def _box_row(share: float, where: str, n: int, what: str) -> Row:
+def _box_row(
+    share: float, where: str, values: np.ndarray, n: int, what: str, rows: np.ndarray, columns: Columns
+) -> Row:
     bound = _SHARE_OUTSIDE + _STANDARD_ERRORS * math.sqrt(_SHARE_OUTSIDE * (1 - _SHARE_OUTSIDE) / n)
     message = f"{share:.1%} of {n} {what} at the worst, {where}; there the layer is linear and learns nothing."
+    related, column = columns.most_related(values, rows) if share > bound else ("", 0)
     return bounded_row(
         BOX, share, bound, f"Of {n} {what}, in the worst coordinate.", message, "data lie outside the splines' boxes",
         "Build the flow with a larger bound= and fit it again, or give heavy-tailed columns a heavy-tailed map (a "
         "HeavyTails layer outside, or heavy in the schema of the table).",
+        finding=f"{share:.1%} of the {what} lie so far out in {related} that the model has learned nothing there: "
+        "their scores are guesses.",
+        advice=f"If these values are right, declare the column heavy: {columns.declaration(column, 'heavy')}.",
     )  # fmt: skip
 
 
-def _share_saturated(evaluation: LayerEvaluation, bound: Any) -> tuple[float, str]:
+def _share_saturated(evaluation: LayerEvaluation, bound: Any) -> tuple[float, str, np.ndarray]:
     most = max(4, min(_MAX_POINTS, _MAX_NUMBERS // evaluation.inputs[0].size ** 2))
     few = LayerEvaluation(
         evaluation.layer, evaluation.inputs[:most], evaluation.outputs[:most], evaluation.log_dets[:most],
@@ -88,14 +98,19 @@ def _share_saturated(evaluation: LayerEvaluation, bound: Any) -> tuple[float, st
         log_slopes = np.abs(np.log(np.abs(diagonal_slopes(few, batch))))
     share = (log_slopes > _NEAR * bound).mean(0)
     worst = int(share.argmax())
-    return float(share[worst]), f"in coordinate {worst} of {evaluation.layer.path} (log-scales within +-{bound:g})"
+    values = evaluation.inputs.reshape(len(evaluation.inputs), -1)[:, worst]
+    where = f"in coordinate {worst} of {evaluation.layer.path} (log-scales within +-{bound:g})"
+    return float(share[worst]), where, values
 
 
-def _scale_row(share: float, where: str, what: str) -> Row:
+def _scale_row(share: float, where: str, values: np.ndarray, what: str, rows: np.ndarray, columns: Columns) -> Row:
+    related = columns.most_related(values, rows)[0] if share > _SATURATED else ""
     message = f"At {share:.0%} of the {what} tested, at the worst, a scale is within 5 % of its bound, {where}."
     return bounded_row(
         SCALE, share, _SATURATED, f"Of some {what}, in the worst coordinate.", message,
         "a scale is saturated at its bound",
         "Fit with a Standardise layer outside, as every recipe has it, with more layers or with splines (nsf); raise "
         "log_bound only if so large a scale is intended.",
+        finding=f"At {share:.0%} of the {what} the model reaches the limit of its flexibility, in {related}: it cannot "
+        "fit them better.",
     )  # fmt: skip

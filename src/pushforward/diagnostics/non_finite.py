@@ -16,10 +16,10 @@ from pushforward.diagnostics.batches import base_sample, sample
 from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import check_inputs
 from pushforward.diagnostics.layers import LayerEvaluation, evaluate_layers
+from pushforward.diagnostics.plain_words import OUT_OF_SUPPORT
 from pushforward.numerics.arrays import is_array, is_inexact
 
 _N_ROWS = 256
-OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,11 @@ def finite_row(
                 "finite values", float(bad_data.mean()), 0.0, False, f"{message} not finite{first}: density 0.{note}",
                 OUT_OF_SUPPORT,
                 "Look at these rows; if they are correct, fit with them, or without bounds of their columns.",
+                f"{int(bad_data.sum()):,} of {len(bad_data):,} rows{first} have a value that the model calls impossible"
+                ", such as one beyond the limits of a column or a code that it has not seen: their score is minus "
+                "infinity.",
+                "Look at these rows. If they are right, fit again with them among the rows, or declare wider limits "
+                "of the column (--column).",
             )  # fmt: skip
         bad = np.concatenate([bad, bad_data])
     share = float(bad.mean())
@@ -167,6 +172,7 @@ def finite_row(
     return Row(
         "finite values", share, 0.0, False, f"{message} not finite{first}.{note}", "values are not finite",
         "Look for NaN weights, a layer that overflows, data outside the support.",
+        f"The model gives no number at {message}{first}.",
     )  # fmt: skip
 
 
@@ -180,6 +186,8 @@ def with_location(row: Row, flow: AbstractDistribution, rows: np.ndarray | None,
         return dataclasses.replace(
             row, message=message, fault=f"weights are NaN or infinite, first {location.parameter}",
             fix="Go back to an earlier file or fit again with a smaller learning rate; these weights are lost.",
+            finding="The model's own numbers are broken (not a number, or infinite).",
+            advice="Go back to an earlier file, or fit again with a smaller --learning-rate.",
         )  # fmt: skip
     fix = "Look at that layer: it overflows, or a point lies outside its domain."
     return dataclasses.replace(row, message=message, fix=fix)

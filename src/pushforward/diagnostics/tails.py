@@ -22,8 +22,9 @@ _FEWEST = 200  # below it the tail of a column is some dozen rows
 
 
 def reach_row(
-    z: np.ndarray, log_probs: np.ndarray, samples: np.ndarray, sample_log_probs: np.ndarray, numbers: np.ndarray
-) -> Row:
+    z: np.ndarray, log_probs: np.ndarray, samples: np.ndarray, sample_log_probs: np.ndarray, numbers: np.ndarray,
+    x: np.ndarray, columns: Columns,
+) -> Row:  # fmt: skip
     """Latents of data beyond all of ten times as many samples of the base, by distance or by log-density.
 
     Args:
@@ -32,6 +33,8 @@ def reach_row(
         samples: of the base (m, D), m = 10 n.
         sample_log_probs: their log-densities (m,).
         numbers: of the rows (n,), as the caller counts them.
+        x: the rows (n, D).
+        columns: their names.
     """
     low, centre, high = np.quantile(samples, [0.16, 0.5, 0.84], axis=0)
     unit = np.where(high > low, (high - low) / 2, 1.0)
@@ -49,10 +52,17 @@ def reach_row(
     )
     if count == 0:
         message = f"None; |z| up to {size.max():.3g}, of draws {allowed_size.max():.3g}."
+    furthest_in = int(np.argmax(np.abs((z[np.argmax(size)] - centre) / unit)))
+    related, column = columns.most_related(z[:, furthest_in], x) if count / n > bound else ("", 0)
     return bounded_row(
         REACH, count / n, bound, message, message, "data lie beyond the range of the base",
         "Look at these rows; if they are correct, fit again with the column declared heavy (--column NAME=heavy). In "
         "Python a base of heavier tails (base=StudentT) or a HeavyTails layer outside does the same.",
+        finding=f"{count:,} of {n:,} rows ({count / n:.1%}; {', '.join(named)}) lie further out than any of "
+        f"{len(samples):,} rows drawn from the model, the furthest in {related}: they are scored as next to "
+        "impossible.",
+        advice="Look at these rows first. If they are right, declare the column heavy: "
+        f"{columns.declaration(column, 'heavy')}.",
     )  # fmt: skip
 
 
@@ -88,6 +98,9 @@ def tails_row(x: np.ndarray, samples: np.ndarray, columns: Columns) -> Row:
         f"the tails of {columns[worst]} are heavier than the flow's",
         "Fit again with the column declared heavy (--column NAME=heavy), or positive if all its values are. In Python "
         "a base of heavier tails (base=StudentT) or a HeavyTails layer outside does the same.",
+        finding=f"{columns[worst]} has far more extreme values than the model draws: such rows are scored as next to "
+        "impossible, and samples lack them.",
+        advice=f"Declare the column heavy ({columns.declaration(worst, 'heavy')}), or positive if all its values are.",
     )  # fmt: skip
 
 

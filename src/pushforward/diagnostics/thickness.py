@@ -46,6 +46,9 @@ def thickness_row(x: np.ndarray, samples: np.ndarray, random: np.random.Generato
         "the rows lie on a curve or surface, where no density is right",
         "The likelihood is unbounded there: leave out columns that others determine, or model coordinates of the curve "
         "or surface.",
+        finding="Some columns are, nearly, determined by others: the rows lie on a curve or surface, where scores are "
+        "without bound.",
+        advice="Leave out columns that others determine (--exclude).",
     )  # fmt: skip
 
 

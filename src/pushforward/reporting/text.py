@@ -5,12 +5,16 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from pushforward.numerics.moments import standard_error
+
 _STOP_REASONS = {
     "finished": "Training ran for all epochs",
     "early stopping": "Training stopped early, when the validation score no longer improved",
     "interrupted": "Training was interrupted",
 }
 
+_FEW_ROWS = 100
+_PER_CENT = 0.2  # nats: smaller gains are stated in per cent
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -53,70 +57,95 @@ def gain(row: Any, baseline: Any | None) -> float | None:
 
 
 def gain_digits(error: float | None) -> int:
-    """Decimals of a gain with this standard error: two significant digits of the error, and at least two.
+    """Decimals of a gain with this standard error: two significant digits of the error, from two to five.
 
-    >>> gain_digits(0.00213), gain_digits(None)
-    (4, 2)
+    >>> gain_digits(0.00213), gain_digits(None), gain_digits(1e-9)
+    (4, 2, 5)
     """
-    return max(2, 1 - math.floor(math.log10(error))) if error and 0 < error < 1 else 2
+    return min(max(2, 1 - math.floor(math.log10(error))), 5) if error and 0 < error < 1 else 2
 
 
-def summary(leaderboard: Sequence[Any], model: Any, baseline: Any | None, no_gain: str = "") -> list[str]:
-    """Summary lines: the model against the baseline, or `no_gain`, its score, and the best of the other models."""
+def best_other(leaderboard: Sequence[Any], model: Any) -> Any | None:
+    """The row of the best score among the others; None if there is none."""
+    scored = [(row.test_log_likelihood, row) for row in leaderboard if row is not model]
+    scored = [(-math.inf if math.isnan(score) else score, row) for score, row in scored if score is not None]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def gain_error(row: Any, baseline: Any) -> float | None:
+    """Standard error of the gain, from the differences of the same test rows where both have them."""
+    known = getattr(row, "gain_error", None)
+    scores, others = (getattr(part, "scores", None) for part in (row, baseline))
+    if row is baseline or known is not None:
+        return None if row is baseline else known
+    return None if scores is None or others is None or len(scores) != len(others) else standard_error(scores - others)
+
+
+def summary(model: Any, baseline: Any | None, n_rows: int, no_gain: str = "") -> list[str]:
+    """Summary lines: the model against the baseline, or `no_gain`, and its score on `n_rows` test rows."""
     if model.test_log_likelihood is None:
-        return [f"{model.name} was not scored on held-out rows."]
+        return [f"{model.name} was not scored on rows that training has not used."]
     error = f" \N{PLUS-MINUS SIGN} {decimals(model.standard_error)}" if model.standard_error is not None else ""
-    lines = [f"On held-out rows {model.name} reaches {decimals(model.test_log_likelihood)}{error} nats per row."]
+    lines = [f"{model.name} scores {decimals(model.test_log_likelihood)}{error} nats per row on {model.setting}."]
     difference = gain(model, baseline)
     if no_gain:
         lines.insert(0, no_gain)
     elif baseline is not None and difference is not None:
-        error = getattr(model, "gain_error", None)
-        lines.insert(0, _against_baseline(model.name, baseline.name, difference, error))
-    scored = [row for row in leaderboard if row is not model and row.test_log_likelihood is not None]
-    others = [row for row in scored if row is not baseline]
-    if others:
-        best = max(others, key=lambda row: row.test_log_likelihood)
-        lines.append(_against_best(model, best))
+        error = gain_error(model, baseline)
+        lines.insert(0, describe_gain(difference, error, model.name, f"the {baseline.name}", n_rows))
     return lines
 
 
-def _against_baseline(name: str, baseline: str, difference: float, error: float | None) -> str:
+def describe_gain(
+    difference: float, error: float | None, name: str = "The flow", baseline: str = "a Gaussian",
+    n_rows: int | None = None,
+) -> str:  # fmt: skip
+    """Describe a gain in nats per row, with its standard error if it is known, and as a factor.
+
+    With less than 100 test rows the interval is stated, because it is wide.
+
+    >>> describe_gain(0.5, 0.1)[:75]
+    'The flow gains 0.50 ± 0.10 nats per row over a Gaussian: in the geometric m'
+    >>> describe_gain(0.1, 0.1)[:35], describe_gain(0.5, 0.1, n_rows=20)[-62:]
+    ('The flow is level with a Gaussian: ', 'dence the gain lies between 0.29 and 0.71 nats per row, a wide interval.')
+    """
     if not math.isfinite(difference):
-        return f"{name} and the {baseline} cannot be compared: a held-out score is not finite."
+        return f"{name} and {baseline} cannot be compared: the score of a test row is not finite."
     digits = gain_digits(error)
-    plus_minus = "" if error is None else f" \N{PLUS-MINUS SIGN} {decimals(error, digits)}"
+    figures = decimals(abs(difference), digits)
+    if error is not None:
+        figures += f" \N{PLUS-MINUS SIGN} {decimals(error, digits)}"
+    figures += " nats per row"
     if error is not None and abs(difference) <= 2.0 * error:
-        return (
-            f"{name} is level with the {baseline}: the difference, {decimals(difference, digits, sign=True)}"
-            f"{plus_minus} nats per row, is less than two standard errors."
+        side = "above" if difference > 0 else "below"
+        text = (
+            f"{name} is level with {baseline}: {figures} {side} it, within two standard errors. Either that model "
+            "describes the columns as well, or more rows are needed."
         )
-    if difference <= 0.0:
-        return (
-            f"{name} loses {decimals(-difference, digits)}{plus_minus} nats per row against the {baseline}: "
-            "training went wrong, or the data hold nothing more to learn."
-        )
-    # A factor is easier to read than a logarithm, unless it is huge.
-    factor = _two_digits(math.exp(difference)) if difference < math.log(1e6) else "more than a million"
+    elif difference <= 0.0:
+        text = f"{name} is {figures} behind {baseline}: try more epochs, a smaller width, or more rows."
+    else:
+        # A factor is easier to read than a logarithm, unless it is huge.
+        factor = f"{_two_digits(math.exp(min(difference, 99.0)))} times as likely"
+        if difference < _PER_CENT:
+            factor = f"{math.expm1(difference):.1%} likelier"
+        elif difference > math.log(1e6):
+            factor = "more than a million times as likely"
+        text = f"{name} gains {figures} over {baseline}: in the geometric mean, a test row is {factor} under it."
+    if error is None or n_rows is None or not 1 < n_rows < _FEW_ROWS:
+        return text
+    from scipy.stats import t
+
+    reach = float(t.ppf(0.975, n_rows - 1)) * error
+    low, high = (decimals(difference + side * reach, digits) for side in (-1, 1))
     return (
-        f"{name} gains {decimals(difference, digits)}{plus_minus} nats per row over the {baseline}: "
-        f"a held-out row is, in the geometric mean, {factor} times as likely under it."
+        f"{text} Only {n_rows} rows were tested: with 95% confidence the gain lies between {low} and {high} nats per "
+        "row, a wide interval."
     )
 
 
 def _two_digits(value: float) -> str:
     return f"{value:.2g}" if value < 10.0 else f"{round(value, 1 - int(math.log10(value))):,.0f}"
-
-
-def _against_best(model: Any, best: Any) -> str:
-    difference = model.test_log_likelihood - best.test_log_likelihood
-    if not math.isfinite(difference):
-        return f"The other scores cannot be compared with it: {best.name} has a score that is not finite."
-    errors = [row.standard_error for row in (model, best) if row.standard_error is not None]
-    if len(errors) == 2 and abs(difference) <= 2.0 * math.hypot(*errors):
-        return f"It is level with {best.name}, the best of the others: they differ by less than two standard errors."
-    relation = "ahead of" if difference > 0 else "behind"
-    return f"It is {decimals(abs(difference), 2)} nats {relation} {best.name}, the best of the others."
 
 
 def describe_training(history: Any) -> str:

@@ -88,9 +88,12 @@ def plain(text: "Text") -> "Text":
 
 
 def short(name: object) -> str:
-    """The name of a column on one line, without control characters, shortened to fit an axis."""
+    """The name of a column on one line, without control characters, its middle left out if it does not fit an axis."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(name)).split())
-    return line if len(line) <= LONGEST_LABEL else line[: LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if len(line) <= LONGEST_LABEL:
+        return line
+    end = LONGEST_LABEL // 2 - 1  # names of one table often differ at their ends only
+    return f"{line[: LONGEST_LABEL - end - 1]}\N{HORIZONTAL ELLIPSIS}{line[-end:]}"
 
 
 def legend(axes: "Axes", **options: Any) -> None:

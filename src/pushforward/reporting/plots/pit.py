@@ -82,7 +82,7 @@ def calibration(
             _draw_deviation(axes, ordered[index], bool(distances[index] > band), index < width - n_projections)
         if n_projections:
             axes.plot([], [], color=INK, linewidth=1.2, label="columns")
-            axes.plot([], [], color=MUTED, linewidth=0.6, label="random projections")
+            axes.plot([], [], color=MUTED, linewidth=0.6, label="weighted sums of columns")
         axes.set(xlim=(0.0, 1.0), ylim=(-1.25 * furthest, 1.25 * furthest))
         axes.set(xlabel="probability under the model, u", ylabel="share of rows below u, minus u")
         positions: list[tuple[float, float]] = []

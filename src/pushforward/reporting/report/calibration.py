@@ -37,19 +37,13 @@ def calibration_section(data: Any, samples: Any, columns: Sequence[str], draws: 
     rows = table("data", data)
     width = rows.shape[1]
     model_samples = table("samples", samples, width)
-    if draws is None:
-        reference, n_reference = model_samples[:, None], len(model_samples)
-    else:
-        reference, n_reference = np.asarray(draws, np.float64), None
-        if reference.ndim != 3 or reference.shape[1:] != rows.shape or not len(reference):
-            raise ShapeError(f"draws: expected shape (k, {len(rows)}, {width}) with k >= 1, got {reference.shape}.")
+    reference, n_reference = references(rows, model_samples, draws)
     groups, names = [np.eye(width)], [str(column) for column in columns]
     if width > 1:
         groups.append(directions(rows, N_DIRECTIONS))
-        names += [f"projection {index + 1}" for index in range(N_DIRECTIONS)]
+        names += [f"sum {index + 1}" for index in range(N_DIRECTIONS)]
     axes = np.concatenate(groups)
-    random = np.random.default_rng(_SEED)
-    pit = np.stack([ranks(rows @ axis, reference @ axis, random) for axis in axes], axis=1)
+    pit = probabilities(rows, reference, axes)
     picture = inline_svg(
         calibration(pit, columns=names, level=_LEVEL, references=n_reference, n_projections=len(axes) - width),
         "calibration",
@@ -60,6 +54,22 @@ def calibration_section(data: Any, samples: Any, columns: Sequence[str], draws: 
     return Section(
         "Calibration", figure_html(picture, _describe_distances(distances, band, names, width)), "calibration"
     )
+
+
+def references(rows: np.ndarray, samples: np.ndarray, draws: Any) -> tuple[np.ndarray, int | None]:
+    """Samples (k, n, d) or (m, 1, d) among which rows (n, d) are ranked, and m if they are the same for all rows."""
+    if draws is None:
+        return samples[:, None], len(samples)
+    reference = np.asarray(draws, np.float64)
+    if reference.ndim != 3 or reference.shape[1:] != rows.shape or not len(reference):
+        raise ShapeError(f"draws: expected shape (k, {len(rows)}, {rows.shape[1]}) with k >= 1, got {reference.shape}.")
+    return reference, None
+
+
+def probabilities(rows: np.ndarray, reference: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Probabilities (n, K) of rows (n, d) under the model, along axes (K, d)."""
+    random = np.random.default_rng(_SEED)
+    return np.stack([ranks(rows @ axis, reference @ axis, random) for axis in axes], axis=1)
 
 
 def ranks(rows: np.ndarray, reference: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -89,7 +99,7 @@ def directions(rows: np.ndarray, count: int) -> np.ndarray:
 def _describe_distances(distances: np.ndarray, band: float, names: Sequence[str], width: int) -> str:
     """State which columns leave the band and by how much, or the largest distance if none does."""
     projected = len(distances) - width
-    subject = f"{_count_columns(width)}{f' and {projected} random projections' if projected else ''}"
+    subject = f"{_count_columns(width)}{f' and {projected} weighted sums of columns' if projected else ''}"
     order = np.argsort(-distances, kind="stable")
     outside = [index for index in order if distances[index] > band]
     if not outside:
@@ -105,7 +115,7 @@ def _describe_distances(distances: np.ndarray, band: float, names: Sequence[str]
             join_with_and([*named, f"{rest} more columns" if rest > 1 else "1 more column"] if rest else named)
         )
     if count := len(outside) - len(indices):
-        parts.append(f"{count} of {projected} random projections")
+        parts.append(f"{count} of {projected} weighted sums of columns")
     rest = " All others stay in it." if len(outside) < len(distances) else ""
     return f"Outside the band: {', and '.join(parts)}.{rest}"
 

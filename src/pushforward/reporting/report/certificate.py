@@ -1,11 +1,13 @@
-"""Health certificate section: the verdict, failed tests with suggestions, and the other tests folded away."""
+"""The certificate: a verdict in the words of the table, and a folded section with all tests."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from pushforward.reporting.html import number_html, render
+from pushforward.diagnostics.certificate import Certificate
+from pushforward.reporting.html import Markup, number_html, render
 from pushforward.reporting.report.sections import Section
 
+_MAX_FINDINGS = 5
 _RESULTS = {True: ("ok", "ok"), False: ("FAILED", "failed"), None: ("not tested", "untested")}
 
 
@@ -17,22 +19,30 @@ def certificate_section(certificate: Any) -> Section:
             `Certificate.from_dict`.
 
     Raises:
-        ValueError: a mapping without `ok`, `verdict` and `rows`.
+        DataError: a mapping that is no certificate.
     """
-    facts: Any = certificate if isinstance(certificate, Mapping) else certificate.to_dict()
-    missing = [name for name in ("ok", "verdict", "rows") if name not in facts]
-    if missing:
-        raise ValueError(
-            f"certificate: expected a certificate or its to_dict(), got a mapping without {', '.join(missing)}."
-        )
+    facts: Any = as_certificate(certificate).to_dict()
     rows = sorted(facts["rows"], key=lambda row: {False: 0, None: 1, True: 2}[row["ok"]])
     body = render(
         "certificate.html", ok=facts["ok"], verdict=facts["verdict"], results=_RESULTS, number_html=number_html,
         passed=[row for row in rows if row["ok"]], shown=[row for row in rows if not row["ok"]],
     )  # fmt: skip
-    return Section("Health certificate", body, "certificate")
+    return Section("All tests", body, "certificate", is_folded=True)
 
 
-def is_healthy(certificate: Any) -> bool:
-    """Whether no test failed."""
-    return bool(certificate["ok"] if isinstance(certificate, Mapping) else certificate.ok)
+def verdict_html(certificate: Certificate) -> Markup:
+    """The box at the top: whether the model can be used, and up to five faults, each with what to do."""
+    has_doubt = any(row.ok is None and row.finding for row in certificate.rows)
+    kind = "failed" if not certificate.ok else "doubt" if has_doubt else "ok"
+    return render(
+        "verdict.html", kind=kind, summary=certificate.summary, findings=certificate.findings, most=_MAX_FINDINGS
+    )
+
+
+def as_certificate(certificate: Any) -> Certificate:
+    """A certificate, or what its `to_dict` made, as a certificate.
+
+    Raises:
+        DataError: something else.
+    """
+    return Certificate.from_dict(certificate) if isinstance(certificate, Mapping) else certificate

@@ -38,7 +38,7 @@ def columns_section(schema: Any) -> Section:
         count = join_with_and([f"{count} {kind}" for kind, count in counts.most_common()])
         values = {"n_columns": len(lines), "kinds": count, "max_listed": _MAX_LISTED, "table": table}
         table = render("columns.html", **values)
-    return Section("Columns", table)
+    return Section("Column types", table)
 
 
 def _line(column: Any) -> tuple[Any, Any, Any, str]:

@@ -19,7 +19,7 @@ def influential_columns(data: np.ndarray, samples: np.ndarray, count: int) -> li
     width = rows.shape[1]
     if width <= count:
         return list(range(width))
-    pair_distances = 0.5 * np.abs(_rank_correlations(rows) - _rank_correlations(model_rows))
+    pair_distances = 0.5 * np.abs(rank_correlations(rows) - rank_correlations(model_rows))
     np.fill_diagonal(pair_distances, 0.0)
     largest = np.maximum(distances(rows, model_rows), pair_distances.max(axis=1))
     return sorted(np.argsort(-largest, kind="stable")[:count].tolist())
@@ -30,7 +30,7 @@ def _thin(rows: np.ndarray) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS)).astype(int)]
 
 
-def _rank_correlations(rows: np.ndarray) -> np.ndarray:
+def rank_correlations(rows: np.ndarray) -> np.ndarray:
     """Spearman's rank correlations (d, d); zero for a constant column."""
     from scipy.stats import rankdata
 

@@ -1,5 +1,6 @@
 """Report of a fit: its sections and their order."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ from pushforward.reporting.plots.canvas import table
 from pushforward.reporting.plots.inline import inline_svg
 from pushforward.reporting.plots.marginals import MOST_COLUMNS
 from pushforward.reporting.report.calibration import calibration_section
-from pushforward.reporting.report.certificate import certificate_section, is_healthy
+from pushforward.reporting.report.certificate import as_certificate, certificate_section, verdict_html
 from pushforward.reporting.report.columns import columns_section
 from pushforward.reporting.report.influential_columns import influential_columns
+from pushforward.reporting.report.marginals import Gaps, columns_table_section, correlations_section
 from pushforward.reporting.report.plane import density_section, is_plane, layers_section
 from pushforward.reporting.report.sections import Section, training_section, write_sections
 from pushforward.reporting.report.unlikely import unlikely_section
-from pushforward.reporting.text import decimals, duration, find_row, gain, gain_digits, summary
+from pushforward.reporting.text import best_other, decimals, duration, find_row, gain, gain_digits, gain_error, summary
 
 _SQUARE_UP_TO, _WIDE_UP_TO = 3, 5  # columns: limits of the classes of widths of the corner plot
 
@@ -43,17 +45,19 @@ def write_report(
     row_numbers: Any = None,
     draws: Any = None,
     model: str | None = None,
-    baseline: str = "Gaussian",
+    baseline: str | None = None,
     attribution: str | None = None,
     no_gain: str = "",
     remarks: Sequence[str] = (),
+    extent: Any = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one self-contained HTML file on a fitted model, its quality, and unusual rows.
 
-    The sections, each only if its input is given: summary, leaderboard, health certificate, columns, training curve,
-    corner plot, calibration, log-densities with the rows of lowest density, for a flow of two columns its density and
-    a grid after each of its layers, facts, and explanations.
+    First the verdict of the certificate in the words of the table, with what to do, and the gain over the best of the
+    other models. Then, each only if its input is given: tables of rows against samples by column and by pair, corner
+    plot, calibration, the rows of lowest density, leaderboard, types of the columns, and for a flow of two columns its
+    density. Folded: all tests, training curve, a grid after each layer of a flow of two columns, and facts.
 
     The file contains its pictures, and its content security policy forbids scripts and external resources. All text is
     escaped. The file is written atomically and stays below 2 MB: with many columns, only the eight are drawn in which
@@ -81,10 +85,11 @@ def write_report(
         row_numbers: (n,) numbers of the rows of data in the user's file, counted from 1.
         draws: (k, n', d) samples at the contexts of the first n' rows of data, for the calibration of these rows.
         model: name of the row of the leaderboard that the report is about; the first one by default.
-        baseline: name of the row that gains refer to; without such a row gains are left out.
+        baseline: name of the row that gains refer to; by default the best of the other models.
         attribution: source of the data, at the end of the page.
         no_gain: why the difference of two scores is no gain; it replaces the gain.
         remarks: sentences to add below the summary.
+        extent: (2, d) least and largest values of all rows of the table; those of `data` by default.
         overwrite: replace an existing file.
 
     Returns:
@@ -106,24 +111,30 @@ def write_report(
         raise ValueError(f"model: expected one of {[row.name for row in leaderboard]}, got {model!r}.")
     rows = table("data", data)
     model_samples = table("samples", samples, rows.shape[1])
-    reference = find_row(leaderboard, baseline)
-    summary_lines = [*summary(leaderboard, subject, reference, no_gain), *remarks]
-    is_sick = certificate is not None and not is_healthy(certificate)
+    if len(columns) != rows.shape[1]:
+        raise ValueError(f"columns: expected {rows.shape[1]} names, one for each column of data, got {len(columns)}.")
+    reference = best_other(leaderboard, subject) if baseline is None else find_row(leaderboard, baseline)
+    certificate = None if certificate is None else as_certificate(certificate)
     ranked = rows if draws is None else rows[: np.shape(draws)[1] if np.ndim(draws) == 3 else len(rows)]
+    gaps = Gaps.of(ranked, model_samples, draws)
+    summary_lines = [*summary(subject, reference, len(rows), no_gain), gaps.describe(columns)]
+    summary_lines += [f"{remark[:1].upper()}{remark[1:]}" for remark in remarks]
     sections = [
-        Section("Leaderboard", _leaderboard(leaderboard, subject, None if no_gain else reference), "leaderboard"),
-        certificate_section(certificate) if certificate is not None else None,
-        columns_section(schema) if schema is not None else None,
-        training_section(history),
+        columns_table_section(rows, model_samples, columns, gaps, extent),
+        correlations_section(rows, model_samples, columns),
         _corner_section(rows, model_samples, columns),
         calibration_section(ranked, model_samples, columns, draws),
         unlikely_section(rows, scores, columns, sample_scores, row_numbers) if scores is not None else None,
+        Section("Leaderboard", _leaderboard(leaderboard, subject, None if no_gain else reference), "leaderboard"),
+        columns_section(schema) if schema is not None else None,
+        density_section(flow, rows, model_samples, columns) if is_plane(flow) else None,
+        certificate_section(certificate) if certificate is not None else None,
+        training_section(history, is_folded=True),
+        dataclasses.replace(layers_section(flow), is_folded=True) if is_plane(flow) else None,
     ]
-    if is_plane(flow):
-        sections += [density_section(flow, rows, model_samples, columns), layers_section(flow)]
     return write_sections(
         target, title, summary_lines, sections, facts, overwrite, attribution=attribution,
-        warning="The model is not healthy: see its certificate below." if is_sick else "",
+        verdict="" if certificate is None else verdict_html(certificate),
         styles=("report.css", "fit.css"),
     )  # fmt: skip
 
@@ -131,8 +142,6 @@ def write_report(
 def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str]) -> Section:
     """Corner plot of all columns, or of the eight in which data and samples differ most."""
     width = rows.shape[1]
-    if len(columns) != width:
-        raise ValueError(f"columns: expected {width} names, one for each column of data, got {len(columns)}.")
     shown = influential_columns(rows, samples, MOST_COLUMNS)
     caption = "Every column alone, and every pair. Where orange follows blue, the model has learned the data."
     if len(shown) < width:
@@ -149,18 +158,16 @@ def _corner_section(rows: np.ndarray, samples: np.ndarray, columns: Sequence[str
 def _leaderboard(leaderboard: Sequence[Any], subject: Any, reference: Any | None) -> Markup:
     """The leaderboard, best row first, the model of the report in bold; columns without a value are left out."""
     rows = sorted(leaderboard, key=_rank)
-    columns: dict[str, list[str | None]] = {
+    columns: dict[str, list[Any]] = {
         "Model": [row.name for row in rows],
         "Setting": [row.setting or None for row in rows],
-        "Held-out log-likelihood, nats per row": [
-            score_html(row.test_log_likelihood, row.standard_error) for row in rows
-        ],
+        "Score of test rows, nats per row": [score_html(row.test_log_likelihood, row.standard_error) for row in rows],
     }
     without_copies = [getattr(row, "without_copies", None) for row in rows]
     if any(value is not None for value in without_copies):
         columns["Without copies of training rows"] = [decimals(value) for value in without_copies]
     if reference is not None:
-        errors = [getattr(row, "gain_error", None) for row in rows]
+        errors = [gain_error(row, reference) for row in rows]
         columns[f"Gain over the {reference.name}"] = [
             score_html(gain(row, reference), error, gain_digits(error), sign=True)
             for row, error in zip(rows, errors, strict=True)

@@ -1,4 +1,4 @@
-"""Log-densities section: their distribution, and the rows with the lowest ones."""
+"""Unusual rows section: the distribution of the scores, and the rows with the lowest ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def unlikely_section(
     try:
         figure = log_densities(log_density, sample_scores)
     except NumericError as error:
-        return Section("Log-densities", message_html(f"The log-densities cannot be shown: {error}"))
+        return Section("Unusual rows", message_html(f"The log-densities cannot be shown: {error}"))
     picture = inline_svg(figure, "scores", "Log-densities of rows and of samples")
     quantile = float(np.quantile(log_density, 0.01, method="lower"))
     lowest = np.argsort(log_density, kind="stable")[:N_LISTED]
@@ -52,19 +52,19 @@ def unlikely_section(
         n_rows=len(lowest), max_columns=_MAX_COLUMNS, n_columns=len(columns),
         table=_table(rows, log_density, columns, numbers, lowest, quantile),
     )  # fmt: skip
-    return Section("Log-densities", body, "log_densities")
+    return Section("Unusual rows", body, "log_densities")
 
 
 def _describe_scores(scores: np.ndarray, quantile: float, sample_scores: Any) -> str:
     text = (
-        f"One row in a hundred has a log-density of {decimals(quantile, 2)} or less"
+        f"One row in a hundred has a score of {decimals(quantile, 2)} or less"
         if np.isfinite(quantile)
         else ("One row in a hundred or more has a density of zero")
     )
     if sample_scores is not None:
         samples = np.asarray(sample_scores, np.float64)
         below = float((scores < np.quantile(samples, 0.01)).mean())
-        text += f"; {below:.1%} of the rows lie below the lowest hundredth of the model's samples"
+        text += f"; {below:.1%} of the rows lie below the lowest hundredth of the model's samples, where 1% is expected"
     n_zero = int((scores == -np.inf).sum())
     if n_zero:
         text += f"; {n_zero:,} row{' has' if n_zero == 1 else 's have'} a density of zero, off the picture"
@@ -80,7 +80,7 @@ def _table(
     far = (rows[lowest] < ends[0]) | (rows[lowest] > ends[1])
     # With many columns, show those that make the rows unusual; a stable sort keeps the others in order.
     shown = np.sort(np.argsort(-far.sum(axis=0), kind="stable")[:_MAX_COLUMNS])
-    heads = [*(["Row"] if numbers is not None else []), "Log-density", "Below the 1 % quantile"]
+    heads = [*(["Row"] if numbers is not None else []), "Score (log-density)", "Below the 1 % quantile"]
     cells = []
     for rank, index in enumerate(lowest):
         score = float(scores[index])
