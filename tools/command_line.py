@@ -97,7 +97,8 @@ def renewed(text: str) -> str:
     """
     missing = {COMMON, *commands()} - set(_PART.findall(text))
     if missing:
-        raise ValueError(f"{PAGE}: expected a part for {', '.join(sorted(missing))}: <!-- command: NAME --> <!-- end -->.")
+        names = ", ".join(sorted(missing))
+        raise ValueError(f"{PAGE}: expected parts for {names}: <!-- command: NAME --> <!-- end -->.")
     return _PART.sub(lambda match: f"<!-- command: {match[1]} -->\n{part(match[1])}\n<!-- end -->", text)
 
 
