@@ -1,4 +1,10 @@
-"""The exceptions of pushforward. Their messages state what was expected, what came, and what to do."""
+"""The exceptions of pushforward, and the warning for deprecated names.
+
+Messages state what was expected, what came, and what to do.
+"""
+
+import warnings
+from typing import NamedTuple
 
 
 class ShapeError(ValueError):
@@ -47,3 +53,29 @@ class MissingExtra(ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs {package}, which is not installed: pip install "pushforward[{extra}]".')
+
+
+class Deprecation(NamedTuple):
+    """The name to use instead of a deprecated one, and the versions that deprecated it and will remove it."""
+
+    instead: str
+    since: str
+    removed_in: str
+
+
+# the one table of deprecated names, which docs/reference/versioning.md prints
+DEPRECATIONS = {
+    "plan_": Deprecation("schema_", "0.1", "0.2"),
+    "sentence": Deprecation("message", "0.1", "0.2"),
+    "remedy": Deprecation("fix", "0.1", "0.2"),
+}
+
+
+def warn_deprecated(name: str) -> None:
+    """Warn the caller's caller that it uses a name of `DEPRECATIONS`."""
+    instead, since, removed_in = DEPRECATIONS[name]
+    warnings.warn(
+        f"{name} is deprecated since {since}, and {removed_in} removes it: use {instead}.",
+        DeprecationWarning,
+        stacklevel=3,
+    )

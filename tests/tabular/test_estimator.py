@@ -696,4 +696,5 @@ def test_invalid_weights_are_errors_that_name_their_row(regressor, weights, mess
 
 
 def test_older_name_of_the_schema(typed):
-    assert typed.plan_ is typed.schema_
+    with pytest.warns(DeprecationWarning, match=r"plan_ is deprecated since 0\.1, and 0\.2 removes it: use schema_\."):
+        assert typed.plan_ is typed.schema_

@@ -23,7 +23,7 @@ def gallery(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train every family on eight shapes in the plane and draw what they do, as one HTML file. About six minutes."""
+    """Train every family on eight shapes in the plane and draw what they do, as one HTML file. About eight minutes."""
     out, start = Printer(json, quiet), time.perf_counter()
     check_outputs(overwrite, output)
     requested = split_names(families)

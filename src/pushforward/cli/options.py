@@ -107,7 +107,8 @@ def parse_declarations(options: list[str] | None, hint: str = "--column") -> dic
     for option in options or []:
         name, equals, value = (piece.strip() for piece in option.rpartition("="))
         if not equals or not name or not value:
-            raise typer.BadParameter(f"expected NAME=WORD, got {option!r}.", param_hint=hint)
+            word = hint.strip("-").replace("column", "kind").upper()
+            raise typer.BadParameter(f"expected NAME={word}, got {option!r}.", param_hint=hint)
         if name in declared:
             raise typer.BadParameter(f"{name} is given twice: give it once.", param_hint=hint)
         declared[name] = value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pushforward.diagnostics.plain_words import Finding, findings_of, summary_of
-from pushforward.errors import DataError
+from pushforward.errors import DataError, warn_deprecated
 
 _WIDTH = 100
 _INDENT = " " * 4
@@ -44,12 +44,14 @@ class Row:
 
     @property
     def sentence(self) -> str:
-        """The older name of `message`."""
+        """The deprecated name of `message`."""
+        warn_deprecated("sentence")
         return self.message
 
     @property
     def remedy(self) -> str:
-        """The older name of `fix`."""
+        """The deprecated name of `fix`."""
+        warn_deprecated("remedy")
         return self.fix
 
 

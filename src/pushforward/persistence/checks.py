@@ -59,7 +59,7 @@ def _check_bounds(flow: Any) -> None:
         if not np.all(np.asarray(certified) <= np.asarray(stored) * (1 + _ROUNDING)):
             raise ModelFileError(
                 f"states a Lipschitz bound of {np.max(stored):.6g}, but its weights have {np.max(certified):.6g}: "
-                "call pushforward.core.state.finalise on the flow and save it again."
+                "call pushforward.finalise on the flow and save it again."
             )
 
 

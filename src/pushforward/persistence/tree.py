@@ -119,7 +119,7 @@ def encode(module: eqx.Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             try:
                 return {"function": function_name(value)}
             except ValueError as error:
-                raise refuse(path, f"the function {value!r}", str(error)) from None
+                raise refuse(path, f"the function {getattr(value, '__qualname__', value)}", str(error)) from None
         fix = "use arrays, numbers, text, tuples, modules and functions in fields"
         raise refuse(path, f"a {type(value).__name__}", fix)
 

@@ -128,7 +128,7 @@ class Contractive(AbstractBijection):
         if float(self.network.bound) >= 1:
             raise InverseError(
                 f"Contractive: the certified Lipschitz bound of the network is {float(self.network.bound):.4g}, not "
-                "below 1: there may be no inverse. Call pushforward.core.state.finalise on the flow: it rescales "
+                "below 1: there may be no inverse. Call pushforward.finalise on the flow: it rescales "
                 "weights."
             )
         raise InverseError(

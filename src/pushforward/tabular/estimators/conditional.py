@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted  #
 
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.core.named_rows import NamedRows, to_array
-from pushforward.errors import ShapeError
+from pushforward.errors import ShapeError, warn_deprecated
 from pushforward.tabular.estimators.fitting import fit_distribution, positive_integer, to_seed
 from pushforward.tabular.estimators.rows import (
     check_rows,
@@ -140,7 +140,8 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
 
     @property
     def plan_(self) -> Any:
-        """The older name of `schema_`."""
+        """The deprecated name of `schema_`."""
+        warn_deprecated("plan_")
         return self.schema_
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted  # noqa: TID25
 
 from pushforward.core.float64 import log_prob_float64, sample_float64
 from pushforward.core.named_rows import NamedRows
-from pushforward.errors import ShapeError
+from pushforward.errors import ShapeError, warn_deprecated
 from pushforward.tabular.estimators.fitting import fit_distribution, positive_integer, to_seed
 from pushforward.tabular.estimators.rows import (
     check_finite,
@@ -146,7 +146,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
 
     @property
     def plan_(self) -> Any:
-        """The older name of `schema_`."""
+        """The deprecated name of `schema_`."""
+        warn_deprecated("plan_")
         return self.schema_
 
     def score_samples(self, X: Any) -> np.ndarray:
