@@ -1,11 +1,11 @@
 """Hooks of mkdocs: run the pages, insert their outputs, check the links of the built site."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page as SitePage
@@ -76,12 +76,17 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
     try:
         markdown = tables.insert_tables(markdown)
     except ValueError as error:
-        raise PluginError(f"{uri}: {error}") from error
+        log.warning("%s: %s", uri, error)
     if uri in _stored:
         source, stored = _stored[uri]
         url = get_relative_url(f"figures/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
+    markdown = re.sub(r"(?m)^```(python|bash) .*$", r"```\1", markdown)  # without the options of the runner
     markdown = markdown.replace("```console\n", "```bash\n")  # for the highlighter: there is no prompt
+    markdown, copies = links.with_copied_images(markdown, uri)
+    for copy, path in copies.items():
+        if files.get_file_from_path(copy) is None:
+            files.append(File.generated(config, copy, abs_src_path=str(path)))
     return links.without_repository_links(markdown, uri, set(GENERATED))
 
 
