@@ -16,6 +16,7 @@ sys.path.append(str(Path(__file__).parent))  # for commands that import this fil
 from docs_build import links, outputs, pages, runner, tables
 
 GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+NETWORK_SHIM = "https://unpkg.com/iframe-worker/shim"
 SHIM = "assets/iframe-worker/shim.js"
 log = get_plugin_logger("docs")
 _stored: dict[str, tuple[pages.Page, outputs.Stored]] = {}
@@ -92,7 +93,11 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
 
 def on_post_page(output: str, page: SitePage, config: Any) -> str:
     """The search of a site that is opened from a folder loads a script from the network: use the copy in assets."""
-    return output.replace("https://unpkg.com/iframe-worker/shim", get_relative_url(SHIM, page.file.url))
+    return output.replace(NETWORK_SHIM, get_relative_url(SHIM, page.file.url))
+
+
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:
+    return output_content.replace(NETWORK_SHIM, f"/{SHIM}")
 
 
 def on_post_build(config: Any) -> None:
