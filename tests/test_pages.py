@@ -40,4 +40,4 @@ def test_page_of_ensembles_runs(tmp_path, monkeypatch):
     with quickly_compiled():
         variables = run_page("ensembles.md", tmp_path)
     assert len(variables["flows"]) == 4
-    assert variables["log_odds"].shape == (2000, 2)
+    assert variables["log_odds"].shape == (5000, 2)

@@ -1,11 +1,11 @@
 """Hooks of mkdocs: run the pages, insert their outputs, check the links of the built site."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page as SitePage
@@ -16,6 +16,7 @@ sys.path.append(str(Path(__file__).parent))  # for commands that import this fil
 from docs_build import links, outputs, pages, runner, tables
 
 GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+NETWORK_SHIM = "https://unpkg.com/iframe-worker/shim"
 SHIM = "assets/iframe-worker/shim.js"
 log = get_plugin_logger("docs")
 _stored: dict[str, tuple[pages.Page, outputs.Stored]] = {}
@@ -76,18 +77,27 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
     try:
         markdown = tables.insert_tables(markdown)
     except ValueError as error:
-        raise PluginError(f"{uri}: {error}") from error
+        log.warning("%s: %s", uri, error)
     if uri in _stored:
         source, stored = _stored[uri]
         url = get_relative_url(f"figures/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
+    markdown = re.sub(r"(?m)^```(python|bash) .*$", r"```\1", markdown)  # without the options of the runner
     markdown = markdown.replace("```console\n", "```bash\n")  # for the highlighter: there is no prompt
+    markdown, copies = links.with_copied_images(markdown, uri)
+    for copy, path in copies.items():
+        if files.get_file_from_path(copy) is None:
+            files.append(File.generated(config, copy, abs_src_path=str(path)))
     return links.without_repository_links(markdown, uri, set(GENERATED))
 
 
 def on_post_page(output: str, page: SitePage, config: Any) -> str:
     """The search of a site that is opened from a folder loads a script from the network: use the copy in assets."""
-    return output.replace("https://unpkg.com/iframe-worker/shim", get_relative_url(SHIM, page.file.url))
+    return output.replace(NETWORK_SHIM, get_relative_url(SHIM, page.file.url))
+
+
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:
+    return output_content.replace(NETWORK_SHIM, f"/{SHIM}")
 
 
 def on_post_build(config: Any) -> None:

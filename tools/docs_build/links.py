@@ -3,6 +3,7 @@
 python tools/docs_build/links.py        lists the external links of the site, each with its first page
 """
 
+import posixpath
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\[]+)\]\((?P<target>[^)\s#]+)(?:#[^)]*)?\)")
+IMAGE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
 def planned_pages() -> set[Path]:
@@ -40,10 +42,29 @@ def without_repository_links(markdown: str, uri: str, made: set[str]) -> str:
     return LINK.sub(replace, markdown)
 
 
+def with_copied_images(markdown: str, uri: str) -> tuple[str, dict[str, Path]]:
+    """Images of the repository outside docs, such as those of benchmark results, get a copy in the site.
+
+    Returns:
+        The page with the new links, and for each copy its path in the site and the file.
+    """
+    copies: dict[str, Path] = {}
+
+    def replace(image: re.Match[str]) -> str:
+        path = (ROOT / "docs" / uri).parent / image["target"]
+        if "://" in image["target"] or (ROOT / "docs") in path.resolve().parents or not path.exists():
+            return image[0]
+        copy = f"figures/repository/{path.resolve().relative_to(ROOT).as_posix()}"
+        copies[copy] = path.resolve()
+        return f"![{image['text']}]({posixpath.relpath(copy, posixpath.dirname(uri) or '.')})"
+
+    return IMAGE.sub(replace, markdown), copies
+
+
 def missing_targets(path: Path) -> list[str]:
     """Relative links of a Markdown file whose target is neither a file nor a page of the navigation."""
     text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = [link["target"] for link in LINK.finditer(text)] + re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)
+    targets = [link["target"] for link in LINK.finditer(text)] + [image["target"] for image in IMAGE.finditer(text)]
     planned = planned_pages()
     files = {target: path.parent / target for target in targets if not urlsplit(target).scheme}
     return [target for target, file in files.items() if not file.exists() and file.resolve() not in planned]

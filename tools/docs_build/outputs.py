@@ -98,18 +98,13 @@ def insert(markdown: str, page: Page, stored: Stored, image_url: str) -> str:
         if fence["language"] not in RUN:
             return fence[0]
         k = next(numbers)
-        return _fence(fence) + _output(stored.outputs[k], page.blocks[k].alt, f"{image_url}{k}_")
+        return f"{fence[0]}\n" + _output(stored.outputs[k], page.blocks[k].alt, f"{image_url}{k}_")
 
     text = FENCE.sub(with_output, markdown)
     if page.slow:
         note = f'\n\n<p class="page-run">Outputs of {stored.date}; this page runs for {_minutes(stored.seconds)}.</p>\n'
         text = re.sub(r"(?m)^# .*$", lambda title: title[0] + note, text, count=1)
     return text
-
-
-def _fence(fence: re.Match[str]) -> str:
-    """The block without its options, which the highlighter does not know."""
-    return f"```{fence['language']}\n{fence['code']}```\n"
 
 
 def _output(output: Output, alt: str, prefix: str) -> str:
