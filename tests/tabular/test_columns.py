@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.bijections import Affine, ColumnMaps, Elementwise, Standardise
+from pushforward.bijections import Affine, Chain, ColumnMaps, Elementwise, Standardise
 from pushforward.core.float64 import log_prob_float64, sample_float64
+from pushforward.diagnostics.circles import restrict_to_one_period
 from pushforward.errors import DataError, MissingExtra, ShapeError
 from pushforward.persistence.tree import decode, encode, registry
 from pushforward.tabular.schema import Column, TableSchema, fit_columns, infer_schema
@@ -534,6 +535,15 @@ def test_derivative_at_a_bin_edge_is_one_sided():
     _, log_det = jax.jit(jax.vmap(layer.inverse_and_log_det))(edges)
     slope = jax.jit(jax.vmap(jax.jacfwd(lambda x: layer.inverse_and_log_det(x)[0])))(edges)
     assert np.allclose(np.log(slope[:, 0, 0]), log_det, atol=1e-5)
+
+
+def test_check_keeps_cells_beside_a_circle():
+    """The flow over one turn, which `check` tests, has the same density in columns of cells."""
+    cells = [([0.0, 1.0, 3.0], [0.1, 0.5, 0.3, 0.1]), ([0.0, 1.0], [0.0, 1.0, 0.0])]
+    maps = ColumnMaps(("cells", "circular", "cells"), lower=0.0, upper=24.0, centre=6.0, cells=cells)
+    flow = pf.Flow(pf.bases.Normal((3,)), Chain([maps]))
+    x = np.array([[0.5, 7.0, 0.4], [2.0, 29.0, 0.9], [3.7, 12.0, 0.1]])
+    np.testing.assert_allclose(restrict_to_one_period(flow)[0].log_prob(x), flow.log_prob(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijections import Chain, ColumnMaps, Standardise
+from pushforward.bijections.scalar.cells import unpad_cells
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import layers_of
 from pushforward.core.circles import circular_coordinates
@@ -159,6 +160,7 @@ def restrict_to_one_period(distribution: AbstractDistribution) -> tuple[Abstract
     bounded_layer = ColumnMaps(
         ["bounded" if kind == "circular" else kind for kind in maps.kinds],
         lower=lower, upper=upper, centre=maps.centre, scale=maps.scale, index=maps.index,
+        cells=unpad_cells(maps.cells) if maps.cells else (),
     )  # fmt: skip
     flow: Any = eqx.tree_at(lambda f: f.bijection, distribution, Chain([*layers[:-1], bounded_layer]))
     # the cut belongs to the circle, the end of an interval does not: a margin of two units in the last place

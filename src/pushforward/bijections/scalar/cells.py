@@ -37,6 +37,15 @@ def pad_cells(cells: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, ...]:
     )
 
 
+def unpad_cells(arrays: tuple[np.ndarray | Array, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The edges and shares of which `pad_cells` made these arrays; shares that add to one."""
+    pairs = []
+    for edges, below, above, shares in zip(*(np.asarray(part) for part in arrays), strict=True):
+        count = int((np.diff(edges) > 0).sum())
+        pairs.append((edges[: count + 1], np.concatenate([below[:1], shares[:count], above[count : count + 1]])))
+    return pairs
+
+
 def from_cells(z: Array, edges: Array, below: Array, above: Array, shares: Array) -> tuple[Array, Array]:
     """x = F^-1(Phi(z)) of C columns and the log-slopes; z (C,), the arrays of `pad_cells`."""
     ends = _scores(below, above)  # normal scores of the edges
