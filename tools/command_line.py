@@ -99,7 +99,7 @@ def renewed(text: str) -> str:
     if missing:
         names = ", ".join(sorted(missing))
         raise ValueError(f"{PAGE}: expected parts for {names}: <!-- command: NAME --> <!-- end -->.")
-    return _PART.sub(lambda match: f"<!-- command: {match[1]} -->\n{part(match[1])}\n<!-- end -->", text)
+    return _PART.sub(lambda match: f"<!-- command: {match[1]} -->\n\n{part(match[1])}\n\n<!-- end -->", text)
 
 
 if __name__ == "__main__":
