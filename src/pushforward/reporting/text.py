@@ -14,6 +14,7 @@ _STOP_REASONS = {
 }
 
 _FEW_ROWS = 100
+_SAME = 1e-3  # nats per row
 _PER_CENT = 0.2  # nats: smaller gains are stated in per cent
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 
@@ -111,6 +112,8 @@ def describe_gain(
     """
     if not math.isfinite(difference):
         return f"{name} and {baseline} cannot be compared: the score of a test row is not finite."
+    if error is not None and abs(difference) + 2.0 * error < _SAME:
+        return f"{name} scores the test rows as {baseline} does, within {_SAME} nats per row."
     digits = gain_digits(error)
     figures = decimals(abs(difference), digits)
     if error is not None:
