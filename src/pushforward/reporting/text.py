@@ -108,7 +108,7 @@ def describe_gain(
     >>> describe_gain(0.5, 0.1)[:75]
     'The flow gains 0.50 ± 0.10 nats per row over a Gaussian: in the geometric m'
     >>> describe_gain(0.1, 0.1)[:35], describe_gain(0.5, 0.1, n_rows=20)[-62:]
-    ('The flow is level with a Gaussian: ', 'dence the gain lies between 0.29 and 0.71 nats per row, a wide interval.')
+    ('The flow is level with a Gaussian: ', 'gain lies between 0.29 and 0.71 nats per row, a wide interval.')
     """
     if not math.isfinite(difference):
         return f"{name} and {baseline} cannot be compared: the score of a test row is not finite."
