@@ -97,6 +97,7 @@ def test_gain_has_the_error_of_the_differences():
     assert text.startswith("The flow gains 0.0123 ± 0.0021 nats per row over a Gaussian: ")
     assert text.endswith("a test row is 1.2% likelier under it.")
     assert "level" in describe_gain(0.01, 0.006)
+    assert describe_gain(1e-9, 1e-9) == "The flow scores the test rows as a Gaussian does, within 0.001 nats per row."
     assert "behind" in describe_gain(-0.5, 0.1)
     assert "not finite" in describe_gain(-np.inf, None)
     few = describe_gain(0.5, 0.1, n_rows=20)  # Student's t with 19 degrees of freedom: 2.093

@@ -14,6 +14,7 @@ _STOP_REASONS = {
 }
 
 _FEW_ROWS = 100
+_SAME = 1e-3  # nats per row
 _PER_CENT = 0.2  # nats: smaller gains are stated in per cent
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 
@@ -107,10 +108,12 @@ def describe_gain(
     >>> describe_gain(0.5, 0.1)[:75]
     'The flow gains 0.50 ± 0.10 nats per row over a Gaussian: in the geometric m'
     >>> describe_gain(0.1, 0.1)[:35], describe_gain(0.5, 0.1, n_rows=20)[-62:]
-    ('The flow is level with a Gaussian: ', 'dence the gain lies between 0.29 and 0.71 nats per row, a wide interval.')
+    ('The flow is level with a Gaussian: ', 'gain lies between 0.29 and 0.71 nats per row, a wide interval.')
     """
     if not math.isfinite(difference):
         return f"{name} and {baseline} cannot be compared: the score of a test row is not finite."
+    if error is not None and abs(difference) + 2.0 * error < _SAME:
+        return f"{name} scores the test rows as {baseline} does, within {_SAME} nats per row."
     digits = gain_digits(error)
     figures = decimals(abs(difference), digits)
     if error is not None:

@@ -15,6 +15,7 @@ MOST_COLUMNS: Final = 8
 SHARES: Final = (0.95, 0.75, 0.5, 0.25)
 
 _GAP, _LEFT, _BOTTOM, _EDGE, _TITLE = 0.1, 0.85, 0.66, 0.12, 0.34  # inches
+_FEW = 5  # columns: from more on, names are small
 _PANEL, _PANEL_OF_FEW = 1.5, {1: 3.2, 2: 2.3}  # inches, by the number of columns where they are few
 
 
@@ -158,13 +159,13 @@ def _format_axes(
     """Limits, few ticks, and labels on the outer panels only."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    last = len(labels) - 1
+    last, size = len(labels) - 1, 9.0 if len(labels) <= _FEW else 7.0
     axes.set_xlim(*spans[column])
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.tick_params(length=2.5, labelsize=7.5, labelbottom=row == last, labelleft=column == 0 and row > 0)
     if row == last:
-        plain(axes.set_xlabel(labels[column]))
+        plain(axes.set_xlabel(labels[column], fontsize=size))
         axes.xaxis.label.set_verticalalignment("top")
         axes.xaxis.set_label_coords(0.5, -0.27 / panel)
     if row == column:
@@ -177,7 +178,7 @@ def _format_axes(
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
     if column == 0:
-        plain(axes.set_ylabel(labels[row]))
+        plain(axes.set_ylabel(labels[row], fontsize=size))
         axes.yaxis.set_label_coords(-0.62 / panel, 0.5)
 
 
