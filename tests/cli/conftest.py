@@ -9,7 +9,7 @@ from small import TINY, rows
 
 from pushforward import diagnostics
 from pushforward.cli.app import run
-from pushforward.diagnostics.certificate import Certificate, Row
+from pushforward.diagnostics import Certificate, Row
 from pushforward.tabular.files import write_table
 
 

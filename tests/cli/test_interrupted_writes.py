@@ -15,7 +15,7 @@ from corpus.assertions import listed, refused
 import pushforward as pf
 from pushforward import diagnostics
 from pushforward.cli.outputs import write_json
-from pushforward.diagnostics.certificate import Certificate, Row
+from pushforward.diagnostics import Certificate, Row
 from pushforward.errors import TableError
 from pushforward.tabular.files import write_table
 

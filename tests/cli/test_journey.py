@@ -123,7 +123,7 @@ def test_check_uses_data(command, conditional, table):
 
 def test_check_fails_for_an_unhealthy_model(command, model, monkeypatch):
     from pushforward import diagnostics
-    from pushforward.diagnostics.certificate import Certificate, Row
+    from pushforward.diagnostics import Certificate, Row
 
     unhealthy = Certificate((Row("round trip of samples", math.nan, 1e-3, False, "far off"),), "float32")
     monkeypatch.setattr(diagnostics, "check", lambda *args, **kwargs: unhealthy)

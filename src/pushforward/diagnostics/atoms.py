@@ -5,8 +5,8 @@ import statistics
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import Columns
+from pushforward.diagnostics.row import Row
 
 NAME = "values that repeat"
 _FALSE_ALARM = 1e-3

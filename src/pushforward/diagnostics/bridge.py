@@ -15,7 +15,7 @@ import numpy as np
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.diagnostics.batches import log_prob, sample
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.row import Row
 
 _MAX_DIM = 64
 _CENTRES = 512

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.inputs import Columns
+from pushforward.diagnostics.row import Row, bounded_row
 
 DATA, LATENT = "calibration of data", "calibration of latents"
 FALSE_ALARM = 1e-6

@@ -19,7 +19,7 @@ from pushforward.core.named_rows import NamedRows
 from pushforward.core.state import is_estimated
 from pushforward.diagnostics.atoms import atoms_row
 from pushforward.diagnostics.batches import log_prob, repeat_to, sample
-from pushforward.diagnostics.certificate import Certificate, Row
+from pushforward.diagnostics.certificate import Certificate
 from pushforward.diagnostics.circles import restrict_to_one_period
 from pushforward.diagnostics.copies import copies_row
 from pushforward.diagnostics.data import data_rows
@@ -34,6 +34,7 @@ from pushforward.diagnostics.points import CONDITION
 from pushforward.diagnostics.precision import NAME as PRECISION
 from pushforward.diagnostics.precision import precision_row
 from pushforward.diagnostics.residual import estimate_row, lipschitz_rows
+from pushforward.diagnostics.row import Row
 from pushforward.errors import ShapeError
 from pushforward.numerics.programs import flatten, float_type
 

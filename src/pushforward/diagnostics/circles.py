@@ -21,7 +21,7 @@ from pushforward.core.circles import circular_coordinates
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow
-from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.row import Row, bounded_row
 from pushforward.numerics.programs import flatten, float_type
 
 NAME = "circular columns"

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.comparison import EFFECT_AUC, FALSE_ALARM, SURE, Part, legendre, some_columns
+from pushforward.diagnostics.row import Row, bounded_row
 
 NAME = "classifier"
 _WAVES = 128

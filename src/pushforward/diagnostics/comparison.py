@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import Columns
+from pushforward.diagnostics.row import Row
 
 NAME = "comparison with samples"
 FALSE_ALARM = 1e-3

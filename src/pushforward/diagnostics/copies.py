@@ -3,7 +3,7 @@
 import numpy as np
 
 from pushforward.diagnostics.calibration import spread
-from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.row import Row, bounded_row
 
 NAME = "copies of training rows"
 _SHARE = 0.01

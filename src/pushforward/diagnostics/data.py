@@ -10,7 +10,6 @@ from pushforward.core.flow import Flow
 from pushforward.diagnostics.atoms import atoms_row
 from pushforward.diagnostics.batches import base_log_prob, base_sample, log_prob, sample
 from pushforward.diagnostics.calibration import N_DIRECTIONS, conditional_row, data_row, latent_row
-from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.classifier import classifier_row
 from pushforward.diagnostics.comparison import NAME as COMPARISON
 from pushforward.diagnostics.comparison import (
@@ -23,6 +22,7 @@ from pushforward.diagnostics.comparison import (
 from pushforward.diagnostics.edges import nudge_into_support
 from pushforward.diagnostics.inputs import Columns, broadcast_contexts
 from pushforward.diagnostics.layers import evaluate_layers
+from pushforward.diagnostics.row import Row
 from pushforward.diagnostics.tails import TIMES, reach_row, tails_row
 from pushforward.diagnostics.thickness import MOST_DIM, thickness_row
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.row import Row, bounded_row
 
 NAME = "over-fitting"
 _STANDARD_ERRORS = 5.0

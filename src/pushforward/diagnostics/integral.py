@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.diagnostics.batches import log_prob, sample
 from pushforward.diagnostics.bridge import bridge_row
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.row import Row
 
 NAME = "integral of the density"
 _FAULT = "the density does not integrate to one"

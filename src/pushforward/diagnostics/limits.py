@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from pushforward.core.flow import Flow
-from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.inputs import Columns
 from pushforward.diagnostics.layers import (
     LayerEvaluation,
@@ -15,6 +14,7 @@ from pushforward.diagnostics.layers import (
     transformed_coordinates,
     transformer_of,
 )
+from pushforward.diagnostics.row import Row, bounded_row
 
 BOX, SCALE = "outside the splines' boxes", "saturated scales"
 _SHARE_OUTSIDE = 0.01  # `fit` brings 99.9 % of each column into the box

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.core.flow import Flow
-from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import broadcast_contexts
 from pushforward.diagnostics.points import (
     PointEvaluator,
@@ -18,6 +17,7 @@ from pushforward.diagnostics.points import (
     round_trip_row,
 )
 from pushforward.diagnostics.rounding import inner_conditions, rounded_by_layers
+from pushforward.diagnostics.row import Row
 
 
 def map_rows(

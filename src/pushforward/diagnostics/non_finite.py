@@ -13,10 +13,10 @@ from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow, Given
 from pushforward.diagnostics.batches import base_sample, sample
-from pushforward.diagnostics.certificate import Row
 from pushforward.diagnostics.inputs import check_inputs
 from pushforward.diagnostics.layers import LayerEvaluation, evaluate_layers
 from pushforward.diagnostics.plain_words import OUT_OF_SUPPORT
+from pushforward.diagnostics.row import Row
 from pushforward.numerics.arrays import is_array, is_inexact
 
 _N_ROWS = 256

@@ -5,10 +5,9 @@ and of certificates in old model files, by the name of the test.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.row import Row
 
 OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 _REPORT = (
@@ -105,14 +104,14 @@ def finding_of(row: "Row") -> Finding:
     return Finding(row.finding or usual.text, row.advice or usual.advice)
 
 
-def findings_of(rows: Sequence["Row"]) -> list[Finding]:
+def findings_of(rows: Sequence[Row]) -> list[Finding]:
     """The findings of the failed tests, the most important first, each once."""
     ranks = {name: rank for rank, name in enumerate(_MEANINGS)}
     failed = sorted((row for row in rows if row.ok is False), key=lambda row: ranks.get(row.name, -1))
     return list({finding.text: finding for finding in map(finding_of, failed)}.values())
 
 
-def summary_of(rows: Sequence["Row"]) -> str:
+def summary_of(rows: Sequence[Row]) -> str:
     """The verdict in one sentence: whether the model can be used, or what is wrong with it."""
     failed = {row.name: row for row in rows if row.ok is False}
     if not failed:

@@ -19,7 +19,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.batches import base_log_prob, base_sample, repeat_to
-from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.row import Row, bounded_row
 from pushforward.numerics.programs import compiled, flatten, float_type, unflatten
 
 # Each of some dozen operations of a layer has a rounding error of about eps, and errors of different layers partly

@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import cast
 from pushforward.diagnostics.batches import forward, log_prob
-from pushforward.diagnostics.certificate import Row
+from pushforward.diagnostics.row import Row
 
 NAME = "float32 against float64"
 # One per cent of a density: less than the error of any mean over ten thousand rows, and without effect on the ranking

@@ -5,7 +5,7 @@ import numpy as np
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.state import certify, reseed
 from pushforward.diagnostics.batches import log_prob
-from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.row import Row, bounded_row
 from pushforward.networks import bounds_in
 
 _N_SEEDS = 8

@@ -5,9 +5,9 @@ import statistics
 
 import numpy as np
 
-from pushforward.diagnostics.certificate import Row, bounded_row
 from pushforward.diagnostics.inputs import Columns
 from pushforward.diagnostics.pareto import pareto_k
+from pushforward.diagnostics.row import Row, bounded_row
 
 REACH, TAILS = "data beyond the base", "tails of the columns"
 # The probability that k of n rows lie beyond all of m draws is below (n / (n + m))^k: with m = 10 n and k = 7 it is

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from pushforward.diagnostics.calibration import spread
-from pushforward.diagnostics.certificate import Row, bounded_row
+from pushforward.diagnostics.row import Row, bounded_row
 
 NAME = "dimension of the rows"
 MOST_DIM = 16
