@@ -5,10 +5,7 @@ and of certificates in old model files, by the name of the test.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from pushforward.diagnostics.certificate import Row
+from typing import NamedTuple, Protocol
 
 OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 _REPORT = (
@@ -18,6 +15,23 @@ _SMALLER = "Fit again with fewer --layers or a smaller --learning-rate."
 _LONGER = "Fit again with more --epochs or more --layers; with few rows, collect more."
 _SINGLE = "In single precision, the default in Python, {}"
 _DOUBLE = "Compute in double precision: the commands do, in Python use pf.cast(flow, np.float64)."
+
+
+class Result(Protocol):
+    """The attributes of a row of a certificate that are used here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool | None: ...
+    @property
+    def fault(self) -> str: ...
+    @property
+    def fix(self) -> str: ...
+    @property
+    def finding(self) -> str: ...
+    @property
+    def advice(self) -> str: ...
 
 
 class Finding(NamedTuple):
@@ -99,20 +113,20 @@ _OF_ROWS = ("calibration of data", "comparison with samples")
 _IN_FLOAT64 = "in float64 it is healthy"
 
 
-def finding_of(row: "Row") -> Finding:
+def finding_of(row: Result) -> Finding:
     """The finding of a failed test: its own, or that of its name, or its fault."""
     usual = _MEANINGS.get(row.name, Finding(_sentence(row.fault or f"the test {row.name!r} failed"), row.fix))
     return Finding(row.finding or usual.text, row.advice or usual.advice)
 
 
-def findings_of(rows: Sequence["Row"]) -> list[Finding]:
+def findings_of(rows: Sequence[Result]) -> list[Finding]:
     """The findings of the failed tests, the most important first, each once."""
     ranks = {name: rank for rank, name in enumerate(_MEANINGS)}
     failed = sorted((row for row in rows if row.ok is False), key=lambda row: ranks.get(row.name, -1))
     return list({finding.text: finding for finding in map(finding_of, failed)}.values())
 
 
-def summary_of(rows: Sequence["Row"]) -> str:
+def summary_of(rows: Sequence[Result]) -> str:
     """The verdict in one sentence: whether the model can be used, or what is wrong with it."""
     failed = {row.name: row for row in rows if row.ok is False}
     if not failed:
