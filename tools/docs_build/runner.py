@@ -28,7 +28,7 @@ CLOCK = "import os; print(sum(os.times()[:4]))"  # processor time of the kernel 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # What the command line reports while it works: "scoring 100 rows ...", "scoring 100 rows: 3 s", a bar.
-PROGRESS = re.compile(r"^(.*(\.\.\.|: [\d.]+ (s|min))|.*━.*)\n", re.MULTILINE)
+PROGRESS = re.compile(r"^(.*(\.\.\.|: [\d.]+ (s|min))|.*━.*)(\n|\Z)", re.MULTILINE)
 
 
 class PageError(Exception):
