@@ -5,10 +5,7 @@ and of certificates in old model files, by the name of the test.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from pushforward.diagnostics.certificate import Row
+from typing import Any, NamedTuple
 
 OUT_OF_SUPPORT = "rows of data lie outside the support of the flow"
 _REPORT = (
@@ -99,20 +96,20 @@ _OF_ROWS = ("calibration of data", "comparison with samples")
 _IN_FLOAT64 = "in float64 it is healthy"
 
 
-def finding_of(row: "Row") -> Finding:
-    """The finding of a failed test: its own, or that of its name, or its fault."""
+def finding_of(row: Any) -> Finding:
+    """The finding of a failed row of a certificate: its own, or that of its name, or its fault."""
     usual = _MEANINGS.get(row.name, Finding(_sentence(row.fault or f"the test {row.name!r} failed"), row.fix))
     return Finding(row.finding or usual.text, row.advice or usual.advice)
 
 
-def findings_of(rows: Sequence["Row"]) -> list[Finding]:
-    """The findings of the failed tests, the most important first, each once."""
+def findings_of(rows: Sequence[Any]) -> list[Finding]:
+    """The findings of the failed rows of a certificate, the most important first, each once."""
     ranks = {name: rank for rank, name in enumerate(_MEANINGS)}
     failed = sorted((row for row in rows if row.ok is False), key=lambda row: ranks.get(row.name, -1))
     return list({finding.text: finding for finding in map(finding_of, failed)}.values())
 
 
-def summary_of(rows: Sequence["Row"]) -> str:
+def summary_of(rows: Sequence[Any]) -> str:
     """The verdict in one sentence: whether the model can be used, or what is wrong with it."""
     failed = {row.name: row for row in rows if row.ok is False}
     if not failed:
