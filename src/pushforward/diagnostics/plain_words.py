@@ -98,8 +98,8 @@ _OF_ROWS = ("calibration of data", "comparison with samples")
 _IN_FLOAT64 = "in float64 it is healthy"
 
 
-def finding_of(row: "Row") -> Finding:
-    """The finding of a failed test: its own, or that of its name, or its fault."""
+def finding_of(row: Row) -> Finding:
+    """The finding of a failed row of a certificate: its own, or that of its name, or its fault."""
     usual = _MEANINGS.get(row.name, Finding(_sentence(row.fault or f"the test {row.name!r} failed"), row.fix))
     return Finding(row.finding or usual.text, row.advice or usual.advice)
 
