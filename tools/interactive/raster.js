@@ -55,7 +55,19 @@ function meshImage(size, reach, mesh, moved, { mode, logBase, peak, table, squar
       pixels[pixel] = table[tableIndex(0.5 + change / (2 * detRange))];
     }
   });
+  closeGaps(pixels, size);
   return image;
+}
+
+// Where fine cells meet coarse ones, single pixels may belong to no cell: they get the colour of a neighbour.
+function closeGaps(pixels, size) {
+  for (let pass = 0; pass < 2; pass++) {
+    for (let i = size; i < pixels.length - size; i++) {
+      if (pixels[i]) continue;
+      if (pixels[i - 1] && pixels[i + 1]) pixels[i] = pixels[i - 1];
+      else if (pixels[i - size] && pixels[i + size]) pixels[i] = pixels[i - size];
+    }
+  }
 }
 
 // The integral of the density over the moved cells: for every cell its area times the mean base density over the mean
