@@ -64,10 +64,10 @@ def table(names: list[str]) -> dict[str, Any]:
     data = pf.datasets.household_power()
     path = RESULTS / "laws_table.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = [row for row in rows if row["law"] not in (*names, *SKIPPED)]
+    rows = [row for row in rows if row["transformer"] not in (*names, *SKIPPED)]
     for name in names:
         for kind, recipe in FLOWS.items():
-            rows.append({"law": name, "flow": kind, **_measured(recipe, name, data)})
+            rows.append({"transformer": name, "flow": kind, **_measured(recipe, name, data)})
             print(rows[-1], flush=True)
         path.write_text(json.dumps({"rows": rows}))  # so that an interrupted run can go on with --laws
     rows.sort(key=lambda row: (row["flow"], -row["test_log_likelihood"]))
@@ -263,7 +263,7 @@ def write(name: str, command: str, result: dict[str, Any]) -> None:
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "choose-a-flow.md"
 BEGIN, END = "<!-- laws: begin -->\n", "<!-- laws: end -->\n"
 SHOWN = {
-    "law": "transformer",
+    "transformer": "transformer",
     "test_log_likelihood": "test log-likelihood",
     "log_prob_ms": "log_prob, ms",
     "sample_ms": "sample, ms",
@@ -278,7 +278,7 @@ def refresh_page(rows: list[dict[str, Any]]) -> None:
     for kind in FLOWS:
         lines += [f"**{kind.capitalize()}**", "", "| " + " | ".join(SHOWN.values()) + " |", "|---" * len(SHOWN) + "|"]
         lines += [
-            "| " + " | ".join(f"`{row[name]}`" if name == "law" else str(row[name]) for name in SHOWN) + " |"
+            "| " + " | ".join(f"`{row[name]}`" if name == "transformer" else str(row[name]) for name in SHOWN) + " |"
             for row in rows
             if row["flow"] == kind
         ]

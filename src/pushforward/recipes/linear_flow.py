@@ -83,7 +83,7 @@ def linear_flow(
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Kobyzev, Prince & Brubaker 2021, section 3.1; Papamakarios et al. 2021, section 3.2.
+    Reference: Kobyzev, Prince & Brubaker 2021, section 3.2; Papamakarios et al. 2021, section 3.2.
 
     Example:
         >>> import pushforward as pf

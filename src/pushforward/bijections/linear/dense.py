@@ -25,7 +25,7 @@ class Dense(AbstractBijection):
     Raises:
         ValueError: if dim is not positive.
 
-    Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.2.
+    Reference: Kobyzev, Prince & Brubaker 2021, section 3.2.
 
     Example:
         >>> import jax.numpy as jnp

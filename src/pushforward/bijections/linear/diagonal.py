@@ -47,7 +47,7 @@ class Diagonal(AbstractBijection):
     Raises:
         ValueError: if dim or min_diagonal is out of range.
 
-    Reference: Kobyzev, Prince & Brubaker 2021, section 3.1.1.
+    Reference: Kobyzev, Prince & Brubaker 2021, section 3.2.1.
 
     Example:
         >>> import jax.numpy as jnp
