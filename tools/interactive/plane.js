@@ -7,7 +7,7 @@ const EXTRAS = { student: ["Degrees of freedom", 1, 30, 1, 3], mixture: ["Half d
 const REACH = 3.3, GRID_REACH = 3, DET_RANGE = 3, N_SAMPLES = 700, FILM = 9, BASE_REACH = 4.5;
 
 function planePanel() {
-  const start = { family: "spline", shape: "moons", count: 4, time: 4, mode: "density", grid: true, samples: true,
+  const start = { family: "spline", shape: "moons", count: 8, time: 8, mode: "density", grid: true, samples: true,
     data: false, base: { kind: "normal", scale: 1, extra: 3, centre: [0, 0] }, probe: [0.6, 0.9] };
   const state = structuredClone(start), setters = {}, cache = new Map();
   const lines = gridLines();

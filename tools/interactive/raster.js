@@ -81,7 +81,9 @@ function massOf(mesh, moved, logBase) {
   let mass = 0;
   for (let i = 0; i < mesh.cells.length; i += 4) {
     const [a, b, c, d] = mesh.cells.subarray(i, i + 4);
-    const density = (base[a] + base[b] + base[c] + base[d]) / (det[a] + det[b] + det[c] + det[d]);
+    const corners = [base[a], base[b], base[c], base[d]], isCut = Math.min(...corners) === 0 && Math.max(...corners) > 0;
+    const mean = isCut ? meanOver(mesh, a, d, logBase) : (corners[0] + corners[1] + corners[2] + corners[3]) / 4;
+    const density = (4 * mean) / (det[a] + det[b] + det[c] + det[d]);
     if (!(density > 1e-12)) continue;
     const part = density * areaOf(moved, a, b, c, d);
     mass += part;
@@ -94,4 +96,13 @@ function massOf(mesh, moved, logBase) {
     if ((above += part) > 0.05 * mass) break;
   }
   return { mass, peak };
+}
+
+// The mean base density of a cell that the edge of a support cuts, from 100 points.
+function meanOver({ x, y }, a, d, logBase) {
+  let sum = 0;
+  for (let i = 0.05; i < 1; i += 0.1) {
+    for (let j = 0.05; j < 1; j += 0.1) sum += Math.exp(logBase(x[a] + i * (x[d] - x[a]), y[a] + j * (y[d] - y[a])));
+  }
+  return sum / 100;
 }
