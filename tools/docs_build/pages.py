@@ -22,12 +22,14 @@ class Block:
     Attributes:
         alt: what its figures show.
         line: of its first line of code, from 1 at the top of the file.
+        env: the environment of benchmarks/environments.py in which it runs, as a program of its own; "" for the page's.
     """
 
     language: str
     code: str
     alt: str
     line: int
+    env: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Page:
     @functools.cached_property
     def code_hash(self) -> str:
         """Of the code alone: text and captions may change without another run."""
-        return digest("\0".join(f"{block.language}\n{block.code}" for block in self.blocks).encode())
+        return digest("\0".join(f"{block.language}{block.env}\n{block.code}" for block in self.blocks).encode())
 
 
 def read_page(path: Path) -> Page:
@@ -69,9 +71,9 @@ def all_pages() -> list[Page]:
 def _blocks(text: str) -> Iterator[Block]:
     for fence in FENCE.finditer(text):
         if fence["language"] in RUN:
-            alt = re.search(r'alt="([^"]*)"', fence["options"])
+            options = dict(re.findall(r'(\w+)="([^"]*)"', fence["options"]))
             line = text.count("\n", 0, fence.start("code")) + 1
-            yield Block(fence["language"], fence["code"], alt[1] if alt else "", line)
+            yield Block(fence["language"], fence["code"], options.get("alt", ""), line, options.get("env", ""))
 
 
 def faults(text: str) -> list[str]:

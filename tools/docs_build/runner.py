@@ -19,7 +19,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from docs_build.outputs import CACHE, Output, Run
-from docs_build.pages import Block, Page
+from docs_build.pages import ROOT, Block, Page
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import environments  # of the benchmarks, which are no package
 
 WORKERS = 2
 SECONDS_OF_A_BLOCK = 3600
@@ -91,6 +94,9 @@ def _in_thread(work: Coroutine[Any, Any, None]) -> None:
 
 async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
     """Run the blocks of a page in a kernel, which is started if it is not running."""
+    for name in {block.env for block in page.blocks if block.env}:
+        if failed := environments.build(name):
+            raise PageError(page, f"{page.source}: the environment {name!r} of its blocks could not be made: {failed}")
     with tempfile.TemporaryDirectory(prefix="page-") as folder:
         setup = f"import os\nos.chdir({folder!r})\n{SETUP}\n{CLOCK}"
         cells = [nbformat.v4.new_code_cell(source) for source in (setup, *map(_source, page.blocks), CLOCK)]
@@ -117,6 +123,8 @@ async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
 
 
 def _source(block: Block) -> str:
+    if block.env:
+        return f"%%script {environments.python_of(block.env)} -\n{block.code}"
     return block.code if block.language == "python" else f"%%bash\nset -euo pipefail\n{block.code}"
 
 
@@ -140,9 +148,14 @@ def _message(page: Page, cells: list[Any], error: Exception) -> str:
         return f"{page.source}: the kernel could not be prepared: {raised.ename}: {raised.evalue}"
     block = page.blocks[number - 1]
     lines = re.findall(r"Cell In\[\d+\], line (\d+)", ANSI.sub("", "\n".join(raised.traceback)))
-    inside = int(lines[0]) - 1 if lines and block.language == "python" else 0
+    is_cell = block.language == "python" and not block.env
+    inside = int(lines[0]) - 1 if lines and is_cell else 0
     printed = "".join(output.text for output in cells[number].outputs if output.output_type == "stream")[-2000:]
-    what = f"{raised.ename}: {raised.evalue}" if block.language == "python" else raised.evalue.rpartition("' ")[2]
+    what = (
+        f"{raised.ename}: {raised.evalue}"
+        if block.language == "python" and not block.env
+        else raised.evalue.rpartition("' ")[2]
+    )
     return f"{page.source}:{block.line + inside}: block {number} failed: {what}\n{printed}"
 
 
