@@ -148,17 +148,17 @@ def try_versions(wheel: Path, pythons: list[str], with_demo: bool) -> list[str]:
 def measure_extras(wheel: Path, python: str) -> None:
     """The size of an environment with each extra, and the seconds of its installation from a filled cache."""
     rows: list[dict[str, Any]] = []
-    for extra in ["", *PROJECT["optional-dependencies"]]:
-        requirement = f"{wheel}[{extra}]" if extra else str(wheel)
-        for _ in range(2):  # the first fills the cache of pip
-            with tempfile.TemporaryDirectory() as folder:
-                start = time.perf_counter()
-                environment(python, Path(folder) / "env", [requirement])
-                seconds = time.perf_counter() - start
-                files = [p for p in (Path(folder) / "env").rglob("*") if p.is_file() and not p.is_symlink()]
-                size = sum(p.stat().st_size for p in files) / MEGABYTE
+    extras = ["", *PROJECT["optional-dependencies"]]
+    for extra in ["all", *extras]:  # the first installation, which fills the cache of pip, is not counted
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            environment(python, Path(folder) / "env", [f"{wheel}[{extra}]" if extra else str(wheel)])
+            seconds = time.perf_counter() - start
+            files = [p for p in (Path(folder) / "env").rglob("*") if p.is_file() and not p.is_symlink()]
+            size = sum(p.stat().st_size for p in files) / MEGABYTE
         rows.append({"extra": extra or "none", "megabytes": round(size), "seconds": round(seconds, 1)})
         print(rows[-1], flush=True)
+    rows = rows[1:]
     head = {
         "command": "python tools/release_check.py --extras", "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(), "machine": platform.machine(),

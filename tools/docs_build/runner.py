@@ -27,6 +27,7 @@ import environments  # of the benchmarks, which are no package
 WORKERS = 2
 SECONDS_OF_A_BLOCK = 3600
 SETUP = (Path(__file__).parent / "kernel_setup.py").read_text(encoding="utf-8")
+SHELL = "set -euo pipefail; unset FORCE_COLOR CLICOLOR_FORCE"  # which the kernel sets: they force progress bars too
 CLOCK = "import os; print(sum(os.times()[:4]))"  # processor time of the kernel and of what it started
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -124,8 +125,8 @@ async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
 
 def _source(block: Block) -> str:
     if block.env:
-        return f"%%script {environments.python_of(block.env)} -\n{block.code}"
-    return block.code if block.language == "python" else f"%%bash\nset -euo pipefail\n{block.code}"
+        return f"%%script env --unset=MPLBACKEND {environments.python_of(block.env)} -\n{block.code}"
+    return block.code if block.language == "python" else f"%%bash\n{SHELL}\n{block.code}"
 
 
 def _environment() -> dict[str, str]:
