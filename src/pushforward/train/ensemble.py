@@ -15,9 +15,10 @@ from pushforward.core.fields import trainable as trainable_filter
 from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
 from pushforward.errors import TrainingDiverged
+from pushforward.numerics.threads import with_jax_settings
 from pushforward.train.checks import trained_flags
 from pushforward.train.data import warn_of_share_outside
-from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, generator, with_jax_settings
+from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, generator
 from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Block, Options, Selection
 from pushforward.train.member_steps import run_members

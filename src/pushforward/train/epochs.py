@@ -17,6 +17,7 @@ from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
+from pushforward.numerics.threads import with_jax_settings
 from pushforward.train.custom_loss import custom_loss
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
@@ -244,17 +245,6 @@ def check_finalised(value: float, best: float, history: History) -> None:
             "with the power iterations of training. Train with a smaller learning_rate, or more steps.",
             stacklevel=3,
         )
-
-
-def with_jax_settings(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that runs in another thread with this thread's settings of JAX, which are thread-local."""
-    double, device = jax.enable_x64.value, jax.default_device.value
-
-    def run(*args: Any) -> Any:
-        with jax.enable_x64(double), jax.default_device(device):
-            return fn(*args)
-
-    return run
 
 
 def _log_likelihood(flow: AnyFlow, rows: Rows) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.numerics.programs import compiled
-from pushforward.train.epochs import with_jax_settings
+from pushforward.numerics.threads import with_jax_settings
 from pushforward.train.schedules import Schedule
 from pushforward.train.state import Partition, TrainState, is_key
 from pushforward.train.step import run_steps

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.numerics.threads import with_jax_settings
 from pushforward.train.data import Rows
-from pushforward.train.epochs import log_probs_or_none, with_jax_settings
+from pushforward.train.epochs import log_probs_or_none
 from pushforward.train.member_steps import member_threads
 from pushforward.train.units import log_mean_exp
 
