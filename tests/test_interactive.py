@@ -55,6 +55,7 @@ def test_stored_points_are_those_of_the_librarys_map(page):
 
 
 @pytest.mark.skipif(BROWSER is None, reason=f"no browser on the path, looked for {', '.join(BROWSERS)}")
+@pytest.mark.slow
 def test_controls_change_the_picture_and_densities_integrate_to_one(tmp_path):
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1200,900")
     address = f"{make_interactive.PAGE.as_uri()}#selftest"

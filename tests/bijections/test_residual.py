@@ -186,6 +186,7 @@ def test_save_rejects_uncertified_bounds(tmp_path):
     assert eqx.tree_equal(pf.load(tmp_path / "flow.safetensors"), finalised)
 
 
+@pytest.mark.slow
 def test_training_keeps_every_norm_below_its_bound():
     with jax.enable_x64(True):
         flow = pf.residual_flow(dim=2, width=16, depth=1, n_layers=3, lipschitz=0.97, key=0)
@@ -220,6 +221,7 @@ def test_convolution_norm_is_at_most_certified(shape, kernel):
         assert kernel > 1 or true >= finalised.certified() - 1e-9
 
 
+@pytest.mark.slow
 def test_convolution_norm_is_followed_at_every_frequency():
     """A vector at one frequency stays there, so the norm estimate must follow all frequencies."""
     layer = LipschitzConv((6, 6), 2, 3, kernel_size=3, coefficient=0.7, key=jax.random.key(0))
@@ -326,7 +328,9 @@ def test_derivatives_of_a_fixed_point_in_a_loop():
         check_derivatives_of(chained, (jnp.array([0.3, 0.7]), jnp.array([[0.2, -0.4]]), None))
 
 
-@pytest.mark.parametrize("estimator", [PowerSeries(3), RussianRoulette(n_exact=2)])
+@pytest.mark.parametrize(
+    "estimator", [pytest.param(PowerSeries(3), marks=pytest.mark.slow), RussianRoulette(n_exact=2)]
+)
 def test_second_derivatives_of_an_estimate_are_those_of_its_gradient_or_raise(estimator):
     """The estimated gradient is not the gradient of a function: its Jacobian is not symmetric."""
     with double():

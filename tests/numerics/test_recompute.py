@@ -205,6 +205,7 @@ def test_jacobians(pair):
     compare(pair, lambda f: lambda arrays, x: jax.vmap(jax.jacrev(lambda x: f(arrays, x)))(x), normals(ROWS, DIM))
 
 
+@pytest.mark.slow
 def test_reverse_over_reverse(pair):
     def program(function):
         def total(arrays, x):
