@@ -90,7 +90,7 @@ def test_summary_states_the_gain_over_the_best_of_the_others():
     assert summary(flow, kernel, 500) == [
         "Flow gains 2.00 nats per row over the Kernel density: in the geometric mean, a test row is 7.4 times as "
         "likely under it.",
-        "Flow scores 3.000 \N{PLUS-MINUS SIGN} 0.010 nats per row on s.",
+        "Flow scores 3.000 \N{PLUS-MINUS SIGN} 0.010 nats per row on 500 test rows.",
     ]
     assert "0.60 nats per row behind the Gaussian" in summary(row("Flow", -1.0), gaussian, 500)[0]
     assert summary(flow, kernel, 500, "No gain.")[0] == "No gain."

@@ -87,7 +87,7 @@ def summary(model: Any, baseline: Any | None, n_rows: int, no_gain: str = "") ->
     if model.test_log_likelihood is None:
         return [f"{model.name} was not scored on rows that training has not used."]
     error = f" \N{PLUS-MINUS SIGN} {decimals(model.standard_error)}" if model.standard_error is not None else ""
-    lines = [f"{model.name} scores {decimals(model.test_log_likelihood)}{error} nats per row on {model.setting}."]
+    lines = [f"{model.name} scores {decimals(model.test_log_likelihood)}{error} nats per row on {n_rows:,} test rows."]
     difference = gain(model, baseline)
     if no_gain:
         lines.insert(0, no_gain)
