@@ -13,10 +13,11 @@ def _prepare() -> None:
     import textwrap
     import warnings
 
-    import jax
+    import jax.monitoring
     import matplotlib.pyplot as plt
 
     jax.config.update("jax_enable_x64", False)
+    jax.monitoring.clear_event_listeners()  # those of a page before would use names that are gone
     plt.close("all")
     plt.rcdefaults()
     plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": "figure"})
