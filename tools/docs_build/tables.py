@@ -20,22 +20,22 @@ def table(file: str, number: int, options: str) -> str:
         ValueError: if there is no such file, table, row or column.
     """
     path = RESULTS / file
-    place = f"<!-- table: {file}#{number}{options}-->"
+    directive = f"<!-- table: {file}#{number}{options}-->"
     if not path.exists():
-        raise ValueError(f"{place}: expected a file of benchmarks/results, there is no {file}.")
+        raise ValueError(f"{directive}: expected a file of benchmarks/results, there is no {file}.")
     text = path.read_text(encoding="utf-8")
     tables = [lines[0].splitlines() for lines in TABLE.finditer(text)]
     if not 1 <= number <= len(tables):
-        raise ValueError(f"{place}: {file} has {len(tables)} tables, no table {number}.")
+        raise ValueError(f"{directive}: {file} has {len(tables)} tables, no table {number}.")
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])] for line in tables[number - 1]]
     words = _option(options, "rows")
     chosen = [row for row in cells[2:] if not words or any(word in row[0] for word in words)]
     missing = [word for word in words if not any(word in row[0] for row in chosen)]
     if missing:
-        raise ValueError(f"{place}: no row has {', '.join(missing)} in its first cell.")
+        raise ValueError(f"{directive}: no row has {', '.join(missing)} in its first cell.")
     columns = [int(column) for column in _option(options, "columns")] or list(range(1, len(cells[0]) + 1))
     if not all(1 <= column <= len(cells[0]) for column in columns):
-        raise ValueError(f"{place}: the table has the columns 1 to {len(cells[0])}.")
+        raise ValueError(f"{directive}: the table has the columns 1 to {len(cells[0])}.")
     rows = ["| " + " | ".join(row[c - 1] for c in columns) + " |" for row in (*cells[:2], *chosen)]
     return "\n".join([*rows, "", _source(file, text), ""])
 
