@@ -20,6 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import fast_compilation  # noqa: E402 (of the tools, which are no package)
+
 NO_TESTS_COLLECTED = 5
 
 BUDGET_MINUTES = 12  # in all, on two slow cores
@@ -37,7 +40,7 @@ class Part:
     minutes: float
     commands: tuple[tuple[str, ...], ...]
     environment: dict[str, str] = field(default_factory=dict)
-    fast_compilation: bool = True  # with the settings of `fast_compilation_settings`
+    fast_compilation: bool = True  # with the settings of tools/fast_compilation.py
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,8 @@ TABLES = ("tests/tabular", "tests/diagnostics", "tests/reporting")
 MARKED = ("tests/core/test_boundary.py", "tests/numerics/test_recompute.py", "tests/bijections/test_transformers.py")
 ELSEWHERE = (BATTERY, "tests/cli", *LAYERS, *TABLES)
 
-# Programs of tests run once or twice, and two thirds of the tests' time goes into compiling them. Without most
-# optimisations and without XLA's newer emitters of fused loops it takes a quarter of the time. Not for tests of equal
-# bits or of rounding, which hold for programs as users compile them: those are marked, and the battery in float32 is.
-# One piece of code generation instead of 32 threads' pieces takes a tenth less, no tracebacks in programs a twentieth.
-XLA_SETTINGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-JAX_SETTINGS = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-LOCATIONS = {"JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "0", "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0"}  # for all parts
+# Most tests use programs that are compiled fast. Not those of equal bits or of rounding, which hold for programs as
+# users compile them: those are marked, and the battery in float32 is.
 AS_COMPILED = "as_compiled"
 
 # The order is the order of starting, the longest first: whatever core is free takes the next.
@@ -96,14 +94,6 @@ PARTS = (
         ),
     ),
 )
-
-
-def fast_compilation_settings() -> dict[str, str]:
-    """Environment variables for fast compilation, without the flags of XLA if this release lacks one."""
-    flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {XLA_SETTINGS}".strip()}
-    command = (sys.executable, "-c", "import jax; jax.devices()")
-    is_known = subprocess.run(command, env={**os.environ, **flags}, capture_output=True, check=False).returncode == 0
-    return {**JAX_SETTINGS, **flags} if is_known else JAX_SETTINGS
 
 
 def slow_parts() -> tuple[Part, ...]:
@@ -136,7 +126,12 @@ def run(part: Part, clock: float, slow: bool, settings: dict[str, str], printing
         process = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **LOCATIONS, **part.environment, **(settings if part.fast_compilation else {})},
+            env={
+                **os.environ,
+                **fast_compilation.LOCATIONS,
+                **part.environment,
+                **(settings if part.fast_compilation else {}),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -183,7 +178,7 @@ def main() -> int:
     if not parts:
         parser.error(f"{', '.join(options.parts)} has no tests marked slow")
     clock, printing = time.monotonic(), threading.Lock()
-    settings = fast_compilation_settings() if any(part.fast_compilation for part in parts) else {}
+    settings = fast_compilation.settings() if any(part.fast_compilation for part in parts) else {}
     with ThreadPoolExecutor(max_workers=2) as cores:
         outcomes = list(cores.map(lambda part: run(part, clock, options.slow, settings, printing), parts))
 

@@ -79,7 +79,7 @@ def save(page: Page, run: Run) -> None:
 
 
 def hash_of(page: Page) -> str:
-    return page.code_hash if page.slow else digest((page.code_hash + _package_hash()).encode())
+    return page.code_hash if page.slow else digest(f"{page.code_hash}{page.as_compiled}{_package_hash()}".encode())
 
 
 @functools.cache

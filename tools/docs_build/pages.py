@@ -39,10 +39,12 @@ class Page:
     Attributes:
         name: its path below docs, without the suffix.
         slow: its outputs are committed, in docs/outputs.
+        as_compiled: its programs are compiled as those of users, not fast: its outputs tell times, or it is slow.
     """
 
     name: str
     slow: bool
+    as_compiled: bool
     blocks: tuple[Block, ...]
 
     @property
@@ -58,9 +60,10 @@ class Page:
 def read_page(path: Path) -> Page:
     text = path.read_text(encoding="utf-8")
     head = FRONT_MATTER.match(text)
+    options = re.findall(r"^(\w+): *true", head[1], re.MULTILINE) if head else []
     name = path.relative_to(DOCS).with_suffix("").as_posix()
-    slow = head is not None and re.search(r"^slow: *true", head[1], re.MULTILINE) is not None
-    return Page(name, slow, tuple(_blocks(text)))
+    slow = "slow" in options
+    return Page(name, slow, slow or "as_compiled" in options, tuple(_blocks(text)))
 
 
 def all_pages() -> list[Page]:

@@ -1,7 +1,8 @@
-"""Runs pages in Jupyter kernels. A kernel runs many pages, so that imports and compiled programs are shared."""
+"""Runs pages in Jupyter kernels."""
 
 import asyncio
 import base64
+import functools
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from docs_build.pages import ROOT, Block, Page
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import environments  # of the benchmarks, which are no package
+import fast_compilation
 
 WORKERS = 2
 SECONDS_OF_A_BLOCK = 3600
@@ -54,15 +56,21 @@ def describe(page: Page, run: Run) -> str:
 
 
 def run_pages(pages: Iterable[Page], finished: Callable[[Page, Run], None]) -> list[PageError]:
-    """Run pages, two at a time; calls `finished` after each and returns the errors of those that failed."""
-    queue = list(pages)[::-1]
+    """Run pages, two at a time; calls `finished` after each and returns the errors of those that failed.
+
+    A kernel runs many pages, so that imports and programs are shared: those that compile fast, then the others.
+    """
+    queue = sorted(pages, key=lambda page: not page.as_compiled)  # the last one is run first
     errors: list[PageError] = []
 
     async def work() -> None:
-        manager = AsyncKernelManager()
+        manager, as_compiled = AsyncKernelManager(), False
         try:
             while queue:
                 page = queue.pop()
+                if page.as_compiled != as_compiled:
+                    await _shut_down(manager)
+                    manager, as_compiled = AsyncKernelManager(), page.as_compiled
                 try:
                     finished(page, await run_page(page, manager))
                 except PageError as error:
@@ -112,7 +120,9 @@ async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
             iopub_timeout=120,
         )
         if not manager.has_kernel:
-            await manager.start_kernel(env=_environment(), cwd=folder, extra_arguments=["--log-level=ERROR"])
+            await manager.start_kernel(
+                env=_environment(page.as_compiled), cwd=folder, extra_arguments=["--log-level=ERROR"]
+            )
         start = time.perf_counter()
         try:
             await client.async_execute(reset_kc=True)
@@ -129,13 +139,16 @@ def _source(block: Block) -> str:
     return block.code if block.language == "python" else f"%%bash\n{SHELL}\n{block.code}"
 
 
-def _environment() -> dict[str, str]:
+@functools.cache
+def _environment(as_compiled: bool) -> dict[str, str]:
     """No accelerator, so that outputs are the same everywhere; compiled programs are stored for the next build."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     programs = {
         "JAX_COMPILATION_CACHE_DIR": str(CACHE / "programs"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
     }
+    if not as_compiled:
+        programs |= fast_compilation.settings()
     return os.environ | programs | {"PATH": path, "JAX_PLATFORMS": "cpu", "COLUMNS": "90", "NO_COLOR": "1"}
 
 
