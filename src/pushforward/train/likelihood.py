@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.distribution import AbstractDistribution, as_key
 from pushforward.core.ensemble import Ensemble
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.train.checks import check_options, check_precision, check_unstacked
 from pushforward.train.comparison import compare_with_baselines, count_copies, report_baselines
 from pushforward.train.ensemble import train_members
@@ -129,6 +130,7 @@ def fit(
         1
     """
     started = time.perf_counter()
+    check_flow_argument("flow", flow, "fit(flow, x)")
     if start not in ("auto", "given"):
         raise ValueError(f"start: expected 'auto' or 'given', got {start!r}.")
     counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}

@@ -21,6 +21,7 @@ from pushforward.core.circles import circular_coordinates
 from pushforward.core.distribution import as_key
 from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.core.state import finalise
 from pushforward.diagnostics import ImportanceSample, importance_sample
 from pushforward.diagnostics.importance import check_log_density
@@ -145,6 +146,7 @@ def fit_target(
         True
     """
     started = time.perf_counter()
+    check_flow_argument("flow", flow, "fit_target(flow, log_density)")
     counts = {"steps": steps, "batch_size": batch_size, "n_importance": n_importance}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)
