@@ -31,6 +31,7 @@ from pushforward.numerics.arrays import on_device
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_contexts
+from pushforward.train.history import one_line
 from pushforward.train.loop import Block, Options, Trainer, blocks_of, no_finite_step, train
 from pushforward.train.state import finalise_trained
 from pushforward.train.target_loss import TargetLoss
@@ -65,6 +66,12 @@ class TargetHistory:
         """Plain JSON-able values, with the figures of the importance sample."""
         plain = {name: value for name, value in vars(self).items() if name != "importance"}
         return plain | {"importance": self.importance and self.importance.to_dict()}
+
+    def __repr__(self) -> str:
+        return one_line(
+            self, blocks=len(self.elbo), elbo=self.elbo[-1] if self.elbo else math.nan,
+            seconds=self.seconds[-1] if self.seconds else 0.0, stop_reason=self.stop_reason, importance=self.importance,
+        )  # fmt: skip
 
 
 def fit_target(
