@@ -8,6 +8,7 @@ from typing import Any
 
 from pushforward._version import __version__
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.errors import ModelFileError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.persistence import stored_scores
@@ -49,9 +50,8 @@ def save(
         >>> pf.load(path).shape
         (2,)
     """
+    check_flow_argument("flow", flow, "save(path, flow)")
     target = Path(path)
-    if not isinstance(flow, AbstractDistribution):
-        raise TypeError(f"flow: expected a Flow or another distribution, got a {type(flow).__name__}.")
     try:
         _check_target(target, overwrite)
         content = _content(flow, {} if notes is None else notes)
