@@ -16,6 +16,10 @@ def test_links_of_page_lead_to_files(name):
     assert links.missing_targets(pages.ROOT / name) == []
 
 
+def test_pages_of_the_navigation_exist():
+    assert links.missing_pages() == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_fence_is_run_or_plain_text(name):
     assert pages.faults(PAGES[name].read_text(encoding="utf-8")) == []
@@ -51,6 +55,12 @@ def test_faults_are_found(tmp_path):
     assert links.missing_targets(tmp_path / "page.md") == ["gone.md", "gone.png"]
     with pytest.raises(ValueError, match="no row has nowhere"):
         tables.table("speed.md", 1, "| rows: nowhere ")
+
+
+def test_links_in_code_stay():
+    code = "```text\n[t](../README.md)\n```\n`[t](../README.md)`"
+    page = links.without_repository_links(f"{code} [`t`](../README.md)", "tables.md")
+    assert page == f"{code} `t` (`README.md`)"
 
 
 def test_tables_keep_chosen_rows_and_columns():

@@ -15,35 +15,15 @@ sys.path.append(str(Path(__file__).parent))  # for commands that import this fil
 
 from docs_build import links, outputs, pages, runner, tables
 
-GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 NETWORK_SHIM = "https://unpkg.com/iframe-worker/shim"
 SHIM = "assets/iframe-worker/shim.js"
 log = get_plugin_logger("docs")
 _stored: dict[str, tuple[pages.Page, outputs.Stored]] = {}
 
 
-def on_config(config: Any) -> None:
-    """Leave pages that do not exist yet out of the navigation."""
-    missing: list[str] = []
-    config.nav = [entry for entry in (_existing(entry, missing) for entry in config.nav) if entry]
-    if missing:
-        log.info("not written yet, so left out of the navigation: %s", ", ".join(missing))
-
-
-def _existing(entry: Any, missing: list[str]) -> Any:
-    if isinstance(entry, str):
-        if (pages.DOCS / entry).exists() or entry in GENERATED:
-            return entry
-        missing.append(entry)
-        return None
-    if isinstance(entry, list):
-        return [kept for kept in (_existing(item, missing) for item in entry) if kept]
-    return {title: kept for title, item in entry.items() if (kept := _existing(item, missing))}
-
-
 def on_files(files: Files, config: Any) -> Files:
     """Run the pages whose outputs are not stored, and add the images and the generated pages."""
-    for uri, source in GENERATED.items():
+    for uri, source in links.GENERATED.items():
         files.append(File.generated(config, uri, content=(pages.ROOT / source).read_text(encoding="utf-8")))
     everything = pages.all_pages()
     stale = [page for page in everything if not page.slow and outputs.load(page) is None]
@@ -88,7 +68,7 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
     for copy, path in copies.items():
         if files.get_file_from_path(copy) is None:
             files.append(File.generated(config, copy, abs_src_path=str(path)))
-    return links.without_repository_links(markdown, uri, set(GENERATED))
+    return links.without_repository_links(markdown, uri)
 
 
 def on_post_page(output: str, page: SitePage, config: Any) -> str:

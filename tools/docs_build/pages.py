@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ DOCS = ROOT / "docs"
 RUN = ("python", "bash")
 NOT_RUN = ("text", "console")
 FENCE = re.compile(r"^```(?P<language>\w*)[ ]*(?P<options>[^\n]*)\n(?P<code>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+SPAN = r"(?<!`)(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)"
 FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.MULTILINE | re.DOTALL)
 
 
@@ -95,6 +96,12 @@ def faults(text: str) -> list[str]:
         if re.match(r"\s*(```|~~~)", line):
             found.append(f"line {number}: a fence that is indented or not closed is not run")
     return found
+
+
+def outside_code(pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str], text: str) -> str:
+    """Replace the matches of a pattern, but for those in fences and code spans."""
+    either = re.compile(f"{FENCE.pattern}|{SPAN}|(?P<outside>{pattern.pattern})", FENCE.flags)
+    return either.sub(lambda found: found[0] if found["outside"] is None else replace(found), text)
 
 
 def digest(data: bytes) -> str:
