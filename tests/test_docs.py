@@ -1,6 +1,9 @@
 """The pages of the documentation, without building them: fences, links, tables, public names, outputs of slow pages."""
 
 import importlib
+import json
+import subprocess
+import sys
 
 import pytest
 from docs_build import api, links, outputs, pages, tables
@@ -61,6 +64,42 @@ def test_links_in_code_stay():
     code = "```text\n[t](../README.md)\n```\n`[t](../README.md)`"
     page = links.without_repository_links(f"{code} [`t`](../README.md)", "tables.md")
     assert page == f"{code} `t` (`README.md`)"
+
+
+LOOK = """
+import jax, logging, numpy, os, sys, warnings
+print([jax.config.values[name] for name in ("jax_debug_nans", "jax_enable_x64", "jax_default_matmul_precision")])
+print("LEAK" in os.environ, warnings.filters, numpy.get_printoptions(), numpy.geterr(), logging.root.manager.disable)
+print("/leak" in sys.path)
+"""
+LEAK = """
+jax.config.update("jax_debug_nans", True)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "bfloat16")
+os.environ["LEAK"] = "1"
+warnings.simplefilter("error")
+numpy.set_printoptions(precision=2)
+numpy.seterr(all="raise")
+logging.disable(50)
+sys.path.append("/leak")
+"""
+THREAD = "import threading, time\nthreading.Thread(target=lambda: time.sleep(60), daemon=True).start()"
+
+
+def test_pages_of_a_kernel_do_not_change_each_other_and_failures_name_the_block():
+    pytest.importorskip("nbclient", reason="of the dependency group docs")
+    codes = {
+        "leak": [LOOK, LEAK, LOOK], "look": [LOOK], "exit": ["x = 1", "exit()"], "quit": ["x = 1", "quit"],
+        "thread": [THREAD], "dead": ["x = 1", "import os\nos._exit(1)"],
+    }  # fmt: skip
+    command = [sys.executable, pages.ROOT / "tests" / "support" / "kernel_pages.py"]
+    done = subprocess.run(command, input=json.dumps(codes), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["look"][0] == found["leak"][0] != found["leak"][2]
+    for name in ("exit", "quit", "dead"):
+        assert found[name].startswith(f"docs/{name}.md:20: block 2 failed: "), found[name]
+    assert "exit() or quit()" in found["exit"]
+    assert "still runs: join it" in found["thread"]
 
 
 def test_tables_keep_chosen_rows_and_columns():
