@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from docs_build import api, links, outputs, pages, tables
@@ -28,9 +30,9 @@ def test_every_fence_is_run_or_plain_text(name):
     assert pages.faults(PAGES[name].read_text(encoding="utf-8")) == []
 
 
-def test_tables_of_results_exist():
-    for path in PAGES.values():
-        tables.insert_tables(path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_of_results_exist(name):
+    assert tables.insert_tables(PAGES[name].read_text(encoding="utf-8"))[1] == []
 
 
 def test_outputs_of_slow_pages_are_those_of_their_code():
@@ -56,8 +58,72 @@ def test_faults_are_found(tmp_path):
     assert [fault.split(":")[0] for fault in pages.faults(bad)] == ["line 1", "line 5", "line 10", "line 12"]
     (tmp_path / "page.md").write_text("[a](gone.md) ![b](gone.png) [c](https://example.org) [d](page.md#part)\n")
     assert links.missing_targets(tmp_path / "page.md") == ["gone.md", "gone.png"]
-    with pytest.raises(ValueError, match="no row has nowhere"):
-        tables.table("speed.md", 1, "| rows: nowhere ")
+
+
+@pytest.mark.parametrize(
+    "fence", ["~~~python", "``` python", "```py", "````text", '```python alt="a \\"b\\""', '```bash atl="b"']
+)
+def test_fences_that_would_not_run_or_lose_their_alt_are_found(fence):
+    assert pages.faults(f"{fence}\nx\n{fence[:3]}\n")
+
+
+def test_pictures_without_words_are_found():
+    assert pages.faults("![](a.png)\n") == ["line 1: a picture needs ![what is seen](file)"]
+    assert (
+        pages.faults('```python alt=""\nplt.plot([1])\n```\n') == pages.faults("```python\nplt.plot([1])\n```\n") != []
+    )
+
+
+@pytest.mark.parametrize(
+    ("directive", "fault"),
+    [
+        ("table: speed.md#1 | rows: nowhere", "no row has nowhere"),
+        ("table: speed.md | columns: x", "columns 1 to .*, got x"),
+        ("table: speed.md | columns: 99", "columns 1 to .*, got 99"),
+        ("table: speed.md | colums: 1", "got 'colums: 1'"),
+        ("table: speed.md | rows:", "got 'rows:'"),
+        ("table: nowhere.md", "there is no nowhere.md"),
+        ("table: speed.md#99", "no table 99"),
+        ("tabel: speed.md", "expected <!-- table"),
+        ("tbale: speed.md", "expected <!-- table"),
+        ("table speed.md", "expected <!-- table"),
+    ],
+)
+def test_every_faulty_directive_is_reported(directive, fault):
+    page = f"<!-- {directive} -->\n\n- a\n\n  <!-- {directive} -->\n"
+    text, faults = tables.insert_tables(page)
+    assert text == page
+    assert len(faults) == 2
+    assert re.search(fault, faults[0])
+
+
+def test_build_warns_of_faults_of_a_page_and_of_figures_without_words(monkeypatch, caplog):
+    pytest.importorskip("mkdocs", reason="of the dependency group docs")
+    import docs_hooks
+
+    text = "```py\n```\n<!-- tabel: a.md -->\n```python\ndraw()\n```\n"
+    page = pages.Page("a", False, False, (pages.Block("python", "draw()\n", "", 5),))
+    stored = outputs.Stored([outputs.Output("", [bytes(24)])], 0.0, "")
+    monkeypatch.setitem(docs_hooks._stored, "a.md", (page, stored))
+    file = SimpleNamespace(src_uri="a.md", url="a.html", content_string=text)
+    docs_hooks.on_page_markdown(text, SimpleNamespace(file=file), None, None)
+    faults = [record.getMessage().split("; ")[0] for record in caplog.records]
+    assert faults[0] == "docs: a.md: line 1: a fence of py"
+    assert faults[1].startswith("docs: a.md: <!-- tabel: a.md -->: expected ")
+    assert faults[2] == 'docs: docs/a.md:5: a block with a figure needs alt="what is seen"'
+
+
+def test_indented_table_stays_in_its_list():
+    text, faults = tables.insert_tables("- a\n\n  <!-- table: speed.md | rows: maf -->\n")
+    assert not faults
+    assert "\n  | workload |" in text
+
+
+def test_printed_marks_are_not_markdown():
+    page = pages.Page("a", False, False, (pages.Block("python", "f()\n", "", 2),))
+    stored = outputs.Stored([outputs.Output("```\n~~~\n[a](../README.md) <b>")], 0.0, "")
+    text = outputs.insert("```python\nf()\n```\n", page, stored, "")
+    assert "<code>&#96;&#96;&#96;\n&#126;&#126;&#126;\n&#91;a](../README.md) &lt;b&gt;</code>" in text
 
 
 def test_links_in_code_stay():
@@ -103,7 +169,7 @@ def test_pages_of_a_kernel_do_not_change_each_other_and_failures_name_the_block(
 
 
 def test_tables_keep_chosen_rows_and_columns():
-    text = tables.table("speed.md", 1, "| rows: maf-43 | columns: 1, 2, 4 ")
+    text = tables.table("table: speed.md#1 | rows: maf-43 | columns: 1, 2, 4")
     assert text.splitlines()[0] == "| workload | operation | ratio |"
     assert all("maf-43" in line for line in text.splitlines()[2:] if line.startswith("|"))
     assert "benchmarks/results/speed.md" in text

@@ -54,12 +54,14 @@ def _finished(page: pages.Page, run: runner.Run) -> None:
 
 def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -> str:
     uri = page.file.src_uri
-    try:
-        markdown = tables.insert_tables(markdown)
-    except ValueError as error:
-        log.warning("%s: %s", uri, error)
+    markdown, faults = tables.insert_tables(markdown)
+    for fault in pages.faults(page.file.content_string) + faults:
+        log.warning("%s: %s", uri, fault)
     if uri in _stored:
         source, stored = _stored[uri]
+        for output, block in zip(stored.outputs, source.blocks, strict=True):
+            if output.images and not block.alt:
+                log.warning('%s:%d: a block with a figure needs alt="what is seen"', source.source, block.line)
         url = get_relative_url(f"figures/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
     markdown = re.sub(r"(?m)^```(python|bash) .*$", r"```\1", markdown)  # without the options of the runner

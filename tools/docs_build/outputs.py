@@ -16,6 +16,7 @@ from pathlib import Path
 from docs_build.pages import DOCS, FENCE, ROOT, RUN, Page, digest
 
 CACHE = ROOT / ".docs_cache"
+MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "`~["})  # what Markdown would read in printed text
 COMMITTED = DOCS / "outputs"
 
 
@@ -110,7 +111,7 @@ def insert(markdown: str, page: Page, stored: Stored, image_url: str) -> str:
 def _output(output: Output, alt: str, prefix: str) -> str:
     parts = []
     if output.text:
-        text = html.escape(output.text, quote=False)
+        text = html.escape(output.text, quote=False).translate(MARKUP)
         parts.append(f'<pre class="page-output" tabindex="0"><code>{text}</code></pre>')
     for k, image in enumerate(output.images):
         width, height = (int.from_bytes(image[i : i + 4]) // 2 for i in (16, 20))  # of the PNG header

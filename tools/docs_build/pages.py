@@ -13,6 +13,7 @@ RUN = ("python", "bash")
 NOT_RUN = ("text", "console")
 FENCE = re.compile(r"^```(?P<language>\w*)[ ]*(?P<options>[^\n]*)\n(?P<code>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 SPAN = r"(?<!`)(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)"
+OPTIONS = re.compile(r'(?:(?:alt|env)="[^"\\]*"[ ]*)*')
 FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.MULTILINE | re.DOTALL)
 
 
@@ -88,13 +89,17 @@ def faults(text: str) -> list[str]:
         if fence["language"] not in (*RUN, *NOT_RUN):
             language = fence["language"] or "no language"
             found.append(f"line {line}: a fence of {language}; use {', '.join(RUN + NOT_RUN)}")
-        if fence["language"] == "python" and "plt." in fence["code"] and 'alt="' not in fence["options"]:
-            if re.search(r"plt\.(?!close|rcParams)", fence["code"]):
+        elif fence["language"] in RUN and not OPTIONS.fullmatch(fence["options"]):
+            found.append(f'line {line}: expected options alt="words without quotes" and env="name"')
+        elif fence["language"] == "python" and re.search(r"plt\.(?!close|rcParams)", fence["code"]):
+            if not re.search('alt="[^"]', fence["options"]):
                 found.append(f'line {line}: a block with a figure needs alt="what is seen"')
     outside = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
     for number, line in enumerate(outside.splitlines(), start=1):
         if re.match(r"\s*(```|~~~)", line):
             found.append(f"line {number}: a fence that is indented or not closed is not run")
+        if "![](" in line:
+            found.append(f"line {number}: a picture needs ![what is seen](file)")
     return found
 
 
