@@ -40,6 +40,41 @@ def test_outputs_of_slow_pages_are_those_of_their_code():
     assert not stale, f"run: make docs-slow (code changed: {stale})"
 
 
+def test_committed_outputs_have_a_slow_page():
+    assert outputs.orphans(pages.all_pages()) == []
+    assert outputs.orphans([]) != []
+
+
+def test_damaged_outputs_are_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "CACHE", tmp_path)
+    page = pages.Page("a", False, False, (pages.Block("python", "f()\n", "", 2),))
+    outputs.save(page, outputs.Run([outputs.Output("1", [b"png"])], 1.0, 1.0))
+    assert outputs.load(page).outputs[0] == outputs.Output("1", [b"png"])
+    (tmp_path / "a" / "0_0.png").unlink()
+    assert outputs.load(page) is None
+    (tmp_path / "a" / "outputs.json").write_text('{"hash": "')
+    assert outputs.load(page) is None
+
+
+def test_marks_and_encodings_of_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
+    path = tmp_path / "a.md"
+    path.write_text("---\nslow: true\n---\n", encoding="utf-8-sig")
+    assert pages.read_page(path).slow
+    path.write_text("caf\u00e9", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"a\.md: expected UTF-8"):
+        pages.read_page(path)
+
+
+def test_names_that_the_package_lacks_are_left_to_mkdocstrings(monkeypatch):
+    griffe = pytest.importorskip("griffe", reason="of the dependency group docs")
+    from docs_build import docstrings
+
+    monkeypatch.setattr(docstrings, "identifiers", lambda: ["package.gone", "package.none.gone"])
+    with griffe.temporary_visited_package("package", {"__init__.py": ""}) as package:
+        docstrings.Sections().on_package(pkg=package, loader=griffe.GriffeLoader())
+
+
 def test_every_public_name_is_in_the_api_reference():
     names = {f"pushforward.{name}" for name in pf.__all__ if name not in (*PACKAGES, "__version__")}
     for package in PACKAGES:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page as SitePage
@@ -25,7 +26,12 @@ def on_files(files: Files, config: Any) -> Files:
     """Run the pages whose outputs are not stored, and add the images and the generated pages."""
     for uri, source in links.GENERATED.items():
         files.append(File.generated(config, uri, content=(pages.ROOT / source).read_text(encoding="utf-8")))
-    everything = pages.all_pages()
+    try:
+        everything = pages.all_pages()
+    except ValueError as error:
+        raise PluginError(str(error)) from None
+    for folder in outputs.orphans(everything):
+        log.warning("%s: there is no slow page of these outputs; remove them", folder)
     stale = [page for page in everything if not page.slow and outputs.load(page) is None]
     if os.environ.get("DOCS_RUN") == "0":  # for a quick look at text and layout
         stale = []

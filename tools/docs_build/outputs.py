@@ -7,9 +7,11 @@ slow pages are committed in docs/outputs, valid for one state of the page's code
 import datetime
 import functools
 import html
+import importlib.metadata
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,16 +53,18 @@ def folder_of(page: Page) -> Path:
 
 
 def load(page: Page) -> Stored | None:
-    """The stored outputs of a page, or None if there are none for its present code."""
+    """The stored outputs of a page, or None if there are none for its present code, or damaged ones."""
     folder = folder_of(page)
-    if not (folder / "outputs.json").exists():
+    try:
+        stored = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
+        if stored["hash"] != hash_of(page):
+            return None
+        outputs = [
+            Output(block["text"], [(folder / name).read_bytes() for name in block["images"]])
+            for block in stored["blocks"]
+        ]
+    except (OSError, ValueError, KeyError):
         return None
-    stored = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
-    if stored["hash"] != hash_of(page):
-        return None
-    outputs = [
-        Output(block["text"], [(folder / name).read_bytes() for name in block["images"]]) for block in stored["blocks"]
-    ]
     return Stored(outputs, stored["seconds"], stored["date"])
 
 
@@ -76,7 +80,15 @@ def save(page: Page, run: Run) -> None:
         blocks.append({"text": output.text, "images": names})
     date = datetime.date.today().isoformat()
     record = {"hash": hash_of(page), "date": date, "seconds": round(run.seconds, 1), "blocks": blocks}
-    (folder / "outputs.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished = folder / "unfinished.json"
+    unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(folder / "outputs.json")
+
+
+def orphans(pages: Iterable[Page]) -> list[Path]:
+    """Folders of committed outputs without a slow page."""
+    used = {folder_of(page) for page in pages if page.slow}
+    return sorted(path.parent for path in COMMITTED.rglob("outputs.json") if path.parent not in used)
 
 
 def hash_of(page: Page) -> str:
@@ -85,10 +97,12 @@ def hash_of(page: Page) -> str:
 
 @functools.cache
 def _package_hash() -> str:
-    """Of all sources of the package and of the code that runs pages."""
+    """Of all files of the package, of the code that runs pages, and of the versions of what computes and draws."""
     runner = [Path(__file__).parent / name for name in ("pages.py", "runner.py", "kernel_setup.py")]
-    package = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".pyi", ".html", ".css"))
-    return digest("".join(digest(path.read_bytes()) for path in (*runner, *package)).encode())
+    package = sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "matplotlib")]
+    files = (*runner, ROOT / "tools" / "fast_compilation.py", *package)
+    return digest("".join([*versions, *(digest(path.read_bytes()) for path in files)]).encode())
 
 
 def insert(markdown: str, page: Page, stored: Stored, image_url: str) -> str:

@@ -60,7 +60,10 @@ class Page:
 
 
 def read_page(path: Path) -> Page:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8: {error}.") from None
     head = FRONT_MATTER.match(text)
     options = re.findall(r"^(\w+): *true", head[1], re.MULTILINE) if head else []
     name = path.relative_to(DOCS).with_suffix("").as_posix()
