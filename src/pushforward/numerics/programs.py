@@ -119,9 +119,9 @@ def compiled_module(module: Any) -> CompiledModule:
     return CompiledModule(module)
 
 
-def is_on_device(batch: Any, size: int, event_size: int) -> bool:
-    """Whether a batch is on an accelerator and needs no padding: copying it to the host would cost too much."""
-    return isinstance(batch, jax.Array) and jax.default_backend() != "cpu" and size in _sizes(event_size)
+def is_on_accelerator(*values: Any) -> bool:
+    """Whether any value is an array on an accelerator, from which nothing is copied to the host."""
+    return jax.default_backend() != "cpu" and any(isinstance(value, jax.Array) for value in values)
 
 
 def _sizes(event_size: int) -> list[int]:
@@ -139,6 +139,19 @@ def run_batched(
     event_size: int,
     *shared: Any,
 ) -> tuple[Any, ...] | None:
+    """The outputs of `run_checked`."""
+    run = run_checked(batched, module, inputs, size, event_size, *shared)
+    return None if run is None else run[0]
+
+
+def run_checked(
+    batched: Callable[..., tuple[Array, ...]],
+    module: CompiledModule,
+    inputs: list[Any],
+    size: int,
+    event_size: int,
+    *shared: Any,
+) -> tuple[tuple[Any, ...], bool, bool] | None:
     """`batched(module, *shared, *inputs)`, compiled and run in chunks that are padded to one of a few sizes.
 
     Args:
@@ -150,24 +163,43 @@ def run_batched(
         shared: further arrays, the same for all chunks.
 
     Returns:
-        One array for each output of the program; None under a caller's trace.
+        One array for each output of the program; whether an input holds NaN or infinite numbers; whether an output
+        holds NaN. The program looks for both, so that the device is asked once. None under a caller's trace.
     """
     sizes = _sizes(event_size)
-    program, outputs = _PROGRAMS.program(batched, module.kind, module.static), None
+    program, parts, status = _PROGRAMS.program(batched, module.kind, module.static), [], []
     for start in range(0, max(size, 1), sizes[-1]):
         n = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= n)
         chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
-        chunk_outputs = program(module.arrays, chunk, shared)
-        if is_traced(*chunk_outputs):
+        outputs, found = program(module.arrays, chunk, shared)
+        if isinstance(found, jax.core.Tracer):
             return None
         if n == padded == size:
-            return chunk_outputs
-        if outputs is None:
-            outputs = tuple(np.empty((size, *part.shape[1:]), part.dtype) for part in chunk_outputs)
-        for output, part in zip(outputs, chunk_outputs, strict=True):
-            output[start : start + n] = np.asarray(part)[:n]
-    return outputs
+            is_bad_input, is_nan = np.asarray(found).tolist()
+            return outputs, is_bad_input, is_nan
+        parts.append(tuple(_first(part, n) for part in outputs))
+        status.append(found)
+    is_bad_input, is_nan = (np.any([np.asarray(found) for found in status], axis=0) & (size > 0)).tolist()
+    return tuple(_join(pieces) for pieces in zip(*parts, strict=True)), is_bad_input, is_nan
+
+
+def _first(part: Any, n: int) -> Any:
+    """The first n rows: on the host, since JAX compiles a slice for each n, unless they are on an accelerator."""
+    return part[:n] if is_on_accelerator(part) else np.asarray(part)[:n]
+
+
+def _join(pieces: tuple[Any, ...]) -> Any:
+    if len(pieces) == 1:
+        return pieces[0]
+    return (jnp if is_on_accelerator(*pieces) else np).concatenate(pieces)
+
+
+def _with_status(outputs: tuple[Array, ...], inputs: list[Any]) -> tuple[tuple[Array, ...], Array]:
+    """The outputs of a program, and whether an input is not finite and whether an output is NaN."""
+    bad = [~jnp.isfinite(part).all() for part in inputs if part is not None and is_inexact(part)]
+    nan = [jnp.isnan(part).any() for part in outputs if is_inexact(part)]
+    return outputs, jnp.stack([functools.reduce(jnp.logical_or, flags, jnp.asarray(False)) for flags in (bad, nan)])
 
 
 def compiled(
@@ -232,15 +264,17 @@ class _ProgramCache:
             if not self.n_modules[kind]:
                 del self.n_modules[kind]
 
-    def program(
-        self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static
-    ) -> Callable[..., tuple[Array, ...]]:
-        """The program of a function for modules of this kind."""
+    def program(self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static) -> Callable[..., Any]:
+        """The program of a function for modules of this kind, with the result of `_with_status`."""
         key = batched, kind
         with self.lock:
             program = self.programs.pop(key, None)
             if program is None:
-                program = jax.jit(lambda arrays, inputs, shared: batched(unflatten(arrays, static), *shared, *inputs))
+                program = jax.jit(
+                    lambda arrays, inputs, shared: _with_status(
+                        batched(unflatten(arrays, static), *shared, *inputs), inputs
+                    )
+                )
                 idle = [key for key in self.programs if key[1] not in self.n_modules]
                 n_excess = max(len(self.programs) - _MAX_PROGRAMS + 1, 0)
                 excess = [*idle[: max(len(idle) - _MAX_IDLE, 0)], *list(self.programs)[:n_excess]]
@@ -257,9 +291,10 @@ def _pad(array: Any, start: int, n: int, size: int) -> Any:
     """The n entries from `start`, padded to `size` with the last one (with zeros if n is 0)."""
     if n == size == len(array):
         return array
-    chunk = np.asarray(array)[start : start + n]
+    xp = jnp if is_on_accelerator(array) else np
+    chunk = xp.asarray(array)[start : start + n]
     if n == size:
         return chunk
     if n == 0:
         return np.zeros((size, *chunk.shape[1:]), chunk.dtype)
-    return np.concatenate([chunk, np.broadcast_to(chunk[-1:], (size - n, *chunk.shape[1:]))])
+    return xp.concatenate([chunk, xp.broadcast_to(chunk[-1:], (size - n, *chunk.shape[1:]))])
