@@ -13,13 +13,8 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import DataError
-from pushforward.numerics.programs import (
-    CompiledModule,
-    cached_per_module,
-    compiled_module,
-    is_on_accelerator,
-    is_traced,
-)
+from pushforward.numerics.batches import is_on_accelerator
+from pushforward.numerics.programs import CompiledModule, cached_per_module, compiled_module, is_traced
 
 
 class Boundary:

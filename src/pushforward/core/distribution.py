@@ -24,8 +24,9 @@ from pushforward.core.stacked import ExplainStackedErrors, check_parameters, che
 from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError, ShapeError
 from pushforward.numerics.arrays import is_inexact
+from pushforward.numerics.batches import is_on_accelerator, run_checked
 from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.programs import is_on_accelerator, is_traced, run_checked
+from pushforward.numerics.programs import is_traced
 
 Count = int | np.integer | tuple[int | np.integer, ...]
 

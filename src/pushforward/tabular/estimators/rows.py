@@ -13,7 +13,8 @@ from pushforward.core.dlpack import has_dlpack
 from pushforward.core.fields import cast
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, NumericError
-from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.numerics.batches import run_batched
+from pushforward.numerics.programs import compiled_module
 from pushforward.tabular.schema import TableSchema
 
 
