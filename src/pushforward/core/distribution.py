@@ -18,17 +18,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.core.arguments import (
+    Count,
+    as_array,
+    as_shape,
+    broadcast_axes,
+    check_context,
+    check_event,
+    leading_axes,
+)
 from pushforward.core.boundary import boundary_of
-from pushforward.core.named_rows import as_floats, to_array
 from pushforward.core.stacked import ExplainStackedErrors, check_parameters, check_shapes
 from pushforward.core.state import has_hook
-from pushforward.errors import DataError, NumericError, ShapeError
-from pushforward.numerics.arrays import is_inexact
+from pushforward.errors import NumericError
 from pushforward.numerics.batches import is_on_accelerator, run_checked
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.precision import in_full_precision
 from pushforward.numerics.programs import is_traced
-
-Count = int | np.integer | tuple[int | np.integer, ...]
 
 
 class _PublicMethod:
@@ -143,8 +149,8 @@ def map_log_prob(
 ) -> Array:
     """The output of `batched`, such as `log_prob_batch`, with the leading axes of x and context; see `log_prob`."""
     events: Any = distribution.shape, distribution.context_shape
-    x, context = _check_event(x, events[0]), _check_context(context, events[1])
-    lead = _broadcast(x.shape[: x.ndim - len(events[0])], _lead(context, events[1]))
+    x, context = check_event(x, events[0]), check_context(context, events[1])
+    lead = broadcast_axes(x.shape[: x.ndim - len(events[0])], leading_axes(context, events[1]))
     boundary, size = boundary_of(distribution), math.prod(lead)
     if boundary.is_traced or is_traced(x, context):
         inputs = [
@@ -175,9 +181,9 @@ def _sample(
     distribution: AbstractDistribution, batched: Callable[..., tuple[Array, ...]], n: Count, key: Any, context: Any
 ) -> tuple[Array, ...]:
     """The outputs of `batched`, with leading axes n and those of the context."""
-    shape, key = _as_shape(n), as_key(key)
-    context = _check_context(context, distribution.context_shape)
-    lead = (*shape, *_lead(context, distribution.context_shape))
+    shape, key = as_shape(n), as_key(key)
+    context = check_context(context, distribution.context_shape)
+    lead = (*shape, *leading_axes(context, distribution.context_shape))
     size, boundary = math.prod(lead), boundary_of(distribution)
     if not (boundary.is_traced or is_traced(key, context)):
         inputs = [np.arange(size, dtype=np.uint32), boundary.contexts(distribution, context, lead)]
@@ -199,7 +205,7 @@ def checked_context(distribution: AbstractDistribution, context: Any) -> np.ndar
     """One context as a float64 array, checked to be finite; a tracer is returned as it is."""
     if is_traced(context):
         return context
-    context, boundary = _as_array(context, "context"), boundary_of(distribution)
+    context, boundary = as_array(context, "context"), boundary_of(distribution)
     if context.shape == distribution.context_shape and not boundary.is_traced:
         boundary.refuse([None, boundary.contexts(distribution, context, ())], None, context)
     return np.asarray(context, np.float64)
@@ -281,102 +287,3 @@ def _reshape(output: Any, lead: tuple[int, ...]) -> Array:
     if isinstance(output, jax.Array) and output.shape == shape:
         return output
     return output.reshape(shape) if is_on_accelerator(output) else jax.device_put(np.asarray(output).reshape(shape))
-
-
-def _check_event(x: Any, event: tuple[int, ...]) -> Any:
-    x = _as_array(x, "x")
-    if x.ndim < len(event) or x.shape[x.ndim - len(event) :] != event:
-        hint = ""
-        if event == (1,) and x.ndim == 1:
-            hint = " One-dimensional data have shape (n, 1): pass np.asarray(x)[:, None]."
-        raise ShapeError(f"x: expected shape (..., {_comma(event)}), got {x.shape}.{hint}")
-    return x
-
-
-def _check_context(context: Any, event: tuple[int, ...] | None) -> Any:
-    if event is None:
-        if context is not None:
-            raise ShapeError(
-                f"context: this distribution is unconditional, got a context of shape {np.shape(context)}. Leave "
-                "it out, or build the flow with context_dim=."
-            )
-        return None
-    if context is None:
-        raise ShapeError(
-            f"context: this distribution is conditional and needs a context of shape (..., {_comma(event)}). Pass "
-            "context=."
-        )
-    context = _as_array(context, "context")
-    if context.ndim < len(event) or context.shape[context.ndim - len(event) :] != event:
-        raise ShapeError(f"context: expected shape (..., {_comma(event)}), got {context.shape}.")
-    return context
-
-
-def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
-    """A JAX key from an int seed, a new-style key or a raw uint32 key."""
-    if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return _key_of(int(key))
-    if isinstance(key, jax.Array):
-        return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    raise TypeError(f"key: expected an int or a JAX key (jax.random.key(0)), got {key!r}.")
-
-
-_KEYS: dict[tuple[Any, ...], PRNGKeyArray] = {}
-_MAX_KEYS = 256
-
-
-def _key_of(seed: int) -> PRNGKeyArray:
-    """`jax.random.key(seed)`, cached: JAX takes 40 microseconds to build one."""
-    name = seed, jax.config.jax_default_prng_impl, jax.enable_x64.value  # ty: ignore[missing-attribute]
-    key = _KEYS.get(name)
-    if key is None:
-        key = jax.random.key(seed)
-        if not is_traced(key):
-            if len(_KEYS) >= _MAX_KEYS:
-                _KEYS.clear()
-            _KEYS[name] = key
-    return key
-
-
-def _as_shape(n: Count) -> tuple[int, ...]:
-    shape = (n,) if isinstance(n, int | np.integer) and not isinstance(n, bool) else n
-    if not isinstance(shape, tuple) or any(not isinstance(s, int | np.integer) or s < 0 for s in shape):
-        raise ValueError(f"n: expected a number of samples (0 or more) or a tuple of such numbers, got {n!r}.")
-    return tuple(int(s) for s in shape)
-
-
-def _as_array(value: Any, name: str) -> Any:
-    """Concrete input as an array of floats: frames and tensors by `to_array`; tracers as they are."""
-    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
-        return value
-    if not isinstance(value, jax.Array):
-        value = to_array(value, name)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise DataError(f"expected an array of numbers, got rows of unequal length ({error}).", name) from None
-    if jnp.issubdtype(array.dtype, jnp.floating):  # includes bfloat16, which NumPy does not know
-        return array
-    if array.dtype.kind not in "iub":
-        raise DataError(f"expected real numbers, got an array of type {array.dtype}. Convert it first.", name)
-    return as_floats(name, array)
-
-
-def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
-    return () if value is None or event is None else value.shape[: value.ndim - len(event)]
-
-
-def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
-    if context in ((), x):
-        return x
-    try:
-        return np.broadcast_shapes(x, context)
-    except ValueError:
-        raise ShapeError(
-            f"context: its leading axes {context} do not broadcast against those of x, {x}: pass one context, one "
-            "context for each sample, or insert axes of size one (x[:, None])."
-        ) from None
-
-
-def _comma(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape)) or "()"

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.distribution import AbstractDistribution, as_key, map_log_prob
+from pushforward.core.distribution import AbstractDistribution, map_log_prob
 from pushforward.core.mixture import AbstractMixture, checked_parts
 from pushforward.core.stacked import map_stacked, stack, unstack
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import is_traced
 
 

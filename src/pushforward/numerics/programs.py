@@ -14,7 +14,7 @@ from jaxtyping import Array
 from pushforward.numerics.arrays import is_array, is_inexact
 
 _MAX_IDLE = 8  # programs whose module structure is not in use
-_MAXPROGRAMS = 128
+_MAX_PROGRAMS = 128
 
 
 class Static:
@@ -192,7 +192,7 @@ class _ProgramCache:
                     )
                 )
                 idle = [key for key in self.programs if key[1] not in self.n_modules]
-                n_excess = max(len(self.programs) - _MAXPROGRAMS + 1, 0)
+                n_excess = max(len(self.programs) - _MAX_PROGRAMS + 1, 0)
                 excess = [*idle[: max(len(idle) - _MAX_IDLE, 0)], *list(self.programs)[:n_excess]]
                 for excess_key in dict.fromkeys(excess):
                     self.programs.pop(excess_key).clear_cache()
