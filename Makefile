@@ -34,7 +34,7 @@ docs-slow: $(VENV)/.stamp-docs ## run the slow pages of the documentation again;
 	$(BIN)/python tools/docs_build/run.py --all
 
 docs-links: ## the links that leave the built documentation, to look at by hand
-	@$(BIN)/python tools/docs_build/links.py
+	@PYTHONPATH=tools $(BIN)/python -m docs_build.links
 
 release-check: $(VENV)/.stamp-release ## build wheel and sdist, and run them in empty environments: lowest and highest versions (10 minutes)
 	$(BIN)/python tools/release_check.py --python $(PYTHON)

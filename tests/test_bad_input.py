@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from bad_arguments import ARGUMENT_CASES
 from bad_graphs import GRAPH_CASES
 from bad_images import IMAGE_CASES
 from bad_networks import NETWORK_CASES
@@ -24,8 +25,8 @@ from bad_transformers import TRANSFORMER_CASES
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pushforward"
 CORE = (
     *(f"core/{name}.py" for name in (
-        "bijection", "boundary", "chain", "circles", "conditional", "distribution", "flow", "inverse", "repeat",
-        "reshape", "split", "stacked", "standardise",
+        "bijection", "boundary", "chain", "circles", "conditional", "distribution", "flow", "flow_argument", "inverse",
+        "repeat", "reshape", "split", "stacked", "standardise",
     )),
     "bijections", "networks", "recipes",
 )  # fmt: skip
@@ -487,6 +488,7 @@ CASES = {
     "number of samples": ("flow.sample(-1, key=0)", "ValueError", ("n", "0 or more", "-1")),
     "fractional number of samples": ("flow.sample(2.5, key=0)", "ValueError", ("n", "number of samples", "2.5")),
     "key of samples": ("flow.sample(2, key=1.5)", "TypeError", ("key", "int or a JAX key", "1.5")),
+    **ARGUMENT_CASES,
     **TRANSFORMER_CASES,
     **IMAGE_CASES,
     **NETWORK_CASES,

@@ -36,6 +36,27 @@ def test_page_is_small_and_names_no_other_server(page):
     assert not re.search(r"https?:|\ssrc=|@import|url\(|fetch\(|XMLHttpRequest|WebSocket", page)
 
 
+def test_browsers_do_not_restore_controls_without_the_picture(page):
+    controls = re.findall(r'<form[^>]*>|<input[^>]*id="time"[^>]*>', page)
+    assert len(controls) == 3
+    assert all('autocomplete="off"' in control for control in controls)
+
+
+def luminance(colour):
+    values = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_borders_of_controls_are_seen(page, theme):
+    """The contrast of WCAG 2.2, 1.4.11."""
+    assert not re.search(r"(select|button|chips span)[^}]*1px solid var\(--(?!edge)", page)
+    edge, *grounds = (re.findall(rf"--{name}: (#\w+);", page)[theme] for name in ("edge", "page", "panel"))
+    for ground in grounds:
+        low, high = sorted((luminance(edge), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 3
+
+
 def floats(text):
     return np.frombuffer(base64.b64decode(text), "<f4")
 

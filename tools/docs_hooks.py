@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page as SitePage
@@ -15,37 +16,22 @@ sys.path.append(str(Path(__file__).parent))  # for commands that import this fil
 
 from docs_build import links, outputs, pages, runner, tables
 
-GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 NETWORK_SHIM = "https://unpkg.com/iframe-worker/shim"
 SHIM = "assets/iframe-worker/shim.js"
 log = get_plugin_logger("docs")
 _stored: dict[str, tuple[pages.Page, outputs.Stored]] = {}
 
 
-def on_config(config: Any) -> None:
-    """Leave pages that do not exist yet out of the navigation."""
-    missing: list[str] = []
-    config.nav = [entry for entry in (_existing(entry, missing) for entry in config.nav) if entry]
-    if missing:
-        log.info("not written yet, so left out of the navigation: %s", ", ".join(missing))
-
-
-def _existing(entry: Any, missing: list[str]) -> Any:
-    if isinstance(entry, str):
-        if (pages.DOCS / entry).exists() or entry in GENERATED:
-            return entry
-        missing.append(entry)
-        return None
-    if isinstance(entry, list):
-        return [kept for kept in (_existing(item, missing) for item in entry) if kept]
-    return {title: kept for title, item in entry.items() if (kept := _existing(item, missing))}
-
-
 def on_files(files: Files, config: Any) -> Files:
     """Run the pages whose outputs are not stored, and add the images and the generated pages."""
-    for uri, source in GENERATED.items():
+    for uri, source in links.GENERATED.items():
         files.append(File.generated(config, uri, content=(pages.ROOT / source).read_text(encoding="utf-8")))
-    everything = pages.all_pages()
+    try:
+        everything = pages.all_pages()
+    except ValueError as error:
+        raise PluginError(str(error)) from None
+    for folder in outputs.orphans(everything):
+        log.warning("%s: there is no slow page of these outputs; remove them", folder)
     stale = [page for page in everything if not page.slow and outputs.load(page) is None]
     if os.environ.get("DOCS_RUN") == "0":  # for a quick look at text and layout
         stale = []
@@ -74,12 +60,14 @@ def _finished(page: pages.Page, run: runner.Run) -> None:
 
 def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -> str:
     uri = page.file.src_uri
-    try:
-        markdown = tables.insert_tables(markdown)
-    except ValueError as error:
-        log.warning("%s: %s", uri, error)
+    markdown, faults = tables.insert_tables(markdown)
+    for fault in pages.faults(page.file.content_string) + faults:
+        log.warning("%s: %s", uri, fault)
     if uri in _stored:
         source, stored = _stored[uri]
+        for output, block in zip(stored.outputs, source.blocks, strict=True):
+            if output.images and not block.alt:
+                log.warning('%s:%d: a block with a figure needs alt="what is seen"', source.source, block.line)
         url = get_relative_url(f"figures/{source.name}/", page.file.url)
         markdown = outputs.insert(markdown, source, stored, url.rstrip("/") + "/")
     markdown = re.sub(r"(?m)^```(python|bash) .*$", r"```\1", markdown)  # without the options of the runner
@@ -88,7 +76,7 @@ def on_page_markdown(markdown: str, page: SitePage, config: Any, files: Files) -
     for copy, path in copies.items():
         if files.get_file_from_path(copy) is None:
             files.append(File.generated(config, copy, abs_src_path=str(path)))
-    return links.without_repository_links(markdown, uri, set(GENERATED))
+    return links.without_repository_links(markdown, uri)
 
 
 def on_post_page(output: str, page: SitePage, config: Any) -> str:

@@ -49,7 +49,7 @@ assert pf.datasets.household_power().train.shape[1] == 6
 def build() -> tuple[Path, Path]:
     """The wheel and the sdist, newly built; the wheel from the sdist, as an installer would."""
     shutil.rmtree(DIST, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(DIST), str(ROOT)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(DIST), str(ROOT)], check=True)
     (wheel,), (sdist,) = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)], check=True)
     return wheel, sdist
@@ -61,17 +61,18 @@ def faults_of_contents(wheel: Path, sdist: Path) -> list[str]:
         in_wheel = archive.namelist()
         metadata = archive.read(next(name for name in in_wheel if name.endswith("METADATA"))).decode()
     with tarfile.open(sdist) as archive:
-        in_sdist = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
+        in_sdist = [member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()]
     sources = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*") if p.is_file()}
     sources = {name for name in sources if "__pycache__" not in name}
     info = f"pushforward-{wheel.name.split('-')[1]}.dist-info"
     needed = [*sources, f"{info}/licenses/LICENSE", f"{info}/entry_points.txt"]
     faults = [f"wheel: {name} is missing" for name in needed if name not in in_wheel]
     faults += [f"wheel: {name} should not be in it" for name in in_wheel if not name.startswith((info, "pushforward/"))]
-    needed = ["pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "tests/run.py", "PKG-INFO"]
+    needed = ["pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "PKG-INFO"]
+    needed += [f"src/{name}" for name in sources]
     faults += [f"sdist: {name} is missing" for name in needed if name not in in_sdist]
-    unwanted = re.compile(r"__pycache__|\.pyc$|\.venv|^site/|^benchmarks/|\.cache")
-    faults += [f"sdist: {name} should not be in it" for name in in_sdist if unwanted.search(name)]
+    faults += [f"sdist: {name} should not be in it" for name in in_sdist if name not in (*needed, ".gitignore")]
+    faults += faults_of_version(wheel.name.split("-")[1])
     for path, kind in ((wheel, "wheel"), (sdist, "sdist")):
         size = path.stat().st_size / MEGABYTE
         print(f"{kind:<8}{path.name:<44}{size:6.2f} MB")
@@ -79,6 +80,18 @@ def faults_of_contents(wheel: Path, sdist: Path) -> list[str]:
             faults.append(f"{kind}: expected at most {LIMITS[kind]} MB, got {size:.2f}")
     if "License-Expression: Apache-2.0" not in metadata:
         faults.append("wheel: the metadata do not state the licence")
+    return faults
+
+
+def faults_of_version(version: str) -> list[str]:
+    """Files that name another version, or another day of it."""
+    changes, citation = ((ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    released = re.search(r"^## \[(\d.*?)\] - (\S+)", changes, re.MULTILINE)
+    cited = dict(re.findall(r"^([\w-]+): *(\S+)$", citation, re.MULTILINE))
+    expected = {"CHANGELOG.md": (version, released and released[1]), "CITATION.cff": (version, cited.get("version"))}
+    faults = [f"{name}: expected version {want}, got {got}" for name, (want, got) in expected.items() if want != got]
+    if released and released[2] != cited.get("date-released"):
+        faults.append(f"CITATION.cff: expected {released[2]}, as in CHANGELOG.md, got {cited.get('date-released')}")
     return faults
 
 
@@ -110,6 +123,7 @@ def try_out(interpreter: Path, with_demo: bool) -> None:
         run = {"check": True, "cwd": work, "env": clean, "capture_output": True, "text": True}
         subprocess.run([str(interpreter), "-W", "error", "-c", EXAMPLE.format(prefix=str(folder))], **run)
         subprocess.run([str(interpreter.parent / "pushforward"), "doctor"], **run)
+        subprocess.run([str(interpreter), "-m", "pushforward", "--version"], **run)
         if with_demo:
             subprocess.run([str(interpreter.parent / "pushforward"), "demo", "--quiet"], **run)
             names = {path.name for path in (Path(work) / "pushforward-demo").iterdir()}

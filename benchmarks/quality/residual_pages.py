@@ -42,7 +42,7 @@ def bounds(result: dict[str, Any]) -> tuple[str, list[str]]:
     return "Bounds after training", [
         f"Residual flows of ten blocks, L = {result['lipschitz']}, trained in float32, then cast to float64. Norms are "
         "singular values of the weights as stored; an inverse error is the greatest of 500 rows after data to base and "
-        "back, in units of each column's deviation. Turns of the search in the first block: mean (most).",
+        "back, in units of each column's deviation. Iterations of the solver in the first block: mean (most).",
         "",
         *_table(
             ["data", "D", "layers", "largest norm / bound", "certified L", "inverse error", "iterations",
@@ -72,7 +72,7 @@ def depth(result: dict[str, Any]) -> tuple[str, list[str]]:
         "data, whose way to the likelihood is the longest, before / after training.",
         "",
         *_table(
-            ["data", "blocks", "width", "parameters", "steps", "held-out log-likelihood", "truth", "Gaussian",
+            ["data", "blocks", "width", "parameters", "steps", "test log-likelihood", "truth", "Gaussian",
              "gradient norm", "skipped", "s"],
             table,
         ),

@@ -6,6 +6,7 @@ recipes, `recipes/__init__.py` list them.
 """
 
 import ast
+from typing import Any
 
 import lazy_loader
 
@@ -28,4 +29,27 @@ def _names() -> dict[str, list[str]]:
 
 
 _NAMES = _names()
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _NAMES.pop(""), _NAMES)
+_load, __dir__, __all__ = lazy_loader.attach(__name__, _NAMES.pop(""), _NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _load(name)
+    except AttributeError:
+        if name.startswith("_") or name in __all__:  # Python asks for some, such as __path__; or an import failed
+            raise
+    message = f"pushforward has no attribute {name!r}. {_suggestion(name)}"
+    raise AttributeError(message, name=None, obj=None)  # with them Python would append a suggestion of its own
+
+
+def _suggestion(name: str) -> str:
+    """The public names that are spelled alike: in lower case, underscores left out.
+
+    >>> _suggestion("RealNVP"), _suggestion("real_npv")
+    ('Did you mean real_nvp?', 'Did you mean real_nvp?')
+    """
+    import difflib
+
+    spellings = {known.lower().replace("_", ""): known for known in __all__}
+    matches = difflib.get_close_matches(name.lower().replace("_", ""), list(spellings), 1)
+    return f"Did you mean {spellings[matches[0]]}?" if matches else "dir(pushforward) lists the public names."

@@ -129,6 +129,16 @@ def test_model_without_notes_has_numbered_columns(command):
     assert Path("s.csv").read_text().startswith("x0,x1\n")
 
 
+@pytest.mark.parametrize("command_name", ["score", "check"])
+def test_a_missing_column_of_a_model_without_names_is_explained(command, table, command_name):
+    pf.save("bare.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8))
+    advice = ("no column 'x0'", "without names", "name them x0, x1 in the file", "notes=")
+    refused(command(command_name, "bare.safetensors", table), 1, *advice)
+    pf.save("named.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8), notes={"columns": ["a", "q"]})
+    result = command(command_name, "named.safetensors", table)
+    assert (result.code, "no column 'q'" in result.err, "without names" in result.err) == (1, True, False)
+
+
 def test_notes_cannot_control_the_terminal(command):
     notes = {"columns": ["a\x1b[2J", "b"], "remark": "\x1b]0;title\x07"}
     pf.save("odd.safetensors", pf.nice(dim=2, key=0, n_layers=2, width=8), notes=notes)

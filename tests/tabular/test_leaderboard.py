@@ -216,7 +216,7 @@ def test_frame_columns_keep_their_names():
 @pytest.mark.parametrize(
     ("x", "options", "error", "message"),
     [
-        (rows()[:, 0], {}, ShapeError, r"x: expected rows .* got shape \(200,\)"),
+        (rows()[:, 0], {}, ShapeError, r"x: expected rows .* got shape \(200,\)\. Pass .*np\.asarray\(x\)\[:, None\]"),
         (rows(), {"context": rows()[:, 0]}, ShapeError, r"context: expected rows .* got shape \(200,\)"),
         (rows(), {"context": rows(300)}, ShapeError, "got 200 rows and 300 rows"),
         (rows(), {"names": ["a"]}, ShapeError, "names: expected one for each of 3 columns, got 1"),

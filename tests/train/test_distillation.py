@@ -207,6 +207,7 @@ def test_the_best_block_is_returned_and_runs_are_reproducible():
         np.testing.assert_array_equal(a, b)
     history = result.history
     assert len(history.forward_kl) == len(history.reverse_kl) == len(history.seconds) == 50
+    assert repr(history).startswith("DistillationHistory(blocks=50, best_block=")
     assert history.best_block == int(np.argmin(history.forward_kl))
     further, result = pf.distill(NORMAL, first, **QUICK)
     assert result.history.forward_kl[0] < history.forward_kl[0]

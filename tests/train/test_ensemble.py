@@ -47,6 +47,7 @@ def test_members_are_trained_as_single_flows(in_threads, monkeypatch):
     assert abs(np.mean(fitted.log_prob(VALIDATION)) - history.best_validation) < 1e-5
     assert history.best_validation >= np.mean([member.best_validation for member in history.members])
     assert history.to_dict()["members"][1]["best_epoch"] == history.members[1].best_epoch
+    assert repr(history).startswith(f"EnsembleHistory(members={len(history.members)}, n_train=400, ")
 
 
 def test_failures_of_a_member_do_not_disturb_the_others():

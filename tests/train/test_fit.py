@@ -47,6 +47,10 @@ def test_history_matches_the_fit():
     assert 0 <= history.compile_seconds < history.seconds[0]
     assert 2e-3 > history.learning_rate[0] > history.learning_rate[1] > history.learning_rate[2] >= 0
     assert history.to_dict()["best_epoch"] == history.best_epoch
+    text = repr(history)
+    assert text.startswith("History(n_train=400, n_validation=64, epochs=3, best_epoch=")
+    assert "returned='trained')" in text
+    assert len(text) < 250
     # the likelihoods are those of the flow returned, in the data's own units
     scores = np.asarray(flow.log_prob(data(64, 9)), np.float64)
     assert abs(scores.mean() - history.best_validation) < 1e-5
@@ -258,7 +262,7 @@ def test_fit_in_one_dimension():
     flow = pf.elementwise_flow(dim=1, transformer="affine", key=0)
     _, history = fit(x, flow, validation=0.2, max_epochs=2)
     assert abs(history.best_validation - history.gaussian) < 0.05
-    with pytest.raises(ShapeError, match=r"Pass x\[:, None\]"):
+    with pytest.raises(ShapeError, match=r"np.asarray\(x\)\[:, None\]"):
         fit(x[:, 0], flow)
 
 

@@ -1,7 +1,10 @@
 """Maximum likelihood: errors of `fit` about data and options, and recovery from failed steps. Flows are tiny."""
 
+import re
+
 import jax
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from fitting import Cliff, brittle_flow, data, fit, flow_2d, numbers, same, trained_numbers
@@ -9,7 +12,7 @@ from sampling import quick_few
 
 import pushforward as pf
 from pushforward.bijections import Chain
-from pushforward.errors import DataError, TrainingDiverged
+from pushforward.errors import DataError, ShapeError, TrainingDiverged
 from pushforward.train import epochs
 
 
@@ -85,6 +88,17 @@ def test_columns_of_a_frame_are_named():
         fit(frame.with_columns(width=pl.lit(float("nan"))))
     with pytest.raises(DataError, match="expected numbers"):
         fit(frame.with_columns(width=pl.lit("wide")))
+
+
+@pytest.mark.parametrize("name", ["x", "context"])
+def test_one_column_as_a_series_is_refused_with_the_way_to_pass_it(name):
+    column = pd.Series(data(60)[:, 0], name="a")
+    arguments = {"x": data(60)[:, :1], "context": data(60)[:, 1:], "validation": 0} | {name: column}
+    flow = pf.nice(dim=1, n_layers=1, width=8, context_dim=1, key=0)
+    advice = re.escape(f"np.asarray({name})[:, None]")
+    with pytest.raises(ShapeError, match=rf"{name}: .*\(n, 1\), got \(60,\)\. .*{advice}, or .*df\[\['a'\]\]"):
+        fit(flow=flow, **arguments)
+    fit(flow=flow, **arguments | {name: np.asarray(column)[:, None]})
 
 
 def test_linear_dependence_is_named():

@@ -242,6 +242,31 @@ def test_a_flow_not_better_than_the_gaussian_gives_the_gaussian_of_all_rows():
     np.testing.assert_allclose(np.asarray(flow.log_prob(x)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("n_clusters", "baseline"), [(1, "a Gaussian"), (2, "a mixture of 2 normals")])
+def test_progress_ends_with_the_baseline_that_is_returned(capsys, n_clusters, baseline):
+    random = np.random.default_rng(1)
+    x = random.normal(size=(400, 2)) + 1e3 * random.integers(n_clusters, size=(400, 1))
+    _, history = pf.fit(pf.nsf(2, **SMALL), x, **SHORT | {"progress": True})
+    assert history.returned == "baseline"
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"fit: the returned flow is {baseline}, because the trained flow was not clearly likelier")
+    for part in (f"{history.start:.3f} nats a row", f"the trained flow had {max(history.validation):.3f}", "start="):
+        assert part in line
+    pf.fit(pf.nsf(2, **SMALL), x, **SHORT)
+    assert not capsys.readouterr().err
+    # rows of `fit_columns`: the commands have a sentence of their own
+    _, history = pf.fit(pf.nsf(2, **SMALL), prepare.PreparedRows(x, is_drawn=True), **SHORT | {"progress": True})
+    assert history.returned == "baseline"
+    assert "the returned flow is" not in capsys.readouterr().err
+
+
+def test_a_trained_flow_is_no_baseline_in_the_progress(capsys):
+    x = np.random.default_rng(1).normal(size=(400, 2))
+    _, history = pf.fit(pf.nsf(2, **SMALL), x, **SHORT | {"progress": True, "start": "given"})
+    assert history.returned != "baseline"
+    assert "the returned flow is" not in capsys.readouterr().err
+
+
 def test_a_conditional_flow_not_better_than_the_gaussian_gives_least_squares_of_all_rows():
     random = np.random.default_rng(0)
     context = random.normal(size=(150, 2))
@@ -257,7 +282,7 @@ def test_a_conditional_flow_not_better_than_the_gaussian_gives_least_squares_of_
 def test_a_flow_below_a_baseline_raises_a_warning(monkeypatch):
     x = clusters(800, 1e3)
     monkeypatch.setattr("pushforward.train.comparison.baseline_start", lambda flow, train, fitted_baselines: flow)
-    with pytest.warns(UserWarning, match=r"a Gaussian or a mixture of normals -1\.98"):
+    with pytest.warns(UserWarning, match=r"a Gaussian or a mixture of normals -1\.98.*FlowDensity\(base='mixture'\)"):
         pf.fit(pf.nsf(1, **SMALL), x, **SHORT)
 
 

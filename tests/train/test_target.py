@@ -41,6 +41,7 @@ def test_a_linear_flow_learns_a_gaussian():
     np.testing.assert_allclose(flow.bijection.forward(jnp.zeros(2)), [1.0, -2.0], atol=0.01)
     assert len(history.elbo) == len(history.seconds) == 50
     assert history.stop_reason == "finished"
+    assert repr(history).startswith("TargetHistory(blocks=50, elbo=")
 
 
 def test_the_path_derivative_vanishes_at_the_target_and_the_total_does_not():

@@ -65,8 +65,11 @@ class Sections(griffe.Extension):
         found = []
         for identifier in self.names.values():
             parent, _, name = identifier.partition(f"{pkg.path}.")[2].rpartition(".")
-            owner = pkg[parent] if parent else pkg
-            target = owner[name].final_target if owner[name].is_alias else owner[name]
+            try:
+                owner = pkg[parent] if parent else pkg
+                target = owner[name].final_target if owner[name].is_alias else owner[name]
+            except KeyError:  # mkdocstrings names it
+                continue
             if target.is_module and name in target.members:
                 found.append((owner, name, target.members[name]))
         for owner, name, target in found:

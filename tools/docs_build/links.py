@@ -1,6 +1,6 @@
 """Links: from a page to files of the repository, and those of the built site.
 
-python tools/docs_build/links.py        lists the external links of the site, each with its first page
+PYTHONPATH=tools python -m docs_build.links        lists the external links of the site, each with its first page
 """
 
 import posixpath
@@ -9,37 +9,30 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
+from docs_build.pages import DOCS, ROOT, outside_code
+
+GENERATED = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}  # pages that the build makes
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\[]+)\]\((?P<target>[^)\s#]+)(?:#[^)]*)?\)")
 IMAGE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
-def planned_pages() -> set[Path]:
-    """Pages of the navigation that do not exist: those to be written, and those that the build makes."""
-    entries = re.findall(
-        r"(?:- |: )(\S+\.(?:md|html))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return {path.resolve() for entry in entries if not (path := ROOT / "docs" / entry).exists()}
+def missing_pages() -> list[str]:
+    """Pages of the navigation that neither exist nor are made by the build."""
+    entries = re.findall(r"(?:- |: )(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    return [entry for entry in entries if entry not in GENERATED and not (DOCS / entry).exists()]
 
 
-def without_repository_links(markdown: str, uri: str, made: set[str]) -> str:
-    """Links to files outside docs become text and path, those to pages that are not written text.
-
-    Args:
-        made: the pages that the build makes.
-    """
-    absent = planned_pages() - {(ROOT / "docs" / page).resolve() for page in made}
+def without_repository_links(markdown: str, uri: str) -> str:
+    """Links to files outside docs become text and path."""
 
     def replace(link: re.Match[str]) -> str:
-        target = (ROOT / "docs" / uri).parent / link["target"]
-        if target.resolve() in absent:
-            return link["text"]
-        if "://" in link["target"] or (ROOT / "docs") in target.resolve().parents or not target.exists():
+        target = (DOCS / uri).parent / link["target"]
+        if "://" in link["target"] or DOCS in target.resolve().parents or not target.exists():
             return link[0]
         path = target.resolve().relative_to(ROOT).as_posix()
         return f"`{path}`" if link["text"].strip("`") in path else f"{link['text']} (`{path}`)"
 
-    return LINK.sub(replace, markdown)
+    return outside_code(LINK, replace, markdown)
 
 
 def with_copied_images(markdown: str, uri: str) -> tuple[str, dict[str, Path]]:
@@ -51,23 +44,25 @@ def with_copied_images(markdown: str, uri: str) -> tuple[str, dict[str, Path]]:
     copies: dict[str, Path] = {}
 
     def replace(image: re.Match[str]) -> str:
-        path = (ROOT / "docs" / uri).parent / image["target"]
-        if "://" in image["target"] or (ROOT / "docs") in path.resolve().parents or not path.exists():
+        path = (DOCS / uri).parent / image["target"]
+        if "://" in image["target"] or DOCS in path.resolve().parents or not path.exists():
             return image[0]
         copy = f"figures/repository/{path.resolve().relative_to(ROOT).as_posix()}"
         copies[copy] = path.resolve()
         return f"![{image['text']}]({posixpath.relpath(copy, posixpath.dirname(uri) or '.')})"
 
-    return IMAGE.sub(replace, markdown), copies
+    return outside_code(IMAGE, replace, markdown), copies
 
 
 def missing_targets(path: Path) -> list[str]:
-    """Relative links of a Markdown file whose target is neither a file nor a page of the navigation."""
-    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = [link["target"] for link in LINK.finditer(text)] + [image["target"] for image in IMAGE.finditer(text)]
-    planned = planned_pages()
+    """Relative links of a Markdown file whose target is neither a file nor a page that the build makes."""
+    targets: list[str] = []
+    text = path.read_text(encoding="utf-8")
+    for pattern in (LINK, IMAGE):
+        outside_code(pattern, lambda link: targets.append(link["target"]) or "", text)
+    made = {DOCS / page for page in GENERATED}
     files = {target: path.parent / target for target in targets if not urlsplit(target).scheme}
-    return [target for target, file in files.items() if not file.exists() and file.resolve() not in planned]
+    return [target for target, file in files.items() if not file.exists() and file.resolve() not in made]
 
 
 class _Document(HTMLParser):

@@ -7,15 +7,18 @@ slow pages are committed in docs/outputs, valid for one state of the page's code
 import datetime
 import functools
 import html
+import importlib.metadata
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from docs_build.pages import DOCS, FENCE, ROOT, RUN, Page, digest
 
 CACHE = ROOT / ".docs_cache"
+MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "`~["})  # what Markdown would read in printed text
 COMMITTED = DOCS / "outputs"
 
 
@@ -50,16 +53,18 @@ def folder_of(page: Page) -> Path:
 
 
 def load(page: Page) -> Stored | None:
-    """The stored outputs of a page, or None if there are none for its present code."""
+    """The stored outputs of a page, or None if there are none for its present code, or damaged ones."""
     folder = folder_of(page)
-    if not (folder / "outputs.json").exists():
+    try:
+        stored = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
+        if stored["hash"] != hash_of(page):
+            return None
+        outputs = [
+            Output(block["text"], [(folder / name).read_bytes() for name in block["images"]])
+            for block in stored["blocks"]
+        ]
+    except (OSError, ValueError, KeyError):
         return None
-    stored = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
-    if stored["hash"] != hash_of(page):
-        return None
-    outputs = [
-        Output(block["text"], [(folder / name).read_bytes() for name in block["images"]]) for block in stored["blocks"]
-    ]
     return Stored(outputs, stored["seconds"], stored["date"])
 
 
@@ -75,7 +80,15 @@ def save(page: Page, run: Run) -> None:
         blocks.append({"text": output.text, "images": names})
     date = datetime.date.today().isoformat()
     record = {"hash": hash_of(page), "date": date, "seconds": round(run.seconds, 1), "blocks": blocks}
-    (folder / "outputs.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished = folder / "unfinished.json"
+    unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(folder / "outputs.json")
+
+
+def orphans(pages: Iterable[Page]) -> list[Path]:
+    """Folders of committed outputs without a slow page."""
+    used = {folder_of(page) for page in pages if page.slow}
+    return sorted(path.parent for path in COMMITTED.rglob("outputs.json") if path.parent not in used)
 
 
 def hash_of(page: Page) -> str:
@@ -84,10 +97,12 @@ def hash_of(page: Page) -> str:
 
 @functools.cache
 def _package_hash() -> str:
-    """Of all sources of the package and of the code that runs pages."""
+    """Of all files of the package, of the code that runs pages, and of the versions of what computes and draws."""
     runner = [Path(__file__).parent / name for name in ("pages.py", "runner.py", "kernel_setup.py")]
-    package = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".pyi", ".html", ".css"))
-    return digest("".join(digest(path.read_bytes()) for path in (*runner, *package)).encode())
+    package = sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "matplotlib")]
+    files = (*runner, ROOT / "tools" / "fast_compilation.py", *package)
+    return digest("".join([*versions, *(digest(path.read_bytes()) for path in files)]).encode())
 
 
 def insert(markdown: str, page: Page, stored: Stored, image_url: str) -> str:
@@ -110,7 +125,7 @@ def insert(markdown: str, page: Page, stored: Stored, image_url: str) -> str:
 def _output(output: Output, alt: str, prefix: str) -> str:
     parts = []
     if output.text:
-        text = html.escape(output.text, quote=False)
+        text = html.escape(output.text, quote=False).translate(MARKUP)
         parts.append(f'<pre class="page-output" tabindex="0"><code>{text}</code></pre>')
     for k, image in enumerate(output.images):
         width, height = (int.from_bytes(image[i : i + 4]) // 2 for i in (16, 20))  # of the PNG header

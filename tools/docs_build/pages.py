@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ DOCS = ROOT / "docs"
 RUN = ("python", "bash")
 NOT_RUN = ("text", "console")
 FENCE = re.compile(r"^```(?P<language>\w*)[ ]*(?P<options>[^\n]*)\n(?P<code>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+SPAN = r"(?<!`)(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)"
+OPTIONS = re.compile(r'(?:(?:alt|env)="[^"\\]*"[ ]*)*')
 FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.MULTILINE | re.DOTALL)
 
 
@@ -58,7 +60,10 @@ class Page:
 
 
 def read_page(path: Path) -> Page:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8: {error}.") from None
     head = FRONT_MATTER.match(text)
     options = re.findall(r"^(\w+): *true", head[1], re.MULTILINE) if head else []
     name = path.relative_to(DOCS).with_suffix("").as_posix()
@@ -87,14 +92,24 @@ def faults(text: str) -> list[str]:
         if fence["language"] not in (*RUN, *NOT_RUN):
             language = fence["language"] or "no language"
             found.append(f"line {line}: a fence of {language}; use {', '.join(RUN + NOT_RUN)}")
-        if fence["language"] == "python" and "plt." in fence["code"] and 'alt="' not in fence["options"]:
-            if re.search(r"plt\.(?!close|rcParams)", fence["code"]):
+        elif fence["language"] in RUN and not OPTIONS.fullmatch(fence["options"]):
+            found.append(f'line {line}: expected options alt="words without quotes" and env="name"')
+        elif fence["language"] == "python" and re.search(r"plt\.(?!close|rcParams)", fence["code"]):
+            if not re.search('alt="[^"]', fence["options"]):
                 found.append(f'line {line}: a block with a figure needs alt="what is seen"')
     outside = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
     for number, line in enumerate(outside.splitlines(), start=1):
         if re.match(r"\s*(```|~~~)", line):
             found.append(f"line {number}: a fence that is indented or not closed is not run")
+        if "![](" in line:
+            found.append(f"line {number}: a picture needs ![what is seen](file)")
     return found
+
+
+def outside_code(pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str], text: str) -> str:
+    """Replace the matches of a pattern, but for those in fences and code spans."""
+    either = re.compile(f"{FENCE.pattern}|{SPAN}|(?P<outside>{pattern.pattern})", FENCE.flags)
+    return either.sub(lambda found: found[0] if found["outside"] is None else replace(found), text)
 
 
 def digest(data: bytes) -> str:

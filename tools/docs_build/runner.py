@@ -27,8 +27,9 @@ import environments  # of the benchmarks, which are no package
 import fast_compilation
 
 WORKERS = 2
-SECONDS_OF_A_BLOCK = 3600
+SECONDS_OF_A_BLOCK, SECONDS_OF_A_SLOW_BLOCK = 120, 3600
 SETUP = (Path(__file__).parent / "kernel_setup.py").read_text(encoding="utf-8")
+END = "get_ipython().end_of_page()"  # of kernel_setup
 SHELL = "set -euo pipefail; unset FORCE_COLOR CLICOLOR_FORCE"  # which the kernel sets: they force progress bars too
 CLOCK = "import os; print(sum(os.times()[:4]))"  # processor time of the kernel and of what it started
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -108,13 +109,13 @@ async def run_page(page: Page, manager: AsyncKernelManager) -> Run:
             raise PageError(page, f"{page.source}: the environment {name!r} of its blocks could not be made: {failed}")
     with tempfile.TemporaryDirectory(prefix="page-") as folder:
         setup = f"import os\nos.chdir({folder!r})\n{SETUP}\n{CLOCK}"
-        cells = [nbformat.v4.new_code_cell(source) for source in (setup, *map(_source, page.blocks), CLOCK)]
+        cells = [nbformat.v4.new_code_cell(source) for source in (setup, *map(_source, page.blocks), f"{END}\n{CLOCK}")]
         notebook = nbformat.v4.new_notebook(cells=cells)
         client = NotebookClient(
             notebook,
             km=manager,
             kernel_name="python3",
-            timeout=SECONDS_OF_A_BLOCK,
+            timeout=SECONDS_OF_A_SLOW_BLOCK if page.slow else SECONDS_OF_A_BLOCK,
             store_widget_state=False,
             startup_timeout=300,
             iopub_timeout=120,
@@ -154,22 +155,21 @@ def _environment(as_compiled: bool) -> dict[str, str]:
 
 def _message(page: Page, cells: list[Any], error: Exception) -> str:
     """The page, the block, the line of the file, and what was raised there."""
-    number = next((i for i, cell in enumerate(cells) if any(o.output_type == "error" for o in cell.outputs)), None)
-    if number is None:
-        return f"{page.source}: {error}"
-    raised = next(output for output in cells[number].outputs if output.output_type == "error")
+    number = max((i for i, cell in enumerate(cells) if "execution" in cell.metadata), default=0)  # the last to start
+    raised = next((output for output in cells[number].outputs if output.output_type == "error"), None)
+    what = str(error) if raised is None else f"{raised.ename}: {raised.evalue}"
     if number == 0:
-        return f"{page.source}: the kernel could not be prepared: {raised.ename}: {raised.evalue}"
+        return f"{page.source}: the kernel could not be prepared: {what}"
+    if number > len(page.blocks):
+        return f"{page.source}: {what}"
     block = page.blocks[number - 1]
+    if raised is None:
+        return f"{page.source}:{block.line}: block {number} failed: {what}"
     lines = re.findall(r"Cell In\[\d+\], line (\d+)", ANSI.sub("", "\n".join(raised.traceback)))
     is_cell = block.language == "python" and not block.env
     inside = int(lines[0]) - 1 if lines and is_cell else 0
     printed = "".join(output.text for output in cells[number].outputs if output.output_type == "stream")[-2000:]
-    what = (
-        f"{raised.ename}: {raised.evalue}"
-        if block.language == "python" and not block.env
-        else raised.evalue.rpartition("' ")[2]
-    )
+    what = what if is_cell else raised.evalue.rpartition("' ")[2]
     return f"{page.source}:{block.line + inside}: block {number} failed: {what}\n{printed}"
 
 

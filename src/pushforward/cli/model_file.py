@@ -1,8 +1,9 @@
 """Reads a model file with its notes, and data for the model: the columns of a table, or images."""
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import typer
 from pushforward.core.dequantised import Dequantised
 from pushforward.errors import DataError, ModelFileError
 from pushforward.tabular.schema import Column, TableSchema
+
+_LISTED = 6  # most names in a message
 
 
 def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]:
@@ -34,7 +37,7 @@ def load_model(path: Path, *, verify: bool = True) -> tuple[Any, dict[str, Any]]
     n_context = flow.context_shape[0] if flow.context_shape else 0
     n_columns = flow.shape[0] if "plan" not in notes else len(schema_of(path, flow, notes).columns)
     for field, letter, count in (("columns", "x", n_columns), ("context_columns", "c", n_context)):
-        columns = notes.setdefault(field, [f"{letter}{index}" for index in range(count)])
+        columns = notes.setdefault(field, _unnamed(letter, count))
         if not isinstance(columns, list) or len(columns) != count or any(not isinstance(name, str) for name in columns):
             raise ModelFileError(
                 f"{path}: its notes have {columns!r} as {field}, expected {count} names: save the model again."
@@ -116,7 +119,8 @@ def matching_rows(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool) -
         return MatchingRows(pictures, None, np.arange(1, len(pictures) + 1))
     from pushforward.tabular.files import read_table
 
-    table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
+    with _columns_named(notes):
+        table = read_table(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
     return _select_columns(schema_of(data, flow, notes), table, str(data))
 
 
@@ -127,8 +131,33 @@ def matching_batches(flow: Any, notes: dict[str, Any], data: Path, drop_na: bool
     from pushforward.tabular.files import read_batches
 
     schema = schema_of(data, flow, notes)
-    tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
+    with _columns_named(notes):
+        tables = read_batches(data, columns=notes["columns"], context=notes["context_columns"], drop_na=drop_na)
     return (_select_columns(schema, table, str(data)) for table in tables)
+
+
+@contextlib.contextmanager
+def _columns_named(notes: dict[str, Any]) -> Generator[None]:
+    """Add what to do to the error for a missing column if the model was saved without the names of its columns."""
+    from pushforward.tabular.files.table import MissingColumnError
+
+    try:
+        yield
+    except MissingColumnError as error:
+        names, contexts = notes["columns"], notes["context_columns"]
+        if names != _unnamed("x", len(names)) or contexts != _unnamed("c", len(contexts)):
+            raise
+        shown = [*names, *contexts]
+        listed = ", ".join(shown[:_LISTED]) + (", ..." if len(shown) > _LISTED else "")
+        raise MissingColumnError(
+            f"{error} The model was fitted to columns without names: name them {listed} in "
+            'the file, or save the model with their names, pushforward.save(path, flow, notes={"columns": [...]}).'
+        ) from None
+
+
+def _unnamed(letter: str, count: int) -> list[str]:
+    """Names of columns for a model without any."""
+    return [f"{letter}{index}" for index in range(count)]
 
 
 def _select_columns(schema: TableSchema, table: Any, name: str) -> MatchingRows:

@@ -1,5 +1,7 @@
-"""The arguments of a distribution's public methods: shapes of events and contexts, numbers of samples."""
+"""Arguments of public functions: shapes of events and contexts, numbers of samples, paths."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -67,6 +69,19 @@ def as_array(value: Any, name: str) -> Any:
     if array.dtype.kind not in "iub":
         raise DataError(f"expected real numbers, got an array of type {array.dtype}. Convert it first.", name)
     return as_floats(name, array)
+
+
+def as_path(path: Any, name: str = "path") -> Path:
+    """A path of a file or folder, or a clear error.
+
+    >>> as_path(3)
+    Traceback (most recent call last):
+        ...
+    TypeError: path: expected the path of a file or folder, got int.
+    """
+    if isinstance(path, str | os.PathLike):
+        return Path(path)
+    raise TypeError(f"{name}: expected the path of a file or folder, got {type(path).__name__}.")
 
 
 def leading_axes(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:

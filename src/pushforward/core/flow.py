@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.distribution import AbstractDistribution, checked_context
 from pushforward.core.fields import frozen, trainable
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.core.layers import flat_layers
 from pushforward.core.network_call import call_network
 from pushforward.core.stacked import stacked_field
@@ -256,6 +257,8 @@ def summary(flow: AbstractDistribution) -> str:
         >>> print(pf.summary(pf.nice(dim=2, key=0)).splitlines()[0].split()[0])
         Flow
     """
+    if not isinstance(flow, eqx.Module):
+        check_flow_argument("flow", flow, "summary(flow)")
     lines: list[str] = []
     _describe(flow, eqx.filter(flow, trainable(flow)), "", lines)
     return "\n".join(lines)

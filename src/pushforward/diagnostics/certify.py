@@ -15,6 +15,7 @@ from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow, Given
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.core.named_rows import NamedRows
 from pushforward.core.state import is_estimated
 from pushforward.diagnostics.atoms import atoms_row
@@ -105,6 +106,7 @@ def check(
         >>> pf.check(pf.real_nvp(dim=3, key=0, n_layers=2, width=8)).ok
         True
     """
+    check_flow_argument("flow", flow, "check(flow, x)")
     if isinstance(flow, Dequantised | Discretised):
         return _check_masses(flow, x, key, context, train, train_context)
     certificate = _check_density(flow, x, key, context, train, train_context, dequantised=False)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.diagnostics.modes import find_modes
 from pushforward.diagnostics.pareto import pareto_k
 from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
@@ -181,7 +182,7 @@ def fidelity(
         >>> print(f"{abs(result.reverse_kl):.4f}, {result.efficiency:.4f}, modes: {len(result.modes)}")
         0.0000, 1.0000, modes: 1
     """
-    check_pair(teacher, student)
+    check_pair("fidelity", teacher, student)
     check_sample_size("n", n)
     n = int(n)
     key_student, key_teacher, key_contexts = jax.random.split(as_key(key), 3)
@@ -222,8 +223,10 @@ def check_sample_size(name: str, n: int) -> None:
         raise ValueError(f"{name}: expected a number of samples, at least 100, got {n}.")
 
 
-def check_pair(teacher: AbstractDistribution, student: AbstractDistribution) -> None:
-    """Refuse a student of another shape or context shape than its teacher's."""
+def check_pair(function: str, teacher: AbstractDistribution, student: AbstractDistribution) -> None:
+    """Refuse what is no flow, and a student of another shape or context shape than its teacher's."""
+    for name, value in (("teacher", teacher), ("student", student)):
+        check_flow_argument(name, value, f"{function}(teacher, student)")
     for name in ("shape", "context_shape"):
         expected, got = getattr(teacher, name), getattr(student, name)
         if expected != got:

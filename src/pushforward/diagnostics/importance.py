@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.diagnostics.pareto import pareto_k
 from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
 from pushforward.errors import NumericError, ShapeError
@@ -136,6 +137,7 @@ def importance_sample(
         >>> print(round(result.log_evidence, 4))  # log 2 pi
         1.8379
     """
+    check_flow_argument("flow", flow, "importance_sample(flow, log_density, n)")
     if flow.context_shape is not None:
         raise ShapeError("flow: expected an unconditional distribution. Pass flow.given(context).")
     if isinstance(n, bool) or n != int(n) or n < 2:

@@ -12,6 +12,7 @@ from jaxtyping import ArrayLike
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow, Given
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.diagnostics.batches import base_sample, sample
 from pushforward.diagnostics.inputs import check_inputs
 from pushforward.diagnostics.layers import LayerEvaluation, evaluate_layers
@@ -81,6 +82,7 @@ def locate_non_finite(
         >>> print(locate_non_finite(flow).parameter)
         bijection.bijections[1].layers.network.out_bias (layer 2 of 2)
     """
+    check_flow_argument("flow", flow, "locate_non_finite(flow, x)")
     if isinstance(flow, Given):
         flow, context = flow.distribution, flow.context
     rows, contexts, _ = check_inputs(flow, x, context, jax.random.key(key), finite=False)

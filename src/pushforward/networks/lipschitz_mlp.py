@@ -128,8 +128,8 @@ class LipschitzMLP(AbstractLipschitzStack):
         ValueError: if a size is not positive, the bound outside (0, 1), or a name or norm unknown.
 
     Reference: Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, section 2.1 (spectral normalisation); Chen,
-        Behrmann, Duvenaud & Jacobsen 2019, sections 3.2 and 3.3 (LipSwish, mixed norms). Deviation: exact norms at the
-        end of training.
+        Behrmann, Duvenaud & Jacobsen 2019, section 3.3 (LipSwish), appendix (induced mixed norms). Deviation: exact
+        norms at the end of training.
 
     Example:
         >>> import jax, jax.numpy as jnp

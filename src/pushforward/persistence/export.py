@@ -8,7 +8,9 @@ import jax
 import numpy as np
 
 from pushforward._version import __version__
+from pushforward.core.arguments import as_path
 from pushforward.core.distribution import AbstractDistribution, log_prob_batch, sample_batch
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.errors import MissingExtra, ModelFileError
 from pushforward.numerics.programs import CompiledModule, compiled_module, unflatten
 from pushforward.persistence.atomic_write import write_atomically
@@ -58,9 +60,8 @@ def export(
         >>> score.call(np.zeros((5, 2), np.float32)).shape
         (5,)
     """
-    target = Path(path)
-    if not isinstance(flow, AbstractDistribution):
-        raise TypeError(f"flow: expected a Flow or another distribution, got a {type(flow).__name__}.")
+    check_flow_argument("flow", flow, "export(flow, path)")
+    target = as_path(path)
     if not platforms or not set(platforms) <= {*PLATFORMS, "rocm"}:
         raise ValueError(f"platforms: expected some of {(*PLATFORMS, 'rocm')}, got {platforms!r}.")
     _check_target(target, overwrite)

@@ -85,11 +85,34 @@ def report_baselines(fitted: Any, initial: Any, data: FitData, history: History)
 
 def _warn(history: History, best: float) -> None:
     """Warn that the returned flow is below the baselines, whose likelihood is `best`."""
+    advice = "Train longer, or use a larger flow."
+    if math.isfinite(history.mixture):
+        advice = (
+            "Train longer, use a larger flow, or start from the mixture (pushforward.FlowDensity(base='mixture'); on "
+            "the command line --base mixture)."
+        )
     warnings.warn(
         f"fit: the flow has {history.best_validation:.3f} nats a row on the validation rows, a Gaussian or a "
-        f"mixture of normals {best:.3f}. Train longer, use a larger flow, or take the mixture (--base "
-        "mixture; in Python base='mixture').",
+        f"mixture of normals {best:.3f}. {advice}",
         stacklevel=4,
+    )
+
+
+def describe_baseline(flow: Any, history: History) -> str:
+    """State that a baseline is returned, which one, and how to get the trained flow.
+
+    Args:
+        flow: the returned baseline.
+        history: with the curve of the training that did not exceed it.
+    """
+    n_normals = len(flow.base.components) if isinstance(flow.base, Mixture) else 1
+    baseline = f"mixture of {n_normals} normals" if n_normals > 1 else "Gaussian"
+    values = [value for value in history.validation if math.isfinite(value)]
+    trained = f"; the trained flow had {max(values):.3f}" if values else ""
+    return (
+        f"fit: the returned flow is a {baseline}, because the trained flow was not clearly likelier on the validation "
+        f'rows (the {baseline.split()[0]} has {history.start:.3f} nats a row{trained}). Pass start="given" to get the '
+        "trained flow."
     )
 
 

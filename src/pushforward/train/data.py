@@ -52,7 +52,7 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(f"expected numbers, got values of type {array.dtype}. Encode or drop such columns first.", name)
     array = as_floats(name, array, columns)  # in C order: sums round alike for every memory layout
     if array.ndim == 1 and shape == (1,):
-        raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. Pass {name}[:, None].")
+        raise ShapeError(f"{name}: expected shape (n, 1), got {array.shape}. {as_column(name)}")
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
         expected = ", ".join(map(str, ("n", *shape))) if shape else "n,"
         raise ShapeError(
@@ -70,6 +70,11 @@ def as_rows(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
             name,
         )
     return array
+
+
+def as_column(name: str) -> str:
+    """How one column is passed: indexing by None fails for a Series of pandas."""
+    return f"Pass one column as np.asarray({name})[:, None], or as a frame of one column, df[['a']]."
 
 
 def as_contexts(name: str, flow: Any, context: Any) -> np.ndarray | None:

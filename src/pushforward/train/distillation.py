@@ -132,7 +132,7 @@ def distill(
     started = time.perf_counter()
     counts = {"steps": steps, "batch_size": batch_size, "n_next": n_next}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip, "tolerance": tolerance}, ema)
-    check_pair(teacher, student)
+    check_pair("distill", teacher, student)
     check_single("distill", "student", student)
     if not isinstance(student, Flow):
         raise TypeError(f"student: expected a Flow, got {type(student).__name__}. For integers pass Dequantised.flow.")

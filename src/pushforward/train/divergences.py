@@ -14,6 +14,7 @@ from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.distillation_loss import DistillationLoss
+from pushforward.train.history import one_line
 from pushforward.train.loop import Block, Trainer, blocks_of, no_finite_step
 
 _MOST_SAMPLES = 2048  # validation samples of either flow
@@ -48,6 +49,13 @@ class DistillationHistory:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
         return dict(vars(self))
+
+    def __repr__(self) -> str:
+        last = {name: curve[-1] if curve else math.nan for name, curve in vars(self).items() if isinstance(curve, list)}
+        return one_line(
+            self, blocks=len(self.seconds), best_block=self.best_block, reverse_kl=last["reverse_kl"],
+            forward_kl=last["forward_kl"], seconds=last["seconds"], stop_reason=self.stop_reason,
+        )  # fmt: skip
 
 
 class DistillationObjective:

@@ -1,6 +1,8 @@
 """History of a fit."""
 
 import dataclasses
+import math
+from typing import Any
 
 
 @dataclasses.dataclass
@@ -68,8 +70,23 @@ class History:
         """Plain JSON-able values."""
         return dataclasses.asdict(self)
 
+    @property
+    def returned(self) -> str:
+        """What `fit` returned: "trained", "baseline" (a Gaussian or a mixture of normals), or "start" (untrained)."""
+        if self.best_epoch >= 0:
+            return "trained"
+        return "baseline" if self.start_from == "baseline" else "start"
 
-@dataclasses.dataclass
+    def __repr__(self) -> str:
+        return one_line(
+            self, n_train=self.n_train, n_validation=self.n_validation, epochs=len(self.train),
+            best_epoch=self.best_epoch, best_validation=self.best_validation, gaussian=self.gaussian,
+            mixture=self.mixture, seconds=self.seconds[-1] if self.seconds else 0.0, stop_reason=self.stop_reason,
+            returned=self.returned,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(repr=False)
 class EnsembleHistory(History):
     """History of a fit of an `Ensemble`: that of the mixture, and one of each member.
 
@@ -91,3 +108,21 @@ class EnsembleHistory(History):
         if not self.validation:
             return self.train[-1] if self.best_epoch >= 0 else self.start
         return self.final if self.best_epoch >= 0 else self.start
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("(", f"(members={len(self.members)}, ", 1)
+
+
+def one_line(history: Any, **figures: Any) -> str:
+    """The class of a history and its figures, in one line; without those that are NaN.
+
+    >>> one_line(History(), epochs=3, gaussian=float("nan"), seconds=1.23456)
+    'History(epochs=3, seconds=1.235)'
+    """
+    shown = []
+    for name, value in figures.items():
+        if not isinstance(value, float):
+            shown.append(f"{name}={value!r}")
+        elif not math.isnan(value):
+            shown.append(f"{name}={value:.4g}")
+    return f"{type(history).__name__}({', '.join(shown)})"

@@ -12,14 +12,21 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.ensemble import Ensemble
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.numerics.keys import as_key
 from pushforward.train.checks import check_options, check_precision, check_unstacked
-from pushforward.train.comparison import compare_with_baselines, count_copies, report_baselines
+from pushforward.train.comparison import (
+    compare_with_baselines,
+    count_copies,
+    describe_baseline,
+    report_baselines,
+)
 from pushforward.train.ensemble import train_members
 from pushforward.train.epochs import Epochs, default_learning_rate, generator, train_on_rows
 from pushforward.train.history import EnsembleHistory, History
 from pushforward.train.loop import Options
-from pushforward.train.prepare import prepare
+from pushforward.train.prepare import PreparedRows, prepare
+from pushforward.train.progress import print_line
 from pushforward.train.start import may_start_jointly, refit_baseline, whitened_start
 from pushforward.train.units import initialise_flow
 
@@ -60,7 +67,8 @@ def fit(
             flows is trained as one density. The members of an `Ensemble` are trained at once, compiled once, each by
             its own likelihood, with the same validation rows and start, and with initial weights, an order of the rows
             and early stopping of its own.
-        x: (n, *shape): NumPy or JAX array, pandas or polars frame, or anything with DLPack.
+        x: (n, *shape): NumPy or JAX array, pandas or polars frame, or anything with DLPack. Columns of a frame are
+            taken by position; `FlowDensity` also checks their names.
         key: a JAX key or an int; it decides the split, the order of the rows and dropout.
         context: (n, *context_shape) for a conditional flow.
         weights: (n,) non-negative sample weights.
@@ -99,9 +107,10 @@ def fit(
             there are no validation rows). A flow that ends below a full Gaussian or a mixture of normals (its size
             chosen by the BIC), by more than a standard error and 0.01 nats, is trained again from that baseline: the
             mixture becomes its base. If flow and baseline differ by less, the baseline is returned, fitted again to all
-            rows if `validation` is a share of them. An ensemble starts alike, but is not replaced by a baseline, whose
-            copies would not disagree: a warning says so where it is below. "given" trains the flow unchanged.
-        progress: show progress (a bar with rich, else a line).
+            rows if `validation` is a share of them; the progress says so. An ensemble starts alike, but is not replaced
+            by a baseline, whose copies would not disagree: a warning says so where it is below. "given" trains the flow
+            unchanged.
+        progress: show progress on standard error (a bar with rich, else lines).
 
     A warning names the columns whose values repeat, because there a density is unbounded: more than 5 % of the rows,
     and more than three, repeat a value that about one row in a thousand has, or more. Where such values lie on a
@@ -130,6 +139,7 @@ def fit(
         1
     """
     started = time.perf_counter()
+    check_flow_argument("flow", flow, "fit(flow, x)")
     if start not in ("auto", "given"):
         raise ValueError(f"start: expected 'auto' or 'given', got {start!r}.")
     counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
@@ -168,5 +178,7 @@ def fit(
         count_copies(fitted, data, history)
     if untrained is not None and data.validation is not None and data.is_drawn:
         fitted = refit_baseline(initial, data.train.concatenate(data.validation), untrained)
+    if progress and untrained is not None and not isinstance(x, PreparedRows):  # commands on tables say it themselves
+        print_line(describe_baseline(fitted, history))
     result: Any = fitted
     return result, history

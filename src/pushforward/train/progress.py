@@ -27,9 +27,14 @@ def progress_bar(
         yield lambda epoch: _plain_line(epoch, total, describe)
 
 
+def print_line(text: str) -> None:
+    """Print a line on standard error, after the progress."""
+    sys.stderr.write(text + "\n")
+
+
 def _plain_line(epoch: int, total: int, describe: Callable[[int], str]) -> None:
     if epoch % max(total // 20, 1) == 0 or epoch + 1 == total:
-        sys.stderr.write(describe(epoch) + "\n")
+        print_line(describe(epoch))
 
 
 @contextlib.contextmanager

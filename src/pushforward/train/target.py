@@ -20,6 +20,7 @@ from pushforward.bijections import Affine, Elementwise
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
+from pushforward.core.flow_argument import check_flow_argument
 from pushforward.core.state import finalise
 from pushforward.diagnostics import ImportanceSample, importance_sample
 from pushforward.diagnostics.importance import check_log_density
@@ -30,6 +31,7 @@ from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_contexts
+from pushforward.train.history import one_line
 from pushforward.train.loop import Block, Options, Trainer, blocks_of, no_finite_step, train
 from pushforward.train.state import finalise_trained
 from pushforward.train.target_loss import TargetLoss
@@ -64,6 +66,12 @@ class TargetHistory:
         """Plain JSON-able values, with the figures of the importance sample."""
         plain = {name: value for name, value in vars(self).items() if name != "importance"}
         return plain | {"importance": self.importance and self.importance.to_dict()}
+
+    def __repr__(self) -> str:
+        return one_line(
+            self, blocks=len(self.elbo), elbo=self.elbo[-1] if self.elbo else math.nan,
+            seconds=self.seconds[-1] if self.seconds else 0.0, stop_reason=self.stop_reason, importance=self.importance,
+        )  # fmt: skip
 
 
 def fit_target(
@@ -145,6 +153,7 @@ def fit_target(
         True
     """
     started = time.perf_counter()
+    check_flow_argument("flow", flow, "fit_target(flow, log_density)")
     counts = {"steps": steps, "batch_size": batch_size, "n_importance": n_importance}
     check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
     check_precision("flow", flow)

@@ -127,7 +127,7 @@ def table(name: str, values: Any, width: int | None = None) -> np.ndarray:
     matrix = np.asarray(values, dtype=np.float64)
     expected = "(n, d)" if width is None else f"(n, {width})"
     if matrix.ndim != 2 or not len(matrix) or not matrix.shape[1] or matrix.shape[1] != (width or matrix.shape[1]):
-        suggestion = " A single column is written x[:, None]." if matrix.ndim == 1 else ""
+        suggestion = " Write a single column as np.asarray(x)[:, None]." if matrix.ndim == 1 else ""
         raise ShapeError(f"{name}: expected an array of shape {expected} with n >= 1, got {matrix.shape}.{suggestion}")
     is_broken = ~np.isfinite(matrix).all(axis=1)
     if is_broken.any():

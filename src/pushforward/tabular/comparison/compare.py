@@ -15,7 +15,7 @@ from pushforward.tabular.comparison.entries import Entry, Leaderboard
 from pushforward.tabular.comparison.fold import BASELINES, MIXTURE, Fold, Outcome, Split
 from pushforward.tabular.comparison.peak_memory import peak_megabytes, reset_peak
 from pushforward.tabular.schema import infer_schema
-from pushforward.train.data import as_rows, column_names
+from pushforward.train.data import as_column, as_rows, column_names
 from pushforward.train.split import folds as folds_of
 from pushforward.train.split import group_numbers, time_numbers
 
@@ -139,7 +139,7 @@ def _arrays(x: Any, context: Any, names: Sequence[str] | None) -> tuple[np.ndarr
         if value is not None:
             shape = np.shape(to_array(value))
             if len(shape) != 2 or not shape[1]:
-                raise ShapeError(f"{name}: expected rows (n, columns), got shape {shape}. Pass {name}[:, None] of one.")
+                raise ShapeError(f"{name}: expected rows (n, columns), got shape {shape}. {as_column(name)}")
             arrays[index] = as_rows(name, value, shape[1:])
     rows, contexts = arrays
     if rows is None or (contexts is not None and len(contexts) != len(rows)):

@@ -61,6 +61,10 @@ class Chunk:
         return f"row {self.first + row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
+class MissingColumnError(TableError):
+    """A table file does not have a column of this name."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """The columns and contexts to read; `columns` None means all but the contexts."""
@@ -81,7 +85,7 @@ class Selection:
         selected = columns + context
         for name in selected:
             if name not in index_of:
-                raise TableError(f"{self.path}: there is no column {name!r}: {_suggest(name, names)}.")
+                raise MissingColumnError(f"{self.path}: there is no column {name!r}: {_suggest(name, names)}.")
         if not columns:
             message = "no column is left to model: select fewer context columns"
             if not names:
