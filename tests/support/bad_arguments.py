@@ -58,11 +58,11 @@ ARGUMENT_CASES = {
     "save to a number": ("pf.save(3, flow)", "TypeError", ("path: expected the path", "got int")),
     "export to nothing": ("pf.export(flow, None)", "TypeError", ("path: expected the path", "got NoneType")),
     "read_table of rows": (
-        f"from pushforward.tables import read_table; read_table({_X})",
+        f"__import__('pushforward.tables').tables.read_table({_X})",
         "TypeError",
         ("path: expected the path", "got ndarray"),
     ),
-    "load_mnist of a number": ("pf.datasets.load_mnist(3)", "TypeError", ("path: expected the path", "got int")),
+    "image_folder of a number": ("pf.datasets.image_folder(3)", "TypeError", ("path: expected the path", "got int")),
     "ensemble of a flow": (
         "pf.ensemble(flow, 2, key=0)",
         "TypeError",
