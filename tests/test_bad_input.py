@@ -457,7 +457,7 @@ CASES = {
     "given NaN": ("given.given([np.nan, 0.0, 0.0])", "DataError", ("context", "finite", "nan")),
     # the boundary
     "event of wrong shape": ("flow.log_prob(np.ones((4, 3)))", "ShapeError", ("x", "(..., 2)", "(4, 3)")),
-    "one dimension": ("line.log_prob(np.ones(4))", "ShapeError", ("x", "(..., 1)", "(4,)", "x[:, None]")),
+    "one dimension": ("line.log_prob(np.ones(4))", "ShapeError", ("x", "(..., 1)", "(4,)", "np.asarray(x)[:, None]")),
     "boundary: unexpected context": (
         "flow.log_prob(np.ones(2), np.ones(3))",
         "ShapeError",

@@ -85,12 +85,13 @@ def faults_of_contents(wheel: Path, sdist: Path) -> list[str]:
 
 def faults_of_version(version: str) -> list[str]:
     """Files that name another version, or another day of it."""
-    released = re.search(r"^## \[(\d.*?)\] - (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    cited = dict(re.findall(r"^([\w-]+): *(\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE))
-    found = {"CHANGELOG.md": released and released[1], "CITATION.cff": cited.get("version")}
-    faults = [f"{name}: expected the version {version}, got {other}" for name, other in found.items() if other != version]
+    changes, citation = ((ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    released = re.search(r"^## \[(\d.*?)\] - (\S+)", changes, re.MULTILINE)
+    cited = dict(re.findall(r"^([\w-]+): *(\S+)$", citation, re.MULTILINE))
+    expected = {"CHANGELOG.md": (version, released and released[1]), "CITATION.cff": (version, cited.get("version"))}
+    faults = [f"{name}: expected version {want}, got {got}" for name, (want, got) in expected.items() if want != got]
     if released and released[2] != cited.get("date-released"):
-        faults.append(f"CITATION.cff: expected the date of CHANGELOG.md, {released[2]}, got {cited.get('date-released')}")
+        faults.append(f"CITATION.cff: expected {released[2]}, as in CHANGELOG.md, got {cited.get('date-released')}")
     return faults
 
 

@@ -23,7 +23,7 @@ import pushforward as pf
 from pushforward.bijections import Affine, Chain, Elementwise, Standardise, Whiten
 from pushforward.core.bijection import AbstractBijection
 from pushforward.errors import ModelFileError
-from pushforward.numerics.programs import _PROGRAMS, flatten
+from pushforward.numerics.programs import PROGRAMS, flatten
 from pushforward.persistence import files as files_module
 from pushforward.persistence import load, read_notes, save, stored_scores
 from pushforward.persistence.container import Spec, pack, read
@@ -153,7 +153,7 @@ def test_loaded_flow_equals_saved_flow(name, tmp_path):
 
 
 def compiled_programs():
-    return sum(program._cache_size() for program in _PROGRAMS.programs.values())
+    return sum(program._cache_size() for program in PROGRAMS.programs.values())
 
 
 @pytest.mark.parametrize("name", ["nsf", "real_nvp context"])

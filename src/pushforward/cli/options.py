@@ -20,7 +20,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="Type of a column, NAME=KIND: positive, bounded:LOW:HIGH, circular:START:END, heavy, whole, count, "
+        help="Type of a column, NAME=KIND: real, positive, bounded:LOW:HIGH, circular:START:END, heavy, whole, count, "
         "category, rounded:STEP, constant. May be given again.",
     ),
 ]

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import DataError
-from pushforward.numerics.programs import CompiledModule, cached_per_module, compiled_module, is_on_device, is_traced
+from pushforward.numerics.batches import is_on_accelerator
+from pushforward.numerics.programs import CompiledModule, cached_per_module, compiled_module, is_traced
 
 
 class Boundary:
@@ -35,17 +36,24 @@ class Boundary:
         self.is_traced, self.arrays, self.dtype = self.program.is_traced, self.program.arrays, self.program.dtype
 
     def events(self, distribution: Any, x: Any, lead: tuple[int, ...]) -> np.ndarray | Array:
-        """A checked batch (n, *shape), centred, in the program's dtype."""
+        """A batch (n, *shape), centred, in the program's dtype. Entries that are not finite are found by `refuse`."""
         batch: Any = _batch(x, lead, distribution.shape, self.dtype, self.centre)
-        _check_finite("x", batch, x)
-        distribution.check_samples("x", batch if self.centre is None else _batch_float64(x, lead, distribution.shape))
         return batch
 
     def contexts(self, distribution: Any, context: Any, lead: tuple[int, ...]) -> np.ndarray | Array | None:
-        """A checked batch of contexts (n, *context_shape), centred, in the program's dtype."""
-        batch = _batch(context, lead, distribution.context_shape, self.dtype, self.context_centre)
-        _check_finite("context", batch, context)
-        return batch
+        """A batch of contexts (n, *context_shape), centred, in the program's dtype; likewise."""
+        return _batch(context, lead, distribution.context_shape, self.dtype, self.context_centre)
+
+    def refuse(self, inputs: list[Any], x: Any, context: Any) -> None:
+        """Raise an error for entries of the two batches that are not finite; x, context: those before the cast."""
+        for name, batch, value in zip(("x", "context"), inputs, (x, context), strict=True):
+            _check_finite(name, batch, value)
+
+    def uncentred(self, batch: Any, x: Any, lead: tuple[int, ...], event: tuple[int, ...]) -> np.ndarray | Array:
+        """The batch of `events` without centring, in float64 if there is a centre."""
+        if self.centre is None:
+            return batch
+        return np.broadcast_to(np.asarray(x, np.float64), (*lead, *event)).reshape(math.prod(lead), *event)
 
     def uncentre(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Add the centre to samples, the first of the outputs.
@@ -55,6 +63,9 @@ class Boundary:
         if self.centre is None:
             return outputs
         dtype = np.float64 if jax.enable_x64.value else outputs[0].dtype
+        if is_on_accelerator(outputs[0]):
+            high, low = _two_parts(self.centre, outputs[0].ndim, dtype)
+            return ((outputs[0].astype(dtype) + low) + high, *outputs[1:])
         return ((np.asarray(outputs[0], np.float64) + self.centre).astype(dtype), *outputs[1:])
 
 
@@ -73,22 +84,31 @@ def _batch(
     """
     if value is None or event is None:
         return None
+    xp: Any = jnp if is_on_accelerator(value) else np
     if centre is not None:
-        value = np.asarray(value, np.float64) - centre
-    if value.dtype == dtype and value.shape == (math.prod(lead), *event):  # the common case, at no cost
-        return value if is_on_device(value, len(value), math.prod(event)) else np.asarray(value)
+        if xp is jnp:
+            high, low = _two_parts(centre, value.ndim, value.dtype)
+            value = (value - high) - low
+        else:
+            value = np.asarray(value, np.float64) - centre
+    shape = math.prod(lead), *event
+    if value.dtype == dtype and value.shape == shape:  # the common case, at no cost
+        return value if xp is jnp else np.asarray(value)
     with np.errstate(over="ignore"):  # numbers beyond the dtype become infinite, and are then refused
-        batch = np.asarray(value, dtype)
-    return np.broadcast_to(batch, (*lead, *event)).reshape(math.prod(lead), *event)
+        batch = xp.asarray(value, dtype)
+    return xp.broadcast_to(batch, (*lead, *event)).reshape(shape)
 
 
-def _batch_float64(value: Any, lead: tuple[int, ...], event: tuple[int, ...]) -> np.ndarray:
-    return np.broadcast_to(np.asarray(value, np.float64), (*lead, *event)).reshape(math.prod(lead), *event)
+def _two_parts(centre: np.ndarray, ndim: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A float64 array as a sum of two arrays of an accelerator's dtype, so that none of its digits is lost there."""
+    centre = centre.reshape((1,) * (ndim - centre.ndim) + centre.shape)
+    high = centre.astype(dtype)
+    return high, (centre - high.astype(np.float64)).astype(dtype)
 
 
 def _check_finite(name: str, batch: np.ndarray | Array | None, value: Any) -> None:
     """Refuse NaN or infinite entries in a batch; `value` is the array before the cast to the flow's dtype."""
-    if batch is None or (np if isinstance(batch, np.ndarray) else jnp).isfinite(batch).all():
+    if batch is None or np.isfinite(batch).all():
         return
     batch, value = np.asarray(batch), np.asarray(value, np.float64)
     flat = batch.reshape(len(batch), -1)

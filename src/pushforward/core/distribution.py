@@ -18,16 +18,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.core.arguments import (
+    Count,
+    as_array,
+    as_shape,
+    broadcast_axes,
+    check_context,
+    check_event,
+    leading_axes,
+)
 from pushforward.core.boundary import boundary_of
-from pushforward.core.named_rows import as_floats, to_array
 from pushforward.core.stacked import ExplainStackedErrors, check_parameters, check_shapes
 from pushforward.core.state import has_hook
-from pushforward.errors import DataError, NumericError, ShapeError
-from pushforward.numerics.arrays import is_inexact
+from pushforward.errors import NumericError
+from pushforward.numerics.batches import is_on_accelerator, run_checked
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.programs import is_on_device, is_traced, run_batched
-
-Count = int | np.integer | tuple[int | np.integer, ...]
+from pushforward.numerics.programs import is_traced
 
 
 class _PublicMethod:
@@ -41,7 +48,11 @@ class _PublicMethod:
         functools.update_wrapper(self, function)  # ty: ignore[invalid-argument-type]
 
     def __get__(self, instance: Any, owner: type) -> Callable[..., Any]:
-        return self.function if instance is None else jax.tree_util.Partial(self.function, instance)
+        if instance is None:
+            return self.function
+        method = jax.tree_util.Partial(self.function, instance)
+        method.__doc__ = self.function.__doc__
+        return method
 
 
 class AbstractDistribution(eqx.Module):
@@ -86,16 +97,17 @@ class AbstractDistribution(eqx.Module):
         """Log-density of every sample, in nats.
 
         Args:
-            x: (..., *shape). One-dimensional data are (n, 1).
+            x: (..., *shape). One-dimensional data are (n, 1). Columns of a frame are taken by position.
             context: (..., *context_shape); leading axes broadcast against those of x.
 
         Returns:
-            Array of the broadcast leading axes. -inf outside the support.
+            Array of the broadcast leading axes. -inf outside the support, or too far out for the dtype.
 
         Raises:
             ShapeError: if trailing shapes do not fit.
             DataError: if x or the context holds NaN or infinite values.
-            NumericError: if a log-density is NaN although its input is finite.
+            NumericError: if a log-density is NaN although its input is finite. The program looks for NaN itself, and
+                the call waits for two flags.
 
         Example:
             >>> import jax.numpy as jnp, pushforward as pf
@@ -137,8 +149,8 @@ def map_log_prob(
 ) -> Array:
     """The output of `batched`, such as `log_prob_batch`, with the leading axes of x and context; see `log_prob`."""
     events: Any = distribution.shape, distribution.context_shape
-    x, context = _check_event(x, events[0]), _check_context(context, events[1])
-    lead = _broadcast(x.shape[: x.ndim - len(events[0])], _lead(context, events[1]))
+    x, context = check_event(x, events[0]), check_context(context, events[1])
+    lead = broadcast_axes(x.shape[: x.ndim - len(events[0])], leading_axes(context, events[1]))
     boundary, size = boundary_of(distribution), math.prod(lead)
     if boundary.is_traced or is_traced(x, context):
         inputs = [
@@ -147,9 +159,19 @@ def map_log_prob(
         ]
     else:
         inputs = [boundary.events(distribution, x, lead), boundary.contexts(distribution, context, lead)]
-        outputs = run_batched(batched, boundary.program, inputs, size, math.prod(distribution.shape))
-        if outputs is not None:
-            return _check_log_probs(outputs[0], lead)
+        # Asked of the class: a method of the instance is built anew at each access, in 30 microseconds.
+        check_samples = type(distribution).check_samples
+        if check_samples is not AbstractDistribution.check_samples:
+            boundary.refuse(inputs, x, context)
+            check_samples(distribution, "x", boundary.uncentred(inputs[0], x, lead, distribution.shape))
+        run = run_checked(batched, boundary.program, inputs, size, math.prod(distribution.shape))
+        if run is None or run[1]:
+            boundary.refuse(inputs, x, context)
+        if run is not None:
+            outputs, _, is_nan = run
+            if is_nan:
+                _refuse_nan(outputs[0])
+            return _reshape(outputs[0], lead)
         distribution, inputs = boundary.inner or distribution, [None if a is None else jnp.asarray(a) for a in inputs]
     output = batched(distribution, *inputs)[0]
     return output.reshape(*lead, *output.shape[1:])
@@ -159,17 +181,20 @@ def _sample(
     distribution: AbstractDistribution, batched: Callable[..., tuple[Array, ...]], n: Count, key: Any, context: Any
 ) -> tuple[Array, ...]:
     """The outputs of `batched`, with leading axes n and those of the context."""
-    shape, key = _as_shape(n), as_key(key)
-    context = _check_context(context, distribution.context_shape)
-    lead = (*shape, *_lead(context, distribution.context_shape))
+    shape, key = as_shape(n), as_key(key)
+    context = check_context(context, distribution.context_shape)
+    lead = (*shape, *leading_axes(context, distribution.context_shape))
     size, boundary = math.prod(lead), boundary_of(distribution)
     if not (boundary.is_traced or is_traced(key, context)):
         inputs = [np.arange(size, dtype=np.uint32), boundary.contexts(distribution, context, lead)]
-        outputs = run_batched(batched, boundary.program, inputs, size, math.prod(distribution.shape), key)
-        if outputs is not None:
-            _raise_on_nan(outputs, lambda row: _sample_eagerly(boundary.inner or distribution, key, inputs, row))
-            outputs = boundary.uncentre(outputs)
-            return tuple(_reshape(part, (*lead, *part.shape[1:])) for part in outputs)
+        run = run_checked(batched, boundary.program, inputs, size, math.prod(distribution.shape), key)
+        if run is None or run[1]:
+            boundary.refuse([None, inputs[1]], None, context)
+        if run is not None:
+            outputs, _, is_nan = run
+            if is_nan:
+                _raise_on_nan(outputs, lambda row: _sample_eagerly(boundary.inner or distribution, key, inputs, row))
+            return tuple(_reshape(part, lead) for part in boundary.uncentre(outputs))
     indices, flat = jnp.arange(size, dtype=jnp.uint32), None
     if (event := distribution.context_shape) is not None:
         flat = jnp.broadcast_to(context, (*lead, *event)).reshape(size, *event)
@@ -180,9 +205,9 @@ def checked_context(distribution: AbstractDistribution, context: Any) -> np.ndar
     """One context as a float64 array, checked to be finite; a tracer is returned as it is."""
     if is_traced(context):
         return context
-    context, boundary = _as_array(context, "context"), boundary_of(distribution)
+    context, boundary = as_array(context, "context"), boundary_of(distribution)
     if context.shape == distribution.context_shape and not boundary.is_traced:
-        boundary.contexts(distribution, context, ())
+        boundary.refuse([None, boundary.contexts(distribution, context, ())], None, context)
     return np.asarray(context, np.float64)
 
 
@@ -205,17 +230,14 @@ def _check_result(method: Callable[..., Any], expected: str) -> Callable[..., An
 
 def _raise_on_nan(outputs: tuple[Any, ...], sample_eagerly: Callable[[int], None]) -> None:
     size = len(outputs[0])
-    if all(is_on_device(part, size, math.prod(part.shape[1:])) and not jnp.isnan(part).any() for part in outputs):
-        return
     is_nan = np.zeros(size, bool)
     for part in outputs:
         is_nan |= np.isnan(part).reshape(size, math.prod(part.shape[1:])).any(1)
-    if is_nan.any():
-        sample_eagerly(int(is_nan.argmax()))
-        raise NumericError(
-            f"{is_nan.sum()} of {size} samples hold NaN, first at row {is_nan.argmax()}: a layer overflows there, "
-            "or a numerical inverse did not converge. Run pushforward.check(flow) for details."
-        )
+    sample_eagerly(int(is_nan.argmax()))
+    raise NumericError(
+        f"{is_nan.sum()} of {size} samples hold NaN, first at row {is_nan.argmax()}: a layer overflows there, or a "
+        "numerical inverse did not converge. Run pushforward.check(flow) for details."
+    )
 
 
 def _sample_eagerly(distribution: AbstractDistribution, key: PRNGKeyArray, inputs: list[Any], row: int) -> None:
@@ -249,101 +271,19 @@ def _samples_only(
     return sample_batch(distribution, key, indices, context)[:1]
 
 
-def _check_log_probs(log_probs: Any, lead: tuple[int, ...]) -> Array:
-    if (is_nan := np.isnan(log_probs)).any():
-        is_nan = is_nan.reshape(len(is_nan), -1).any(1)
-        raise NumericError(
-            f"log_prob is NaN for {is_nan.sum()} of {is_nan.size} finite rows, first at row {is_nan.argmax()}: the "
-            "point may lie outside the range of a layer, a layer overflows there, or a numerical inverse did not "
-            "converge. Run pushforward.check(flow, x) for details."
-        )
-    return _reshape(log_probs, (*lead, *log_probs.shape[1:]))
+def _refuse_nan(log_probs: Any) -> None:
+    is_nan = np.isnan(log_probs)
+    is_nan = is_nan.reshape(len(is_nan), -1).any(1)
+    raise NumericError(
+        f"log_prob is NaN for {is_nan.sum()} of {is_nan.size} finite rows, first at row {is_nan.argmax()}: the "
+        "point may lie outside the range of a layer, a layer overflows there, or a numerical inverse did not "
+        "converge. Run pushforward.check(flow, x) for details."
+    )
 
 
-def _reshape(output: Any, shape: tuple[int, ...]) -> Array:
-    """A program's output in another shape, reshaped on the host: jnp would compile a program for each batch size."""
+def _reshape(output: Any, lead: tuple[int, ...]) -> Array:
+    """A program's output (n, ...) with these leading axes, reshaped on the host: jnp would compile for each shape."""
+    shape = (*lead, *output.shape[1:])
     if isinstance(output, jax.Array) and output.shape == shape:
         return output
-    return jax.device_put(np.asarray(output).reshape(shape))
-
-
-def _check_event(x: Any, event: tuple[int, ...]) -> Any:
-    x = _as_array(x, "x")
-    if x.ndim < len(event) or x.shape[x.ndim - len(event) :] != event:
-        hint = ""
-        if event == (1,) and x.ndim == 1:
-            hint = " One-dimensional data have shape (n, 1): pass x[:, None]."
-        raise ShapeError(f"x: expected shape (..., {_comma(event)}), got {x.shape}.{hint}")
-    return x
-
-
-def _check_context(context: Any, event: tuple[int, ...] | None) -> Any:
-    if event is None:
-        if context is not None:
-            raise ShapeError(
-                f"context: this distribution is unconditional, got a context of shape {np.shape(context)}. Leave "
-                "it out, or build the flow with context_dim=."
-            )
-        return None
-    if context is None:
-        raise ShapeError(
-            f"context: this distribution is conditional and needs a context of shape (..., {_comma(event)}). Pass "
-            "context=."
-        )
-    context = _as_array(context, "context")
-    if context.ndim < len(event) or context.shape[context.ndim - len(event) :] != event:
-        raise ShapeError(f"context: expected shape (..., {_comma(event)}), got {context.shape}.")
-    return context
-
-
-def as_key(key: PRNGKeyArray | int | np.integer) -> PRNGKeyArray:
-    """A JAX key from an int seed, a new-style key or a raw uint32 key."""
-    if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return jax.random.key(int(key))
-    if isinstance(key, jax.Array):
-        return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    raise TypeError(f"key: expected an int or a JAX key (jax.random.key(0)), got {key!r}.")
-
-
-def _as_shape(n: Count) -> tuple[int, ...]:
-    shape = (n,) if isinstance(n, int | np.integer) and not isinstance(n, bool) else n
-    if not isinstance(shape, tuple) or any(not isinstance(s, int | np.integer) or s < 0 for s in shape):
-        raise ValueError(f"n: expected a number of samples (0 or more) or a tuple of such numbers, got {n!r}.")
-    return tuple(int(s) for s in shape)
-
-
-def _as_array(value: Any, name: str) -> Any:
-    """Concrete input as an array of floats: frames and tensors by `to_array`; tracers as they are."""
-    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and is_inexact(value)):
-        return value
-    if not isinstance(value, jax.Array):
-        value = to_array(value, name)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise DataError(f"expected an array of numbers, got rows of unequal length ({error}).", name) from None
-    if jnp.issubdtype(array.dtype, jnp.floating):  # includes bfloat16, which NumPy does not know
-        return array
-    if array.dtype.kind not in "iub":
-        raise DataError(f"expected real numbers, got an array of type {array.dtype}. Convert it first.", name)
-    return as_floats(name, array)
-
-
-def _lead(value: Any, event: tuple[int, ...] | None) -> tuple[int, ...]:
-    return () if value is None or event is None else value.shape[: value.ndim - len(event)]
-
-
-def _broadcast(x: tuple[int, ...], context: tuple[int, ...]) -> tuple[int, ...]:
-    if context in ((), x):
-        return x
-    try:
-        return np.broadcast_shapes(x, context)
-    except ValueError:
-        raise ShapeError(
-            f"context: its leading axes {context} do not broadcast against those of x, {x}: pass one context, one "
-            "context for each sample, or insert axes of size one (x[:, None])."
-        ) from None
-
-
-def _comma(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape)) or "()"
+    return output.reshape(shape) if is_on_accelerator(output) else jax.device_put(np.asarray(output).reshape(shape))

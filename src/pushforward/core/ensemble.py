@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.distribution import AbstractDistribution, as_key, map_log_prob
+from pushforward.core.distribution import AbstractDistribution, map_log_prob
 from pushforward.core.mixture import AbstractMixture, checked_parts
 from pushforward.core.stacked import map_stacked, stack, unstack
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import on_device
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import is_traced
 
 
@@ -145,6 +146,7 @@ def ensemble(build: Callable[[Any], Any], n: int, key: PRNGKeyArray | int) -> En
         An `Ensemble`, for `fit`, `save`, `check` and all other uses of a distribution.
 
     Raises:
+        TypeError: if `build` is not a function, or returns no flow.
         ValueError: if n is not a whole number of at least 1.
         ShapeError: if the members differ in structure.
 
@@ -156,6 +158,11 @@ def ensemble(build: Callable[[Any], Any], n: int, key: PRNGKeyArray | int) -> En
         >>> print(flows.disagreement([[0.0, 0.0]]))  # new flows are equal: the standard normal distribution
         [0.]
     """
+    if not callable(build):
+        raise TypeError(
+            "build: expected a function that makes a flow from a key, such as lambda key: pushforward.nsf(2, key=key), "
+            f"got {type(build).__name__}."
+        )
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a whole number of members, at least 1, got {n!r}.")
     return Ensemble([build(member_key) for member_key in jax.random.split(as_key(key), n)])

@@ -22,8 +22,9 @@ from pushforward.core.stacked import stacked_field
 from pushforward.core.standardise import Standardise
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_array
+from pushforward.numerics.batches import run_batched
 from pushforward.numerics.precision import in_full_precision
-from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.numerics.programs import compiled_module
 
 Tree = TypeVar("Tree")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pushforward.core.arguments import as_path
 from pushforward.errors import DataError, MissingExtra
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -100,7 +101,9 @@ def fashion_mnist(folder: str | os.PathLike[str]) -> Images:
         Traceback (most recent call last):
         pushforward.errors.DataError: ...
     """
-    train, test = (_read_idx(Path(folder) / f"{name}-images-idx3-ubyte.gz")[..., None] for name in ("train", "t10k"))
+    train, test = (
+        _read_idx(as_path(folder, "folder") / f"{name}-images-idx3-ubyte.gz")[..., None] for name in ("train", "t10k")
+    )
     if train.shape[1:] != test.shape[1:]:
         raise DataError(f"{folder}: the pictures for training and test differ in size: fetch the files again.")
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
@@ -150,7 +153,7 @@ def read_pictures(path: str | os.PathLike[str], *, least: int = 1) -> np.ndarray
         Traceback (most recent call last):
         pushforward.errors.DataError: ...
     """
-    folder = Path(path)
+    folder = as_path(path)
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of PNG or JPEG files, found none there: check the path.")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)

@@ -2,10 +2,10 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from pushforward.core.arguments import as_path
 from pushforward.datasets.wave_files import read_wave
 from pushforward.errors import DataError
 
@@ -50,7 +50,7 @@ def speech(folder: str | os.PathLike[str], *, levels: int = 65_536) -> Speech:
     """
     if levels not in (256, 65_536):
         raise ValueError(f"levels: expected 256 or 65,536, got {levels}.")
-    files = sorted(Path(folder).rglob("*.wav"))
+    files = sorted(as_path(folder, "folder").rglob("*.wav"))
     if len(files) < 10:
         raise DataError(
             f"{folder}: expected a folder with ten wave files or more, got {len(files)}. Pass another folder, or "

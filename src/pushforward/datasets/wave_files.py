@@ -3,11 +3,11 @@
 import os
 import wave
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from pushforward.core.arguments import as_path
 from pushforward.errors import DataError
 from pushforward.persistence.atomic_write import write_atomically
 
@@ -98,4 +98,4 @@ def write_wave(path: str | os.PathLike[str], sound: Sound) -> None:
             file.setparams((1, width, sound.rate, 0, "NONE", "not compressed"))
             file.writeframes(stored.tobytes())
 
-    write_atomically(Path(path), write, lambda: None)
+    write_atomically(as_path(path), write, lambda: None)

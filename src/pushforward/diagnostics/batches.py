@@ -12,7 +12,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.core.distribution import AbstractDistribution, log_prob_batch, sample_batch
 from pushforward.core.flow import Flow, context_for
-from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.numerics.batches import run_batched
+from pushforward.numerics.programs import compiled_module
 
 _MIN_BATCH = 1024
 _SMALL_DIM = 64

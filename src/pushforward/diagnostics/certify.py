@@ -12,7 +12,7 @@ from jaxtyping import ArrayLike, PRNGKeyArray
 from pushforward.bijections.residual import exactly
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.discretised import Discretised
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.fields import cast
 from pushforward.core.flow import Flow, Given
 from pushforward.core.flow_argument import check_flow_argument
@@ -37,6 +37,7 @@ from pushforward.diagnostics.precision import precision_row
 from pushforward.diagnostics.residual import estimate_row, lipschitz_rows
 from pushforward.diagnostics.row import Row
 from pushforward.errors import ShapeError
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import flatten, float_type
 
 _N_DRAWS = 1024

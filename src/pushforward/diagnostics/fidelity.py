@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow_argument import check_flow_argument
 from pushforward.diagnostics.modes import find_modes
 from pushforward.diagnostics.pareto import pareto_k
 from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
 from pushforward.errors import DataError, ShapeError
+from pushforward.numerics.keys import as_key
 
 _MOST_DIMS = 16  # above it, nearest neighbours no longer follow the gradient of the density
 _MODE_SAMPLES = 4000

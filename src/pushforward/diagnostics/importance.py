@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow_argument import check_flow_argument
 from pushforward.diagnostics.pareto import pareto_k
 from pushforward.diagnostics.weights import effective_sample_size, rounding, weight_doubts
 from pushforward.errors import NumericError, ShapeError
+from pushforward.numerics.keys import as_key
 
 _CHUNK = 4096
 

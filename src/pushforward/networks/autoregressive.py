@@ -108,7 +108,10 @@ def solve_by_passes(
         is_rank = ranks == rank
         return (jnp.where(is_rank, new, x), jnp.where(is_rank, new_log_dets, log_dets)), None
 
-    start = (jnp.zeros_like(z), jnp.zeros_like(z))
-    unroll = n_ranks if n_ranks <= _MAX_UNROLLED_RANKS else 1
-    (x, log_dets), _ = jax.lax.scan(step, start, jnp.arange(n_ranks), unroll=unroll)
-    return x, jnp.sum(log_dets)
+    carry = (jnp.zeros_like(z), jnp.zeros_like(z))
+    if n_ranks <= _MAX_UNROLLED_RANKS:  # the first pass, of zeros, is then the same for a whole batch
+        for rank in range(n_ranks):
+            carry, _ = step(carry, jnp.asarray(rank))
+    else:
+        carry, _ = jax.lax.scan(step, carry, jnp.arange(n_ranks))
+    return carry[0], jnp.sum(carry[1])

@@ -1,8 +1,4 @@
-"""Compiled programs of modules, run over batches that are padded to a few sizes and cut into chunks.
-
-A program depends on the module's structure and on the event shape, not on the batch size: another batch size compiles
-nothing new, and memory is bounded.
-"""
+"""Compiled programs of modules, kept by the module's structure: modules that differ in their arrays only share one."""
 
 import functools
 import threading
@@ -17,10 +13,6 @@ from jaxtyping import Array
 
 from pushforward.numerics.arrays import is_array, is_inexact
 
-_BATCH_SIZES = (1, 16, 64, 256, 512, 1024)
-# Padding costs little compared to a kernel launch for small batches; from 1,024 on its cost is proportional.
-_BATCH_SIZES_ACCELERATOR = (*_BATCH_SIZES, 2048, 4096, 8192, 16384)
-_MAX_ELEMENTS = 1 << 20
 _MAX_IDLE = 8  # programs whose module structure is not in use
 _MAX_PROGRAMS = 128
 
@@ -85,8 +77,8 @@ class CompiledModule:
                 for leaf in arrays
             ]
             self.kind = Static(self.static, tuple((leaf.shape, leaf.dtype) for leaf in self.arrays))
-            _PROGRAMS.count(self.kind, 1)
-            weakref.finalize(self, _PROGRAMS.count, self.kind, -1).atexit = False
+            PROGRAMS.count(self.kind, 1)
+            weakref.finalize(self, PROGRAMS.count, self.kind, -1).atexit = False
 
 
 Value = TypeVar("Value")
@@ -117,57 +109,6 @@ def cached_per_module(function: Callable[[Any], Value]) -> Callable[[Any], Value
 def compiled_module(module: Any) -> CompiledModule:
     """The module's `CompiledModule`, cached."""
     return CompiledModule(module)
-
-
-def is_on_device(batch: Any, size: int, event_size: int) -> bool:
-    """Whether a batch is on an accelerator and needs no padding: copying it to the host would cost too much."""
-    return isinstance(batch, jax.Array) and jax.default_backend() != "cpu" and size in _sizes(event_size)
-
-
-def _sizes(event_size: int) -> list[int]:
-    """The batch sizes for which programs are compiled, given the number of elements of an event."""
-    sizes = _BATCH_SIZES if jax.default_backend() == "cpu" else _BATCH_SIZES_ACCELERATOR
-    limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
-    return [s for s in sizes if s <= limit] or [1]
-
-
-def run_batched(
-    batched: Callable[..., tuple[Array, ...]],
-    module: CompiledModule,
-    inputs: list[Any],
-    size: int,
-    event_size: int,
-    *shared: Any,
-) -> tuple[Any, ...] | None:
-    """`batched(module, *shared, *inputs)`, compiled and run in chunks that are padded to one of a few sizes.
-
-    Args:
-        batched: a function at module level, because it is part of the cache key of the program.
-        module: from `compiled_module`.
-        inputs: arrays (size, ...), NumPy or JAX, or None.
-        size: batch size.
-        event_size: number of elements of an event, which limits the size of a chunk.
-        shared: further arrays, the same for all chunks.
-
-    Returns:
-        One array for each output of the program; None under a caller's trace.
-    """
-    sizes = _sizes(event_size)
-    program, outputs = _PROGRAMS.program(batched, module.kind, module.static), None
-    for start in range(0, max(size, 1), sizes[-1]):
-        n = min(sizes[-1], size - start)
-        padded = next(s for s in sizes if s >= n)
-        chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
-        chunk_outputs = program(module.arrays, chunk, shared)
-        if is_traced(*chunk_outputs):
-            return None
-        if n == padded == size:
-            return chunk_outputs
-        if outputs is None:
-            outputs = tuple(np.empty((size, *part.shape[1:]), part.dtype) for part in chunk_outputs)
-        for output, part in zip(outputs, chunk_outputs, strict=True):
-            output[start : start + n] = np.asarray(part)[:n]
-    return outputs
 
 
 def compiled(
@@ -213,6 +154,13 @@ def compiled(
     return decorate
 
 
+def _with_status(outputs: tuple[Array, ...], inputs: list[Any]) -> tuple[tuple[Array, ...], Array]:
+    """The outputs of a program, and whether an input is not finite and whether an output is NaN."""
+    bad = [~jnp.isfinite(part).all() for part in inputs if part is not None and is_inexact(part)]
+    nan = [jnp.isnan(part).any() for part in outputs if is_inexact(part)]
+    return outputs, jnp.stack([functools.reduce(jnp.logical_or, flags, jnp.asarray(False)) for flags in (bad, nan)])
+
+
 class _ProgramCache:
     """The compiled programs of this process, by function and module structure.
 
@@ -232,15 +180,17 @@ class _ProgramCache:
             if not self.n_modules[kind]:
                 del self.n_modules[kind]
 
-    def program(
-        self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static
-    ) -> Callable[..., tuple[Array, ...]]:
-        """The program of a function for modules of this kind."""
+    def program(self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static) -> Callable[..., Any]:
+        """The program of a function for modules of this kind, with the result of `_with_status`."""
         key = batched, kind
         with self.lock:
             program = self.programs.pop(key, None)
             if program is None:
-                program = jax.jit(lambda arrays, inputs, shared: batched(unflatten(arrays, static), *shared, *inputs))
+                program = jax.jit(
+                    lambda arrays, inputs, shared: _with_status(
+                        batched(unflatten(arrays, static), *shared, *inputs), inputs
+                    )
+                )
                 idle = [key for key in self.programs if key[1] not in self.n_modules]
                 n_excess = max(len(self.programs) - _MAX_PROGRAMS + 1, 0)
                 excess = [*idle[: max(len(idle) - _MAX_IDLE, 0)], *list(self.programs)[:n_excess]]
@@ -250,16 +200,4 @@ class _ProgramCache:
         return program
 
 
-_PROGRAMS = _ProgramCache()
-
-
-def _pad(array: Any, start: int, n: int, size: int) -> Any:
-    """The n entries from `start`, padded to `size` with the last one (with zeros if n is 0)."""
-    if n == size == len(array):
-        return array
-    chunk = np.asarray(array)[start : start + n]
-    if n == size:
-        return chunk
-    if n == 0:
-        return np.zeros((size, *chunk.shape[1:]), chunk.dtype)
-    return np.concatenate([chunk, np.broadcast_to(chunk[-1:], (size - n, *chunk.shape[1:]))])
+PROGRAMS = _ProgramCache()

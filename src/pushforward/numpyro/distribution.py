@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import Distribution, constraints
 
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.errors import ShapeError
 from pushforward.numerics.arrays import is_inexact, with_gradient_of
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import flatten, is_traced, unflatten
 
 

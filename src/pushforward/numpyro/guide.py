@@ -12,10 +12,10 @@ from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
 
 from pushforward.bijections import Affine, Chain, Elementwise
-from pushforward.core.distribution import as_key
 from pushforward.core.fields import trainable
 from pushforward.core.flow import Flow
 from pushforward.errors import ShapeError
+from pushforward.numerics.keys import as_key
 from pushforward.numpyro.distribution import FlowDistribution
 from pushforward.numpyro.transform import FlowTransform
 from pushforward.recipes import RECIPES

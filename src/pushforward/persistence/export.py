@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from pushforward._version import __version__
+from pushforward.core.arguments import as_path
 from pushforward.core.distribution import AbstractDistribution, log_prob_batch, sample_batch
 from pushforward.core.flow_argument import check_flow_argument
 from pushforward.errors import MissingExtra, ModelFileError
@@ -60,7 +61,7 @@ def export(
         (5,)
     """
     check_flow_argument("flow", flow, "export(flow, path)")
-    target = Path(path)
+    target = as_path(path)
     if not platforms or not set(platforms) <= {*PLATFORMS, "rocm"}:
         raise ValueError(f"platforms: expected some of {(*PLATFORMS, 'rocm')}, got {platforms!r}.")
     _check_target(target, overwrite)

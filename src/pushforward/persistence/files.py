@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pushforward._version import __version__
+from pushforward.core.arguments import as_path
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow_argument import check_flow_argument
 from pushforward.errors import ModelFileError
@@ -51,7 +52,7 @@ def save(
         (2,)
     """
     check_flow_argument("flow", flow, "save(path, flow)")
-    target = Path(path)
+    target = as_path(path)
     try:
         _check_target(target, overwrite)
         content = _content(flow, {} if notes is None else notes)
@@ -116,7 +117,7 @@ def load_with_notes(
         >>> flow.shape, notes
         ((2,), {'columns': ['a', 'b']})
     """
-    target, known = Path(path), registry(extra)
+    target, known = as_path(path), registry(extra)
     try:
         header, tensors = read(
             target,
@@ -147,7 +148,7 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
         >>> read_notes(path)
         {'columns': ['a', 'b']}
     """
-    target = Path(path)
+    target = as_path(path)
     try:
         return read(target)[0]["notes"]
     except ModelFileError as error:

@@ -12,7 +12,7 @@ from pushforward.bijections import Inverse, MaskedAutoregressive, n_parameters
 from pushforward.bijections.scalar import Affine, Translation, transformer_named
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import (
     AbstractAutoregressiveNetwork,
@@ -23,6 +23,7 @@ from pushforward.networks import (
 )
 from pushforward.networks.activations import Activation
 from pushforward.networks.graph import Adjacency
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_choice, check_count, check_sizes
 from pushforward.recipes.dependence_graph import graph_network
 from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated

@@ -11,10 +11,11 @@ from pushforward.bijections import PLU, Chain, Coupling, Elementwise, n_paramete
 from pushforward.bijections.scalar import Affine, Translation
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP, ResidualMLP
 from pushforward.networks.activations import Activation
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_choice, check_sizes
 from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow

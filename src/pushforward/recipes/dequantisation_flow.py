@@ -10,9 +10,10 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bases import Normal
 from pushforward.bijections import Chain, ImageCoupling, PixelSigmoid, n_parameters, transformer_named
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import ConvNet
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_count
 from pushforward.recipes.image_flow import check_shape
 from pushforward.recipes.network_factory import NetworkFactory, network_arguments, repeated

@@ -8,10 +8,11 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bijections import Elementwise
 from pushforward.bijections.scalar import transformer_named
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP
 from pushforward.networks.activations import Activation
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_sizes
 from pushforward.recipes.network_factory import NetworkFactory, check_has_network, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, vector_flow

@@ -8,11 +8,12 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import Chain, Elementwise, Householder
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP
 from pushforward.networks.activations import Activation
 from pushforward.networks.initial_weights import normal
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_sizes
 from pushforward.recipes.network_factory import NetworkFactory, check_has_network, network_arguments, repeated
 from pushforward.recipes.vector_flow import conditional, density_transformer, vector_flow

@@ -18,8 +18,9 @@ from pushforward.bijections import (
     transformer_named,
 )
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_choice, check_count
 from pushforward.recipes.network_factory import NetworkFactory
 

@@ -7,9 +7,10 @@ from pushforward.bases import Logistic
 from pushforward.bijections import MixtureNormal
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import layers_of
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks.activations import Activation
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, inverse_autoregressive_flow
 from pushforward.recipes.checks import without
 from pushforward.recipes.network_factory import NetworkFactory

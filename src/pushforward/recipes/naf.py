@@ -4,9 +4,10 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import BlockAutoregressive, MonotoneIntegral, Repeat, Sigmoidal
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks.activations import Activation
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.autoregressive_flow import Order, autoregressive_flow, order_of
 from pushforward.recipes.checks import check_sizes, without
 from pushforward.recipes.coupling_flow import coupling_flow

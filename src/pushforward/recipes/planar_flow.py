@@ -10,10 +10,11 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import Householder, Permutation, Planar, Radial, Repeat, Sylvester
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP
 from pushforward.networks.activations import Activation
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_choice, check_count, check_sizes, without
 from pushforward.recipes.network_factory import NetworkFactory, check_has_network, network_arguments
 from pushforward.recipes.vector_flow import conditional, vector_flow

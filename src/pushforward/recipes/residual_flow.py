@@ -19,10 +19,11 @@ from pushforward.bijections import (
     RussianRoulette,
 )
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.errors import ShapeError
 from pushforward.networks import AbstractLipschitzNetwork, LipschitzConvNet, LipschitzMLP
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_count, check_sizes, without
 from pushforward.recipes.image_flow import Shape, image_flow
 from pushforward.recipes.network_factory import NetworkFactory, network_arguments, repeated

@@ -27,10 +27,11 @@ from pushforward.bijections import (
 )
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.circles import is_circular
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import MLP, MaskedMLP, PeriodicInputs
 from pushforward.networks.activations import Activation
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.checks import check_choice, check_sizes
 from pushforward.recipes.vector_flow import conditional, nsf_spline
 

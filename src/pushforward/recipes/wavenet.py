@@ -23,9 +23,10 @@ from pushforward.bijections import (
     n_parameters,
 )
 from pushforward.core.bijection import AbstractBijection
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.networks import CausalConvolution
+from pushforward.numerics.keys import as_key
 from pushforward.recipes.autoregressive_flow import ranked
 from pushforward.recipes.checks import check_count, check_sizes, without
 from pushforward.recipes.network_factory import NetworkFactory, callers_factory, network_arguments, repeated

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.core.chain import Chain
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.fidelity import (
@@ -26,6 +26,7 @@ from pushforward.diagnostics.fidelity import (
     unknown_fidelity,
 )
 from pushforward.errors import NumericError, ShapeError
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import flatten
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.common_layers import adopt_outer_layers, with_common, without_common

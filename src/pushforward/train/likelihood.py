@@ -10,9 +10,10 @@ import jax
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.ensemble import Ensemble
 from pushforward.core.flow_argument import check_flow_argument
+from pushforward.numerics.keys import as_key
 from pushforward.train.checks import check_options, check_precision, check_unstacked
 from pushforward.train.comparison import (
     compare_with_baselines,

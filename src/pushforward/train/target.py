@@ -18,7 +18,6 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from pushforward.bases import Normal
 from pushforward.bijections import Affine, Elementwise
 from pushforward.core.circles import circular_coordinates
-from pushforward.core.distribution import as_key
 from pushforward.core.ensemble import check_single
 from pushforward.core.flow import Flow
 from pushforward.core.flow_argument import check_flow_argument
@@ -28,6 +27,7 @@ from pushforward.diagnostics.importance import check_log_density
 from pushforward.diagnostics.weights import FEWEST_EFFECTIVE
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import on_device
+from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_contexts

@@ -18,7 +18,8 @@ from pushforward.core.flow import Flow
 from pushforward.datasets import TOY_NAMES, toy, toy_log_density
 from pushforward.errors import NumericError, TrainingDiverged
 from pushforward.numerics.arrays import is_array
-from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.numerics.batches import run_batched
+from pushforward.numerics.programs import compiled_module
 from pushforward.reporting.gallery.card import Budget, Card
 from pushforward.reporting.gallery.structure import perturbed
 from pushforward.reporting.plots.maps import mesh

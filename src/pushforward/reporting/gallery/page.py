@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pushforward.core.arguments import as_path
 from pushforward.reporting.gallery.card import Budget
 from pushforward.reporting.gallery.families import BY_NAME
 from pushforward.reporting.gallery.measure import DEPTH_SHAPE, Shape
@@ -41,7 +42,7 @@ def write_gallery(
         ValueError: the file exists and `overwrite` is false.
     """
     return write_page(
-        Path(path), "gallery.html", overwrite, title="A gallery of normalizing flows", cards=cards, shapes=shapes,
+        as_path(path), "gallery.html", overwrite, title="A gallery of normalizing flows", cards=cards, shapes=shapes,
         budget=budget, facts=facts, by_name=BY_NAME, depth_shape=DEPTH_SHAPE, density_png=density_png,
         decimals=decimals, shown=_shown, best={name: _best(cards, name) for name in shapes},
     )  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pushforward.core.arguments import as_path
 from pushforward.reporting.html import Markup, check_target, figure_html, score_html, table_html
 from pushforward.reporting.plots import corner, divergences
 from pushforward.reporting.plots.inline import inline_svg
@@ -39,7 +40,7 @@ def write_distillation_report(
     Raises:
         ValueError: the file exists and `overwrite` is false, or the folder does not.
     """
-    target = Path(path)
+    target = as_path(path)
     check_target(target, overwrite)
     verdict = "The student is faithful to its teacher." if not doubts else "The student is not faithful to its teacher."
     messages = [

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pushforward.core.arguments import as_path
 from pushforward.reporting.html import check_target, figure_html, score_html, table_html
 from pushforward.reporting.plots import image_grid
 from pushforward.reporting.plots.inline import inline_svg
@@ -45,7 +46,7 @@ def write_image_report(
         ValueError: the file exists and `overwrite` is false, or the folder does not.
         DataError, ShapeError: images that cannot be drawn.
     """
-    target = Path(path)
+    target = as_path(path)
     check_target(target, overwrite)
     flow, baseline = rows
     gain = baseline.test_bits - flow.test_bits

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.core.arguments import as_path
 from pushforward.reporting.html import Markup, check_target, figure_html, score_html, table_html
 from pushforward.reporting.plots import corner
 from pushforward.reporting.plots.canvas import table
@@ -102,7 +103,7 @@ def write_report(
             row named `model`; a schema without a column.
         DataError, ShapeError: `data` or `samples` cannot be drawn; scores that do not belong to them.
     """
-    target = Path(path)
+    target = as_path(path)
     check_target(target, overwrite)
     if not leaderboard:
         raise ValueError("leaderboard: expected at least one row, got none.")

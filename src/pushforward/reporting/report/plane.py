@@ -16,7 +16,8 @@ from pushforward.core.layers import inverted_layers
 from pushforward.core.repeat import Repeat
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import is_inexact
-from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.numerics.batches import run_batched
+from pushforward.numerics.programs import compiled_module
 from pushforward.reporting.html import figure_html, message_html
 from pushforward.reporting.plots import density, warp_layers
 from pushforward.reporting.plots.inline import inline_svg

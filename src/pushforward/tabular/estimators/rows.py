@@ -8,12 +8,14 @@ from jaxtyping import Array, PRNGKeyArray
 from sklearn.utils.validation import check_array, validate_data  # noqa: TID253
 
 from pushforward.core.discretised import Discretised
-from pushforward.core.distribution import AbstractDistribution, as_key, sample_batch
+from pushforward.core.distribution import AbstractDistribution, sample_batch
 from pushforward.core.dlpack import has_dlpack
 from pushforward.core.fields import cast
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, NumericError
-from pushforward.numerics.programs import compiled_module, run_batched
+from pushforward.numerics.batches import run_batched
+from pushforward.numerics.keys import as_key
+from pushforward.numerics.programs import compiled_module
 from pushforward.tabular.schema import TableSchema
 
 

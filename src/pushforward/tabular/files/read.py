@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.core.arguments import as_path
 from pushforward.errors import TableError
 from pushforward.tabular.files.arrays import read_npy, read_npz
 from pushforward.tabular.files.batches import checked_batches, join
@@ -94,7 +95,7 @@ def read_batches(
     """
     if isinstance(columns, str) or isinstance(context, str):
         raise TypeError(f"columns and context are lists of names, got {columns or context!r}: write it in brackets.")
-    source = Path(path)
+    source = as_path(path)
     selection = Selection(source, columns, context)
     with _permitted(source):
         suffix = _known_suffix(source)
@@ -123,7 +124,7 @@ def read_labels(path: str | os.PathLike[str], column: str) -> tuple[tuple[str, .
     >>> names, labels.tolist()
     (('who', 'a'), ['ann', None])
     """
-    source = Path(path)
+    source = as_path(path)
     labels: list[Any]
     with _permitted(source):
         suffix = _known_suffix(source)

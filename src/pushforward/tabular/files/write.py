@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pushforward.core.arguments import as_path
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, TableError
 from pushforward.persistence.atomic_write import write_atomically
@@ -78,7 +79,7 @@ def write_batches(
     >>> path.read_text()
     'a,b\\n0.0,0.0\\n1.0,1.0\\n'
     """
-    target = Path(path)
+    target = as_path(path)
     suffix = target.suffix.lower()
     if suffix not in WRITERS:
         raise TableError(f"{target}: the suffix {suffix!r} names no known format: use one of {', '.join(WRITERS)}.")

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.core.discretised import Discretised, dequantise
-from pushforward.core.distribution import AbstractDistribution, as_key
+from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.flow import Flow
 from pushforward.core.named_rows import NamedRows, to_array
 from pushforward.errors import DataError
+from pushforward.numerics.keys import as_key
 from pushforward.tabular.schema.mixture import with_mixture
 from pushforward.tabular.schema.schema import TableSchema
 from pushforward.train import History, fit
