@@ -33,8 +33,12 @@ MEGABYTE = 1e6
 LIMITS = {"wheel": 2.0, "sdist": 3.0}  # MB, compressed
 
 # What a user does first: the estimator's example, a saved model, and the data that the wheel brings along.
+# Warnings of pushforward are errors; those that dependencies raise about each other when they are imported are not.
 EXAMPLE = """
-import numpy as np, pushforward as pf
+import warnings
+import equinox, jax, optax, numpy as np, sklearn
+warnings.simplefilter("error")
+import pushforward as pf
 assert pf.__file__.startswith({prefix!r}), pf.__file__
 x = np.random.default_rng(0).normal(size=(500, 2)) @ np.array([[1.0, 0.5], [0.0, 0.3]])
 density = pf.FlowDensity(random_state=0, max_epochs=3).fit(x)
@@ -121,7 +125,7 @@ def try_out(interpreter: Path, with_demo: bool) -> None:
     folder = interpreter.parent.parent
     with tempfile.TemporaryDirectory() as work:
         run = {"check": True, "cwd": work, "env": clean, "capture_output": True, "text": True}
-        subprocess.run([str(interpreter), "-W", "error", "-c", EXAMPLE.format(prefix=str(folder))], **run)
+        subprocess.run([str(interpreter), "-c", EXAMPLE.format(prefix=str(folder))], **run)
         subprocess.run([str(interpreter.parent / "pushforward"), "doctor"], **run)
         subprocess.run([str(interpreter), "-m", "pushforward", "--version"], **run)
         if with_demo:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pushforward._version import __version__
 from pushforward.cli import cache
 from pushforward.cli.completion import flow_names, model_files
 
@@ -43,6 +44,11 @@ def test_no_command_prints_help():
     assert done.stderr == ""
     for name in ("demo", "fit", "score", "sample", "show", "check", "gallery", "doctor"):
         assert name in done.stdout
+
+
+def test_version_is_printed():
+    done = shell("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"pushforward {__version__}\n", "")
 
 
 def test_closed_pipe_causes_no_traceback(model):

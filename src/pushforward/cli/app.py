@@ -4,10 +4,12 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.main import get_command
 
+from pushforward._version import __version__
 from pushforward.cli.cache import with_program_cache
 from pushforward.cli.check import check
 from pushforward.cli.compare import compare
@@ -34,6 +36,23 @@ for command in (demo, fit, compare, score, sample, show, check, distill, gallery
     app.command()(with_program_cache(command))
 
 _INTERRUPTED = 130
+
+
+def _print_version(is_wanted: bool) -> bool:
+    if is_wanted:
+        sys.stdout.write(f"pushforward {__version__}\n")
+        raise typer.Exit
+    return is_wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
 
 # Some versions of Typer contain a copy of click, others import it: looking the class up by name works for both.
 _UsageError: type[Exception] = next(
