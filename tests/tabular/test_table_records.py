@@ -156,12 +156,13 @@ def test_file_replaced_while_read_is_an_error(suffix: str, tmp_path: Path, monke
 
 DAMAGED = """
 import sys
+from pushforward.errors import TableError
 from pushforward.tabular.files import read_table
 for path in sys.argv[1:]:
     try:
         print(len(read_table(path, columns=["a", "b"]).values))
-    except ValueError as error:
-        print(type(error).__name__, chr(10) in str(error))
+    except TableError as error:  # of any kind: a flipped bit may change the name of a column
+        print("TableError", chr(10) in str(error))
 """
 
 
