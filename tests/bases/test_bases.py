@@ -364,7 +364,7 @@ def test_invalid_data_raise():
     base = modes()
     with pytest.raises(DataError, match="row 1, column 0"):
         base.log_prob(np.array([[0.0], [math.nan]]))
-    with pytest.raises(ShapeError, match=r"pass x\[:, None\]"):
+    with pytest.raises(ShapeError, match=r"np.asarray\(x\)\[:, None\]"):
         base.log_prob(np.zeros(4))
     with pytest.raises(ShapeError, match="unconditional"):
         base.log_prob(np.zeros((4, 1)), np.zeros(2))
