@@ -27,7 +27,7 @@ import environments  # of the benchmarks, which are no package
 import fast_compilation
 
 WORKERS = 2
-SECONDS_OF_A_BLOCK, SECONDS_OF_A_SLOW_BLOCK = 120, 3600
+SECONDS_OF_A_BLOCK, SECONDS_OF_A_SLOW_BLOCK = 300, 3600
 SETUP = (Path(__file__).parent / "kernel_setup.py").read_text(encoding="utf-8")
 END = "get_ipython().end_of_page()"  # of kernel_setup
 SHELL = "set -euo pipefail; unset FORCE_COLOR CLICOLOR_FORCE"  # which the kernel sets: they force progress bars too
