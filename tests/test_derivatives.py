@@ -148,7 +148,7 @@ def test_linear_maps_defined_by_their_transpose():
     np.testing.assert_allclose(batched[1], jax.hessian(lambda a: jnp.sum(plain(a, x)) ** 2)(a), rtol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", quick_few(["planar_flow", "nsf"], "nsf"))
+@pytest.mark.parametrize("recipe", quick_few(["planar_flow", "nsf"]))
 def test_hessians_of_initial_flows_agree_in_both_modes(recipe):
     """At x = 0 an initial spline flow has a knot and is the standard normal, so its Hessian is -I."""
     with jax.enable_x64(True):
@@ -160,8 +160,8 @@ def test_hessians_of_initial_flows_agree_in_both_modes(recipe):
             np.testing.assert_allclose(reverse, -np.eye(2), atol=1e-10)
 
 
-# A coupling, an autoregressive pass with a root in each coordinate, and a layer with a root: all compile fast.
-QUICK = {("real_nvp", "log p"), ("bernstein_flow", "log p"), ("planar_flow", "sampler")}
+# A coupling, and a layer with a root: both compile fast.
+QUICK = {("real_nvp", "log p"), ("planar_flow", "sampler")}
 
 
 @pytest.mark.parametrize("case", quick_few(itertools.product(NAMES, DIRECTIONS), *QUICK), ids=", ".join)

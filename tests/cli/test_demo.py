@@ -41,6 +41,12 @@ def test_demo_prints_a_leaderboard_and_writes_three_files(command, small, withou
     again = command("demo")
     assert again.code == 1
     assert "--overwrite" in again.err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_demo_replaces_its_folder_and_prints_json(command, small, without_certificate):
+    Path("pushforward-demo").mkdir()
     with without_certificate():
         result = command("demo", "--overwrite", "--json")
     assert (result.code, len(result.json["leaderboard"])) == (0, 4)

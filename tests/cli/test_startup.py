@@ -174,6 +174,7 @@ def cached_programs(folder):
     return sorted(path for path in folder.glob("pushforward/*/*-cache"))
 
 
+@pytest.mark.slow
 def test_cached_programs_give_equal_bits(tmp_path, model, table):
     """Three processes: without a cache, with it, and with a damaged program, which gives one note."""
     import numpy as np

@@ -19,6 +19,7 @@ from pushforward.tabular.comparison.compare import _margin_error
 from pushforward.tabular.schema import Column, Range, infer_schema, out_of_range
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_no_gain_is_claimed_with_repeated_values(command):
     """Rain is 0 on half of the days and continuous else: neither a density nor a grid can model it."""

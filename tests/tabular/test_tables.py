@@ -241,7 +241,7 @@ def odd_texts(count: int) -> Iterator[str]:
         yield "a,t,b" + end + end.join(rows) + end * random.integers(0, 3)
 
 
-@pytest.mark.parametrize("drop_na", [False, True])
+@pytest.mark.parametrize("drop_na", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_results_do_not_depend_on_the_block_size(drop_na: bool, tmp_path: Path, monkeypatch) -> None:
     """160 files have equal results in one block, in small blocks, and without the fast reader."""
     path, messages = tmp_path / "t.csv", []

@@ -200,6 +200,7 @@ def test_distillation_does_not_depend_on_units():
             np.testing.assert_allclose(leaf, other, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_best_block_is_returned_and_runs_are_reproducible():
     first, result = pf.distill(NORMAL, pf.nice(dim=2, n_layers=2, width=8, key=0), **QUICK)
     again, _ = pf.distill(NORMAL, pf.nice(dim=2, n_layers=2, width=8, key=0), **QUICK)

@@ -267,6 +267,7 @@ def test_a_trained_flow_is_no_baseline_in_the_progress(capsys):
     assert "the returned flow is" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_conditional_flow_not_better_than_the_gaussian_gives_least_squares_of_all_rows():
     random = np.random.default_rng(0)
     context = random.normal(size=(150, 2))

@@ -90,7 +90,7 @@ IMAGE_RECIPES: dict[str, ImageRecipe] = {
     "glow": ImageRecipe(pf.glow, {}, ("float64",)),
     "emerging_glow": ImageRecipe(pf.emerging_glow, ONE, ()),
     "periodic_glow": ImageRecipe(pf.periodic_glow, ONE, ()),
-    "real_nvp_image": ImageRecipe(pf.real_nvp_image, {"n_layers": 1, **ONE}, ("float64",)),
+    "real_nvp_image": ImageRecipe(pf.real_nvp_image, {"n_layers": 1, **ONE}, ()),
     "residual_flow_image": ImageRecipe(pf.residual_flow_image, {"depth": 1, **ONE}, (), "root", shapes=((2, 2, 1),)),
 }
 

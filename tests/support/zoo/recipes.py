@@ -176,7 +176,7 @@ RECIPES: dict[str, Recipe] = {
         dead_in_1=ALONE,
     ),
     "bernstein_flow": Recipe(pf.bernstein_flow, "root", {"n_layers": 1, "degree": 4}, BOX, quick=(), dead_in_1=ALONE),
-    "planar_flow": Recipe(pf.planar_flow, "root", {"n_layers": 2}, is_identity=False, quick=("float64",)),
+    "planar_flow": Recipe(pf.planar_flow, "root", {"n_layers": 2}, is_identity=False, quick=()),
     "planar_flow leaky": Recipe(
         pf.planar_flow, "root", {"n_layers": 2, "nonlinearity": "leaky_relu"}, is_identity=False, quick=()
     ),
