@@ -24,7 +24,7 @@ def test_page_is_short(name):
 
 
 @pytest.mark.filterwarnings("ignore:fit:UserWarning")  # the pages train for a few epochs
-@pytest.mark.parametrize("name", quick_few(PAGES, "equinox_mlp"))
+@pytest.mark.parametrize("name", quick_few(PAGES))
 def test_page_runs(name, tmp_path, capsys):
     """A user brings something, fits a flow with it, saves, loads and checks it."""
     with quickly_compiled():

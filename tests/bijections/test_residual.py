@@ -160,6 +160,7 @@ def test_inverse_at_the_bound(bound, kind):
     assert (np.linalg.norm(solution.value - z, axis=1) <= solution.error_bound + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_uncertified_inverse_raises():
     flow = pf.residual_flow(dim=2, width=4, depth=1, n_layers=2, key=0)
     steep = eqx.tree_at(_bound, flow, jnp.asarray([0.9, 1.2]))

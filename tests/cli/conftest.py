@@ -5,7 +5,7 @@ import dataclasses
 import json
 
 import pytest
-from small import TINY, rows
+from small import AFFINE, rows
 
 from pushforward import diagnostics
 from pushforward.cli.app import run
@@ -70,7 +70,7 @@ def table(tmp_path_factory):
 def model(table):
     """A model of a, b, c."""
     path = table.with_name("model.safetensors")
-    assert run(["fit", str(table), "-o", str(path), "--quiet", *TINY]) == 0
+    assert run(["fit", str(table), "-o", str(path), "--quiet", *AFFINE]) == 0
     return path
 
 
@@ -79,5 +79,5 @@ def conditional(table, without_certificate):
     """A model of a, b given c."""
     path = table.with_name("conditional.safetensors")
     with without_certificate():
-        assert run(["fit", str(table), "--context", "c", "-o", str(path), "--quiet", *TINY]) == 0
+        assert run(["fit", str(table), "--context", "c", "-o", str(path), "--quiet", *AFFINE]) == 0
     return path

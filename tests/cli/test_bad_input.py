@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus.assertions import refused
-from small import TINY, rows
+from small import AFFINE, rows
 
 import pushforward as pf
 from pushforward.cli.outputs import TABLE_SUFFIXES, check_table_output
@@ -195,7 +195,7 @@ def test_dropped_interruption_is_raised_again(command, model, monkeypatch):
 
 
 def test_kind_of_a_context_column_is_refused(command, table):
-    refused(command("fit", table, "--context", "c", "--column", "c=heavy", *TINY), 1, "'c' is a context", "no kind")
+    refused(command("fit", table, "--context", "c", "--column", "c=heavy", *AFFINE), 1, "'c' is a context", "no kind")
     refused(command("compare", table, "--context", "c", "--column", "c=heavy"), 1, "'c' is a context", "no kind")
 
 
@@ -206,18 +206,18 @@ def test_names_that_tables_cannot_store_are_refused(command, tmp_path):
     values = rows(30)
     for name in ("b ", " b", "b\n"):
         pl.DataFrame({"a": values[:, 0], name: values[:, 1]}).write_parquet("t.parquet")
-        refused(command("fit", "t.parquet", *TINY), 1, repr(name), "rename")
+        refused(command("fit", "t.parquet", *AFFINE), 1, repr(name), "rename")
     pl.DataFrame({"a": values[:, 0], " ": values[:, 1]}).write_parquet("t.parquet")
-    refused(command("fit", "t.parquet", *TINY), 1, "column 2 has no name")
-    assert command("fit", "t.parquet", "--columns", "a", *TINY).code == 0
+    refused(command("fit", "t.parquet", *AFFINE), 1, "column 2 has no name")
+    assert command("fit", "t.parquet", "--columns", "a", *AFFINE).code == 0
 
 
 def test_empty_tables_and_selections_are_refused(command, table):
     import polars as pl
 
     pl.DataFrame({}).write_parquet("t.parquet")
-    refused(command("fit", "t.parquet", *TINY), 1, "t.parquet", "no columns")
-    refused(command("fit", table, "--columns", "", *TINY), 1, "no column is selected", "'a', 'b', 'c'")
+    refused(command("fit", "t.parquet", *AFFINE), 1, "t.parquet", "no columns")
+    refused(command("fit", table, "--columns", "", *AFFINE), 1, "no column is selected", "'a', 'b', 'c'")
 
 
 def test_fit_interrupted_before_the_first_epoch_writes_nothing(command, table, monkeypatch, tmp_path):
@@ -226,7 +226,7 @@ def test_fit_interrupted_before_the_first_epoch_writes_nothing(command, table, m
 
     history = History(stop_reason="interrupted")
     monkeypatch.setattr(columns, "fit_columns", lambda *parts, **options: (None, history))
-    refused(command("fit", table, "--quiet", *TINY), 1, "interrupted")
+    refused(command("fit", table, "--quiet", *AFFINE), 1, "interrupted")
     assert list(tmp_path.iterdir()) == []
 
 

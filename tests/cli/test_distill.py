@@ -7,7 +7,7 @@ import pytest
 import pushforward as pf
 from pushforward.persistence import load, read_notes, save
 
-QUICK = ("--steps", "60", "--batch-size", "64", "--layers", "2", "--width", "8")
+QUICK = ("--flow", "real_nvp", "--steps", "60", "--batch-size", "64", "--layers", "2", "--width", "8")
 
 
 def test_student_has_the_columns_of_its_teacher(command, model):
@@ -29,7 +29,7 @@ def test_conditional_student_needs_contexts(command, conditional, table):
     refused = command("distill", conditional, *QUICK)
     assert refused.code == 2
     assert "conditional on c: pass a table" in refused.err
-    result = command("distill", conditional, "--contexts", table, "--flow", "real_nvp", *QUICK, "--json")
+    result = command("distill", conditional, "--contexts", table, *QUICK, "--json")
     assert result.code == 0, result
     assert result.json["context_columns"] == ["c"]
     assert result.json["fidelity"]["modes"] == []

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from pages import TECHNICAL, Page
-from small import TINY, rows
+from small import AFFINE, TINY, rows
 
 import pushforward as pf
 from pushforward.cli.table_split import leaderboard, read_split
@@ -20,7 +20,7 @@ from pushforward.train import History
 
 
 def test_fit_writes_a_model_with_notes(command, table):
-    result = command("fit", table, *TINY, "--seed", "7", "--json")
+    result = command("fit", table, *AFFINE, "--seed", "7", "--json")
     assert (result.code, result.err) == (0, "")
     notes = read_notes("model.safetensors")
     assert notes["columns"] == ["a", "b", "c"]
@@ -46,7 +46,7 @@ def test_fit_prints_a_summary_and_next_steps(command, table):
 
 def test_held_out_score_is_that_of_the_test_rows(command, table):
     """The printed number is the mean score of the tenth of the rows that the seed selects."""
-    result = command("fit", table, *TINY, "--seed", "3", "--json")
+    result = command("fit", table, *AFFINE, "--seed", "3", "--json")
     test = np.random.default_rng(3).permutation(400)[:40]
     write_table("test.csv", rows()[test], ("a", "b", "c"))
     scored = command("score", "model.safetensors", "test.csv", "--json").json
@@ -165,7 +165,7 @@ def test_with_few_rows_the_validation_rows_are_scored(tmp_path):
 def test_printed_next_commands_run(command, tmp_path):
     """With blanks and commas in names, and all options that matter."""
     write_table("my table.csv", rows(60), ("a", "b, in m", "c"))
-    result = command("fit", "my table.csv", "--context", '"b, in m"', "-o", "my model.safetensors", *TINY)
+    result = command("fit", "my table.csv", "--context", '"b, in m"', "-o", "my model.safetensors", *AFFINE)
     line = result.out.splitlines()[-1].replace("=...", "=10")
     assert "'my model.safetensors'" in line
     assert command(*shlex.split(line)[1:]).code == 0

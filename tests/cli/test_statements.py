@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from small import TINY
+from small import AFFINE
 
 import pushforward as pf
 from pushforward.cli import printer
@@ -28,7 +28,7 @@ def test_no_gain_is_claimed_with_repeated_values(command):
     pl.DataFrame({"rain": rain, "b": random.normal(size=400)}).write_csv("t.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        result = command("fit", "t.csv", *TINY, "--report", "r.html", "-o", "m.safetensors")
+        result = command("fit", "t.csv", *AFFINE, "--report", "r.html", "-o", "m.safetensors")
     assert result.code == 0
     assert "No gain over a Gaussian is claimed" in result.out
     assert "column 'rain' (" in result.out

@@ -44,14 +44,14 @@ def layer_rows() -> list[Row]:
         Row("Inverse[Exp]", lambda: Inverse(Exp()), "elementary", POSITIVE, LINE, 80.0, 80.0),
         Row("Inverse[Sigmoid]", lambda: Inverse(Sigmoid()), "elementary", UNIT, LINE, 80.0, 80.0),
         Row("Inverse[RationalQuadraticSpline]", lambda: Inverse(spline()), "spline", knots=BOX, spread=1.0,
-            quick=("float32",)),
+            quick=()),
         Row("Inverse[Coupling]", lambda: Inverse(coupling(affine(), halves(3))), "linear", is_identity=True),
         Row(
             "Chain", lambda: Chain([PLU(3, key=jax.random.key(1)), coupling(affine(), alternating(3))]), "linear",
             quick=("float64",),
         ),
         Row("Chain[scalars]", lambda: Chain([affine(0.5), spline(4), Exp()]), "spline", LINE, POSITIVE, 15.0,
-            quick=("float32",)),
+            quick=()),
         Row(
             "Coupling with context", lambda: coupling(affine(), halves(3), CONTEXT_DIM), "linear",
             depends=coupling_mask(halves(3)), context_reaches=halves(3), is_identity=True,
@@ -65,14 +65,14 @@ def layer_rows() -> list[Row]:
             depends=coupling_mask(halves(3)), is_identity=True, quick=()),
         Row(
             "Coupling[Inverse]", lambda: coupling(Inverse(spline(4)), halves(2)), "spline", knots=BOX,
-            depends=coupling_mask(halves(2)), is_identity=True, quick=("float32",)),
+            depends=coupling_mask(halves(2)), is_identity=True, quick=()),
         Row(
             "Coupling of images", lambda: coupling(affine(), board), "linear", depends=coupling_mask(board),
             is_identity=True,
         ),
         Row(
             "Conditional[Elementwise]", lambda: conditional(Elementwise(spline(4), (3,))), "spline", knots=BOX,
-            depends=np.eye(3, dtype=bool), is_identity=True, quick=("float32",)),
+            depends=np.eye(3, dtype=bool), is_identity=True, quick=()),
         Row("Conditional[PLU]", lambda: conditional(PLU(3)), "linear", is_identity=True, spread=0.2,
             quick=("float64",)),
         Row(
