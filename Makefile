@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo audio test test-slow bench lint docs docs-slow docs-links release-check help clean
+.PHONY: demo audio test test-slow bench bench-quick lint docs docs-slow docs-links release-check help clean
 
 demo: $(VENV)/.stamp-demo ## fit a flow to real data, print the leaderboard, write a report
 	$(BIN)/pushforward demo --overwrite
@@ -23,6 +23,9 @@ test-slow: $(VENV)/.stamp-dev ## the tests marked slow: large grids, statistics,
 
 bench: $(VENV)/.stamp-dev ## speed beside other libraries, each in an environment of its own
 	$(BIN)/python benchmarks/run.py
+
+bench-quick: $(VENV)/.stamp-dev ## speed beside the commit in benchmarks/baseline, in turn (3 minutes)
+	$(BIN)/python benchmarks/versions.py --quick
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and layout) and the type checker
 	$(BIN)/python tests/run.py lint

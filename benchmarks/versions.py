@@ -1,11 +1,13 @@
 """Two versions of this library in interleaved pairs: is a change slower?
 
-    python benchmarks/versions.py --before FOLDER          # FOLDER: a checkout of the version before
-    python benchmarks/versions.py --before FOLDER --pairs 40 --workloads nsf-43
+    python benchmarks/versions.py --quick                  # against the commit in benchmarks/baseline, in three minutes
+    python benchmarks/versions.py --before COMMIT
+    python benchmarks/versions.py --before COMMIT --pairs 40 --workloads nsf-43
 
 Both run in the interpreter that runs this. In each pair every operation is timed in one process and then in the other,
 the order changes from pair to pair, and the ratio is that of the medians of their calls. Compilation is timed in fresh
-processes. Results go to `benchmarks/results/versions.json` and `.md`.
+processes. Results go to `benchmarks/results/versions.json` and `.md`; with `--quick` they are printed only.
+`benchmarks/baseline` names the commit of the latest run of `speed`.
 """
 
 import argparse
@@ -13,63 +15,97 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from driver import Worker, say, write_json
-from workloads import LOG_PROB, SAMPLE, TRAINING_STEP, WORKLOADS
+from workloads import LOG_PROB, SAMPLE, TRAINING_STEP, WORKLOADS, Workload
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("nsf-43", "nsf_ar-43", "maf-43", "iaf-43", "nsf-2", "maf-2")
+QUICK = ("nsf-43", "maf-43", "nsf-2", "maf-2")
 OPERATIONS = (LOG_PROB, TRAINING_STEP, SAMPLE)
 VISIT_SECONDS = 0.3
+BASELINE = HERE / "baseline"
 PACKAGES = ("jax", "jaxlib", "equinox", "numpy")
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measures, and writes or prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", type=Path, required=True, help="folder of the version to compare with")
-    parser.add_argument("--pairs", type=int, default=20, help="of each operation")
-    parser.add_argument("--workloads", nargs="*", choices=NAMES, default=NAMES, metavar="workload", help="default: all")
-    parser.add_argument("--processes", type=int, default=4, help="pairs of fresh processes, for compilation")
+    parser.add_argument("--before", help="commit to compare with; by default the one in benchmarks/baseline")
+    parser.add_argument("--quick", action="store_true", help="few and short pairs of some workloads, printed only")
+    parser.add_argument("--pairs", type=int, help="of each operation, by default 20; quick 7")
+    parser.add_argument("--workloads", nargs="*", choices=NAMES, metavar="workload", help="default: all; quick: some")
+    parser.add_argument(
+        "--processes", type=int, help="pairs of fresh processes, for compilation, by default 4; quick 1"
+    )
     options = parser.parse_args()
-    folders = {"before": options.before.resolve(), "after": HERE.parent}
+    before = options.before or BASELINE.read_text().strip()
+    names = options.workloads or (QUICK if options.quick else NAMES)
+    pairs, processes = options.pairs or (7 if options.quick else 20), options.processes or (1 if options.quick else 4)
+    command = f"python benchmarks/versions.py --before {before} --pairs {pairs} --processes {processes}"
     made = {
+        "command": command if tuple(names) == NAMES else f"{command} --workloads {' '.join(names)}",
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-    records: list[dict] = []
-    for workload in (one for one in WORKLOADS if one.name in options.workloads):
-        compiling: dict[str, dict[str, list[float]]] = {}
-        for index in range(options.processes):
-            last = index == options.processes - 1
-            workers = {name: Worker("ours", folder) for name, folder in folders.items()}
-            for name in order(folders, index):
-                workers[name].ask("build", workload=workload.to_dict())
-                for operation in OPERATIONS:
-                    seconds = workers[name].ask("first", operation=operation)
-                    compiling.setdefault(operation, {}).setdefault(name, []).append(seconds)
-            if last:
-                times = {operation: in_pairs(workers, operation, options.pairs) for operation in OPERATIONS}
-            for worker in workers.values():
-                worker.close()
-        for operation in OPERATIONS:
-            records.append(
-                {"workload": workload.name, "operation": operation, **times[operation]}
-                | {"compiling": compiling[operation]}
+    with checkout(before) as folder:
+        folders, records = {"before": folder, "after": HERE.parent}, []
+        for workload in (one for one in WORKLOADS if one.name in names):
+            records += compare(
+                workload, folders, pairs, processes, VISIT_SECONDS / 2 if options.quick else VISIT_SECONDS
             )
-            say(str(row(records[-1])))
-    command = f"python benchmarks/versions.py --before FOLDER --pairs {options.pairs} --processes {options.processes}"
-    if options.workloads != NAMES:
-        command += f" --workloads {' '.join(options.workloads)}"
-    results, made = HERE / "results", {"command": command, **made}
+    if options.quick:
+        print(table(made, records))
+        return
+    results = HERE / "results"
     write_json(results / "versions.json", {**made, "records": records})
     (results / "versions.md").write_text(table(made, records))
+
+
+@contextmanager
+def checkout(commit: str) -> Iterator[Path]:
+    """A folder with the files of a commit of this repository."""
+    with tempfile.TemporaryDirectory() as folder:
+        git = ("git", "-C", str(HERE.parent), "worktree")
+        subprocess.run([*git, "add", "--quiet", "--detach", f"{folder}/before", commit], check=True)
+        try:
+            yield Path(folder) / "before"
+        finally:
+            subprocess.run([*git, "remove", "--force", f"{folder}/before"], check=True)
+
+
+def compare(workload: Workload, folders: dict[str, Path], pairs: int, processes: int, visit: float) -> list[dict]:
+    """A record for each operation of a workload: times of either version by pair, and of its first call by process."""
+    compiling: dict[str, dict[str, list[float]]] = {}
+    times: dict[str, dict[str, list[float]]] = {}
+    for index in range(processes):
+        workers = {name: Worker("ours", folder) for name, folder in folders.items()}
+        for name in order(folders, index):
+            workers[name].ask("build", workload=workload.to_dict())
+            for operation in OPERATIONS:
+                seconds = workers[name].ask("first", operation=operation)
+                compiling.setdefault(operation, {}).setdefault(name, []).append(seconds)
+        if index == processes - 1:
+            times = {operation: in_pairs(workers, operation, pairs, visit) for operation in OPERATIONS}
+        for worker in workers.values():
+            worker.close()
+    records = [
+        {"workload": workload.name, "operation": operation, **times[operation], "compiling": compiling[operation]}
+        for operation in OPERATIONS
+    ]
+    for record in records:
+        say(str(row(record)))
+    return records
 
 
 def order(names: dict[str, Path], turn: int) -> list[str]:
@@ -77,10 +113,10 @@ def order(names: dict[str, Path], turn: int) -> list[str]:
     return list(names) if turn % 2 == 0 else list(names)[::-1]
 
 
-def in_pairs(workers: dict[str, Worker], operation: str, pairs: int) -> dict[str, list[float]]:
+def in_pairs(workers: dict[str, Worker], operation: str, pairs: int, visit: float) -> dict[str, list[float]]:
     """Medians of the calls of either version, one for each pair."""
     once = max(statistics.median(w.ask("time", operation=operation, repeats=3, uncounted=2)) for w in workers.values())
-    calls = max(3, min(300, round(VISIT_SECONDS / once)))
+    calls = max(3, min(300, round(visit / once)))
     times: dict[str, list[float]] = {name: [] for name in workers}
     for turn in range(pairs):
         for name in order(dict.fromkeys(workers, HERE), turn):

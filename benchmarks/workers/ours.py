@@ -140,11 +140,13 @@ def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dic
     options = {} if learning_rate is None else {"learning_rate": learning_rate}
     started = time.perf_counter()
     _, history = pf.fit(flow, train, key=seed, validation=validation, progress=False, **options)
+    first = history.earlier or history  # before a second training from a baseline, if there was one
+    curves = (first, history) if history.earlier else (history,)
     return {
         "build_seconds": started - built,
-        "seconds": history.seconds,
-        "validation": history.validation,
-        "compile_seconds": history.compile_seconds,
+        "seconds": [seconds for part in curves for seconds in part.seconds],
+        "validation": [nats for part in curves for nats in part.validation],
+        "compile_seconds": first.compile_seconds,
         "whole_call_seconds": time.perf_counter() - started,
         "stop_reason": history.stop_reason,
     }

@@ -96,6 +96,11 @@ def test_distant_clusters_are_trained_again_from_a_mixture(distance, dim):
     flow, history = pf.fit(pf.nsf(dim, **SMALL), clusters(1500, distance, dim), **SHORT)
     expected = -np.log(2) - dim * 0.5 * np.log(2 * np.pi * np.e)
     assert history.start_from == "baseline"
+    first = history.earlier
+    assert first is not None
+    assert first.start_from in ("columns", "gaussian")
+    assert first.seconds[-1] < history.seconds[0]
+    assert first.best_validation == max(first.validation)
     assert np.asarray(flow.log_prob(clusters(1000, distance, dim, seed=1))).mean() > expected - 0.1
     first = np.asarray(flow.sample(2000, key=1))[:, 0]
     assert not ((first > 8) & (first < distance - 8)).any()

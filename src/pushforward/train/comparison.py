@@ -51,7 +51,7 @@ def compare_with_baselines(
     retrained, second = start, replace(history, start_from="baseline", best_epoch=-1)
     second.start = float(np.average(start_log_probs, weights=validation.weights)) + offset
     if falls_short(log_probs, fitted_baselines, validation):
-        retrained, second = _retrain(start, start_log_probs, validation, second, train)
+        retrained, second = _retrain(start, start_log_probs, validation, second, history, train)
     if second.stop_reason == "interrupted":  # the caller must learn of it, whichever flow is returned
         history.stop_reason = "interrupted"
         if not second.train:
@@ -130,12 +130,20 @@ def count_copies(flow: Any, data: FitData, history: History) -> None:
 
 
 def _retrain(
-    start: Any, start_log_probs: np.ndarray, validation: Any, history: History, train: Training
+    start: Any, start_log_probs: np.ndarray, validation: Any, history: History, earlier: History, train: Training
 ) -> tuple[Any, History]:
-    """The flow trained from a baseline if it is clearly likelier, else the baseline; and the training history."""
+    """The flow trained from a baseline if it is clearly likelier, else the baseline; and the training history.
+
+    Args:
+        start, start_log_probs: the baseline, and its log-densities of the validation rows.
+        validation: these rows.
+        history: of the baseline.
+        earlier: of the first training.
+        train: as for `compare_with_baselines`.
+    """
     second = History(
         gaussian=history.gaussian, mixture=history.mixture, start_from="baseline", start=history.start,
-        n_train=history.n_train, n_validation=history.n_validation,
+        n_train=history.n_train, n_validation=history.n_validation, earlier=earlier,
     )  # fmt: skip
     kind = "a mixture of normals" if isinstance(start.base, Mixture) else "the Gaussian"
     try:

@@ -35,6 +35,7 @@ class History:
             equal training row (context included); `best_validation` where no row has one, nan where all have one or
             without validation rows. It is below `best_validation` where the flow memorises rows, and also where values
             repeat by nature, because rows without an equal one are then the rare ones.
+        earlier: the history of the first training where a second one, from a baseline, followed; else None.
         n_train, n_validation: row counts.
         n_validation_copies: number of validation rows that have an equal training row.
         batch_size: rows a step.
@@ -58,6 +59,7 @@ class History:
     n_validation: int = 0
     n_validation_copies: int = 0
     batch_size: int = 0
+    earlier: "History | None" = None
 
     @property
     def best_validation(self) -> float:
