@@ -27,7 +27,7 @@ from driver import Worker, say, write_json
 from workloads import LOG_PROB, SAMPLE, TRAINING_STEP, WORKLOADS, Workload
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("nsf-43", "nsf_ar-43", "maf-43", "iaf-43", "nsf-2", "maf-2")
+NAMES = ("nsf-43", "nsf_ar-43", "maf-43", "iaf-43", "real_nvp-43", "nsf-2", "maf-2", "real_nvp-2")
 QUICK = ("nsf-43", "maf-43", "nsf-2", "maf-2")
 OPERATIONS = (LOG_PROB, TRAINING_STEP, SAMPLE)
 VISIT_SECONDS = 0.3
