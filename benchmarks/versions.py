@@ -7,7 +7,7 @@
 Both run in the interpreter that runs this. In each pair every operation is timed in one process and then in the other,
 the order changes from pair to pair, and the ratio is that of the medians of their calls. Compilation is timed in fresh
 processes. Results go to `benchmarks/results/versions.json` and `.md`; with `--quick` they are printed only.
-`benchmarks/baseline` names the commit of the latest run of `speed`.
+`benchmarks/baseline` names the commit to compare with; set it to the measured one whenever `speed` is run.
 """
 
 import argparse
