@@ -24,7 +24,7 @@ test-slow: $(VENV)/.stamp-dev ## the tests marked slow: large grids, statistics,
 bench: $(VENV)/.stamp-dev ## speed beside other libraries, each in an environment of its own
 	$(BIN)/python benchmarks/run.py
 
-bench-quick: $(VENV)/.stamp-dev ## speed beside the commit in benchmarks/baseline, in turn (3 minutes)
+bench-quick: $(VENV)/.stamp-dev ## speed against the commit in benchmarks/baseline, in turn (3 minutes)
 	$(BIN)/python benchmarks/versions.py --quick
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and layout) and the type checker

@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Any:
         if name.startswith("_") or name in __all__:  # Python asks for some, such as __path__; or an import failed
             raise
     message = f"pushforward has no attribute {name!r}. {_suggestion(name)}"
-    raise AttributeError(message, name=None, obj=None)  # with them Python would append a suggestion of its own
+    raise AttributeError(message, name=None, obj=None)  # with them Python would append its suggestion
 
 
 def _suggestion(name: str) -> str:

@@ -259,7 +259,7 @@ def test_progress_ends_with_the_baseline_that_is_returned(capsys, n_clusters, ba
         assert part in line
     pf.fit(pf.nsf(2, **SMALL), x, **SHORT)
     assert not capsys.readouterr().err
-    # rows of `fit_columns`: the commands have a sentence of their own
+    # rows of `fit_columns`: the commands say it themselves
     _, history = pf.fit(pf.nsf(2, **SMALL), prepare.PreparedRows(x, is_drawn=True), **SHORT | {"progress": True})
     assert history.returned == "baseline"
     assert "the returned flow is" not in capsys.readouterr().err

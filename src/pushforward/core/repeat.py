@@ -113,7 +113,7 @@ class Repeat(AbstractBijection):
     ) -> tuple[Array, Array]:
         arrays, static = eqx.partition(self.layers, is_array)
         leaves, structure = jax.tree.flatten(arrays)
-        in_loop = self.unroll < self.n_layers  # else every slice is at a fixed place, which XLA fuses well
+        in_loop = self.unroll < self.n_layers  # else every slice is static, and XLA fuses it well
         small = [in_loop and is_inexact(leaf) and leaf[0].size <= _SMALL for leaf in leaves]
         rows = _pack([leaf for leaf, is_small in zip(leaves, small, strict=True) if is_small], self.n_layers)
         large = [leaf for leaf, is_small in zip(leaves, small, strict=True) if not is_small]

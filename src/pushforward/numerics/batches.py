@@ -26,7 +26,7 @@ def is_on_accelerator(*values: Any) -> bool:
 
 
 def _sizes(event_size: int) -> list[int]:
-    """The batch sizes for which programs are compiled, given the number of elements of an event."""
+    """The batch sizes for which programs are compiled, for events of this number of elements."""
     sizes = _BATCH_SIZES if jax.default_backend() == "cpu" else _BATCH_SIZES_ACCELERATOR
     limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
     return [s for s in sizes if s <= limit] or [1]
@@ -73,15 +73,15 @@ def run_checked(
         n = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= n)
         chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
-        outputs, found = program(module.arrays, chunk, shared)
-        if isinstance(found, jax.core.Tracer):
+        outputs, flags = program(module.arrays, chunk, shared)
+        if isinstance(flags, jax.core.Tracer):
             return None
         if n == padded == size:
-            is_bad_input, is_nan = np.asarray(found).tolist()
+            is_bad_input, is_nan = np.asarray(flags).tolist()
             return outputs, is_bad_input, is_nan
         parts.append(tuple(_first(part, n) for part in outputs))
-        status.append(found)
-    is_bad_input, is_nan = (np.any([np.asarray(found) for found in status], axis=0) & (size > 0)).tolist()
+        status.append(flags)
+    is_bad_input, is_nan = (np.any([np.asarray(flags) for flags in status], axis=0) & (size > 0)).tolist()
     return tuple(_join(pieces) for pieces in zip(*parts, strict=True)), is_bad_input, is_nan
 
 

@@ -1,4 +1,4 @@
-"""Compiled programs of modules, kept by the module's structure: modules that differ in their arrays only share one."""
+"""Compiled programs of modules, cached by structure: modules that differ in their arrays only share one."""
 
 import functools
 import threading
