@@ -148,23 +148,26 @@ def map_log_prob(
     distribution: AbstractDistribution, batched: Callable[..., tuple[Array]], x: Any, context: Any
 ) -> Array:
     """The output of `batched`, such as `log_prob_batch`, with the leading axes of x and context; see `log_prob`."""
-    events: Any = distribution.shape, distribution.context_shape
+    boundary = boundary_of(distribution)
+    events: Any = boundary.shape, boundary.context_shape
     x, context = check_event(x, events[0]), check_context(context, events[1])
-    lead = broadcast_axes(x.shape[: x.ndim - len(events[0])], leading_axes(context, events[1]))
-    boundary, size = boundary_of(distribution), math.prod(lead)
+    lead = x.shape[: x.ndim - len(events[0])]
+    if context is not None:
+        lead = broadcast_axes(lead, leading_axes(context, events[1]))
+    size = math.prod(lead)
     if boundary.is_traced or is_traced(x, context):
         inputs = [
             None if value is None else jnp.broadcast_to(value, (*lead, *event)).reshape(size, *event)
             for value, event in zip((x, context), events, strict=True)
         ]
     else:
-        inputs = [boundary.events(distribution, x, lead), boundary.contexts(distribution, context, lead)]
+        inputs = [boundary.events(x, lead), boundary.contexts(context, lead)]
         # Asked of the class: a method of the instance is built anew at each access, in 30 microseconds.
         check_samples = type(distribution).check_samples
         if check_samples is not AbstractDistribution.check_samples:
             boundary.refuse(inputs, x, context)
-            check_samples(distribution, "x", boundary.uncentred(inputs[0], x, lead, distribution.shape))
-        run = run_checked(batched, boundary.program, inputs, size, math.prod(distribution.shape))
+            check_samples(distribution, "x", boundary.uncentred(inputs[0], x, lead, boundary.shape))
+        run = run_checked(batched, boundary.program, inputs, size, boundary.event_size)
         if run is None or run[1]:
             boundary.refuse(inputs, x, context)
         if run is not None:
@@ -182,12 +185,13 @@ def _sample(
 ) -> tuple[Array, ...]:
     """The outputs of `batched`, with leading axes n and those of the context."""
     shape, key = as_shape(n), as_key(key)
-    context = check_context(context, distribution.context_shape)
-    lead = (*shape, *leading_axes(context, distribution.context_shape))
-    size, boundary = math.prod(lead), boundary_of(distribution)
+    boundary = boundary_of(distribution)
+    context = check_context(context, boundary.context_shape)
+    lead = (*shape, *leading_axes(context, boundary.context_shape))
+    size = math.prod(lead)
     if not (boundary.is_traced or is_traced(key, context)):
-        inputs = [np.arange(size, dtype=np.uint32), boundary.contexts(distribution, context, lead)]
-        run = run_checked(batched, boundary.program, inputs, size, math.prod(distribution.shape), key)
+        inputs = [np.arange(size, dtype=np.uint32), boundary.contexts(context, lead)]
+        run = run_checked(batched, boundary.program, inputs, size, boundary.event_size, key)
         if run is None or run[1]:
             boundary.refuse([None, inputs[1]], None, context)
         if run is not None:
@@ -207,7 +211,7 @@ def checked_context(distribution: AbstractDistribution, context: Any) -> np.ndar
         return context
     context, boundary = as_array(context, "context"), boundary_of(distribution)
     if context.shape == distribution.context_shape and not boundary.is_traced:
-        boundary.refuse([None, boundary.contexts(distribution, context, ())], None, context)
+        boundary.refuse([None, boundary.contexts(context, ())], None, context)
     return np.asarray(context, np.float64)
 
 

@@ -80,6 +80,11 @@ class Repeat(AbstractBijection):
     def context_shape(self) -> tuple[int, ...] | None:
         return self.layers.context_shape
 
+    @property
+    def n_unrolled(self) -> int:
+        """The number of layers if the loop is unrolled entirely, else 0; see `numerics.programs.CompiledModule`."""
+        return self.n_layers if 1 < self.unroll == self.n_layers else 0
+
     def __len__(self) -> int:
         return self.n_layers
 

@@ -84,11 +84,19 @@ def triangular_product(weight: Array, value: Array, fan_in: np.ndarray) -> Array
     for first, last in itertools.pairwise(_panel_edges(fan_in, weight.shape[-1])):
         n_inputs = int(fan_in[last - 1])
         if n_inputs:
-            panel = masked(weight[..., first:last, :n_inputs], fan_in[first:last])
-            panels.append(jnp.tensordot(panel, value[:n_inputs], 1))
+            panels.append(_panel_product(weight[..., first:last, :n_inputs], value[:n_inputs], fan_in[first:last]))
         else:
             panels.append(jnp.zeros((*weight.shape[:-2], last - first, *value.shape[1:]), value.dtype))
     return panels[0] if len(panels) == 1 else jnp.concatenate(panels, weight.ndim - 2)
+
+
+def _panel_product(weight: Array, value: Array, fan_in: np.ndarray) -> Array:
+    """The product of a panel; where its rows have all inputs or none, the result is masked, not the matrix."""
+    if not np.isin(fan_in, (0, weight.shape[-1])).all():
+        return jnp.tensordot(masked(weight, fan_in), value, 1)
+    product = jnp.tensordot(weight, value, 1)
+    rows = (fan_in > 0).reshape(-1, *[1] * (value.ndim - 1))
+    return product if rows.all() else jnp.where(rows, product, 0)
 
 
 def masked(weight: Array, fan_in: np.ndarray) -> Array:
@@ -98,8 +106,13 @@ def masked(weight: Array, fan_in: np.ndarray) -> Array:
 
 
 def _panel_edges(fan_in: np.ndarray, n_inputs: int) -> list[int]:
-    """The rows at which panels begin and end. Rows without inputs form one panel; panels differ in their fan-in."""
-    n_panels = min(max(n_inputs // _INPUTS_PER_PANEL, 1), _MAX_PANELS)
+    """The rows at which panels begin and end; panels differ in their fan-in.
+
+    Rows without inputs form one panel, unless the matrix is small: to join two panels then costs more than the product.
+    """
+    n_panels = min(n_inputs // _INPUTS_PER_PANEL, _MAX_PANELS)
+    if n_panels < 2:
+        return [0, len(fan_in)]
     n_empty = int(np.searchsorted(fan_in, 0, side="right"))
     ends = {n_empty, *np.linspace(n_empty, len(fan_in), n_panels + 1).round().astype(int).tolist()} - {0}
     # merge panels with the same inputs

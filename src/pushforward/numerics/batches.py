@@ -4,6 +4,7 @@ A program depends on the module's structure and on the event shape, not on the b
 nothing new, and memory is bounded. What is on an accelerator stays there.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,10 @@ def is_on_accelerator(*values: Any) -> bool:
     return jax.default_backend() != "cpu" and any(isinstance(value, jax.Array) for value in values)
 
 
-def _sizes(event_size: int) -> list[int]:
+@functools.cache
+def _sizes(event_size: int, backend: str) -> list[int]:
     """The batch sizes for which programs are compiled, for events of this number of elements."""
-    sizes = _BATCH_SIZES if jax.default_backend() == "cpu" else _BATCH_SIZES_ACCELERATOR
+    sizes = _BATCH_SIZES if backend == "cpu" else _BATCH_SIZES_ACCELERATOR
     limit = max(_MAX_ELEMENTS // max(event_size, 1), 1)
     return [s for s in sizes if s <= limit] or [1]
 
@@ -67,18 +69,18 @@ def run_checked(
         One array for each output of the program; whether an input holds NaN or infinite numbers; whether an output
         holds NaN. The program looks for both, so that the device is asked once. None under a caller's trace.
     """
-    sizes = _sizes(event_size)
+    sizes = _sizes(event_size, jax.default_backend())
     program, parts, status = PROGRAMS.program(batched, module.kind, module.static), [], []
     for start in range(0, max(size, 1), sizes[-1]):
         n = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= n)
         chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
-        outputs, flags = program(module.arrays, chunk, shared)
+        outputs, flags = program(module.inputs, chunk, shared)
         if isinstance(flags, jax.core.Tracer):
             return None
         if n == padded == size:
-            is_bad_input, is_nan = np.asarray(flags).tolist()
-            return outputs, is_bad_input, is_nan
+            code = int(flags)
+            return outputs, code >= 2, code % 2 == 1
         parts.append(tuple(_first(part, n) for part in outputs))
         status.append(flags)
     is_bad_input, is_nan = (np.any([np.asarray(flags) for flags in status], axis=0) & (size > 0)).tolist()

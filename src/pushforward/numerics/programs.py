@@ -15,6 +15,7 @@ from pushforward.numerics.arrays import is_array, is_inexact
 
 _MAX_IDLE = 8  # programs whose module structure is not in use
 _MAX_PROGRAMS = 128
+_MAX_UNROLLED = 1 << 17  # elements in stacks that are passed by layer
 
 
 class Static:
@@ -62,6 +63,12 @@ class CompiledModule:
 
     Modules are immutable, so one `CompiledModule` is cached for each module and each x64 setting: NumPy float64 arrays
     (standardisation) are cast to the precision in use.
+
+    Attributes:
+        arrays: the leaves of the module.
+        inputs: the same for its programs: small stacks of layers that a program unrolls are tuples, an array a layer.
+        static: the structure and the other leaves.
+        kind: static, shapes and dtypes: modules of one kind share programs.
     """
 
     def __init__(self, module: Any) -> None:
@@ -77,8 +84,34 @@ class CompiledModule:
                 for leaf in arrays
             ]
             self.kind = Static(self.static, tuple((leaf.shape, leaf.dtype) for leaf in self.arrays))
+            self.inputs = _by_layer(module, self.arrays)
             PROGRAMS.count(self.kind, 1)
             weakref.finalize(self, PROGRAMS.count, self.kind, -1).atexit = False
+
+
+def _by_layer(module: Any, arrays: list[Any]) -> list[Any]:
+    """The arrays of a module, the matrices of unrolled stacks cut into layers.
+
+    On a CPU a program that slices its matrices is no chain of operations: XLA spreads it over threads, and each change
+    of thread costs as much as a small product. Slices of vectors are fused into what reads them.
+    """
+    if jax.default_backend() != "cpu":
+        return arrays
+    parts = jax.tree.leaves(module, is_leaf=lambda part: _n_unrolled(part) > 0)
+    unrolled = [_n_unrolled(part) > 0 for part in parts for leaf in jax.tree.leaves(part) if is_array(leaf)]
+    cut = [flag and leaf.ndim > 2 for leaf, flag in zip(arrays, unrolled, strict=True)]
+    if sum(leaf.size for leaf, flag in zip(arrays, cut, strict=True) if flag) > _MAX_UNROLLED:
+        return arrays
+    return [tuple(leaf) if flag else leaf for leaf, flag in zip(arrays, cut, strict=True)]
+
+
+def _n_unrolled(module: Any) -> int:
+    return getattr(module, "n_unrolled", 0)
+
+
+def _stacked(inputs: list[Any]) -> list[Any]:
+    """The inverse of `_by_layer`, inside a program: XLA takes the slices of what is concatenated here for the parts."""
+    return [jnp.stack(leaf) if isinstance(leaf, tuple) else leaf for leaf in inputs]
 
 
 Value = TypeVar("Value")
@@ -155,10 +188,17 @@ def compiled(
 
 
 def _with_status(outputs: tuple[Array, ...], inputs: list[Any]) -> tuple[tuple[Array, ...], Array]:
-    """The outputs of a program, and whether an input is not finite and whether an output is NaN."""
-    bad = [~jnp.isfinite(part).all() for part in inputs if part is not None and is_inexact(part)]
-    nan = [jnp.isnan(part).any() for part in outputs if is_inexact(part)]
-    return outputs, jnp.stack([functools.reduce(jnp.logical_or, flags, jnp.asarray(False)) for flags in (bad, nan)])
+    """The outputs of a program, and a number: 1 if an output is NaN, plus 2 if an input is not finite.
+
+    Both are looked for row by row in one loop, which waits for the outputs.
+    """
+    rows = [2 * _any(~jnp.isfinite(part)) for part in inputs if part is not None and is_inexact(part)]
+    rows += [1 * _any(jnp.isnan(part)) for part in outputs if is_inexact(part)]
+    return outputs, jnp.bitwise_or.reduce(functools.reduce(jnp.bitwise_or, rows)) if rows else jnp.asarray(0)
+
+
+def _any(flags: Array) -> Array:
+    return flags.reshape(len(flags), -1).any(1)
 
 
 class _ProgramCache:
@@ -188,7 +228,7 @@ class _ProgramCache:
             if program is None:
                 program = jax.jit(
                     lambda arrays, inputs, shared: _with_status(
-                        batched(unflatten(arrays, static), *shared, *inputs), inputs
+                        batched(unflatten(_stacked(arrays), static), *shared, *inputs), inputs
                     )
                 )
                 idle = [key for key in self.programs if key[1] not in self.n_modules]
