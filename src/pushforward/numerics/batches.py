@@ -75,16 +75,14 @@ def run_checked(
         n = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= n)
         chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
-        outputs, flags = program(module.inputs, chunk, shared)
-        if isinstance(flags, jax.core.Tracer):
+        outputs, code = program(module.inputs, chunk, shared)
+        if isinstance(code, jax.core.Tracer):
             return None
-        if n == padded == size:
-            code = int(flags)
-            return outputs, code >= 2, code % 2 == 1
-        parts.append(tuple(_first(part, n) for part in outputs))
-        status.append(flags)
-    is_bad_input, is_nan = (np.any([np.asarray(flags) for flags in status], axis=0) & (size > 0)).tolist()
-    return tuple(_join(pieces) for pieces in zip(*parts, strict=True)), is_bad_input, is_nan
+        parts.append(outputs if n == padded else tuple(_first(part, n) for part in outputs))
+        status.append(code)
+    codes = [int(code) for code in status] if size else []
+    outputs = parts[0] if len(parts) == 1 else tuple(_join(pieces) for pieces in zip(*parts, strict=True))
+    return outputs, any(code >= 2 for code in codes), any(code % 2 for code in codes)
 
 
 def _first(part: Any, n: int) -> Any:
@@ -93,8 +91,6 @@ def _first(part: Any, n: int) -> Any:
 
 
 def _join(pieces: tuple[Any, ...]) -> Any:
-    if len(pieces) == 1:
-        return pieces[0]
     return (jnp if is_on_accelerator(*pieces) else np).concatenate(pieces)
 
 

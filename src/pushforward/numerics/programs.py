@@ -188,17 +188,11 @@ def compiled(
 
 
 def _with_status(outputs: tuple[Array, ...], inputs: list[Any]) -> tuple[tuple[Array, ...], Array]:
-    """The outputs of a program, and a number: 1 if an output is NaN, plus 2 if an input is not finite.
-
-    Both are looked for row by row in one loop, which waits for the outputs.
-    """
-    rows = [2 * _any(~jnp.isfinite(part)) for part in inputs if part is not None and is_inexact(part)]
-    rows += [1 * _any(jnp.isnan(part)) for part in outputs if is_inexact(part)]
-    return outputs, jnp.bitwise_or.reduce(functools.reduce(jnp.bitwise_or, rows)) if rows else jnp.asarray(0)
-
-
-def _any(flags: Array) -> Array:
-    return flags.reshape(len(flags), -1).any(1)
+    """The outputs of a program, and a number: 1 if an output is NaN, plus 2 if an input is not finite."""
+    bad = [~jnp.isfinite(part).all() for part in inputs if part is not None and is_inexact(part)]
+    nan = [jnp.isnan(part).any() for part in outputs if is_inexact(part)]
+    is_bad, is_nan = (functools.reduce(jnp.logical_or, flags, jnp.asarray(False)) for flags in (bad, nan))
+    return outputs, 2 * is_bad + is_nan
 
 
 class _ProgramCache:
