@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from pushforward.numerics.programs import PROGRAMS, CompiledModule
 
-_BATCH_SIZES = (1, 16, 64, 256, 512, 1024)
+_BATCH_SIZES = (1, 16, 32, 64, 128, 256, 512, 1024)
 # Padding costs little compared to a kernel launch for small batches; from 1,024 on its cost is proportional.
 _BATCH_SIZES_ACCELERATOR = (*_BATCH_SIZES, 2048, 4096, 8192, 16384)
 _MAX_ELEMENTS = 1 << 20
