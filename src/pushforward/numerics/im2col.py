@@ -20,7 +20,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-from pushforward.numerics.pixel_product import pixel_product
+from pushforward.numerics.flat_product import flat_product
 
 Offsets = tuple[tuple[int, int], ...]
 
@@ -62,10 +62,10 @@ def convolve(image: Array, kernel: Array, *, is_periodic: bool = False) -> Float
     """
     side, _, n_in, n_out = kernel.shape
     if side == 1:
-        return pixel_product(image, kernel[0, 0])
+        return flat_product(image, kernel[0, 0])
     if n_in <= n_out:
-        return pixel_product(im2col(image, square(side), is_periodic=is_periodic), kernel.reshape(-1, n_out))
-    columns = pixel_product(image, jnp.transpose(kernel[::-1, ::-1], (2, 0, 1, 3)).reshape(n_in, -1))
+        return flat_product(im2col(image, square(side), is_periodic=is_periodic), kernel.reshape(-1, n_out))
+    columns = flat_product(image, jnp.transpose(kernel[::-1, ::-1], (2, 0, 1, 3)).reshape(n_in, -1))
     return col2im(columns, square(side), is_periodic=is_periodic)
 
 

@@ -27,6 +27,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from pushforward.bijections.convolutional.masks import Mask
+from pushforward.numerics.flat_product import flat_product
 from pushforward.numerics.im2col import im2col
 
 _LARGEST_ROW = 1024  # W C, up to which accelerators use rows
@@ -43,7 +44,7 @@ def default_order(shape: tuple[int, ...]) -> str:
 def masked_convolve(mask: Mask, taps: Array, centre: Array, image: Array) -> Float[Array, "H W C"]:
     """centre x[p] + sum_k taps[k] x[p + offsets[k]], zero-padded."""
     kernel = jnp.swapaxes(jnp.concatenate([taps, centre[None]]), 1, 2).reshape(-1, taps.shape[1])
-    return im2col(image, (*mask.offsets, (0, 0))) @ kernel
+    return flat_product(im2col(image, (*mask.offsets, (0, 0))), kernel)
 
 
 def solve_masked(mask: Mask, order: str, taps: Array, centre: Array, right: Array) -> Float[Array, "H W C"]:

@@ -9,6 +9,7 @@ from pushforward.bijections.linear.diagonal import check_dim, check_min_diagonal
 from pushforward.bijections.linear.triangular_solve import substitute
 from pushforward.core.bijection import AbstractBijection
 from pushforward.numerics.arrays import zeros
+from pushforward.numerics.flat_product import flat_product
 
 
 class PLU(AbstractBijection):
@@ -63,8 +64,8 @@ class PLU(AbstractBijection):
         self, z: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         diagonal = positive(self.diagonal, self.min_diagonal)
-        upper = diagonal * z + jnp.triu(self.factors, 1) @ z
-        lower = upper + jnp.tril(self.factors, -1) @ upper
+        upper = diagonal * z + flat_product(z, jnp.triu(self.factors, 1).T)
+        lower = upper + flat_product(upper, jnp.tril(self.factors, -1).T)
         return lower[self.order] + self.bias, jnp.sum(jnp.log(diagonal))
 
     def inverse_and_log_det(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from pushforward.numerics.flat_product import flat_product
 from pushforward.numerics.trailing_batch import BatchRule, bind_rule
 
 
@@ -42,4 +43,4 @@ class _Rule(BatchRule):
             return jax.vmap(self, tuple(axes))(matrix, right), [0]
         eye = jnp.eye(len(matrix), dtype=matrix.dtype)
         inverse = solve_triangular(matrix, eye, lower=self.lower, unit_diagonal=self.unit_diagonal)
-        return [jnp.moveaxis(right, axes[1], 0) @ inverse.T], [0]
+        return [flat_product(jnp.moveaxis(right, axes[1], 0), inverse.T)], [0]
