@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.networks.activations import Activation, activation_fn, split_activation
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.network import AbstractNetwork, check_sizes, join
+from pushforward.networks.network import AbstractNetwork, check_sizes, join, store_inputs
 from pushforward.numerics.arrays import zeros
 
 
@@ -81,8 +81,13 @@ class MLP(AbstractNetwork):
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "..."]:
+        evaluate = type(self)._evaluate
+        if sum(weight.size for weight in self.weights) <= self.out_weight.size:  # else computing them again costs more
+            evaluate = store_inputs(evaluate)
+        return evaluate(self, join(x, context, self.context_size))
+
+    def _evaluate(self, hidden: Array) -> Float[Array, "..."]:
         act = activation_fn(self.activation, self.trained_activation)
-        hidden = join(x, context, self.context_size)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             hidden = act(hidden @ weight + bias)
         # weight first: under vmap the product then has the batch axis last, the layout of the transformers

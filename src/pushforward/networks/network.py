@@ -1,8 +1,11 @@
 """The base class of networks, and checks of their arguments."""
 
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -37,3 +40,12 @@ def join(x: Array, context: Array | None, context_size: int) -> Array:
         expected = f"shape ({context_size},)" if context_size else "none"
         raise ShapeError(f"context: the network expects {expected}, got {got}. {advice}")
     return jnp.concatenate([x, context])
+
+
+def store_inputs(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose intermediate values a CPU computes again in the backward pass; elsewhere they are stored.
+
+    A CPU writes and reads large activations no faster than it computes them, and memory that is new in every step
+    costs twice that. The last operation, whose result the caller stores, is not repeated.
+    """
+    return eqx.filter_checkpoint(evaluate, prevent_cse=False) if jax.default_backend() == "cpu" else evaluate
