@@ -135,7 +135,7 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
         return "Growth of the sampling time", result, tables.growth
     if part == "fit":
         result = fit.run(workers, failed, seeds=1 if quick else 3, budget=8.0 if quick else 60.0, default_only=quick)
-        return "Whole fits on 2-D data", result | {"bar": FIT_BAR}, tables.fit
+        return "Whole fits", result | {"bar": FIT_BAR}, tables.fit
     ours = {name: reason for name, reason in failed.items() if name == "ours"}
     rounds = options.rounds or (1 if quick else 3)
     return "Compilation", compile_times.run(ours, rounds, RECIPES[:2] if quick else RECIPES), tables.compile_times

@@ -137,10 +137,9 @@ def fit(result: dict) -> list[str]:
     """Times to the target by data set."""
     rules = result["rules"]
     lines = [
-        f"{rules['n_train']:,} rows to train on, {rules['n_held_out']:,} held out, {rules['seeds']} seeds, at most "
-        f"{rules['budget_seconds']:g} s of training a peer's run. Seconds from the first fit call of a fresh process "
-        f"to the target; target = best peer at its default, less {rules['slack']} nat. Held-out log-likelihoods are "
-        "those of standardised data.",
+        f"{rules['seeds']} seeds, at most {rules['budget_seconds']:g} s of training a peer's run. Seconds from the "
+        "first fit call of a fresh process to the target; target = best peer at its default, less "
+        f"{rules['slack']} nat. Held-out log-likelihoods are those of standardised data.",
         "",
     ]
     for row in result["rows"]:
@@ -161,7 +160,11 @@ def fit(result: dict) -> list[str]:
             "median s",
             "ratio to ours, by seed",
         ]
-        lines += [f"## {row['data']}: target {row['target']:.3f} nats", "", *_table(header, table)]
+        n_train, n_held_out = rules["n_rows"][row["data"]]
+        heading = (
+            f"## {row['data']}: target {row['target']:.3f} nats, {n_train:,} rows to train on, {n_held_out:,} held out"
+        )
+        lines += [heading, "", *_table(header, table)]
         for kind, description in (
             ("default", "at its default"),
             ("best_of_three", "at its best of three learning rates"),

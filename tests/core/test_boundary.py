@@ -289,7 +289,7 @@ def test_sample_matches_sample_and_log_prob():
 
 
 def test_batches_on_an_accelerator_stay_there(monkeypatch):
-    """Two flags come to the host, nothing else; NaN and infinite numbers are refused there too."""
+    """One number comes to the host, nothing else; NaN and infinite numbers are refused there too."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     flow, x = pf.real_nvp(2, n_layers=2, width=8, key=0), jax.random.normal(jax.random.key(1), (256, 2))
     far = eqx.tree_at(lambda f: f.bijection.bijections[-1].mean, flow, np.array([5.4e6, 0.0]))
@@ -313,7 +313,7 @@ def test_batches_on_an_accelerator_stay_there(monkeypatch):
         scores = [flow.log_prob(x), flow.log_prob(x[:200]), flow.log_prob(x.reshape(2, 128, 2))]
         samples = [flow.sample(256, key=0), flow.sample(200, key=0)]
         far_scores = far.log_prob(shifted)
-    assert set(copied) == {(2,)}
+    assert set(copied) == {()}
     np.testing.assert_array_equal(scores[0], expected)
     np.testing.assert_allclose(scores[1], expected[:200], rtol=1e-5)
     np.testing.assert_allclose(scores[2].reshape(256), expected, rtol=1e-5)

@@ -80,7 +80,7 @@ def run_checked(
             return None
         parts.append(outputs if n == padded else tuple(_first(part, n) for part in outputs))
         status.append(code)
-    codes = [int(code) for code in status] if size else []
+    codes = [int(np.asarray(code)) for code in status] if size else []
     outputs = parts[0] if len(parts) == 1 else tuple(_join(pieces) for pieces in zip(*parts, strict=True))
     return outputs, any(code >= 2 for code in codes), any(code % 2 for code in codes)
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-from pushforward.numerics.trailing_batch import BatchRule, bind_rule
+from pushforward.numerics.precision import in_full_precision
 
 
 def flat_product(vectors: Array, matrix: Array) -> Float[Array, "... out"]:
@@ -19,20 +21,43 @@ def flat_product(vectors: Array, matrix: Array) -> Float[Array, "... out"]:
     >>> print(flat_product(jnp.ones((2, 3, 2)), jnp.eye(2)).shape)
     (2, 3, 2)
     """
-    return bind_rule(_FlatProduct(vectors, matrix), vectors, matrix)[0]
+    dtype = jnp.result_type(vectors, matrix)
+    return _flat_product.bind(vectors.astype(dtype), matrix.astype(dtype))
 
 
-class _FlatProduct(BatchRule):
-    def __init__(self, vectors: Any, matrix: Any) -> None:
-        dtype = jnp.result_type(vectors, matrix)
-        self.avals = [jax.core.ShapedArray((*vectors.shape[:-1], matrix.shape[1]), dtype)]
+def _rows(vectors: Array) -> Array:
+    return vectors.reshape(math.prod(vectors.shape[:-1]), vectors.shape[-1])
 
-    def __call__(self, vectors: Array, matrix: Array) -> list[Array]:
-        flat = vectors.reshape(math.prod(vectors.shape[:-1]), vectors.shape[-1])
-        return [(flat @ matrix).reshape(*vectors.shape[:-1], matrix.shape[1])]
 
-    def batch(self, args: Any, axes: Any) -> tuple[list[Any], list[int]]:
-        vectors, matrix = args
-        if axes[1] is not None:
-            return jax.vmap(self, axes)(vectors, matrix), [0]
-        return [flat_product(jnp.moveaxis(vectors, axes[0], 0), matrix)], [0]
+@in_full_precision
+def _multiply(vectors: Array, matrix: Array) -> Array:
+    return (_rows(vectors) @ matrix).reshape(*vectors.shape[:-1], matrix.shape[1])
+
+
+def _shape(vectors: Any, matrix: Any) -> Any:
+    return vectors.update(shape=(*vectors.shape[:-1], matrix.shape[1]))
+
+
+@in_full_precision
+def _batch(args: Any, axes: Any) -> tuple[Array, int]:
+    vectors, matrix = args
+    if axes[1] is not None:
+        return jax.vmap(_multiply, axes)(vectors, matrix), 0
+    return flat_product(jnp.moveaxis(vectors, axes[0], 0), matrix), 0
+
+
+@in_full_precision
+def _matrix_cotangent(cotangent: Array, vectors: Array, matrix: Any) -> Array:
+    return _rows(vectors).T @ _rows(cotangent)
+
+
+_flat_product = Primitive("flat_product")
+_flat_product.def_impl(_multiply)
+_flat_product.def_abstract_eval(_shape)
+batching.primitive_batchers[_flat_product] = _batch
+ad.defbilinear(
+    _flat_product,
+    lambda cotangent, vectors, matrix: flat_product(cotangent, matrix.T),
+    _matrix_cotangent,
+)
+mlir.register_lowering(_flat_product, mlir.lower_fun(_multiply, multiple_results=False))
