@@ -36,6 +36,7 @@ def counted(lowered: Any) -> dict[str, Any]:
         "flops": numbers["flops"],
         "product_bytes": numbers["product_bytes"],
         "argument_bytes": program.argument_bytes(),
+        "branches": numbers["branches"],
         "loops": numbers["loops"],
         "loop_steps": numbers["loop_steps"],
         "operations_in_loops": numbers["operations_in_loops"],
@@ -76,6 +77,7 @@ class _Program:
             elif name in LOOPS:
                 total.update(self._loop(op))
             elif name in BRANCHES:
+                total["branches"] += 1
                 total.update(max((self._block(part.blocks[0]) for part in op.regions), key=_operations_of))
             elif kind := KINDS.get(name, "elementwise"):
                 total[kind] += 1
@@ -99,13 +101,13 @@ class _Program:
         block = self.functions[name].regions[0].blocks[0]
         return max(self._depths(block, [0] * len(block.arguments)), default=0)
 
-    def _depths(self, block: Any, arguments: list[int]) -> list[int]:
-        """Products in sequence up to each result of a block, given those up to each of its arguments."""
-        depth: dict[Any, int] = dict(zip(block.arguments, arguments, strict=True))
+    def _depths(self, block: Any, arguments: list[int], around: dict[Any, int] | None = None) -> list[int]:
+        """Products in sequence up to each result of a block, given those up to its arguments and to values around it."""
+        depth: dict[Any, int] = {**(around or {}), **dict(zip(block.arguments, arguments, strict=True))}
         for op in _operations(block):
             before = [depth.get(value, 0) for value in op.operands]
             name = op.name.split(".")[-1]
-            if name in ("return",):
+            if name == "return":
                 return before
             if name in CALLS:
                 after = self._depths(self.functions[_callee(op)].regions[0].blocks[0], before)
@@ -114,8 +116,8 @@ class _Program:
                 step = max(self._depths(body, [0] * len(body.arguments)), default=0)
                 after = [max(before, default=0) + (trip_count(op) or 1) * step] * len(op.results)
             elif name in BRANCHES:
-                parts = [max(self._depths(part.blocks[0], []), default=0) for part in op.regions]
-                after = [max(before, default=0) + max(parts)] * len(op.results)
+                parts = [self._depths(part.blocks[0], [], depth) for part in op.regions]
+                after = [max(of_result) for of_result in zip(*parts, strict=True)]
             else:
                 after = [max(before, default=0) + (name in PRODUCTS)] * len(op.results)
             depth.update(zip(op.results, after, strict=True))

@@ -260,7 +260,8 @@ def counts(result: dict) -> list[str]:
         "",
         "Operations that run, those in loops as often as they do, before a compiler joins them. In sequence: products "
         "of which each waits for the one before. Products, MB: their operands and results, the least they move. "
-        "Slices: those at a computed position. Steps: turns of all loops.",
+        "Slices: those at a computed position. Branches: chosen by a number on the device, for which XLA may "
+        "stop and ask it. Steps: turns of all loops.",
         "",
         *_table(["workload", "call", *(title for _, title, _ in _COUNTED)], programs),
     ]
@@ -273,7 +274,7 @@ _COUNTED = (
     ("product_bytes", "products, MB", 1e6), ("argument_bytes", "arguments and results, MB", 1e6),
     ("elementwise", "elementwise", 1), ("copies", "copies", 1), ("gathers", "gathers", 1),
     ("dynamic_slices", "slices", 1), ("reductions", "reductions", 1), ("other", "other", 1),
-    ("loops", "loops", 1), ("loop_steps", "steps", 1),
+    ("branches", "branches", 1), ("loops", "loops", 1), ("loop_steps", "steps", 1),
 )  # fmt: skip
 
 
