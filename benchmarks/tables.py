@@ -1,5 +1,7 @@
 """Results as Markdown. Every number comes from the JSON file of the same name, rounded."""
 
+from typing import Any
+
 
 def _milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:.3g}"
@@ -234,3 +236,51 @@ def growth(result: dict) -> list[str]:
         "",
         *_table(["D", *names], first),
     ]
+
+
+def counts(result: dict) -> list[str]:
+    """Two tables: what a call launches and moves, and what its programs do; one number where both commits agree."""
+    rows = result["rows"]
+    calls, programs = [], []
+    for row in rows:
+        what, both = [row["workload"], row["operation"]], (row["before"], row["after"])
+        launched = [{"launched": len(side["launched"])} for side in both]
+        moved = [_change(both, key) for key in _MOVED]
+        calls.append([*what, _change(launched, "launched"), *moved])
+        inside = [side["programs"] for side in both]
+        programs.append([*what, *(_change(inside, key, unit) for key, _, unit in _COUNTED)])
+    return [
+        f"Before: commit {result['commits']['before']}; after: {result['commits']['after']}; one number where both "
+        "agree. Counted on a CPU that takes the way of a GPU; no time is measured.",
+        "",
+        "## A call from Python",
+        "",
+        "Programs launched, arrays sent to the device and read back in one call, after a first one that compiles. "
+        "Rows and samples stay on the device unless said otherwise; sampling is given an integer as key.",
+        "",
+        *_table(["workload", "call", "programs", "sent", "bytes sent", "read", "bytes read"], calls),
+        "## Its programs",
+        "",
+        "Operations that run, those in loops as often as they do, before a compiler joins them. In sequence: products "
+        "of which each waits for the one before. Products, MB: their operands and results, the least they move. "
+        "Slices: those at a computed position. Branches: chosen by a number on the device, for which XLA may "
+        "stop and ask it. Steps: turns of all loops.",
+        "",
+        *_table(["workload", "call", *(title for _, title, _ in _COUNTED)], programs),
+    ]
+
+
+_MOVED = ("to_device", "to_device_bytes", "to_host", "to_host_bytes")
+# Key in the results, heading, unit.
+_COUNTED = (
+    ("products", "products", 1), ("products_in_sequence", "in sequence", 1), ("flops", "MFLOP", 1e6),
+    ("product_bytes", "products, MB", 1e6), ("argument_bytes", "arguments and results, MB", 1e6),
+    ("elementwise", "elementwise", 1), ("copies", "copies", 1), ("gathers", "gathers", 1),
+    ("dynamic_slices", "slices", 1), ("reductions", "reductions", 1), ("other", "other", 1),
+    ("branches", "branches", 1), ("loops", "loops", 1), ("loop_steps", "steps", 1),
+)  # fmt: skip
+
+
+def _change(both: Any, key: str, unit: float = 1) -> str:
+    before, after = (f"{side[key] / unit:,.3g}" if unit > 1 else f"{side[key]:,}" for side in both)
+    return after if before == after else f"{before} -> {after}"
