@@ -102,7 +102,7 @@ class _Program:
         return max(self._depths(block, [0] * len(block.arguments)), default=0)
 
     def _depths(self, block: Any, arguments: list[int], around: dict[Any, int] | None = None) -> list[int]:
-        """Products in sequence up to each result of a block, given those up to its arguments and to values around it."""
+        """Products in sequence up to each result of a block; arguments and values around it have some before them."""
         depth: dict[Any, int] = {**(around or {}), **dict(zip(block.arguments, arguments, strict=True))}
         for op in _operations(block):
             before = [depth.get(value, 0) for value in op.operands]
