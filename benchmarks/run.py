@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--accelerator", action="store_true", help="speed of this interpreter's libraries on its GPU")
     parser.add_argument("--workloads", help="with --accelerator: comma-separated names (default: all)")
     parser.add_argument("--peers", help="comma-separated other libraries (default: all)")
-    parser.add_argument("--rounds", type=int, help="rounds (default 9, of compile 3; quick 1)")
+    parser.add_argument("--rounds", type=int, help="rounds (default 9, of compile 3, on a GPU 5; quick 1)")
     options = parser.parse_args()
     parts = options.only or (["speed"] if options.accelerator else list(PARTS))
     if options.accelerator:
@@ -106,7 +106,7 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
             title, body = "Speed on an accelerator", tables.speed
             # Compilation takes minutes: results are saved after each workload, in case the run is interrupted.
             result = speed.run(
-                workers, failed, options.rounds or 9, workloads=chosen, after_each=lambda now: save(title, now, body)
+                workers, failed, options.rounds or 5, workloads=chosen, after_each=lambda now: save(title, now, body)
             )
             return title, result, body
         if quick:
