@@ -7,7 +7,7 @@
 For each workload and call: programs launched, arrays sent to the device and read back; and of the programs, lowered for
 the platform "cuda": products and their operations, other operations, bytes, loops, products in sequence. How a CPU is
 made to take a GPU's way is in `workers/accelerator_calls.py`, how programs are counted in `program_counts.py`.
-Nothing is timed: the times are those of `run.py --accelerator`, on a GPU. It takes ten minutes on one core. Results go
+Nothing is timed: the times are those of `run.py --accelerator`, on a GPU. It takes six minutes on one core. Results go
 to `benchmarks/results/accelerator/counts.json` and `.md`; with `--workloads` they are printed only.
 """
 
