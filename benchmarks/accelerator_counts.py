@@ -17,7 +17,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -45,15 +44,18 @@ def workloads() -> tuple[Workload, ...]:
 
 
 def counts_of(checkout_folder: Path, chosen: list[Workload]) -> list[dict]:
-    """A record for each workload and call of the library in this checkout, from a process of its own."""
-    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")}
+    """A record for each workload and call of the library in this checkout, from a separate process."""
+    environment = {
+        key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+    }
     done = subprocess.run(
         [sys.executable, str(HERE / "workers" / "accelerator_calls.py")],
         input=json.dumps([one.to_dict() for one in chosen]),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        env=kept | {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(checkout_folder / "src")},
+        env=environment
+        | {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(checkout_folder / "src")},
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -87,12 +89,7 @@ def main() -> int:
         "name": "counts",
         "command": environments.command("accelerator_counts.py"),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "architecture": platform.machine(),
-            "python": platform.python_version(),
-            "load_before": round(os.getloadavg()[0], 2),
-        },
+        "machine": environments.machine(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commits": {"before": commit(options.before), "after": commit("HEAD")},
         "failures": [],

@@ -8,6 +8,7 @@ Or every library comes from the interpreter that runs the benchmarks, on its acc
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -48,6 +49,16 @@ def use_accelerator() -> None:
 def on_accelerator() -> bool:
     """Whether `use_accelerator` was called."""
     return _own
+
+
+def machine() -> dict:
+    """Cores, architecture, Python and the load of the last minute, for the results."""
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
 
 
 def command(script: str) -> str:

@@ -9,8 +9,6 @@ With `--accelerator` the libraries are those of the interpreter that runs this, 
 import argparse
 import datetime
 import functools
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,16 +53,11 @@ def main() -> int:
         parser.error("--workloads: chooses among those of --accelerator: add that, or leave it out.")
 
     workers, failed, versions = _prepare(options.peers, with_peers=parts != ["compile"])
-    load = os.getloadavg()[0]
-    head = {
+    machine = environments.machine()
+    head: dict = {
         "command": environments.command("run.py"),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "architecture": platform.machine(),
-            "python": platform.python_version(),
-            "load_before": round(load, 2),
-        },
+        "machine": machine,
         "versions": versions,
     }
     if options.accelerator:
@@ -72,7 +65,7 @@ def main() -> int:
     notes = []
     if options.quick:
         notes.append("A quick run: it shows that everything works, the figures mean little.")
-    if load > QUIET_LOAD:
+    if (load := machine["load_before"]) > QUIET_LOAD:
         notes.append(f"The machine was busy (load {load:.2f}): the figures mean little. Run again when it is quiet.")
     if notes:
         head["note"] = " ".join(notes)

@@ -256,7 +256,7 @@ def counts(result: dict) -> list[str]:
         "## A call from Python",
         "",
         "Programs launched, arrays sent to the device and read back in one call, after a first one that compiles. "
-        "Rows and samples stay on the device unless said otherwise; sampling is given an integer as key.",
+        "Rows and samples stay on the device unless said otherwise; the key of samples is an integer.",
         "",
         *_table(["workload", "call", "programs", "sent", "bytes sent", "read", "bytes read"], calls),
         "## Its programs",

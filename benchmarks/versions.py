@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 from driver import Worker, say, write_json
-from workloads import LOG_PROB, SAMPLE, TRAINING_STEP, WORKLOADS, Workload
+from workloads import IMAGES, LOG_PROB, SAMPLE, TRAINING_STEP, WORKLOADS, Workload
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("nsf-43", "nsf_ar-43", "maf-43", "iaf-43", "real_nvp-43", "nsf-2", "maf-2", "real_nvp-2")
+NAMES = ("nsf-43", "nsf_ar-43", "maf-43", "iaf-43", "real_nvp-43", "nsf-2", "maf-2", "real_nvp-2", "glow-32")
 QUICK = ("nsf-43", "maf-43", "nsf-2", "maf-2")
 OPERATIONS = (LOG_PROB, TRAINING_STEP, SAMPLE)
 VISIT_SECONDS = 0.3
@@ -60,7 +60,7 @@ def main() -> None:
     }
     with checkout(before) as folder:
         folders, records = {"before": folder, "after": HERE.parent}, []
-        for workload in (one for one in WORKLOADS if one.name in names):
+        for workload in (one for one in (*WORKLOADS, *IMAGES) if one.name in names):
             records += compare(
                 workload, folders, pairs, processes, VISIT_SECONDS / 2 if options.quick else VISIT_SECONDS
             )

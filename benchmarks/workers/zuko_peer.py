@@ -12,7 +12,7 @@ bernstein_flow: `BPF` of degree 16. All four find inverses by bisection on [-10,
 
 fit: the settings of its tutorial on training from data: `NSF(2, transforms=3, hidden_features=(64, 64))`, Adam 1e-3,
 batches of 64, shuffled each epoch (by one permutation: faster than its DataLoader). The tutorial trains for a fixed
-number of epochs; here until the time given is over, or the best held-out value is 15 s old.
+number of epochs; here until the budget is over, or the best held-out value is 15 s old.
 """
 
 import time

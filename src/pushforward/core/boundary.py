@@ -81,14 +81,15 @@ def boundary_of(distribution: Any) -> Boundary:
 def _batch(
     value: Any, lead: tuple[int, ...], event: tuple[int, ...] | None, dtype: np.dtype, centre: np.ndarray | None
 ) -> np.ndarray | Array | None:
-    """The value broadcast to (prod(lead), *event), in NumPy and in `dtype`; an array on an accelerator stays there.
+    """The value broadcast to (prod(lead), *event) in `dtype`: in NumPy, unless it fits already or is on an accelerator.
 
     The centre is subtracted in float64 before the cast.
     """
     if value is None or event is None:
         return None
-    if centre is None and value.dtype == dtype and value.shape == (*lead, *event) and len(lead) == 1:
-        return value  # the common case, at no cost
+    shape = math.prod(lead), *event
+    if centre is None and value.dtype == dtype and value.shape == shape:  # the common case, at no cost
+        return value
     xp: Any = jnp if is_on_accelerator(value) else np
     if centre is not None:
         if xp is jnp:
@@ -96,9 +97,6 @@ def _batch(
             value = (value - high) - low
         else:
             value = np.asarray(value, np.float64) - centre
-    shape = math.prod(lead), *event
-    if value.dtype == dtype and value.shape == shape:
-        return value if isinstance(value, jax.Array) else np.asarray(value)
     with np.errstate(over="ignore"):  # numbers beyond the dtype become infinite, and are then refused
         batch = xp.asarray(value, dtype)
     return xp.broadcast_to(batch, (*lead, *event)).reshape(shape)

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 _INPUTS_PER_PANEL = 64
 _MAX_PANELS = 4
+_SMALL = 1024  # elements of a matrix that is multiplied in one panel
 
 
 class MaskedPass:
@@ -81,7 +82,9 @@ def triangular_product(weight: Array, value: Array, fan_in: np.ndarray) -> Array
         [ 0.  1. 11.]
     """
     panels = []
-    for first, last in itertools.pairwise(_panel_edges(fan_in, weight.shape[-1])):
+    # To join panels of a small product costs more than to compute rows that have no inputs.
+    edges = [0, len(fan_in)] if weight.size <= _SMALL else _panel_edges(fan_in, weight.shape[-1])
+    for first, last in itertools.pairwise(edges):
         n_inputs = int(fan_in[last - 1])
         if n_inputs:
             panels.append(_panel_product(weight[..., first:last, :n_inputs], value[:n_inputs], fan_in[first:last]))
@@ -106,13 +109,8 @@ def masked(weight: Array, fan_in: np.ndarray) -> Array:
 
 
 def _panel_edges(fan_in: np.ndarray, n_inputs: int) -> list[int]:
-    """The rows at which panels begin and end; panels differ in their fan-in.
-
-    Rows without inputs form one panel, unless the matrix is small: to join two panels then costs more than the product.
-    """
-    n_panels = min(n_inputs // _INPUTS_PER_PANEL, _MAX_PANELS)
-    if n_panels < 2:
-        return [0, len(fan_in)]
+    """The rows at which panels begin and end. Rows without inputs form one panel; panels differ in their fan-in."""
+    n_panels = min(max(n_inputs // _INPUTS_PER_PANEL, 1), _MAX_PANELS)
     n_empty = int(np.searchsorted(fan_in, 0, side="right"))
     ends = {n_empty, *np.linspace(n_empty, len(fan_in), n_panels + 1).round().astype(int).tolist()} - {0}
     # merge panels with the same inputs

@@ -45,7 +45,7 @@ def join(x: Array, context: Array | None, context_size: int) -> Array:
 def store_inputs(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose intermediate values a CPU computes again in the backward pass; elsewhere they are stored.
 
-    A CPU writes and reads large activations no faster than it computes them, and memory that is new in every step
-    costs twice that. The last operation, whose result the caller stores, is not repeated.
+    A CPU needs more time to write and read large activations, in memory that is new in every step, than to compute
+    them. The last operation, whose result the caller stores, is not repeated.
     """
     return eqx.filter_checkpoint(evaluate, prevent_cse=False) if jax.default_backend() == "cpu" else evaluate

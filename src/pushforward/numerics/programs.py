@@ -99,10 +99,15 @@ def _by_layer(module: Any, arrays: list[Any]) -> list[Any]:
         return arrays
     parts = jax.tree.leaves(module, is_leaf=lambda part: _n_unrolled(part) > 0)
     unrolled = [_n_unrolled(part) > 0 for part in parts for leaf in jax.tree.leaves(part) if is_array(leaf)]
-    cut = [flag and leaf.ndim > 2 for leaf, flag in zip(arrays, unrolled, strict=True)]
+    cut = [flag and leaf.ndim > 2 and is_inexact(leaf) for leaf, flag in zip(arrays, unrolled, strict=True)]
     if sum(leaf.size for leaf, flag in zip(arrays, cut, strict=True) if flag) > _MAX_UNROLLED:
         return arrays
-    return [tuple(leaf) if flag else leaf for leaf, flag in zip(arrays, cut, strict=True)]
+    return [_layers(leaf) if flag else leaf for leaf, flag in zip(arrays, cut, strict=True)]
+
+
+def _layers(leaf: Array) -> tuple[Array, ...]:
+    """The arrays along the first axis, cut by NumPy: JAX would compile the slices."""
+    return tuple(jax.device_put(list(np.asarray(leaf))))
 
 
 def _n_unrolled(module: Any) -> int:

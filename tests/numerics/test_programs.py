@@ -1,0 +1,33 @@
+"""What compiled programs are passed."""
+
+import jax
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.numerics import programs
+
+
+@pytest.mark.parametrize(
+    ("flow", "is_cut"),
+    [
+        (lambda: pf.maf(2, n_layers=3, width=8, key=0), True),
+        (lambda: pf.real_nvp(2, n_layers=3, width=8, key=0), True),
+        (lambda: pf.nsf(2, n_layers=3, width=8, key=0), False),  # a loop slices its stacks anyway
+        (lambda: pf.maf(2, n_layers=1, width=8, key=0), False),
+        (lambda: pf.maf(2, n_layers=3, width=256, key=0), False),  # slices cost little compared with such products
+    ],
+)
+def test_matrices_of_small_unrolled_stacks_are_passed_by_layer(flow, is_cut):
+    module = programs.CompiledModule(flow())
+    cut = [leaf for leaf in module.inputs if isinstance(leaf, tuple)]
+    assert bool(cut) is is_cut
+    assert all(len(leaf) == 3 and leaf[0].ndim >= 2 for leaf in cut)
+    for leaf, expected in zip(programs._stacked(module.inputs), module.arrays, strict=True):
+        np.testing.assert_array_equal(leaf, expected)
+        assert leaf.dtype == expected.dtype
+
+
+def test_scores_are_those_of_the_stacks():
+    flow, x = pf.maf(2, n_layers=3, width=8, key=0), np.random.default_rng(0).standard_normal((64, 2))
+    np.testing.assert_allclose(flow.log_prob(x), jax.jit(lambda x: flow.log_prob(x))(x), rtol=1e-5)
