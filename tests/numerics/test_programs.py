@@ -17,6 +17,7 @@ from pushforward.numerics import programs
         (lambda: pf.maf(2, n_layers=1, width=8, key=0), False),
         (lambda: pf.maf(2, n_layers=3, width=256, key=0), False),  # slices cost little compared with such products
     ],
+    ids=["maf", "real_nvp", "nsf", "one layer", "wide"],
 )
 def test_matrices_of_small_unrolled_stacks_are_passed_by_layer(flow, is_cut):
     module = programs.CompiledModule(flow())
