@@ -1,33 +1,32 @@
 """Compilation: the first call of every recipe at its default size, in fresh processes; and that none comes later."""
 
 from driver import Worker, WorkerError, not_installed, rotated, say, spread
-from workloads import COMPILE_BAR, RECIPE_DIMS, RECIPES
+from workloads import COMPILE_BAR, COMPILED
 
-BATCH = 512
 ROW_COUNTS = (1_000, 1_001)
 
 
-def run(failed: dict[str, str], rounds: int, recipes: tuple[str, ...] = RECIPES) -> dict:
+def run(failed: dict[str, str], rounds: int, jobs: tuple[tuple[str, tuple[int, ...], int], ...] = COMPILED) -> dict:
     """Seconds of construction, first and later calls of each recipe; programs compiled for another row count."""
     failures = not_installed(failed)
-    jobs = [f"{name}:{dim}" for dim in RECIPE_DIMS for name in recipes]
-    answers: dict[str, list[dict]] = {job: [] for job in jobs}
+    answers: dict[tuple, list[dict]] = {job: [] for job in jobs}
     for turn in range(rounds):
-        for job in rotated(jobs, turn):
-            name, dim = job.split(":")
-            say(f"compile: round {turn + 1}, {name}, D = {dim}")
+        for job in rotated(list(jobs), turn):
+            name, shape, batch = job
+            where = f"{name}, {' x '.join(map(str, shape))}"
+            say(f"compile: round {turn + 1}, {where}")
             try:
                 with Worker("ours") as worker:
-                    answers[job].append(worker.ask("recipe", name=name, dim=int(dim), batch=BATCH))
+                    answers[job].append(worker.ask("recipe", name=name, shape=shape, batch=batch))
             except WorkerError as error:
-                failures.append({"library": "pushforward", "where": f"{name}, D = {dim}", "reason": str(error)})
-    rows = [_row(job, got) for job, got in answers.items() if got]
-    return {"rounds": rounds, "batch": BATCH, "rows": rows, "row_counts": _row_counts(failures), "failures": failures}
+                failures.append({"library": "pushforward", "where": where, "reason": str(error)})
+    rows = [_row(*job, got) for job, got in answers.items() if got]
+    return {"rounds": rounds, "rows": rows, "row_counts": _row_counts(failures), "failures": failures}
 
 
-def _row(job: str, answers: list[dict]) -> dict:
-    name, dim = job.split(":")
-    row: dict = {"recipe": name, "dim": int(dim), "construct": spread([answer["construct"] for answer in answers])}
+def _row(name: str, shape: tuple[int, ...], batch: int, answers: list[dict]) -> dict:
+    row: dict = {"recipe": name, "shape": shape, "batch": batch}
+    row["construct"] = spread([answer["construct"] for answer in answers])
     for operation in answers[0]["first"]:
         row[operation] = {
             "first": spread([answer["first"][operation] for answer in answers]),

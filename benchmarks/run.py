@@ -22,7 +22,7 @@ import residual
 import speed
 import tables
 from driver import WORKERS, library, say, write_json
-from workloads import ACCELERATOR, FIT_BAR, IMAGES, LAWS, QUICK, RECIPES
+from workloads import ACCELERATOR, COMPILED, FIT_BAR, IMAGES, LAWS, QUICK
 
 PARTS = ("speed", "laws", "residual", "images", "fit", "compile", "growth")
 RESULTS = environments.HERE / "results"
@@ -131,7 +131,7 @@ def _part(part: str, workers: list[str], failed: dict[str, str], options: argpar
         return "Whole fits", result | {"bar": FIT_BAR}, tables.fit
     ours = {name: reason for name, reason in failed.items() if name == "ours"}
     rounds = options.rounds or (1 if quick else 3)
-    return "Compilation", compile_times.run(ours, rounds, RECIPES[:2] if quick else RECIPES), tables.compile_times
+    return "Compilation", compile_times.run(ours, rounds, COMPILED[:2] if quick else COMPILED), tables.compile_times
 
 
 def _accelerator() -> str:

@@ -29,7 +29,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 import pushforward as pf
-from pushforward.core.float64 import log_prob_function
+from pushforward.core.float64 import log_prob_float64
 from pushforward.tabular.files import read_batches, write_batches
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -96,12 +96,12 @@ def scored(folder: Path, model: Path, source: Path, rows: int) -> dict:
 
 def parts(folder: Path, model: Path, source: Path, rows: int, x: np.ndarray) -> dict[str, float]:
     """Rates of reading, of the flow on one thread, and of writing."""
-    score = log_prob_function(pf.load(model))
-    score(x[:1024], None)
+    flow = pf.load(model)
+    log_prob_float64(flow, x[:1024])
     pieces = np.array_split(x[:, :1], 16)
     return {
         "reading": rate(lambda: sum(len(batch.values) for batch in read_batches(source)), rows),
-        "flow, float64, one thread": rate(lambda: score(x, None), len(x)),
+        "flow, float64, one thread": rate(lambda: log_prob_float64(flow, x), len(x)),
         "writing": rate(lambda: write_batches(folder / "w.parquet", pieces, ["log_prob"], overwrite=True), len(x)),
     }
 

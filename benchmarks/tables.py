@@ -189,8 +189,8 @@ def compile_times(result: dict) -> list[str]:
         cells = [f"{row['construct']['median']:.2f}"]
         cells += [_range(row[operation]["first"]) for operation in ("log_prob", "training_step", "sample")]
         verdict = _verdict(row["slowest_first"], row["bar"], row["reach"], at_most=True)
-        rows.append([row["recipe"], str(row["dim"]), *cells, verdict])
-    header = ["recipe", "D", "make the flow", "log_prob", "training_step", "sample", "slowest first call"]
+        rows.append([row["recipe"], " x ".join(map(str, row["shape"])), str(row["batch"]), *cells, verdict])
+    header = ["recipe", "shape", "batch", "make the flow", "log_prob", "training_step", "sample", "slowest first call"]
     counts = result["row_counts"]
     if counts is None:
         row_count_line = "Row counts: no figure."
@@ -198,8 +198,8 @@ def compile_times(result: dict) -> list[str]:
         parts = ", then ".join(f"{n} rows compiled {count} programs" for n, count in counts["programs"].items())
         row_count_line = f"Scoring {parts}: {'as it should be' if counts['ok'] else 'MISSED'}."
     return [
-        f"Compilation and first call in seconds, batch {result['batch']}, each in a fresh process, median of "
-        f"{result['rounds']} rounds (smallest to largest), no stored programs.",
+        f"Compilation and first call in seconds, each in a fresh process, median of {result['rounds']} rounds "
+        "(smallest to largest), no stored programs. Steps of images are compiled with the options of `fit`.",
         "",
         *_table(header, rows),
         row_count_line,

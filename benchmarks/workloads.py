@@ -208,11 +208,17 @@ def _quick() -> tuple[Workload, ...]:
 
 QUICK: tuple[Workload, ...] = _quick()
 
-# Recipes whose compilation is timed, and in how many dimensions.
+# Recipes whose compilation is timed: all of them, by the shape of their samples and the batch.
 RECIPES: tuple[str, ...] = (
-    *("elementwise_flow", "nice", "real_nvp", "nsf", "coupling_flow"),
+    *("elementwise_flow", "nice", "real_nvp", "nsf", "coupling_flow", "gaussianization_flow", "linear_flow"),
     *("made", "made_mog", "maf", "maf_mog", "iaf", "nsf_ar", "bnaf", "transformer_flow", "autoregressive_flow"),
-    *("flowpp", "naf", "naf_ar", "umnn_maf", "sos_flow", "bernstein_flow"),
-    *("planar_flow", "radial_flow", "sylvester_flow"),
+    *("inverse_autoregressive_flow", "flowpp", "naf", "naf_ar", "umnn_maf", "sos_flow", "bernstein_flow"),
+    *("planar_flow", "radial_flow", "sylvester_flow", "i_resnet", "residual_flow"),
 )
-RECIPE_DIMS: tuple[int, ...] = (2, 43)
+SEQUENCE_RECIPES: tuple[str, ...] = ("wavenet", "parallel_wavenet")
+IMAGE_RECIPES: tuple[str, ...] = ("glow", "emerging_glow", "periodic_glow", "real_nvp_image", "residual_flow_image")
+COMPILED: tuple[tuple[str, tuple[int, ...], int], ...] = (
+    *((name, (dim,), 512) for dim in (2, 43) for name in RECIPES),
+    *((name, (43,), 16) for name in SEQUENCE_RECIPES),
+    *((name, (32, 32, 3), 16) for name in IMAGE_RECIPES),
+)

@@ -1,5 +1,6 @@
 """What the two JAX workers share: the compiled training step."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,23 @@ from protocol import Operation
 LEARNING_RATE = 1e-4
 
 
-def training_step(trained: Any, mean_log_prob: Callable[[Any, jax.Array], jax.Array], x: jax.Array) -> Operation:
-    """Value and gradient of the mean negative log-likelihood, and an Adam update, as one compiled program."""
+def training_step(
+    trained: Any,
+    mean_log_prob: Callable[[Any, jax.Array], jax.Array],
+    x: jax.Array,
+    options: dict[str, Any] | None = None,
+) -> Operation:
+    """Value and gradient of the mean negative log-likelihood, and an Adam update, as one compiled program.
+
+    Args:
+        trained: the arrays.
+        mean_log_prob: called with the arrays and x.
+        x: a batch.
+        options: of the compiler.
+    """
     optimizer = optax.adam(LEARNING_RATE)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=options)
     def step(trained: Any, state: Any) -> tuple[Any, Any, jax.Array]:
         loss, gradient = jax.value_and_grad(lambda arrays: -mean_log_prob(arrays, x))(trained)
         updates, state = optimizer.update(gradient, state)

@@ -10,6 +10,7 @@ defaults, the held-out rows handed over as `validation`.
 
 import itertools
 import time
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,10 +19,12 @@ import numpy as np
 import ours_images
 import ours_residual
 from jax_operations import perturbed, training_step
-from protocol import Operation, durations, normal_rows, serve
+from protocol import Operation, durations, normal_rows, pixels, serve
 
 import pushforward as pf
+from pushforward.numerics.compiler_options import compiler_options
 
+LEVELS = 256
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
 
 
@@ -97,8 +100,8 @@ def _parts(flow: pf.Flow, moved_by: float = 0.02) -> tuple[pf.Flow, pf.Flow, pf.
     return eqx.combine(trained, static), trained, static
 
 
-def _step(trained: pf.Flow, static: pf.Flow, x: jax.Array) -> Operation:
-    return training_step(trained, lambda arrays, x: eqx.combine(arrays, static).log_prob(x).mean(), x)
+def _step(trained: pf.Flow, static: pf.Flow, x: jax.Array, options: dict[str, Any] | None = None) -> Operation:
+    return training_step(trained, lambda arrays, x: eqx.combine(arrays, static).log_prob(x).mean(), x, options)
 
 
 def _products(workload: dict) -> Operation:
@@ -152,17 +155,21 @@ def fit(data: str, seed: int, learning_rate: float | None, budget: float) -> dic
     }
 
 
-def recipe(name: str, dim: int, batch: int) -> dict:
-    """Seconds of construction and of the first and a later call of a recipe at its default size."""
+def recipe(name: str, shape: list[int], batch: int) -> dict:
+    """Seconds of construction and of the first and a later call of a recipe at its default size.
+
+    The step is compiled as `fit` compiles its own: with options for images, with none for vectors.
+    """
     started = time.perf_counter()
-    flow = getattr(pf, name)(dim=dim, key=0)
+    build = getattr(pf, name)
+    flow = build(shape[0], key=0) if len(shape) == 1 else build(tuple(shape), levels=LEVELS, key=0)
     jax.block_until_ready(eqx.filter(flow, eqx.is_array))
     constructed = time.perf_counter() - started
     flow, trained, static = _parts(flow)
-    x = jnp.asarray(normal_rows(batch, dim))
+    x = jnp.asarray(normal_rows(batch, shape[0]) if len(shape) == 1 else pixels(batch, shape, LEVELS))
     timed: dict[str, Operation] = {
         "log_prob": lambda: flow.log_prob(x).block_until_ready(),
-        "training_step": _step(trained, static, x),
+        "training_step": _step(trained, static, x, compiler_options(tuple(shape))),
         "sample": lambda: flow.sample(batch, key=0).block_until_ready(),
     }
     first, later = {}, {}

@@ -83,3 +83,8 @@ def _first(name: str, operation: Operation, workload: dict) -> float:
 def normal_rows(batch: int, dim: int) -> np.ndarray:
     """The batch that every library scores and trains on, float32."""
     return np.random.default_rng(0).standard_normal((batch, dim)).astype(np.float32)
+
+
+def pixels(batch: int, shape: list[int], levels: int) -> np.ndarray:
+    """Images of random levels, float32."""
+    return np.random.default_rng(0).integers(0, levels, (batch, *shape)).astype(np.float32)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from sampling import quick_few
 
 import pushforward as pf
-from pushforward.bijections import Contractive, Exact, PowerSeries, Repeat, RussianRoulette
+from pushforward.bijections import AbstractLogDet, Contractive, Exact, PowerSeries, Repeat, RussianRoulette
 from pushforward.bijections.residual.solve import fixed_point_of
 from pushforward.core.state import certify, finalise, refresh
 from pushforward.errors import InverseError, ModelFileError
@@ -355,3 +355,27 @@ def test_second_derivatives_of_an_estimate_are_those_of_its_gradient_or_raise(es
                 reverse(points)
         else:
             np.testing.assert_allclose(jnp.vdot(reverse(points), direction), jnp.vdot(weights, right), rtol=1e-6)
+
+
+class _Refusing(AbstractLogDet):
+    def __call__(self, network, z, context, key, *, is_shared=False):
+        raise AssertionError("a log-determinant was computed")
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 4, 1)], ids=str)
+def test_samples_alone_compute_no_log_determinant(shape):
+    """Also inside stacks: an estimate costs many times the sample."""
+    sizes = {"n_layers": 2, "width": 8, "key": 0}
+    flow = pf.residual_flow(3, **sizes) if len(shape) == 1 else pf.residual_flow_image(shape, n_scales=1, **sizes)
+
+    def is_block(node):
+        return isinstance(node, Contractive)
+
+    def refuse(node):
+        return eqx.tree_at(lambda block: block.scoring, node, _Refusing()) if is_block(node) else node
+
+    refusing = jax.tree.map(refuse, flow, is_leaf=is_block)
+    samples, _ = flow.sample_and_log_prob(4, key=0)
+    np.testing.assert_allclose(refusing.sample(4, key=0), samples, rtol=1e-4, atol=1e-4)
+    with pytest.raises(AssertionError, match="log-determinant"):
+        refusing.sample_and_log_prob(4, key=0)

@@ -96,16 +96,16 @@ def _score_batches(
     from pushforward.cli.model_file import is_image_model
     from pushforward.cli.ordered_map import cores, ordered_map
     from pushforward.core.dequantised import bits_per_dim
-    from pushforward.core.float64 import log_prob_function
+    from pushforward.core.float64 import log_prob_float64
     from pushforward.errors import NumericError
 
-    score, totals.is_pictures = log_prob_function(flow), is_image_model(flow)
+    totals.is_pictures = is_image_model(flow)
 
     def score_batch(batch: Any) -> Any:
         if not len(batch.x):
             return np.empty(0), batch
         try:
-            return score(batch.x, batch.context), batch
+            return log_prob_float64(flow, batch.x, batch.context), batch
         except NumericError as error:
             location = f"{data}, with rows counted from row {batch.numbers[0]}, which is 0"
             raise NumericError(f"{location}{', and dropped ones left out' if with_rows else ''}: {error}") from error

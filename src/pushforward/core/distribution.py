@@ -29,7 +29,7 @@ from pushforward.core.arguments import (
 )
 from pushforward.core.boundary import boundary_of
 from pushforward.core.stacked import ExplainStackedErrors, check_parameters, check_shapes
-from pushforward.core.state import has_hook
+from pushforward.core.state import for_samples, has_hook
 from pushforward.errors import NumericError
 from pushforward.numerics.batches import is_on_accelerator, run_checked
 from pushforward.numerics.keys import as_key
@@ -133,7 +133,7 @@ class AbstractDistribution(eqx.Module):
             ShapeError: if the context does not fit.
             NumericError: if a sample is NaN.
         """
-        return _sample(self, _samples_only, n, key, context)[0]
+        return _sample(self, samples_only, n, key, context)[0]
 
     @_PublicMethod
     def sample_and_log_prob(
@@ -268,11 +268,11 @@ def sample_batch(
     )
 
 
-def _samples_only(
+def samples_only(
     distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array | None
 ) -> tuple[Array, ...]:
     """The samples without their log-densities, which are then not computed."""
-    return sample_batch(distribution, key, indices, context)[:1]
+    return sample_batch(for_samples(distribution), key, indices, context)[:1]
 
 
 def _refuse_nan(log_probs: Any) -> None:

@@ -1,6 +1,5 @@
 """Log-densities and samples in double precision, whatever the dtype in which a flow was trained."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,23 +8,30 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.core.fields import cast
 from pushforward.errors import NumericError
+from pushforward.numerics.programs import cached_per_module, is_traced
+
+
+class _DoublePrecision:
+    """A module in float64, with the attributes that `cached_per_module` asks for."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = cast(module, np.float64)
+        self.arrays = jax.tree.leaves(self.module)
+        self.is_traced = is_traced(*self.arrays)
+
+
+_double_precision = cached_per_module(_DoublePrecision)
+
+
+def in_float64(module: Any) -> Any:
+    """The module in float64, cast once and cached while the module lives; x64 must be enabled."""
+    return _double_precision(module).module
 
 
 def log_prob_float64(flow: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
-    """Log-density of every sample in float64: the weights are cast to float64, and x64 is enabled for the call."""
-    return log_prob_function(flow)(x, context)
-
-
-def log_prob_function(flow: Any) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
-    """`log_prob_float64` of one flow for many calls: the weights are cast once. The function is thread-safe."""
+    """Log-density of every sample in float64: x64 is enabled for the call. Thread-safe."""
     with jax.enable_x64(True):
-        flow_float64 = cast(flow, np.float64)
-
-    def log_prob(x: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        with jax.enable_x64(True):
-            return np.asarray(flow_float64.log_prob(x, context))
-
-    return log_prob
+        return np.asarray(in_float64(flow).log_prob(x, context))
 
 
 def sample_float64(
@@ -33,7 +39,7 @@ def sample_float64(
 ) -> np.ndarray:
     """Samples in float64, so that columns of large numbers, such as time stamps, keep their last digits."""
     with jax.enable_x64(True):
-        samples = np.asarray(cast(flow, np.float64).sample(n, key=seed, context=context))
+        samples = np.asarray(in_float64(flow).sample(n, key=seed, context=context))
     bad = ~np.isfinite(samples).all(axis=tuple(range(-len(flow.shape), 0)))
     if bad.any():
         raise NumericError(

@@ -3,8 +3,8 @@
 `initialise_layers` runs once before training (standardisation, activation normalisation), `refresh` after each training
 step inside the compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds).
 `certify` recomputes stored bounds only; `reseed` changes the random numbers of layers that estimate their
-log-determinant. A module has a hook if it has the method `initialised(x, context)`, `refreshed()`, `finalised()`,
-`recertified()` or `reseeded(number)`, which returns an updated copy.
+log-determinant, and `for_samples` leaves it out. A module has a hook if it has the method `initialised(x, context)`,
+`refreshed()`, `finalised()`, `recertified()`, `reseeded(number)` or `without_log_det()`, which returns an updated copy.
 """
 
 import math
@@ -74,6 +74,21 @@ def certify(tree: Tree) -> Tree:
 def reseed(tree: Tree, number: int | Array) -> Tree:
     """The tree with every module that has `reseeded(number)` replaced by its result; 0 is the original seed."""
     return _replace(tree, "reseeded", number)
+
+
+def for_samples(tree: Tree) -> Tree:
+    """The tree with every module that has `without_log_det()` replaced by its result: an estimate costs more than x.
+
+    Sampling reads the sum of the log-determinants to find points outside a domain, so a compiler cannot leave it out.
+    """
+
+    def has_log_det(node: Any) -> bool:
+        return hasattr(type(node), "without_log_det")
+
+    def replace(node: Any) -> Any:  # stacked or not: the result has fewer arrays
+        return node.without_log_det() if has_log_det(node) else node
+
+    return jax.tree.map(replace, tree, is_leaf=has_log_det)
 
 
 def initialise_layers(

@@ -70,7 +70,7 @@ def run_checked(
         holds NaN. The program looks for both, so that the device is asked once. None under a caller's trace.
     """
     sizes = _sizes(event_size, jax.default_backend())
-    program, parts, status = PROGRAMS.program(batched, module.kind, module.static), [], []
+    program, parts, status = PROGRAMS.program(batched, module), [], []
     for start in range(0, max(size, 1), sizes[-1]):
         n = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= n)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.numerics.arrays import is_array, is_inexact
+from pushforward.numerics.compiler_options import compiler_options
 
 _MAX_IDLE = 8  # programs whose module structure is not in use
 _MAX_PROGRAMS = 128
@@ -69,6 +70,7 @@ class CompiledModule:
         inputs: the same for its programs: small stacks of layers that a program unrolls are tuples, an array a layer.
         static: the structure and the other leaves.
         kind: static, shapes and dtypes: modules of one kind share programs.
+        shapes: of samples and contexts, for the options of the compiler.
     """
 
     def __init__(self, module: Any) -> None:
@@ -76,6 +78,7 @@ class CompiledModule:
         self.is_traced = is_traced(*arrays)
         self.dtype = float_type(arrays)
         self.arrays = arrays
+        self.shapes = getattr(module, "shape", None), getattr(module, "context_shape", None)
         if not self.is_traced:
             self.arrays = [
                 jax.device_put(leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)))
@@ -181,7 +184,11 @@ def compiled(
             with lock:
                 program = cache.pop(key, None)
                 if program is None:
-                    program = jax.jit(functools.partial(function, *static), donate_argnums=donate)
+                    # images show in the batches (steps, rows, H, W, C) and in the kernels (layers, K, K, C, C)
+                    options = compiler_options(*(np.shape(leaf)[2:] for leaf in leaves))
+                    program = jax.jit(
+                        functools.partial(function, *static), donate_argnums=donate, compiler_options=options
+                    )
                     while len(cache) >= keep:
                         cache.pop(next(iter(cache))).clear_cache()  # in order of last use
                 cache[key] = program
@@ -219,16 +226,17 @@ class _ProgramCache:
             if not self.n_modules[kind]:
                 del self.n_modules[kind]
 
-    def program(self, batched: Callable[..., tuple[Array, ...]], kind: Static, static: Static) -> Callable[..., Any]:
-        """The program of a function for modules of this kind, with the result of `_with_status`."""
-        key = batched, kind
+    def program(self, batched: Callable[..., tuple[Array, ...]], module: CompiledModule) -> Callable[..., Any]:
+        """The program of a function for modules of this module's kind, with the result of `_with_status`."""
+        key, static = (batched, module.kind), module.static
         with self.lock:
             program = self.programs.pop(key, None)
             if program is None:
                 program = jax.jit(
                     lambda arrays, inputs, shared: _with_status(
                         batched(unflatten(_stacked(arrays), static), *shared, *inputs), inputs
-                    )
+                    ),
+                    compiler_options=compiler_options(*module.shapes),
                 )
                 idle = [key for key in self.programs if key[1] not in self.n_modules]
                 n_excess = max(len(self.programs) - _MAX_PROGRAMS + 1, 0)

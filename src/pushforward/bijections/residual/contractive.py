@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
-from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, RussianRoulette
+from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, NoLogDet, RussianRoulette
 from pushforward.bijections.residual.solve import Solution, fixed_point_of
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
@@ -154,6 +154,10 @@ class Contractive(AbstractBijection):
         if not self.scoring.is_random:
             return self
         return eqx.tree_at(lambda layer: layer.seed, self, self.seed + jnp.asarray(number, jnp.uint32) * _ODD)
+
+    def without_log_det(self) -> "Contractive":
+        """The block without its log-determinant."""
+        return eqx.tree_at(lambda layer: layer.scoring, self, NoLogDet())
 
 
 def exactly(tree: Tree) -> Tree:

@@ -4,13 +4,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 from sklearn.utils.validation import check_array, validate_data  # noqa: TID253
 
 from pushforward.core.discretised import Discretised
-from pushforward.core.distribution import AbstractDistribution, sample_batch
+from pushforward.core.distribution import samples_only
 from pushforward.core.dlpack import has_dlpack
-from pushforward.core.fields import cast
+from pushforward.core.float64 import in_float64
 from pushforward.core.named_rows import as_floats, to_array
 from pushforward.errors import DataError, NumericError
 from pushforward.numerics.batches import run_batched
@@ -176,16 +176,16 @@ def common_samples(flow: Any, context: np.ndarray, n: int, seed: int) -> np.ndar
     size = len(context) * n
     indices = np.tile(np.arange(n, dtype=np.uint32), len(context))
     with jax.enable_x64(True):
-        module = compiled_module(cast(flow, np.float64))
+        module = compiled_module(in_float64(flow))
         rows = [indices, np.repeat(context, n, axis=0)]
-        out = np.asarray(_first_output(run_batched(_sample_batch, module, rows, size, flow.shape[0], as_key(seed))))
+        out = np.asarray(_first_output(run_batched(samples_only, module, rows, size, flow.shape[0], as_key(seed))))
     return _check_output("sample", out).reshape(len(context), n, flow.shape[0])
 
 
 def _map_rows(batched: Any, name: str, flow: Any, rows: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
-        double = cast(flow, np.float64)
-        out = np.array(_first_output(run_batched(batched, compiled_module(double), [rows], len(rows), rows.shape[1])))
+        module = compiled_module(in_float64(flow))
+        out = np.array(_first_output(run_batched(batched, module, [rows], len(rows), rows.shape[1])))
     return _check_output(name, out)
 
 
@@ -211,9 +211,3 @@ def _inverse_batch(flow: Any, x: Array) -> tuple[Array, ...]:
 
 def _forward_batch(flow: Any, z: Array) -> tuple[Array, ...]:
     return (jax.vmap(flow.bijection.forward)(z),)
-
-
-def _sample_batch(
-    distribution: AbstractDistribution, key: PRNGKeyArray, indices: Array, context: Array
-) -> tuple[Array, ...]:
-    return sample_batch(distribution, key, indices, context)[:1]
