@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
-from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, NoLogDet, RussianRoulette
+from pushforward.bijections.residual.log_det import AbstractLogDet, Exact, RussianRoulette
 from pushforward.bijections.residual.solve import Solution, fixed_point_of
 from pushforward.core.bijection import AbstractBijection
 from pushforward.core.fields import frozen
@@ -157,7 +157,24 @@ class Contractive(AbstractBijection):
 
     def without_log_det(self) -> "Contractive":
         """The block without its log-determinant."""
-        return eqx.tree_at(lambda layer: layer.scoring, self, NoLogDet())
+        return eqx.tree_at(lambda layer: layer.scoring, self, _NoLogDet())
+
+
+class _NoLogDet(AbstractLogDet):
+    """Zero, where samples are asked for without their log-densities; it is never stored."""
+
+    is_random: ClassVar[bool] = False
+
+    def __call__(
+        self,
+        network: AbstractLipschitzNetwork,
+        z: Array,
+        context: Array | None,
+        key: PRNGKeyArray | None,
+        *,
+        is_shared: bool = False,
+    ) -> tuple[Array, Array]:
+        return network(z, context), jnp.zeros((), z.dtype)
 
 
 def exactly(tree: Tree) -> Tree:

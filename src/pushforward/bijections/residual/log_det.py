@@ -92,26 +92,6 @@ class Exact(AbstractLogDet):
         return value.reshape(z.shape), _log_det_of_identity_plus(jacobian)
 
 
-class NoLogDet(AbstractLogDet):
-    """Zero, where samples are asked for without their log-densities.
-
-    Cost: one evaluation of g.
-    """
-
-    is_random: ClassVar[bool] = False
-
-    def __call__(
-        self,
-        network: AbstractLipschitzNetwork,
-        z: Array,
-        context: Array | None,
-        key: PRNGKeyArray | None,
-        *,
-        is_shared: bool = False,
-    ) -> tuple[Array, Array]:
-        return network(z, context), jnp.zeros((), z.dtype)
-
-
 class PowerSeries(AbstractLogDet):
     """The first terms of the power series, with traces estimated by probes; biased by the omitted terms.
 
