@@ -22,7 +22,6 @@ from jax_operations import perturbed, training_step
 from protocol import Operation, durations, normal_rows, pixels, serve
 
 import pushforward as pf
-from pushforward.numerics.compiler_options import compiler_options
 
 LEVELS = 256
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
@@ -160,6 +159,8 @@ def recipe(name: str, shape: list[int], batch: int) -> dict:
 
     The step is compiled as `fit` compiles its own: with options for images, with none for vectors.
     """
+    from pushforward.numerics.compiler_options import compiler_options  # earlier versions, which this measures, lack it
+
     started = time.perf_counter()
     build = getattr(pf, name)
     flow = build(shape[0], key=0) if len(shape) == 1 else build(tuple(shape), levels=LEVELS, key=0)

@@ -1,8 +1,10 @@
 """Options of the compiler: for images, on a CPU, unless the user has set them."""
 
 import jax
+import numpy as np
 import pytest
 
+import pushforward as pf
 from pushforward.numerics import compiler_options as module
 from pushforward.numerics.compiler_options import compiler_options
 
@@ -34,3 +36,12 @@ def test_options_of_the_user_stay(monkeypatch):
 def test_an_option_that_this_version_lacks_is_left_out(monkeypatch):
     monkeypatch.setattr(module, "_OPTIONS", {"xla_of_another_version": True, "xla_backend_optimization_level": 1})
     assert compiler_options(SHAPE) == {"xla_backend_optimization_level": 1}
+
+
+@pytest.mark.parametrize("transformed", [jax.jit, jax.grad], ids=["jit", "grad"])
+def test_calls_with_concrete_images_inside_a_transformation(transformed):
+    """JAX refuses options in a jit within another."""
+    flow, x = pf.glow((4, 4, 1), key=0, n_scales=1, n_layers=1, width=4), np.ones((3, 4, 4, 1), np.float32)
+    scores, samples = flow.log_prob(x).sum(), flow.sample(2, key=0).sum()
+    for call, expected in ((lambda: flow.log_prob(x), scores), (lambda: flow.sample(2, key=0), samples)):
+        np.testing.assert_allclose(transformed(lambda s, call=call: s * call().sum())(1.0), expected, rtol=1e-4)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward.bijections import Repeat
 from pushforward.numerics import programs
 
 
@@ -32,3 +33,13 @@ def test_matrices_of_small_unrolled_stacks_are_passed_by_layer(flow, is_cut):
 def test_scores_are_those_of_the_stacks():
     flow, x = pf.maf(2, n_layers=3, width=8, key=0), np.random.default_rng(0).standard_normal((64, 2))
     np.testing.assert_allclose(flow.log_prob(x), jax.jit(lambda x: flow.log_prob(x))(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["jax", "numpy"])
+def test_first_call_inside_jit_leaves_nothing_traced(weights):
+    """Neither with the caller's own modules, which have no NumPy leaf, nor with NumPy weights alone."""
+    flow = pf.maf(2, n_layers=3, width=8, key=0)
+    flow = pf.Flow(flow.base, next(part for part in flow.bijection.bijections if isinstance(part, Repeat)))
+    flow, x = jax.device_get(flow) if weights == "numpy" else flow, np.ones((4, 2), np.float32)
+    inside = jax.jit(lambda x: flow.log_prob(x))(x)
+    np.testing.assert_allclose(flow.log_prob(x), inside, rtol=1e-5)

@@ -57,3 +57,8 @@ def with_gradient_of(value: Array, other: Array) -> Array:
 @with_gradient_of.defjvp
 def _tangent_of_other(values: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     return values[0], tangents[1]
+
+
+def arrays_are_traced() -> bool:
+    """Whether new arrays are tracers: inside a caller's `jax.jit`, even if all arguments of a call are concrete."""
+    return isinstance(jax.device_put(np.zeros((), np.int32)), jax.core.Tracer)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.numerics.arrays import is_array, is_inexact
+from pushforward.numerics.arrays import arrays_are_traced, is_array, is_inexact
 from pushforward.numerics.compiler_options import compiler_options
 
 _MAX_IDLE = 8  # programs whose module structure is not in use
@@ -87,7 +87,8 @@ class CompiledModule:
                 for leaf in arrays
             ]
             self.kind = Static(self.static, tuple((leaf.shape, leaf.dtype) for leaf in self.arrays))
-            self.inputs = _by_layer(module, self.arrays)
+            # inside a caller's jit the layers would be tracers
+            self.inputs = self.arrays if arrays_are_traced() else _by_layer(module, self.arrays)
             PROGRAMS.count(self.kind, 1)
             weakref.finalize(self, PROGRAMS.count, self.kind, -1).atexit = False
 
@@ -139,7 +140,7 @@ def cached_per_module(function: Callable[[Any], Value]) -> Callable[[Any], Value
         if entry is not None and entry[0]() is module:
             return entry[1]
         value: Any = function(module)
-        if not (value.is_traced or is_traced(*value.arrays)):
+        if not (arrays_are_traced() or value.is_traced or is_traced(*value.arrays)):
             cache[key] = weakref.ref(module, lambda _: cache.pop(key, None)), value
         return value
 
@@ -180,12 +181,13 @@ def compiled(
         def call(*arguments: Any) -> Any:
             static, dynamic = arguments[:n_static], arguments[n_static:]
             leaves, structure = jax.tree.flatten(dynamic)
-            key = static, structure, tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+            kinds = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+            # images show in the batches (steps, rows, H, W, C) and in the kernels (layers, K, K, C, C)
+            options = {} if is_traced(*leaves) else compiler_options(*(shape[2:] for shape, _ in kinds))
+            key = static, structure, kinds, bool(options)
             with lock:
                 program = cache.pop(key, None)
                 if program is None:
-                    # images show in the batches (steps, rows, H, W, C) and in the kernels (layers, K, K, C, C)
-                    options = compiler_options(*(np.shape(leaf)[2:] for leaf in leaves))
                     program = jax.jit(
                         functools.partial(function, *static), donate_argnums=donate, compiler_options=options
                     )
@@ -216,7 +218,7 @@ class _ProgramCache:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # reentrant: a finaliser may call `count` while the lock is held
-        self.programs: dict[tuple[Any, Static], Any] = {}  # in order of last use
+        self.programs: dict[tuple[Any, Static, bool], Any] = {}  # in order of last use
         self.n_modules: dict[Static, int] = {}
 
     def count(self, kind: Static, change: int) -> None:
@@ -228,7 +230,8 @@ class _ProgramCache:
 
     def program(self, batched: Callable[..., tuple[Array, ...]], module: CompiledModule) -> Callable[..., Any]:
         """The program of a function for modules of this module's kind, with the result of `_with_status`."""
-        key, static = (batched, module.kind), module.static
+        options, static = compiler_options(*module.shapes), module.static
+        key = batched, module.kind, bool(options)
         with self.lock:
             program = self.programs.pop(key, None)
             if program is None:
@@ -236,7 +239,7 @@ class _ProgramCache:
                     lambda arrays, inputs, shared: _with_status(
                         batched(unflatten(_stacked(arrays), static), *shared, *inputs), inputs
                     ),
-                    compiler_options=compiler_options(*module.shapes),
+                    compiler_options=options,
                 )
                 idle = [key for key in self.programs if key[1] not in self.n_modules]
                 n_excess = max(len(self.programs) - _MAX_PROGRAMS + 1, 0)
