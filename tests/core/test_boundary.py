@@ -62,6 +62,20 @@ def test_another_batch_size_compiles_nothing():
     assert events == []
 
 
+def test_arrays_of_every_origin_share_a_program():
+    """JAX itself compiles again for arrays that are weakly typed or bound to a device."""
+    x, c = np.ones((16, 2), np.float32), np.ones((16, 3), np.float32)
+    expected = CONDITIONAL.log_prob(x, c)
+    bound, bound_context = (jax.device_put(part, jax.devices()[0]) for part in (x, c))
+    weak, plain = jnp.broadcast_to(jnp.asarray(1.0), (16, 2)), jnp.asarray(x)
+    assert bound.committed
+    assert weak.weak_type
+    with compilations() as events:
+        for events_of, contexts in ((plain, c), (bound, c), (weak, c), (x, bound_context)):
+            np.testing.assert_array_equal(CONDITIONAL.log_prob(events_of, contexts), expected)
+    assert events == []
+
+
 @pytest.mark.as_compiled
 def test_results_do_not_depend_on_chunks():
     batch = np.asarray(FLOW.log_prob(X))

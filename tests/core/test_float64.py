@@ -2,9 +2,11 @@
 
 import jax
 import numpy as np
+import pytest
 
 import pushforward as pf
 from pushforward.core.float64 import in_float64, log_prob_float64
+from pushforward.numerics.arrays import is_inexact
 
 
 def test_a_flow_is_cast_once_and_equal_flows_apart():
@@ -12,7 +14,13 @@ def test_a_flow_is_cast_once_and_equal_flows_apart():
     with jax.enable_x64(True):
         assert in_float64(flow) is in_float64(flow)
         assert in_float64(flow) is not in_float64(other)
-        assert {leaf.dtype for leaf in jax.tree.leaves(in_float64(flow)) if hasattr(leaf, "dtype")} >= {np.dtype("f8")}
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(in_float64(flow)) if is_inexact(leaf)}
+    assert dtypes == {np.dtype("f8")}
+
+
+def test_without_x64_is_an_error():
+    with pytest.raises(RuntimeError, match="enable_x64"):
+        in_float64(pf.nice(2, n_layers=1, width=4, key=0))
 
 
 def test_scores_are_those_of_the_weights_of_each_flow():

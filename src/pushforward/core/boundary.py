@@ -88,8 +88,8 @@ def _batch(
     if value is None or event is None:
         return None
     shape = math.prod(lead), *event
-    if centre is None and value.dtype == dtype and value.shape == shape:  # the common case, at no cost
-        return value
+    if centre is None and value.dtype == dtype and value.shape == shape and not _has_own_program(value):
+        return value  # the common case, at no cost
     xp: Any = jnp if is_on_accelerator(value) else np
     if centre is not None:
         if xp is jnp:
@@ -100,6 +100,13 @@ def _batch(
     with np.errstate(over="ignore"):  # numbers beyond the dtype become infinite, and are then refused
         batch = xp.asarray(value, dtype)
     return xp.broadcast_to(batch, (*lead, *event)).reshape(shape)
+
+
+def _has_own_program(value: Any) -> bool:
+    """Whether `jax.jit` would compile again for this array: weakly typed, or on a CPU bound to a device."""
+    if not isinstance(value, jax.Array):
+        return False
+    return value.weak_type or (value.committed and not is_on_accelerator(value))
 
 
 def _two_parts(centre: np.ndarray, ndim: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -107,7 +107,7 @@ class AbstractDistribution(eqx.Module):
             ShapeError: if trailing shapes do not fit.
             DataError: if x or the context holds NaN or infinite values.
             NumericError: if a log-density is NaN although its input is finite. The program looks for NaN itself, and
-                the call waits for two flags.
+                the call waits for its answer.
 
         Example:
             >>> import jax.numpy as jnp, pushforward as pf

@@ -24,7 +24,13 @@ _double_precision = cached_per_module(_DoublePrecision)
 
 
 def in_float64(module: Any) -> Any:
-    """The module in float64, cast once and cached while the module lives; x64 must be enabled."""
+    """The module in float64, cast once and cached while the module lives.
+
+    Raises:
+        RuntimeError: if x64 is not enabled: JAX would cast to float32 in silence.
+    """
+    if not jax.enable_x64.value:
+        raise RuntimeError("in_float64: expected a call under jax.enable_x64(True), without which JAX has no float64.")
     return _double_precision(module).module
 
 

@@ -3,8 +3,9 @@
 `initialise_layers` runs once before training (standardisation, activation normalisation), `refresh` after each training
 step inside the compiled loop (power-iteration vectors), `finalise` after training (exact norms, stored bounds).
 `certify` recomputes stored bounds only; `reseed` changes the random numbers of layers that estimate their
-log-determinant, and `for_samples` leaves it out. A module has a hook if it has the method `initialised(x, context)`,
-`refreshed()`, `finalised()`, `recertified()`, `reseeded(number)` or `without_log_det()`, which returns an updated copy.
+log-determinant, and `for_samples` leaves these log-determinants out. A module has a hook if it has the method
+`initialised(x, context)`, `refreshed()`, `finalised()`, `recertified()`, `reseeded(number)` or `without_log_det()`,
+which returns an updated copy.
 """
 
 import math
@@ -77,15 +78,17 @@ def reseed(tree: Tree, number: int | Array) -> Tree:
 
 
 def for_samples(tree: Tree) -> Tree:
-    """The tree with every module that has `without_log_det()` replaced by its result: an estimate costs more than x.
+    """The tree for drawing samples without their log-densities, which the caller must drop: some are then wrong.
 
-    Sampling reads the sum of the log-determinants to find points outside a domain, so a compiler cannot leave it out.
+    Sampling reads the sum of the log-determinants to find points outside a domain, so a compiler cannot leave them out.
+    Layers whose log-determinant is an estimate and finite everywhere have a method `without_log_det()`, and its result
+    replaces them; other layers stay.
     """
 
     def has_log_det(node: Any) -> bool:
         return hasattr(type(node), "without_log_det")
 
-    def replace(node: Any) -> Any:  # stacked or not: the result has fewer arrays
+    def replace(node: Any) -> Any:  # no vmap over stacked modules: the result only lacks some of their arrays
         return node.without_log_det() if has_log_det(node) else node
 
     return jax.tree.map(replace, tree, is_leaf=has_log_det)

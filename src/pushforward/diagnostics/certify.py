@@ -13,7 +13,7 @@ from pushforward.bijections.residual import exactly
 from pushforward.core.dequantised import Dequantised
 from pushforward.core.discretised import Discretised
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import cast
+from pushforward.core.float64 import in_float64
 from pushforward.core.flow import Flow, Given
 from pushforward.core.flow_argument import check_flow_argument
 from pushforward.core.named_rows import NamedRows
@@ -130,7 +130,7 @@ def _with_float64_results(
     if certificate.dtype != "float32" or not failed & {PRECISION, CONDITION}:
         return certificate
     with jax.enable_x64(True):
-        exact = _check_density(cast(flow, np.float64), x, key, context, None, None, dequantised=dequantised)
+        exact = _check_density(in_float64(flow), x, key, context, None, None, dequantised=dequantised)
     exact_rows = {row.name: row for row in exact.rows if row.ok}
     if not exact.ok or not failed - {PRECISION, CONDITION} <= exact_rows.keys():
         return certificate

@@ -19,7 +19,7 @@ from pushforward.core.bijection import AbstractBijection
 from pushforward.core.chain import layers_of
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import cast
+from pushforward.core.float64 import in_float64
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.row import Row, bounded_row
 from pushforward.numerics.programs import flatten, float_type
@@ -115,7 +115,7 @@ class Angles:
         float64."""
         ends = (np.where(self.circular, end, points) for end in (-np.pi, np.pi))
         with jax.enable_x64(True):
-            flow: Any = cast(self.flow, np.float64)
+            flow = in_float64(self.flow)
             contexts = None
             if flow.context_shape is not None:
                 contexts = np.zeros(flow.context_shape) if flow.context_scaling is None else flow.context_scaling.mean

@@ -12,7 +12,7 @@ from pushforward.diagnostics.points import (
     condition_limit,
     conditioning_row,
     conditions,
-    in_float64,
+    jacobians_in_float64,
     log_det_row,
     round_trip_row,
 )
@@ -77,7 +77,7 @@ def map_rows(
             is_double = evaluator.dtype == np.float64
             if not is_double:
                 contexts_of_both = [evaluator.contexts, data_contexts]
-                evaluations = in_float64(flow, evaluations, contexts_of_both, inverse=direction == 1)
+                evaluations = jacobians_in_float64(flow, evaluations, contexts_of_both, inverse=direction == 1)
             row = log_det_row(name, evaluations, eps, counted, by_outputs=is_double)
         results.append(row)
     numbers = np.concatenate([numbers for numbers, *_ in measured])

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.core.fields import cast
+from pushforward.core.float64 import in_float64
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.batches import base_log_prob, base_sample, repeat_to
 from pushforward.diagnostics.row import Row, bounded_row
@@ -45,7 +45,7 @@ class MapEvaluation:
     jacobians: np.ndarray | None
 
 
-@compiled(4)
+@compiled(4, shapes_of=lambda static, *_: static.shapes)
 def _evaluate(
     static: Any, inverse: bool, batch: int, jacobian: bool, arrays: list[Any], points: Array, contexts: Any
 ) -> Any:
@@ -107,12 +107,12 @@ class PointEvaluator:
         return None if contexts is None else np.asarray(contexts, self.dtype)
 
 
-def in_float64(
+def jacobians_in_float64(
     flow: Flow, evaluations: list[MapEvaluation], contexts: list[np.ndarray | None], *, inverse: bool
 ) -> list[MapEvaluation]:
     """The evaluations with Jacobians in float64, where a slope such as s (1 - s) of a sigmoid still has digits."""
     with jax.enable_x64(True):
-        wide: Any = cast(flow, np.float64)
+        wide = in_float64(flow)
         results = []
         for evaluation, point_contexts in zip(evaluations, contexts, strict=False):
             exact = PointEvaluator(wide, point_contexts).evaluate(evaluation.inputs, inverse=inverse)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from pushforward.core.distribution import AbstractDistribution
-from pushforward.core.fields import cast
+from pushforward.core.float64 import in_float64
 from pushforward.diagnostics.batches import forward, log_prob
 from pushforward.diagnostics.row import Row
 
@@ -48,7 +48,7 @@ def precision_row(
     exact_rows = np.asarray(rows[some], np.float64)
     some_contexts = None if contexts is None else contexts[some]
     with jax.enable_x64(True):
-        wide = cast(flow, np.float64)
+        wide = in_float64(flow)
         truth = log_prob(wide, exact_rows, some_contexts)
     log_probs = log_prob(flow, exact_rows, some_contexts).astype(np.float64)
     known = np.isfinite(truth)

@@ -4,12 +4,10 @@ The Jacobian of the whole flow misses a layer that expands what the next one con
 scaled by only one of the two.
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 
-from pushforward.core.fields import cast
+from pushforward.core.float64 import in_float64
 from pushforward.core.flow import Flow
 from pushforward.diagnostics.layers import evaluate_layers, jacobians
 from pushforward.diagnostics.points import inverses, times
@@ -51,7 +49,7 @@ def inner_conditions(flow: Flow, starts: list[np.ndarray], contexts: list[np.nda
     """
     conditions = []
     with jax.enable_x64(True):
-        wide: Any = cast(flow, np.float64)
+        wide = in_float64(flow)
         for start, start_contexts in zip(starts, contexts, strict=False):
             n, dim = start.shape
             product, outer, deviation = np.eye(dim), True, _deviations(start)

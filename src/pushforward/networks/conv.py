@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.errors import ShapeError
 from pushforward.networks.activations import Activation, activation_fn, split_activation
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.network import AbstractNetwork, check_sizes, store_inputs
+from pushforward.networks.network import AbstractNetwork, check_sizes, recomputed_on_cpu
 from pushforward.numerics.arrays import zeros
 from pushforward.numerics.im2col import convolve
 
@@ -104,7 +104,7 @@ class ConvNet(AbstractNetwork):
     def __call__(
         self, x: Array, context: Array | None = None, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "H W C"]:
-        return store_inputs(type(self)._evaluate)(self, self._with_context(x, context), context)
+        return recomputed_on_cpu(type(self)._evaluate)(self, self._with_context(x, context), context)
 
     def _evaluate(self, hidden: Array, context: Array | None) -> Float[Array, "H W C"]:
         act = activation_fn(self.activation, self.trained_activation)

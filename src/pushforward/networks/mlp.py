@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.networks.activations import Activation, activation_fn, split_activation
 from pushforward.networks.initial_weights import normal
-from pushforward.networks.network import AbstractNetwork, check_sizes, join, store_inputs
+from pushforward.networks.network import AbstractNetwork, check_sizes, join, recomputed_on_cpu
 from pushforward.numerics.arrays import zeros
 
 
@@ -83,7 +83,7 @@ class MLP(AbstractNetwork):
     ) -> Float[Array, "..."]:
         evaluate = type(self)._evaluate
         if sum(weight.size for weight in self.weights) <= self.out_weight.size:  # else computing them again costs more
-            evaluate = store_inputs(evaluate)
+            evaluate = recomputed_on_cpu(evaluate)
         return evaluate(self, join(x, context, self.context_size))
 
     def _evaluate(self, hidden: Array) -> Float[Array, "..."]:

@@ -42,7 +42,7 @@ def join(x: Array, context: Array | None, context_size: int) -> Array:
     return jnp.concatenate([x, context])
 
 
-def store_inputs(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+def recomputed_on_cpu(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose intermediate values a CPU computes again in the backward pass; elsewhere they are stored.
 
     A CPU needs more time to write and read large activations, in memory that is new in every step, than to compute

@@ -17,7 +17,7 @@ from pushforward.numerics.programs import PROGRAMS, CompiledModule
 
 _BATCH_SIZES = (1, 16, 32, 64, 128, 256, 512, 1024)
 # Padding costs little compared to a kernel launch for small batches; from 1,024 on its cost is proportional.
-_BATCH_SIZES_ACCELERATOR = (*_BATCH_SIZES, 2048, 4096, 8192, 16384)
+_BATCH_SIZES_ACCELERATOR = (1, 16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _MAX_ELEMENTS = 1 << 20
 
 
@@ -75,7 +75,7 @@ def run_checked(
         n = min(sizes[-1], size - start)
         padded = next(s for s in sizes if s >= n)
         chunk = [None if array is None else _pad(array, start, n, padded) for array in inputs]
-        outputs, code = program(module.inputs, chunk, shared)
+        outputs, code = program(module.by_layer, chunk, shared)
         if isinstance(code, jax.core.Tracer):
             return None
         parts.append(outputs if n == padded else tuple(_first(part, n) for part in outputs))

@@ -20,10 +20,13 @@ _MAX_UNROLLED = 1 << 17  # elements in stacks that are passed by layer
 
 
 class Static:
-    """The hashable part of a module: tree structure and leaves that are not arrays."""
+    """The hashable part of a module: tree structure and leaves that are not arrays.
 
-    def __init__(self, structure: Any, leaves: tuple[Any, ...]) -> None:
-        self.structure, self.leaves = structure, leaves
+    `shapes`, of the module's events and contexts, are for the options of the compiler.
+    """
+
+    def __init__(self, structure: Any, leaves: tuple[Any, ...], shapes: tuple[Any, ...] = ()) -> None:
+        self.structure, self.leaves, self.shapes = structure, leaves, shapes
         self._hash = hash((structure, leaves))
 
     def __hash__(self) -> int:
@@ -39,7 +42,8 @@ def flatten(module: Any) -> tuple[list[Any], Static]:
     """The arrays and the hashable part of a module; `jax.jit` on them has less overhead than `eqx.filter_jit`."""
     leaves, structure = jax.tree.flatten(module)
     arrays = [leaf for leaf in leaves if is_array(leaf)]
-    return arrays, Static(structure, tuple(None if is_array(leaf) else leaf for leaf in leaves))
+    shapes = getattr(module, "shape", None), getattr(module, "context_shape", None)
+    return arrays, Static(structure, tuple(None if is_array(leaf) else leaf for leaf in leaves), shapes)
 
 
 def unflatten(arrays: list[Any], static: Static) -> Any:
@@ -67,10 +71,9 @@ class CompiledModule:
 
     Attributes:
         arrays: the leaves of the module.
-        inputs: the same for its programs: small stacks of layers that a program unrolls are tuples, an array a layer.
+        by_layer: the same for its programs: small stacks of layers that a program unrolls are tuples, an array a layer.
         static: the structure and the other leaves.
         kind: static, shapes and dtypes: modules of one kind share programs.
-        shapes: of samples and contexts, for the options of the compiler.
     """
 
     def __init__(self, module: Any) -> None:
@@ -78,7 +81,6 @@ class CompiledModule:
         self.is_traced = is_traced(*arrays)
         self.dtype = float_type(arrays)
         self.arrays = arrays
-        self.shapes = getattr(module, "shape", None), getattr(module, "context_shape", None)
         if not self.is_traced:
             self.arrays = [
                 jax.device_put(leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)))
@@ -88,7 +90,7 @@ class CompiledModule:
             ]
             self.kind = Static(self.static, tuple((leaf.shape, leaf.dtype) for leaf in self.arrays))
             # inside a caller's jit the layers would be tracers
-            self.inputs = self.arrays if arrays_are_traced() else _by_layer(module, self.arrays)
+            self.by_layer = self.arrays if arrays_are_traced() else _by_layer(module, self.arrays)
             PROGRAMS.count(self.kind, 1)
             weakref.finalize(self, PROGRAMS.count, self.kind, -1).atexit = False
 
@@ -101,7 +103,8 @@ def _by_layer(module: Any, arrays: list[Any]) -> list[Any]:
     """
     if jax.default_backend() != "cpu":
         return arrays
-    parts = jax.tree.leaves(module, is_leaf=lambda part: _n_unrolled(part) > 0)
+    # not below a stack of another kind, whose first axis is no layer: the members of an ensemble
+    parts = jax.tree.leaves(module, is_leaf=lambda part: hasattr(part, "stacked_field"))
     unrolled = [_n_unrolled(part) > 0 for part in parts for leaf in jax.tree.leaves(part) if is_array(leaf)]
     cut = [flag and leaf.ndim > 2 and is_inexact(leaf) for leaf, flag in zip(arrays, unrolled, strict=True)]
     if sum(leaf.size for leaf, flag in zip(arrays, cut, strict=True) if flag) > _MAX_UNROLLED:
@@ -118,9 +121,9 @@ def _n_unrolled(module: Any) -> int:
     return getattr(module, "n_unrolled", 0)
 
 
-def _stacked(inputs: list[Any]) -> list[Any]:
+def _stacked(by_layer: list[Any]) -> list[Any]:
     """The inverse of `_by_layer`, inside a program: XLA takes the slices of what is concatenated here for the parts."""
-    return [jnp.stack(leaf) if isinstance(leaf, tuple) else leaf for leaf in inputs]
+    return [jnp.stack(leaf) if isinstance(leaf, tuple) else leaf for leaf in by_layer]
 
 
 Value = TypeVar("Value")
@@ -154,7 +157,11 @@ def compiled_module(module: Any) -> CompiledModule:
 
 
 def compiled(
-    n_static: int, *, keep: int = _MAX_IDLE, donate: tuple[int, ...] = ()
+    n_static: int,
+    *,
+    keep: int = _MAX_IDLE,
+    donate: tuple[int, ...] = (),
+    shapes_of: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator like `jax.jit` with a least-recently-used cache of `keep` programs.
 
@@ -165,6 +172,7 @@ def compiled(
             passed by position.
         keep: number of programs in the cache.
         donate: indices of arguments whose buffers are donated, counted from the first non-static one.
+        shapes_of: a function of the static arguments that returns shapes of events, for the options of the compiler.
 
     >>> @compiled(1, keep=2)
     ... def power(exponent, x):
@@ -182,8 +190,8 @@ def compiled(
             static, dynamic = arguments[:n_static], arguments[n_static:]
             leaves, structure = jax.tree.flatten(dynamic)
             kinds = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
-            # images show in the batches (steps, rows, H, W, C) and in the kernels (layers, K, K, C, C)
-            options = {} if is_traced(*leaves) else compiler_options(*(shape[2:] for shape, _ in kinds))
+            has_options = shapes_of is not None and not is_traced(*leaves)
+            options = compiler_options(*shapes_of(*static)) if has_options else {}
             key = static, structure, kinds, bool(options)
             with lock:
                 program = cache.pop(key, None)
@@ -230,7 +238,7 @@ class _ProgramCache:
 
     def program(self, batched: Callable[..., tuple[Array, ...]], module: CompiledModule) -> Callable[..., Any]:
         """The program of a function for modules of this module's kind, with the result of `_with_status`."""
-        options, static = compiler_options(*module.shapes), module.static
+        options, static = compiler_options(*module.static.shapes), module.static
         key = batched, module.kind, bool(options)
         with self.lock:
             program = self.programs.pop(key, None)
