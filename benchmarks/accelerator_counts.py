@@ -24,7 +24,7 @@ from pathlib import Path
 import environments
 import tables
 from driver import write_json
-from versions import HERE, PACKAGES, checkout
+from versions import HERE, PACKAGES, checkout, commit, working_tree
 from workloads import IMAGES, WORKLOADS, Workload
 
 BEFORE = "1501192"  # the last commit before each public call became one program
@@ -72,12 +72,6 @@ def _numbers(record: dict) -> dict:
     return {key: value for key, value in record.items() if key not in ("workload", "operation")}
 
 
-def commit(name: str) -> str:
-    """The short name of a commit of this repository."""
-    git = ["git", "-C", str(HERE.parent), "rev-parse", "--short=7", name]
-    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default=BEFORE, help="commit to compare with")
@@ -91,7 +85,7 @@ def main() -> int:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": environments.machine(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "commits": {"before": commit(options.before), "after": commit("HEAD")},
+        "commits": {"before": commit(options.before), "after": working_tree()},
         "failures": [],
     }
     with checkout(options.before) as folder:

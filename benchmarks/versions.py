@@ -55,6 +55,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
+        "commits": {"before": commit(before), "after": working_tree()},
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
     }
@@ -70,6 +71,22 @@ def main() -> None:
     results = HERE / "results"
     write_json(results / "versions.json", {**made, "records": records})
     (results / "versions.md").write_text(table(made, records))
+
+
+def commit(name: str) -> str:
+    """The short name of a commit of this repository."""
+    return _git("rev-parse", "--short=7", name)
+
+
+def working_tree() -> str:
+    """The commit of the working tree, and whether the library differs from it."""
+    is_changed = bool(_git("status", "--porcelain", "--", "src"))
+    return commit("HEAD") + (" with changes" if is_changed else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(HERE.parent), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @contextmanager
@@ -158,7 +175,7 @@ def table(made: dict, records: list[dict]) -> str:
         "# Two versions of this library",
         "",
         f"Made by `{made['command']}` on {made['date']}, {made['cores']} cores, load {made['load']:.2f} at the start; "
-        f"{packages}. {explained}",
+        f"{packages}. Before: commit {made['commits']['before']}; after: {made['commits']['after']}. {explained}",
         "",
         f"| {' | '.join(heading)} |",
         f"|{' --- |' * len(heading)}",
