@@ -4,8 +4,8 @@
 a user would write around `flow.log_prob` with `pushforward.trainable`. A family is the recipe of its name; the slow
 direction of maf, nsf_ar and iaf is run by the library's default method, but for d_pass_step, which has
 `method="sequential"`. sample_gradient is value and gradient, in all trained leaves, of the mean squared norm of the
-samples; it and sample_in_jit are compiled by the caller. fit: `pf.nsf(dim=2)` and `pf.fit` at their
-defaults, the held-out rows handed over as `validation`.
+samples; it and sample_in_jit are compiled by the caller. fit: `pf.nsf` and `pf.fit` at their defaults,
+the held-out rows handed over as `validation`.
 """
 
 import itertools
