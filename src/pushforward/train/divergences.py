@@ -13,9 +13,10 @@ from pushforward.core.flow import Flow
 from pushforward.diagnostics.fidelity import paired_contexts
 from pushforward.errors import NumericError
 from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.blocks import Block, blocks_of, no_finite_step
 from pushforward.train.distillation_loss import DistillationLoss
 from pushforward.train.history import one_line
-from pushforward.train.loop import Block, Trainer, blocks_of, no_finite_step
+from pushforward.train.loop import Trainer
 
 _MOST_SAMPLES = 2048  # validation samples of either flow
 _MOST_NUMBERS = 2**17  # of all validation samples together

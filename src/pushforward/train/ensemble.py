@@ -16,11 +16,12 @@ from pushforward.core.flow import Flow
 from pushforward.core.state import has_hook
 from pushforward.errors import TrainingDiverged
 from pushforward.numerics.threads import with_jax_settings
+from pushforward.train.blocks import Block, Position
 from pushforward.train.checks import trained_flags
 from pushforward.train.data import warn_of_share_outside
 from pushforward.train.epochs import Epochs, LikelihoodObjective, check_finalised, generator
 from pushforward.train.history import EnsembleHistory, History
-from pushforward.train.loop import Block, Options, Selection
+from pushforward.train.loop import Options, Selection
 from pushforward.train.member_steps import run_members
 from pushforward.train.member_validation import MemberValidation
 from pushforward.train.optimizer import update_rule
@@ -63,6 +64,8 @@ def train_members(
             "loss: expected None for an Ensemble, whose members are trained and compared by their likelihoods. Fit the "
             "members one by one with that loss, and stack them: pushforward.Ensemble(flows)."
         )
+    if options.checkpoint is not None:
+        raise ValueError("checkpoint: expected None for an Ensemble, whose training is not stored yet.")
     objective = LikelihoodObjective(flow, data, epochs, history)
     original: Any = flow[0]
     if isinstance(original, Flow):
@@ -73,11 +76,11 @@ def train_members(
     def describe(index: int) -> str:
         return f"{title and f'{title}: '}{objective.describe(index)}, {sum(trainer.is_active)} of {len(flow)} members"
 
-    with progress_bar(options.progress, objective.blocks.n_blocks, describe, "first steps") as report:
+    with progress_bar(options.progress, describe, "first steps") as report:
         try:
-            for index in range(objective.blocks.n_blocks):
-                trainer.block(index)
-                report(index)
+            for index, block in objective.blocks.since(Position()):
+                trainer.block(index, block)
+                report(index, objective.blocks.n_blocks)
                 if not any(trainer.is_active):
                     break
         except KeyboardInterrupt:
@@ -103,7 +106,7 @@ class _MemberTrainer:
         self.members = list(objective.flow)
         keys = jax.random.split(options.key, len(self.members))
         pairs = [jax.random.split(key) for key in keys]  # as `fit` splits the key of a single flow
-        self.orders = [generator(pair[0]) for pair in pairs]
+        self.orders = [objective.order_of(generator(pair[0])) for pair in pairs]
         self.rule = update_rule(options.optimizer, options.clip, options.ema)
         flags = self._trained_flags(options.trainable)
         starts = [init_state(m, flags, self.rule, pair[1]) for m, pair in zip(self.members, pairs, strict=True)]
@@ -153,14 +156,17 @@ class _MemberTrainer:
             member.start = value
         history.start = self.validation.of_mixture(self.validation.best)
 
-    def block(self, index: int) -> None:
-        """Run the block of this index for the active members, validate them, and stop those without progress.
+    def block(self, index: int, block: Block) -> None:
+        """Run a block, the one of this index, for the active members, validate them, and stop those without progress.
 
         Raises:
             TrainingDiverged: if the last active members diverged and no other has stopped before.
         """
         objective, history, was_active = self.objective, self.history, list(self.is_active)
-        means = self._run(objective.blocks.at(index))
+        self.schedule = self.schedule._replace(total_steps=float(objective.blocks.n_steps))  # it may be replanned
+        started = time.perf_counter()
+        means = self._run(block)
+        validation_started = time.perf_counter()
         snapshots = [snapshot(state) for state in self.states]
         flows = [
             extract_flow(self.partition, state, member) for state, member in zip(snapshots, self.members, strict=True)
@@ -195,6 +201,7 @@ class _MemberTrainer:
         history.seconds.append(seconds)
         history.skipped_steps = sum(member.skipped_steps for member in history.members)
         history.restarts = sum(member.restarts for member in history.members)
+        objective.blocks.measured(validation_started - started, time.perf_counter() - validation_started)
 
     def interrupt(self) -> None:
         """Ctrl-C: the members that are still trained stop."""

@@ -18,10 +18,12 @@ from pushforward.core.state import has_hook
 from pushforward.errors import DataError, NumericError, TrainingDiverged
 from pushforward.numerics.programs import flatten, float_type
 from pushforward.numerics.threads import with_jax_settings
+from pushforward.train.blocks import Block, Blocks, TimedBlocks
 from pushforward.train.custom_loss import custom_loss
 from pushforward.train.data import Rows, warn_of_share_outside
 from pushforward.train.history import History
-from pushforward.train.loop import Block, Blocks, Options, Trainer, train
+from pushforward.train.loop import Options, Trainer, train
+from pushforward.train.order import Order
 from pushforward.train.prepare import FitData
 from pushforward.train.state import finalise_trained
 from pushforward.train.units import restore_units, standardise
@@ -33,17 +35,22 @@ _EPOCH_STEPS = 10
 _TOTAL_STEPS = 6000
 _TOTAL_PASSES = 300
 _PATIENCE_STEPS = 1500
+_TIMED_PATIENCE = 20  # of about 50 blocks
 _LEARNING_RATE = 5e-3
 _FULL_RATE_ROWS = 5000
 
 
 class Epochs(NamedTuple):
-    """Batches and epochs, as for `fit` (None for the defaults); and what decides the order of the rows."""
+    """Batches, epochs and patience, as for `fit` (None for the defaults); what decides the order of the rows.
+
+    `deadline` is the end of a run with `max_seconds`, by `time.perf_counter`.
+    """
 
     batch_size: int
     max_epochs: int | None
     patience: int | None
     random: np.random.Generator
+    deadline: float | None = None
 
 
 def generator(key: PRNGKeyArray) -> np.random.Generator:
@@ -83,7 +90,9 @@ def train_on_rows(
     if isinstance(flow, Flow) and loss is None:
         warn_of_share_outside(objective.flow, objective.parts[0], stacklevel=3)
     try:
-        best = train(objective.flow, objective, options._replace(title=title))
+        stage = "again" if history.start_from == "baseline" else "first"
+        checkpoint = options.checkpoint and options.checkpoint.stage(stage)
+        best = train(objective.flow, objective, options._replace(title=title, checkpoint=checkpoint))
     except TrainingDiverged:
         if loss is None:
             x, context, _ = objective.parts
@@ -128,20 +137,24 @@ class LikelihoodObjective:
         self, flow: Any, data: FitData, epochs: Epochs, history: History, loss: Callable[..., Any] | None = None
     ) -> None:
         self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
-        self.data, self.history, self.random = data, history, epochs.random
+        self.data, self.history = data, history
         self.offsets: tuple[float, ...] = tuple(offset + log_scale for offset in data.offsets)
         self.loss, self.custom_loss = negative_log_likelihood, None
         if loss is not None:
             self.flow, rows, self.validation, self.offsets = flow, data.train, data.validation, (0.0, 0.0)
             self.loss = self.custom_loss = custom_loss(loss, flow, rows, epochs.batch_size)
         self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
-        self.buffer_steps = _BUFFER_STEPS
+        self.buffer_steps, self.order = _BUFFER_STEPS, self.order_of(epochs.random)
         pass_steps = self.n_rows // self.batch_size
-        self.passes = math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1
-        size, total = pass_steps * self.passes, min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
-        n_epochs = epochs.max_epochs or max(math.ceil(total / size), 3)
-        self.blocks = Blocks(size * n_epochs, n_epochs, "in epoch {index}")
-        patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / size), 3)
+        size = pass_steps * (math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1)
+        if epochs.deadline is None:
+            n_epochs = epochs.max_epochs or max(math.ceil(min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps) / size), 3)
+            self.blocks = Blocks(size * n_epochs, n_epochs, "in epoch {index}")
+            patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / size), 3)
+        else:
+            most = size * epochs.max_epochs if epochs.max_epochs else max(_TOTAL_PASSES * pass_steps, 3 * size)
+            self.blocks = TimedBlocks(epochs.deadline, most)
+            patience = epochs.patience or _TIMED_PATIENCE
         self.patience = None if self.validation is None else patience
         dtype, history.batch_size = float_type(flatten(self.flow)[0]), self.batch_size
         parts = (rows.x, rows.context, None if rows.weights is None else rows.weights / rows.weights.mean())
@@ -157,22 +170,19 @@ class LikelihoodObjective:
         self.history.compile_seconds = time.perf_counter() - compile_start
         return self.history.start
 
-    def batches(
-        self, block: Block, random: np.random.Generator | None = None
-    ) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
-        """Buffers of batches, shuffled by `random` or the objective's own, each with the number of its filled batches.
-
-        A pass omits the rows that do not fill a batch.
-        """
-        used, random = self.n_rows // self.batch_size * self.batch_size, random or self.random
-        order = np.concatenate([random.permutation(self.n_rows)[:used] for _ in range(self.passes)])
-        order = order.reshape(-1, self.batch_size)
-        for start in range(0, len(order), self.buffer_steps):
-            index, buffer = order[start : start + self.buffer_steps], self.empty_buffer()
+    def batches(self, block: Block, order: Order | None = None) -> Iterator[tuple[tuple[np.ndarray | None, ...], int]]:
+        """Buffers of batches, in this order or the objective's own, each with the number of its filled batches."""
+        batches = (order or self.order).take(len(block.steps))
+        for start in range(0, len(batches), self.buffer_steps):
+            index, buffer = batches[start : start + self.buffer_steps], self.empty_buffer()
             for target, part in zip(buffer, self.parts, strict=True):
                 if target is not None and part is not None:
                     target[: len(index)] = part[index]
             yield buffer, len(index)
+
+    def order_of(self, random: np.random.Generator) -> Order:
+        """An order of the rows."""
+        return Order(self.n_rows, self.batch_size, random)
 
     def validate(self, flow: AnyFlow, mean: float) -> float:
         """The value after an epoch."""
@@ -185,10 +195,10 @@ class LikelihoodObjective:
     def describe(self, index: int) -> str:
         """Progress after an epoch."""
         history, kind = self.history, "train" if self.validation is None else "validation"
-        value = (history.validation or history.train)[-1]
+        value, position = (history.validation or history.train)[-1], f"{index + 1}/{self.blocks.n_blocks}"
         if self.custom_loss is not None:
-            return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} loss {-value:.4g}"
-        return f"epoch {index + 1}/{self.blocks.n_blocks} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
+            return f"{self.blocks.unit} {position} {kind} loss {-value:.4g}"
+        return f"{self.blocks.unit} {position} {kind} {value:.3f} (Gaussian {history.gaussian:.3f})"
 
     def failure(self) -> str | None:
         """No epoch had a finite likelihood; an error where validation rows are outside the flow's support."""

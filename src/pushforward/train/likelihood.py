@@ -4,6 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -14,6 +15,7 @@ from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.ensemble import Ensemble
 from pushforward.core.flow_argument import check_flow_argument
 from pushforward.numerics.keys import as_key
+from pushforward.train.checkpoint import Checkpoint
 from pushforward.train.checks import check_options, check_precision, check_unstacked
 from pushforward.train.comparison import (
     compare_with_baselines,
@@ -44,6 +46,7 @@ def fit(
     validation: float | Any = 0.1,
     batch_size: int = 256,
     max_epochs: int | None = None,
+    max_seconds: float | None = None,
     patience: int | None = None,
     learning_rate: float | None = None,
     optimizer: optax.GradientTransformation | None = None,
@@ -52,6 +55,8 @@ def fit(
     ema: float | None = 0.98,
     trainable: PyTree | None = None,
     start: str = "auto",
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> tuple[AnyFlow, History]:
     """Maximum likelihood: maximise the weighted mean of log p(x_i | c_i) over the rows by mini-batch gradients.
@@ -81,7 +86,12 @@ def fit(
         batch_size: rows in a step (fewer when there are fewer rows).
         max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an
             epoch holds several passes, at least 10 steps.
-        patience: epochs without a better validation likelihood before training stops; by default 1,500 steps' worth.
+        max_seconds: time for the call, compilation included. As many steps are planned, for the learning rate too, as
+            the speed of the last ones allows; at most 300 passes (or `max_epochs`), since few rows gain nothing from
+            more. Two runs with one key differ, as their speeds do; with `max_epochs` alone they are equal. An epoch of
+            the history is then a block of steps, about a fiftieth of the run.
+        patience: epochs without a better validation likelihood before training stops; by default 1,500 steps' worth
+            (20 blocks with `max_seconds`).
         learning_rate: peak of the cosine schedule of the default optimiser (Adam); by default 5e-3, times
             (n / 5000)^1.25 for fewer than 5,000 training rows, which are over-fitted within few steps.
         optimizer: any optax optimiser, with its learning rate, instead of Adam and the schedule. One that asks for
@@ -110,6 +120,10 @@ def fit(
             rows if `validation` is a share of them; the progress says so. An ensemble starts alike, but is not replaced
             by a baseline, whose copies would not disagree: a warning says so where it is below. "given" trains the flow
             unchanged.
+        checkpoint: folder for checkpoints of the training, every five minutes and at its end (`pip install
+            "pushforward[scale]"`), or None. Not for an ensemble yet.
+        resume: whether to continue the run whose checkpoints are in the folder, with the same arguments: by epochs it
+            ends with the same bits as a run without a break. Without checkpoints there the run starts afresh.
         progress: show progress on standard error (a bar with rich, else lines).
 
     A warning names the columns whose values repeat, because there a density is unbounded: more than 5 % of the rows,
@@ -125,6 +139,7 @@ def fit(
         DataError: NaN or infinite values, constant or linearly dependent columns (both are allowed for integers),
             values that are no levels, too few rows.
         ShapeError: if shapes do not fit the flow.
+        CheckpointError: if the folder of checkpoints is not empty without `resume`, or holds another run.
         ValueError: if an option is out of range, an array of the flow has 16 bits, or `optimizer` or `loss` does not
             fit.
         TrainingDiverged: if steps fail repeatedly; names the epoch and the learning rate.
@@ -143,7 +158,7 @@ def fit(
     if start not in ("auto", "given"):
         raise ValueError(f"start: expected 'auto' or 'given', got {start!r}.")
     counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
-    check_options(counts, {"learning_rate": learning_rate, "clip": clip}, ema)
+    check_options(counts, {"learning_rate": learning_rate, "clip": clip, "max_seconds": max_seconds}, ema)
     check_precision("flow", flow)
     check_unstacked(flow)
     key_split, key_steps = jax.random.split(as_key(key))
@@ -163,8 +178,10 @@ def fit(
         history.start_from = "columns" if initial is flow else "gaussian"
     del noisy
     rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
-    options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started)
-    epochs = Epochs(int(batch_size), max_epochs and int(max_epochs), patience and int(patience), random)
+    storage = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
+    options = Options(rate, optimizer, clip, ema, trainable, progress, key_steps, started, checkpoint=storage)
+    deadline = None if max_seconds is None else started + float(max_seconds)
+    epochs = Epochs(int(batch_size), max_epochs and int(max_epochs), patience and int(patience), random, deadline)
     train_rows: Any = train_members if is_ensemble else train_on_rows
     train = functools.partial(train_rows, data=data, epochs=epochs, options=options, loss=loss)
     fitted, history = train(initial, history)

@@ -13,6 +13,8 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from pushforward.core.fields import trainable as trainable_filter
 from pushforward.errors import TrainingDiverged
+from pushforward.train.blocks import Block, Blocks, Position
+from pushforward.train.checkpoint import Checkpoint
 from pushforward.train.checks import trained_flags
 from pushforward.train.optimizer import update_rule
 from pushforward.train.progress import progress_bar
@@ -20,8 +22,6 @@ from pushforward.train.recovery import Recovery
 from pushforward.train.schedules import Schedule, cosine
 from pushforward.train.state import TrainState, extract_flow, init_state, is_sound
 from pushforward.train.step import run_steps
-
-_BLOCKS = 50
 
 
 class Options(NamedTuple):
@@ -32,6 +32,7 @@ class Options(NamedTuple):
         key: of the randomness of the steps.
         started: time from which the history counts seconds, by `time.perf_counter`.
         title: of the progress bar.
+        checkpoint: stores the run, or None.
     """
 
     learning_rate: float
@@ -43,44 +44,7 @@ class Options(NamedTuple):
     key: PRNGKeyArray
     started: float
     title: str = ""
-
-
-class Block(NamedTuple):
-    """Steps between two validations: their numbers, and their name in an error message."""
-
-    steps: range
-    name: str
-
-
-class Blocks(NamedTuple):
-    """Consecutive blocks of steps, equally long but for one step.
-
-    Attributes:
-        n_steps: in all blocks.
-        n_blocks: number of blocks, at most `n_steps`.
-        name: of a block, from its `index` and its `first` and `last` step (exclusive).
-    """
-
-    n_steps: int
-    n_blocks: int
-    name: str = "within steps {first} to {last}"
-
-    def at(self, index: int) -> Block:
-        """The block of this index."""
-        first, last = (round(self.n_steps * end / self.n_blocks) for end in (index, index + 1))
-        return Block(range(first, last), self.name.format(index=index, first=first, last=last))
-
-
-def blocks_of(steps: int) -> Blocks:
-    """The steps in at most 50 blocks."""
-    return Blocks(steps, min(_BLOCKS, steps))
-
-
-def no_finite_step(history: Any, blocks: Blocks) -> str | None:
-    """That all steps failed, or were undone after others had failed; None otherwise."""
-    if history.skipped_steps < blocks.n_steps:
-        return None
-    return f"none of {blocks.n_steps} steps had a finite loss and gradient"
+    checkpoint: Checkpoint | None = None
 
 
 @runtime_checkable
@@ -144,7 +108,7 @@ class Selection:
     """
 
     def __init__(self, flow: Any, value: float, patience: int | None) -> None:
-        self.best = self._earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
+        self.best = self.earlier = Best(flow, -1, value if math.isfinite(value) else -math.inf)
         self._patience = patience
 
     def consider(self, flow: Any, index: int, value: float, mean: float, state: TrainState) -> None:
@@ -160,10 +124,10 @@ class Selection:
             self.best = Best(flow, index, value)
         elif best.value == -math.inf and self._patience is None:
             if is_sound(state):  # restored where no step was finite
-                self._earlier = best
+                self.earlier = best
                 self.best = Best(flow, best.block if math.isnan(mean) else index, -math.inf)
-            elif math.isnan(mean) and self._earlier.block >= 0:  # these weights have no finite step, earlier ones had
-                self.best = self._earlier
+            elif math.isnan(mean) and self.earlier.block >= 0:  # these weights have no finite step, earlier ones had
+                self.best = self.earlier
 
     def is_over(self, index: int) -> bool:
         """Whether training stops after the block of this index."""
@@ -185,8 +149,8 @@ class Trainer:
         chosen = trainable_filter(flow) if options.trainable is None else options.trainable
         self.partition, self.state = init_state(flow, trained_flags(flow, chosen), self.rule, options.key)
         self.recovery = Recovery(options.learning_rate, adjustable=self.rule.is_default, advice=objective.advice)
-        n_steps, decay = float(objective.blocks.n_steps), float(options.ema or 0.0)
-        self.schedule = Schedule(n_steps, options.learning_rate, decay)
+        n_steps = float(objective.blocks.n_steps)
+        self.schedule = Schedule(n_steps, options.learning_rate, float(options.ema or 0.0))
 
     def compile_steps(self, batches: Any) -> None:
         """Compile the program for buffers of these shapes, by running no step."""
@@ -200,6 +164,7 @@ class Trainer:
             TrainingDiverged: if consecutive steps failed too often.
         """
         total, n_finite = 0.0, 0
+        self.schedule = self.schedule._replace(total_steps=float(self.objective.blocks.n_steps))  # it may be replanned
         for batches, n_steps in self.objective.batches(block):
             steps = functools.partial(self._steps, batches, n_steps)
             self.state, part, n_part = self.recovery.run(steps, self.state, n_steps, block.name)
@@ -238,24 +203,37 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
     trainer, history, blocks = Trainer(flow, objective, options), objective.history, objective.blocks
     rate, title = trainer.recovery.describe_rate(), options.title and f"{options.title}: "
     selection = Selection(flow, objective.start(flow, trainer), objective.patience)
+    checkpoint = options.checkpoint
+    position = Position() if checkpoint is None else checkpoint.load(trainer, selection)
+    started = options.started if not position.index else time.perf_counter() - position.seconds
+    is_over = history.stop_reason == "early stopping"
+    history.stop_reason = "early stopping" if is_over else "finished"
 
     def describe(index: int) -> str:
         return title + objective.describe(index)
 
-    with progress_bar(options.progress, blocks.n_blocks, describe, f"{title}first steps") as report:
+    with progress_bar(options.progress, describe, f"{title}first steps") as report:
         try:
-            for index in range(blocks.n_blocks):
-                mean = trainer.run(blocks.at(index))
+            for index, block in () if is_over else blocks.since(position):
+                block_started = time.perf_counter()
+                mean = trainer.run(block)
+                validation_started = time.perf_counter()
                 history.skipped_steps, history.restarts = int(trainer.state.skipped_steps), trainer.recovery.restarts
                 current = trainer.current()
                 value = objective.validate(current, mean)  # an interrupt before its end leaves all lists equally long
                 history.learning_rate.append(trainer.learning_rate)
-                history.seconds.append(time.perf_counter() - options.started)
+                history.seconds.append(time.perf_counter() - started)
                 selection.consider(current, index, value, mean, trainer.state)
-                report(index)
+                position = Position(index + 1, block.steps.stop, history.seconds[-1])
+                blocks.measured(validation_started - block_started, time.perf_counter() - validation_started)
+                report(index, blocks.n_blocks)
                 if selection.is_over(index):
                     history.stop_reason = "early stopping"
                     break
+                if checkpoint is not None and checkpoint.is_due():
+                    checkpoint.save(position, trainer, selection)
+            if checkpoint is not None:
+                checkpoint.save(position, trainer, selection)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
     if history.stop_reason != "interrupted" and (failure := objective.failure()):

@@ -26,12 +26,13 @@ class Recovery:
     Attributes:
         learning_rate: the current one.
         restarts: number of restarts so far.
+        snapshots: the last two, each with the number of steps since.
     """
 
     def __init__(self, learning_rate: float, *, adjustable: bool, advice: str) -> None:
         self.learning_rate, self.restarts = learning_rate, 0
         self._adjustable, self._advice = adjustable, advice
-        self._snapshots: list[tuple[TrainState, int]] = []  # the last two, each with the number of steps since
+        self.snapshots: list[tuple[TrainState, int]] = []
 
     def describe_rate(self) -> str:
         """The learning rate as text."""
@@ -65,11 +66,11 @@ class Recovery:
     def remember(self, state: TrainState) -> None:
         """Make a snapshot of the state before a block, if the last step did not fail."""
         if not int(state.bad_steps):
-            self._snapshots = [*self._snapshots[-1:], (snapshot(state), 0)]
+            self.snapshots = [*self.snapshots[-1:], (snapshot(state), 0)]
 
     def recover(self, state: TrainState, n_steps: int, where: str) -> TrainState | None:
         """The state to continue from after a block of so many steps; None for the state itself."""
-        self._snapshots = [(earlier, since + n_steps) for earlier, since in self._snapshots]
+        self.snapshots = [(earlier, since + n_steps) for earlier, since in self.snapshots]
         return self._restore(state, where) if int(state.bad_steps) >= GIVE_UP else None
 
     def _restore(self, state: TrainState, where: str) -> TrainState:
@@ -80,11 +81,11 @@ class Recovery:
             )
         self.restarts += 1
         self.learning_rate /= 2
-        earlier, since = self._snapshots[-1]
-        if len(self._snapshots) > 1 and int(state.skipped_steps) - int(earlier.skipped_steps) >= since:
+        earlier, since = self.snapshots[-1]
+        if len(self.snapshots) > 1 and int(state.skipped_steps) - int(earlier.skipped_steps) >= since:
             # no step from this snapshot succeeded: its parameters have no finite loss any more
-            self._snapshots.pop()
-            earlier, since = self._snapshots[-1]
+            self.snapshots.pop()
+            earlier, since = self.snapshots[-1]
         # the steps that are undone count as skipped, and the randomness does not repeat
         skipped = earlier.skipped_steps + np.int32(since)
         return restore(earlier._replace(step=state.step, skipped_steps=skipped))

@@ -29,10 +29,11 @@ from pushforward.errors import DataError, NumericError
 from pushforward.numerics.arrays import on_device
 from pushforward.numerics.keys import as_key
 from pushforward.numerics.programs import flatten, float_type
+from pushforward.train.blocks import Block, blocks_of, no_finite_step
 from pushforward.train.checks import check_divergences, check_options, check_precision
 from pushforward.train.data import as_contexts
 from pushforward.train.history import one_line
-from pushforward.train.loop import Block, Options, Trainer, blocks_of, no_finite_step, train
+from pushforward.train.loop import Options, Trainer, train
 from pushforward.train.state import finalise_trained
 from pushforward.train.target_loss import TargetLoss
 from pushforward.train.units import outer_standardise
