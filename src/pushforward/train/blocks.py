@@ -78,12 +78,13 @@ class TimedBlocks(Blocks):
             yield index, Block(range(step, step + size), self.name.format(index=index, first=step, last=step + size))
             step, index = step + size, index + 1
             a_step, validation = max(self._seconds[0] / size, 1e-9), self._seconds[1]
-            left = deadline - time.perf_counter() - validation
-            n_left = min(max(int(left / a_step), 0), self.most - step)
-            self.n_steps = step + n_left
-            usual = max(self.n_steps / _BLOCKS, validation / _VALIDATION_SHARE / a_step, 1.0)
-            self.n_blocks = index + math.ceil(n_left / usual)
-            size = min(n_left if n_left < 1.5 * usual else int(usual), _GROWTH * size)
+            left = max(deadline - time.perf_counter(), 0.0)
+            total = min(step + left / a_step, self.most)
+            usual = max(total / _BLOCKS, validation / _VALIDATION_SHARE / a_step, 1.0)
+            n_left = round(left / (usual * a_step + validation)) or 1  # blocks, each with its validation
+            steps_left = min(max(int((left - n_left * validation) / a_step), 0), self.most - step)
+            self.n_steps, self.n_blocks = step + steps_left, index + math.ceil(steps_left / usual)
+            size = min(steps_left if steps_left < 1.5 * usual else int(usual), _GROWTH * size)
 
     def measured(self, run_seconds: float, validation_seconds: float) -> None:
         """Note how long the last block and its validation took."""
