@@ -251,7 +251,7 @@ def test_a_flow_not_better_than_the_gaussian_gives_the_gaussian_of_all_rows():
 def test_progress_ends_with_the_baseline_that_is_returned(capsys, n_clusters, baseline):
     random = np.random.default_rng(1)
     x = random.normal(size=(400, 2)) + 1e3 * random.integers(n_clusters, size=(400, 1))
-    _, history = pf.fit(pf.nsf(2, **SMALL), x, **SHORT | {"progress": True})
+    _, history = pf.fit(pf.nsf(2, **SMALL), x, batch_size=256, **SHORT | {"progress": True})
     assert history.returned == "baseline"
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"fit: the returned flow is {baseline}, because the trained flow was not clearly likelier")
@@ -260,7 +260,7 @@ def test_progress_ends_with_the_baseline_that_is_returned(capsys, n_clusters, ba
     pf.fit(pf.nsf(2, **SMALL), x, **SHORT)
     assert not capsys.readouterr().err
     # rows of `fit_columns`: the commands say it themselves
-    _, history = pf.fit(pf.nsf(2, **SMALL), prepare.PreparedRows(x, is_drawn=True), **SHORT | {"progress": True})
+    _, history = pf.fit(pf.nsf(2, **SMALL), prepare.PreparedRows(x, is_drawn=True), batch_size=256, **SHORT | {"progress": True})
     assert history.returned == "baseline"
     assert "the returned flow is" not in capsys.readouterr().err
 

@@ -33,6 +33,7 @@ class Blocks:
         n_steps: in all blocks.
         n_blocks: number of blocks, at most `n_steps`.
         name: of a block, from its `index` and its `first` and `last` step (exclusive).
+        stop: number of blocks after which the run ends early, or None.
 
     Attributes:
         unit: what progress calls a block.
@@ -40,12 +41,14 @@ class Blocks:
 
     unit = "epoch"
 
-    def __init__(self, n_steps: int, n_blocks: int, name: str = "within steps {first} to {last}") -> None:
-        self.n_steps, self.n_blocks, self.name = n_steps, n_blocks, name
+    def __init__(
+        self, n_steps: int, n_blocks: int, name: str = "within steps {first} to {last}", stop: int | None = None
+    ) -> None:
+        self.n_steps, self.n_blocks, self.name, self.stop = n_steps, n_blocks, name, stop
 
     def since(self, position: Position) -> Iterator[tuple[int, Block]]:
         """The blocks from a position on, each with its index."""
-        for index in range(position.index, self.n_blocks):
+        for index in range(position.index, self.stop or self.n_blocks):
             first, last = (round(self.n_steps * end / self.n_blocks) for end in (index, index + 1))
             yield index, Block(range(first, last), self.name.format(index=index, first=first, last=last))
 

@@ -24,7 +24,7 @@ def compare_with_baselines(
     """The fitted flow if it is clearly likelier than its baselines; else the better one, or a flow trained from it.
 
     A warning reports if the returned flow is below the baselines. The third result is the baselines where the returned
-    flow is one of them, untrained; else None.
+    flow is one of them or was trained from one; else None.
 
     Args:
         fitted: the flow after training.
@@ -62,8 +62,7 @@ def compare_with_baselines(
         log_probs = start_log_probs if retrained is start else log_probs_in_units(retrained, validation)
     if falls_short(log_probs, fitted_baselines, validation):
         _warn(history, float(np.average(baseline_log_probs, weights=validation.weights)) + offset)
-        return fitted, history, None
-    return fitted, history, fitted_baselines if fitted is start else None
+    return fitted, history, fitted_baselines if history.start_from == "baseline" else None
 
 
 def report_baselines(fitted: Any, initial: Any, data: FitData, history: History) -> None:

@@ -37,20 +37,35 @@ _TOTAL_PASSES = 300
 _PATIENCE_STEPS = 1500
 _TIMED_PATIENCE = 20  # of about 50 blocks
 _LEARNING_RATE = 5e-3
-_FULL_RATE_ROWS = 5000
+FEW_ROWS = 5000
+_BATCH, _FEW_BATCH = 256, 64  # rows in a step, and where there are few
 
 
 class Epochs(NamedTuple):
     """Batches, epochs and patience, as for `fit` (None for the defaults); what decides the order of the rows.
 
-    `deadline` is the end of a run with `max_seconds`, by `time.perf_counter`.
+    `deadline` is the end of a run with `max_seconds`, by `time.perf_counter`; `stop` ends it after so many epochs, at
+    the learning rate that the schedule has there.
     """
 
-    batch_size: int
+    batch_size: int | None
     max_epochs: int | None
     patience: int | None
     random: np.random.Generator
     deadline: float | None = None
+    stop: int | None = None
+
+    def batch(self, n_rows: int) -> int:
+        """Rows in a step, for so many training rows."""
+        size = self.batch_size or (_FEW_BATCH if n_rows < FEW_ROWS else _BATCH)
+        return min(size, n_rows)
+
+    def plan(self, n_rows: int) -> tuple[int, int]:
+        """The number of steps of an epoch over so many rows, and the number of epochs."""
+        pass_steps = n_rows // self.batch(n_rows)
+        size = pass_steps * (math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1)
+        total = min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps)
+        return size, self.max_epochs or max(math.ceil(total / size), 3)
 
 
 def generator(key: PRNGKeyArray) -> np.random.Generator:
@@ -60,7 +75,7 @@ def generator(key: PRNGKeyArray) -> np.random.Generator:
 
 def default_learning_rate(n_rows: int) -> float:
     """The peak of the cosine schedule for `n_rows` training rows: few rows are over-fitted within few steps."""
-    return _LEARNING_RATE * min(1.0, n_rows / _FULL_RATE_ROWS) ** 1.25
+    return _LEARNING_RATE * min(1.0, n_rows / FEW_ROWS) ** 1.25
 
 
 def train_on_rows(
@@ -90,7 +105,7 @@ def train_on_rows(
     if isinstance(flow, Flow) and loss is None:
         warn_of_share_outside(objective.flow, objective.parts[0], stacklevel=3)
     try:
-        stage = "again" if history.start_from == "baseline" else "first"
+        stage = "all_rows" if epochs.stop else "from_baseline" if history.start_from == "baseline" else "first"
         checkpoint = options.checkpoint and options.checkpoint.stage(stage)
         best = train(objective.flow, objective, options._replace(title=title, checkpoint=checkpoint))
     except TrainingDiverged:
@@ -142,17 +157,16 @@ class LikelihoodObjective:
         self.loss, self.custom_loss = negative_log_likelihood, None
         if loss is not None:
             self.flow, rows, self.validation, self.offsets = flow, data.train, data.validation, (0.0, 0.0)
-            self.loss = self.custom_loss = custom_loss(loss, flow, rows, epochs.batch_size)
-        self.n_rows, self.batch_size = len(rows), min(epochs.batch_size, len(rows))
+            self.loss = self.custom_loss = custom_loss(loss, flow, rows, epochs.batch(len(rows)))
+        self.n_rows, self.batch_size = len(rows), epochs.batch(len(rows))
         self.buffer_steps, self.order = _BUFFER_STEPS, self.order_of(epochs.random)
-        pass_steps = self.n_rows // self.batch_size
-        size = pass_steps * (math.ceil(_EPOCH_STEPS / pass_steps) if pass_steps < _EPOCH_STEPS else 1)
+        size, n_epochs = epochs.plan(self.n_rows)
         if epochs.deadline is None:
-            n_epochs = epochs.max_epochs or max(math.ceil(min(_TOTAL_STEPS, _TOTAL_PASSES * pass_steps) / size), 3)
-            self.blocks = Blocks(size * n_epochs, n_epochs, "in epoch {index}")
+            self.blocks = Blocks(size * n_epochs, n_epochs, "in epoch {index}", epochs.stop)
             patience = epochs.patience or max(math.ceil(_PATIENCE_STEPS / size), 3)
         else:
-            most = size * epochs.max_epochs if epochs.max_epochs else max(_TOTAL_PASSES * pass_steps, 3 * size)
+            passes = _TOTAL_PASSES * (self.n_rows // self.batch_size)
+            most = size * epochs.max_epochs if epochs.max_epochs else max(passes, 3 * size)
             self.blocks = TimedBlocks(epochs.deadline, most)
             patience = epochs.patience or _TIMED_PATIENCE
         self.patience = None if self.validation is None else patience

@@ -37,6 +37,7 @@ class History:
             repeat by nature, because rows without an equal one are then the rare ones.
         earlier: the history of the first training where a second one, from a baseline, followed; else None.
         n_train, n_validation: row counts.
+        n_refit: number of rows to which the returned flow was fitted again, validation rows included; 0 if it was not.
         n_validation_copies: number of validation rows that have an equal training row.
         batch_size: rows a step.
     """
@@ -58,13 +59,14 @@ class History:
     n_train: int = 0
     n_validation: int = 0
     n_validation_copies: int = 0
+    n_refit: int = 0
     batch_size: int = 0
     earlier: "History | None" = None
 
     @property
     def best_validation(self) -> float:
-        """Validation log-likelihood of the returned flow (of a returned baseline, as fitted to the training rows
-        alone); training log-likelihood without validation rows."""
+        """Validation log-likelihood of the returned flow, as fitted to the training rows alone; training log-likelihood
+        without validation rows."""
         curve = self.validation or self.train
         return curve[self.best_epoch] if self.best_epoch >= 0 else self.start
 

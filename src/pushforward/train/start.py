@@ -41,6 +41,7 @@ _ROWS_FOR_SIZE = 5_000  # most rows for the choice of a mixture's size
 _ROWS_OF_MIXTURE = 50_000  # most rows for the fit of a mixture
 _MIN_SCALE = 1e-8  # below the smallest scale of expectation-maximisation
 _NEGLIGIBLE = 0.01  # nats a row
+_FLOOR = 0.01  # standard deviations of a column: least width of a component where values repeat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Baselines:
 
     Attributes:
         gaussian: log-densities (n,) under a full Gaussian, linear in the context, in the data's units.
-        mixture: log-densities (n,) under a mixture of normals, its size chosen by the BIC. None with a context, and
-            where values of a column repeat, because the density of a narrow component is then unbounded.
+        mixture: log-densities (n,) under a mixture of normals, its size chosen by the BIC; where values of a column
+            repeat, components have a least width. None with a context.
         fitted: the better of the two, of rows after `Standardise` and `Whiten`: the coordinates of the base, as the
             other layers start as the identity. None with a context.
     """
@@ -150,14 +151,38 @@ def baselines(flow: Flow | Ensemble, train: Rows, validation: Rows, seed: int, r
     x, y = whiten_rows(flow, x), whiten_rows(flow, y)
     one = fit_normal_mixture(x, train.weights, sizes=(1,), seed=seed)
     gaussian = one.log_prob(y) - log_scale
-    if any(has_copies(column) for column in train.x[::replicates].T):
-        return Baselines(gaussian, None, one)
-    several = fit_normal_mixture(*_subsample(x, train.weights, _ROWS_FOR_SIZE), seed=seed, replicates=replicates)
+    floor = _floor(flow, train.x[::replicates])
+    several = fit_normal_mixture(
+        *_subsample(x, train.weights, _ROWS_FOR_SIZE), seed=seed, replicates=replicates, floor=floor
+    )
     if len(x) > _ROWS_FOR_SIZE:
-        several = refit_normal_mixture(several, *_subsample(x, train.weights, _ROWS_OF_MIXTURE))
+        several = refit_normal_mixture(several, *_subsample(x, train.weights, _ROWS_OF_MIXTURE), floor)
     mixture = several.log_prob(y) - log_scale
     is_better = _mean(mixture, validation) > _mean(gaussian, validation)
     return Baselines(gaussian, mixture, several if is_better else one)
+
+
+def _floor(flow: Flow, rows: np.ndarray) -> np.ndarray | None:
+    """The covariance that each component of a mixture has at least, after `Standardise` and `Whiten`; None for none.
+
+    In columns whose values repeat the likelihood of a mixture has no bound, as a component may narrow to a value of
+    only two rows. There a component has the width of the usual gap between two values at least, up to a hundredth of a
+    standard deviation.
+    """
+    widths = np.asarray([_gap(column) if has_copies(column) else 0.0 for column in rows.T])
+    if not widths.any():
+        return None
+    floor, whiten = np.diag(np.square(widths)), whitening_layer(flow)
+    if whiten is None:
+        return floor
+    inverse = np.linalg.inv(np.asarray(whiten.factor))
+    return inverse @ floor @ inverse.T
+
+
+def _gap(column: np.ndarray) -> float:
+    """The median gap between two different values, in standard deviations, between 1e-4 and 1e-2."""
+    values = np.unique(column)
+    return float(np.clip(np.median(np.diff(values)) / column.std(), 1e-4, _FLOOR)) if len(values) > 1 else _FLOOR
 
 
 def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow:
@@ -184,17 +209,22 @@ def baseline_start(flow: Flow, train: Rows, fitted_baselines: Baselines) -> Flow
     return eqx.tree_at(lambda f: f.base, flow, base)
 
 
-def refit_baseline(flow: Flow, rows: Rows, fitted_baselines: Baselines) -> Flow:
+def refit_baseline(flow: Flow, rows: Rows, fitted_baselines: Baselines, replicates: int = 1) -> Flow:
     """The flow at the better of the baselines, fitted again to all rows: for a flow that training did not improve.
 
     Args:
         flow: before training.
         rows: training and validation rows, in the data's units.
         fitted_baselines: from `baselines`, of the training rows.
+        replicates: as for `baselines`.
     """
     if fitted_baselines.fitted is not None:
-        subsample = _subsample(whiten_rows(flow, _standard(flow, rows)[0]), rows.weights, _ROWS_OF_MIXTURE)
-        fitted = refit_normal_mixture(fitted_baselines.fitted, *subsample)
+        x, floor = whiten_rows(flow, _standard(flow, rows)[0]), _floor(flow, rows.x[::replicates])
+        if len(fitted_baselines.fitted.weights) > 1 and len(x) <= _ROWS_FOR_SIZE:  # its size is chosen anew
+            fitted = fit_normal_mixture(x, rows.weights, replicates=replicates, floor=floor)
+        else:
+            subsample = _subsample(x, rows.weights, _ROWS_OF_MIXTURE)
+            fitted = refit_normal_mixture(fitted_baselines.fitted, *subsample, floor)
         fitted_baselines = dataclasses.replace(fitted_baselines, fitted=fitted)
     return baseline_start(flow, rows, fitted_baselines)
 
