@@ -1,5 +1,7 @@
 """What compiled programs are passed."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -65,3 +67,13 @@ def test_training_of_images_alone_is_compiled_with_options(build, has_options, m
     flow = build()
     pf.fit_target(flow, lambda x: -(x**2).sum(), key=0, steps=1, batch_size=2)
     assert set(seen) == {has_options}
+
+
+def test_every_compiled_module_says_its_shapes():
+    """Else the options for images are lost. The optimiser's initial state is no module."""
+    sources = Path(programs.__file__).parents[1].rglob("*.py")
+    decorators = [
+        (path.name, line) for path in sources for line in path.read_text().splitlines() if line.startswith("@compiled(")
+    ]
+    assert len(decorators) > 5
+    assert [name for name, line in decorators if "shapes_of" not in line] == ["state.py"]

@@ -88,7 +88,7 @@ def _batch(
     if value is None or event is None:
         return None
     shape = math.prod(lead), *event
-    if centre is None and value.dtype == dtype and value.shape == shape and not _has_own_program(value):
+    if centre is None and value.dtype == dtype and value.shape == shape and not _compiles_again(value):
         return value  # the common case, at no cost
     xp: Any = jnp if is_on_accelerator(value) else np
     if centre is not None:
@@ -102,11 +102,17 @@ def _batch(
     return xp.broadcast_to(batch, (*lead, *event)).reshape(shape)
 
 
-def _has_own_program(value: Any) -> bool:
-    """Whether `jax.jit` would compile again for this array: weakly typed, or on a CPU bound to a device."""
+def _compiles_again(value: Any) -> bool:
+    """Whether `jax.jit` would compile again for this array: if it is weakly typed, or bound to the CPU in use anyway.
+
+    An array that is bound to another device is computed there.
+    """
     if not isinstance(value, jax.Array):
         return False
-    return value.weak_type or (value.committed and not is_on_accelerator(value))
+    if value.weak_type or not value.committed or is_on_accelerator(value):
+        return value.weak_type
+    devices, default = value.devices(), jax.config.read("jax_default_device") or jax.devices()[0]
+    return len(devices) > 1 or devices == {default}
 
 
 def _two_parts(centre: np.ndarray, ndim: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:

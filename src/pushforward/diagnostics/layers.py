@@ -121,14 +121,14 @@ def _padded(batch: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([batch, np.broadcast_to(batch[-1:], (size - len(batch), *batch.shape[1:]))])
 
 
-@compiled(2, keep=16, shapes_of=lambda static, _: static.shapes)
+@compiled(2, keep=16, shapes_of=lambda static, _: static.event_shapes)
 def _batch(static: Any, inverse: bool, arrays: list[Any], inputs: Array, contexts: Any) -> Any:
     bijection = unflatten(arrays, static)
     method = bijection.inverse_and_log_det if inverse else bijection.forward_and_log_det
     return jax.vmap(method, (0, None if contexts is None else 0))(inputs, contexts)
 
 
-@compiled(2, keep=16, shapes_of=lambda static, _: static.shapes)
+@compiled(2, keep=16, shapes_of=lambda static, _: static.event_shapes)
 def _jacobians(static: Any, batch: int, arrays: list[Any], points: Array, contexts: Any) -> Array:
     bijection = unflatten(arrays, static)
 

@@ -45,7 +45,7 @@ class MapEvaluation:
     jacobians: np.ndarray | None
 
 
-@compiled(4, shapes_of=lambda static, *_: static.shapes)
+@compiled(4, shapes_of=lambda static, *_: static.event_shapes)
 def _evaluate(
     static: Any, inverse: bool, batch: int, jacobian: bool, arrays: list[Any], points: Array, contexts: Any
 ) -> Any:

@@ -32,7 +32,7 @@ def _rows(vectors: Array) -> Array:
 
 @in_full_precision
 def _bind(vectors: Array, matrix: Array) -> Array:
-    # read here: the rules below are called when the caller's context is over
+    # Read here, where it is never None: the rules below are called when the caller's context is over.
     return _flat_product.bind(vectors, matrix, precision=jax.config.jax_default_matmul_precision)  # ty: ignore[missing-attribute]
 
 

@@ -22,11 +22,12 @@ _MAX_UNROLLED = 1 << 17  # elements in stacks that are passed by layer
 class Static:
     """The hashable part of a module: tree structure and leaves that are not arrays.
 
-    `shapes`, of the module's events and contexts, are for the options of the compiler.
+    `event_shapes`, of the module's events and contexts, are for the options of the compiler and no part of equality:
+    programs are cached by those options too.
     """
 
-    def __init__(self, structure: Any, leaves: tuple[Any, ...], shapes: tuple[Any, ...] = ()) -> None:
-        self.structure, self.leaves, self.shapes = structure, leaves, shapes
+    def __init__(self, structure: Any, leaves: tuple[Any, ...], event_shapes: tuple[Any, ...] = ()) -> None:
+        self.structure, self.leaves, self.event_shapes = structure, leaves, event_shapes
         self._hash = hash((structure, leaves))
 
     def __hash__(self) -> int:
@@ -103,8 +104,8 @@ def _by_layer(module: Any, arrays: list[Any]) -> list[Any]:
     """
     if jax.default_backend() != "cpu":
         return arrays
-    # not below a stack of another kind, whose first axis is no layer: the members of an ensemble
-    parts = jax.tree.leaves(module, is_leaf=lambda part: hasattr(part, "stacked_field"))
+    # not below another stack, where the first axis is no layer: the members of an ensemble, the turns of a loop
+    parts = jax.tree.leaves(module, is_leaf=lambda part: hasattr(type(part), "stacked_field"))
     unrolled = [_n_unrolled(part) > 0 for part in parts for leaf in jax.tree.leaves(part) if is_array(leaf)]
     cut = [flag and leaf.ndim > 2 and is_inexact(leaf) for leaf, flag in zip(arrays, unrolled, strict=True)]
     if sum(leaf.size for leaf, flag in zip(arrays, cut, strict=True) if flag) > _MAX_UNROLLED:
@@ -238,7 +239,7 @@ class _ProgramCache:
 
     def program(self, batched: Callable[..., tuple[Array, ...]], module: CompiledModule) -> Callable[..., Any]:
         """The program of a function for modules of this module's kind, with the result of `_with_status`."""
-        options, static = compiler_options(*module.static.shapes), module.static
+        options, static = compiler_options(*module.static.event_shapes), module.static
         key = batched, module.kind, bool(options)
         with self.lock:
             program = self.programs.pop(key, None)

@@ -86,7 +86,7 @@ class FlowTransform(Transform):
         return _run(self.static, inverse, len(lead), self.arrays, value)
 
 
-@compiled(3, keep=32)
+@compiled(3, keep=32, shapes_of=lambda static, *_: static.event_shapes)
 def _run(static: Static, inverse: bool, n_lead: int, arrays: list[Any], value: Array) -> tuple[Array, Array]:
     """The bijection over leading axes: compiled for concrete arrays, inlined under a caller's trace."""
     bijection = unflatten(arrays, static)

@@ -54,7 +54,7 @@ class CustomLoss(NamedTuple):
         return float(np.average(all_values, weights=rows.weights if len(all_values) == n else None))
 
 
-@compiled(2, shapes_of=lambda static, _: static.shapes)
+@compiled(2, shapes_of=lambda static, _: static.event_shapes)
 def _evaluate(static: Any, function: Callable[..., Array], arrays: Any, x: Any, context: Any, key: Any) -> Array:
     return function(unflatten(arrays, static), x, context, key)
 

@@ -66,7 +66,7 @@ def run_members(
     return new, totals
 
 
-@compiled(3, donate=(0,), shapes_of=lambda partition, *_: partition.static.shapes)
+@compiled(3, donate=(0,), shapes_of=lambda partition, *_: partition.static.event_shapes)
 def _run_together(
     partition: Partition,
     rule: Any,

@@ -21,7 +21,7 @@ from pushforward.train.state import Partition, TrainState
 Loss = Callable[[Any, Any, Any, Array, Any], tuple[Array, Array]]
 
 
-@compiled(3, donate=(0,), shapes_of=lambda partition, *_: partition.static.shapes)
+@compiled(3, donate=(0,), shapes_of=lambda partition, *_: partition.static.event_shapes)
 def run_steps(
     partition: Partition,
     rule: UpdateRule,
