@@ -111,8 +111,8 @@ def _compiles_again(value: Any) -> bool:
         return False
     if value.weak_type or not value.committed or is_on_accelerator(value):
         return value.weak_type
-    devices, default = value.devices(), jax.config.read("jax_default_device") or jax.devices()[0]
-    return len(devices) > 1 or devices == {default}
+    default = jax.config.jax_default_device or jax.devices()[0]  # ty: ignore[missing-attribute]
+    return value.devices() == {default} or len(value.devices()) > 1
 
 
 def _two_parts(centre: np.ndarray, ndim: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
