@@ -30,11 +30,12 @@ PUBLIC = {
         refresh remove_layer replace_layer save space_flow summary trainable""",
     # and every scalar bijection, by its row in zoo.SCALARS
     "pushforward.bijections": """PLU TRANSFORMERS AbstractBijection AbstractLogDet AbstractScalarBijection
-        ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional ConditionalSplit Contractive
-        Coupling Dense Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling Inverse
-        LinearPrediction LinearRegression LowRank MaskedAutoregressive MaskedConvolution MatrixExponential OneByOne
-        PeriodicConvolution Permutation PixelSigmoid Planar PowerSeries Radial Repeat Reshape RussianRoulette Split
-        SplitChannels Squeeze Standardise StickBreaking Sylvester Triangular Whiten alternating apply_transformer
+        ActivationNormalisation BlockAutoregressive Cayley Chain ColumnMaps Conditional ConditionalSplit
+        Contractive Coupling Dense Diagonal Elementwise EmergingConvolution Exact Householder ImageCoupling
+        Inverse LinearPrediction LinearRegression LowRank MarginalGaussianization MaskedAutoregressive
+        MaskedConvolution MatrixExponential OneByOne PeriodicConvolution Permutation PixelSigmoid Planar
+        PowerSeries Radial Repeat Reshape RussianRoulette Split SplitChannels Squeeze Standardise
+        StickBreaking Sylvester Triangular Whiten alternating apply_transformer
         channel_wise checkerboard from_sphere halves n_parameters random_half stack_equal to_sphere
         transformer_named""",
     "pushforward.bases": """AbstractDistribution ConditionalBase Logistic Mixture MultivariateNormal Normal

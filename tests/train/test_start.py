@@ -260,7 +260,9 @@ def test_progress_ends_with_the_baseline_that_is_returned(capsys, n_clusters, ba
     pf.fit(pf.nsf(2, **SMALL), x, **SHORT)
     assert not capsys.readouterr().err
     # rows of `fit_columns`: the commands say it themselves
-    _, history = pf.fit(pf.nsf(2, **SMALL), prepare.PreparedRows(x, is_drawn=True), batch_size=256, **SHORT | {"progress": True})
+    _, history = pf.fit(
+        pf.nsf(2, **SMALL), prepare.PreparedRows(x, is_drawn=True), batch_size=256, **SHORT | {"progress": True}
+    )
     assert history.returned == "baseline"
     assert "the returned flow is" not in capsys.readouterr().err
 

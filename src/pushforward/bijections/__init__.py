@@ -30,6 +30,7 @@ from pushforward.bijections.linear import (
     Triangular,
     Whiten,
 )
+from pushforward.bijections.marginal import MarginalGaussianization
 from pushforward.bijections.partitions import alternating, channel_wise, checkerboard, halves, random_half
 from pushforward.bijections.planar_radial import Planar, Radial, Sylvester
 from pushforward.bijections.residual import AbstractLogDet, Contractive, Exact, PowerSeries, RussianRoulette
@@ -70,6 +71,7 @@ __all__ = [
     "LinearPrediction",
     "LinearRegression",
     "LowRank",
+    "MarginalGaussianization",
     "MaskedAutoregressive",
     "MaskedConvolution",
     "MatrixExponential",

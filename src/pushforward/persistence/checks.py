@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward.bijections import Whiten
+from pushforward.bijections import MarginalGaussianization, Whiten
 from pushforward.core.distribution import AbstractDistribution
 from pushforward.core.stacked import stacked_field, unstack
 from pushforward.core.state import certify
@@ -128,6 +128,12 @@ def _check_values(node: Any, path: str, event_size: int) -> None:
             raise damaged(f"{start}order and {start}inverse_order are not a permutation and its inverse")
     if is_array(values.get("scale")) and not (np.asarray(values["scale"]) > 0).all():
         raise damaged(f"{start}scale has numbers that are not positive")
+    if isinstance(node, MarginalGaussianization):
+        knots = [np.asarray(part) for part in (node.x_knots, node.z_knots)]
+        if knots[0].shape != knots[1].shape or knots[0].shape[-2:-1] != node.shape or knots[0].shape[-1] < 2:
+            raise damaged(f"{start}x_knots and {start}z_knots are not two arrays (D, K + 1)")
+        if not all((np.diff(part) > 0).all() for part in knots):
+            raise damaged(f"{start}x_knots or {start}z_knots do not increase")
     if isinstance(node, Whiten):
         factor = np.asarray(node.factor)
         diagonal = np.diagonal(factor, axis1=-2, axis2=-1) if factor.ndim > 1 else factor

@@ -151,9 +151,12 @@ class LikelihoodObjective:
     def __init__(
         self, flow: Any, data: FitData, epochs: Epochs, history: History, loss: Callable[..., Any] | None = None
     ) -> None:
-        self.flow, rows, self.validation, log_scale = standardise(flow, data.train, data.validation)
+        self.flow, rows, self.validation, *log_dets = standardise(flow, data.train, data.validation)
         self.data, self.history = data, history
-        self.offsets: tuple[float, ...] = tuple(offset + log_scale for offset in data.offsets)
+        self.offsets: tuple[float, ...] = tuple(
+            offset + (float(np.average(part, weights=split and split.weights)) if len(part) else 0.0)
+            for offset, part, split in zip(data.offsets, log_dets, (data.train, data.validation), strict=True)
+        )
         self.loss, self.custom_loss = negative_log_likelihood, None
         if loss is not None:
             self.flow, rows, self.validation, self.offsets = flow, data.train, data.validation, (0.0, 0.0)

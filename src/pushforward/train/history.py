@@ -22,7 +22,8 @@ class History:
         best_epoch: index of the epoch whose weights were returned; -1 for those of the start.
         stop_reason: "finished", "early stopping" or "interrupted"; "diverged" where a second training, from a baseline,
             diverged and the baseline is returned.
-        start_from: where training started: "given" (the flow unchanged), "columns" (standardised), "gaussian"
+        start_from: where training started: "given" (the flow unchanged), "columns" (standardised), "margins" (columns
+            of normal distributions, by `MarginalGaussianization`), "gaussian"
             (whitened), "baseline" (the linear Gaussian or the mixture, where a first training did not clearly exceed
             it; with `best_epoch` -1 that baseline is returned, and the curves are those of the training that did not
             exceed it).

@@ -30,7 +30,7 @@ from pushforward.train.loop import Options
 from pushforward.train.prepare import PreparedRows, prepare
 from pushforward.train.progress import print_line
 from pushforward.train.refit import fitted_to_all_rows, is_worthwhile
-from pushforward.train.start import may_start_jointly, whitened_start
+from pushforward.train.start import marginal_start, may_start_jointly, whitened_start
 from pushforward.train.units import initialise_flow
 
 AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
@@ -178,10 +178,12 @@ def fit(
     )
     flow = initialise_flow(flow, noisy)
     initial: Any = flow
+    plain = flow  # from which baselines start
     may_choose_start = start == "auto" and trainable is None and loss is None and may_start_jointly(flow)
     if may_choose_start:
-        initial = whitened_start(initial, noisy, data.validation)
-        history.start_from = "columns" if initial is flow else "gaussian"
+        plain = whitened_start(flow, noisy, data.validation)
+        initial = marginal_start(plain, noisy, data.validation)
+        history.start_from = "margins" if initial is not plain else "columns" if plain is flow else "gaussian"
     del noisy
     rate = default_learning_rate(len(data.train)) if learning_rate is None else float(learning_rate)
     storage = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
@@ -196,15 +198,15 @@ def fit(
     found = None
     is_comparable = may_choose_start and data.validation is not None and history.stop_reason != "interrupted"
     if is_comparable and is_ensemble:
-        report_baselines(fitted, initial, data, history)
+        report_baselines(fitted, plain, data, history)
     elif is_comparable:
-        fitted, history, found = compare_with_baselines(fitted, initial, data, history, train)
+        fitted, history, found = compare_with_baselines(fitted, plain, data, history, train)
     if loss is None:
         count_copies(fitted, data, history)
     is_untrained = found is not None and history.best_epoch < 0
     may_refit = is_worthwhile((is_untrained and refit is None) or refit, data) and not is_ensemble
     if may_refit and history.stop_reason != "interrupted":
-        fitted = fitted_to_all_rows(fitted, initial, data, history, found, epochs, train)
+        fitted = fitted_to_all_rows(fitted, initial if found is None else plain, data, history, found, epochs, train)
     if progress and is_untrained and not isinstance(x, PreparedRows):  # commands on tables say it themselves
         print_line(describe_baseline(fitted, history))
     result: Any = fitted

@@ -1,14 +1,14 @@
 """Standardised units of training: filled from the data, removed from the flow for training, restored afterwards."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bijections import LinearRegression, Whiten
+from pushforward.bijections import LinearRegression, MarginalGaussianization, Whiten
 from pushforward.core.chain import layers_of
 from pushforward.core.circles import circular_coordinates
 from pushforward.core.dequantised import Dequantised
@@ -64,8 +64,23 @@ def _with_flows(model: Any, flows: Iterator[Flow]) -> Any:
     return next(flows)
 
 
-def standardise(flow: Any, train: Rows, validation: Rows | None) -> tuple[Any, Rows, Rows | None, float]:
-    """The flow and the rows in standardised units, and the nats to add to log-likelihoods for the data's units.
+class Standardised(NamedTuple):
+    """A flow and rows in the units of training, and what to add to the log-densities of each for the data's units.
+
+    Attributes:
+        flow, train, validation: in these units; `validation` is None without such rows.
+        log_dets, validation_log_dets: nats to add, (n,) and (m,).
+    """
+
+    flow: Any
+    train: Rows
+    validation: Rows | None
+    log_dets: np.ndarray
+    validation_log_dets: np.ndarray
+
+
+def standardise(flow: Any, train: Rows, validation: Rows | None) -> Standardised:
+    """The flow and the rows in standardised units.
 
     The layers stay in the tree with the identity's moments, so one compiled program also serves the fitted flow.
     Integers are not standardised. Flows that a model combines may have unequal moments, if they were filled from other
@@ -73,17 +88,20 @@ def standardise(flow: Any, train: Rows, validation: Rows | None) -> tuple[Any, R
     """
     flows = [flow] if isinstance(flow, Flow) else flows_in(flow)
     if not flows:
-        return flow, train, validation, 0.0
+        return _standardised(flow, train, validation, lambda rows: (rows, np.zeros(len(rows))))
     first: Any = flows[0]
     if not all(have_equal_moments(first, other) for other in flows[1:]):
         return _in_units_of_first(flow, flows, train, validation)
-    outer, offset = outer_standardise(first), 0.0
-    if outer is not None:
-        offset -= float(np.log(np.asarray(outer.scale)).sum())
-    if (whiten := _fixed_whiten(first)) is not None:
-        offset -= float(np.log(np.diagonal(np.asarray(whiten.factor))).sum())
     flow = _with_flows(flow, iter([_with_moments(part, None) for part in flows]))
-    return flow, _in_units(first, train), validation and _in_units(first, validation), offset
+    return _standardised(flow, train, validation, lambda rows: _in_units(first, rows))
+
+
+def _standardised(
+    flow: Any, train: Rows, validation: Rows | None, in_units: Callable[[Rows], tuple[Rows, np.ndarray]]
+) -> Standardised:
+    rows, log_dets = in_units(train)
+    others, other_log_dets = (None, np.zeros(0)) if validation is None else in_units(validation)
+    return Standardised(flow, rows, others, log_dets, other_log_dets)
 
 
 def have_equal_moments(left: Any, right: Any) -> bool:
@@ -91,9 +109,7 @@ def have_equal_moments(left: Any, right: Any) -> bool:
     return all(bool(eqx.tree_equal(where(left), where(right))) for where in _MOMENTS)
 
 
-def _in_units_of_first(
-    flow: Any, flows: list[Flow], train: Rows, validation: Rows | None
-) -> tuple[Any, Rows, Rows | None, float]:
+def _in_units_of_first(flow: Any, flows: list[Flow], train: Rows, validation: Rows | None) -> Standardised:
     """As `standardise`, for flows of unequal moments; only `Standardise` layers and context scalings are removed."""
     first, relative = flows[0], []
     for part in flows:
@@ -104,28 +120,39 @@ def _in_units_of_first(
                 part = eqx.tree_at(where, part, eqx.tree_at(lambda s: (s.mean, s.scale), layer, moments))
         relative.append(part)
 
-    def in_units(rows: Rows) -> Rows:
-        return Rows(standard_samples(first, rows.x), _standard_contexts(first, rows.context), rows.weights)
-
     outer: Any = outer_standardise(first)
     offset = -float(np.log(np.asarray(outer.scale)).sum())
-    return _with_flows(flow, iter(relative)), in_units(train), validation and in_units(validation), offset
+
+    def in_units(rows: Rows) -> tuple[Rows, np.ndarray]:
+        inner = Rows(standard_samples(first, rows.x), _standard_contexts(first, rows.context), rows.weights)
+        return inner, np.full(len(rows), offset)
+
+    return _standardised(_with_flows(flow, iter(relative)), train, validation, in_units)
 
 
-def _in_units(flow: Flow, rows: Rows) -> Rows:
-    """The rows after the fixed outer layers: standardised, minus the regression on the context, whitened."""
-    x = standard_samples(flow, rows.x)
-    if _fixed_whiten(flow) is not None:
+def _in_units(flow: Flow, rows: Rows) -> tuple[Rows, np.ndarray]:
+    """The rows after the fixed outer layers, and the log-determinants (n,) of these.
+
+    They are standardised, then Gaussianized column by column, or whitened after the regression on the context.
+    """
+    x, outer, log_dets = standard_samples(flow, rows.x), outer_standardise(flow), np.zeros(len(rows))
+    if outer is not None:
+        log_dets -= float(np.log(np.asarray(outer.scale)).sum())
+    if (marginal := marginal_layer(flow)) is not None:
+        x, marginal_log_dets = marginal.to_normal(x)
+        log_dets += marginal_log_dets
+    if (whiten := _fixed_whiten(flow)) is not None:
         x = whiten_rows(flow, x, context_rows(flow, rows.context))
-    return Rows(x, _standard_contexts(flow, rows.context), rows.weights)
+        log_dets -= float(np.log(np.diagonal(np.asarray(whiten.factor))).sum())
+    return Rows(x, _standard_contexts(flow, rows.context), rows.weights), log_dets
 
 
 def log_probs_in_units(flow: Any, rows: Rows) -> np.ndarray:
     """Log-densities (n,) in the data's units; the rows are standardised in float64."""
-    inner, rows, _, offset = standardise(flow, rows, None)
+    inner, rows, _, log_dets, _ = standardise(flow, rows, None)
     if isinstance(inner, Ensemble):  # the program that training has compiled
-        return log_mean_exp(np.asarray(inner.log_probs(rows.x, rows.context), np.float64)) + offset
-    return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + offset
+        return log_mean_exp(np.asarray(inner.log_probs(rows.x, rows.context), np.float64)) + log_dets
+    return np.asarray(inner.log_prob(rows.x, rows.context), np.float64) + log_dets
 
 
 def log_mean_exp(log_probs: np.ndarray) -> np.ndarray:
@@ -183,6 +210,12 @@ def whitening_layer(flow: Any) -> Whiten | None:
     return layers[-1] if layers and isinstance(layers[-1], Whiten) else None
 
 
+def marginal_layer(flow: Any) -> MarginalGaussianization | None:
+    """The `MarginalGaussianization` next to the outermost layer of a flow, or None."""
+    layers = layers_of(flow.bijection)
+    return layers[-2] if len(layers) > 1 and isinstance(layers[-2], MarginalGaussianization) else None
+
+
 def regression_layer(flow: Any) -> LinearRegression | None:
     """The `LinearRegression` next to the outermost layer of a flow, or None."""
     layers = layers_of(flow.bijection)
@@ -204,13 +237,16 @@ def _fixed_regression(flow: Any) -> LinearRegression | None:
     return regression_layer(flow) if flow.embed is None else None
 
 
-_MOMENTS = (outer_standardise, _fixed_whiten, _fixed_regression, lambda f: f.context_scaling)
+_MOMENTS = (outer_standardise, marginal_layer, _fixed_whiten, _fixed_regression, lambda f: f.context_scaling)
 
 
 def _without_moments(layer: Any) -> Any:
     """The layer as the identity, and filled."""
     if isinstance(layer, Standardise):
         return eqx.tree_at(lambda s: (s.mean, s.scale), layer, (np.zeros(layer.shape), np.ones(layer.shape)))
+    if isinstance(layer, MarginalGaussianization):
+        knots = np.tile([-1.0, 1.0], (layer.shape[0], 1))
+        return eqx.tree_at(lambda m: (m.x_knots, m.z_knots), layer, (knots, knots.copy()))
     if isinstance(layer, Whiten):
         dim = layer.shape[0]
         return eqx.tree_at(lambda w: (w.mean, w.factor), layer, (np.zeros(dim), np.eye(dim)))

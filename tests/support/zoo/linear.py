@@ -14,6 +14,7 @@ from pushforward.bijections import (
     LinearPrediction,
     LinearRegression,
     LowRank,
+    MarginalGaussianization,
     MatrixExponential,
     Triangular,
     Whiten,
@@ -57,7 +58,13 @@ def linear_rows() -> list[Row]:
         Row("Triangular upper", lambda: Triangular(3, lower=False), "linear", depends=lower.T, is_identity=True),
         Row("Householder, three in four", lambda: Householder(4, 3, key=first), "linear"),
         Row("Whiten", lambda: Whiten(3).filled(np.array([1.0, -2.0, 1e3]), factor), "linear", depends=lower),
+        Row("MarginalGaussianization", _marginal, "linear", depends=eye),
         Row("LinearRegression", _regression, "linear", depends=eye),
         Row("LinearPrediction", lambda: LinearPrediction(3, 4).filled(np.array([0.9, -0.5, 0.2, 9.0]), 0.3), "linear",
             depends=lower),
     ]  # fmt: skip
+
+
+def _marginal() -> MarginalGaussianization:
+    x = np.random.default_rng(0).standard_normal((500, 3)) ** [1, 3, 1] * [1.0, 1.0, 10.0]
+    return MarginalGaussianization(3).initialised(x)
