@@ -25,6 +25,7 @@ from pushforward.cli.options import (
     join_option,
     parse_declarations,
     parse_row_options,
+    parse_time,
 )
 from pushforward.cli.outputs import check_outputs, versions, writing
 from pushforward.cli.printer import (
@@ -65,6 +66,9 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the rows; by default it depends on their number.")
     ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Time for training, such as 90s, 20m or 1.5h; at most 300 passes.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows in a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Layers of the flow.")] = None,
@@ -96,7 +100,9 @@ def fit(
         raise typer.BadParameter(f"expected mixture, or no such option, got {base!r}.", param_hint="--base")
     selected = parse_row_options(columns, context, exclude, groups, split_by)
     recipe, settings = find_recipe(flow, data, n_layers=layers, width=width)
-    training = drop_none(batch_size=batch_size, max_epochs=epochs, learning_rate=learning_rate)
+    training = drop_none(
+        batch_size=batch_size, max_epochs=epochs, max_seconds=parse_time(time), learning_rate=learning_rate
+    )
     if data.is_dir():
         from pushforward.cli.fit_images import fit_images
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of every random number.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -193,6 +195,20 @@ def find_recipe(flow: str | None, data: Path, **options: int | None) -> tuple[st
         option = "--layers" if setting == "n_layers" else f"--{setting}"
         raise typer.BadParameter(f"the flow {name} has no such setting, got {settings[setting]}.", param_hint=option)
     return name, settings
+
+
+def parse_time(text: str | None, option: str = "--time") -> float | None:
+    """The seconds of a time such as 90, 90s, 20m or 1.5h; None for none."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
+    try:
+        seconds = float(number) * _SECONDS[unit]
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise typer.BadParameter(f"expected a time such as 90s, 20m or 1.5h, got {text!r}.", param_hint=option)
+    return seconds
 
 
 def drop_none(**options: Any) -> dict[str, Any]:
