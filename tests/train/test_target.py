@@ -132,7 +132,7 @@ def test_fit_target_is_reproducible():
 def test_keyboard_interrupt_returns_the_current_flow(monkeypatch):
     from pushforward.train import loop
 
-    def interrupt(show, describe, first):
+    def interrupt(show, total, describe, first):
         class Bar:
             def __enter__(self):
                 return self

@@ -76,7 +76,7 @@ def train_members(
     def describe(index: int) -> str:
         return f"{title and f'{title}: '}{objective.describe(index)}, {sum(trainer.is_active)} of {len(flow)} members"
 
-    with progress_bar(options.progress, describe, "first steps") as report:
+    with progress_bar(options.progress, objective.blocks.n_blocks, describe, "first steps") as report:
         try:
             for index, block in objective.blocks.since(Position()):
                 trainer.block(index, block)

@@ -212,7 +212,7 @@ def train(flow: Any, objective: Objective, options: Options) -> Best:
     def describe(index: int) -> str:
         return title + objective.describe(index)
 
-    with progress_bar(options.progress, describe, f"{title}first steps") as report:
+    with progress_bar(options.progress, blocks.n_blocks, describe, f"{title}first steps") as report:
         try:
             for index, block in () if is_over else blocks.since(position):
                 block_started = time.perf_counter()

@@ -42,7 +42,7 @@ _ROWS_FOR_SIZE = 5_000  # most rows for the choice of a mixture's size
 _ROWS_OF_MIXTURE = 50_000  # most rows for the fit of a mixture
 _MIN_SCALE = 1e-8  # below the smallest scale of expectation-maximisation
 _NEGLIGIBLE = 0.01  # nats a row
-_MARGINAL_ROWS = 1_000  # fewest rows for histograms of the columns
+_MARGINAL_ROWS = 100_000  # fewest rows for histograms of the columns: fewer are over-fitted behind them
 _FLOOR = 0.01  # standard deviations of a column: least width of a component where values repeat
 
 
