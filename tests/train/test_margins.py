@@ -20,7 +20,7 @@ def _settings(monkeypatch):
 def settings(monkeypatch):
     monkeypatch.setattr(start, "_MARGINAL_ROWS", 1000)
     monkeypatch.setattr(
-        likelihood, "compare_with_baselines", lambda fitted, initial, data, history, train: (fitted, history, None)
+        likelihood, "compare_with_baselines", lambda fitted, initial, data, history, *_: (fitted, history, None)
     )
     monkeypatch.setattr(likelihood, "report_baselines", lambda *_: None)
 

@@ -9,6 +9,7 @@ SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
 _ITERATIONS = 100
 _TOLERANCE = 1e-4  # gain of the mean log-likelihood below which the iteration stops
 _N_STARTS, _SHORT = 5, 15  # short runs from k-means, and their iterations
+_FEW_ROWS, _N_STARTS_OF_MANY = 2_000, 2
 _N_KMEANS_ITERATIONS = 10
 _SINGULAR = 2e-7  # standard deviation below which a component is degenerate: its width is that of _MIN_SCALE
 _MIN_SCALE = 1e-7  # smallest standard deviation of a component, in standard deviations of a column
@@ -131,7 +132,7 @@ def _fit_size(
     """
     short = [
         _iterate(_maximise(x, weights, np.eye(size)[_k_means(x, size, random)].T, floor), x, weights, floor, _SHORT)
-        for _ in range(1 if size == 1 else _N_STARTS)
+        for _ in range(1 if size == 1 else _N_STARTS if len(x) < _FEW_ROWS else _N_STARTS_OF_MANY)
     ]
     return _iterate(max(short, key=lambda pair: pair[1])[0], x, weights, floor)
 

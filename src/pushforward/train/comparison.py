@@ -19,7 +19,7 @@ Training = Callable[..., tuple[Any, History]]  # (flow, history, title=...) -> (
 
 
 def compare_with_baselines(
-    fitted: Any, initial: Any, data: FitData, history: History, train: Training
+    fitted: Any, initial: Any, data: FitData, history: History, train: Training, known: Baselines | None = None
 ) -> tuple[Any, History, Baselines | None]:
     """The fitted flow if it is clearly likelier than its baselines; else the better one, or a flow trained from it.
 
@@ -32,12 +32,13 @@ def compare_with_baselines(
         data: with validation rows.
         history: of the training.
         train: trains a flow on the same data.
+        known: the baselines where they are fitted already.
     """
     validation: Any = data.validation
     offset = data.offsets[1]
     try:
         log_probs = log_probs_in_units(fitted, validation)
-        fitted_baselines = baselines(initial, data.train, validation, 0, data.replicates)
+        fitted_baselines = known or baselines(initial, data.train, validation, 0, data.replicates)
         baseline_log_probs = fitted_baselines.better(validation)
         if fitted_baselines.mixture is not None:
             history.mixture = float(np.average(fitted_baselines.mixture, weights=validation.weights)) + offset

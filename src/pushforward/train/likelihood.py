@@ -30,7 +30,7 @@ from pushforward.train.loop import Options
 from pushforward.train.prepare import PreparedRows, prepare
 from pushforward.train.progress import print_line
 from pushforward.train.refit import fitted_to_all_rows, is_worthwhile
-from pushforward.train.start import marginal_start, may_start_jointly, whitened_start
+from pushforward.train.start import baselines, marginal_start, may_start_jointly, whitened_start
 from pushforward.train.units import initialise_flow
 
 AnyFlow = TypeVar("AnyFlow", bound=AbstractDistribution)
@@ -194,13 +194,15 @@ def fit(
     )
     train_rows: Any = train_members if is_ensemble else train_on_rows
     train = functools.partial(train_rows, data=data, epochs=epochs, options=options, loss=loss)
+    is_comparable, known, found = may_choose_start and data.validation is not None, None, None
+    if is_comparable and deadline is not None and not is_ensemble:  # else they would be fitted when the time is over
+        known = baselines(plain, data.train, data.validation, 0, data.replicates)
     fitted, history = train(initial, history)
-    found = None
-    is_comparable = may_choose_start and data.validation is not None and history.stop_reason != "interrupted"
+    is_comparable = is_comparable and history.stop_reason != "interrupted"
     if is_comparable and is_ensemble:
         report_baselines(fitted, plain, data, history)
     elif is_comparable:
-        fitted, history, found = compare_with_baselines(fitted, plain, data, history, train)
+        fitted, history, found = compare_with_baselines(fitted, plain, data, history, train, known)
     if loss is None:
         count_copies(fitted, data, history)
     is_untrained = found is not None and history.best_epoch < 0
