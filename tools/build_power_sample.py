@@ -92,7 +92,7 @@ def prepare(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def cut(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The paper's three splits of shuffled rows: the last tenth for the test, the last tenth of the rest to validate."""
+    """The paper's splits of shuffled rows: the last tenth is the test, the last tenth of the rest validates."""
     test = len(rows) // 10
     validation = (len(rows) - test) // 10
     return {

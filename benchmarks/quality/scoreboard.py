@@ -81,7 +81,7 @@ def run(row: Row, step: dict[str, Any]) -> dict[str, Any] | None:
     signal.alarm(PART_SECONDS)
     flow, history = pf.fit(
         flow, data.train, validation=data.validation, key=0, batch_size=row.batch_size, max_epochs=epochs,
-        patience=epochs, learning_rate=row.learning_rate, start="given", checkpoint=folder, resume=True,
+        patience=epochs, learning_rate=row.learning_rate, start=row.start, checkpoint=folder, resume=True,
     )  # fmt: skip
     signal.alarm(0)
     if history.stop_reason == "interrupted":

@@ -23,6 +23,7 @@ class Row:
         batch_size: rows in a step.
         minutes: budget, in time of a quiet machine with two cores.
         learning_rate: peak, None for the default of `fit`.
+        start: "given" trains the layers as published; "auto" lets `fit` Gaussianize the columns first.
     """
 
     name: str
@@ -33,15 +34,17 @@ class Row:
     batch_size: int = 512
     minutes: float = 20.0
     learning_rate: float | None = None
+    start: str = "given"
 
 
 def _row(name: str, recipe: str, published: tuple[float, float] | None, source: str, **options: Any) -> Row:
     """A row for POWER; `options` are those of the recipe, or of `Row`."""
-    fields = {key: options.pop(key) for key in ("batch_size", "minutes", "learning_rate") if key in options}
+    fields = {key: options.pop(key) for key in ("batch_size", "minutes", "learning_rate", "start") if key in options}
     settings = ", ".join(f"{key} {value}" for key, value in options.items())
     return Row(
         f"power-{name}", lambda key: getattr(pf, recipe)(DIM, key=key, **options),
-        f"`{recipe}`" + (f", {settings}" if settings else ""), published, source, **fields,
+        f"`{recipe}`" + (f", {settings}" if settings else "") + (", columns Gaussianized" if "start" in fields else ""),
+        published, source, **fields,
     )  # fmt: skip
 
 
@@ -63,6 +66,8 @@ ROWS = {
         _row(
             "residual", "residual_flow", (0.26, 0.0), "Lu, Chen, Li, Wang & Zhu 2021, table 2", n_layers=10, width=128
         ),
+        _row("nsf_ar_60", "nsf_ar", (0.66, 0.01), NSF, n_layers=3, width=128, n_bins=16, minutes=60.0, start="auto"),
+        _row("nsf_ar_180", "nsf_ar", (0.66, 0.01), NSF, n_layers=4, width=192, n_bins=16, minutes=180.0, start="auto"),
         _row("transformer", "transformer_flow", None, "", transformer="rational_quadratic", n_layers=3, width=64),
     )
 }
