@@ -306,6 +306,22 @@ CASES = {
         "ValueError",
         ("mean, factor", "positive diagonal"),
     ),
+    "no bins of a column": ("B.MarginalGaussianization(2, n_bins=0)", "ShapeError", ("dim, n_bins", "positive", "0")),
+    "knots of another number of columns": (
+        "B.MarginalGaussianization(2).filled(np.zeros((1, 3)), np.zeros((1, 3)))",
+        "ShapeError",
+        ("x_knots, z_knots", "(2, K + 1)", "(1, 3)"),
+    ),
+    "knots of two numbers": (
+        "B.MarginalGaussianization(1).filled(np.arange(3.0)[None], np.arange(4.0)[None])",
+        "ShapeError",
+        ("x_knots, z_knots", "equal shapes", "(1, 3) and (1, 4)"),
+    ),
+    "knots that do not increase": (
+        "B.MarginalGaussianization(1).filled(np.zeros((1, 3)), np.arange(3.0)[None])",
+        "ValueError",
+        ("x_knots, z_knots", "increase"),
+    ),
     "regression of another shape": (
         "B.LinearRegression(2, 1).filled(np.zeros((1, 2)))",
         "ShapeError",

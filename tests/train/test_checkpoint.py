@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import pushforward as pf
@@ -41,9 +42,10 @@ def broken_off(monkeypatch, folder, after, x=X, **options):
             pf.fit(build(), x, checkpoint=folder, resume=True, **OPTIONS | options)
 
 
-@pytest.mark.parametrize("after", [0, 1, 3, 5])
 @pytest.mark.parametrize(
-    "options", [{}, {"ema": None}, {"validation": 0}], ids=["default", "no average", "no validation"]
+    ("after", "options"),
+    [(0, {}), (1, {}), (5, {}), (3, {"ema": None}), (3, {"validation": 0}), (3, {"refit": False})],
+    ids=["at once", "soon", "at the end", "no average", "no validation", "no last fit"],
 )
 def test_a_resumed_run_has_the_bits_of_an_unbroken_one(monkeypatch, tmp_path, after, options):
     options |= {"start": "given"}  # one training, not two
@@ -83,7 +85,13 @@ def test_a_folder_that_is_not_empty_is_refused_without_resume(tmp_path):
         ({"batch_size": 60}, "batch_size"),
         ({"max_epochs": 7}, "blocks"),
         ({"learning_rate": 0.1}, "learning rate"),
-        ({"key": 4}, "data"),
+        ({"clip": 1.0}, "clip"),
+        ({"ema": 0.9}, "ema"),
+        ({"patience": 2}, "patience"),
+        ({"optimizer": optax.sgd(0.1)}, "optimizer"),
+        ({"loss": lambda flow, x, context, key: -flow.log_prob(x)}, "loss"),
+        ({"key": 4}, "rows"),
+        ({"validation": X[:50]}, "rows"),
     ],
 )
 def test_another_run_is_refused(tmp_path, change, message):

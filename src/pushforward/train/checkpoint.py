@@ -127,22 +127,39 @@ class Checkpoint:
 
 
 def _identity(trainer: Any) -> dict[str, Any]:
-    """What must be equal for a run to continue; whole numbers and text."""
-    objective, digest = trainer.objective, hashlib.sha256()
-    for part in objective.parts:
-        digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
-    weights = hashlib.sha256()
-    for leaf in flatten(trainer.flow)[0]:
-        weights.update(np.ascontiguousarray(leaf).tobytes())
+    """What must be equal for a run to continue; numbers and text.
+
+    A caller's loss and optimiser are functions, of which only the state can be compared.
+    """
+    objective, options = trainer.objective, trainer.options
+    validation = objective.validation
+    held_out = () if validation is None else (validation.x, validation.context, validation.weights)
     return {
         "number of rows": objective.n_rows,
         "batch_size": objective.batch_size,
         "number of blocks": "by time" if isinstance(objective.blocks, TimedBlocks) else objective.blocks.n_blocks,
-        "data": digest.hexdigest()[:16],
-        "start": weights.hexdigest()[:16],
-        "learning rate": repr(trainer.schedule.learning_rate),
-        "optimiser and averaging": f"{trainer.rule.is_default}, {trainer.schedule.ema_decay}",
+        "last block": objective.blocks.stop,
+        "patience": objective.patience,
+        "learning rate": options.learning_rate,
+        "clip": options.clip,
+        "ema": options.ema,
+        "loss": "of the caller" if objective.custom_loss is not None else "likelihood",
+        "optimizer": str(jax.tree.structure(trainer.state.opt_state)) if options.optimizer is not None else "default",
+        "rows": _digest(objective.parts),
+        "validation rows": _digest(held_out),
+        "start": _digest(flatten(trainer.flow)[0]),
+        "trained parts": _digest(
+            [np.asarray(trainer.partition.trained), *trainer.partition.masks(trainer.state.frozen)]
+        ),
     }
+
+
+def _digest(arrays: Any) -> str:
+    """A short hash of arrays, None among them."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _numbered(arrays: list[Any]) -> dict[str, np.ndarray]:
@@ -156,7 +173,7 @@ def _leaves(state: Any) -> dict[str, np.ndarray]:
 def _state(stored: dict[str, Any], like: Any) -> Any:
     """The state of these leaves, with the structure of another."""
     leaves, structure = jax.tree.flatten(like)
-    values = [stored.get(str(k), leaf) for k, leaf in enumerate(leaves)]
+    values = [stored[str(k)] if leaf.size else leaf for k, leaf in enumerate(leaves)]
     return jax.tree.unflatten(
         structure,
         [
@@ -169,7 +186,7 @@ def _state(stored: dict[str, Any], like: Any) -> Any:
 def _flow(stored: dict[str, Any], like: Any) -> Any:
     """The flow of these arrays, with the structure of another, whose host arrays stay on the host."""
     arrays, static = flatten(like)
-    values = [stored.get(str(k), leaf) for k, leaf in enumerate(arrays)]
+    values = [stored[str(k)] if leaf.size else leaf for k, leaf in enumerate(arrays)]
     values = [
         np.asarray(value) if isinstance(leaf, np.ndarray) else on_device(value)
         for value, leaf in zip(values, arrays, strict=True)

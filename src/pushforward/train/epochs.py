@@ -154,7 +154,7 @@ class LikelihoodObjective:
         self.flow, rows, self.validation, *log_dets = standardise(flow, data.train, data.validation)
         self.data, self.history = data, history
         self.offsets: tuple[float, ...] = tuple(
-            offset + (float(np.average(part, weights=split and split.weights)) if len(part) else 0.0)
+            offset + (0.0 if split is None else float(np.average(part, weights=split.weights)))
             for offset, part, split in zip(data.offsets, log_dets, (data.train, data.validation), strict=True)
         )
         self.loss, self.custom_loss = negative_log_likelihood, None

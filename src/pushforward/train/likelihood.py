@@ -195,7 +195,7 @@ def fit(
     train_rows: Any = train_members if is_ensemble else train_on_rows
     train = functools.partial(train_rows, data=data, epochs=epochs, options=options, loss=loss)
     is_comparable, known, found = may_choose_start and data.validation is not None, None, None
-    if is_comparable and deadline is not None and not is_ensemble:  # else they would be fitted when the time is over
+    if is_comparable and deadline is not None and data.validation is not None and not is_ensemble:  # within the time
         known = baselines(plain, data.train, data.validation, 0, data.replicates)
     fitted, history = train(initial, history)
     is_comparable = is_comparable and history.stop_reason != "interrupted"

@@ -144,7 +144,7 @@ class Trainer:
     """
 
     def __init__(self, flow: Any, objective: Objective, options: Options) -> None:
-        self.flow, self.objective = flow, objective
+        self.flow, self.objective, self.options = flow, objective, options
         self.rule = update_rule(options.optimizer, options.clip, options.ema)
         chosen = trainable_filter(flow) if options.trainable is None else options.trainable
         self.partition, self.state = init_state(flow, trained_flags(flow, chosen), self.rule, options.key)

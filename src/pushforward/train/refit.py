@@ -36,7 +36,8 @@ def fitted_to_all_rows(
         epochs: of the training.
         train: trains a flow on rows: (flow, history, data=, epochs=, title=).
     """
-    rows = data.train.concatenate(data.validation)
+    held_out: Any = data.validation
+    rows = data.train.concatenate(held_out)
     start = initial if found is None else refit_baseline(initial, rows, found, data.replicates)
     history.n_refit = len(rows)
     if history.best_epoch < 0:
