@@ -37,8 +37,8 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
             `pushforward.tabular.schema.infer_schema`. Scores of rounded columns are lower bounds of log-masses.
         base: "mixture" to start from a mixture of normals fitted by EM, for few rows and many clusters; or None.
         n_draws: samples for each row in `predict` and `predict_quantiles`.
-        n_layers, width, depth, whiten, flow_options, batch_size, max_epochs, patience, learning_rate, validation,
-            progress, random_state: as for `FlowDensity`.
+        n_layers, width, depth, whiten, flow_options, batch_size, max_epochs, max_seconds, patience,
+            learning_rate, validation, progress, random_state: as for `FlowDensity`.
         noise: as for `FlowDensity`, added to y. For targets that are rounded or have few values.
 
     Attributes:
@@ -86,6 +86,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         flow_options: Any = None,
         batch_size: Any = None,
         max_epochs: Any = None,
+        max_seconds: Any = None,
         patience: Any = None,
         learning_rate: Any = None,
         validation: Any = 0.1,
@@ -104,6 +105,7 @@ class ConditionalFlowDensity(RegressorMixin, BaseEstimator):
         self.flow_options = flow_options
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.max_seconds = max_seconds
         self.patience = patience
         self.learning_rate = learning_rate
         self.validation = validation

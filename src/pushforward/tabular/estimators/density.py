@@ -47,7 +47,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         n_layers, width, depth, whiten: settings of the recipe; None for its defaults. `whiten=True` starts from the
             Gaussian of the data.
         flow_options: dictionary of further settings of the recipe, such as {"n_bins": 16}.
-        batch_size, max_epochs, patience, learning_rate: as for `pushforward.fit`; None for its defaults.
+        batch_size, max_epochs, max_seconds, patience, learning_rate: as for `pushforward.fit`; None for its defaults.
         validation: share of the rows for early stopping; 0 for none. The split does not divide the `groups` of `fit`.
         noise: standard deviation of normal noise added to the training rows once, as a share of each column's standard
             deviation. For rounded values, repeated rows and linearly dependent columns, whose density has no upper
@@ -101,6 +101,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         flow_options: Any = None,
         batch_size: Any = None,
         max_epochs: Any = None,
+        max_seconds: Any = None,
         patience: Any = None,
         learning_rate: Any = None,
         validation: Any = 0.1,
@@ -119,6 +120,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixi
         self.flow_options = flow_options
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.max_seconds = max_seconds
         self.patience = patience
         self.learning_rate = learning_rate
         self.validation = validation

@@ -20,7 +20,7 @@ from pushforward.train import fit
 from pushforward.train.history import History
 
 _STRUCTURE = ("n_layers", "width", "depth", "whiten")
-_TRAINING = ("batch_size", "max_epochs", "patience", "learning_rate")
+_TRAINING = ("batch_size", "max_epochs", "max_seconds", "patience", "learning_rate")
 _SET_BY_FIT = ("dim", "key", "context_dim")
 _SEEDS = 2**32
 
