@@ -36,12 +36,14 @@ def fitted_to_all_rows(
         epochs: of the training.
         train: trains a flow on rows: (flow, history, data=, epochs=, title=).
     """
+    if history.best_epoch < 0 and found is None:  # the flow that was passed
+        return fitted
     held_out: Any = data.validation
     rows = data.train.concatenate(held_out)
     start = initial if found is None else refit_baseline(initial, rows, found, data.replicates)
     history.n_refit = len(rows)
     if history.best_epoch < 0:
-        return start if found is not None else fitted
+        return start
     again = epochs._replace(max_epochs=epochs.plan(len(data.train))[1], stop=history.best_epoch + 1, deadline=None)
     second = History(n_train=len(rows), start_from=history.start_from)
     try:
