@@ -33,10 +33,20 @@ def is_equal(flow, other):
         (5200, {}, 0),
         (5200, {"refit": True}, 5200),
         (400, {"validation": 0}, 0),
+        (400, {"max_seconds": 60.0}, 0),
         (400, {"validation": rows(50, 1)}, 0),
         (400, {"validation": rows(50, 1), "refit": True}, 0),
     ],
-    ids=["few", "few, not", "many", "many, told to", "no validation", "rows of the caller's", "told to with those"],
+    ids=[
+        "few",
+        "few, not",
+        "many",
+        "many, told to",
+        "no validation",
+        "within a time",
+        "rows of the caller's",
+        "told to with those",
+    ],
 )
 def test_rows_of_the_last_fit(n, options, expected):
     _, history = pf.fit(build(), rows(n), start="given", **OPTIONS | options)

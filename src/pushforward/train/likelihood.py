@@ -87,8 +87,8 @@ def fit(
             the latest of a series. With 0 there are no validation rows and no early stopping.
         refit: whether the flow is fitted once more to all rows, validation rows included, from the same start and for
             as many epochs as validation has chosen; by default for fewer than 5,000 rows, where a tenth more of them
-            gains more than it costs. Only where `validation` is a share, and not for an ensemble. The likelihoods in
-            the history are those before.
+            gains more than it costs. Only where `validation` is a share; not for an ensemble, and not with
+            `max_seconds`, unless a baseline is returned. The likelihoods in the history are those before.
         batch_size: rows in a step (fewer when there are fewer rows); by default 256, or 64 for fewer than 5,000 rows.
         max_epochs: passes over the data; by default as many as make 6,000 steps, 300 passes at most. With few rows an
             epoch holds several passes, at least 10 steps.
@@ -207,7 +207,7 @@ def fit(
         count_copies(fitted, data, history)
     is_untrained = found is not None and history.best_epoch < 0
     may_refit = is_worthwhile((is_untrained and refit is None) or refit, data) and not is_ensemble
-    if may_refit and history.stop_reason != "interrupted":
+    if may_refit and (deadline is None or is_untrained) and history.stop_reason != "interrupted":
         fitted = fitted_to_all_rows(fitted, initial if found is None else plain, data, history, found, epochs, train)
     if progress and is_untrained and not isinstance(x, PreparedRows):  # commands on tables say it themselves
         print_line(describe_baseline(fitted, history))
